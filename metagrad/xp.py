@@ -1,0 +1,193 @@
+"""Which array module holds the data, what its dtypes can hold, and where randomness comes from.
+
+Everything else in the package is written once, against the common subset of NumPy and CuPy, through the module
+that `namespace` returns. Random numbers are always drawn on the host from named streams, so that both backends
+see the same problems.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sys
+from enum import Enum
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from metagrad.errors import bad_type, bad_value, nearest
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
+Namespace = Any  # the module numpy or cupy
+
+_NAMESPACES: dict[type, Namespace] = {np.ndarray: np}
+_HOST_SCALARS = (bool, int, float, np.generic)
+
+
+def register_namespace(array_type: type, namespace: Namespace) -> None:
+    """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double)."""
+    _NAMESPACES[array_type] = namespace
+
+
+def _namespace_of_type(array_type: type) -> Namespace | None:
+    found = _NAMESPACES.get(array_type)
+    if found is None:
+        cupy = sys.modules.get("cupy")
+        if cupy is not None and issubclass(array_type, cupy.ndarray):
+            _NAMESPACES[array_type] = found = cupy
+        elif issubclass(array_type, np.ndarray):
+            _NAMESPACES[array_type] = found = np
+    return found
+
+
+def is_array(x: object) -> bool:
+    """Tell whether `x` is an array of one of the backends."""
+    return _namespace_of_type(type(x)) is not None
+
+
+def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
+    """Return the one array module that all `arrays` live in; host scalars go with any.
+
+    Raises TypeError, naming both positions, where NumPy and CuPy arrays meet: a silent copy between host and
+    device would hide the cost and, worse, the mistake.
+
+    >>> namespace(np.zeros(3), 2.0).__name__
+    'numpy'
+    """
+    found: Namespace | None = None
+    first = 0
+    for position, x in enumerate(arrays):
+        here = _namespace_of_type(type(x))
+        if here is None:
+            if isinstance(x, _HOST_SCALARS):
+                continue
+            bad_type(where, f"argument {position}", f"a {type(x).__name__}", "an array or a number")
+        if found is None:
+            found, first = here, position
+        elif here is not found:
+            came = f"a {here.__name__} array while argument {first} is a {found.__name__} array"
+            bad_type(where, f"argument {position}", came, "arrays on one device", "Move one of them first.")
+    return np if found is None else found
+
+
+class GpuState(Enum):
+    """The three states of the GPU backend; the value of each member is its message."""
+
+    NOT_INSTALLED = "CuPy is not installed; install the extra 'cuda12' or 'cuda13' that fits the driver"
+    NO_DEVICE = "CuPy is installed but finds no usable device"
+    USABLE = "CuPy and a device are usable"
+
+
+def gpu_state() -> tuple[GpuState, str]:
+    """Return the state of the GPU backend and a sentence that says why."""
+    try:
+        import cupy
+    except ImportError:
+        return GpuState.NOT_INSTALLED, GpuState.NOT_INSTALLED.value
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return GpuState.NO_DEVICE, f"{GpuState.NO_DEVICE.value} ({error})"
+    if count == 0:
+        return GpuState.NO_DEVICE, f"{GpuState.NO_DEVICE.value} (the driver lists none)"
+    return GpuState.USABLE, f"{GpuState.USABLE.value} ({count} found)"
+
+
+def namespace_for(device: str, where: str = "metagrad") -> Namespace:
+    """Return the array module for `device`: "cpu", "gpu", or "auto" (the GPU where one is usable)."""
+    if device not in ("auto", "cpu", "gpu"):
+        bad_value(where, "device", repr(device), "a known device", nearest(str(device), ["auto", "cpu", "gpu"]))
+    if device == "cpu":
+        return np
+    state, why = gpu_state()
+    if state is GpuState.USABLE:
+        import cupy
+
+        return cupy
+    if device == "gpu":
+        bad_value(where, "device", f"'gpu', but {why}", "a usable GPU", "Use device='auto' or device='cpu'.")
+    return np
+
+
+def to_host(x: Array) -> Any:
+    """Return `x` as a NumPy array (a copy from the device where it lives there)."""
+    return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def move(tree: Any, target: Namespace) -> Any:
+    """Return `tree` with every array in `target`; tuples, NamedTuples and frozen dataclasses are rebuilt."""
+    if is_array(tree):
+        if namespace(tree) is target:
+            return tree
+        return target.asarray(to_host(tree))
+    if isinstance(tree, tuple):
+        moved = [move(item, target) for item in tree]
+        return type(tree)(*moved) if hasattr(tree, "_fields") else tuple(moved)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        fields = {f.name: move(getattr(tree, f.name), target) for f in dataclasses.fields(tree) if f.init}
+        unchanged = all(fields[name] is getattr(tree, name) for name in fields)
+        return tree if unchanged else dataclasses.replace(tree, **fields)
+    return tree
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatInfo:
+    """What a float dtype can hold: its range as powers of two, and its unit roundoff."""
+
+    name: str
+    eps: float
+    max_exponent: int  # the largest finite number is just below 2**max_exponent
+    min_exponent: int  # the smallest normal number is 2**min_exponent
+    subnormal_exponent: int  # the smallest subnormal number is 2**subnormal_exponent
+
+
+# sign, exponent and mantissa bits fix everything: IEEE binary formats and bfloat16
+_EXPONENT_AND_MANTISSA_BITS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
+
+# Relative tolerances of tests for values and for gradients of well-conditioned problems.
+VALUE_TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-6, "float64": 1e-13}
+GRADIENT_TOLERANCE = {"float16": 2e-2, "bfloat16": 1e-1, "float32": 2e-5, "float64": 1e-11}
+
+
+@cache
+def float_info(dtype: Any) -> FloatInfo:
+    """Return what `dtype` can hold.
+
+    >>> float_info("float32").max_exponent, float_info("float32").min_exponent
+    (128, -126)
+    """
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    if name not in _EXPONENT_AND_MANTISSA_BITS:
+        bad_value("float_info", "dtype", name, "a float type", nearest(name, list(_EXPONENT_AND_MANTISSA_BITS)))
+    exponent_bits, mantissa_bits = _EXPONENT_AND_MANTISSA_BITS[name]
+    bias = 2 ** (exponent_bits - 1) - 1
+    return FloatInfo(
+        name=name,
+        eps=2.0**-mantissa_bits,
+        max_exponent=bias + 1,
+        min_exponent=1 - bias,
+        subnormal_exponent=1 - bias - mantissa_bits,
+    )
+
+
+def rng(seed: int, *path: str | int) -> np.random.Generator:
+    """Return the random stream named by `path` under `seed`: the same numbers whoever else draws, in any order.
+
+    >>> bool(rng(0, "quadratic", 3).random() == rng(0, "quadratic", 3).random())
+    True
+    """
+    key = [_stream_key(part) for part in path]
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
+
+
+def _stream_key(part: str | int) -> int:
+    # Hash both kinds, each under its own prefix: the stream ("a", 1) is not ("a", "1").
+    digest = hashlib.blake2b(f"{type(part).__name__}:{part}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def module_name(target: Namespace) -> str:
+    """Return the name of an array module, for messages and provenance."""
+    return target.__name__ if isinstance(target, ModuleType) else type(target).__name__
