@@ -32,9 +32,7 @@ class Status(Enum):
     OBJECTIVE_UNDERFLOW = (
         "the meta-objective fell below the smallest normal number; use scaling='auto' or a wider dtype"
     )
-    OBJECTIVE_OVERFLOW = (
-        "the meta-objective exceeded the largest finite number; use scaling='auto' or a wider dtype"
-    )
+    OBJECTIVE_OVERFLOW = "the meta-objective exceeded the largest finite number; use scaling='auto' or a wider dtype"
     OBJECTIVE_NAN = "the meta-objective is NaN"
     LOG_OF_ZERO = (
         "the logarithm of a zero loss was asked for: the log objective is -inf and its gradient undefined; use a "
@@ -51,9 +49,7 @@ class Status(Enum):
     GRADIENT_UNDERFLOW = (
         "the meta-gradient fell below the smallest normal number; use scaling='auto' or a wider dtype"
     )
-    GRADIENT_OVERFLOW = (
-        "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
-    )
+    GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
 
     @property

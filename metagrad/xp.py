@@ -7,6 +7,7 @@ see the same problems.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import sys
@@ -126,10 +127,16 @@ def move(tree: Any, target: Namespace) -> Any:
         moved = [move(item, target) for item in tree]
         return type(tree)(*moved) if hasattr(tree, "_fields") else tuple(moved)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        fields = {f.name: move(getattr(tree, f.name), target) for f in dataclasses.fields(tree) if f.init}
-        unchanged = all(fields[name] is getattr(tree, name) for name in fields)
-        return tree if unchanged else dataclasses.replace(tree, **fields)
+        return _move_fields(tree, target)
     return tree
+
+
+def _move_fields(record: Any, target: Namespace) -> Any:
+    # A copy, not a new construction: what was validated once is not validated again on the device.
+    moved = copy.copy(record)
+    for field in dataclasses.fields(record):
+        object.__setattr__(moved, field.name, move(getattr(record, field.name), target))
+    return moved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +151,12 @@ class FloatInfo:
 
 
 # sign, exponent and mantissa bits fix everything: IEEE binary formats and bfloat16
-_EXPONENT_AND_MANTISSA_BITS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
+_EXPONENT_AND_MANTISSA_BITS = {
+    "float16": (5, 10),
+    "bfloat16": (8, 7),
+    "float32": (8, 23),
+    "float64": (11, 52),
+}
 
 # Relative tolerances of tests for values and for gradients of well-conditioned problems.
 VALUE_TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-6, "float64": 1e-13}

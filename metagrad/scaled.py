@@ -1,0 +1,193 @@
+"""Numbers far outside the range of floating point: a mantissa in the working dtype times a power of two.
+
+A meta-gradient after 10^5 steps is easily 1e+60000 or 1e-60000. Its digits are as good as any other number's; only
+the exponent field of the float type is too small. `Scaled` carries the exponent beside the digits, as an integer
+array. Multiplying by a power of two is exact, so nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metagrad.errors import RangeError, Status, bad_value
+from metagrad.xp import Array, Namespace, float_info, namespace, to_host
+
+_LN2 = math.log(2.0)
+_LOG10_2 = math.log10(2.0)
+# ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
+_FAR = 1 << 16
+
+
+def ldexp(x: Array, exponent: Array) -> Array:
+    """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
+    xp = namespace(x, exponent, where="ldexp")
+    return xp.ldexp(x, xp.clip(exponent, -_FAR, _FAR).astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The numbers mantissa * 2**exponent, entry by entry; `mantissa` a float array, `exponent` int64, same shape.
+
+    Build one with `Scaled.of` (from floats) or `Scaled.from_log`; the results of all operations are normalised:
+    1/2 <= |mantissa| < 1, zero has exponent 0, and a mantissa that is inf or NaN stays what it is.
+
+    >>> tiny = Scaled.of(np.array([1e-300])) * Scaled.of(np.array([1e-300]))
+    >>> tiny.log10abs()
+    array([-600.])
+    """
+
+    mantissa: Array
+    exponent: Array
+
+    @classmethod
+    def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
+        """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
+        xp = namespace(x, where="Scaled.of")
+        x = xp.asarray(x)
+        if x.dtype.kind != "f":
+            bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
+        mantissa, shift = xp.frexp(x)
+        finite_nonzero = xp.isfinite(x) & (x != 0)
+        total = xp.where(finite_nonzero, shift.astype(np.int64) + exponent, 0)
+        return cls(xp.broadcast_to(mantissa, total.shape), total)
+
+    @classmethod
+    def from_log(cls, sign: Array, log: Array) -> Scaled:
+        """Return sign * exp(log) in float64; `log` is the natural logarithm of the magnitude, -inf for zero."""
+        xp = namespace(sign, log, where="Scaled.from_log")
+        log2 = xp.asarray(log, dtype=np.float64) / _LN2
+        whole = xp.where(xp.isfinite(log2), xp.floor(log2), 0.0)
+        # The remainder from the natural log itself: dividing by ln 2 first would round a large log once more.
+        rest = xp.where(xp.isfinite(log2), xp.asarray(log) - whole * _LN2, xp.asarray(log))
+        return cls.of(xp.asarray(sign, dtype=np.float64) * xp.exp(rest), whole.astype(np.int64))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array of numbers."""
+        return tuple(self.exponent.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype that holds the digits."""
+        return self.mantissa.dtype
+
+    @property
+    def _xp(self) -> Namespace:
+        return namespace(self.mantissa, where="Scaled")
+
+    def __getitem__(self, index: Any) -> Scaled:
+        """Return the numbers at `index`."""
+        return Scaled(self._xp.asarray(self.mantissa[index]), self._xp.asarray(self.exponent[index]))
+
+    def reshape(self, shape: tuple[int, ...]) -> Scaled:
+        """Return the same numbers in another shape."""
+        return Scaled(self.mantissa.reshape(shape), self.exponent.reshape(shape))
+
+    def __neg__(self) -> Scaled:
+        """Return the negatives."""
+        return Scaled(-self.mantissa, self.exponent)
+
+    def __mul__(self, other: Scaled) -> Scaled:
+        """Return the products, entry by entry."""
+        return Scaled.of(self.mantissa * other.mantissa, self.exponent + other.exponent)
+
+    def __truediv__(self, other: Scaled) -> Scaled:
+        """Return the quotients, entry by entry; a zero divisor gives the inf or NaN of IEEE."""
+        return Scaled.of(self.mantissa / other.mantissa, self.exponent - other.exponent)
+
+    def __add__(self, other: Scaled) -> Scaled:
+        """Return the sums, entry by entry, aligned at the larger exponent."""
+        xp = self._xp
+        shape = np.broadcast_shapes(self.shape, other.shape)
+        pair = [Scaled(*(xp.broadcast_to(a, shape) for a in (s.mantissa, s.exponent))) for s in (self, other)]
+        return Scaled(xp.stack([p.mantissa for p in pair]), xp.stack([p.exponent for p in pair])).sum(axis=0)
+
+    def __sub__(self, other: Scaled) -> Scaled:
+        """Return the differences, entry by entry."""
+        return self + (-other)
+
+    def sum(self, axis: int | None = None) -> Scaled:
+        """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
+        xp = self._xp
+        lowest = np.iinfo(np.int64).min // 4  # a zero has no magnitude: it must not decide the alignment
+        exponent = xp.where(self.mantissa == 0, lowest, self.exponent)
+        top = exponent.max(axis=axis, keepdims=True)
+        total = ldexp(self.mantissa, exponent - top).sum(axis=axis)
+        return Scaled.of(total, xp.where(total == 0, 0, top.reshape(total.shape)))
+
+    def mean(self, axis: int | None = None) -> Scaled:
+        """Return the mean over `axis` (all entries by default)."""
+        total = self.sum(axis)
+        count = math.prod(self.shape) // max(1, math.prod(total.shape))
+        return Scaled.of(total.mantissa / self._xp.asarray(count, dtype=self.dtype), total.exponent)
+
+    def sign(self) -> Array:
+        """Return -1, 0 or 1 (NaN for NaN)."""
+        return self._xp.sign(self.mantissa)
+
+    def log2abs(self) -> Array:
+        """Return log2 of the magnitudes in float64 (-inf for zero)."""
+        xp = self._xp
+        magnitude = xp.abs(self.mantissa).astype(np.float64)
+        zero = magnitude == 0
+        return xp.where(zero, -xp.inf, xp.log2(xp.where(zero, 1.0, magnitude)) + self.exponent)
+
+    def log(self) -> Array:
+        """Return the natural logarithm in float64: -inf for zero, NaN for negative numbers."""
+        return self._xp.where(self.mantissa < 0, self._xp.nan, self.log2abs() * _LN2)
+
+    def log10abs(self) -> Array:
+        """Return log10 of the magnitudes in float64 (-inf for zero)."""
+        return self.log2abs() * _LOG10_2
+
+    def range_status(self, dtype: Any = None) -> Array:
+        """Return, entry by entry, the Status code of writing the number in `dtype` (its own by default)."""
+        xp = self._xp
+        info = float_info(np.dtype(dtype or self.dtype))
+        low = (self.mantissa != 0) & (self.exponent - 1 < info.min_exponent)
+        high = (self.exponent > info.max_exponent) | xp.isinf(self.mantissa)
+        code = xp.where(low, Status.GRADIENT_UNDERFLOW.code, xp.where(high, Status.GRADIENT_OVERFLOW.code, 0))
+        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+
+    def to_float(self, dtype: Any = None, out_of_range: str = "raise") -> Array:
+        """Return the numbers as floats of `dtype` (their own by default).
+
+        A number above the largest finite value, or nonzero and below the smallest normal one, raises RangeError
+        with its magnitude; `out_of_range="ieee"` asks for inf, a subnormal or 0 instead. NaN and inf that are in
+        the digits already are passed on as they are.
+
+        >>> Scaled.of(np.array([3.0]), 5000).to_float()
+        Traceback (most recent call last):
+        metagrad.errors.RangeError: Scaled.to_float: 1 of 1 numbers outside float64; the first is 10**1505.6...
+        """
+        if out_of_range not in ("raise", "ieee"):
+            bad_value("Scaled.to_float", "out_of_range", repr(out_of_range), "'raise' or 'ieee'")
+        dtype = np.dtype(dtype or self.dtype)
+        if out_of_range == "raise":
+            self._refuse_out_of_range(dtype)
+        wide = self.mantissa if self.mantissa.dtype.itemsize >= dtype.itemsize else self.mantissa.astype(dtype)
+        with np.errstate(over="ignore", under="ignore"):  # asked for by out_of_range="ieee"
+            return ldexp(wide, self.exponent).astype(dtype)
+
+    def _refuse_out_of_range(self, dtype: Any) -> None:
+        finite = self._xp.isfinite(self.mantissa)
+        outside = to_host((self.range_status(dtype) != 0) & finite)
+        if outside.any():
+            power = to_host(self.log10abs())[outside][0]
+            message = (
+                f"Scaled.to_float: {outside.sum()} of {outside.size} numbers outside {dtype.name}; the first is "
+                f"10**{power:.6g}. Use log10abs() and sign(), a wider dtype, or out_of_range='ieee'."
+            )
+            raise RangeError(message)
+
+    def relative_difference(self, other: Scaled) -> Array:
+        """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
+        xp = self._xp
+        difference, largest = (self - other).log2abs(), xp.maximum(self.log2abs(), other.log2abs())
+        both_zero = xp.isneginf(largest)
+        ratio = xp.exp2(difference - xp.where(both_zero, 0.0, largest))
+        return xp.where(both_zero, 0.0, ratio)
