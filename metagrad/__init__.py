@@ -1,1 +1,36 @@
-"""metagrad."""
+"""metagrad: meta-gradients of unrolled optimizers, right where floating point overflows, checked against theory."""
+
+from metagrad.api import meta_gradient
+from metagrad.errors import RangeError, Status
+from metagrad.estimators import ClosedForm, Forward, Reverse
+from metagrad.meta_train import MetaRun, MetaTrainer
+from metagrad.objectives import Final, LogFinal, MeanLog, WeightedSum
+from metagrad.optimizers import GradientDescent, Scheduled
+from metagrad.protocols import Estimate
+from metagrad.scaled import Scaled
+from metagrad.tasks import DiagonalQuadratic, FunctionTask, Quadratic, random_quadratics
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClosedForm",
+    "DiagonalQuadratic",
+    "Estimate",
+    "Final",
+    "Forward",
+    "FunctionTask",
+    "GradientDescent",
+    "LogFinal",
+    "MeanLog",
+    "MetaRun",
+    "MetaTrainer",
+    "Quadratic",
+    "RangeError",
+    "Reverse",
+    "Scaled",
+    "Scheduled",
+    "Status",
+    "WeightedSum",
+    "meta_gradient",
+    "random_quadratics",
+]

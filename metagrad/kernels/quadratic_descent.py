@@ -1,0 +1,65 @@
+"""Gradient descent on a quadratic: w <- w - eta H w, and its two derivatives, without a tape.
+
+With v the adjoint of the next state and H symmetric,
+    adjoint of w:     v - H (eta v)
+    cotangent of eta: -v . (H w) = -w . (H v)   for an eta shared by the coordinates of a task,
+so that backwards one product with H serves both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad.protocols import GradientKind
+from metagrad.scaled import ldexp
+from metagrad.tasks import DiagonalQuadratic, Quadratic
+from metagrad.xp import Array
+
+
+class QuadraticDescent:
+    """The step rule of `GradientDescent` on `Quadratic` or `DiagonalQuadratic`."""
+
+    def __init__(self, task: Quadratic | DiagonalQuadratic, gradient: GradientKind) -> None:
+        """Bind the task; `gradient="stop_gradient"` holds H w constant when differentiating."""
+        self._product = task.gradient  # w -> H w
+        self._held = gradient == "stop_gradient"
+
+    def step(self, t: int, phi: Any, w: Array, state: Any) -> tuple[Array, tuple[()]]:
+        """Return w - eta H w."""
+        return w - phi.eta * self._product(w, None), ()
+
+    def pullback(self, t: int, phi: Any, at: Any, adjoint: Any, fold: Array | None) -> tuple[Any, Any]:
+        """Return the cotangents of eta and of w."""
+        (w, _), (v, _), eta = at, adjoint, phi.eta
+        if self._held:
+            eta_bar, v_before = self._eta_bar(eta, v, self._product(w, None), fold), v
+        elif eta.ndim == 0 or eta.shape == (v.shape[0], 1):
+            Hv = self._product(v, None)
+            eta_bar, v_before = self._eta_bar(eta, w, Hv, fold), v - eta * Hv
+        else:
+            eta_bar = self._eta_bar(eta, v, self._product(w, None), fold)
+            v_before = v - self._product(eta * v, None)
+        return type(phi)(eta_bar), (v_before, ())
+
+    def pushforward(self, t: int, phi: Any, at: Any, d_phi: Any, tangent: Any) -> tuple[Any, Any]:
+        """Return what the tangents of w and of eta give to the next tangent."""
+        (w, _), (u, _) = at, tangent
+        of_state = u if self._held else u - phi.eta * self._product(u, None)
+        return (of_state, ()), (-d_phi.eta * self._product(w, None), ())
+
+    @staticmethod
+    def _eta_bar(eta: Array, a: Array, b: Array, fold: Array | None) -> Array:
+        """Return -sum of a b over all that eta is shared by, each task times 2**fold."""
+        if eta.ndim == 0 or eta.shape == (a.shape[0], 1):
+            per_task = -np.einsum("bi,bi->b", a, b)
+            per_task = per_task if fold is None else ldexp(per_task, fold)
+            return per_task.sum() if eta.ndim == 0 else per_task[:, None]
+        terms = -a * b
+        terms = terms if fold is None else ldexp(terms, fold[:, None])
+        extra = terms.ndim - eta.ndim
+        terms = terms.sum(axis=tuple(range(extra))) if extra else terms
+        shared = tuple(i for i, n in enumerate(eta.shape) if n == 1 and terms.shape[i] != 1)
+        return terms.sum(axis=shared, keepdims=True) if shared else terms
+

@@ -1,0 +1,8 @@
+"""Meta-objectives: what the meta-parameters are tuned for, one file each."""
+
+from metagrad.objectives.final import Final
+from metagrad.objectives.log_final import LogFinal
+from metagrad.objectives.mean_log import MeanLog
+from metagrad.objectives.weighted_sum import WeightedSum
+
+__all__ = ["Final", "LogFinal", "MeanLog", "WeightedSum"]

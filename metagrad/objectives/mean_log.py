@@ -1,0 +1,45 @@
+"""The mean of the logarithms over the trajectory: the objective of Wichrowska et al. 2017, without their offset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metagrad.measures import Measure, check_measure, degree_of, log_and_slope, measure_of, one_like
+from metagrad.protocols import Task, Tree
+from metagrad.scaled import Scaled
+from metagrad.xp import Array
+
+
+@dataclass(frozen=True)
+class MeanLog:
+    """M = (1/T) sum over t = 1..T of log f(w_t)."""
+
+    measure: Measure = "loss"
+    logarithmic = True
+
+    def __post_init__(self) -> None:
+        """Check the name of the measure."""
+        check_measure("MeanLog", self.measure)
+
+    def weight(self, t: int, steps: int) -> Scaled | None:
+        """Return 1/T for t = 1..T."""
+        return Scaled.of(np.asarray(1.0 / steps)) if t >= 1 else None
+
+    def term(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return the measure at w."""
+        return measure_of(self.measure, task, w, sample)
+
+    def degree(self, task: Task) -> int | None:
+        """Return the degree of homogeneity of the measure."""
+        return degree_of(self.measure, task)
+
+    def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
+        """Return log f(w_t) and 1/f(w_t)."""
+        return log_and_slope(term)
+
+    def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
+        """Return the sum itself."""
+        return total, one_like(total)

@@ -1,0 +1,6 @@
+"""Update rules with meta-parameters, one file each."""
+
+from metagrad.optimizers.gradient_descent import GradientDescent
+from metagrad.optimizers.scheduled import Scheduled
+
+__all__ = ["GradientDescent", "Scheduled"]

@@ -1,0 +1,128 @@
+"""The contracts between a task, an optimizer, a meta-objective and an estimator, on one page.
+
+Arrays lead with the task axis B. `w` are the optimizee's parameters, `phi` the meta-parameters, `t` the index of a
+step, `steps` the horizon T, `g` the gradient of the task's loss. A user's class needs no base class: it needs the
+methods marked *required*; the others are looked up and have the stated default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from metagrad.errors import Status
+from metagrad.scaled import Scaled
+from metagrad.xp import Array, to_host
+
+Tree = Any  # an array, or a tuple or NamedTuple of trees
+# Whether the derivative goes through the optimizee's gradient, or holds it constant: two different numbers.
+GradientKind = Literal["full", "stop_gradient"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """The optimizee: a batch of B problems that are solved side by side.
+
+    Optional:
+    `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
+    `gradient(w, sample)` d loss/d w in differentiable NumPy-style code (default: the tape's gradient of `loss`);
+    `degree` the p with loss(s w) = s**p loss(w) for all s > 0, if there is one (default: None).
+    """
+
+    def init(self, rng: np.random.Generator) -> Tree:
+        """Return w_0, every array (B, ...). Required."""
+        ...
+
+    def loss(self, w: Tree, sample: Any) -> Array:
+        """Return the loss of each task, shape (B,), in NumPy-style code. Required."""
+        ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """An update rule with meta-parameters phi.
+
+    Optional:
+    `homogeneous` True if scaling w, the state and g by s > 0 scales the new w and state by s (default: False);
+    `check_phi(phi, where)` returns phi, completed and checked, or raises (default: phi as it is);
+    `at(phi, t)` the meta-parameters of step t (default: phi).
+    """
+
+    def init(self, w: Tree) -> Tree:
+        """Return the optimizer's state before the first step; every float array (B, ...). Required."""
+        ...
+
+    def step(self, phi: Tree, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+        """Return (new w, new state), in NumPy-style code. Required."""
+        ...
+
+
+@runtime_checkable
+class MetaObjective(Protocol):
+    """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for."""
+
+    logarithmic: bool  # whether a logarithm is taken, so that a zero or negative term has a Status of its own
+
+    def weight(self, t: int, steps: int) -> Scaled | None:
+        """Return the weight of w_t in the sum, or None where w_t does not enter (t = 0..steps)."""
+        ...
+
+    def term(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w, shape (B,), in NumPy-style code."""
+        ...
+
+    def degree(self, task: Task) -> int | None:
+        """Return the p with term(s w) = s**p term(w) for all s > 0, if there is one."""
+        ...
+
+    def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
+        """Return the transformed term and its derivative."""
+        ...
+
+    def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
+        """Return the transformed sum and its derivative."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A meta-objective and its meta-gradient, task by task.
+
+    `value`: Scaled (B,). `grad`: the tree of phi with Scaled leaves: the gradient of the mean over tasks, or task by
+    task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
+    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones.
+    """
+
+    value: Scaled
+    grad: Tree
+    status: Array
+    status_step: Array
+    stderr: Tree | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every task's numbers can be trusted."""
+        return not bool(to_host(self.status).any())
+
+    def report(self) -> str:
+        """Say, one line a kind of trouble, what happened, to how many tasks, from which step on, and what to do."""
+        codes, at = to_host(self.status), to_host(self.status_step)
+        lines = []
+        for code in np.unique(codes[codes != 0]):
+            hit = codes == code
+            status = Status.from_code(code)
+            where = f"{hit.sum()} of {codes.size} tasks, first at step {at[hit].min()}"
+            lines.append(f"{status.name} ({where}): {status.message}")
+        return "\n".join(lines) or Status.OK.message
+
+
+class Estimator(Protocol):
+    """A way to a meta-gradient; all of them share one call."""
+
+    def __call__(
+        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+    ) -> Estimate:
+        """Return the value and the meta-gradient after `steps` steps."""
+        ...

@@ -1,0 +1,91 @@
+"""Which states to keep: the reversal of T steps with room for s states, and the fewest recomputations.
+
+With s states in memory besides the first and every step recomputed at most r times, n(s, r) states can be visited
+in reverse, where n(0, r) = r + 1, n(s, 0) = s + 1 and n(s, r) = n(s, r-1) + n(s-1, r): the left part starts from a
+state we hold, the right part from one we spend a place on. Hence n(s, r) = C(s+r+1, s) + C(s+r, s+1), which grows
+like s^(r+1)/(r+1)!: room for O(sqrt T) states needs one recomputation of each step.
+(The binomial schedule of Griewank 1992, with all states of the last part kept.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import comb
+from typing import TypeVar
+
+from metagrad.errors import bad_value
+
+State = TypeVar("State")
+_MOST_RECOMPUTATIONS = 20
+
+
+def reach(places: int, recomputations: int) -> int:
+    """Return n(s, r), the number of states that can be visited in reverse.
+
+    >>> [reach(10, r) for r in range(4)]
+    [11, 76, 351, 1287]
+    """
+    s, r = places, recomputations
+    return comb(s + r + 1, s) + comb(s + r, s + 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How T steps will be reversed: room for `places` states of `state_bytes`, each step redone `recomputations`."""
+
+    steps: int
+    places: int
+    recomputations: int
+    state_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """The memory for the kept states: those of the places and the first."""
+        return (self.places + 1) * self.state_bytes
+
+
+def make_plan(steps: int, state_bytes: int, memory: int, where: str = "reverse") -> Plan:
+    """Return the plan with the fewest recomputations that keeps within `memory` bytes; ValueError if none does."""
+    places = min(steps, max(0, memory // max(1, state_bytes) - 1))
+    recomputations = next((r for r in range(_MOST_RECOMPUTATIONS + 1) if reach(places, r) >= steps + 1), None)
+    if recomputations is None:
+        came = f"{memory} bytes, room for {places + 1} states of {state_bytes} bytes"
+        expected = f"enough to reverse {steps} steps with each redone at most {_MOST_RECOMPUTATIONS} times"
+        remedy = "Give more memory, take fewer steps, or use method='forward' (few meta-parameters) or 'closed_form'."
+        bad_value(where, "memory", came, expected, remedy)
+    return Plan(steps, places, recomputations, state_bytes)
+
+
+def states_in_reverse(
+    advance: Callable[[State, int, int], State], first: State, steps: int, places: int
+) -> Iterator[tuple[int, State]]:
+    """Yield (t, state at t) for t = steps, ..., 0, keeping at most `places` states besides the first.
+
+    `advance(state, lo, hi)` returns the state at hi from the state at lo. The states do not depend on `places`: they
+    are the same recursion, done again.
+    """
+    yield from _visit(advance, first, 0, steps, places)
+
+
+def _visit(
+    advance: Callable[[State, int, int], State], start: State, lo: int, hi: int, places: int
+) -> Iterator[tuple[int, State]]:
+    count = hi - lo + 1  # the states at lo..hi, the first of which is `start`
+    if count <= places + 1:
+        kept = [start]
+        for t in range(lo, hi):
+            kept.append(advance(kept[-1], t, t + 1))
+        while kept:
+            yield lo + len(kept) - 1, kept[-1]
+            kept.pop()
+        return
+    if places == 0:
+        for t in range(hi, lo, -1):
+            yield t, advance(start, lo, t)
+        yield lo, start
+        return
+    r = next(r for r in range(count) if reach(places, r) >= count)
+    left = max(1, count - reach(places - 1, r))  # the right part as long as its places reach
+    yield from _visit(advance, advance(start, lo, lo + left), lo + left, hi, places - 1)
+    yield from _visit(advance, start, lo, lo + left - 1, places)

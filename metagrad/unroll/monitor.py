@@ -1,0 +1,77 @@
+"""Watching the range: for each task, the first thing that went wrong and the step at which it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad.errors import Status
+from metagrad.xp import Array, Namespace, float_info, namespace
+
+_CHUNK = 256
+
+
+class Monitor:
+    """Collects magnitudes (B,) step by step and reports, for each task, the first Status and its step.
+
+    The magnitudes are looked at in chunks, on the device where they live: nothing waits for the device.
+    """
+
+    def __init__(self, xp: Namespace, batch: int, dtype: Any) -> None:
+        """Start with every task OK."""
+        info = float_info(np.dtype(dtype))
+        self._tiny = 2.0**info.min_exponent
+        self._xp = xp
+        self._pending: dict[str, list[tuple[int, Array]]] = {"STATE": [], "ADJOINT": []}
+        self.status = xp.zeros(batch, dtype=np.int64)
+        self.step = xp.full(batch, -1, dtype=np.int64)
+
+    def observe(self, kind: str, t: int, size: Array) -> None:
+        """Note that the largest entry of each task's state or adjoint ("STATE", "ADJOINT") at step t is `size`."""
+        pending = self._pending[kind]
+        pending.append((t, size))
+        if len(pending) >= _CHUNK:
+            self._flush(kind)
+
+    def note(self, t: int, code: Array) -> None:
+        """Record the status codes (B,) seen at step t where no earlier one is recorded."""
+        fresh = (self.status == 0) & (code != 0)
+        self.status = self._xp.where(fresh, code, self.status)
+        self.step = self._xp.where(fresh, t, self.step)
+
+    def finish(self) -> tuple[Array, Array]:
+        """Return the status codes (B,) and their steps (B,)."""
+        self.flush()
+        return self.status, self.step
+
+    def flush(self) -> None:
+        """Look at all that was observed."""
+        for kind in self._pending:
+            self._flush(kind)
+
+    def _flush(self, kind: str) -> None:
+        pending, self._pending[kind] = self._pending[kind], []
+        if not pending:
+            return
+        xp = self._xp
+        sizes = xp.stack([size for _, size in pending])
+        code = range_code(kind, sizes, self._tiny, zero_is_trouble=kind == "STATE")
+        first = (code != 0).argmax(axis=0)
+        found = xp.take_along_axis(code, first[None], axis=0)[0]
+        at = xp.asarray(np.array([t for t, _ in pending]))[first]
+        fresh = (self.status == 0) & (found != 0)
+        self.status = xp.where(fresh, found, self.status)
+        self.step = xp.where(fresh, at, self.step)
+
+
+def range_code(kind: str, size: Array, tiny: float, zero_is_trouble: bool = False) -> Array:
+    """Return the Status codes of magnitudes: kind_NAN, kind_OVERFLOW, kind_UNDERFLOW, kind_ZERO or OK."""
+    xp = namespace(size)
+    low = (size > 0) & (size < tiny)
+    code = xp.where(low, Status[f"{kind}_UNDERFLOW"].code, 0)
+    code = xp.where(xp.isinf(size), Status[f"{kind}_OVERFLOW"].code, code)
+    code = xp.where(xp.isnan(size), Status[f"{kind}_NAN"].code, code)
+    if zero_is_trouble:
+        code = xp.where(size == 0, Status[f"{kind}_ZERO"].code, code)
+    return code

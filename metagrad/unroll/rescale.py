@@ -1,0 +1,89 @@
+"""Moving powers of two between digits and exponents, task by task, on trees whose arrays lead with B.
+
+Multiplying by a power of two is exact as long as nothing becomes subnormal, so the digits of an unroll are the same
+bits whenever and wherever the exponents are moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad.ad import leaves, tree_map
+from metagrad.protocols import Tree
+from metagrad.scaled import ldexp
+from metagrad.xp import Array, float_info, namespace
+
+
+def is_float_array(leaf: Any) -> bool:
+    """Whether `leaf` is an array of floats (counters and None are left alone)."""
+    return getattr(getattr(leaf, "dtype", None), "kind", "") == "f" and leaf.ndim > 0
+
+
+def magnitude(tree: Tree) -> Array:
+    """Return the largest absolute value of each task over all float arrays of `tree`, shape (B,); NaN wins."""
+    sizes = [_largest(leaf) for leaf in leaves(tree) if is_float_array(leaf)]
+    total = sizes[0]
+    for size in sizes[1:]:
+        total = namespace(total).maximum(total, size)
+    return total
+
+
+def _largest(leaf: Array) -> Array:
+    size = abs(leaf)
+    while size.ndim > 1:
+        size = size.max(axis=-1)
+    return size
+
+
+def along_tasks(factor: Array, leaf: Array) -> Array:
+    """Return `factor` (B,) shaped to broadcast against `leaf` (B, ...)."""
+    return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))
+
+
+def shift(tree: Tree, by: Array) -> Tree:
+    """Return every float array of `tree` times 2**by, `by` an integer array (B,)."""
+
+    def move(leaf: Any) -> Any:
+        return ldexp(leaf, along_tasks(by, leaf)) if is_float_array(leaf) else leaf
+
+    return tree_map(move, tree)
+
+
+def exponent_limit(dtype: Any) -> int:
+    """Return how far from 1 the digits may drift, in powers of two: a product of eight stays within the range."""
+    return float_info(np.dtype(dtype)).max_exponent // 8
+
+
+def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tree, Array]:
+    """Move the magnitude `size` (B,) of each task that left [2**-limit, 2**limit] into its exponent.
+
+    Zeros and non-finite values are left as they are: they have no exponent to move.
+    """
+    xp = namespace(size)
+    if xp is np and _all_within(size, limit):
+        return tree, exponent
+    power = xp.frexp(size)[1].astype(np.int64)
+    far = (xp.abs(power) > limit) & xp.isfinite(size) & (size > 0)
+    by = xp.where(far, power, 0)
+    return shift(tree, -by), exponent + by
+
+
+def _all_within(size: Array, limit: int) -> bool:
+    # Only asked on the host, where looking costs nothing; NaN fails both comparisons and takes the long way.
+    return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)
+
+
+def add_aligned(a: Tree, a_exponent: Array, b: Tree, b_exponent: Array) -> tuple[Tree, Array]:
+    """Return a 2**a_exponent + b 2**b_exponent as a tree and its exponent; a tree of zeros does not set it."""
+    xp = namespace(a_exponent)
+    lowest = np.iinfo(np.int64).min // 4
+    weights = [xp.where(magnitude(x) == 0, lowest, e) for x, e in ((a, a_exponent), (b, b_exponent))]
+    top = xp.maximum(*weights)
+    top = xp.where(top == lowest, 0, top)
+
+    def add(x: Any, y: Any) -> Any:
+        return x + y if is_float_array(x) else x
+
+    return tree_map(add, shift(a, a_exponent - top), shift(b, b_exponent - top)), top

@@ -1,0 +1,222 @@
+"""The driver that owns time: it steps, keeps exponents beside digits, and adds up the meta-objective on the way.
+
+State scaling. Where the step is homogeneous, U(phi, s w) = s U(phi, w), the true state is carry.w * 2**carry.exponent
+and the exponent passes through the step unchanged: exact at any horizon. Elsewhere the exponent stays zero and a
+state that leaves the range is reported by its Status.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.errors import Status
+from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.monitor import Monitor, range_code
+from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.steps import StepRule, sample_of
+from metagrad.xp import Array, float_info, namespace, rng
+
+Scaling = Literal["auto", "adjoint", "none"]
+
+
+class Carry(NamedTuple):
+    """The state at one time: the true parameters are w * 2**exponent, the true optimizer state likewise."""
+
+    w: Tree
+    state: Tree
+    exponent: Array  # (B,) int64
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to differentiate: which gradient, and what is carried beside the digits.
+
+    `gradient`: "full", or "stop_gradient" to hold the optimizee's gradient constant (another number, at times of
+    another sign). `scaling`: "auto" scales adjoints always and states where that is exact, "adjoint" only adjoints,
+    "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient.
+    """
+
+    gradient: GradientKind = "full"
+    scaling: Scaling = "auto"
+    per_task: bool = False
+
+
+class Unroll:
+    """One unroll of `steps` steps of `optimizer` on `task`, valued by `objective`."""
+
+    def __init__(
+        self, task: Task, optimizer: Optimizer, objective: MetaObjective, steps: int, seed: int, options: Options
+    ) -> None:
+        """Bind the parts; `start` and `advance` then move a `Carry` through time."""
+        self.task, self.optimizer, self.objective = task, optimizer, objective
+        self.steps, self.seed, self.options = steps, seed, options
+        w = task.init(rng(seed, "init"))
+        first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
+        self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
+        self.limit = exponent_limit(self.dtype)
+        self.scheduled = hasattr(optimizer, "at")
+        homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
+        self.scale_state = options.scaling == "auto" and homogeneous and objective.degree(task) is not None
+        self.monitor = Monitor(self.xp, self.batch, self.dtype)
+        self._w0 = w
+        self._frontier = 0
+        self._terms: list[Scaled] = []
+        self._total: Scaled | None = None
+
+    def start(self) -> Carry:
+        """Return the state before the first step."""
+        carry = Carry(self._w0, self.optimizer.init(self._w0), self.xp.zeros(self.batch, dtype=np.int64))
+        return self._settle(carry, 0)
+
+    def phi_at(self, phi: Tree, t: int) -> Tree:
+        """Return the meta-parameters of step t."""
+        return self.optimizer.at(phi, t) if self.scheduled else phi
+
+    def advance(self, rule: StepRule, phi: Tree, carry: Carry, lo: int, hi: int) -> Carry:
+        """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
+        for t in range(lo, hi):
+            w, state = rule.step(t, self.phi_at(phi, t), carry.w, carry.state)
+            carry = self._settle(Carry(w, state, carry.exponent), t + 1)
+        return carry
+
+    def _settle(self, carry: Carry, t: int) -> Carry:
+        fresh = t >= self._frontier
+        if self.scale_state or fresh:
+            size = magnitude((carry.w, carry.state))
+            if fresh:
+                self.monitor.observe("STATE", t, size)
+            if self.scale_state:
+                (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
+                carry = Carry(w, state, exponent)
+        if fresh:
+            self._frontier = t + 1
+            self._collect(carry, t)
+        return carry
+
+    def term_at(self, carry: Carry, t: int) -> Scaled:
+        """Return what the objective measures at time t, Scaled (B,)."""
+        term = self.objective.term(self.task, carry.w, self._sample(t))
+        return Scaled.of(term, self._power(carry, self.objective.degree(self.task)))
+
+    def _collect(self, carry: Carry, t: int) -> None:
+        weight = self.objective.weight(t, self.steps)
+        if weight is None:
+            return
+        term = self.term_at(carry, t)
+        if self.objective.logarithmic:
+            sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
+            self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
+        inner, _ = self.objective.inner(term)
+        self._terms.append(inner * self._like(weight))
+        if len(self._terms) >= 256:
+            self._fold_terms()
+
+    def _fold_terms(self) -> None:
+        xp = self.xp
+        kept = self._terms if self._total is None else [self._total, *self._terms]
+        if len(kept) == 1:
+            self._total = kept[0]
+        elif kept:
+            mantissas, exponents = (xp.stack([getattr(s, part) for s in kept]) for part in ("mantissa", "exponent"))
+            self._total = Scaled(mantissas, exponents).sum(axis=0)
+        self._terms = []
+
+    def finish(self) -> tuple[Scaled, Scaled]:
+        """Return the meta-objective (B,) and its derivative in the sum of terms, once time `steps` was reached."""
+        self._fold_terms()
+        assert self._total is not None, "the objective weighs no time at all"
+        value, slope = self.objective.finish(self._total, self.steps)
+        if self.options.scaling == "none":
+            self._note_value(value, slope)
+        return value, slope
+
+    def _note_value(self, value: Scaled, slope: Scaled) -> None:
+        xp = self.xp
+        tiny = 2.0 ** float_info(self.dtype).min_exponent
+        assert self._total is not None
+        code = range_code("OBJECTIVE", abs(self._total.to_float(out_of_range="ieee")), tiny)
+        for number in (value, slope):
+            later = range_code("OBJECTIVE", abs(number.to_float(out_of_range="ieee")), tiny)
+            code = xp.where(code == 0, later, code)
+        self.monitor.note(self.steps, code)
+
+    def objective_adjoint(self, carry: Carry, t: int, slope: Scaled) -> tuple[Tree, Array] | None:
+        """Return the derivative of the meta-objective in w at time t as (tree, exponent), or None if there is none."""
+        if self.objective.weight(t, self.steps) is None:
+            return None
+        factor, pull = self._linearised(carry, t)
+        factor = slope * factor
+        if self.options.scaling == "none":
+            (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
+            return w_bar, self.xp.zeros(self.batch, dtype=np.int64)
+        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        return ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar), factor.exponent
+
+    def objective_tangent(self, carry: Carry, t: int, d_w: Tree, exponent: Array) -> Scaled | None:
+        """Return weight * inner'(term) * (d term/d w) (d_w 2**exponent) at time t, or None if it has no weight."""
+        if self.objective.weight(t, self.steps) is None:
+            return None
+        factor, pull = self._linearised(carry, t)
+        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        products = [_inner(a, b) for a, b in zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True) if is_float_array(a)]
+        return factor * Scaled.of(sum(products[1:], products[0]), exponent)
+
+    def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
+        """Return weight * inner'(term) * 2**((degree - 1) exponent), and the pullback of the term of the digits."""
+        sample, degree = self._sample(t), self.objective.degree(self.task)
+        term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
+        _, inner_slope = self.objective.inner(Scaled.of(term, self._power(carry, degree)))
+        weight = self.objective.weight(t, self.steps)
+        assert weight is not None
+        factor = inner_slope * self._like(weight)
+        power = self._power(carry, None if degree is None else degree - 1)
+        return Scaled.of(factor.mantissa, factor.exponent + power), pull
+
+    def estimate(self, value: Scaled, grad: Tree) -> Estimate:
+        """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
+        if self.options.scaling == "none":
+            self._note_gradient(grad)
+        status, step = self.monitor.finish()
+        return Estimate(value, grad, status, step)
+
+    def _note_gradient(self, grad: Tree) -> None:
+        code = self.xp.zeros(self.batch, dtype=np.int64)
+        axis = 1 if self.scheduled else 0
+        for leaf in ad.leaves(grad):
+            status = leaf.range_status()
+            if self.options.per_task:
+                rows = self.xp.moveaxis(status, axis, 0).reshape(self.batch, -1)
+                code = self.xp.maximum(code, rows.max(axis=1))
+            else:  # a sum over tasks: whoever spoilt it has a status already, or all share it
+                code = self.xp.maximum(code, status.max())
+        self.monitor.flush()
+        clean = (self.monitor.status == 0).all() | self.options.per_task
+        self.monitor.note(0, self.xp.where(clean, code, 0))
+
+    def _sample(self, t: int) -> Any:
+        return sample_of(self.task, self.seed, t, self.xp)
+
+    def _power(self, carry: Carry, degree: int | None) -> Array | int:
+        return degree * carry.exponent if self.scale_state and degree is not None else 0
+
+    def _like(self, weight: Scaled) -> Scaled:
+        # weights are host scalars in float64: their digits are rounded to the dtype of the task
+        xp = self.xp
+        return Scaled(xp.asarray(weight.mantissa, dtype=self.dtype), xp.asarray(weight.exponent))
+
+    def carry_bytes(self, carry: Carry) -> int:
+        """Return the memory of one state."""
+        return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
+
+    def true_w(self, carry: Carry) -> Tree:
+        """Return the parameters as floats, for callbacks and tests; they may overflow."""
+        return shift(carry.w, carry.exponent)
+
+
+def _inner(a: Array, b: Array) -> Array:
+    return (a * b).reshape(a.shape[0], -1).sum(axis=1)
