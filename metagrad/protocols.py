@@ -61,7 +61,10 @@ class Optimizer(Protocol):
 
 @runtime_checkable
 class MetaObjective(Protocol):
-    """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for."""
+    """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for.
+
+    Optional: `only_last`, True if no iterate but the last has a weight (default: False).
+    """
 
     logarithmic: bool  # whether a logarithm is taken, so that a zero or negative term has a Status of its own
 

@@ -51,9 +51,9 @@ class Scaled:
         if x.dtype.kind != "f":
             bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
         mantissa, shift = xp.frexp(x)
-        finite_nonzero = xp.isfinite(x) & (x != 0)
-        total = xp.where(finite_nonzero, shift.astype(np.int64) + exponent, 0)
-        return cls(xp.broadcast_to(mantissa, total.shape), total)
+        # frexp leaves zero, inf and NaN as they are: they carry no exponent
+        total = xp.where(xp.isfinite(x) & (x != 0), shift + xp.asarray(exponent, dtype=np.int64), 0)
+        return cls(mantissa if mantissa.shape == total.shape else xp.broadcast_to(mantissa, total.shape), total)
 
     @classmethod
     def from_log(cls, sign: Array, log: Array) -> Scaled:

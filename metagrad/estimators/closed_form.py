@@ -41,7 +41,9 @@ class ClosedForm:
         if type(task) not in (Quadratic, DiagonalQuadratic):
             bad_value(_WHERE, "task", f"a {type(task).__name__}", "a Quadratic or DiagonalQuadratic", _USE_REVERSE)
         if type(objective) not in (Final, LogFinal, WeightedSum, MeanLog):
-            bad_value(_WHERE, "objective", f"a {type(objective).__name__}", "one of metagrad.objectives", _USE_REVERSE)
+            bad_value(
+                _WHERE, "objective", f"a {type(objective).__name__}", "one of metagrad.objectives", _USE_REVERSE
+            )
         rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
         if type(rule) is not GradientDescent:
             bad_value(_WHERE, "optimizer", f"a {type(rule).__name__}", "GradientDescent", _USE_REVERSE)
@@ -61,7 +63,9 @@ _USE_REVERSE = "Use method='reverse'."
 class _Problem:
     """One closed form to evaluate; every method returns the value (B,) and the derivative (B, ...)."""
 
-    def __init__(self, task: Quadratic | DiagonalQuadratic, objective: Any, steps: int, gradient: GradientKind) -> None:
+    def __init__(
+        self, task: Quadratic | DiagonalQuadratic, objective: Any, steps: int, gradient: GradientKind
+    ) -> None:
         from metagrad.theory import quadratic
 
         self.theory, self.task, self.objective = quadratic, task, objective
@@ -108,7 +112,9 @@ class _Problem:
         times = np.arange(1, self.steps + 1)[:, None]
         values = self.theory.log_objective(self.spectrum, eta, times, measure=self.measure)
         slopes = self.theory.d_log_objective(self.spectrum, eta, times, measure=self.measure)
-        return Scaled.of((times * values).sum(axis=0) / self.steps), Scaled.of((times * slopes).sum(axis=0) / self.steps)
+        return Scaled.of((times * values).sum(axis=0) / self.steps), Scaled.of(
+            (times * slopes).sum(axis=0) / self.steps
+        )
 
     def _schedule(self, etas: Array) -> tuple[Scaled, Scaled]:
         self._only(Final, LogFinal, "a schedule")
@@ -121,7 +127,9 @@ class _Problem:
     def _coordinates(self, eta: Array) -> tuple[Scaled, Scaled]:
         self._only(Final, LogFinal, "eta per coordinate")
         if self.held or not isinstance(self.task, DiagonalQuadratic):
-            bad_value(_WHERE, "phi", f"eta of shape {eta.shape}", "eta per coordinate on a DiagonalQuadratic", _USE_REVERSE)
+            bad_value(
+                _WHERE, "phi", f"eta of shape {eta.shape}", "eta per coordinate on a DiagonalQuadratic", _USE_REVERSE
+            )
         value = self.theory.coordinate_objective(self.spectrum, eta, self.steps, measure=self.measure)
         slope = self.theory.d_coordinate_objective(self.spectrum, eta, self.steps, measure=self.measure)
         return self._finish(_scaled(value), _scaled(slope))

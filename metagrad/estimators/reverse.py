@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
-from metagrad.kernels import fused_step
+from metagrad.kernels import block_kernel, fused_step
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
-from metagrad.unroll.checkpoint import make_plan, states_in_reverse
+from metagrad.unroll.block import BlockBackward
+from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.phi import prepare, restore
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepRule, TapeStep
@@ -33,7 +34,7 @@ class Reverse:
     beside adjoints only; "none" is plain floating point, as any automatic differentiation does it.
     `per_task`: phi and the meta-gradient lead with the task axis.
     `memory`: bytes for kept states; fewer means more recomputation and the same bits (`unroll.checkpoint`).
-    `fused`: use a fused kernel where there is one.
+    `fused`: use a fused kernel where there is one (compiled, with the extra `fast`).
     """
 
     gradient: GradientKind = "full"
@@ -48,12 +49,23 @@ class Reverse:
         """Return the value and the meta-gradient after `steps` steps."""
         options = Options(self.gradient, self.scaling, self.per_task)
         unroll = Unroll(task, optimizer, objective, steps, seed, options)
-        rule = fused_step(task, optimizer, self.gradient) if self.fused else None
-        if rule is None:
-            rule = TapeStep(task, optimizer, seed, self.gradient, unroll.xp)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            return _Backward(unroll, rule, prepare(phi, unroll, "reverse")).run(phi, self.memory)
+            value, grad = self._sweep(unroll, prepare(phi, unroll, "reverse"))
+            return unroll.estimate(value, restore(grad, phi, unroll.batch, per_task=self.per_task))
+
+    def _sweep(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree]:
+        task, optimizer = unroll.task, unroll.optimizer
+        if self.fused and getattr(unroll.objective, "only_last", False):
+            scales = {"scale_state": unroll.scale_state, "scale_adjoint": self.scaling != "none"}
+            kernel = block_kernel(task, optimizer, phi, self.gradient, **scales)
+            if kernel is not None:
+                value, eta_bar = BlockBackward(unroll, kernel).run(self.memory)
+                return value, type(phi)(eta_bar)
+        rule = fused_step(task, optimizer, self.gradient) if self.fused else None
+        if rule is None:
+            rule = TapeStep(task, optimizer, unroll.seed, self.gradient, unroll.xp)
+        return _Backward(unroll, rule, phi).run(self.memory)
 
 
 class _Backward:
@@ -67,23 +79,24 @@ class _Backward:
         self.adjoint: tuple[Tree, Tree] = (None, None)
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
 
-    def run(self, given_phi: Tree, memory: int) -> Estimate:
+    def run(self, memory: int) -> tuple[Scaled, Tree]:
         unroll = self.unroll
         first = unroll.start()
         plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
-        advance = partial(unroll.advance, self.rule, self.phi)
+        advance, record = partial(unroll.advance, self.rule, self.phi), partial(unroll.record, self.rule, self.phi)
         value = slope = None
-        for t, carry in states_in_reverse(advance, first, unroll.steps, plan.places):
-            if value is None or slope is None:  # t = steps: only now is the objective known
-                value, slope = unroll.finish()
-                self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
-            else:
-                self._pull(t, carry)
-            if t > 0:
-                self._add_term(t, carry, slope)
+        for lo, hi, states in blocks_in_reverse(advance, record, first, unroll.steps, plan.places):
+            for t in range(hi, lo - 1, -1):
+                carry = states.pop()
+                if value is None or slope is None:  # t = steps: only now is the objective known
+                    value, slope = unroll.finish()
+                    self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
+                else:
+                    self._pull(t, carry)
+                if t > 0:
+                    self._add_term(t, carry, slope)
         assert value is not None
-        grad = restore(self.gradient.result(), given_phi, unroll.batch, per_task=self.per_task)
-        return unroll.estimate(value, grad)
+        return value, self.gradient.result()
 
     def _pull(self, t: int, carry: Carry) -> None:
         """Go from the adjoint at t + 1 to the one at t, and add what step t gives to the meta-gradient."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from metagrad.kernels.block_descent import BlockDescent, block_kernel
 from metagrad.kernels.quadratic_descent import QuadraticDescent
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Optimizer, Task
@@ -20,3 +21,6 @@ def fused_step(task: Task, optimizer: Optimizer, gradient: GradientKind) -> Any:
     rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
     kernel = _FUSED.get((type(task), type(rule)))
     return None if kernel is None else kernel(task, gradient)
+
+
+__all__ = ["BlockDescent", "QuadraticDescent", "block_kernel", "fused_step"]

@@ -62,4 +62,3 @@ class QuadraticDescent:
         terms = terms.sum(axis=tuple(range(extra))) if extra else terms
         shared = tuple(i for i, n in enumerate(eta.shape) if n == 1 and terms.shape[i] != 1)
         return terms.sum(axis=shared, keepdims=True) if shared else terms
-

@@ -20,6 +20,7 @@ class Final:
     """
 
     measure: Measure = "loss"
+    only_last = True
     logarithmic = False
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ class LogFinal:
     """
 
     measure: Measure = "loss"
+    only_last = True
     logarithmic = True
 
     def __post_init__(self) -> None:

@@ -61,7 +61,9 @@ class Accumulator:
             if not is_float(leaves[0]):
                 return None
             mantissa = self._xp.stack(leaves)
-            return finish(Scaled.of(mantissa, exponents.reshape(exponents.shape + (1,) * (mantissa.ndim - exponents.ndim))))
+            return finish(
+                Scaled.of(mantissa, exponents.reshape(exponents.shape + (1,) * (mantissa.ndim - exponents.ndim)))
+            )
 
         return ad.tree_map(stack, *[phi_bar for phi_bar, _ in self._pending])
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from metagrad.errors import bad_value
 
 State = TypeVar("State")
+Record = TypeVar("Record")
 _MOST_RECOMPUTATIONS = 20
 
 
@@ -57,35 +58,39 @@ def make_plan(steps: int, state_bytes: int, memory: int, where: str = "reverse")
     return Plan(steps, places, recomputations, state_bytes)
 
 
-def states_in_reverse(
-    advance: Callable[[State, int, int], State], first: State, steps: int, places: int
-) -> Iterator[tuple[int, State]]:
-    """Yield (t, state at t) for t = steps, ..., 0, keeping at most `places` states besides the first.
+def blocks_in_reverse(
+    advance: Callable[[State, int, int], State],
+    record: Callable[[State, int, int], Record],
+    first: State,
+    steps: int,
+    places: int,
+) -> Iterator[tuple[int, int, Record]]:
+    """Yield (lo, hi, the states at lo..hi) from the last block to the first, keeping at most `places` states besides
+    the first.
 
-    `advance(state, lo, hi)` returns the state at hi from the state at lo. The states do not depend on `places`: they
-    are the same recursion, done again.
+    `advance(state, lo, hi)` returns the state at hi from the state at lo, `record(state, lo, hi)` all states at
+    lo..hi. The states do not depend on `places`: they are the same recursion, done again.
     """
-    yield from _visit(advance, first, 0, steps, places)
+    yield from _visit(advance, record, first, 0, steps, places)
 
 
 def _visit(
-    advance: Callable[[State, int, int], State], start: State, lo: int, hi: int, places: int
-) -> Iterator[tuple[int, State]]:
+    advance: Callable[[State, int, int], State],
+    record: Callable[[State, int, int], Record],
+    start: State,
+    lo: int,
+    hi: int,
+    places: int,
+) -> Iterator[tuple[int, int, Record]]:
     count = hi - lo + 1  # the states at lo..hi, the first of which is `start`
     if count <= places + 1:
-        kept = [start]
-        for t in range(lo, hi):
-            kept.append(advance(kept[-1], t, t + 1))
-        while kept:
-            yield lo + len(kept) - 1, kept[-1]
-            kept.pop()
+        yield lo, hi, record(start, lo, hi)
         return
     if places == 0:
-        for t in range(hi, lo, -1):
-            yield t, advance(start, lo, t)
-        yield lo, start
+        for t in range(hi, lo - 1, -1):
+            yield t, t, record(advance(start, lo, t), t, t)
         return
     r = next(r for r in range(count) if reach(places, r) >= count)
     left = max(1, count - reach(places - 1, r))  # the right part as long as its places reach
-    yield from _visit(advance, advance(start, lo, lo + left), lo + left, hi, places - 1)
-    yield from _visit(advance, start, lo, lo + left - 1, places)
+    yield from _visit(advance, record, advance(start, lo, lo + left), lo + left, hi, places - 1)
+    yield from _visit(advance, record, start, lo, lo + left - 1, places)

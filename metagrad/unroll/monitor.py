@@ -34,6 +34,12 @@ class Monitor:
         if len(pending) >= _CHUNK:
             self._flush(kind)
 
+    def observe_block(self, kind: str, lo: int, sizes: Array, backwards: bool = False) -> None:
+        """Note the sizes (n, B) at lo..lo+n-1; `backwards` if they came about from the last to the first."""
+        times = np.arange(lo, lo + len(sizes))
+        order = slice(None, None, -1) if backwards else slice(None)
+        self._look(kind, times[order], sizes[order])
+
     def note(self, t: int, code: Array) -> None:
         """Record the status codes (B,) seen at step t where no earlier one is recorded."""
         fresh = (self.status == 0) & (code != 0)
@@ -54,12 +60,16 @@ class Monitor:
         pending, self._pending[kind] = self._pending[kind], []
         if not pending:
             return
+        self._look(kind, np.array([t for t, _ in pending]), self._xp.stack([size for _, size in pending]))
+
+    def _look(self, kind: str, times: Any, sizes: Array) -> None:
         xp = self._xp
-        sizes = xp.stack([size for _, size in pending])
+        if xp is np and sizes.min() >= self._tiny and sizes.max() < np.inf:
+            return  # on the host a look is cheap, and NaN fails both comparisons
         code = range_code(kind, sizes, self._tiny, zero_is_trouble=kind == "STATE")
         first = (code != 0).argmax(axis=0)
         found = xp.take_along_axis(code, first[None], axis=0)[0]
-        at = xp.asarray(np.array([t for t, _ in pending]))[first]
+        at = xp.asarray(times)[first]
         fresh = (self.status == 0) & (found != 0)
         self.status = xp.where(fresh, found, self.status)
         self.step = xp.where(fresh, at, self.step)

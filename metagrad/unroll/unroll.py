@@ -84,6 +84,13 @@ class Unroll:
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
 
+    def record(self, rule: StepRule, phi: Tree, carry: Carry, lo: int, hi: int) -> list[Carry]:
+        """Return the states at lo..hi from the state at `lo`."""
+        kept = [carry]
+        for t in range(lo, hi):
+            kept.append(self.advance(rule, phi, kept[-1], t, t + 1))
+        return kept
+
     def _settle(self, carry: Carry, t: int) -> Carry:
         fresh = t >= self._frontier
         if self.scale_state or fresh:
@@ -93,10 +100,20 @@ class Unroll:
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
-        if fresh:
+        self.reach(carry, t)
+        return carry
+
+    def observe_block(self, lo: int, sizes: Array) -> None:
+        """Note the sizes (n, B) of the states at lo+1..lo+n, where they are seen for the first time."""
+        fresh = max(0, self._frontier - lo - 1)
+        if fresh < len(sizes):
+            self.monitor.observe_block("STATE", lo + 1 + fresh, sizes[fresh:])
+
+    def reach(self, carry: Carry, t: int) -> None:
+        """Let the state at t enter the objective, the first time it is reached."""
+        if t >= self._frontier:
             self._frontier = t + 1
             self._collect(carry, t)
-        return carry
 
     def term_at(self, carry: Carry, t: int) -> Scaled:
         """Return what the objective measures at time t, Scaled (B,)."""

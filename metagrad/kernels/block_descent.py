@@ -1,0 +1,88 @@
+"""Whole blocks of gradient descent on quadratics in compiled loops, where Numba is installed and it pays."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from metagrad.optimizers import GradientDescent, Scheduled
+from metagrad.protocols import GradientKind, Optimizer, Task
+from metagrad.tasks import DiagonalQuadratic, Quadratic
+from metagrad.xp import Array, float_info
+
+_CHUNK_ENTRIES = 1 << 18
+_LARGEST_DENSE = 128  # beyond, a matrix-vector product of the BLAS is worth a call from Python
+
+
+class BlockDescent:
+    """Forwards and backwards through a block of steps of `GradientDescent`, with full gradients."""
+
+    def __init__(
+        self, task: Quadratic | DiagonalQuadratic, eta: Array, *, scale_state: bool, scale_adjoint: bool
+    ) -> None:
+        """Bind the task and eta (1 or T, 1 or B)."""
+        from metagrad.kernels import compiled_loops as loops
+
+        dense = isinstance(task, Quadratic)
+        H = task.H if isinstance(task, Quadratic) else task.eigenvalues
+        self._H = np.ascontiguousarray(H[None] if dense and H.ndim == 2 else H)
+        self._eta = np.ascontiguousarray(eta)
+        self._descend = loops.descend_dense if dense else loops.descend_diagonal
+        self._ascend = loops.ascend_dense if dense else loops.ascend_diagonal
+        self._scale_state, self._scale_adjoint = scale_state, scale_adjoint
+        dtype = task.w0.dtype
+        self._comfort = dtype.type(2.0 ** (float_info(dtype).max_exponent // 8))
+        self.chunk = max(1, _CHUNK_ENTRIES // task.w0.size)
+
+    def _rates(self, lo: int, hi: int) -> Array:
+        return self._eta if self._eta.shape[0] == 1 else self._eta[lo:hi]
+
+    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
+        """Return the states (n+1, B, d) and exponents (n+1, B) at lo..hi from those at lo, and the sizes (n, B)."""
+        steps, batch = hi - lo, w.shape[0]
+        states = np.empty((steps + 1, *w.shape), dtype=w.dtype)
+        exponents = np.empty((steps + 1, batch), dtype=np.int64)
+        sizes = np.empty((steps, batch), dtype=w.dtype)
+        states[0], exponents[0] = w, exponent
+        self._descend(self._H, self._rates(lo, hi), states, exponents, sizes, self._comfort, self._scale_state)
+        return states, exponents, sizes
+
+    def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
+        """Pull adjoint (B, d) and exponent (B,), in place, back through the states (n, B, d) at lo..lo+n-1.
+
+        Returns the cotangents of eta (n, B), the exponents of the adjoints they were made with (n, B), and the sizes
+        of the adjoints (n, B).
+        """
+        steps, batch = states.shape[:2]
+        shape = (steps, batch)
+        into = np.empty(shape, states.dtype), np.empty(shape, np.int64), np.empty(shape, states.dtype)
+        rates = self._rates(lo, lo + steps)
+        self._ascend(self._H, rates, states, adjoint, exponent, into, self._comfort, self._scale_adjoint)
+        return into
+
+
+def block_eta(eta: Array, batch: int, *, scheduled: bool) -> Array | None:
+    """Return eta as (1 or T, 1 or B), or None for one a coordinate."""
+    shape = eta.shape[1:] if scheduled else eta.shape
+    if shape not in ((), (batch, 1)):
+        return None
+    return eta.reshape(-1 if scheduled else 1, 1 if shape == () else batch)
+
+
+def block_kernel(
+    task: Task, optimizer: Optimizer, phi: Any, gradient: GradientKind, *, scale_state: bool, scale_adjoint: bool
+) -> BlockDescent | None:
+    """Return the compiled kernel for this pair of classes, or None where there is none or it does not pay."""
+    rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
+    if type(rule) is not GradientDescent or gradient != "full" or not isinstance(task, Quadratic | DiagonalQuadratic):
+        return None
+    if type(task) not in (Quadratic, DiagonalQuadratic) or type(task.w0) is not np.ndarray:
+        return None
+    if task.w0.dtype.itemsize < 4 or (type(task) is Quadratic and task.w0.shape[1] > _LARGEST_DENSE):
+        return None
+    eta = block_eta(phi.eta, task.w0.shape[0], scheduled=type(optimizer) is Scheduled)
+    if eta is None or find_spec("numba") is None:
+        return None
+    return BlockDescent(task, eta, scale_state=scale_state, scale_adjoint=scale_adjoint)

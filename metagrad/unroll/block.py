@@ -1,0 +1,115 @@
+"""The backward sweep in whole blocks, for kernels that do many steps at once and objectives of the last iterate."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from metagrad.scaled import Scaled
+from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.rescale import magnitude, normalise
+from metagrad.unroll.unroll import Carry, Unroll
+from metagrad.xp import Array
+
+
+class Kernel(Protocol):
+    """What the sweep asks of a kernel; see `metagrad.kernels.block_descent`."""
+
+    chunk: int
+
+    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
+        """Return states, exponents and sizes at lo..hi."""
+        ...
+
+    def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
+        """Return contributions, their exponents and the adjoints' sizes; the adjoint is updated in place."""
+        ...
+
+
+class Block(NamedTuple):
+    """The states (n, B, d) of consecutive times and their exponents (n, B)."""
+
+    states: Array
+    exponents: Array
+
+
+class BlockBackward:
+    """Backpropagation of one shared or per-task step size (or a schedule) through blocks of steps."""
+
+    def __init__(self, unroll: Unroll, kernel: Kernel) -> None:
+        """Bind the unroll and its kernel."""
+        self.unroll, self.kernel = unroll, kernel
+        self.plain = unroll.options.scaling == "none"
+        self._parts: list[Scaled | Array] = []
+
+    def run(self, memory: int) -> tuple[Scaled, Scaled]:
+        """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
+        unroll = self.unroll
+        first = unroll.start()
+        plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
+        blocks = blocks_in_reverse(self._advance, self._record, first, unroll.steps, plan.places)
+        value = adjoint = exponent = None
+        for lo, hi, block in blocks:
+            if value is None:
+                value, slope = unroll.finish()
+                last = Carry(block.states[-1], (), block.exponents[-1])
+                adjoint, exponent = self._seed(last, slope)
+                block, hi = Block(block.states[:-1], block.exponents[:-1]), hi - 1
+            self._pull(lo, hi, block, adjoint, exponent)
+        assert value is not None
+        return value, self._gradient()
+
+    def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
+        for start in range(lo, hi, self.kernel.chunk):
+            stop = min(hi, start + self.kernel.chunk)
+            block = self._descend(carry, start, stop)
+            carry = Carry(block.states[-1].copy(), (), block.exponents[-1].copy())
+        return carry
+
+    def _record(self, carry: Carry, lo: int, hi: int) -> Block:
+        return self._descend(carry, lo, hi)
+
+    def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
+        states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent)
+        self.unroll.observe_block(lo, sizes)
+        if hi == self.unroll.steps:
+            self.unroll.reach(Carry(states[-1], (), exponents[-1]), hi)
+        return Block(states, exponents)
+
+    def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:
+        found = self.unroll.objective_adjoint(last, self.unroll.steps, slope)
+        assert found is not None, "the objective weighs the last iterate"
+        adjoint, exponent = found
+        if not self.plain:
+            adjoint, exponent = normalise(adjoint, exponent, magnitude(adjoint), self.unroll.limit)
+        return np.array(adjoint), np.array(exponent, dtype=np.int64)
+
+    def _pull(self, lo: int, hi: int, block: Block, adjoint: Any, exponent: Any) -> None:
+        for stop in range(hi + 1, lo, -self.kernel.chunk):
+            start = max(lo, stop - self.kernel.chunk)
+            states = block.states[start - lo : stop - lo]
+            contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
+            self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
+            if self.plain:
+                self._parts.append(self._reduced(contributions))
+            else:
+                numbers = Scaled.of(contributions, powers + block.exponents[start - lo : stop - lo])
+                self._parts.append(self._reduced(numbers))
+
+    def _reduced(self, numbers: Any) -> Any:
+        # contributions (n, B): over time unless there is a schedule, over tasks unless phi is given task by task
+        if not self.unroll.options.per_task:
+            numbers = numbers.sum(axis=1)
+        return numbers if self.unroll.scheduled else numbers.sum(axis=0)
+
+    def _gradient(self) -> Scaled:
+        self._parts.reverse()
+        parts = [Scaled.of(p) if self.plain else p for p in self._parts]
+        join = np.concatenate if self.unroll.scheduled else np.stack
+        joined = Scaled(join([p.mantissa for p in parts]), join([p.exponent for p in parts]))
+        if self.unroll.scheduled:
+            return joined
+        if self.plain:
+            return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
+        return joined.sum(axis=0)

@@ -1,0 +1,23 @@
+"""Profiles of hypothesis, and the reason why GPU tests are skipped."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from metagrad.xp import GpuState, gpu_state
+
+settings.register_profile("dev", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
+settings.register_profile("deep", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_tests:
+        return
+    state, why = gpu_state()
+    if state is not GpuState.USABLE:
+        for item in gpu_tests:
+            item.add_marker(pytest.mark.skip(reason=why))
