@@ -4,7 +4,7 @@ With g_k = H w_k a constant, w_{k+1} = w_k - eta g_k gives d w_t/d eta = -sum_{k
 
     d_i = -lambda_i (1 + a_i + ... + a_i^{t-1}) w_0i = -((1 - a_i^t)/eta) w_0i
 
-instead of -t lambda_i a_i^{t-1} w_0i, and the "derivative" of F is 2 sum_i kappa_i a_i^t d_i/w_0i; that of the loss is
+instead of -t lambda_i a_i^{t-1} w_0i. The "derivative" of F is 2 sum_i kappa_i a_i^t d_i/w_0i; that of the loss is
 -(1/eta) sum_i c_i lambda_i a_i^t (1 - a_i^t).
 It is the derivative of nothing: in one dimension its sign is wrong for even t when 1 < eta lambda < 2. Nor does the
 logarithm tame it: over t F it grows like mu^{-t} where gradient descent contracts, so both are `SignedLog`. Derived;
