@@ -86,8 +86,9 @@ def test_range_status_names_the_side():
 def test_non_finite_digits_stay_what_they_are():
     x = Scaled.of(np.array([np.inf, -np.inf, np.nan]))
     assert np.array_equal(x.to_float(), np.array([np.inf, -np.inf, np.nan]), equal_nan=True)
-    assert np.isnan((x + Scaled.of(np.ones(3))).mantissa[2])
-    assert np.isnan((x - x).mantissa[0])
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and is to stay so
+        assert np.isnan((x + Scaled.of(np.ones(3))).mantissa[2])
+        assert np.isnan((x - x).mantissa[0])
 
 
 def test_relative_difference():

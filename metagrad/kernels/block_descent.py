@@ -23,7 +23,7 @@ class BlockDescent:
         self, task: Quadratic | DiagonalQuadratic, eta: Array, *, scale_state: bool, scale_adjoint: bool
     ) -> None:
         """Bind the task and eta (1 or T, 1 or B)."""
-        from metagrad.kernels import compiled_loops as loops
+        from metagrad.kernels import _compiled_loops as loops
 
         dense = isinstance(task, Quadratic)
         H = task.H if isinstance(task, Quadratic) else task.eigenvalues

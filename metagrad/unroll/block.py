@@ -41,7 +41,8 @@ class BlockBackward:
         """Bind the unroll and its kernel."""
         self.unroll, self.kernel = unroll, kernel
         self.plain = unroll.options.scaling == "none"
-        self._parts: list[Scaled | Array] = []
+        self._pending: list[tuple[Array, Array]] = []
+        self._parts: list[Any] = []
 
     def run(self, memory: int) -> tuple[Scaled, Scaled]:
         """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
@@ -51,12 +52,13 @@ class BlockBackward:
         blocks = blocks_in_reverse(self._advance, self._record, first, unroll.steps, plan.places)
         value = adjoint = exponent = None
         for lo, hi, block in blocks:
-            if value is None:
-                value, slope = unroll.finish()
-                last = Carry(block.states[-1], (), block.exponents[-1])
-                adjoint, exponent = self._seed(last, slope)
-                block, hi = Block(block.states[:-1], block.exponents[:-1]), hi - 1
-            self._pull(lo, hi, block, adjoint, exponent)
+            if value is not None:
+                self._pull(lo, hi, block, adjoint, exponent)
+                continue
+            value, slope = unroll.finish()  # hi is the last time: only now is the objective known
+            last = Carry(block.states[-1], (), block.exponents[-1])
+            adjoint, exponent = self._seed(last, slope)
+            self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
         assert value is not None
         return value, self._gradient()
 
@@ -91,25 +93,29 @@ class BlockBackward:
             states = block.states[start - lo : stop - lo]
             contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
-            if self.plain:
-                self._parts.append(self._reduced(contributions))
-            else:
-                numbers = Scaled.of(contributions, powers + block.exponents[start - lo : stop - lo])
-                self._parts.append(self._reduced(numbers))
+            self._pending.append((contributions[::-1], (powers + block.exponents[start - lo : stop - lo])[::-1]))
+            self._fold(at_least=self.kernel.chunk)
 
-    def _reduced(self, numbers: Any) -> Any:
-        # contributions (n, B): over time unless there is a schedule, over tasks unless phi is given task by task
+    def _fold(self, at_least: int) -> None:
+        """Reduce the contributions, from the last step to the first, in chunks of one size: whatever the blocks were."""
+        while self._pending and sum(len(rows) for rows, _ in self._pending) >= at_least:
+            rows, powers = (np.concatenate([pair[i] for pair in self._pending]) for i in (0, 1))
+            cut = self.kernel.chunk
+            self._parts.append(self._reduced(rows[:cut], powers[:cut]))
+            self._pending = [(rows[cut:], powers[cut:])] if len(rows) > cut else []
+
+    def _reduced(self, rows: Array, powers: Array) -> Any:
+        # contributions (n, B): summed over time unless there is a schedule, over tasks unless phi is given task by task
+        numbers = rows if self.plain else Scaled.of(rows, powers)
         if not self.unroll.options.per_task:
             numbers = numbers.sum(axis=1)
         return numbers if self.unroll.scheduled else numbers.sum(axis=0)
 
     def _gradient(self) -> Scaled:
-        self._parts.reverse()
-        parts = [Scaled.of(p) if self.plain else p for p in self._parts]
+        self._fold(at_least=1)
+        if self.plain and not self.unroll.scheduled:
+            return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
+        parts = [Scaled.of(part) if self.plain else part for part in self._parts]
         join = np.concatenate if self.unroll.scheduled else np.stack
         joined = Scaled(join([p.mantissa for p in parts]), join([p.exponent for p in parts]))
-        if self.unroll.scheduled:
-            return joined
-        if self.plain:
-            return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
-        return joined.sum(axis=0)
+        return joined[::-1] if self.unroll.scheduled else joined.sum(axis=0)

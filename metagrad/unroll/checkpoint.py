@@ -19,13 +19,14 @@ from metagrad.errors import bad_value
 State = TypeVar("State")
 Record = TypeVar("Record")
 _MOST_RECOMPUTATIONS = 20
+_MOST_REDONE_STEPS = 10**9
 
 
 def reach(places: int, recomputations: int) -> int:
     """Return n(s, r), the number of states that can be visited in reverse.
 
     >>> [reach(10, r) for r in range(4)]
-    [11, 76, 351, 1287]
+    [11, 67, 298, 1079]
     """
     s, r = places, recomputations
     return comb(s + r + 1, s) + comb(s + r, s + 1)
@@ -50,9 +51,9 @@ def make_plan(steps: int, state_bytes: int, memory: int, where: str = "reverse")
     """Return the plan with the fewest recomputations that keeps within `memory` bytes; ValueError if none does."""
     places = min(steps, max(0, memory // max(1, state_bytes) - 1))
     recomputations = next((r for r in range(_MOST_RECOMPUTATIONS + 1) if reach(places, r) >= steps + 1), None)
-    if recomputations is None:
+    if recomputations is None or (recomputations > 1 and recomputations * steps > _MOST_REDONE_STEPS):
         came = f"{memory} bytes, room for {places + 1} states of {state_bytes} bytes"
-        expected = f"enough to reverse {steps} steps with each redone at most {_MOST_RECOMPUTATIONS} times"
+        expected = f"enough to reverse {steps} steps with each redone at most {_MOST_RECOMPUTATIONS} times, {_MOST_REDONE_STEPS} in all"
         remedy = "Give more memory, take fewer steps, or use method='forward' (few meta-parameters) or 'closed_form'."
         bad_value(where, "memory", came, expected, remedy)
     return Plan(steps, places, recomputations, state_bytes)

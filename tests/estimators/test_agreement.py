@@ -40,9 +40,9 @@ def test_reverse_is_forward(task, eta, steps, objective, kind, gradient):
         method(gradient=gradient, per_task=per_task)(task, optimizer, objective, phi, steps=steps)
         for method in (Reverse, Forward)
     ]
-    assert worst_difference(runs[0].value, runs[1].value) == 0.0
-    # stop-gradient: sums of terms of both signs that may cancel; measured against the largest entry
     scale = conditioning(task, phi.eta, steps, objective)
+    assert worst_difference(runs[0].value, runs[1].value) <= scale * TOLERANCE
+    # stop-gradient: sums of terms of both signs that may cancel; measured against the largest entry
     assert worst_difference(runs[0].grad.eta, runs[1].grad.eta) <= scale * TOLERANCE * (1 + cancellation(runs))
 
 
