@@ -1,0 +1,1 @@
+"""Experiments: one module a claim. `python -m analysis list|run|verify`."""

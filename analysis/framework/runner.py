@@ -1,0 +1,206 @@
+"""Running experiments: shards on any `concurrent.futures.Executor`, each saved as it ends, so that a run can go on.
+
+Results do not depend on the number of workers: a shard is a function of (config, shard, seed), and shards are put
+together in their fixed order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from analysis.framework import contract, store
+
+Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run and where to put it."""
+
+    preset: str
+    seed: int
+    device: str
+    out: Path
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished experiment: its verdict, its files, and whether it came from the cache."""
+
+    name: str
+    verdict: contract.Verdict
+    cached: bool
+    seconds: float
+
+
+def result_paths(name: str, request: Request) -> tuple[Path, Path]:
+    """Return the paths of the arrays and of the sidecar."""
+    stem = request.out / name / f"{request.preset}-seed{request.seed}"
+    return stem.with_suffix(".npz"), stem.with_suffix(".json")
+
+
+def cached_sidecar(name: str, request: Request) -> dict[str, Any] | None:
+    """Return the sidecar of a result that is whole and of this very source, config, seed and device; else None."""
+    module = contract.load(name)
+    arrays_path, sidecar_path = result_paths(name, request)
+    sidecar = store.load_sidecar(sidecar_path)
+    if sidecar is None or sidecar.get("key") != _key(module, request):
+        return None
+    if store.load_arrays(arrays_path, sidecar.get("sha256")) is None:
+        return None
+    return sidecar
+
+
+def run(name: str, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
+    """Run one experiment, or take it from the cache; `executor` None computes in this process."""
+    module, started = contract.load(name), time.perf_counter()
+    sidecar = None if request.force else cached_sidecar(name, request)
+    if sidecar is not None:
+        return Outcome(name, _verdict_of(sidecar), True, 0.0)
+    config = contract.config_of(module, request.preset)
+    parts = _compute_parts(name, module, config, request, executor, progress)
+    table = module.assemble(config, parts)
+    verdict = module.verdict(config, table)
+    seconds = time.perf_counter() - started
+    _save(name, module, request, table, verdict, seconds)
+    return Outcome(name, verdict, False, seconds)
+
+
+def _compute_parts(
+    name: str, module: Any, config: Any, request: Request, executor: Executor | None, progress: Progress
+) -> list[dict[str, np.ndarray]]:
+    shards = module.shards(config)
+    folder = request.out / name / "shards" / _key(module, request)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{index:05d}.npz" for index in range(len(shards))]
+    parts = [None if request.force else store.load_arrays(path) for path in paths]
+    context = contract.Context(request.seed, request.device)
+    missing = [index for index, part in enumerate(parts) if part is None]
+    done = len(shards) - len(missing)
+    progress(name, done, len(shards))
+    for index, data in _computed(executor, name, request.preset, context, {i: shards[i] for i in missing}):
+        store.write_atomically(paths[index], data)  # at once: an interrupted run keeps it
+        parts[index] = store.from_bytes(data)
+        done += 1
+        progress(name, done, len(shards))
+    return [part for part in parts if part is not None]
+
+
+def _computed(
+    executor: Executor | None, name: str, preset: str, context: contract.Context, shards: dict[int, Any]
+) -> Iterator[tuple[int, bytes]]:
+    if executor is None:
+        for index, shard in shards.items():
+            yield index, compute_shard(name, preset, shard, context)
+        return
+    futures: dict[Future[bytes], int] = {
+        executor.submit(compute_shard, name, preset, shard, context): index for index, shard in shards.items()
+    }
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contract.Context) -> bytes:
+    """Return the arrays of one shard as an npz file; one BLAS thread, so that workers do not fight."""
+    module = contract.load(name)
+    with threadpool_limits(limits=1):
+        return store.to_bytes(module.compute(contract.config_of(module, preset), shard, context))
+
+
+def _key(module: Any, request: Request) -> str:
+    config = contract.config_of(module, request.preset)
+    return store.key_of(config, request.seed, request.device, store.sources_of(module))
+
+
+def _save(
+    name: str, module: Any, request: Request, table: contract.Table, verdict: contract.Verdict, seconds: float
+) -> None:
+    arrays_path, sidecar_path = result_paths(name, request)
+    data = store.to_bytes(table.arrays)
+    sidecar = {
+        "experiment": name,
+        "claim": verdict.claim,
+        "checks": [dataclasses.asdict(check) for check in verdict.checks],
+        "holds": verdict.holds,
+        "preset": request.preset,
+        "config": dataclasses.asdict(contract.config_of(module, request.preset)),
+        "seed": request.seed,
+        "device": request.device,
+        "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
+        "units": table.units,
+        "seconds": round(seconds, 3),
+        "sha256": store.digest(data),
+        "key": _key(module, request),
+        "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}",
+        "unix_time": int(time.time()),
+        **store.provenance(),
+    }
+    store.write_atomically(arrays_path, data)
+    store.write_atomically(sidecar_path, json.dumps(sidecar, indent=1, default=_plain).encode())
+
+
+def _plain(x: Any) -> Any:
+    return x.item() if hasattr(x, "item") else str(x)
+
+
+def _verdict_of(sidecar: dict[str, Any]) -> contract.Verdict:
+    return contract.Verdict(sidecar["claim"], [contract.Check(**check) for check in sidecar["checks"]])
+
+
+def verify(name: str, request: Request) -> contract.Verdict:
+    """Decide the claim anew from the saved arrays; StoreError if they are missing or not the ones that were hashed."""
+    arrays_path, sidecar_path = result_paths(name, request)
+    sidecar = store.load_sidecar(sidecar_path)
+    if sidecar is None:
+        raise store.StoreError(f"{name}: no result at {sidecar_path}; run `python -m analysis run --only {name}` first.")
+    arrays = store.load_arrays(arrays_path, sidecar["sha256"])
+    if arrays is None:
+        raise store.StoreError(f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force.")
+    module = contract.load(name)
+    verdict: contract.Verdict = module.verdict(
+        contract.config_of(module, request.preset), contract.Table(arrays, sidecar["units"])
+    )
+    return verdict
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[Executor | None]:
+    """Yield an executor of `jobs` processes, or None for this process; an interrupt does not wait for the rest."""
+    if jobs == 1:
+        yield None
+        return
+    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in list((executor._processes or {}).values()):
+            process.terminate()
+        raise
+    executor.shutdown()
+
+
+def _ignore_interrupt() -> None:
+    # Ctrl-C reaches the whole process group; only the parent answers, and ends the workers.
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdout.flush()

@@ -1,0 +1,164 @@
+"""Meta-training of the step size in the paper's setting: three failures, one at a time, and the cure.
+
+Many tasks of the paper (d = 20, t = 80, H = X'X, w0 standard normal) are tuned at once, each with its own step size,
+by eta <- max(0, eta - 0.01/sqrt(k) gradient). An arm is an objective, a way to its gradient, and a dtype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import metagrad as mg
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad.theory import quadratic
+
+claim = (
+    "Gradient descent on G = (1/t) log f(w_t) with steps 0.01/sqrt(k) learns the step size of a quadratic, on the naive "
+    "objective it does not; overflow, stop-gradient and outer step size each break it alone (Wang et al. 2021, section 3)"
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An objective, a way to its gradient, and a dtype."""
+
+    objective: str  # "log" or "naive"
+    method: str  # "exact", "plain" or "scaled" backpropagation
+    dtype: str
+    gradient: str  # "full" or "stop_gradient"
+
+    @property
+    def name(self) -> str:
+        """A short name, also for files."""
+        return f"{self.objective}-{self.method}-{self.dtype}-{self.gradient}"
+
+
+ARMS = (
+    Arm("log", "exact", "float64", "full"),
+    Arm("naive", "exact", "float64", "full"),
+    Arm("log", "plain", "float32", "full"),
+    Arm("log", "plain", "float64", "full"),
+    Arm("log", "plain", "float32", "stop_gradient"),
+    Arm("log", "scaled", "float64", "stop_gradient"),
+    Arm("log", "scaled", "float32", "full"),
+    Arm("log", "scaled", "float64", "full"),
+    Arm("naive", "plain", "float32", "full"),
+    Arm("naive", "plain", "float64", "full"),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes of the experiment; the defaults of the paper are d = 20, steps = 80, eta0 = 0.1, 1000 meta-steps."""
+
+    tasks: int
+    meta_steps: int
+    starts: tuple[float, ...] = (0.1, 0.01, 0.001)
+    d: int = 20
+    steps: int = 80
+    scale: float = 0.01
+    close: float = 0.05  # converged: within this share of the minimiser
+
+
+presets = {
+    "quick": Config(tasks=24, meta_steps=400, starts=(0.1, 0.001)),
+    "default": Config(tasks=100, meta_steps=1000),
+    "paper": Config(tasks=400, meta_steps=1000),
+}
+expected_seconds = {"quick": 40.0, "default": 400.0, "paper": 1200.0}
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """One arm from one start each."""
+    return [{"arm": index, "start": start} for index in range(len(ARMS)) for start in config.starts]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Meta-train all tasks with one arm from one start."""
+    arm = ARMS[shard["arm"]]
+    task = mg.random_quadratics(config.tasks, config.d, seed=context.seed, dtype=np.dtype(arm.dtype))
+    trainer = mg.MetaTrainer(
+        task=task,
+        optimizer=mg.GradientDescent(),
+        objective=mg.LogFinal() if arm.objective == "log" else mg.Final(),
+        steps=config.steps,
+        scale=config.scale,
+        estimator=_estimator(arm),
+    )
+    run = trainer.run(np.full(config.tasks, shard["start"], dtype=arm.dtype), config.meta_steps)
+    kept = _kept(config)
+    spectrum = quadratic.Spectrum.of(task.H.astype(np.float64), task.w0.astype(np.float64))
+    return {
+        "eta": run.phi[kept].astype(np.float64),
+        "first_status": run.status[0],
+        "last_status": run.status[-1],
+        "best": quadratic.minimiser(spectrum, config.steps),
+    }
+
+
+def _estimator(arm: Arm) -> Any:
+    if arm.method == "exact":
+        return mg.ClosedForm(gradient=arm.gradient, per_task=True)
+    return mg.Reverse(gradient=arm.gradient, per_task=True, scaling="none" if arm.method == "plain" else "auto")
+
+
+def _kept(config: Config) -> np.ndarray:
+    """Return the meta-steps that are kept, about evenly spaced in log k; the first and the last are among them."""
+    spaced = np.geomspace(1, config.meta_steps, 80).round().astype(int)
+    return np.unique(np.concatenate([[0], spaced]))
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return eta (arms, starts, k, tasks), the minimisers (tasks,) and the statuses."""
+    shape = (len(ARMS), len(config.starts))
+    stacked = {name: np.stack([part[name] for part in parts]).reshape(*shape, *parts[0][name].shape) for name in parts[0]}
+    arrays = {
+        "eta": stacked["eta"],
+        "first_status": stacked["first_status"],
+        "last_status": stacked["last_status"],
+        "best": stacked["best"][0, 0],
+        "k": _kept(config),
+        "starts": np.asarray(config.starts),
+        "arms": np.asarray([arm.name for arm in ARMS]),
+    }
+    return Table(arrays, {"eta": "step size (1/curvature)", "best": "step size (1/curvature)", "k": "meta-steps"})
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """Each failure breaks the training alone; without them it works, from every start."""
+    eta, best = table.arrays["eta"], table.arrays["best"]
+    names = list(table.arrays["arms"])
+    error = np.abs(eta[:, :, -1] / best - 1)
+    close = np.where(np.isnan(error), False, error <= config.close).mean(axis=-1)
+
+    def arm(objective: str, method: str, dtype: str, gradient: str = "full") -> int:
+        return names.index(Arm(objective, method, dtype, gradient).name)
+
+    exact, scaled = arm("log", "exact", "float64"), arm("log", "scaled", "float64")
+    gap = np.nanmax(np.abs(eta[scaled, :, -1] / eta[exact, :, -1] - 1))
+    stuck = np.mean(~(np.abs(eta[arm("log", "plain", "float32"), 0, -1] / config.starts[0] - 1) > 1e-3))
+    median = float(np.median(error[exact]))
+    checks = [
+        Check("log, exact: median |eta/eta* - 1| at the end", median, "<= 0.05", median <= 0.05),
+        Check("log, exact: share within 5 % of eta*", float(close[exact].mean()), ">= 0.6", close[exact].mean() >= 0.6),
+        Check("log, scaled float64 against exact: largest gap", float(gap), "<= 1e-3", gap <= 1e-3),
+        Check("log, scaled float32: share within 5 %", *_share(close[arm("log", "scaled", "float32")], 0.6, above=True)),
+        Check("range: log, plain float32 from 0.1: share that never moves", float(stuck), ">= 0.9", stuck >= 0.9),
+        Check(
+            "bias: log, stop-gradient, scaled: share within 5 %",
+            *_share(close[arm("log", "scaled", "float64", "stop_gradient")], 0.2, above=False),
+        ),
+        Check(
+            "outer step: naive, exact: share within 5 %",
+            *_share(close[arm("naive", "exact", "float64")], 0.1, above=False),
+        ),
+    ]
+    return Verdict(claim, checks)
+
+
+def _share(close: np.ndarray, bound: float, *, above: bool) -> tuple[float, str, bool]:
+    share = float(np.mean(close))
+    return share, f"{'>=' if above else '<='} {bound}", share >= bound if above else share <= bound
