@@ -17,7 +17,7 @@ min(kappa_alpha, kappa_L); the last one needs alpha < L.
 Proofs: each lower bound sets one mode against at most S times the largest of opposite sign; the local bound is
 Hoelder's inequality; the global one uses sum kappa_i lambda_i^{2t} <= K L^{2t} and
 max(|a_alpha|, |a_L|) >= (L - alpha)/(L + alpha), its least value over eta. So F' grows exponentially in t for
-eta > 2/L and decays for 0 < eta < 2/L, outside of a window of width O(1/t) around 2/(alpha + L), while |G'| stays below
+eta > 2/L and decays for 0 < eta < 2/L, outside of a window of width O(1/t) around 2/(alpha + L), while |G'| is below
 a number that tends to 2 L (L + alpha)/(L - alpha).
 
 The predicates `..._holds` compare with the values of `last_iterate`, up to rounding in the logarithms. Derived (the
