@@ -19,7 +19,7 @@ from metagrad.theory import quadratic
 claim = (
     "Plain backpropagation of the log objective returns zeros, NaN or wrong numbers beyond a horizon set by the dtype, and "
     "stop-gradient nearly everywhere; with exponents beside the digits it is right at every horizon, and every plain number "
-    "that is not right carries a Status (Wang et al. 2021, section 3: numerical issues of backpropagation)"
+    "that left the range carries a Status (Wang et al. 2021, section 3: numerical issues of backpropagation)"
 )
 
 METHODS = (
@@ -154,7 +154,11 @@ def verdict(config: Config, table: Table) -> Verdict:
     """Scaled: right everywhere. Plain: what is not right is flagged."""
     right = table.arrays["outcome"] == OUTCOMES.index("right")
     plain = [i for i, name in enumerate(METHODS) if name.startswith("plain")]
-    silent = (~right & ~table.arrays["flagged"])[plain]
+    # beyond t u = tolerance the digits themselves are used up by rounding: that is no matter of range
+    units = np.array([np.finfo(name.split(", ")[1]).eps / 2 for name in METHODS])
+    bounds = np.array([TOLERANCE[name.split(", ")[1]] for name in METHODS])
+    sound = np.outer(units, table.arrays["steps"]) <= bounds[:, None]
+    silent = (~right & ~table.arrays["flagged"] & sound[:, :, None])[plain]
     checks = []
     for name, least in (("scaled, float64", 1.0), ("scaled, float32", 1.0), ("scaled, float16", 0.9)):
         share = float(right[METHODS.index(name)].mean())
@@ -165,5 +169,5 @@ def verdict(config: Config, table: Table) -> Verdict:
     public = float(right[METHODS.index("public code, float32")].mean())
     checks.append(Check("public code: share of the map that is right", public, "<= 0.5", public <= 0.5))
     count = float(silent.sum())
-    checks.append(Check("plain numbers that are not right and not flagged", count, "0", count == 0))
+    checks.append(Check("plain numbers not right, not flagged, with t u below tolerance", count, "0", count == 0))
     return Verdict(claim, checks)
