@@ -1,0 +1,1 @@
+"""What all figures share: reading results, style, saving, the report and the command line."""
