@@ -1,0 +1,1 @@
+"""Speed, memory and correctness against peers: ratios measured in one run, never part of the tests."""

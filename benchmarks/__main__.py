@@ -1,0 +1,80 @@
+"""python -m benchmarks list | run [--only NAME ...] [--threads N] [--repetitions N] [--full] [--out FILE]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import registry
+from benchmarks.settings import Settings
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def main(arguments: list[str]) -> int:
+    """List or run the benchmarks; 0 if all that ran could run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ratios against peers, in one run.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="name the benchmarks")
+    run = commands.add_parser("run", help="run them and write Markdown and JSON")
+    run.add_argument("--only", nargs="+", choices=registry.NAMES, default=registry.NAMES)
+    run.add_argument("--threads", type=int, default=1, help="threads for every library (default 1, pinned to a core)")
+    run.add_argument("--repetitions", type=int, default=Settings.repetitions)
+    run.add_argument("--full", action="store_true", help="measure in full what is extrapolated otherwise (minutes)")
+    run.add_argument("--seed", type=int, default=Settings.seed)
+    run.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.md"))
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        return _list()
+    if min(options.threads, options.repetitions) < 1:
+        parser.error("--threads and --repetitions are at least 1")
+    limit_threads(options.threads)
+    settings = Settings(options.repetitions, options.full, options.seed, options.threads)
+    return _run(options.only, settings, options.out)
+
+
+def limit_threads(threads: int) -> None:
+    """Limit every library to `threads`; works only before NumPy, JAX and PyTorch are imported.
+
+    XLA ignores its thread flags for some operations, so that for one thread the process is pinned to one core.
+    """
+    if "numpy" in sys.modules:
+        raise RuntimeError("benchmarks: numpy was imported before the threads were limited.")
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    eigen = "true" if threads > 1 else "false"
+    os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(allowed[-threads:]))
+
+
+def _list() -> int:
+    for name in registry.NAMES:
+        print(f"{name:16} {registry.benchmark(name).SUMMARY}")
+    return 0
+
+
+def _run(names: list[str], settings: Settings, out: Path) -> int:
+    from threadpoolctl import threadpool_limits
+
+    from benchmarks import machine, report
+
+    about, results = machine.provenance(settings.threads), {}
+    with threadpool_limits(settings.threads):
+        for name in names:
+            start = time.perf_counter()
+            result = results[name] = registry.benchmark(name).run(settings)
+            print(f"{name} ({time.perf_counter() - start:.0f} s)")
+            for text in [*map(report.line, result.rows), *map(report.show, result.tables), *result.missing]:
+                print(f"  {text}", flush=True)
+            paths = report.write(results, about, out)
+    print("written: " + ", ".join(str(path) for path in paths))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

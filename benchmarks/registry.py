@@ -1,0 +1,15 @@
+"""The benchmarks by name, in the order in which they run: a module with SUMMARY and run(settings) -> Result."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+NAMES = ["spectral", "meta_descent", "reverse_mode", "peak_memory", "correctness_map"]
+
+
+def benchmark(name: str) -> ModuleType:
+    """Return the module of a benchmark; ValueError for an unknown name."""
+    if name not in NAMES:
+        raise ValueError(f"benchmarks: --only is {name!r}; expected one of {', '.join(NAMES)}.")
+    return importlib.import_module(f"benchmarks.{name}")

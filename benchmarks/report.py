@@ -1,0 +1,93 @@
+"""The result of a run as Markdown and JSON, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Timing
+from benchmarks.results import Result, Row, Table
+
+_HEADER = ["what", "ours", "", "peer", "", "ours/peer", "target", "met", "same numbers to", "note"]
+
+
+def write(results: dict[str, Result], about: dict[str, str], out: Path) -> list[Path]:
+    """Write `out` (Markdown) and the same with the suffix .json; return the two paths."""
+    paths = [out.with_suffix(".md"), out.with_suffix(".json")]
+    for path, text in zip(paths, (markdown(results, about), to_json(results, about)), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    return paths
+
+
+def markdown(results: dict[str, Result], about: dict[str, str]) -> str:
+    """Return the report: provenance, then a section a benchmark."""
+    parts = ["# Benchmarks", _table(["", ""], [[key, value] for key, value in about.items()])]
+    parts.append(
+        "Times are medians over interleaved repetitions [quartiles], compilation and the first call excluded "
+        "(given as `first`). A target bounds ours/peer from above; it counts as met only if both computed the same."
+    )
+    for name, result in results.items():
+        parts.append(f"## {name}")
+        if result.rows:
+            parts.append(_table(_HEADER, [_cells(row) for row in result.rows]))
+        for table in result.tables:
+            parts += [f"### {table.title}", _table(table.header, table.rows), table.note]
+        parts += [f"Missing: {why}" for why in result.missing]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def to_json(results: dict[str, Result], about: dict[str, str]) -> str:
+    """Return everything that was measured, as JSON."""
+    bodies = {name: {**asdict(result), "rows": [_plain(r) for r in result.rows]} for name, result in results.items()}
+    return json.dumps({"about": about, "benchmarks": bodies}, indent=1) + "\n"
+
+
+def line(row: Row) -> str:
+    """Return one row for the terminal."""
+    verdict = {None: "", True: "  met", False: "  NOT MET"}[row.met]
+    target = "" if row.target is None else f" (target {row.target:.3g})"
+    sides = f"{row.ours} {cost(row.ours_cost)}, {row.peer} {cost(row.peer_cost)}"
+    differs = "" if row.agrees else f"  DIFFER by {row.agreement:.1e}"
+    return f"{row.what}: {sides}: {row.ratio:.3g}{target}{verdict}{differs}"
+
+
+def show(table: Table) -> str:
+    """Return one table for the terminal."""
+    return f"{table.title}\n{_table(table.header, table.rows)}\n{table.note}"
+
+
+def cost(value: Timing | float) -> str:
+    """Return a Timing or a number of bytes for reading."""
+    if not isinstance(value, Timing):
+        return f"{value / 2**20:.2f} MiB"
+    unit, factor = next((u, f) for u, f in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if value.median * f >= 1 or f > 1e5)
+    spread = f" [{value.low * factor:.3g}, {value.high * factor:.3g}]" if value.repetitions > 1 else " (once)"
+    return f"{value.median * factor:.4g} {unit}{spread}"
+
+
+def _cells(row: Row) -> list[str]:
+    met = {None: "", True: "yes", False: "**no**"}[row.met]
+    far = "" if row.agreement is None else f"{row.agreement:.1e}" + ("" if row.agrees else " **differs**")
+    target = "" if row.target is None else f"≤ {row.target:.3g}"
+    sides = [row.ours, _detail(row.ours_cost), row.peer, _detail(row.peer_cost)]
+    return [row.what, *sides, f"{row.ratio:.3g}", target, met, far, row.note]
+
+
+def _detail(value: Timing | float) -> str:
+    extra = f", first {value.first_call:.2g} s, {value.cores:.2f} cores" if isinstance(value, Timing) else ""
+    return cost(value) + extra
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "ratio": row.ratio, "met": row.met, "agrees": row.agrees}
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
