@@ -119,7 +119,9 @@ def _kept(config: Config) -> np.ndarray:
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     """Return eta (arms, starts, k, tasks), the minimisers (tasks,) and the statuses."""
     shape = (len(ARMS), len(config.starts))
-    stacked = {name: np.stack([part[name] for part in parts]).reshape(*shape, *parts[0][name].shape) for name in parts[0]}
+    stacked = {
+        name: np.stack([part[name] for part in parts]).reshape(*shape, *parts[0][name].shape) for name in parts[0]
+    }
     arrays = {
         "eta": stacked["eta"],
         "lost": stacked["lost"],
@@ -163,4 +165,3 @@ def verdict(config: Config, table: Table) -> Verdict:
         Check("outer step: naive, exact: share of runs within 5 % of eta*", naive, "<= 0.1", naive <= 0.1),
     ]
     return Verdict(claim, checks)
-

@@ -79,8 +79,8 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
         exact, size = _reference(lam, w0, etas, max(1, steps - 1))
         exact, size = exact * max(1, steps - 1), size * max(1, steps - 1)
     else:
-        found, flagged = _matrix_powers(lam, w0, etas, steps) if name.startswith("matrix") else _engine(
-            name, lam, w0, etas, steps
+        found, flagged = (
+            _matrix_powers(lam, w0, etas, steps) if name.startswith("matrix") else _engine(name, lam, w0, etas, steps)
         )
         exact, size = _reference(lam, w0, etas, steps)
     return {"outcome": _judge(found, exact, size, TOLERANCE[dtype.name]), "flagged": flagged}
@@ -103,16 +103,16 @@ def _reference(lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int) ->
     return exact, 2 * (p / p.sum(axis=1, keepdims=True) * np.abs(lam / a)).sum(axis=1)
 
 
-def _engine(name: str, lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _engine(
+    name: str, lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
     task = mg.DiagonalQuadratic(np.tile(lam, (len(etas), 1)), np.tile(w0, (len(etas), 1)))
     estimator = mg.Reverse(per_task=True, scaling="none" if name.startswith("plain") else "auto")
     found = estimator(task, mg.GradientDescent(), mg.LogFinal(), mg.GradientDescent.Phi(etas), steps=steps)
     return found.grad.eta.to_float(out_of_range="ieee").astype(np.float64), found.status != 0
 
 
-def _matrix_powers(
-    lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _matrix_powers(lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return -(2/s) w0'A^{2t-1}H^2 w0 / w0'A^{2t}H w0, A = (I - eta H)/s, the paper's hand-derived form."""
     # s from the two ends of the spectrum, as in the paper; powers of the diagonal A
     s = np.where(etas <= 2 / (lam[0] + lam[-1]), 1 - etas * lam[0], etas * lam[-1] - 1)

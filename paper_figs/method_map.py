@@ -11,7 +11,9 @@ from paper_figs.framework.results import Result
 from paper_figs.framework.style import new_figure
 
 title = "Who returns a right meta-gradient, and where"
-alt = "Eight maps over step size and horizon, one for each method, shaded by outcome: right, wrong, zero, not a number."
+alt = (
+    "Eight maps over step size and horizon, one for each method, shaded by outcome: right, wrong, zero, not a number."
+)
 
 _SHADES = ("#f4f1e8", "#D55E00", "#56B4E9", "#1a1a1a")  # right, wrong, zero, not a number: distinct in grey
 _HATCHES = ("", "////", "....", "")
@@ -27,12 +29,21 @@ def draw(result: Result) -> Figure:
         ax.pcolormesh(etas, steps, outcome[panel], cmap=colours, norm=norm, shading="nearest", rasterized=True)
         for code in (1, 2):
             shown = np.where(outcome[panel] == code, 1.0, np.nan)
-            ax.contourf(etas, steps, np.nan_to_num(shown, nan=0.0), [0.5, 1.5], colors="none", hatches=[_HATCHES[code]])
+            ax.contourf(
+                etas, steps, np.nan_to_num(shown, nan=0.0), [0.5, 1.5], colors="none", hatches=[_HATCHES[code]]
+            )
         ax.set(yscale="log", title=name)
         ax.grid(visible=False)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
         share = (outcome[panel] == 0).mean()
-        ax.text(0.04, 0.05, f"{share:.0%} right", transform=ax.transAxes, fontsize=8, bbox={"fc": "white", "ec": "none", "pad": 1})
+        ax.text(
+            0.04,
+            0.05,
+            f"{share:.0%} right",
+            transform=ax.transAxes,
+            fontsize=8,
+            bbox={"fc": "white", "ec": "none", "pad": 1},
+        )
     figure.supxlabel(r"step size $\eta$ (units of $1/\lambda_{\max}$; dotted: $2/\lambda_{\max}$)", fontsize=9)
     figure.supylabel("horizon $t$ (steps)", fontsize=9)
     patches = [

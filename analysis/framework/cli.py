@@ -24,7 +24,11 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of `python -m analysis`."""
     top = argparse.ArgumentParser(prog="python -m analysis", description="Experiments: compute and decide claims.")
     commands = top.add_subparsers(dest="command", required=True)
-    for name, text in (("list", "names and claims"), ("run", "compute"), ("verify", "decide again from saved results")):
+    for name, text in (
+        ("list", "names and claims"),
+        ("run", "compute"),
+        ("verify", "decide again from saved results"),
+    ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--only", default="", help="comma-separated names (default: all)")
         command.add_argument("--preset", default="quick", choices=contract.PRESETS, help="size (default: quick)")
@@ -58,8 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         names = chosen(args.only, contract.names())
         if args.seed < 0 or getattr(args, "jobs", 1) < 1:
-            raise UsageError(f"--seed is {args.seed}, --jobs {getattr(args, 'jobs', 1)}; expected seed >= 0, jobs >= 1.")
-        request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
+            raise UsageError(
+                f"--seed is {args.seed}, --jobs {getattr(args, 'jobs', 1)}; expected seed >= 0, jobs >= 1."
+            )
+        request = runner.Request(
+            args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False)
+        )
         return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
     except (UsageError, store.StoreError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -170,10 +170,14 @@ def verify(name: str, request: Request) -> contract.Verdict:
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
     if sidecar is None:
-        raise store.StoreError(f"{name}: no result at {sidecar_path}; run `python -m analysis run --only {name}` first.")
+        raise store.StoreError(
+            f"{name}: no result at {sidecar_path}; run `python -m analysis run --only {name}` first."
+        )
     arrays = store.load_arrays(arrays_path, sidecar["sha256"])
     if arrays is None:
-        raise store.StoreError(f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force.")
+        raise store.StoreError(
+            f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force."
+        )
     module = contract.load(name)
     verdict: contract.Verdict = module.verdict(
         contract.config_of(module, request.preset), contract.Table(arrays, sidecar["units"])
@@ -187,7 +191,9 @@ def workers(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    executor = ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt
+    )
     try:
         yield executor
     except BaseException:

@@ -113,9 +113,11 @@ def provenance() -> dict[str, Any]:
     for package in ("metagrad", "numpy", "scipy", "sympy", "matplotlib", "numba", "cupy-cuda12x", "cupy-cuda13x"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    return {"versions": versions, "commit": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain"))} | {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
-    }
+    return {
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+    } | {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 
 
 def _git(*arguments: str) -> str:

@@ -69,7 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: --out {args.out} cannot be written to ({error.strerror}); choose another folder.", file=sys.stderr)
+        print(
+            f"error: --out {args.out} cannot be written to ({error.strerror}); choose another folder.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -1,0 +1,101 @@
+"""The step size of the outer loop: for which scales c does eta <- eta - c/sqrt(k) gradient find the minimiser?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import metagrad as mg
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad.theory import quadratic
+from metagrad.theory.meta_descent import meta_descent_batch
+
+claim = (
+    "With exact gradients and outer steps c/sqrt(k), the log objective learns the step size over several decades of c; for the "
+    "naive objective there is no c that serves tasks and starts alike (Wang et al. 2021, section 3)"
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How many tasks of the paper (d = 20, t = 80, eta0 = 0.1 and others) and outer scales."""
+
+    tasks: int
+    meta_steps: int
+    scales: int
+    starts: tuple[float, ...] = (0.1, 0.01, 0.001)
+    d: int = 20
+    steps: int = 80
+    close: float = 0.05
+
+
+presets = {
+    "quick": Config(tasks=30, meta_steps=1000, scales=33),
+    "default": Config(tasks=100, meta_steps=1000, scales=65),
+    "paper": Config(tasks=400, meta_steps=1000, scales=129),
+}
+expected_seconds = {"quick": 20.0, "default": 120.0, "paper": 900.0}
+RANGE = {"log": (-8.0, 2.0), "naive": (-130.0, 2.0)}  # log10 of the outer scales
+
+
+def scales_of(config: Config, objective: str) -> np.ndarray:
+    """Return log10 of the outer scales that are tried."""
+    return np.linspace(*RANGE[objective], config.scales)
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """One objective at one outer scale each."""
+    return [{"objective": name, "scale": float(c)} for name in RANGE for c in scales_of(config, name)]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return, for each start and task, |eta/eta* - 1| at the end."""
+    draw = mg.random_quadratics(config.tasks, config.d, seed=context.seed)
+    spectrum = quadratic.Spectrum.of(draw.H, draw.w0)
+    best = quadratic.minimiser(spectrum, config.steps)
+    run = meta_descent_batch(
+        spectrum,
+        np.asarray(config.starts)[:, None],
+        steps=config.steps,
+        meta_steps=config.meta_steps,
+        scale=10.0 ** shard["scale"],
+        objective="log" if shard["objective"] == "log" else "plain",
+    )
+    return {"error": np.abs(run.eta[..., -1] / best - 1)}
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return the share that converged (objectives, scales, starts), and of both other starts at once."""
+    error = np.stack([part["error"] for part in parts]).reshape(2, config.scales, len(config.starts), config.tasks)
+    close = np.where(np.isnan(error), np.inf, error) <= config.close
+    arrays = {
+        "share": close.mean(axis=-1),
+        "all_starts": close.all(axis=2).mean(axis=-1),
+        "scales": np.stack([scales_of(config, name) for name in RANGE]),
+        "starts": np.asarray(config.starts),
+    }
+    return Table(arrays, {"scales": "log10 of the outer scale c"})
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """There are decades of c where the log objective serves most tasks from every start, and no c for the naive one."""
+    share, scales = table.arrays["all_starts"], table.arrays["scales"]
+    log_best, naive_best = (float(row.max()) for row in share)
+    decades = float((share[0] >= 0.5).sum() * (scales[0, 1] - scales[0, 0]))
+    return Verdict(
+        claim,
+        [
+            Check(
+                "log: largest share of tasks served from every start by one c", log_best, ">= 0.6", log_best >= 0.6
+            ),
+            Check("log: decades of c that serve half of the tasks from every start", decades, ">= 1", decades >= 1),
+            Check(
+                "naive: largest share of tasks served from every start by one c",
+                naive_best,
+                "<= 0.2",
+                naive_best <= 0.2,
+            ),
+        ],
+    )
