@@ -72,26 +72,17 @@ def blocks_in_reverse(
     `advance(state, lo, hi)` returns the state at hi from the state at lo, `record(state, lo, hi)` all states at
     lo..hi. The states do not depend on `places`: they are the same recursion, done again.
     """
-    yield from _visit(advance, record, first, 0, steps, places)
-
-
-def _visit(
-    advance: Callable[[State, int, int], State],
-    record: Callable[[State, int, int], Record],
-    start: State,
-    lo: int,
-    hi: int,
-    places: int,
-) -> Iterator[tuple[int, int, Record]]:
-    count = hi - lo + 1  # the states at lo..hi, the first of which is `start`
-    if count <= places + 1:
-        yield lo, hi, record(start, lo, hi)
-        return
-    if places == 0:
-        for t in range(hi, lo - 1, -1):
-            yield t, t, record(advance(start, lo, t), t, t)
-        return
-    r = next(r for r in range(count) if reach(places, r) >= count)
-    left = max(1, count - reach(places - 1, r))  # the right part as long as its places reach
-    yield from _visit(advance, record, advance(start, lo, lo + left), lo + left, hi, places - 1)
-    yield from _visit(advance, record, start, lo, lo + left - 1, places)
+    waiting = [(first, 0, steps, places)]  # parts of time, the next one last
+    while waiting:
+        start, lo, hi, places = waiting.pop()
+        count = hi - lo + 1  # the states at lo..hi, the first of which is `start`
+        if count <= places + 1:
+            yield lo, hi, record(start, lo, hi)
+        elif places == 0:
+            for t in range(hi, lo - 1, -1):
+                yield t, t, record(advance(start, lo, t), t, t)
+        else:
+            r = next(r for r in range(count) if reach(places, r) >= count)
+            left = max(1, count - reach(places - 1, r))  # the right part as long as its places reach
+            waiting.append((start, lo, lo + left - 1, places))
+            waiting.append((advance(start, lo, lo + left), lo + left, hi, places - 1))
