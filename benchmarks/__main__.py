@@ -6,10 +6,15 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import registry
 from benchmarks.settings import Settings
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -67,13 +72,24 @@ def _run(names: list[str], settings: Settings, out: Path) -> int:
     with threadpool_limits(settings.threads):
         for name in names:
             start = time.perf_counter()
-            result = results[name] = registry.benchmark(name).run(settings)
+            result = results[name] = _guarded(name, settings)
             print(f"{name} ({time.perf_counter() - start:.0f} s)")
             for text in [*map(report.line, result.rows), *map(report.show, result.tables), *result.missing]:
                 print(f"  {text}", flush=True)
             paths = report.write(results, about, out)
     print("written: " + ", ".join(str(path) for path in paths))
-    return 0
+    return int(any(result.failed for result in results.values()))
+
+
+def _guarded(name: str, settings: Settings) -> Result:
+    # What has been measured is worth keeping when a later benchmark breaks; the report names the failure.
+    from benchmarks.results import Result
+
+    try:
+        return registry.benchmark(name).run(settings)
+    except Exception as error:
+        traceback.print_exc()
+        return Result(missing=[f"{name} failed: {type(error).__name__}: {error}"], failed=True)
 
 
 if __name__ == "__main__":

@@ -56,11 +56,12 @@ class Table:
 
 @dataclass
 class Result:
-    """What one benchmark measured; `missing` names the peers that could not be imported, and why."""
+    """What one benchmark measured; `missing` names what could not be, and why."""
 
     rows: list[Row] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    failed: bool = False
 
 
 def middle(cost: Timing | float) -> float:

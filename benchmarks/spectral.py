@@ -19,8 +19,8 @@ _MEASURED_PRODUCTS = 10
 
 
 def run(settings: Settings) -> Result:
-    """Compare at both sizes, and over a grid."""
-    return Result(rows=[*_small(settings), *_grid(settings), *_large(settings)])
+    """Compare at both sizes, over a grid and in the meta-descent that the recipe is for."""
+    return Result(rows=[*_small(settings), *_descent(settings), *_grid(settings), *_large(settings)])
 
 
 def _small(settings: Settings) -> list[Row]:
@@ -46,6 +46,29 @@ def _small(settings: Settings) -> list[Row]:
         Row(what, "closed form, spectrum computed", scratch, "paper's recipe, 2t products", products, far[2]),
         Row(what, "closed form, spectrum given", ours, "matrix powers by squaring", squaring, far[3]),
     ]
+
+
+def _descent(settings: Settings) -> list[Row]:
+    from metagrad.theory import quadratic as theory
+    from metagrad.theory.meta_descent import meta_descent
+
+    d, steps, eta0, meta_steps, scale = 20, 80, 0.2, 100, 0.001
+    H, w0 = (x[0] for x in quadratics(1, d, settings.seed))
+    spectrum = theory.Spectrum.of(H, w0)
+
+    def ours() -> float:
+        return float(meta_descent(spectrum, eta0, steps=steps, meta_steps=meta_steps, scale=scale).eta[-1])
+
+    def theirs() -> float:
+        eta = eta0
+        for k in range(1, meta_steps + 1):
+            eta = max(0.0, eta - scale / k**0.5 * recipe.slope(H, w0, eta, steps))
+        return eta
+
+    cost, peer = interleave([Contender("ours", ours), Contender("recipe", theirs)], settings.repetitions)
+    far = relative_difference(ours(), theirs())
+    what = f"{meta_steps} meta-steps, d = {d}, t = {steps}"
+    return [Row(what, "theory.meta_descent, spectrum given", cost, "paper's recipe", peer, far, target=1 / 20)]
 
 
 def _grid(settings: Settings) -> list[Row]:

@@ -41,21 +41,31 @@ def slopes(H: NDArray[Any], w0: NDArray[Any], etas: NDArray[Any], steps: int) ->
 
 
 def meta_descent(
-    eigenvalues: NDArray[Any], weights: NDArray[Any], eta0: float, steps: int, meta_steps: int, mu: float
-) -> Callable[[], float]:
-    """Return a function that runs eta <- max(0, eta - (mu/sqrt k) G'(eta)), k = 1..meta_steps, in one scan."""
-    rates = mu / np.sqrt(np.arange(1, meta_steps + 1))
-    run = jax.jit(lambda eta, lam, kappa, rates: jax.lax.scan(_meta_step(lam, kappa, steps), eta, rates)[1])
-    args = tuple(jnp.asarray(x) for x in (eta0, eigenvalues, weights * eigenvalues / 2, rates))
-    return lambda: float(run(*args)[-1])
+    problem: tuple[NDArray[Any], NDArray[Any]], eta0: float, power: int | float, rates: NDArray[Any]
+) -> Callable[[], NDArray[Any]]:
+    """Return a function that runs eta <- max(0, eta - rate_k G'(eta)) in one scan and returns all eta.
+
+    `problem` holds eigenvalues and weights; `power` = 2t - 1: an int is a constant that XLA expands to products, a
+    float an argument that it raises to by exp and log.
+    """
+    constant = power if isinstance(power, int) else None
+
+    @jax.jit
+    def run(eta: Any, lam: Any, kappa: Any, rates: Any, power: Any) -> Any:
+        return jax.lax.scan(_meta_step(lam, kappa, constant or power), eta, rates)[1]
+
+    eigenvalues, weights = problem
+    arrays = (eta0, eigenvalues, weights * eigenvalues / 2, rates, float(power))
+    args = tuple(jnp.asarray(x) for x in arrays)
+    return lambda: np.asarray(run(*args))
 
 
-def _meta_step(lam: Any, kappa: Any, steps: int) -> Callable[[Any, Any], tuple[Any, Any]]:
+def _meta_step(lam: Any, kappa: Any, power: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
     def step(eta: Any, rate: Any) -> tuple[Any, Any]:
         a = 1 - eta * lam
         s = jnp.max(jnp.abs(a))  # powers relative to the largest factor: in range at any horizon
-        power = (a / s) ** (2 * steps - 1)
-        slope = -(2 / s) * jnp.sum(kappa * lam * power) / jnp.sum(kappa * power * (a / s))
+        powers = (a / s) ** power
+        slope = -(2 / s) * jnp.sum(kappa * lam * powers) / jnp.sum(kappa * powers * (a / s))
         eta = jnp.maximum(0.0, eta - rate * slope)
         return eta, eta
 
