@@ -90,8 +90,8 @@ def d2_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, me
     modes, t = _modes(spectrum, eta, steps, measure, "d2_log_objective")
     mean = _mean_rate(spectrum, modes, t, measure)
     _, relative = modes.powers(2 * t - 2)
-    log_weights = log_kappa(spectrum, measure) + relative - _log_total(spectrum, modes, t, measure)[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
+        log_weights = log_kappa(spectrum, measure) + relative - _log_total(spectrum, modes, t, measure)[..., None]
         log_deviation = np.log(np.abs(spectrum.eigenvalues - mean[..., None] * modes.a)) - modes.log_mu[..., None]
         log_rate = log_eigenvalues(spectrum) - modes.log_mu[..., None]
         variance = np.sum(np.exp(log_weights + 2 * log_deviation), axis=-1)

@@ -13,7 +13,7 @@ limit, which is why constant outer steps oscillate around eta* and 1/sqrt(k) ste
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory._checks import Floats, step_counts
 from metagrad.theory.modes import Factors
@@ -29,8 +29,8 @@ _HALVINGS = 64
 def minimiser(spectrum: Spectrum, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return eta*, the zero of F' and of G', to about 1e-15 relative; NaN without an active mode.
 
-    Bisection on the balance log||a_+||_n - log||a_-||_n (norms weighted by g_i), which falls steadily from +inf at
-    1/L to -inf at 1/alpha and, unlike F', has a slope that does not depend on t. The middle is the geometric mean.
+    Bisection on the logarithms of the two sides: their difference falls steadily from +inf at 1/L to -inf at 1/alpha,
+    where F' itself would be lost in rounding at large t. The middle is the geometric mean.
 
     >>> float(minimiser(Spectrum.diagonal([1.0, 3.0], [3.0, 1.0]), 80))
     0.5
@@ -39,10 +39,10 @@ def minimiser(spectrum: Spectrum, steps: ArrayLike, *, measure: Measure = "loss"
     none, single = np.isnan(spectrum.L), spectrum.alpha == spectrum.L
     shape = np.broadcast_shapes(spectrum.batch_shape, t.shape)
     low, high = (np.broadcast_to(np.where(none, 1.0, 1 / x), shape) for x in (spectrum.L, spectrum.alpha))
-    log_weights = np.where(spectrum.active, log_kappa(spectrum, measure) + log_eigenvalues(spectrum), -np.inf)
+    log_gains = np.where(spectrum.active, log_kappa(spectrum, measure) + log_eigenvalues(spectrum), -np.inf)
     for _ in range(_HALVINGS):
         middle = np.sqrt(low) * np.sqrt(high)
-        shrinking = _balance(spectrum.eigenvalues, log_weights, middle, 2 * t - 1) > 0
+        shrinking = _shrinks(spectrum.eigenvalues, log_gains, middle, 2 * t - 1)
         low, high = np.where(shrinking, middle, low), np.where(shrinking, high, middle)
     root = np.where(single, 1 / spectrum.L, np.sqrt(low) * np.sqrt(high))
     return np.asarray(np.where(none, np.nan, root), np.float64)
@@ -101,11 +101,11 @@ def _log_gain_ratio(spectrum: Spectrum, measure: Measure) -> Floats:
     return np.asarray(np.log(at_L) - np.log(at_alpha) + power * np.log(spectrum.L / spectrum.alpha), np.float64)
 
 
-def _balance(eigenvalues: Floats, log_weights: Floats, eta: Floats, power: Floats) -> Floats:
-    """Return log of the power-norm of the modes with a > 0 minus that of the modes with a < 0."""
+def _shrinks(eigenvalues: Floats, log_gains: Floats, eta: Floats, power: Floats) -> NDArray[np.bool_]:
+    """Return whether the modes with a > 0 outweigh those with a < 0, so that eta is below eta*."""
     factors = Factors.of(eta[..., None], eigenvalues)
-    log_terms = log_weights + power[..., None] * factors.log
+    log_terms = log_gains + power[..., None] * factors.log
     shrinking, overshooting = (
         signed_sum(1.0, np.where(factors.sign == sign, log_terms, -np.inf), 0.0).log for sign in (1.0, -1.0)
     )
-    return np.asarray((shrinking - overshooting) / power, np.float64)
+    return np.asarray(shrinking > overshooting)
