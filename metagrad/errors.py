@@ -38,17 +38,13 @@ class Status(Enum):
         "the logarithm of a zero loss was asked for: the log objective is -inf and its gradient undefined; use a "
         "plain objective at this step size"
     )
-    LOG_OF_NEGATIVE = (
-        "the logarithm of a negative loss was asked for; the log objectives need a loss that is positive"
-    )
+    LOG_OF_NEGATIVE = "the logarithm of a negative loss was asked for; the log objectives need a loss that is positive"
     ADJOINT_UNDERFLOW = (
         "an adjoint fell below the smallest normal number: what it still had to add is lost; use scaling='auto'"
     )
     ADJOINT_OVERFLOW = "an adjoint exceeded the largest finite number; use scaling='auto'"
     ADJOINT_NAN = "an adjoint became NaN; a rule was differentiated where it has no derivative"
-    GRADIENT_UNDERFLOW = (
-        "the meta-gradient fell below the smallest normal number; use scaling='auto' or a wider dtype"
-    )
+    GRADIENT_UNDERFLOW = "the meta-gradient fell below the smallest normal number; use scaling='auto' or a wider dtype"
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
 

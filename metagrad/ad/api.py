@@ -117,7 +117,7 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
     Reverse over reverse: the pullback u -> J'u is linear, and its own pullback is v -> J v.
     """
     out, pullback = vjp(f, *args)
-    transposed = vjp(lambda u: pullback(u), tree_map(_zero_or_none, out))[1]
+    transposed = vjp(pullback, tree_map(_zero_or_none, out))[1]
     (tangent,) = transposed(tuple(tree_map(_float_or_none, t, a) for t, a in zip(tangents, args, strict=True)))
     return out, tangent
 

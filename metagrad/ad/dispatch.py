@@ -15,15 +15,17 @@ from metagrad.xp import is_array
 UFUNCS: dict[Any, Callable[..., Any]] = {
     getattr(np, name): getattr(ops, name)
     for name in (
-        "add subtract multiply divide power maximum minimum negative square sqrt exp expm1 log log1p sin cos sinh cosh "
-        "tanh arctan arcsinh absolute sign matmul"
-    ).split()
+        *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "negative", "square", "sqrt"),
+        *("exp", "expm1", "log", "log1p", "sin", "cos", "sinh", "cosh", "tanh", "arctan", "arcsinh"),
+        *("absolute", "sign", "matmul"),
+    )
 }
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     getattr(np, name): getattr(ops, name)
     for name in (
-        "where clip sum mean max min reshape broadcast_to transpose swapaxes moveaxis expand_dims squeeze concatenate stack"
-    ).split()
+        *("where", "clip", "sum", "mean", "max", "min", "reshape", "broadcast_to", "transpose", "swapaxes"),
+        *("moveaxis", "expand_dims", "squeeze", "concatenate", "stack"),
+    )
 }
 FUNCTIONS |= {
     np.dot: composed.dot,
@@ -39,7 +41,8 @@ _CONSTANTS = {np.zeros_like, np.ones_like, np.full_like, np.shape, np.ndim, np.s
 
 def _unsupported(name: str, known: list[str]) -> TypeError:
     return TypeError(
-        f"np.{name} has no rule on the tape. {nearest(name, known)} Or take metagrad.ad.stop_gradient of what is constant."
+        f"np.{name} has no rule on the tape. {nearest(name, known)} "
+        "Or take metagrad.ad.stop_gradient of what is constant."
     )
 
 

@@ -143,15 +143,15 @@ exp = _elementwise("exp", np.exp, (lambda g, y, a: g * y,), lambda r: (_normal(r
 expm1 = _elementwise("expm1", np.expm1, (lambda g, y, a: g * (y + 1),), lambda r: (_normal(r),))
 log = _elementwise("log", np.log, (lambda g, y, a: g / a,), lambda r: (_positive(r),))
 log1p = _elementwise("log1p", np.log1p, (lambda g, y, a: g / (1 + a),), lambda r: (_positive(r),))
-sin = _elementwise("sin", np.sin, (lambda g, y, a: g * cos(a),), lambda r: (_normal(r),))
-cos = _elementwise("cos", np.cos, (lambda g, y, a: -g * sin(a),), lambda r: (_normal(r),))
-sinh = _elementwise("sinh", np.sinh, (lambda g, y, a: g * cosh(a),), lambda r: (_normal(r),))
-cosh = _elementwise("cosh", np.cosh, (lambda g, y, a: g * sinh(a),), lambda r: (_normal(r),))
+sin = _elementwise("sin", np.sin, (lambda g, y, a: g * np.cos(a),), lambda r: (_normal(r),))
+cos = _elementwise("cos", np.cos, (lambda g, y, a: -g * np.sin(a),), lambda r: (_normal(r),))
+sinh = _elementwise("sinh", np.sinh, (lambda g, y, a: g * np.cosh(a),), lambda r: (_normal(r),))
+cosh = _elementwise("cosh", np.cosh, (lambda g, y, a: g * np.sinh(a),), lambda r: (_normal(r),))
 tanh = _elementwise("tanh", np.tanh, (lambda g, y, a: g * (1 - y * y),), lambda r: (_normal(r),))
 arctan = _elementwise("arctan", np.arctan, (lambda g, y, a: g / (1 + a * a),), lambda r: (_normal(r),))
 arcsinh = _elementwise("arcsinh", np.arcsinh, (lambda g, y, a: g / sqrt(1 + a * a),), lambda r: (_normal(r),))
 sigmoid = _elementwise("sigmoid", _sigmoid, (lambda g, y, a: g * (y * (1 - y)),), lambda r: (_normal(r),))
-absolute = _elementwise("absolute", np.absolute, (lambda g, y, a: g * sign(a),), lambda r: (_away_from_zero(r),))
+absolute = _elementwise("absolute", np.absolute, (lambda g, y, a: g * np.sign(a),), lambda r: (_away_from_zero(r),))
 sign = _elementwise("sign", np.sign, (lambda g, y, a: None,), lambda r: (_away_from_zero(r),))
 
 
@@ -183,7 +183,7 @@ def clip(a: Operand, a_min: Any = None, a_max: Any = None) -> Any:
 
     def rule(g: Any, y: Any, a: Any) -> Any:
         value = value_of(a)
-        inside = value == value  # NaN passes nothing
+        inside = ~np.isnan(value)  # NaN passes nothing
         inside = inside if low is None else inside & (value >= low)
         inside = inside if high is None else inside & (value <= high)
         return where(inside, g, 0.0)

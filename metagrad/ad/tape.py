@@ -19,7 +19,7 @@ from metagrad.xp import Array
 
 Rule = Callable[..., Any]  # (cotangent, output, *operands) -> cotangent of one operand
 _ids = count(1)
-visited = 0  # nodes walked so far in this process: the tests watch what a gradient costs
+visited = [0]  # nodes walked so far in this process: the tests watch what a gradient costs
 
 
 class Var:
@@ -52,11 +52,11 @@ class Var:
             "Keep it in arrays (np.where for branches), or take metagrad.ad.stop_gradient(x) first."
         )
 
-    def __float__(self) -> float:
+    def __float__(self) -> NoReturn:
         """Refuse: the derivative would be lost."""
         self._refuse("float()")
 
-    def __int__(self) -> int:
+    def __int__(self) -> NoReturn:
         """Refuse: the derivative would be lost."""
         self._refuse("int()")
 
@@ -70,9 +70,7 @@ class Var:
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: values on the tape do not change."""
-        raise TypeError(
-            "assignment into a traced array: use np.where, np.concatenate or np.stack to build a new one."
-        )
+        raise TypeError("assignment into a traced array: use np.where, np.concatenate or np.stack to build a new one.")
 
 
 def value_of(x: Any) -> Any:
@@ -92,8 +90,8 @@ def walk_back(
 
     Only nodes with an id of at least `oldest` are visited. `bare`: run the rules on bare arrays, not on Vars.
     """
-    global visited
-    nodes, sums = {}, {}
+    nodes: dict[int, Var] = {}
+    sums: dict[int, Any] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if type(output) is Var and output.id >= oldest and cotangent is not None:
             sums[output.id] = sums[output.id] + cotangent if output.id in sums else cotangent
@@ -104,7 +102,7 @@ def walk_back(
     while heap:  # from the youngest to the oldest: a node is complete when it is reached
         key = -heappop(heap)
         node, cotangent = nodes.pop(key), sums.pop(key)
-        visited += 1
+        visited[0] += 1
         if key in wanted:
             found[key] = cotangent
             continue

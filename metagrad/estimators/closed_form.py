@@ -41,9 +41,7 @@ class ClosedForm:
         if type(task) not in (Quadratic, DiagonalQuadratic):
             bad_value(_WHERE, "task", f"a {type(task).__name__}", "a Quadratic or DiagonalQuadratic", _USE_REVERSE)
         if type(objective) not in (Final, LogFinal, WeightedSum, MeanLog):
-            bad_value(
-                _WHERE, "objective", f"a {type(objective).__name__}", "one of metagrad.objectives", _USE_REVERSE
-            )
+            bad_value(_WHERE, "objective", f"a {type(objective).__name__}", "one of metagrad.objectives", _USE_REVERSE)
         rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
         if type(rule) is not GradientDescent:
             bad_value(_WHERE, "optimizer", f"a {type(rule).__name__}", "GradientDescent", _USE_REVERSE)
@@ -63,9 +61,7 @@ _USE_REVERSE = "Use method='reverse'."
 class _Problem:
     """One closed form to evaluate; every method returns the value (B,) and the derivative (B, ...)."""
 
-    def __init__(
-        self, task: Quadratic | DiagonalQuadratic, objective: Any, steps: int, gradient: GradientKind
-    ) -> None:
+    def __init__(self, task: Quadratic | DiagonalQuadratic, objective: Any, steps: int, gradient: GradientKind) -> None:
         from metagrad.theory import quadratic
 
         self.theory, self.task, self.objective = quadratic, task, objective
@@ -100,8 +96,10 @@ class _Problem:
             derivative = theory.stop_gradient_d_objective if self.held else theory.d_objective
             return _scaled(theory.objective(*at, measure=measure)), _scaled(derivative(*at, measure=measure))
         if isinstance(objective, LogFinal):
-            slope = theory.stop_gradient_d_log_objective if self.held else theory.d_log_objective
-            return Scaled.of(theory.log_objective(*at, measure=measure)), Scaled.of(slope(*at, measure=measure))
+            value = Scaled.of(theory.log_objective(*at, measure=measure))
+            if self.held:  # it may leave the float range: it is not divided by what makes G' bounded
+                return value, _scaled(theory.stop_gradient_d_log_objective(*at, measure=measure))
+            return value, Scaled.of(theory.d_log_objective(*at, measure=measure))
         if isinstance(objective, WeightedSum):
             value = theory.weighted_sum(*at, rho=objective.rho, measure=measure)
             return _scaled(value), _scaled(theory.d_weighted_sum(*at, rho=objective.rho, measure=measure))

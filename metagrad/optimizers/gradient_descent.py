@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
@@ -38,7 +38,7 @@ class GradientDescent:
 
     def check_phi(self, phi: Phi | float | Array, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless eta is floating, finite and > 0."""
-        eta = phi.eta if isinstance(phi, GradientDescent.Phi) else phi
+        eta: Any = phi.eta if isinstance(phi, GradientDescent.Phi) else phi
         if isinstance(eta, bool | int) or (is_array(eta) and eta.dtype.kind != "f"):
             bad_type(where, "eta", f"{eta!r}, an integer", "a floating-point step size", "Write 1.0 for 1.")
         if not isinstance(eta, float) and not is_array(eta):

@@ -97,6 +97,4 @@ def _check_positive_semidefinite(H: Array) -> None:
     if bool((eigenvalues[..., 0] < -slack).any()):
         lowest = float((eigenvalues[..., 0] * magnitude[..., 0, 0]).min())
         remedy = "A quadratic that is unbounded below has no minimum to descend to."
-        bad_value(
-            _WHERE, "H", f"indefinite (an eigenvalue is {lowest:.6g})", "a positive semidefinite matrix", remedy
-        )
+        bad_value(_WHERE, "H", f"indefinite (an eigenvalue is {lowest:.6g})", "a positive semidefinite matrix", remedy)

@@ -70,9 +70,7 @@ def log_lower_bound(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, mea
     return np.asarray(np.where(step_size < 0, below_zero, bound), np.float64)
 
 
-def local_gradient_bound(
-    spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss"
-) -> Floats:
+def local_gradient_bound(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return 2 (sum kappa_i lambda_i^{2t} / sum kappa_i a_i^{2t})^{1/2t}, a bound of |G'(eta)| at this eta.
 
     Equality is reached (one mode, or all |s_i| equal). inf where every active mode vanishes.
