@@ -1,4 +1,4 @@
-"""Explosion and vanishing of the meta-gradient of the plain objective, over step size and horizon, between its bounds."""
+"""Explosion and vanishing of the plain meta-gradient, over step size and horizon, between its bounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import bounds, quadratic
 
 claim = (
-    "The meta-gradient F'(eta) of the plain objective f(w_t) is exponentially small for 0 < eta < 2/L and exponentially "
+    "The meta-gradient F'(eta) of the plain objective f(w_t) is exponentially small for 0 < eta < 2/L and "
+    "exponentially "
     "large above, for all but a window of step sizes of width O(1/t) (Wang et al. 2021, section 3)"
 )
 _LN10 = np.log(10.0)
@@ -63,7 +64,7 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
 
 
 def _task(config: Config, seed: int) -> tuple[quadratic.Spectrum, np.ndarray, np.ndarray]:
-    """Return a task of the paper's family, scaled to lambda_max = 1: condition number 100 keeps the picture readable."""
+    """Return a task of the paper's family, scaled to lambda_max = 1, with condition number 100."""
     draw = mg.random_quadratics(1, config.d, seed=seed)
     lam, Q = np.linalg.eigh(draw.H[0])
     lam = np.maximum(lam / lam[-1], 0.0)

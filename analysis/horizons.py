@@ -11,8 +11,10 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import horizons, quadratic
 
 claim = (
-    "Plain backpropagation of f(w_t) and of (1/t) log f(w_t) breaks at the horizon that the range of the dtype predicts: exactly where "
-    "it overflows, within the predicted interval where it underflows (derived; Wang et al. 2021 observe the breakdown)"
+    "Plain backpropagation of f(w_t) and of (1/t) log f(w_t) breaks at the horizon that the range of the dtype "
+    "predicts: exactly where "
+    "it overflows, within the predicted interval where it underflows (derived; Wang et al. 2021 observe the "
+    "breakdown)"
 )
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -72,38 +74,50 @@ def _dtype(name: str) -> Any:
 
 
 def _measure(etas: np.ndarray, dtype: Any, longest: int) -> dict[str, np.ndarray]:
-    """Return the first horizons at which plain backpropagation of F and of G loses its number, for w_0 = 1, lambda = 1.
+    """Return the first horizons at which plain backpropagation loses F' and F, for w_0 = 1, lambda = 1, by bisection.
 
-    Backpropagation through t steps: w_k = a w_{k-1}, v_t = w_t, v_k = a v_{k+1}; F' = -t v_1 w_0 up to the order in
-    which it is summed; G' = F'/(t F). Lost: zero, inf or NaN.
+    w_k = a w_{k-1} forwards, v_k = a v_{k+1} backwards from v_t = w_t, F' = -t v_1 w_0, F = w_t (w_t/2); every product
+    rounded to the dtype. Lost: inf, NaN, or off by more than a factor of two, as zero is, and as what got stuck on the
+    last subnormal numbers is (`horizons.stagnation_floor`). What is lost at t is lost at every longer horizon.
     """
     a = (1 - etas.astype(dtype)).astype(dtype)
-    w = np.ones_like(a)
-    first = {"plain": np.full(len(etas), np.inf), "log": np.full(len(etas), np.inf)}
+    first = {}
     with np.errstate(all="ignore"):  # losing the number is what is measured
-        for t in range(1, longest + 1):
-            w = (w * a).astype(dtype)
-            if t > 64 and t % max(1, t // 400):  # thin out: to a quarter of a percent of the horizon
-                continue
-            loss = (w * w / dtype.type(2)).astype(dtype)
-            share = _adjoint_at_one(w, a, t, dtype)
-            slope = (share * np.asarray(float(min(t, 60000)), dtype=dtype)).astype(dtype)
-            for name, number in (("plain", slope), ("log", loss)):
-                lost = (number == 0) | ~np.isfinite(number.astype(np.float64))
-                first[name] = np.where(lost & np.isinf(first[name]), t, first[name])
-            if all(np.isfinite(x).all() for x in first.values()):
-                break
+        for name in ("plain", "log"):
+            low, high = np.zeros(len(etas), dtype=int), np.full(len(etas), longest)
+            while np.any(high - low > 1):
+                middle = np.where(high - low > 1, (low + high) // 2, high)
+                lost = _lost(name, a, middle, dtype)
+                low, high = (
+                    np.where(lost, low, np.maximum(low, np.minimum(middle, high - 1))),
+                    np.where(lost, middle, high),
+                )
+            first[name] = np.where(_lost(name, a, high, dtype), high, np.inf)
     return first
 
 
-def _adjoint_at_one(w: np.ndarray, a: np.ndarray, t: int, dtype: Any) -> np.ndarray:
-    """Return v_1 = a^{t-1} w_t, step by step in the dtype."""
-    v = w.copy()
-    for _ in range(t - 1):
-        v = (v * a).astype(dtype)
-        if not np.any(np.isfinite(v.astype(np.float64)) & (v != 0)):
-            break
-    return v
+def _lost(name: str, a: np.ndarray, t: np.ndarray, dtype: Any) -> np.ndarray:
+    """Tell whether F' ("plain") or F ("log") after t (etas,) steps is lost in the dtype."""
+    w = _power(np.ones_like(a), a, t, dtype)
+    if name == "log":
+        number = (w * (w / dtype.type(2)).astype(dtype)).astype(dtype)
+    else:
+        share = _power(w, a, t - 1, dtype)
+        number = (share * t.astype(np.float64).astype(dtype)).astype(dtype)
+    # what it should be: t a^{2t-1} and a^{2t}/2, for this very a
+    log_a = np.log2(np.abs(a.astype(np.float64)))
+    exact = 2 * t * log_a - 1 if name == "log" else np.log2(t) + (2 * t - 1) * log_a
+    off = np.abs(np.log2(np.abs(number.astype(np.float64))) - exact)
+    return ~(off <= 1)
+
+
+def _power(start: np.ndarray, a: np.ndarray, count: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return start a^count, one product after another, each rounded to the dtype."""
+    x, order = start.copy(), np.argsort(-count)
+    for k in range(int(count.max())):
+        active = order[: np.searchsorted(-count[order], -k)]
+        x[active] = (x[active] * a[active]).astype(dtype)
+    return x
 
 
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
@@ -114,29 +128,21 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 
 
 def verdict(config: Config, table: Table) -> Verdict:
-    """Overflow: equal up to the grid of horizons. Underflow: inside the interval."""
+    """Overflow: equal, up to one step. Underflow: inside the interval."""
     arrays = table.arrays
     expanding = arrays["etas"] > 2
     checks = []
     for objective in ("plain", "log"):
         measured, earliest, latest = (arrays[f"{objective}_{part}"] for part in ("measured", "earliest", "latest"))
         there = (measured > 0) & np.isfinite(measured)
-        gap = np.abs(measured - earliest) / np.maximum(1, earliest)
+        gap = np.abs(measured - earliest)
         over = float(gap[there & expanding].max())
-        slack = np.maximum(2.0, 0.01 * latest)
+        slack = 1.0 + 0.01 * latest * (arrays["dtypes"] == "bfloat16")[:, None]  # a is rounded to 8 bits on the way
         inside = (measured >= earliest - slack) & (measured <= latest + slack)
-        share = float(inside[there & ~expanding].mean())
+        wanted = (measured != -1) & ~expanding & (latest < config.longest)
+        share = float(inside[wanted].mean())
         checks += [
-            Check(
-                f"{objective}: overflow, largest relative gap",
-                over,
-                "<= 0.02 or one step",
-                _close(gap, earliest, there & expanding),
-            ),
+            Check(f"{objective}: overflow, largest gap in steps", over, "<= 1", over <= 1),
             Check(f"{objective}: underflow, share inside the predicted interval", share, "1", share == 1),
         ]
     return Verdict(claim, checks)
-
-
-def _close(gap: np.ndarray, earliest: np.ndarray, where: np.ndarray) -> bool:
-    return bool(np.all((gap <= np.maximum(0.02, 1.01 / np.maximum(1, earliest)))[where]))

@@ -11,8 +11,10 @@ import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 
 claim = (
-    "In backpropagation of the log objective through t steps the state goes as mu^k and its adjoint as mu^-k: their product, a "
-    "step's share of the meta-gradient, is the same for every step, while the factors leave the range of floats (Wang et al. 2021: "
+    "In backpropagation of the log objective through t steps the state goes as mu^k and its adjoint as mu^-k: "
+    "their product, a "
+    "step's share of the meta-gradient, is the same for every step, while the factors leave the range of floats "
+    "(Wang et al. 2021: "
     "intermediate terms explode or vanish numerically)"
 )
 _LOG10_2 = np.log10(2.0)
@@ -38,7 +40,7 @@ def shards(config: Config) -> list[dict[str, Any]]:
 
 
 def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
-    """Return log10 of the norms of state and adjoint and of a step's share, from the engine's own parts and in theory."""
+    """Return log10 of the norms of state and adjoint (theory and plain floats) and of a step's share (engine)."""
     draw = mg.random_quadratics(1, config.d, seed=context.seed)
     lam = np.linalg.eigvalsh(draw.H[0])
     lam = config.lowest + (1 - config.lowest) * (lam - lam[0]) / (lam[-1] - lam[0])
@@ -105,7 +107,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 
 
 def verdict(config: Config, table: Table) -> Verdict:
-    """Shares are equal; the factors span the orders predicted; plain float64 breaks where the theory leaves its range."""
+    """Shares are equal; the factors span the orders predicted; plain floats break where these leave their range."""
     arrays, checks = table.arrays, []
     for index, (eta, word) in enumerate(zip(config.etas, ("contracting", "expanding"), strict=True)):
         spread = float(10 ** (arrays["share"][index].max() - arrays["share"][index].min()) - 1)
@@ -113,14 +115,10 @@ def verdict(config: Config, table: Table) -> Verdict:
         rate = abs(np.log10(max(abs(1 - eta * config.lowest), abs(1 - eta)))) * config.steps
         checks += [
             Check(f"{word}: spread of the steps' shares", spread, "<= 1e-9", spread <= 1e-9),
-            Check(
-                f"{word}: orders of magnitude of the state",
-                span,
-                f"{rate:.4g} within 2 %",
-                abs(span / rate - 1) < 0.02,
-            ),
+            Check(f"{word}: orders of magnitude of the state", span, f"{rate:.4g}, 5 %", abs(span / rate - 1) < 0.05),
         ]
-        lost = float(np.isnan(arrays["adjoint_float64"][index]).mean())
-        if abs(arrays["adjoint"][index]).max() > 310:
-            checks.append(Check(f"{word}: share of plain float64 adjoints lost", lost, "> 0", lost > 0))
+        for name, orders in (("float32", 39), ("float64", 309)):
+            if np.abs(arrays["adjoint"][index]).max() > orders:
+                lost = float(np.isnan(arrays[f"adjoint_{name}"][index]).mean())
+                checks.append(Check(f"{word}: share of plain {name} adjoints lost", lost, "> 0", lost > 0))
     return Verdict(claim, checks)

@@ -12,7 +12,8 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import quadratic
 
 claim = (
-    "Meta-training on the log objective learns the finite-horizon minimiser, which tends to 2/(lambda_min + lambda_max) as the horizon "
+    "Meta-training on the log objective learns the finite-horizon minimiser, which tends to 2/(lambda_min + "
+    "lambda_max) as the horizon "
     "grows, with a correction of order 1/t (Wang et al. 2021, section 3, and the correction derived here)"
 )
 

@@ -12,8 +12,10 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import bounds, quadratic
 
 claim = (
-    "The meta-gradient G'(eta) of the log objective (1/t) log f(w_t) is bounded uniformly in eta, and the bound tends to "
-    "2L(L+alpha)/(L-alpha) as t grows, where that of f(w_t) spans thousands of orders of magnitude (Wang et al. 2021, section 3)"
+    "The meta-gradient G'(eta) of the log objective (1/t) log f(w_t) is bounded uniformly in eta, and the bound "
+    "tends to "
+    "2L(L+alpha)/(L-alpha) as t grows, where that of f(w_t) spans thousands of orders of magnitude (Wang et al. "
+    "2021, section 3)"
 )
 
 

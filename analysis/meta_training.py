@@ -16,8 +16,10 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import quadratic
 
 claim = (
-    "Gradient descent on G = (1/t) log f(w_t) with steps 0.01/sqrt(k) learns the step size of a quadratic, on the naive "
-    "objective it does not; overflow, stop-gradient and outer step size each break it alone (Wang et al. 2021, section 3)"
+    "Gradient descent on G = (1/t) log f(w_t) with steps 0.01/sqrt(k) learns the step size of a quadratic, on "
+    "the naive "
+    "objective it does not; overflow, stop-gradient and outer step size each break it alone (Wang et al. 2021, "
+    "section 3)"
 )
 
 

@@ -17,8 +17,10 @@ from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import quadratic
 
 claim = (
-    "Plain backpropagation of the log objective returns zeros, NaN or wrong numbers beyond a horizon set by the dtype, and "
-    "stop-gradient nearly everywhere; with exponents beside the digits it is right at every horizon, and every plain number "
+    "Plain backpropagation of the log objective returns zeros, NaN or wrong numbers beyond a horizon set by the "
+    "dtype, and "
+    "stop-gradient nearly everywhere; with exponents beside the digits it is right at every horizon, and every "
+    "plain number "
     "that left the range carries a Status (Wang et al. 2021, section 3: numerical issues of backpropagation)"
 )
 
@@ -103,9 +105,7 @@ def _reference(lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int) ->
     return exact, 2 * (p / p.sum(axis=1, keepdims=True) * np.abs(lam / a)).sum(axis=1)
 
 
-def _engine(
-    name: str, lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _engine(name: str, lam: np.ndarray, w0: np.ndarray, etas: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     task = mg.DiagonalQuadratic(np.tile(lam, (len(etas), 1)), np.tile(w0, (len(etas), 1)))
     estimator = mg.Reverse(per_task=True, scaling="none" if name.startswith("plain") else "auto")
     found = estimator(task, mg.GradientDescent(), mg.LogFinal(), mg.GradientDescent.Phi(etas), steps=steps)

@@ -52,30 +52,33 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: --only: there is no figure {name!r}. {hint}Known: {', '.join(known)}.", file=sys.stderr)
             return 2
     try:
-        if args.command == "list":
-            for name in names:
-                print(f"{name}\n  {results.load_figure(name).title}")
-            return 0
-        code = _compute(args) if args.command == "all" else 0
-        if code not in (0, 1):
-            return code
-        drawn = [_draw(name, args) for name in names]
-        if args.command != "plot":
-            page = args.out / "report.html"
-            write_report(drawn, page, args.preset, args.seed)
-            print(f"report: {page}")
-        return max(code, 0 if all(item["sidecar"]["holds"] for item in drawn) else 1)
+        return _obey(names, args)
     except results.ResultError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(
-            f"error: --out {args.out} cannot be written to ({error.strerror}); choose another folder.",
-            file=sys.stderr,
+            f"error: --out {args.out} cannot be written to ({error.strerror}); choose another folder.", file=sys.stderr
         )
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
+
+
+def _obey(names: list[str], args: Any) -> int:
+    if args.command == "list":
+        for name in names:
+            print(f"{name}\n  {results.load_figure(name).title}")
+        return 0
+    code = _compute(args) if args.command == "all" else 0
+    if code not in (0, 1):
+        return code
+    drawn = [_draw(name, args) for name in names]
+    if args.command != "plot":
+        page = args.out / "report.html"
+        write_report(drawn, page, args.preset, args.seed)
+        print(f"report: {page}")
+    return max(code, 0 if all(item["sidecar"]["holds"] for item in drawn) else 1)
 
 
 def _compute(args: Any) -> int:

@@ -85,7 +85,7 @@ def power_label(value: float) -> str:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.pdf; the same figure gives the same bytes."""
-    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "1577836800")  # 2020: before 1980 the font tools complain
     stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         temporary = stem.with_name(f".{stem.name}{suffix}.part")
