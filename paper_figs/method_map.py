@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import new_figure
@@ -26,10 +27,7 @@ def draw(result: Result) -> Figure:
     for panel, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
         ax.pcolormesh(etas, steps, outcome[panel], cmap=colours, norm=norm, shading="nearest", rasterized=True)
         for code in (1, 2):
-            cells = np.ma.masked_where(outcome[panel] != code, outcome[panel])
-            pattern = ax.pcolor(etas, steps, cells, hatch=_HATCHES[code], shading="nearest", linewidth=0)
-            pattern.set_array(None)
-            pattern.set(facecolor="none", edgecolor="black")
+            _hatch(ax, outcome[panel] == code, _edges(etas), np.exp(_edges(np.log(steps))), _HATCHES[code])
         ax.set(yscale="log", title=name)
         ax.grid(visible=False)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
@@ -50,6 +48,21 @@ def draw(result: Result) -> Figure:
     ]
     figure.legend(handles=patches, loc="outside upper center", ncols=4)
     return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Return the borders of cells around `centres`."""
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+
+
+def _hatch(ax: Axes, cells: np.ndarray, x: np.ndarray, y: np.ndarray, pattern: str) -> None:
+    """Hatch the cells (rows y, columns x) that are set, run by run along the rows."""
+    for row, line in enumerate(cells):
+        turns = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(int), [0]])))
+        for first, last in zip(turns[::2], turns[1::2], strict=True):
+            size = (x[last] - x[first], y[row + 1] - y[row])
+            ax.add_patch(Rectangle((x[first], y[row]), *size, fill=False, hatch=pattern, linewidth=0))
 
 
 def caption(result: Result) -> str:
