@@ -95,7 +95,9 @@ def test_methods_agree(method):
     found = call(method=method, phi=0.3, steps=10)
     assert found.ok
     assert found.report() == mg.Status.OK.message
-    assert float(found.grad.eta.to_float()) == pytest.approx(float(call(phi=0.3, steps=10).grad.eta.to_float()), rel=1e-13)
+    assert float(found.grad.eta.to_float()) == pytest.approx(
+        float(call(phi=0.3, steps=10).grad.eta.to_float()), rel=1e-13
+    )
 
 
 def test_an_estimator_may_be_given():

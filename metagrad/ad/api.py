@@ -31,7 +31,7 @@ def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     variables = [x for group in flat for x in group if type(x) is Var]
     oldest = min((x.id for x in variables), default=0)
     out = f(*lifted)
-    outputs = leaves(out)
+    outputs = _with_none(out)
     # an output that was made from anything older than our leaves belongs to an outer derivative as well
     outer = touches_older([x for x in outputs if type(x) is Var], oldest)
 
@@ -63,7 +63,7 @@ def _leaf(x: Any) -> Any:
 
 
 def _cotangents(outputs: list[Any], cotangent: Tree) -> list[Any]:
-    given = [] if cotangent is None else _with_none(cotangent)
+    given = [None] * len(outputs) if cotangent is None else _with_none(cotangent)
     if len(given) != len(outputs):
         bad_value(
             "pullback", "cotangent", f"a tree of {len(given)} leaves", f"one like the output, {len(outputs)} leaves"

@@ -84,7 +84,8 @@ def _parse(subscripts: str, count: int) -> tuple[list[str], str]:
     inputs = left.split(",")
     if "." in text or len(inputs) != count or any(len(set(s)) != len(s) for s in inputs):
         raise TypeError(
-            f"einsum {subscripts!r} on the tape: write every letter out, once in each operand (no ellipsis, no diagonal)."
+            f"einsum {subscripts!r} on the tape: write every letter out, once in each operand "
+            "(no ellipsis, no diagonal)."
         )
     if not arrow:
         output = "".join(sorted(c for c in set(left) - {","} if left.count(c) == 1))

@@ -88,7 +88,7 @@ def test_value_is_the_plain_loop(objective):
     terms = np.array(terms)
     rho = getattr(objective, "rho", None)
     if rho is not None:
-        expected = (rho ** np.arange(1, steps + 1) @ terms)
+        expected = rho ** np.arange(1, steps + 1) @ terms
     elif type(objective).__name__ == "MeanLog":
         expected = np.log(terms).mean(axis=0)
     else:

@@ -47,7 +47,9 @@ def test_scaled_engine_agrees_with_fifty_digits(eta, steps):
         assert float(plain.log2abs()) == pytest.approx(log2, rel=1e-12)
 
 
-@pytest.mark.parametrize(("eta", "dtype"), [(2.75, np.float32), (0.5, np.float32), (2.75, np.float16), (0.5, np.float16)])
+@pytest.mark.parametrize(
+    ("eta", "dtype"), [(2.75, np.float32), (0.5, np.float32), (2.75, np.float16), (0.5, np.float16)]
+)
 def test_scaled_engine_in_narrow_dtypes(eta, dtype):
     task = DiagonalQuadratic(EIGENVALUES.astype(dtype), START.astype(dtype))
     found = Reverse()(task, GradientDescent(), LogFinal(), Phi(eta), steps=2000)

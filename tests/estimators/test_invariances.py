@@ -77,7 +77,9 @@ def test_degree_two_in_w0(s, steps):
 def test_the_sum_of_a_schedules_gradient_is_the_gradient_of_the_constant():
     task = random_quadratic(3, 4, seed=4)
     constant = solve(task, LogFinal(), 0.7, 25).grad.eta.to_float()
-    each = Reverse()(task, Scheduled(GradientDescent()), LogFinal(), Phi(np.full(25, 0.7)), steps=25).grad.eta.to_float()
+    each = Reverse()(
+        task, Scheduled(GradientDescent()), LogFinal(), Phi(np.full(25, 0.7)), steps=25
+    ).grad.eta.to_float()
     assert each.sum() == pytest.approx(constant, rel=1e-12)
     # on a quadratic every step contributes the same (theory.md, T2)
     assert each == pytest.approx(np.full(25, constant / 25), rel=1e-11)

@@ -84,7 +84,9 @@ def test_reach_is_its_recursion():
 
 
 def test_a_plan_that_does_not_fit_says_so():
-    with pytest.raises(ValueError, match=r"room for 1 states of 8000 bytes.*reverse 1000000000 steps.*Give more memory"):
+    with pytest.raises(
+        ValueError, match=r"room for 1 states of 8000 bytes.*reverse 1000000000 steps.*Give more memory"
+    ):
         make_plan(10**9, 8000, 8000)
     with pytest.raises(ValueError, match="Give more memory"):
         make_plan(10**9, 24, 1000)
