@@ -62,7 +62,7 @@ class Var:
 
     def __bool__(self) -> bool:
         """Refuse: the derivative would be lost."""
-        self._refuse("bool()")
+        return bool(self._refuse("bool()"))
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: the derivative would be lost."""

@@ -91,7 +91,7 @@ def test_einsum(subscripts):
 
 
 def test_ties_share():
-    g = ad.grad(lambda x: np.max(x))(np.array([1.0, 3.0, 3.0]))
+    g = ad.grad(np.max)(np.array([1.0, 3.0, 3.0]))
     assert g.tolist() == [0.0, 0.5, 0.5]
     assert ad.grad(lambda x: np.maximum(x, 3.0))(np.array([1.0, 3.0, 4.0])).tolist() == [0.0, 0.5, 1.0]
     assert ad.grad(ad.relu)(np.array([-1.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 1.0]

@@ -114,7 +114,7 @@ def test_nothing_is_kept_alive():
 
 
 def test_first_order_results_are_bare_arrays():
-    out, pullback = ad.vjp(lambda x: np.sin(x), np.ones(3))
+    out, pullback = ad.vjp(np.sin, np.ones(3))
     assert type(out) is np.ndarray
     assert type(pullback(np.ones(3))[0]) is np.ndarray
     assert type(ad.jvp(np.sin, (np.ones(3),), (np.ones(3),))[1]) is np.ndarray
@@ -123,11 +123,11 @@ def test_first_order_results_are_bare_arrays():
 @pytest.mark.parametrize(
     ("f", "message"),
     [
-        (lambda x: float(x), "float.. of a traced array.*stop_gradient"),
-        (lambda x: x if x else x, "bool.. of a traced array"),
-        (lambda x: np.asarray(x), "np.asarray.. of a traced array"),
-        (lambda x: np.fft.fft(x), "np.fft has no rule|has no rule on the tape"),
-        (lambda x: np.arctanh(x), "np.arctanh has no rule on the tape"),
+        (float, "float.. of a traced array.*stop_gradient"),
+        (bool, "bool.. of a traced array"),
+        (np.asarray, "np.asarray.. of a traced array"),
+        (np.fft.fft, "has no rule on the tape"),
+        (np.arctanh, "np.arctanh has no rule on the tape"),
         (lambda x: np.add(x, x, out=np.ones(2)), "takes no out"),
         (lambda x: x + "a", "a str"),
         (lambda x: np.einsum("ii->i", x), "once in each operand"),

@@ -53,7 +53,7 @@ def cancellation(runs):
 
 @given(quadratics, step_sizes, horizons, objectives)
 def test_reverse_is_closed_form(task, eta, steps, objective):
-    optimizer, phi, per_task = phi_of("task", task, steps, eta)
+    optimizer, phi, _ = phi_of("task", task, steps, eta)
     ours = Reverse(per_task=True)(task, optimizer, objective, phi, steps=steps)
     exact = ClosedForm(per_task=True)(task, optimizer, objective, phi, steps=steps)
     for a, b in ((ours.value, exact.value), (ours.grad.eta, exact.grad.eta)):
