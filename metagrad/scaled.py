@@ -28,7 +28,7 @@ def ldexp(x: Array, exponent: Array) -> Array:
     return xp.ldexp(x, xp.clip(exponent, -_FAR, _FAR).astype(np.int32))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scaled:
     """The numbers mantissa * 2**exponent, entry by entry; `mantissa` a float array, `exponent` int64, same shape.
 
@@ -78,6 +78,16 @@ class Scaled:
     @property
     def _xp(self) -> Namespace:
         return namespace(self.mantissa, where="Scaled")
+
+    def __repr__(self) -> str:
+        """Show the numbers in decimal, whatever their size.
+
+        >>> Scaled.of(np.array([1.5, -3.0, 0.0]), 5000)
+        Scaled(2.1187e+1505, -4.2374e+1505, 0)
+        """
+        powers, signs = to_host(self.log10abs()).ravel(), to_host(self.sign()).ravel()
+        shown = ", ".join(_decimal(s, p) for s, p in zip(signs[:8], powers[:8], strict=True))
+        return f"Scaled({shown}{', ...' if len(powers) > 8 else ''})"
 
     def __getitem__(self, index: Any) -> Scaled:
         """Return the numbers at `index`."""
@@ -191,3 +201,11 @@ class Scaled:
         both_zero = xp.isneginf(largest)
         ratio = xp.exp2(difference - xp.where(both_zero, 0.0, largest))
         return xp.where(both_zero, 0.0, ratio)
+
+
+def _decimal(sign: float, power: float) -> str:
+    """Return sign * 10**power with six digits, or what it is if it is no number."""
+    if not math.isfinite(power) or -5 < power < 6:
+        return f"{sign * 10.0**power if power > -math.inf else 0.0:.6g}"
+    whole = math.floor(power)
+    return f"{sign * 10 ** (power - whole):.6g}e{whole:+d}"
