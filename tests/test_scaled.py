@@ -37,7 +37,9 @@ def test_sum_is_right_to_the_size_of_its_largest_term(pairs, far):
     moved = scaled([(m, e + far) for m, e in pairs])
     total = moved.sum()
     terms = [Fraction(m) * Fraction(2) ** e for m, e in pairs]
-    value = Fraction(float(total.mantissa)) * Fraction(2) ** int(total.exponent - far) if total.mantissa else Fraction(0)
+    value = (
+        Fraction(float(total.mantissa)) * Fraction(2) ** int(total.exponent - far) if total.mantissa else Fraction(0)
+    )
     assert abs(value - sum(terms)) <= len(terms) * max(map(abs, terms)) * Fraction(2) ** -52
 
 

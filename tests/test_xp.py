@@ -9,7 +9,9 @@ from metagrad.xp import FloatInfo, float_info, move, namespace, namespace_for, r
 
 def test_a_stream_is_a_function_of_its_name():
     assert np.array_equal(rng(7, "a", 1).random(5), rng(7, "a", 1).random(5))
-    draws = [rng(*key).random() for key in [(7, "a", 1), (7, "a", 2), (7, "b", 1), (8, "a", 1), (7, "a", "1"), (7, "a")]]
+    draws = [
+        rng(*key).random() for key in [(7, "a", 1), (7, "a", 2), (7, "b", 1), (8, "a", 1), (7, "a", "1"), (7, "a")]
+    ]
     assert len(set(draws)) == len(draws)
 
 

@@ -1,0 +1,112 @@
+"""The whole engine on the double: the same numbers as on NumPy, and no wait for the device inside of an unroll."""
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.errors import RangeError
+from metagrad.estimators import Forward, Reverse
+from metagrad.unroll.unroll import Unroll
+from metagrad.xp import GpuState, gpu_state, move, namespace_for
+from tests.cupy_double.double import NAMESPACE as cp
+from tests.cupy_double.double import SYNCS, DoubleArray
+from tests.strategies import OBJECTIVES, phi_of, random_quadratic
+
+KINDS = ["shared", "coordinate", "task", "schedule", "schedule_task"]
+
+
+def both(task, optimizer, objective, phi, steps, estimator):
+    here = estimator(task, optimizer, objective, phi, steps=steps)
+    there = estimator(move(task, cp), optimizer, objective, move(phi, cp), steps=steps)
+    return here, there
+
+
+def assert_same(here, there):
+    pairs = [(here.value, there.value), (here.grad[0], there.grad[0])]
+    for a, b in pairs:
+        assert isinstance(b.mantissa, DoubleArray)
+        x, y = a.to_float(out_of_range="ieee"), b.to_float(out_of_range="ieee").get()
+        np.testing.assert_allclose(y, x, rtol=1e-11, atol=1e-12 * np.abs(x).max())
+    assert np.array_equal(here.status, there.status.get())
+    assert np.array_equal(here.status_step, there.status_step.get())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_reverse_and_forward(objective, kind, diagonal):
+    task = random_quadratic(2, 3, seed=1, diagonal=diagonal)
+    optimizer, phi, per_task = phi_of(kind, task, 5, 0.7)
+    for method in (Reverse, Forward):
+        for scaling in ("auto", "none"):
+            assert_same(*both(task, optimizer, objective, phi, 5, method(scaling=scaling, per_task=per_task)))
+
+
+@pytest.mark.parametrize("gradient", ["full", "stop_gradient"])
+def test_on_the_tape(gradient):
+    task = random_quadratic(2, 3, seed=2)
+    optimizer, phi, per_task = phi_of("shared", task, 5, 0.7)
+    for method in (Reverse, Forward):
+        assert_same(*both(task, optimizer, mg.LogFinal(), phi, 5, method(gradient=gradient, fused=False)))
+
+
+@pytest.mark.parametrize("eta", [0.5, 2.9])
+def test_far_out_of_range(eta):
+    task = mg.DiagonalQuadratic(np.array([0.3, 1.0]), np.array([1.0, -0.5]))
+    phi = mg.GradientDescent.Phi(np.asarray(eta))
+    for scaling in ("auto", "none"):
+        estimator = Reverse(scaling=scaling, fused=True)
+        there = estimator(move(task, cp), mg.GradientDescent(), mg.LogFinal(), move(phi, cp), steps=3000)
+        here = Reverse(scaling=scaling, fused=False)(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=3000)
+        assert there.status.get().tolist() == here.status.tolist()
+        if scaling == "auto":
+            assert float(there.grad.eta.to_float()) == pytest.approx(float(here.grad.eta.to_float()), rel=1e-10)
+
+
+def test_a_users_loss():
+    w0 = np.random.default_rng(3).standard_normal((2, 3))
+    task = mg.FunctionTask(lambda w: np.sum(np.log(np.cosh(w)), axis=-1), w0)
+    phi = mg.GradientDescent.Phi(np.asarray(0.4))
+    assert_same(*both(task, mg.GradientDescent(), mg.LogFinal(), phi, 6, Reverse()))
+
+
+@pytest.mark.parametrize("scaling", ["auto", "none"])
+def test_no_wait_for_the_device_inside_an_unroll(monkeypatch, scaling):
+    """Between the start and the estimate of an unroll nothing asks for a number, but for how long it is."""
+    counts = []
+    original = Unroll.start
+
+    def start(self):
+        counts.append(SYNCS.count)
+        return original(self)
+
+    monkeypatch.setattr(Unroll, "start", start)
+    task = move(random_quadratic(2, 3, seed=4), cp)
+    phi = move(mg.GradientDescent.Phi(np.asarray(0.7)), cp)
+    Reverse(scaling=scaling)(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=300)
+    assert SYNCS.count == counts[0]
+
+
+def test_mixing_backends_names_both():
+    task = random_quadratic(2, 3, seed=5)
+    phi = move(mg.GradientDescent.Phi(np.full((3,), 0.7)), cp)
+    with pytest.raises(TypeError, match=r"Unsupported type|arrays on one device"):
+        Reverse(fused=False)(task, mg.GradientDescent(), mg.Final(), phi, steps=3)
+
+
+def test_to_float_raises_from_the_device_as_well():
+    task = move(mg.DiagonalQuadratic(np.array([1.0]), np.array([1.0])), cp)
+    found = Reverse()(
+        task, mg.GradientDescent(), mg.Final(), move(mg.GradientDescent.Phi(np.asarray(3.0)), cp), steps=2000
+    )
+    with pytest.raises(RangeError):
+        found.value.to_float()
+
+
+def test_the_three_states_of_the_gpu():
+    state, why = gpu_state()
+    assert state.value[:20] in why
+    if state is not GpuState.USABLE:
+        with pytest.raises(ValueError, match=r"device is 'gpu', but CuPy.*Use device='auto' or device='cpu'"):
+            namespace_for("gpu")
+        assert namespace_for("auto") is np

@@ -1,0 +1,224 @@
+"""Arrays that are not ndarrays, in a namespace that has only CuPy's names and takes only CuPy's arguments."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+
+from metagrad.xp import register_namespace
+
+SNAPSHOT = json.loads(Path(__file__).with_name("snapshot.json").read_text(encoding="utf-8"))
+SCALARS = (bool, int, float, complex, np.generic, type(None), str, slice, type(Ellipsis), type, np.dtype)
+TAKES_HOST_ARRAYS = {"asarray", "array", "ascontiguousarray"}
+
+
+class HostSyncs:
+    """How often the host waited for the device."""
+
+    def __init__(self):
+        self.count = 0
+
+
+SYNCS = HostSyncs()
+
+
+class DoubleArray:
+    """An array of the double; `_host` is where its numbers really are."""
+
+    __array_priority__ = 100
+    __hash__ = None
+
+    def __init__(self, host):
+        self._host = host
+
+    shape = property(lambda self: self._host.shape)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    dtype = property(lambda self: self._host.dtype)
+    nbytes = property(lambda self: self._host.nbytes)
+    T = property(lambda self: DoubleArray(self._host.T))
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
+
+    def _sync(self, convert):
+        SYNCS.count += 1
+        return convert(self._host)
+
+    def __float__(self):
+        return self._sync(float)
+
+    def __int__(self):
+        return self._sync(int)
+
+    def __bool__(self):
+        return self._sync(bool)
+
+    def __index__(self):
+        return self._sync(lambda x: x.__index__())
+
+    def item(self):
+        return self._sync(lambda x: x.item())
+
+    def get(self):
+        return self._sync(np.array)
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (wrap(x) for x in self._host)
+
+    def __getitem__(self, index):
+        return wrap(self._host[unwrap_index(index)])
+
+    def __setitem__(self, index, value):
+        self._host[unwrap_index(index)] = unwrap(value, "__setitem__")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if ufunc.__name__ not in SNAPSHOT["cupy"] or any(is_foreign(x) for x in inputs):
+            return NotImplemented
+        call = getattr(NAMESPACE, ufunc.__name__)
+        if method == "__call__":
+            return call(*inputs, **kwargs)
+        if method == "at":
+            ufunc.at(*[unwrap(x, ufunc.__name__) for x in inputs[:1]], unwrap_index(inputs[1]), unwrap(inputs[2], "at"))
+            return None
+        return NotImplemented
+
+    def __array_function__(self, function, types, args, kwargs):
+        path = function.__module__.split(".")[1:]
+        module = NAMESPACE.linalg if path == ["linalg"] else NAMESPACE
+        if not module.has(function.__name__):
+            return NotImplemented
+        return getattr(module, function.__name__)(*args, **kwargs)
+
+    def __getattr__(self, name):
+        if name.startswith("_") or name not in SNAPSHOT["ndarray"]:
+            raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
+        method = getattr(self._host, name)
+
+        def call(*args, **kwargs):
+            return wrap(method(*[unwrap(a, name) for a in args], **{k: unwrap(v, name) for k, v in kwargs.items()}))
+
+        return call
+
+
+def is_foreign(x):
+    """Whether x is of a class with ufuncs of its own, to which CuPy leaves the operation (seen with CuPy 14.2)."""
+    return hasattr(type(x), "__array_ufunc__") and not isinstance(x, DoubleArray | np.ndarray | np.generic)
+
+
+def wrap(x):
+    """Return host results as arrays of the double; numbers of the host become 0-d device arrays, as in CuPy."""
+    if isinstance(x, np.ndarray | np.generic):
+        return DoubleArray(np.asarray(x))
+    if isinstance(x, tuple):
+        return tuple(wrap(item) for item in x)
+    return x
+
+
+def unwrap(x, where):
+    """Return the host numbers of an operand; TypeError for what CuPy refuses."""
+    if isinstance(x, DoubleArray):
+        return x._host
+    if isinstance(x, tuple | list):
+        return type(x)(unwrap(item, where) for item in x)
+    if isinstance(x, SCALARS) or callable(x):
+        return x
+    raise TypeError(f"Unsupported type {type(x)} in cupy.{where}")
+
+
+def unwrap_index(index):
+    """Return an index with host arrays; CuPy takes its own arrays, numbers, slices and lists."""
+    if isinstance(index, tuple):
+        return tuple(unwrap_index(item) for item in index)
+    if isinstance(index, np.ndarray):
+        return index  # CuPy converts NumPy integer arrays given as an index
+    return unwrap(index, "index")
+
+
+class Namespace:
+    """The module: names of the snapshot only, arguments bound against the real signatures."""
+
+    def __init__(self, key, linalg=None):
+        self._members, self.linalg, self.__name__ = SNAPSHOT[key], linalg, "cupy_double"
+
+    def has(self, name):
+        return name in self._members
+
+    def __getattr__(self, name):
+        if name not in self._members:
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}")
+        member = getattr(np.linalg if self is NAMESPACE.linalg else np, name)
+        if not callable(member):
+            return member
+        about = self._members[name]
+
+        def call(*args, **kwargs):
+            check_arguments(name, about, args, kwargs)
+            if name in TAKES_HOST_ARRAYS and isinstance(args[0], np.ndarray | list):
+                return DoubleArray(np.array(args[0], *args[1:], **kwargs))
+            host = [unwrap(a, name) for a in args]
+            result = member(*host, **{k: unwrap(v, name) for k, v in kwargs.items()})
+            return list(map(wrap, result)) if isinstance(result, list) else wrap(result)
+
+        return call
+
+
+def check_arguments(name, about, args, kwargs):
+    """Raise TypeError where CuPy would."""
+    if "ufunc" in about:
+        unknown = set(kwargs) - {"out", "dtype", "casting"}
+        if any(isinstance(a, list | tuple) for a in args):
+            raise TypeError(f"cupy.{name}: unsupported type list")
+        if unknown or len(args) not in (about["ufunc"][0], sum(about["ufunc"])):
+            raise TypeError(f"cupy.{name}: wrong arguments {len(args)}, {sorted(kwargs)}")
+        dtypes = [getattr(a, "dtype", None) for a in args[: about["ufunc"][0]]]
+        if all(d is not None for d in dtypes) and not any(loop_fits(t, dtypes) for t in about["types"]):
+            raise TypeError(f"cupy.{name}: no loop for {dtypes}")
+    elif "parameters" in about:
+        kinds = {k: inspect._ParameterKind[k] for k in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD", "VAR_POSITIONAL")}
+        kinds |= {k: inspect._ParameterKind[k] for k in ("KEYWORD_ONLY", "VAR_KEYWORD")}
+        parameters = [
+            inspect.Parameter(n, kinds[kind], default=None if optional else inspect.Parameter.empty)
+            for n, kind, optional in about["parameters"]
+        ]
+        inspect.Signature(parameters).bind(*args, **kwargs)
+        if name == "einsum" and set(kwargs) - {"dtype", "casting", "optimize"}:
+            raise TypeError("cupy.einsum: did not understand the following kwargs")
+
+
+def loop_fits(loop, dtypes):
+    return all(np.can_cast(d, np.dtype(c)) for d, c in zip(dtypes, loop.split("->")[0], strict=True))
+
+
+def _operator(name, swapped=False):
+    def operate(self, other=None):
+        args = (self,) if other is None else (other, self) if swapped else (self, other)
+        return getattr(np if is_foreign(other) else NAMESPACE, name)(*args)
+
+    return operate
+
+
+BINARY = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "pow": "power"}
+BINARY |= {"matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "floordiv": "floor_divide", "mod": "remainder"}
+for _short, _name in BINARY.items():
+    setattr(DoubleArray, f"__{_short}__", _operator(_name))
+    setattr(DoubleArray, f"__r{_short}__", _operator(_name, swapped=True))
+for _short, _name in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}.items():
+    setattr(DoubleArray, f"__{_short}__", _operator(_name))
+for _short, _name in {
+    "eq": "equal",
+    "ne": "not_equal",
+    "neg": "negative",
+    "abs": "absolute",
+    "invert": "invert",
+}.items():
+    setattr(DoubleArray, f"__{_short}__", _operator(_name))
+
+NAMESPACE = Namespace("cupy", Namespace("linalg"))
+register_namespace(DoubleArray, NAMESPACE)
