@@ -1,21 +1,24 @@
-"""Differentiation of ordinary NumPy-style code, to any order, over NumPy or CuPy arrays.
+"""Differentiation of NumPy-style code to any order: values and gradients of trees of arrays.
 
-`tape` remembers, `ops` is the table of operations and rules, `composed` builds on it, `dispatch` teaches it NumPy's
-names, `api` has the derivatives, `tree` the trees, `check` the checks.
+    out, pullback = vjp(f, *args)      v -> J'v
+    grad(f), value_and_grad(f)         gradient of the sum of f's entries
+    jvp(f, args, tangents)             u -> Ju
+    hvp(f, w, v)                       Hessian times vector
+
+f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works.
 """
 
-from metagrad.ad.api import grad, hvp, jvp, value_and_grad, vjp
+from metagrad.ad.api import Pullback, grad, hvp, jvp, stop_gradient, value_and_grad, vjp
 from metagrad.ad.check import check_gradients
-from metagrad.ad.composed import log_softmax, logsumexp, stop_gradient
-from metagrad.ad.dispatch import install
-from metagrad.ad.ops import relu, sigmoid
-from metagrad.ad.tape import Var
-from metagrad.ad.tree import leaves, tree_map, unflatten
-
-install()
+from metagrad.ad.elementwise import relu, sigmoid
+from metagrad.ad.reductions import log_softmax, logsumexp, softmax
+from metagrad.ad.tape import Var, primitive
+from metagrad.ad.tree import add, leaves, tree_map, unflatten
 
 __all__ = [
+    "Pullback",
     "Var",
+    "add",
     "check_gradients",
     "grad",
     "hvp",
@@ -23,8 +26,10 @@ __all__ = [
     "leaves",
     "log_softmax",
     "logsumexp",
+    "primitive",
     "relu",
     "sigmoid",
+    "softmax",
     "stop_gradient",
     "tree_map",
     "unflatten",

@@ -1,4 +1,4 @@
-"""Derivatives of functions of trees: vjp, grad, value_and_grad, hvp, jvp. All of them nest."""
+"""Derivatives of functions: vjp, and what follows from it."""
 
 from __future__ import annotations
 
@@ -7,128 +7,214 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import ops
-from metagrad.ad.tape import Var, touches_older, value_of, walk_back, zeros_of
-from metagrad.ad.tree import Tree, leaves, tree_map, unflatten
+from metagrad.ad import ops  # gives Var its operators
+from metagrad.ad.shapes import is_float
+from metagrad.ad.tape import Record, Var, leaf, value_of
+from metagrad.ad.tree import Tree, leaves, leaves_as, rebuild, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
+from metagrad.xp import is_array, namespace
 
-Pullback = Callable[..., tuple[Tree, ...]]
+__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "stop_gradient", "value_and_grad", "vjp"]
+
+
+def _is_differentiable(x: Any, where: str, argument: str) -> bool:
+    """Tell floats from constants (integers, booleans); raise on what is neither."""
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return True
+    if type(x) is Var or type(x) is float:
+        return True
+    if hasattr(x, "dtype") and (is_array(x) or isinstance(x, np.generic)):
+        if x.dtype.kind == "c":
+            bad_type(where, argument, f"complex ({x.dtype})", "real numbers", "Split it into real and imaginary part.")
+        return is_float(x.dtype)
+    if isinstance(x, int):
+        return False
+    remedy = "Make lists tuples; close over anything that is no array."
+    return bad_type(where, argument, f"a {type(x).__name__}", "arrays, floats, None, and tuples of them", remedy)
+
+
+class Pullback:
+    """The linear map from a cotangent of the outputs to cotangents of the arguments; it may be called again."""
+
+    __slots__ = ("_args", "_outputs", "_record", "_variables", "out")
+
+    def __init__(self, args: tuple[Tree, ...], variables: list[list[Var | None]], traced_out: Tree) -> None:
+        """Keep what was recorded between `variables`, one for each leaf of each argument, and the outputs."""
+        self._args, self._variables = args, variables
+        self._outputs = leaves(traced_out)
+        for out in self._outputs:
+            if type(out) is not Var:
+                _is_differentiable(out, "vjp", "what the function returns")
+        ends = [out for out in self._outputs if type(out) is Var]
+        self._record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
+        self.out = _filled(traced_out, [self._record.plain(x) for x in self._outputs])
+
+    @property
+    def visited(self) -> int:
+        """How many recorded applications were looked at: none older than the arguments."""
+        return self._record.visited
+
+    def __call__(self, cotangent: Tree, wrt: Sequence[int] | None = None) -> tuple[Tree, ...]:
+        """Return the cotangents of the arguments (of those at the positions `wrt`), None for constants."""
+        given = leaves_as(self.out, cotangent, "pullback", "cotangent")
+        reached = self._record.reached
+        seeds: dict[int, Any] = {}
+        for out, cotangent_of_out in zip(self._outputs, given, strict=True):
+            if cotangent_of_out is not None and type(out) is Var and out.id in reached:
+                g = _as_cotangent(cotangent_of_out, out)
+                seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
+        chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
+        wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
+        found = self._record.pull(seeds, wanted)
+        result: list[Tree] = [None] * len(self._args)
+        for i in chosen:
+            result[i] = _filled(self._args[i], [_cotangent_of(v, found) for v in self._variables[i]])
+        return tuple(result)
+
+    def _position(self, i: int) -> int:
+        n = len(self._args)
+        if not -n <= i < n:
+            bad_value("pullback", "wrt", i, f"positions of {n} arguments")
+        return i % n
+
+
+def _filled(tree: Tree, flat: list[Any]) -> Tree:
+    """Return `tree` with the leaves `flat`; a lone leaf, the common case, at once."""
+    if isinstance(tree, tuple):
+        return unflatten(tree, flat)
+    return flat[0] if flat else None
+
+
+def _as_cotangent(g: Any, out: Var) -> Any:
+    """Return g, a Python number in the dtype of the output; raise where shape or dtype do not match."""
+    if type(g) is float or type(g) is int:
+        g = namespace(out.value).asarray(g, dtype=out.dtype)
+    elif not (type(g) is Var or is_array(g) or isinstance(g, np.generic)):
+        bad_type("pullback", "cotangent", f"a {type(g).__name__}", "an array")
+    if g.shape != out.shape:
+        bad_value("pullback", "cotangent", f"of shape {g.shape}", f"the shape of the output, {out.shape}")
+    if g.dtype != out.dtype and type(out.value) is not float:
+        bad_type("pullback", "cotangent", f"of {g.dtype}", f"the dtype of the output, {out.dtype}", "Convert it.")
+    return g
+
+
+def _cotangent_of(variable: Var | None, found: dict[int, Any]) -> Any:
+    if variable is None:
+        return None
+    g = found.get(variable.id)
+    return zeros_like(variable.value) if g is None else g
+
+
+def zeros_like(x: Any) -> Any:
+    """Return zeros of the shape and dtype of a plain value."""
+    return 0.0 if type(x) is float else namespace(x).zeros_like(x)
 
 
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
-    """Return f(*args) and its pullback: cotangent of the output -> a tuple of cotangents, one for each argument.
+    """Return f(*args) and its pullback, the map v -> J'v, J the Jacobian of f at args.
 
-    Arguments and output are trees (tuples, NamedTuples, None) of float arrays or floats; whatever else is in them is a
-    constant with cotangent None. `pullback(cotangent)` may be called any number of times; `pullback(cotangent,
-    wrt=(0,))` goes back to the named arguments only and gives None for the others.
+    Arguments and output are trees: arrays, floats, None, and tuples or NamedTuples of them. `pullback(cotangent)`
+    returns one cotangent for each argument, of its structure, shapes and dtypes; integers, booleans and None are
+    constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions only; the others get
+    None. It can be called repeatedly; what it returns may share memory with the cotangent. TypeError for other kinds.
 
-    >>> y, pullback = vjp(lambda a, b: a * b, np.array(3.0), np.array(4.0))
-    >>> float(y), [float(x) for x in pullback(np.array(1.0))]
-    (12.0, [4.0, 3.0])
+    >>> out, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
+    >>> out, [float(g) for g in pullback(1.0)]
+    (10.0, [5.0, 2.0])
     """
-    lifted = [tree_map(_leaf, arg) for arg in args]
-    flat = [leaves(tree) for tree in lifted]
-    variables = [x for group in flat for x in group if type(x) is Var]
-    oldest = min((x.id for x in variables), default=0)
-    out = f(*lifted)
-    outputs = _with_none(out)
-    # an output that was made from anything older than our leaves belongs to an outer derivative as well
-    outer = touches_older([x for x in outputs if type(x) is Var], oldest)
-
-    def pullback(cotangent: Tree, wrt: Sequence[int] | None = None) -> tuple[Tree, ...]:
-        asked = range(len(args)) if wrt is None else wrt
-        targets = [x for i in asked for x in flat[i] if type(x) is Var]
-        cotangents = _cotangents(outputs, cotangent)
-        found = iter(walk_back(outputs, cotangents, targets, oldest, bare=not outer))
-
-        def result(x: Any) -> Any:
-            if type(x) is not Var:
-                return None
-            cotangent = next(found)
-            return zeros_of(x) if cotangent is None else cotangent
-
-        return tuple(tree_map(result, tree) if i in asked else None for i, tree in enumerate(lifted))
-
-    return (out if outer else tree_map(value_of, out)), pullback
+    variables: list[list[Var | None]] = []
+    traced = []
+    for arg in args:
+        of_arg = [leaf(x) if _is_differentiable(x, "vjp", "an argument") else None for x in leaves(arg)]
+        traced.append(_filled(arg, [x if v is None else v for x, v in zip(leaves(arg), of_arg, strict=True)]))
+        variables.append(of_arg)
+    pullback = Pullback(args, variables, f(*traced))
+    return pullback.out, pullback
 
 
-def _leaf(x: Any) -> Any:
-    if type(x) is Var:
-        return Var(x.value, (x,), (lambda g, y, a: g,))
-    if isinstance(x, float):
-        return Var(np.asarray(x))
-    if getattr(getattr(x, "dtype", None), "kind", "") == "f":
-        return Var(x)
-    return x
+def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Tree]]:
+    """Return the function that gives f(*args) and the gradient of the sum of its entries.
 
+    f returns one array; where its entries are losses of independent tasks, the gradient is that of each task. The
+    gradient is with respect to the argument at `argnums` (a tuple of them where argnums is a tuple).
 
-def _cotangents(outputs: list[Any], cotangent: Tree) -> list[Any]:
-    given = [None] * len(outputs) if cotangent is None else _with_none(cotangent)
-    if len(given) != len(outputs):
-        bad_value(
-            "pullback", "cotangent", f"a tree of {len(given)} leaves", f"one like the output, {len(outputs)} leaves"
-        )
-    for x, c in zip(outputs, given, strict=True):
-        if c is not None and type(x) is Var and np.shape(value_of(c)) != x.shape:
-            bad_value("pullback", "cotangent", f"of shape {np.shape(value_of(c))}", f"the output's shape {x.shape}")
-    return given
-
-
-def _with_none(tree: Tree) -> list[Any]:
-    return [x for item in tree for x in _with_none(item)] if isinstance(tree, tuple) else [tree]
-
-
-def value_and_grad(f: Callable[..., Any], argnums: int = 0) -> Callable[..., tuple[Any, Tree]]:
-    """Return the function x -> (f(x), gradient of the sum of all entries of f(x) in argument `argnums`).
-
-    For a loss of each task, shape (B,), that sum has the gradient of each task's own loss in its own row.
+    >>> value, g = value_and_grad(lambda w: w**2)(3.0)
+    >>> value, float(g)
+    (9.0, 6.0)
     """
+    positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
-    def call(*args: Tree) -> tuple[Any, Tree]:
-        def of_one(x: Tree) -> Any:
-            return f(*args[:argnums], x, *args[argnums + 1 :])
+    def evaluate(*args: Any) -> tuple[Any, Tree]:
+        def of_chosen(*values: Any) -> Any:
+            full = list(args)
+            for i, value in zip(positions, values, strict=True):
+                full[i] = value
+            return f(*full)
 
-        out, pullback = vjp(of_one, args[argnums])
-        if isinstance(out, tuple):
-            bad_type("grad", "f", "a function that returns a tuple", "one that returns an array", "Use vjp.")
-        return out, pullback(np.ones_like(value_of(out)))[0]
+        out, pullback = vjp(of_chosen, *[args[i] for i in positions])
+        grads = pullback(_ones_like(out))
+        return out, grads[0] if isinstance(argnums, int) else grads
 
-    return call
+    return evaluate
 
 
-def grad(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Tree]:
-    """Return the gradient of the sum of all entries of f in argument `argnums`, as a function.
+def _ones_like(out: Any) -> Any:
+    if isinstance(out, tuple) or out is None or not _is_differentiable(out, "grad", "what the function returns"):
+        came = f"a {type(out).__name__}" if not hasattr(out, "dtype") else f"an array of {out.dtype}"
+        bad_type("grad", "what the function returns", came, "one float array", "Return the loss alone.")
+    value = value_of(out)
+    if type(value) is float:
+        return np.float64(1.0)
+    return value.dtype.type(1) if isinstance(value, np.generic) else namespace(value).ones_like(value)
 
-    >>> float(grad(grad(lambda x: x**3))(np.array(2.0)))
+
+def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Tree]:
+    """Return the gradient function of the sum over the entries of f's output; see `value_and_grad`.
+
+    >>> float(grad(grad(lambda w: w**3))(2.0))
     12.0
     """
-    return lambda *args: value_and_grad(f, argnums)(*args)[1]
+    evaluate = value_and_grad(f, argnums)
+    return lambda *args: evaluate(*args)[1]
 
 
 def hvp(f: Callable[[Tree], Any], w: Tree, v: Tree) -> Tree:
-    """Return H v, H the Hessian of the sum of the entries of f at w: the pullback of the gradient, since H = H'."""
-    _, pullback = vjp(grad(f), w)
-    return pullback(v)[0]
+    """Return H v, H the Hessian of the sum of f's entries at w: the VJP of the gradient, as H = H'.
+
+    >>> float(hvp(lambda w: w**3, 2.0, 10.0))
+    120.0
+    """
+    return vjp(grad(f), w)[1](v)[0]
 
 
 def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> tuple[Tree, Tree]:
-    """Return f(*args) and its derivative along `tangents`, a tree like `args`.
+    """Return f(*args) and J applied to the tangents (None for constants).
 
-    Reverse over reverse: the pullback u -> J'u is linear, and its own pullback is v -> J v.
+    Reverse over reverse: the pullback v -> J'v is linear in v, and the VJP of that map is u -> J u.
+
+    >>> out, tangent = jvp(lambda x: x**2, (3.0,), (10.0,))
+    >>> out, float(tangent)
+    (9.0, 60.0)
     """
     out, pullback = vjp(f, *args)
-    transposed = vjp(pullback, tree_map(_zero_or_none, out))[1]
-    (tangent,) = transposed(tuple(tree_map(_float_or_none, t, a) for t, a in zip(tangents, args, strict=True)))
-    return out, tangent
+    nothing = tree_map(_zero_cotangent, out)
+    _, transposed = vjp(pullback, nothing)
+    return out, transposed(tuple(tangents))[0]
 
 
-def _zero_or_none(x: Any) -> Any:
-    return zeros_of(x) if getattr(getattr(x, "dtype", None), "kind", "") == "f" or isinstance(x, float) else None
+def _zero_cotangent(out: Any) -> Any:
+    if not _is_differentiable(out, "jvp", "what the function returns"):
+        return None
+    value = value_of(out)
+    return np.float64(0.0) if type(value) is float else zeros_like(value)
 
 
-def _float_or_none(tangent: Any, x: Any) -> Any:
-    floats = isinstance(x, float) or getattr(getattr(x, "dtype", None), "kind", "") == "f"
-    return np.asarray(tangent) if floats and isinstance(tangent, float) else (tangent if floats else None)
+def stop_gradient(x: Tree) -> Tree:
+    """Return x as a constant: the derivative of every order is zero.
 
-
-__all__ = ["grad", "hvp", "jvp", "leaves", "ops", "tree_map", "unflatten", "value_and_grad", "vjp"]
+    >>> float(grad(lambda w: w * stop_gradient(w))(3.0))
+    3.0
+    """
+    if isinstance(x, tuple):
+        return rebuild(x, [stop_gradient(item) for item in x])
+    return value_of(x)

@@ -1,137 +1,234 @@
-"""The tape: arrays that remember how they were made, and the walk back through what they remember.
+"""The tape: traced values, the primitives that make them, and the sweep back through what they recorded.
 
-Every `Var` has an id that grows with creation, so a parent is always older than its children. A gradient makes fresh
-leaves and walks back only through nodes younger than its oldest leaf: an inner gradient, taken inside a long outer
-history, costs what its own graph costs. Where that graph touches nothing older, the rules run on bare arrays; where it
-does, they run on Vars, so that the result can be differentiated again. All rules are written in the tape's own ops.
+    Var                 a value, and the primitive and arguments that it came from
+    primitive(...)      makes a function record itself where an argument is a Var
+    record(...)         lists what lies between leaves and outputs; Record.pull sweeps it backwards
+
+There is one graph of Vars for all orders of differentiation. Every Var is numbered when it is made, so arguments are
+older than results. A differentiation makes fresh leaves; whatever is older than they are cannot depend on them, and
+is never walked: the cost of an inner gradient does not grow with the history around it.
+
+VJP rules are written in the tape's own functions. Where an argument depends on something outside of the
+differentiation (an older Var), the rule is given the Var, and what it computes is recorded in turn; elsewhere it is
+given the plain value, and nothing is. That is all there is to higher orders, and why nested derivatives cannot be
+confused with one another.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.xp import Array
+from metagrad.xp import Array, is_array, namespace
 
-Rule = Callable[..., Any]  # (cotangent, output, *operands) -> cotangent of one operand
-_ids = count(1)
-visited = [0]  # nodes walked so far in this process: the tests watch what a gradient costs
+Function = Callable[..., Any]
+Rule = Callable[..., Any]  # (cotangent, output, *arguments) -> cotangent of one argument
+_ids = itertools.count()
+
+
+class Op:
+    """A primitive's name and its VJP rules, one for each argument that may be differentiated."""
+
+    __slots__ = ("name", "rules")
+
+    def __init__(self, name: str, rules: Sequence[Rule]) -> None:
+        """Keep them."""
+        self.name, self.rules = name, rules
 
 
 class Var:
-    """An array on the tape: its `value`, and the Vars it was made from with the rule of each."""
+    """A value that is being differentiated; code written for NumPy arrays works on it."""
 
-    __slots__ = ("__weakref__", "id", "operands", "rules", "value")
+    __slots__ = ("__weakref__", "args", "id", "op", "value")
     __array_priority__ = 1000.0
+    __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
 
-    def __init__(self, value: Array, operands: tuple[Any, ...] = (), rules: tuple[Rule, ...] = ()) -> None:
-        """Put `value` on the tape, made from `operands`; operand i has the rule rules[i]."""
-        self.value, self.operands, self.rules = value, operands, rules
-        self.id = next(_ids)
+    def __init__(self, value: Any, op: Op | None = None, args: tuple[Any, ...] = ()) -> None:
+        """Record that `value` came from `op` applied to `args`."""
+        self.value, self.op, self.args, self.id = value, op, args, next(_ids)
 
-    shape = property(lambda self: self.value.shape, doc="The shape of the value.")
-    ndim = property(lambda self: self.value.ndim, doc="The number of axes of the value.")
-    dtype = property(lambda self: self.value.dtype, doc="The dtype of the value.")
-    size = property(lambda self: self.value.size, doc="The number of entries of the value.")
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return np.shape(self.value) if isinstance(self.value, float) else self.value.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the value (float64 for a Python float)."""
+        return np.dtype(np.float64) if isinstance(self.value, float) else self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
-        return len(self.value)
+        if not self.shape:
+            raise TypeError("len() of a traced value with no axes")
+        return self.shape[0]
 
     def __repr__(self) -> str:
-        """Show the value."""
-        return f"Var({self.value!r})"
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise TypeError(
-            f"{what} of a traced array: its value would leave the tape and the derivative would be lost. "
-            "Keep it in arrays (np.where for branches), or take metagrad.ad.stop_gradient(x) first."
-        )
-
-    def __float__(self) -> NoReturn:
-        """Refuse: the derivative would be lost."""
-        self._refuse("float()")
-
-    def __int__(self) -> NoReturn:
-        """Refuse: the derivative would be lost."""
-        self._refuse("int()")
+        """Show the value and where it came from."""
+        return f"Var({self.value!r}, from {self.op.name if self.op else 'a leaf'})"
 
     def __bool__(self) -> bool:
-        """Refuse: the derivative would be lost."""
-        return bool(self._refuse("bool()"))
+        """Refuse: a branch on a traced value is not part of its derivative."""
+        return _refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
+
+    def __float__(self) -> NoReturn:
+        """Refuse: a plain number would lose the derivative."""
+        _refuse("float(x)", "Leave it as it is, or use metagrad.ad.stop_gradient(x) where no derivative is meant.")
+
+    __int__ = __index__ = __complex__ = item = tolist = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: the derivative would be lost."""
-        self._refuse("np.asarray()")
+        """Refuse: a plain array would lose the derivative."""
+        _refuse("np.asarray(x)", "Leave it as it is, or use metagrad.ad.stop_gradient(x) where none is meant.")
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        """Refuse: values on the tape do not change."""
-        raise TypeError("assignment into a traced array: use np.where, np.concatenate or np.stack to build a new one.")
+        """Refuse: the tape needs the old value."""
+        _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
 
 
-def value_of(x: Any) -> Any:
-    """Return the bare array of a Var, and anything else as it is."""
-    return x.value if type(x) is Var else x
+def _refuse(what: str, remedy: str) -> NoReturn:
+    raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
 
 
-def zeros_of(x: Any) -> Array:
-    """Return zeros like the value of x, on its device."""
-    return value_of(x) * 0 if np.isscalar(value_of(x)) else np.zeros_like(value_of(x))
+def primitive(name: str, forward: Callable[..., Any], rules: Sequence[Rule]) -> Function:
+    """Return `forward` as a differentiable function of positional arguments.
 
-
-def walk_back(
-    outputs: Sequence[Any], cotangents: Sequence[Any], targets: Sequence[Var], oldest: int, *, bare: bool
-) -> list[Any]:
-    """Return the cotangents of `targets` (None where nothing flows) from those of `outputs`.
-
-    Only nodes with an id of at least `oldest` are visited. `bare`: run the rules on bare arrays, not on Vars.
+    `forward(*values)` computes from plain values. `rules[i](g, out, *args)` returns the cotangent of args[i] from the
+    cotangent g of the output, in differentiable code and linear in g, with the shape and dtype of args[i]; arguments
+    beyond the rules are constants. A fused kernel is brought in this way. TypeError where NumPy and CuPy meet.
     """
-    nodes: dict[int, Var] = {}
-    sums: dict[int, Any] = {}
-    for output, cotangent in zip(outputs, cotangents, strict=True):
-        if type(output) is Var and output.id >= oldest and cotangent is not None:
-            sums[output.id] = sums[output.id] + cotangent if output.id in sums else cotangent
-            nodes[output.id] = output
-    wanted, found = {target.id for target in targets}, {}
-    heap = [-key for key in nodes]
-    heapify(heap)
-    while heap:  # from the youngest to the oldest: a node is complete when it is reached
-        key = -heappop(heap)
-        node, cotangent = nodes.pop(key), sums.pop(key)
-        visited[0] += 1
-        if key in wanted:
-            found[key] = cotangent
-            continue
-        operands = [value_of(x) for x in node.operands] if bare else node.operands
-        output = node.value if bare else node
-        for operand, rule in zip(node.operands, node.rules, strict=True):
-            if type(operand) is not Var or operand.id < oldest:
+    op = Op(name, rules)
+
+    def call(*args: Any) -> Any:
+        values = [a.value if type(a) is Var else a for a in args]
+        try:
+            out = forward(*values)
+        except TypeError:
+            namespace(*[value for value in values if is_array(value)], where=name)  # says so if two devices met
+            raise
+        for a in args:
+            if type(a) is Var:
+                return Var(out, op, args)
+        return out
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+IDENTITY = Op("identity", (lambda g, out, x: g,))
+
+
+def leaf(value: Any) -> Var:
+    """Return a fresh leaf: where `value` is a Var, one that the enclosing differentiation sees through."""
+    return Var(value.value, IDENTITY, (value,)) if type(value) is Var else Var(value)
+
+
+Edge = tuple[Rule, int]  # a rule, and the id of the argument whose cotangent it returns
+
+
+class Record:
+    """What lies between leaves and outputs, oldest first: (id, output, arguments, edges) for each application."""
+
+    __slots__ = ("entries", "first", "outer", "reached", "visited")
+
+    def __init__(self, outputs: Sequence[Var], leaf_vars: Sequence[Var]) -> None:
+        """Walk back from `outputs`, no further than what is as old as the oldest leaf."""
+        self.reached = {v.id for v in leaf_vars}  # what depends on a leaf
+        self.outer: set[int] = set()  # what depends on a Var from outside
+        self.entries: list[tuple[int, Any, list[Any], list[Edge]]] = []
+        self.first = leaf_vars[0].id if leaf_vars else next(_ids)
+        nodes = _newer(outputs, self.first)
+        self.visited = len(nodes)
+        for node_id in sorted(nodes):
+            self._enter(nodes[node_id])
+
+    def _enter(self, node: Var) -> None:
+        outer, reached = self.outer, self.reached
+        args: list[Any] = []
+        edges: list[Edge] = []
+        is_outer = False
+        for position, arg in enumerate(node.args):
+            if type(arg) is not Var:
+                args.append(arg)
                 continue
-            part = rule(cotangent, output, *operands)
-            if part is None:
-                continue
-            if operand.id in sums:
-                sums[operand.id] = sums[operand.id] + part
+            arg_id = arg.id
+            if arg_id in reached:
+                edges.append((_rule(node, position), arg_id))
+            if arg_id < self.first or arg_id in outer:
+                is_outer = True
+                args.append(arg)
             else:
-                sums[operand.id], nodes[operand.id] = part, operand
-                heappush(heap, -operand.id)
-    return [found.get(target.id) for target in targets]
+                args.append(arg.value)
+        if is_outer:
+            outer.add(node.id)
+        if edges:
+            reached.add(node.id)
+            self.entries.append((node.id, node if is_outer else node.value, args, edges))
+
+    def plain(self, output: Any) -> Any:
+        """Return `output` as a plain value, unless it depends on something outside."""
+        is_ours = type(output) is Var and output.id >= self.first and output.id not in self.outer
+        return output.value if is_ours else output
+
+    def pull(self, cotangents: dict[int, Any], wanted: set[int] | None) -> dict[int, Any]:
+        """Sweep from the cotangents of outputs, by id, back to those of the leaves; only to the `wanted` ones."""
+        entries = self.entries if wanted is None else _towards(self.entries, wanted)
+        for node_id, out, args, edges in reversed(entries):
+            g = cotangents.pop(node_id, None)
+            if g is None:
+                continue
+            for rule, arg_id in edges:
+                part = rule(g, out, *args)
+                seen = cotangents.get(arg_id)
+                cotangents[arg_id] = part if seen is None else seen + part
+        return cotangents
 
 
-def touches_older(roots: Sequence[Var], oldest: int) -> bool:
-    """Whether the graph behind `roots` down to the id `oldest` was made from any Var older than that."""
-    seen = {root.id for root in roots}
-    stack = list(roots)
+def _rule(node: Var, position: int) -> Rule:
+    op = node.op
+    if op is None or position >= len(op.rules):
+        name = op.name if op else "a leaf"
+        raise TypeError(f"{name}: argument {position} has no VJP rule but depends on what is being differentiated")
+    return op.rules[position]
+
+
+def _newer(outputs: Sequence[Var], first: int) -> dict[int, Var]:
+    nodes: dict[int, Var] = {}
+    stack = [output for output in outputs if output.id >= first]
     while stack:
         node = stack.pop()
-        if node.id < oldest:
-            return True
-        for operand in node.operands:
-            if type(operand) is Var and operand.id not in seen:
-                seen.add(operand.id)
-                stack.append(operand)
-    return False
+        if node.id not in nodes:
+            nodes[node.id] = node
+            for arg in node.args:
+                if type(arg) is Var and arg.id >= first:
+                    stack.append(arg)
+    return nodes
+
+
+def _towards(entries: list[Any], wanted: set[int]) -> list[Any]:
+    on_path, kept = set(wanted), []
+    for node_id, out, args, edges in entries:
+        inside = [edge for edge in edges if edge[1] in on_path]
+        if inside:
+            on_path.add(node_id)
+            kept.append((node_id, out, args, inside))
+    return kept
+
+
+def value_of(x: Any) -> Array:
+    """Return the plain value of `x`."""
+    return x.value if type(x) is Var else x

@@ -1,0 +1,170 @@
+"""Elementwise primitives: a table of derivatives, where g is the cotangent and out the value."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad.ad.shapes import like, module_of
+from metagrad.ad.tape import Function, Op, Rule, Var, primitive, value_of
+from metagrad.xp import Array, namespace
+
+_HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
+
+
+def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
+    """Return the function `name` of the array module, with its rule(g, out, x)."""
+    op = Op(name, (rule,))
+    host = getattr(np, name)
+
+    def call(x: Any) -> Any:
+        value = x.value if type(x) is Var else x
+        out = host(value) if type(value) in _HOST else getattr(namespace(value), name)(value)
+        return out if value is x else Var(out, op, (x,))
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: Rule) -> Callable[[Any, Any], Any]:
+    """Return a function of two arguments that broadcast, with its rules (g, out, x, y) -> cotangent before `like`."""
+    rules = (
+        lambda g, out, x, y: like(rule_x(g, out, x, y), x),
+        lambda g, out, x, y: like(rule_y(g, out, x, y), y),
+    )
+    op = Op(name, rules)
+
+    def call(x: Any, y: Any) -> Any:
+        x_value = x.value if type(x) is Var else x
+        y_value = y.value if type(y) is Var else y
+        try:
+            out = forward(x_value, y_value)
+        except TypeError:
+            namespace(x_value, y_value, where=name)  # says what is wrong: no number, or two devices
+            raise
+        return out if x_value is x and y_value is y else Var(out, op, (x, y))
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def _ufunc(name: str) -> Callable[[Any, Any], Any]:
+    return lambda x, y: getattr(module_of(x, y), name)(x, y)
+
+
+def _divide(x: Any, y: Any) -> Any:
+    try:
+        return x / y
+    except ZeroDivisionError:  # Python numbers; arrays give inf or NaN, and so do we
+        return float(np.divide(x, y))
+
+
+def _power(x: Any, y: Any) -> Any:
+    try:
+        out = x**y
+    except (ZeroDivisionError, OverflowError):
+        return float(np.power(float(x), y))
+    return float(np.power(x, y)) if type(out) is complex else out
+
+
+def _power_rule_base(g: Any, out: Any, x: Any, y: Any) -> Any:
+    if isinstance(y, int | float):
+        return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
+    # At 0**0 the derivative is 0, not 0 * 0**-1.
+    return g * (y * power(x, where((y == 0) & (x == 0), y, y - 1)))
+
+
+def _power_rule_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
+    return g * (out * log(where(x == 0, 1.0, x)))
+
+
+def _where_larger(g: Any, x: Any, y: Any) -> Any:
+    """Return g where x > y, half of it at a tie, and 0 (not 0 * g, which may be NaN) elsewhere."""
+    return where(x > y, g, where(x == y, 0.5 * g, 0.0))
+
+
+def _sigmoid(x: Array) -> Array:
+    xp = module_of(x)
+    e = xp.exp(-xp.abs(x))  # never overflows
+    return xp.where(x >= 0, e.dtype.type(1), e) / (1 + e)
+
+
+add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g)
+subtract = binary("subtract", operator.sub, lambda g, out, x, y: g, lambda g, out, x, y: -g)
+multiply = binary("multiply", operator.mul, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+divide = binary("divide", _divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out) / y)
+power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent)
+maximum = binary(
+    "maximum",
+    _ufunc("maximum"),
+    lambda g, out, x, y: _where_larger(g, x, y),
+    lambda g, out, x, y: _where_larger(g, y, x),
+)
+minimum = binary(
+    "minimum",
+    _ufunc("minimum"),
+    lambda g, out, x, y: _where_larger(g, y, x),
+    lambda g, out, x, y: _where_larger(g, x, y),
+)
+logaddexp = binary(
+    "logaddexp",
+    _ufunc("logaddexp"),
+    lambda g, out, x, y: g * sigmoid(x - y),
+    lambda g, out, x, y: g * sigmoid(y - x),
+)
+
+negative = unary("negative", lambda g, out, x: -g)
+square = unary("square", lambda g, out, x: g * (2.0 * x))
+sqrt: Function = unary("sqrt", lambda g, out, x: 0.5 * g / out)
+exp: Function = unary("exp", lambda g, out, x: g * out)
+expm1 = unary("expm1", lambda g, out, x: g * exp(x))
+log: Function = unary("log", lambda g, out, x: g / x)
+log2 = unary("log2", lambda g, out, x: g / (x * float(np.log(2.0))))
+log10 = unary("log10", lambda g, out, x: g / (x * float(np.log(10.0))))
+log1p = unary("log1p", lambda g, out, x: g / (1.0 + x))
+sin = unary("sin", lambda g, out, x: g * cos(x))
+cos: Function = unary("cos", lambda g, out, x: -(g * sin(x)))
+sinh: Function = unary("sinh", lambda g, out, x: g * cosh(x))
+cosh: Function = unary("cosh", lambda g, out, x: g * sinh(x))
+tanh = unary("tanh", lambda g, out, x: g * (1.0 - out * out))
+arctan = unary("arctan", lambda g, out, x: g / (1.0 + x * x))
+arcsinh = unary("arcsinh", lambda g, out, x: g / sqrt(1.0 + x * x))
+absolute = unary("abs", lambda g, out, x: g * sign(x))
+reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
+sigmoid: Function = primitive("sigmoid", _sigmoid, (lambda g, out, x: g * (out * sigmoid(-x)),))  # 1 - out cancels
+# The derivative at 0 is 0, as everywhere in the field.
+relu = primitive("relu", lambda x: module_of(x).maximum(x, 0), (lambda g, out, x: where(x > 0, g, 0.0),))
+
+_where: Function = primitive(
+    "where",
+    lambda c, x, y: namespace(c, x, y).where(c, x, y),
+    (
+        None,  # type: ignore[arg-type]  # the condition has no derivative
+        lambda g, out, c, x, y: like(_where(c, g, 0.0), x),
+        lambda g, out, c, x, y: like(_where(c, 0.0, g), y),
+    ),
+)
+
+
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Entries of x where the condition holds, of y elsewhere.
+
+    Both branches are computed and differentiated, and 0 * inf is NaN: where one of them is singular, give it a
+    harmless argument too, where(x > 0, sqrt(where(x > 0, x, 1)), 0).
+    """
+    return _where(value_of(condition), x, y)
+
+
+def sign(x: Any) -> Any:
+    """The sign, a constant: its derivative is zero wherever it has one."""
+    value = value_of(x)
+    return module_of(value).sign(value)
+
+
+def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    """Values limited to [a_min, a_max]; at a limit half of the cotangent passes."""
+    a = a if a_min is None else maximum(a, a_min)
+    return a if a_max is None else minimum(a, a_max)

@@ -1,0 +1,153 @@
+"""Code written for NumPy runs on traced values as it stands, or says what to change."""
+
+import numpy as np
+import pytest
+
+from metagrad import ad
+from metagrad.xp import GRADIENT_TOLERANCE
+
+X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
+SAME = {
+    "operators": lambda x: (2 - x) * x / (x * x + 1) + 3 / (x + 7) - (-x) + abs(x) + (x + 3) ** 1.5 + 2.0**x,
+    "array first": lambda x: X * x + X - x + X / (x + 7) + np.abs(X) ** x + X @ x.T @ X,
+    "numpy scalar first": lambda x: np.float64(2.0) * x - np.float64(1.0),
+    "list operand": lambda x: x * [1.0, 2.0, 3.0],
+    "methods": lambda x: x.sum(axis=-1, keepdims=True) * x.mean(0) + x.max() * x.min(axis=1).reshape(2, 1) + x.std(),
+    "more methods": lambda x: x.T.reshape(-1)[2:] * x.ravel()[:4] + x.transpose(1, 0).flatten()[:4] + x.dot(X.T).sum(),
+    "still more": lambda x: x.swapaxes(0, 1)[:2, :2].astype(np.float64) + x[:, None].squeeze(1)[:, :2].clip(-1.0, 2.0),
+    "matmul": lambda x: x @ x.T + np.matmul(x, X.T),
+    "branch on a comparison": lambda x: x * 2 if (x > 0).any() else x,
+    "unpacking": lambda x: sum(row[0] * row[1] for row in x),
+    "masks": lambda x: np.where((x > 0) & ~(x >= 3), x, 0.0) + (x != 1) * x,
+    "constants": lambda x: x * np.ones_like(x) + np.zeros_like(x) + np.sign(x) * x + x[np.argmax(x, axis=0)[0]],
+    "keywords": lambda x: np.sum(a=x, axis=0) + np.clip(x, a_min=-1.0, a_max=1.0) + np.mean(x, axis=1, keepdims=True),
+    "functions of sequences": lambda x: np.stack([x[0], X[0]]) + np.concatenate((x[:1], X[:1])),
+    "sorted by the argument": lambda x: x[0][np.argsort(x[0])] * np.array([1.0, 2.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_it_computes_and_differentiates(name):
+    f = SAME[name]
+    out, _ = ad.vjp(f, X)
+    assert np.array_equal(out, f(X))
+    ad.check_gradients(f, (X + 0.01,), name=name)
+
+
+def test_in_place_operators_rebind():
+    def f(x):
+        y = x
+        y += 1.0
+        y *= x
+        y **= 2
+        return y
+
+    assert ad.grad(f)(2.0) == 2 * (2.0**2 + 2.0) * 5.0
+
+
+def test_mixed_dtypes_promote_and_come_back():
+    narrow, wide = np.ones(3, "float32"), np.ones(3, "float64")
+    out, pullback = ad.vjp(np.multiply, narrow, wide)
+    assert out.dtype == "float64"
+    assert [g.dtype for g in pullback(out)] == ["float32", "float64"]
+
+
+def test_means_of_more_float16_numbers_than_float16_can_count():
+    n = 100_000
+    slope = ad.grad(np.mean)(np.ones(n, "float16"))
+    assert slope.dtype == "float16"
+    assert np.all(np.abs(slope.astype(float) * n - 1) < 0.01)  # 1/n is subnormal: two digits
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (np.sqrt, np.inf),
+        (lambda x: np.where(x > 0, np.sqrt(np.where(x > 0, x, 1.0)), 0.0), 0.0),
+        (ad.relu, 0.0),
+        (np.sign, 0.0),
+        (lambda x: np.maximum(x, 0.0), 0.5),
+        (np.abs, 0.0),
+    ],
+)
+def test_at_zero(f, slope):
+    with np.errstate(divide="ignore"):
+        assert ad.grad(f)(0.0) == slope
+
+
+def test_ties_share():
+    assert ad.grad(np.max)(np.array([1.0, 3.0, 3.0])).tolist() == [0.0, 0.5, 0.5]
+    assert ad.grad(lambda x: np.min(x, axis=1))(np.ones((2, 4))).tolist() == [[0.25] * 4] * 2
+    assert ad.grad(np.prod)(np.array([0.0, 2.0, 3.0])).tolist() == [6.0, 0.0, 0.0]
+
+
+def test_far_out_in_the_range():
+    x = np.array([-750.0, -40.0, 0.0, 40.0, 750.0])
+    slope = ad.grad(ad.sigmoid)(x)
+    assert np.all(np.abs(slope[1:4] - [4.248354255291589e-18, 0.25, 4.248354255291589e-18]) <= 1e-15 * slope[1:4])
+    assert ad.logsumexp(np.array([1000.0, 1000.0])) == 1000.0 + np.log(2.0)
+    assert ad.grad(ad.logsumexp)(np.array([1000.0, 0.0])).tolist() == [1.0, 0.0]
+    tiny = np.array([1e-300])
+    assert abs(ad.grad(lambda v: v * v)(tiny)[0] / 2e-300 - 1) <= GRADIENT_TOLERANCE["float64"]
+
+
+def raises(match, f, x=None):
+    with pytest.raises(TypeError, match=match):
+        ad.grad(f)(np.ones(2) if x is None else x)
+
+
+def test_what_would_lose_the_derivative_is_refused():
+    raises(r"float\(x\) is not possible while x is traced.*stop_gradient", float, 1.0)
+    raises(r"bool\(x\).*Compare it", lambda x: x if x else -x, 1.0)
+    raises(r"np.asarray\(x\)", np.asarray)
+    raises(r"x\[index\] = value.*np.where", lambda x: x.__setitem__(0, 1.0))
+    raises("the index is traced", lambda x: x[x])
+
+
+def test_unsupported_functions_are_named_with_the_remedy():
+    raises(r"numpy\.cross cannot be traced.*metagrad\.ad\.primitive", lambda x: np.cross(x, x))
+    raises(r"numpy\.linalg\.det cannot be traced", np.linalg.det, np.eye(2))
+    raises(r"arccosh cannot be traced", np.arccosh)
+    raises(r"numpy\.sum with dtype=", lambda x: np.sum(x, dtype=np.float64))
+    raises(r"add\.reduce cannot be traced", np.add.reduce)
+    raises(r"Write x = x \+ y for x \+= y", lambda x: np.add(x, x, out=np.ones(2)))
+    raises(r"norm: ord=1", lambda x: np.linalg.norm(x, 1))
+    raises("add: argument 1 is a str; expected an array or a number", lambda x: x + "a")
+    raises(r"repeats an index within one operand", lambda x: np.einsum("ii->i", x), np.eye(2))
+
+    def in_place(x):
+        y = np.ones(2)
+        y += x
+        return y
+
+    raises(r"Write x = x \+ y", in_place)
+
+
+def test_bad_arguments_are_named():
+    for bad, came in (([1.0], "list"), ({"a": 1.0}, "dict"), (np.ones(1, complex), "complex")):
+        with pytest.raises(TypeError, match=f"vjp: an argument is a? ?{came}.*expected"):
+            ad.vjp(lambda x: x, bad)
+    raises("grad: what the function returns is a tuple", lambda x: (x, x))
+    raises("grad: what the function returns is an array of int64", lambda x: np.array([1]))
+    raises("grad: what the function returns is a NoneType", lambda x: None)
+    _, pullback = ad.vjp(lambda x: x * 2, np.ones(2))
+    with pytest.raises(ValueError, match=r"pullback: cotangent is of shape \(3,\); expected the shape of the output"):
+        pullback(np.ones(3))
+    with pytest.raises(TypeError, match="pullback: cotangent is of float32; expected the dtype of the output"):
+        pullback(np.ones(2, "float32"))
+    with pytest.raises(TypeError, match="pullback: cotangent is a tuple in the place of a leaf"):
+        pullback((np.ones(2),))
+    with pytest.raises(ValueError, match="pullback: wrt is 1; expected positions of 1 arguments"):
+        pullback(np.ones(2), wrt=(1,))
+    with pytest.raises(ValueError, match="check_gradients: order is 3"):
+        ad.check_gradients(np.sin, (np.ones(1),), order=3)
+
+
+def test_a_wrong_rule_is_found_and_named():
+    wrong = ad.primitive("wrong", np.sin, (lambda g, out, x: g * np.cos(x) * 1.001,))
+    with pytest.raises(AssertionError, match=r"sine: leaf 0, entry \(0,\): the VJP gives .* the finite difference"):
+        ad.check_gradients(wrong, (np.ones(2),), name="sine")
+    bent = ad.primitive("bent", np.sin, (lambda g, out, x: g * ad.stop_gradient(np.cos(x)),))
+    ad.check_gradients(bent, (np.ones(2),), order=1)
+    with pytest.raises(AssertionError, match="gradient of f: leaf 0"):
+        ad.check_gradients(bent, (np.ones(2),))
