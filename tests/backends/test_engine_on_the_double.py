@@ -8,9 +8,11 @@ from metagrad.errors import RangeError
 from metagrad.estimators import Forward, Reverse
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import GpuState, gpu_state, move, namespace_for
-from tests.cupy_double.double import NAMESPACE as cp
+from tests.cupy_double import double
 from tests.cupy_double.double import SYNCS, DoubleArray
 from tests.strategies import OBJECTIVES, phi_of, random_quadratic
+
+cp = double.NAMESPACE
 
 KINDS = ["shared", "coordinate", "task", "schedule", "schedule_task"]
 
@@ -45,7 +47,7 @@ def test_reverse_and_forward(objective, kind, diagonal):
 @pytest.mark.parametrize("gradient", ["full", "stop_gradient"])
 def test_on_the_tape(gradient):
     task = random_quadratic(2, 3, seed=2)
-    optimizer, phi, per_task = phi_of("shared", task, 5, 0.7)
+    optimizer, phi, _ = phi_of("shared", task, 5, 0.7)
     for method in (Reverse, Forward):
         assert_same(*both(task, optimizer, mg.LogFinal(), phi, 5, method(gradient=gradient, fused=False)))
 
