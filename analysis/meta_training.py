@@ -70,7 +70,7 @@ presets = {
     "default": Config(tasks=100, meta_steps=1000),
     "paper": Config(tasks=400, meta_steps=1000),
 }
-expected_seconds = {"quick": 40.0, "default": 400.0, "paper": 1200.0}
+expected_seconds = {"quick": 18.0, "default": 200.0, "paper": 800.0}
 
 
 def shards(config: Config) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ presets = {
     "default": Config(etas=60, horizons=26, longest=100_000),
     "paper": Config(etas=120, horizons=31, longest=1_000_000),
 }
-expected_seconds = {"quick": 15.0, "default": 300.0, "paper": 3600.0}
+expected_seconds = {"quick": 8.0, "default": 100.0, "paper": 3600.0}
 
 
 def steps_of(config: Config) -> np.ndarray:

@@ -37,7 +37,7 @@ presets = {
     "default": Config(tasks=50, meta_steps=1000, per_decade=8),
     "paper": Config(tasks=400, meta_steps=1000, per_decade=16),
 }
-expected_seconds = {"quick": 20.0, "default": 120.0, "paper": 900.0}
+expected_seconds = {"quick": 8.0, "default": 60.0, "paper": 900.0}
 RANGE = {"log": (-8.0, 2.0), "naive": (-14.0, 2.0)}  # log10 of the outer scales
 
 

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, settings
 
 from metagrad.xp import GpuState, gpu_state
 
+collect_ignore = ["cupy_double/make_snapshot.py"]  # needs CuPy; run by hand for a new version of it
+
 settings.register_profile("dev", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
