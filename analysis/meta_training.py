@@ -92,7 +92,8 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
     )
     run = trainer.run(np.full(config.tasks, shard["start"], dtype=arm.dtype), config.meta_steps)
     kept = _kept(config)
-    spectrum = quadratic.Spectrum.of(task.H.astype(np.float64), task.w0.astype(np.float64))
+    draw = mg.random_quadratics(config.tasks, config.d, seed=context.seed)  # before any rounding to float32
+    spectrum = quadratic.Spectrum.of(draw.H, draw.w0)
     best = quadratic.minimiser(spectrum, config.steps)
     last = run.phi[-1].astype(np.float64)
     lost = quadratic.log_objective(spectrum, np.where(np.isnan(last), 1.0, last), config.steps)

@@ -43,9 +43,7 @@ class Timing:
 def interleave(contenders: list[Contender], repetitions: int, least_seconds: float = 0.02) -> list[Timing]:
     """Return a Timing for each contender, from `repetitions` rounds in which each has its turn."""
     if not contenders or repetitions < 1:
-        raise ValueError(
-            f"interleave: {len(contenders)} contenders, {repetitions} repetitions; expected >= 1 of each."
-        )
+        raise ValueError(f"interleave: {len(contenders)} contenders, {repetitions} repetitions; expected >= 1 of each.")
     first_calls = [_seconds(c.call, 1)[0] for c in contenders]
     counts = [_calls_for(c.call, least_seconds) for c in contenders]
     walls: list[list[float]] = [[] for _ in contenders]

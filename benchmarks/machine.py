@@ -20,8 +20,7 @@ def provenance(threads: int) -> dict[str, str]:
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
-        "threads": f"{threads}"
-        + (", pinned to one core" if threads == 1 and hasattr(os, "sched_setaffinity") else ""),
+        "threads": f"{threads}" + (", pinned to one core" if threads == 1 and hasattr(os, "sched_setaffinity") else ""),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(_versions()),

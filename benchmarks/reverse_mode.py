@@ -109,9 +109,7 @@ def _without_compiled_blocks(call: Callable[[], tuple[float, float]]) -> Callabl
     return alone
 
 
-def peer_calls(
-    case: Case, found: dict[str, ModuleType], seed: int = 0
-) -> dict[str, Callable[[], tuple[float, float]]]:
+def peer_calls(case: Case, found: dict[str, ModuleType], seed: int = 0) -> dict[str, Callable[[], tuple[float, float]]]:
     """Return the peers' calls by name."""
     H, w0 = quadratics(case.batch, case.d, seed, np.dtype(case.dtype))
     problem = (H, w0, case.eta, case.steps)

@@ -40,9 +40,7 @@ def _small(settings: Settings) -> list[Row]:
     far = [relative_difference(values[0], v) for v in values]
     what = f"G' at one eta, d = {d}, t = {steps}"
     return [
-        Row(
-            what, "closed form, spectrum given", ours, "paper's recipe, 2t products", products, far[2], target=1 / 20
-        ),
+        Row(what, "closed form, spectrum given", ours, "paper's recipe, 2t products", products, far[2], target=1 / 20),
         Row(what, "closed form, spectrum computed", scratch, "paper's recipe, 2t products", products, far[2]),
         Row(what, "closed form, spectrum given", ours, "matrix powers by squaring", squaring, far[3]),
     ]

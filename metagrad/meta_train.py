@@ -163,12 +163,12 @@ def _collect(phi: Tree, rows: list[dict[str, Array]]) -> MetaRun:
 
 
 def _save(path: Path, rows: list[dict[str, Array]], fingerprint: str) -> None:
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    about = np.frombuffer(json.dumps({"fingerprint": fingerprint, "format": 1}).encode(), dtype=np.uint8)
+    arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    arrays["about"] = np.frombuffer(json.dumps({"fingerprint": fingerprint, "format": 1}).encode(), dtype=np.uint8)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, about=about, **arrays)
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

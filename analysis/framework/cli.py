@@ -65,9 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(
                 f"--seed is {args.seed}, --jobs {getattr(args, 'jobs', 1)}; expected seed >= 0, jobs >= 1."
             )
-        request = runner.Request(
-            args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False)
-        )
+        request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
         return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
     except (UsageError, store.StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -105,17 +103,20 @@ def _run(names: list[str], request: runner.Request, args: Any, console: Console)
         f"{len(names)} experiments, {len(names) - len(todo)} from the cache, preset {request.preset}, "
         f"{args.jobs} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
     )
-    started, outcomes = time.perf_counter(), []
+    started, verdicts, failed = time.perf_counter(), {}, False
     with runner.workers(args.jobs) as executor:
         for name in names:
-            report = _Lines(console)
-            outcomes.append(runner.run(name, request, executor, report))
-            how = "from the cache" if outcomes[-1].cached else f"{outcomes[-1].seconds:.1f} s"
-            console.print(f"{name}: done, {how}")
+            try:
+                outcome = runner.run(name, request, executor, _Lines(console))
+            except (ArithmeticError, ValueError, TypeError, OSError, LookupError) as error:
+                failed = True  # the others go on; what was finished of this one is saved
+                print(f"error: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+                continue
+            verdicts[name] = outcome.verdict
+            console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
     console.print(f"all done in {_duration(time.perf_counter() - started)}")
-    verdicts = {outcome.name: outcome.verdict for outcome in outcomes}
     print_verdicts(verdicts, console)
-    return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
+    return 0 if not failed and all(verdict.holds for verdict in verdicts.values()) else 1
 
 
 def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:

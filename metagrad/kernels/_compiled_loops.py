@@ -27,7 +27,7 @@ def _size(x: Any) -> Any:
         entry = abs(x[i])
         if not entry <= largest:
             largest = entry
-        if largest != largest:
+        if math.isnan(largest):
             break
     return largest
 

@@ -97,7 +97,7 @@ class BlockBackward:
             self._fold(at_least=self.kernel.chunk)
 
     def _fold(self, at_least: int) -> None:
-        """Reduce the contributions, from the last step to the first, in chunks of one size: whatever the blocks were."""
+        """Reduce the contributions, from the last step to the first, in chunks of one size, whatever the blocks."""
         while self._pending and sum(len(rows) for rows, _ in self._pending) >= at_least:
             rows, powers = (np.concatenate([pair[i] for pair in self._pending]) for i in (0, 1))
             cut = self.kernel.chunk

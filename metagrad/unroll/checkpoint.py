@@ -53,7 +53,8 @@ def make_plan(steps: int, state_bytes: int, memory: int, where: str = "reverse")
     recomputations = next((r for r in range(_MOST_RECOMPUTATIONS + 1) if reach(places, r) >= steps + 1), None)
     if recomputations is None or (recomputations > 1 and recomputations * steps > _MOST_REDONE_STEPS):
         came = f"{memory} bytes, room for {places + 1} states of {state_bytes} bytes"
-        expected = f"enough to reverse {steps} steps with each redone at most {_MOST_RECOMPUTATIONS} times, {_MOST_REDONE_STEPS} in all"
+        limits = f"each redone at most {_MOST_RECOMPUTATIONS} times, {_MOST_REDONE_STEPS} in all"
+        expected = f"enough to reverse {steps} steps with {limits}"
         remedy = "Give more memory, take fewer steps, or use method='forward' (few meta-parameters) or 'closed_form'."
         bad_value(where, "memory", came, expected, remedy)
     return Plan(steps, places, recomputations, state_bytes)

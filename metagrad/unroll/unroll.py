@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -60,6 +61,7 @@ class Unroll:
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         self.limit = exponent_limit(self.dtype)
         self.scheduled = hasattr(optimizer, "at")
+        self._at: Callable[[Tree, int], Tree] = getattr(optimizer, "at", lambda phi, t: phi)
         homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
         self.scale_state = options.scaling == "auto" and homogeneous and objective.degree(task) is not None
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
@@ -75,7 +77,7 @@ class Unroll:
 
     def phi_at(self, phi: Tree, t: int) -> Tree:
         """Return the meta-parameters of step t."""
-        return self.optimizer.at(phi, t) if self.scheduled else phi
+        return self._at(phi, t)
 
     def advance(self, rule: StepRule, phi: Tree, carry: Carry, lo: int, hi: int) -> Carry:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""

@@ -191,9 +191,7 @@ def test_bad_arguments_are_refused_by_name(eta, steps, measure, error, words):
         q.d_log_objective(Spectrum([1.0, 1e9], [1.0, 1.0]), eta, steps, measure=measure)
 
 
-@pytest.mark.parametrize(
-    ("values", "weights"), [([-1.0], [1.0]), ([1.0], [-1.0]), ([], []), ([1.0, 2.0], [1.0, 1, 1])]
-)
+@pytest.mark.parametrize(("values", "weights"), [([-1.0], [1.0]), ([1.0], [-1.0]), ([], []), ([1.0, 2.0], [1.0, 1, 1])])
 def test_a_bad_spectrum_is_refused(values, weights):
     with pytest.raises(ValueError, match="Spectrum: "):
         Spectrum(values, weights)

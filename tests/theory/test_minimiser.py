@@ -48,9 +48,7 @@ def test_the_slopes_change_sign_there_and_nowhere_else(measure):
     for scale in (-1.0, 0.5, 1 - 1e-9, 1 + 1e-9, 1.5, 10.0):
         for slope in (q.d_objective(spectrum, scale * root, steps, measure=measure).sign,):
             assert np.all(slope == (1 if scale > 1 else -1))
-        assert np.all(
-            np.sign(q.d_log_objective(spectrum, scale * root, steps, measure=measure)) == np.sign(scale - 1)
-        )
+        assert np.all(np.sign(q.d_log_objective(spectrum, scale * root, steps, measure=measure)) == np.sign(scale - 1))
 
 
 def test_one_step_has_the_exact_line_search():
