@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -179,10 +181,10 @@ def _save(path: Path, rows: list[dict[str, Array]], fingerprint: str) -> None:
 def _load(path: Path, fingerprint: str) -> list[dict[str, Array]]:
     where, remedy = "MetaTrainer.run", "Remove the file to start anew, or give another one."
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(bytes(arrays.pop("about")))
-    except (OSError, ValueError, KeyError, EOFError, ArithmeticError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         bad_value(where, "checkpoint", f"{path}, which cannot be read ({error})", "a checkpoint", remedy)
     if about.get("fingerprint") != fingerprint:
         bad_value(where, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", remedy)

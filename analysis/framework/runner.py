@@ -113,9 +113,10 @@ def _computed(
     try:
         for future in as_completed(futures):
             yield futures[future], future.result()
-    finally:
+    except Exception:  # an interrupt is left to `workers`, which ends the processes
         for future in futures:
             future.cancel()
+        raise
 
 
 def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contract.Context) -> bytes:

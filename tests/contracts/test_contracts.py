@@ -1,0 +1,152 @@
+"""One body a protocol: what every task, update rule, objective and estimator must do, a user's own among them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.protocols import MetaObjective, Optimizer, Task
+from metagrad.xp import rng
+from tests.estimators.test_agreement import worst_difference
+from tests.strategies import OBJECTIVES, random_quadratic
+
+
+class HeavyBall:
+    """A user's update rule: `init` and `step`, nothing else."""
+
+    class Phi(NamedTuple):
+        eta: np.ndarray
+        beta: np.ndarray
+
+    def init(self, w):
+        return np.zeros_like(w)
+
+    def step(self, phi, velocity, w, g):
+        velocity = phi.beta * velocity - phi.eta * g
+        return w + velocity, velocity
+
+
+def regression(dtype=np.float64):
+    """A small two-layer regression with replayable minibatches, two tasks side by side."""
+    draw = rng(3, "regression")
+    X, y = draw.standard_normal((2, 30, 3)).astype(dtype), draw.standard_normal((2, 30)).astype(dtype)
+
+    def loss(w, batch):
+        W, v = w[:, :12].reshape((2, 3, 4)), w[:, 12:]
+        hidden = np.tanh(np.matmul(X[:, batch], W))
+        return np.mean((np.einsum("bnh,bh->bn", hidden, v) - y[:, batch]) ** 2, axis=-1) + 0.1
+
+    w0 = (0.5 * draw.standard_normal((2, 16))).astype(dtype)
+    return mg.FunctionTask(loss, w0, sampler=lambda stream, t: stream.choice(30, size=8, replace=False))
+
+
+def log_cosh():
+    return mg.FunctionTask(lambda w: np.sum(np.log(np.cosh(w)), axis=-1), rng(4).standard_normal((3, 4)))
+
+
+TASKS = {
+    "quadratic": lambda: random_quadratic(2, 3, seed=1),
+    "diagonal": lambda: random_quadratic(2, 3, seed=2, diagonal=True),
+    "log cosh": log_cosh,
+    "regression": regression,
+}
+RULES = {
+    "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
+    "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
+    "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task(name):
+    task = TASKS[name]()
+    assert isinstance(task, Task)
+    w = task.init(rng(0))
+    sample = task.sample(rng(0, "sample", 0), 0) if hasattr(task, "sample") else None
+    loss = task.loss(w, sample)
+    assert loss.shape == (w.shape[0],)
+    assert loss.dtype == w.dtype
+    degree = getattr(task, "degree", None)
+    if degree is not None:
+        np.testing.assert_allclose(task.loss(3.0 * w, sample), 3.0**degree * loss, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_optimizer(name):
+    rule, _ = RULES[name]
+    assert isinstance(rule, Optimizer)
+    if getattr(rule, "homogeneous", False):
+        phi, w, g = mg.GradientDescent.Phi(np.asarray(0.2)), np.ones((2, 3)), np.full((2, 3), 0.5)
+        moved, _ = rule.step(phi, rule.init(w), w, g)
+        scaled, _ = rule.step(phi, rule.init(w), 4 * w, 4 * g)
+        assert np.array_equal(scaled, 4 * moved)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+def test_an_objective(objective):
+    assert isinstance(objective, MetaObjective)
+    assert objective.weight(6, 6) is not None, "the last iterate always counts"
+    if getattr(objective, "only_last", False):
+        assert all(objective.weight(t, 6) is None for t in range(6))
+    x, h = mg.Scaled.of(np.array([2.5])), 1e-6
+    for transform in (objective.inner, lambda s: objective.finish(s, 6)):
+        ahead, behind = (transform(mg.Scaled.of(np.array([2.5 + d])))[0].to_float() for d in (h, -h))
+        assert transform(x)[1].to_float() == pytest.approx((ahead - behind) / (2 * h), rel=1e-8)
+
+
+@pytest.mark.parametrize("rule_name", RULES)
+@pytest.mark.parametrize("task_name", TASKS)
+@pytest.mark.parametrize("objective", [mg.LogFinal(), mg.WeightedSum()], ids=repr)
+def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, objective):
+    task, (rule, phi) = TASKS[task_name](), RULES[rule_name]
+    reverse, forward = (e(task, rule, objective, phi, steps=6, seed=5) for e in (mg.Reverse(), mg.Forward()))
+    assert reverse.ok
+    assert forward.ok
+    for field, a, b in zip(phi._fields, reverse.grad, forward.grad, strict=True):
+        assert worst_difference(a.reshape((-1,)), b.reshape((-1,))) <= 1e-11
+        leaf = getattr(phi, field)
+        h = np.zeros_like(leaf)
+        h[(0,) * leaf.ndim] = 1e-6
+        ahead, behind = (
+            mg.Reverse()(task, rule, objective, phi._replace(**{field: leaf + s * h}), steps=6, seed=5).value.to_float()
+            for s in (1, -1)
+        )
+        slope = (ahead - behind).mean() / 2e-6
+        assert a.to_float()[(0,) * leaf.ndim] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("estimator", [mg.Reverse(), mg.Forward(), mg.Reverse(scaling="none")], ids=repr)
+def test_the_dtype_stays(estimator, dtype):
+    phi = mg.GradientDescent.Phi(np.asarray(0.2, dtype=dtype))
+    for task in (regression(dtype), random_quadratic(2, 3, seed=1, dtype=dtype)):
+        found = estimator(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=4)
+        assert found.value.dtype == found.grad.eta.dtype == dtype
+
+
+def test_minibatches_are_replayed_whatever_the_memory():
+    task, phi = regression(), mg.GradientDescent.Phi(np.asarray(0.2))
+    state = task.w0.nbytes + 2 * 8
+    few, many = (
+        mg.Reverse(memory=m)(task, mg.GradientDescent(), mg.MeanLog(), phi, steps=25, seed=7)
+        for m in (4 * state, 1 << 30)
+    )
+    assert np.array_equal(few.grad.eta.mantissa, many.grad.eta.mantissa)
+    other = mg.Reverse()(task, mg.GradientDescent(), mg.MeanLog(), phi, steps=25, seed=8)
+    assert not np.array_equal(other.grad.eta.mantissa, many.grad.eta.mantissa)
+
+
+def test_without_numba_the_numbers_are_the_same(monkeypatch):
+    for kind in (False, True):
+        task = random_quadratic(3, 4, seed=9, diagonal=kind)
+        for scaling in ("auto", "none"):
+            estimator = mg.Reverse(scaling=scaling, per_task=True)
+            phi = mg.GradientDescent.Phi(np.array([0.3, 1.2, 2.9]))
+            compiled = estimator(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=900)
+            with monkeypatch.context() as patch:
+                patch.setattr("metagrad.kernels.block_descent.find_spec", lambda name: None)
+                plain = estimator(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=900)
+            assert (compiled.grad.eta.relative_difference(plain.grad.eta)[:2] <= 1e-9).all()
+            assert np.array_equal(compiled.status, plain.status)
+            assert np.abs(compiled.status_step - plain.status_step).max() <= 1

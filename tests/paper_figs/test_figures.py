@@ -1,0 +1,77 @@
+"""Every figure from saved results: the same bytes twice, a caption with numbers, and one self-contained page."""
+
+import re
+
+import pytest
+
+from analysis.framework import cli as analysis_cli
+from analysis.framework import contract
+from paper_figs.framework import cli, results
+
+FAST = ("horizons", "intermediates", "learned_eta", "log_bounded", "method_map", "outer_step")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    assert analysis_cli.main(["run", "--only", ",".join(FAST), "--out", str(folder), "--jobs", "1"]) == 0
+    return folder
+
+
+def test_every_experiment_has_its_figure():
+    assert results.names() == contract.names()
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_every_figure_has_a_title_and_a_text_for_those_who_cannot_see_it(name):
+    module = results.load_figure(name)
+    assert len(module.title) > 10
+    assert len(module.alt) > 40
+
+
+@pytest.mark.parametrize("name", ["horizons", "learned_eta", "method_map"])
+def test_the_same_bytes_every_time(out, name, capsys):
+    bytes_of = []
+    for _ in range(2):
+        assert cli.main(["plot", "--only", name, "--out", str(out)]) == 0
+        bytes_of.append([(out / "figures" / f"{name}{suffix}").read_bytes() for suffix in (".png", ".pdf")])
+    assert bytes_of[0] == bytes_of[1]
+    assert re.search(r"\d", capsys.readouterr().out.splitlines()[1]), "the caption carries measured values"
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(out):
+    assert cli.main(["report", "--only", ",".join(FAST), "--out", str(out)]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", page)
+    assert page.count("data:image/png;base64,") == len(FAST)
+    for name in FAST:
+        assert f'id="{name}"' in page
+        assert results.load_figure(name).alt in page.replace("&#39;", "'")
+        for check in results.load_result(name, out, "quick", 0).sidecar["checks"]:
+            assert check["what"].split("|")[0][:20].replace("'", "&#39;") in page
+
+
+def test_a_missing_result_names_the_command(tmp_path, capsys):
+    assert cli.main(["plot", "--only", "horizons", "--out", str(tmp_path)]) == 2
+    assert "python -m analysis run --only horizons" in capsys.readouterr().err
+
+
+def test_a_result_that_was_changed_is_refused(out, tmp_path, capsys):
+    folder = tmp_path / "horizons"
+    folder.mkdir()
+    for suffix in (".npz", ".json"):
+        source = out / "horizons" / f"quick-seed0{suffix}"
+        (folder / source.name).write_bytes(source.read_bytes() + (b"x" if suffix == ".npz" else b""))
+    assert cli.main(["plot", "--only", "horizons", "--out", str(tmp_path)]) == 2
+    assert "not the file that was hashed" in capsys.readouterr().err
+
+
+def test_an_unknown_figure_names_the_nearest(capsys):
+    assert cli.main(["plot", "--only", "horizon"]) == 2
+    assert "Did you mean 'horizons'" in capsys.readouterr().err
+
+
+def test_list_shows_every_figure(capsys):
+    assert cli.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(results.load_figure(name).title in shown for name in results.names())

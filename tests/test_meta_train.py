@@ -1,0 +1,110 @@
+"""The outer loop: the paper's recipe, resumption to the same bits, and bad gradients that stay bad."""
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.theory import quadratic
+from tests.strategies import random_quadratic
+
+TASK = random_quadratic(4, 3, seed=1, diagonal=True)
+
+
+def trainer(**changes):
+    settings = {"objective": mg.LogFinal(), "steps": 10, "scale": 0.1, "estimator": mg.Reverse(per_task=True)}
+    return mg.MetaTrainer(TASK, mg.GradientDescent(), **(settings | changes))
+
+
+def test_it_is_the_recipe():
+    run = trainer().run(np.full(4, 0.3), 5)
+    eta = np.full(4, 0.3)
+    for k in range(1, 6):
+        phi = mg.GradientDescent.Phi(eta)
+        found = mg.Reverse(per_task=True)(TASK, mg.GradientDescent(), mg.LogFinal(), phi, steps=10)
+        eta = np.maximum(0.0, eta - 0.1 / np.sqrt(k) * found.grad.eta.to_float())
+        np.testing.assert_allclose(run.phi[k], eta, rtol=1e-14)
+    assert run.meta_steps == 5
+    assert not run.status.any()
+
+
+def test_it_learns_the_minimiser():
+    run = trainer(scale=0.02).run(np.full(4, 0.6), 1500)
+    best = quadratic.minimiser(quadratic.Spectrum(TASK.eigenvalues, TASK.w0**2), 10)
+    error = np.abs(run.phi[-1] / best - 1)
+    assert np.median(error) <= 1e-6
+    assert error.max() <= 0.03, "a task with a sharp kink still oscillates by about c/sqrt(k) times the bound of G'"
+
+
+def test_a_resumed_run_gives_the_same_bits(tmp_path):
+    unbroken = trainer().run(np.full(4, 0.3), 30)
+    path = tmp_path / "run.npz"
+
+    def stop(done, count):
+        if done == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer().run(np.full(4, 0.3), 30, checkpoint=path, every=5, progress=stop)
+    seen = []
+    resumed = trainer().run(np.full(4, 0.3), 30, checkpoint=path, progress=lambda done, count: seen.append(done))
+    assert seen[0] == 16, "the checkpoint of step 15 is where it goes on"
+    for name in ("phi", "value_log2", "grad_log2", "grad_sign", "status"):
+        assert np.array_equal(getattr(unbroken, name), getattr(resumed, name))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"", lambda data: b"no archive at all"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    path = tmp_path / "run.npz"
+    trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"run\.npz.*Remove the file to start anew"):
+        trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+
+
+@pytest.mark.parametrize("changes", [{"scale": 0.2}, {"steps": 11}, {"objective": mg.Final()}, {"seed": 1}])
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, changes):
+    path = tmp_path / "run.npz"
+    trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+    with pytest.raises(ValueError, match="of another run"):
+        trainer(**changes).run(np.full(4, 0.3), 6, checkpoint=path)
+    with pytest.raises(ValueError, match="of another run"):
+        trainer().run(np.full(4, 0.31), 6, checkpoint=path)
+
+
+def test_a_gradient_that_is_no_number_ends_its_own_run_only():
+    plain = trainer(steps=300, estimator=mg.Reverse(per_task=True, scaling="none"))
+    run = plain.run(np.array([0.3, 30.0, 0.3, 0.3]), 3)
+    assert np.isnan(run.phi[1:, 1]).all()
+    assert np.isfinite(run.phi[:, [0, 2, 3]]).all()
+    assert (run.status[:, 1] != 0).all()
+
+
+def test_a_huge_gradient_is_projected_not_lost():
+    naive = trainer(steps=2000, objective=mg.Final())
+    run = naive.run(np.full(4, 30.0), 1)
+    assert (run.grad_log2[0] > 5000).all()
+    assert (run.phi[1] == 0.0).all()
+    assert not run.status.any()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "phi", "width"),
+    [
+        (mg.GradientDescent(), 0.3, 1),
+        (mg.GradientDescent(), np.full(3, 0.3), 3),
+        (mg.Scheduled(mg.GradientDescent()), np.full(10, 0.3), 10),
+    ],
+)
+def test_phi_of_every_shape(optimizer, phi, width):
+    run = mg.MetaTrainer(TASK, optimizer, mg.LogFinal(), steps=10, scale=0.05).run(phi, 50)
+    assert run.phi.shape == (51, width)
+    assert run.value_log2.shape == (50, 4)
+    values = run.value_sign * 2.0**run.value_log2
+    assert values[-1].mean() < values[0].mean()
+
+
+def test_bad_meta_steps():
+    with pytest.raises(ValueError, match="meta_steps is 0"):
+        trainer().run(np.full(4, 0.3), 0)
+    with pytest.raises(ValueError, match="step size above 0"):
+        trainer().run(np.full(4, -0.3), 1)
