@@ -26,6 +26,14 @@ def measure_of(measure: Measure, task: Task, w: Tree, sample: Any) -> Array:
     return task.loss(w, sample) if measure == "loss" else np.sum(w * w, axis=-1)
 
 
+def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Array | None:
+    """Return the derivative of the measure in w (B, d) where it is known without the tape, else None."""
+    own = getattr(task, "gradient", None)
+    if measure == "loss":
+        return None if own is None else own(w, sample)
+    return 2 * w
+
+
 def degree_of(measure: Measure, task: Task) -> int | None:
     """Return the degree of homogeneity of the measure in w, if there is one."""
     return getattr(task, "degree", None) if measure == "loss" else 2

@@ -63,7 +63,8 @@ class Optimizer(Protocol):
 class MetaObjective(Protocol):
     """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for.
 
-    Optional: `only_last`, True if no iterate but the last has a weight (default: False).
+    Optional: `only_last`, True if no iterate but the last has a weight (default: False);
+    `term_gradient(task, w, sample)`, d term/d w where it is known, else None (default: the tape's).
     """
 
     logarithmic: bool  # whether a logarithm is taken, so that a zero or negative term has a Status of its own

@@ -203,6 +203,19 @@ class Scaled:
         return xp.where(both_zero, 0.0, ratio)
 
 
+def surely_in_range(numbers: Scaled) -> bool:
+    """Whether a cheap look at the host shows that all numbers are nonzero and within the range of their dtype.
+
+    False means nothing: the numbers may be on a device, where looking would wait for it.
+    """
+    if not isinstance(numbers.mantissa, np.ndarray | np.generic):
+        return False
+    info, exponent, mantissa = float_info(numbers.dtype), numbers.exponent, numbers.mantissa
+    if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
+        return False
+    return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+
+
 def _decimal(sign: float, power: float) -> str:
     """Return sign * 10**power with six digits, or what it is if it is no number."""
     if not math.isfinite(power) or -5 < power < 6:

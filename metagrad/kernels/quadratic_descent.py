@@ -23,7 +23,7 @@ class QuadraticDescent:
 
     def __init__(self, task: Quadratic | DiagonalQuadratic, gradient: GradientKind) -> None:
         """Bind the task; `gradient="stop_gradient"` holds H w constant when differentiating."""
-        self._product = task.gradient  # w -> H w
+        self._product = _symmetric_product(task) or task.gradient  # w, sample -> H w
         self._held = gradient == "stop_gradient"
 
     def step(self, t: int, phi: Any, w: Array, state: Any) -> tuple[Array, tuple[()]]:
@@ -62,3 +62,26 @@ class QuadraticDescent:
         terms = terms.sum(axis=tuple(range(extra))) if extra else terms
         shared = tuple(i for i, n in enumerate(eta.shape) if n == 1 and terms.shape[i] != 1)
         return terms.sum(axis=shared, keepdims=True) if shared else terms
+
+
+_SMALLEST_SYMMETRIC = 128
+
+
+def _symmetric_product(task: Quadratic | DiagonalQuadratic) -> Any:
+    """Return w -> H w by a product that reads one half of H, for one large task on the host; else None.
+
+    One large product is bound by memory, so half of the bytes is close to half of the time.
+    """
+    if not isinstance(task, Quadratic) or type(task.H) is not np.ndarray or task.w0.shape[0] != 1:
+        return None
+    if task.w0.shape[1] < _SMALLEST_SYMMETRIC or task.H.dtype.itemsize < 4:
+        return None
+    from scipy.linalg.blas import get_blas_funcs
+
+    symv = get_blas_funcs("symv", (task.H,))
+    H = task.H.reshape(task.H.shape[-2:]).T  # H = H': column-major without a copy
+
+    def product(w: Array, sample: Any) -> Array:
+        return symv(1.0, H, w[0], lower=1)[None]
+
+    return product

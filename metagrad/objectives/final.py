@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from metagrad.measures import UNIT_WEIGHT, Measure, check_measure, degree_of, measure_of, one_like
+from metagrad.measures import UNIT_WEIGHT, Measure, check_measure, degree_of, measure_gradient, measure_of, one_like
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array
@@ -34,6 +34,10 @@ class Final:
     def term(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return the measure at w."""
         return measure_of(self.measure, task, w, sample)
+
+    def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
+        """Return the derivative of the term in w where it is known, else None."""
+        return measure_gradient(self.measure, task, w, sample)
 
     def degree(self, task: Task) -> int | None:
         """Return the degree of homogeneity of the measure."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.measures import Measure, check_measure, degree_of, log_and_slope, measure_of, one_like
+from metagrad.measures import Measure, check_measure, degree_of, log_and_slope, measure_gradient, measure_of, one_like
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array
@@ -31,6 +31,10 @@ class MeanLog:
     def term(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return the measure at w."""
         return measure_of(self.measure, task, w, sample)
+
+    def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
+        """Return the derivative of the term in w where it is known, else None."""
+        return measure_gradient(self.measure, task, w, sample)
 
     def degree(self, task: Task) -> int | None:
         """Return the degree of homogeneity of the measure."""

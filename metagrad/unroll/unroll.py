@@ -15,8 +15,9 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import Status
+from metagrad.measures import UNIT_WEIGHT
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
-from metagrad.scaled import Scaled
+from metagrad.scaled import Scaled, surely_in_range
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepRule, sample_of
@@ -131,7 +132,7 @@ class Unroll:
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
         inner, _ = self.objective.inner(term)
-        self._terms.append(inner * self._like(weight))
+        self._terms.append(self._weighted(inner, weight))
         if len(self._terms) >= 256:
             self._fold_terms()
 
@@ -158,6 +159,8 @@ class Unroll:
         xp = self.xp
         tiny = 2.0 ** float_info(self.dtype).min_exponent
         assert self._total is not None
+        if all(surely_in_range(number) for number in (self._total, value, slope)):
+            return
         code = range_code("OBJECTIVE", abs(self._total.to_float(out_of_range="ieee")), tiny)
         for number in (value, slope):
             later = range_code("OBJECTIVE", abs(number.to_float(out_of_range="ieee")), tiny)
@@ -188,13 +191,20 @@ class Unroll:
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), and the pullback of the term of the digits."""
         sample, degree = self._sample(t), self.objective.degree(self.task)
-        term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
+        term, pull = self._term_and_pullback(carry.w, sample)
         _, inner_slope = self.objective.inner(Scaled.of(term, self._power(carry, degree)))
         weight = self.objective.weight(t, self.steps)
         assert weight is not None
-        factor = inner_slope * self._like(weight)
+        factor = self._weighted(inner_slope, weight)
         power = self._power(carry, None if degree is None else degree - 1)
         return Scaled.of(factor.mantissa, factor.exponent + power), pull
+
+    def _term_and_pullback(self, w: Tree, sample: Any) -> tuple[Array, Any]:
+        known = getattr(self.objective, "term_gradient", None)
+        slope = None if known is None else known(self.task, w, sample)
+        if slope is None:
+            return ad.vjp(lambda v: self.objective.term(self.task, v, sample), w)
+        return self.objective.term(self.task, w, sample), lambda cotangent: (slope * along_tasks(cotangent, slope),)
 
     def estimate(self, value: Scaled, grad: Tree) -> Estimate:
         """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
@@ -204,6 +214,8 @@ class Unroll:
         return Estimate(value, grad, status, step)
 
     def _note_gradient(self, grad: Tree) -> None:
+        if all(surely_in_range(leaf) for leaf in ad.leaves(grad)):
+            return
         code = self.xp.zeros(self.batch, dtype=np.int64)
         axis = 1 if self.scheduled else 0
         for leaf in ad.leaves(grad):
@@ -223,10 +235,12 @@ class Unroll:
     def _power(self, carry: Carry, degree: int | None) -> Array | int:
         return degree * carry.exponent if self.scale_state and degree is not None else 0
 
-    def _like(self, weight: Scaled) -> Scaled:
+    def _weighted(self, x: Scaled, weight: Scaled) -> Scaled:
+        if weight is UNIT_WEIGHT:
+            return x
         # weights are host scalars in float64: their digits are rounded to the dtype of the task
         xp = self.xp
-        return Scaled(xp.asarray(weight.mantissa, dtype=self.dtype), xp.asarray(weight.exponent))
+        return x * Scaled(xp.asarray(weight.mantissa, dtype=self.dtype), xp.asarray(weight.exponent))
 
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
