@@ -33,10 +33,8 @@ def _size(x: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def _settle(x: Any, total: Any, comfort: Any, scale: bool) -> Any:
-    """Return (size, power): the size of x with total = sum |x_i|, and the power of two that was moved out of x."""
-    if total > 1 / comfort and total < comfort:
-        return total, 0
+def _settle(x: Any, scale: bool) -> Any:
+    """Return (size, power): the size of x, and the power of two that was moved out of it."""
     size = _size(x)
     if not scale or size == 0 or not math.isfinite(size):
         return size, 0
@@ -125,13 +123,18 @@ def _make_descend(step: Any) -> Any:
     def descend(H: Any, eta: Any, states: Any, exponents: Any, sizes: Any, comfort: Any, scale: bool) -> None:
         """Fill states (n+1, B, d) and exponents (n+1, B) from their first entries, and sizes (n, B)."""
         steps, batch = sizes.shape
+        lowest, last = 1 / comfort, eta.shape[0] - 1
         for b in range(batch):
             Hb, rates = H[min(b, H.shape[0] - 1)], eta[:, min(b, eta.shape[1] - 1)]
             for k in range(steps):
                 after = states[k + 1, b]
-                total = step(Hb, states[k, b], rates[min(k, rates.shape[0] - 1)], after)
-                sizes[k, b], power = _settle(after, total, comfort, scale)
-                exponents[k + 1, b] = exponents[k, b] + power
+                total = step(Hb, states[k, b], rates[min(k, last)], after)
+                exponents[k + 1, b] = exponents[k, b]
+                if lowest < total < comfort:
+                    sizes[k, b] = total
+                else:
+                    sizes[k, b], power = _settle(after, scale)
+                    exponents[k + 1, b] += power
 
     return descend
 
@@ -148,15 +151,19 @@ def _make_ascend(pull: Any) -> Any:
         """
         contributions, powers, sizes = into
         steps, batch, d = states.shape
+        lowest, last = 1 / comfort, eta.shape[0] - 1
         for b in range(batch):
             Hb, rates = H[min(b, H.shape[0] - 1)], eta[:, min(b, eta.shape[1] - 1)]
             v, before = adjoint[b].copy(), adjoint[b].copy()
             for k in range(steps - 1, -1, -1):
-                inner, total = pull(Hb, v, rates[min(k, rates.shape[0] - 1)], states[k, b], before)
+                inner, total = pull(Hb, v, rates[min(k, last)], states[k, b], before)
                 contributions[k, b], powers[k, b] = -inner, exponent[b]
                 v, before = before, v
-                sizes[k, b], power = _settle(v, total, comfort, scale)
-                exponent[b] += power
+                if lowest < total < comfort:
+                    sizes[k, b] = total
+                else:
+                    sizes[k, b], power = _settle(v, scale)
+                    exponent[b] += power
             for i in range(d):
                 adjoint[b, i] = v[i]
 
