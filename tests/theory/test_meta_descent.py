@@ -159,3 +159,25 @@ def test_problems_that_cannot_be_descended_are_refused():
     high_floor = md.meta_descent(Spectrum([1.0, 3.0], [1.0, 1.0]), 0.9, steps=80, meta_steps=5, floor=0.8)
     with pytest.raises(ValueError, match="floor"):
         md.descent_holds(Spectrum([1.0, 3.0], [1.0, 1.0]), high_floor)
+
+
+def test_the_compiled_loop_is_the_same_loop():
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(11)
+    for steps in (1, 2, 80, 1000):
+        spectrum = Spectrum(rng.uniform(0.1, 2.0, 20), rng.uniform(0.1, 1.0, 20))
+        plain, compiled = (
+            md.meta_descent(spectrum, 0.4, steps=steps, meta_steps=20, compiled=flag) for flag in (False, True)
+        )
+        np.testing.assert_allclose(compiled.eta, plain.eta, rtol=1e-9)
+    with pytest.raises(ValueError, match="compiled=False"):
+        md.meta_descent(spectrum, 0.4, steps=5, meta_steps=2, objective="plain", compiled=True)
+
+
+def test_the_fast_slope_is_the_slope():
+    rng = np.random.default_rng(12)
+    for steps in (1, 80, 1000):
+        spectrum = Spectrum(rng.uniform(0.1, 2.0, 20), rng.uniform(0.1, 1.0, 20))
+        slope = md.slope_function(spectrum, steps)
+        for eta in (0.05, 0.4, 1.9):
+            np.testing.assert_allclose(slope(eta), q.d_log_objective(spectrum, eta, steps), rtol=1e-10)
