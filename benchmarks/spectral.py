@@ -107,7 +107,6 @@ def _large(settings: Settings) -> list[Row]:
     d, steps, eta = 1000, 1000, 0.3
     H, w0 = (x[0] for x in quadratics(1, d, settings.seed))
     spectrum = theory.Spectrum.of(H, w0)
-    fast = slope_function(spectrum, steps)
     contenders = [
         Contender("ours", lambda: float(theory.d_log_objective(spectrum, eta, steps))),
         Contender("ours, spectrum included", lambda: _from_scratch(H, w0, eta, steps)),

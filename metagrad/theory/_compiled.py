@@ -37,6 +37,6 @@ def descend(
             denominator += bottom[i] * (b[i] * powers[i])
         gradients[k] = -2 * numerator / (s * denominator)
         eta -= rates[k] * gradients[k]
-        if floor > eta:  # NaN stays NaN
+        if floor > eta:  # noqa: PLR1730 (max may turn NaN into the floor; a comparison leaves it)
             eta = floor
         etas[k + 1] = eta

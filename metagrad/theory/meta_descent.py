@@ -72,7 +72,8 @@ def meta_descent(
 ) -> MetaTrajectory:
     """Descend on G ("log") or on F ("plain", in float64 as the hardware has it) of one problem, measure "loss".
 
-    Six NumPy calls a step; `compiled` runs the same loop compiled (the extra `fast`; pays a second for compilation once). The relative error of a gradient is about t eps near ties. With "plain" it may be inf or
+    Six NumPy calls a step; `compiled=True` runs the same loop compiled (the extra `fast`, a second to compile once).
+    The relative error of a gradient is about t eps near ties. With "plain" it may be inf or
     0: an infinite step lands on the floor, or at inf and then stays NaN. With one active eigenvalue G has a pole at
     its minimiser; landing on it exactly gives NaN from there on. No active mode, or a batch, is a ValueError.
 
