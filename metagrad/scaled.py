@@ -177,6 +177,8 @@ class Scaled:
         if out_of_range not in ("raise", "ieee"):
             bad_value("Scaled.to_float", "out_of_range", repr(out_of_range), "'raise' or 'ieee'")
         dtype = np.dtype(dtype or self.dtype)
+        if dtype == self.dtype and surely_in_range(self):
+            return self._xp.ldexp(self.mantissa, self.exponent.astype(np.int32))
         if out_of_range == "raise":
             self._refuse_out_of_range(dtype)
         wide = self.mantissa if self.mantissa.dtype.itemsize >= dtype.itemsize else self.mantissa.astype(dtype)
@@ -210,7 +212,9 @@ def surely_in_range(numbers: Scaled) -> bool:
     """
     if not isinstance(numbers.mantissa, np.ndarray | np.generic):
         return False
-    info, exponent, mantissa = float_info(numbers.dtype), numbers.exponent, numbers.mantissa
+    info, exponent, mantissa = float_info(np.dtype(numbers.dtype)), numbers.exponent, numbers.mantissa
+    if exponent.size == 0:
+        return True
     if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
         return False
     return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
