@@ -7,13 +7,19 @@ import os
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from analysis.framework import contract, runner, store
+from analysis.framework.progress import progress_on
 from metagrad.errors import nearest
 from metagrad.xp import gpu_state, module_name, namespace_for
 
@@ -38,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "run":
             command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
+            command.add_argument("--no-table", action="store_true", help="leave the table of claims to the caller")
     return top
 
 
@@ -47,7 +54,7 @@ class UsageError(Exception):
 
 def chosen(only: str, known: list[str]) -> list[str]:
     """Return the names asked for; UsageError names the nearest known one."""
-    asked = [name for name in only.split(",") if name] or known
+    asked = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) or known
     for name in asked:
         if name not in known:
             raise UsageError(f"--only: there is no experiment {name!r}. {nearest(name, known)}")
@@ -55,29 +62,47 @@ def chosen(only: str, known: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 a claim fails, 2 bad input, 130 interrupted."""
+    """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
     console = Console(stderr=False, highlight=False, width=None if sys.stdout.isatty() else 160)
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        names = chosen(args.only, contract.names())
-        if args.seed < 0 or getattr(args, "jobs", 1) < 1:
-            raise UsageError(
-                f"--seed is {args.seed}, --jobs {getattr(args, 'jobs', 1)}; expected seed >= 0, jobs >= 1."
-            )
-        request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
-        return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
+        with _one_interrupt():
+            return _obey(args, console)
     except (UsageError, store.StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        message = "interrupted: finished shards are saved; the same command goes on from there."
-        print(f"\n{message}", file=sys.stderr)
+        forced = getattr(args, "force", False)
+        then = "with --force it starts anew." if forced else "the same command goes on from there."
+        print(f"\ninterrupted: finished shards are saved; {then}", file=sys.stderr)
         return _INTERRUPTED
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+def _obey(args: Any, console: Console) -> int:
+    names = chosen(args.only, contract.names())
+    jobs = getattr(args, "jobs", 1)
+    if args.seed < 0 or jobs < 1:
+        raise UsageError(f"--seed is {args.seed}, --jobs {jobs}; expected seed >= 0, jobs >= 1.")
+    request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
+    return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM interrupt, once: a second one would break off the end of the workers."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(number: int, frame: Any) -> None:
+        for one in signals:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = [signal.signal(one, interrupt) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _device(asked: str) -> str:
@@ -89,53 +114,65 @@ def _device(asked: str) -> str:
 
 def _list(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     for name in names:
-        state = "cached" if runner.cached_sidecar(name, request) else "to run"
-        console.print(f"[bold]{name}[/] ({request.preset}: {state})\n  {contract.load(name).claim}")
+        state = runner.saved_state(name, request).value
+        console.print(f"[bold]{name}[/] ({request.preset}: {state})\n  {escape(contract.load(name).claim)}")
     return 0
 
 
 def _run(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     for name in names:
         store.prepare_folder(request.out / name)
-    todo = [name for name in names if request.force or runner.cached_sidecar(name, request) is None]
-    expected = sum(contract.load(name).expected_seconds[request.preset] for name in todo) / min(args.jobs, 4)
-    console.print(
-        f"{len(names)} experiments, {len(names) - len(todo)} from the cache, preset {request.preset}, "
-        f"{args.jobs} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
-    )
-    started, verdicts, failed = time.perf_counter(), {}, False
-    with runner.workers(args.jobs) as executor:
+    _announce(names, request, args.jobs, console)
+    started, verdicts = time.perf_counter(), {}
+    with runner.workers(args.jobs) as executor, progress_on(console) as progress:
         for name in names:
             try:
-                outcome = runner.run(name, request, executor, _Lines(console))
-            except (ArithmeticError, ValueError, TypeError, OSError, LookupError) as error:
-                failed = True  # the others go on; what was finished of this one is saved
-                print(f"error: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+                outcome = runner.run(name, request, executor, progress)
+            except Exception as error:  # the others go on; what was finished of this one is saved
+                _note_failure(name, request, error)
+                if isinstance(error, BrokenProcessPool):
+                    break
                 continue
             verdicts[name] = outcome.verdict
             console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
     console.print(f"all done in {_duration(time.perf_counter() - started)}")
-    print_verdicts(verdicts, console)
-    return 0 if not failed and all(verdict.holds for verdict in verdicts.values()) else 1
+    if not args.no_table:
+        print_verdicts(verdicts, console)
+    return 0 if len(verdicts) == len(names) and all(verdict.holds for verdict in verdicts.values()) else 1
+
+
+def _announce(names: list[str], request: runner.Request, jobs: int, console: Console) -> None:
+    """Say what will be computed, and how long it should take, before any of it starts."""
+    states = {name: runner.saved_state(name, request) for name in names}
+    todo = [name for name in names if request.force or states[name] is not runner.Saved.CURRENT]
+    expected = sum(contract.load(name).expected_seconds[request.preset] for name in todo) / min(jobs, 4)
+    console.print(
+        f"{len(names)} experiments, {len(names) - len(todo)} from the cache, preset {request.preset}, "
+        f"{jobs} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
+    )
+    for name in todo:
+        if states[name] is runner.Saved.DAMAGED:
+            console.print(f"{name}: the saved result is damaged (its hash does not fit); computing it again")
+
+
+def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
+    """Say what went wrong, and leave the whole trace beside the earlier result, which stays."""
+    path = runner.failure_path(name, request)
+    store.write_atomically(path, "".join(traceback.format_exception(error)).encode())
+    if isinstance(error, BrokenProcessPool):
+        print(
+            f"error: {name}: a worker process was ended from outside (out of memory?), so the run stops here; "
+            "finished shards are saved. Run it again, with a smaller --jobs.",
+            file=sys.stderr,
+        )
+    else:
+        print(f"error: {name}: {type(error).__name__}: {error} (trace in {path})", file=sys.stderr)
 
 
 def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     verdicts = {name: runner.verify(name, request) for name in names}
     print_verdicts(verdicts, console)
     return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
-
-
-class _Lines:
-    """Progress as lines, at most one every two seconds."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._last = console, 0.0
-
-    def __call__(self, name: str, done: int, count: int) -> None:
-        now = time.monotonic()
-        if now - self._last >= 2:
-            self._console.print(f"{name}: {done}/{count}")
-            self._last = now
 
 
 def _duration(seconds: float) -> str:
@@ -148,7 +185,7 @@ def print_verdicts(verdicts: dict[str, contract.Verdict], console: Console) -> N
     for name, verdict in verdicts.items():
         for check in verdict.checks:
             holds = "[green]yes[/]" if check.holds else "[bold red]NO[/]"
-            table.add_row(name, check.what, f"{check.measured:.6g}", check.expected, holds)
+            table.add_row(name, escape(check.what), f"{check.measured:.6g}", escape(check.expected), holds)
     console.print(table)
     for name, verdict in verdicts.items():
-        console.print(f"{'holds' if verdict.holds else '[bold red]FAILS[/]'}  {name}: {verdict.claim}")
+        console.print(f"{'holds' if verdict.holds else '[bold red]FAILS[/]'}  {name}: {escape(verdict.claim)}")

@@ -53,10 +53,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The claim and the checks that decide it."""
+    """The claim and the checks that decide it, at least one: a claim without evidence does not hold."""
 
     claim: str
     checks: list[Check]
+
+    def __post_init__(self) -> None:
+        """Refuse a verdict that nothing was measured for."""
+        if not self.checks:
+            raise ValueError("Verdict: checks is empty; expected at least one Check (no claim holds unmeasured).")
 
     @property
     def holds(self) -> bool:

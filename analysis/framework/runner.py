@@ -9,12 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-import sys
+import os
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +51,43 @@ class Outcome:
     seconds: float
 
 
+class Saved(Enum):
+    """What there is of a result; the value is what the user is told."""
+
+    CURRENT = "cached"
+    MISSING = "to run"
+    CHANGED = "to run: its source, config or device has changed"
+    DAMAGED = "to run: the saved result is damaged"
+
+
 def result_paths(name: str, request: Request) -> tuple[Path, Path]:
     """Return the paths of the arrays and of the sidecar."""
     stem = request.out / name / f"{request.preset}-seed{request.seed}"
     return stem.with_suffix(".npz"), stem.with_suffix(".json")
 
 
-def cached_sidecar(name: str, request: Request) -> dict[str, Any] | None:
-    """Return the sidecar of a result that is whole and of this very source, config, seed and device; else None."""
-    module = contract.load(name)
+def failure_path(name: str, request: Request) -> Path:
+    """Return the path of the note that the last run did not end, beside the result of an earlier one."""
+    return result_paths(name, request)[0].with_suffix(".failed")
+
+
+def saved_state(name: str, request: Request) -> Saved:
+    """Tell whether there is a result, whole and of this very source, config, seed and device."""
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
-    if sidecar is None or sidecar.get("key") != _key(module, request):
+    if sidecar is None:
+        return Saved.DAMAGED if sidecar_path.exists() else Saved.MISSING
+    if sidecar.get("key") != _key(contract.load(name), request):
+        return Saved.CHANGED
+    whole = store.load_arrays(arrays_path, str(sidecar.get("sha256"))) is not None
+    return Saved.CURRENT if whole else Saved.DAMAGED
+
+
+def cached_sidecar(name: str, request: Request) -> dict[str, Any] | None:
+    """Return the sidecar of a result that is whole and of this very source, config, seed and device; else None."""
+    if saved_state(name, request) is not Saved.CURRENT:
         return None
-    if store.load_arrays(arrays_path, sidecar.get("sha256")) is None:
-        return None
-    return sidecar
+    return store.load_sidecar(result_paths(name, request)[1])
 
 
 def run(name: str, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
@@ -70,34 +95,45 @@ def run(name: str, request: Request, executor: Executor | None, progress: Progre
     module, started = contract.load(name), time.perf_counter()
     sidecar = None if request.force else cached_sidecar(name, request)
     if sidecar is not None:
+        failure_path(name, request).unlink(missing_ok=True)
         return Outcome(name, _verdict_of(sidecar), True, 0.0)
+    key = _key(module, request)  # now: the source may be edited while the run goes on
     config = contract.config_of(module, request.preset)
-    parts = _compute_parts(name, module, config, request, executor, progress)
-    table = module.assemble(config, parts)
-    verdict = module.verdict(config, table)
+    folder = _shard_folder(name, request) / key
+    parts = _compute_parts(name, module.shards(config), folder, request, executor, progress)
+    with threadpool_limits(limits=1):
+        table = module.assemble(config, parts)
+        verdict = module.verdict(config, table)
     seconds = time.perf_counter() - started
-    _save(name, module, request, table, verdict, seconds)
+    _save(name, module, request, table, verdict, {"seconds": round(seconds, 3), "key": key})
+    failure_path(name, request).unlink(missing_ok=True)
+    shutil.rmtree(_shard_folder(name, request), ignore_errors=True)
     return Outcome(name, verdict, False, seconds)
 
 
+def _shard_folder(name: str, request: Request) -> Path:
+    return request.out / name / "shards" / f"{request.preset}-seed{request.seed}-{request.device}"
+
+
 def _compute_parts(
-    name: str, module: Any, config: Any, request: Request, executor: Executor | None, progress: Progress
+    name: str,
+    shards: list[dict[str, Any]],
+    folder: Path,
+    request: Request,
+    executor: Executor | None,
+    progress: Progress,
 ) -> list[dict[str, np.ndarray]]:
-    shards = module.shards(config)
-    folder = request.out / name / "shards" / _key(module, request)
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{index:05d}.npz" for index in range(len(shards))]
-    parts = [None if request.force else store.load_arrays(path) for path in paths]
+    loaded = [] if request.force else [(index, store.load_shard(path)) for index, path in enumerate(paths)]
+    parts = {index: part for index, part in loaded if part is not None}
     context = contract.Context(request.seed, request.device)
-    missing = [index for index, part in enumerate(parts) if part is None]
-    done = len(shards) - len(missing)
-    progress(name, done, len(shards))
-    for index, data in _computed(executor, name, request.preset, context, {i: shards[i] for i in missing}):
-        store.write_atomically(paths[index], data)  # at once: an interrupted run keeps it
+    missing = {index: shard for index, shard in enumerate(shards) if index not in parts}
+    progress(name, len(parts), len(shards))
+    for index, data in _computed(executor, name, request.preset, context, missing):
+        store.save_shard(paths[index], data)  # at once: an interrupted run keeps it
         parts[index] = store.from_bytes(data)
-        done += 1
-        progress(name, done, len(shards))
-    return [part for part in parts if part is not None]
+        progress(name, len(parts), len(shards))
+    return [parts[index] for index in range(len(shards))]
 
 
 def _computed(
@@ -132,7 +168,12 @@ def _key(module: Any, request: Request) -> str:
 
 
 def _save(
-    name: str, module: Any, request: Request, table: contract.Table, verdict: contract.Verdict, seconds: float
+    name: str,
+    module: Any,
+    request: Request,
+    table: contract.Table,
+    verdict: contract.Verdict,
+    about_run: dict[str, Any],
 ) -> None:
     arrays_path, sidecar_path = result_paths(name, request)
     data = store.to_bytes(table.arrays)
@@ -142,16 +183,16 @@ def _save(
         "checks": [dataclasses.asdict(check) for check in verdict.checks],
         "holds": verdict.holds,
         "preset": request.preset,
-        "config": dataclasses.asdict(contract.config_of(module, request.preset)),
+        "config": _plain_config(module, request.preset),
         "seed": request.seed,
         "device": request.device,
         "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
         "units": table.units,
-        "seconds": round(seconds, 3),
         "sha256": store.digest(data),
-        "key": _key(module, request),
-        "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}",
+        "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed} "
+        f"--device {request.device}",
         "unix_time": int(time.time()),
+        **about_run,
         **store.provenance(),
     }
     store.write_atomically(arrays_path, data)
@@ -160,6 +201,11 @@ def _save(
 
 def _plain(x: Any) -> Any:
     return x.item() if hasattr(x, "item") else str(x)
+
+
+def _plain_config(module: Any, preset: str) -> Any:
+    """Return a config as JSON gives it back: tuples have become lists."""
+    return json.loads(json.dumps(dataclasses.asdict(contract.config_of(module, preset)), default=_plain))
 
 
 def _verdict_of(sidecar: dict[str, Any]) -> contract.Verdict:
@@ -180,6 +226,10 @@ def verify(name: str, request: Request) -> contract.Verdict:
             f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force."
         )
     module = contract.load(name)
+    if sidecar["config"] != _plain_config(module, request.preset):
+        raise store.StoreError(
+            f"{name}: {sidecar_path} has another config than preset {request.preset!r} has now; run it again."
+        )
     verdict: contract.Verdict = module.verdict(
         contract.config_of(module, request.preset), contract.Table(arrays, sidecar["units"])
     )
@@ -192,7 +242,7 @@ def workers(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
     try:
         yield executor
     except BaseException:
@@ -205,9 +255,15 @@ def workers(jobs: int) -> Iterator[Executor | None]:
     executor.shutdown()
 
 
-def _ignore_interrupt() -> None:
+def _begin_worker() -> None:
     # Ctrl-C reaches the whole process group; only the parent answers, and ends the workers.
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout.flush()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A parent that was killed outright ends nobody, and its workers would wait for work forever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -27,15 +27,16 @@ class StoreError(Exception):
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` in one step: the old file stays until the new one is complete."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # a plain file, not one of tempfile's, which nobody but its owner may read
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def to_bytes(arrays: dict[str, np.ndarray]) -> bytes:
@@ -71,7 +72,8 @@ def key_of(config: Any, seed: int, device: str, sources: Iterable[Path]) -> str:
     hasher = hashlib.sha256()
     hasher.update(json.dumps([dataclasses.asdict(config), seed, device, np.__version__], sort_keys=True).encode())
     for path in sorted(sources):
-        hasher.update(path.name.encode() + path.read_bytes())
+        data = path.read_bytes()
+        hasher.update(f"{path.name} {len(data)} ".encode() + data)
     return hasher.hexdigest()[:32]
 
 
@@ -89,6 +91,22 @@ def load_arrays(path: Path, expected_hash: str | None = None) -> dict[str, np.nd
         return from_bytes(data)
     except (OSError, ValueError, KeyError, EOFError, zipfile_error()):
         return None
+
+
+def save_shard(path: Path, data: bytes) -> None:
+    """Write a shard, then its hash beside it: without a hash that fits, the shard counts as missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data)
+    write_atomically(path.with_suffix(".sha256"), digest(data).encode())
+
+
+def load_shard(path: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a shard, or None if it is missing or not the one that was hashed."""
+    try:
+        expected = path.with_suffix(".sha256").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return load_arrays(path, expected)
 
 
 def zipfile_error() -> type[Exception]:

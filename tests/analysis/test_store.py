@@ -1,0 +1,146 @@
+"""Files that are damaged, of another config, or of another source are found out; results can be read by others."""
+
+import dataclasses
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analysis
+from analysis.framework import cli, contract, runner, store
+
+SOURCE = Path(__file__).with_name("troubled_experiment.py.txt")
+ARRAYS = {"x": np.arange(4.0), "name": np.array(["float16", "b"]), "count": np.ones((2, 3), np.int64)}
+
+
+@pytest.fixture
+def troubled(tmp_path, monkeypatch):
+    """Return the module of an experiment that can be found in this process."""
+    import sys
+
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    shutil.copy(SOURCE, folder / "troubled.py")
+    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(folder)])
+    monkeypatch.setattr(contract, "names", lambda: ["troubled"])
+    yield contract.load("troubled")
+    sys.modules.pop("analysis.troubled", None)
+
+
+def call(command, out, *extra):
+    return cli.main([command, "--only", "troubled", "--device", "cpu", "--out", str(out), *extra])
+
+
+def run(out, *extra):
+    return call("run", out, "--jobs", "1", *extra)
+
+
+def test_no_flipped_bit_of_a_shard_goes_unnoticed(tmp_path):
+    path = tmp_path / "shards" / "00000.npz"
+    data = store.to_bytes(ARRAYS)
+    store.save_shard(path, data)
+    loaded = store.load_shard(path)
+    assert all(np.array_equal(loaded[name], array) for name, array in ARRAYS.items())
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 0x10
+        path.write_bytes(flipped)
+        assert store.load_shard(path) is None, position
+
+
+def test_a_shard_without_its_hash_counts_as_missing(tmp_path):
+    path = tmp_path / "00000.npz"
+    store.save_shard(path, store.to_bytes(ARRAYS))
+    path.with_suffix(".sha256").unlink()
+    assert store.load_shard(path) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    path = tmp_path / "x"
+    before = os.umask(0o022)
+    try:
+        store.write_atomically(path, b"data")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_claim_without_evidence_is_no_verdict():
+    with pytest.raises(ValueError, match="at least one Check"):
+        contract.Verdict("everything is fine", [])
+
+
+def test_a_damaged_result_is_said_to_be_computed_again(troubled, tmp_path, capsys):
+    run(tmp_path)
+    (tmp_path / "troubled" / "quick-seed0.npz").write_bytes(b"")
+    assert call("list", tmp_path) == 0
+    assert "the saved result is damaged" in capsys.readouterr().out
+    assert run(tmp_path) == 0
+    assert "the saved result is damaged (its hash does not fit); computing it again" in capsys.readouterr().out
+
+
+def test_list_tells_what_there_is(troubled, tmp_path, capsys, monkeypatch):
+    call("list", tmp_path)
+    assert "(quick: to run)" in capsys.readouterr().out
+    run(tmp_path)
+    call("list", tmp_path)
+    assert "(quick: cached)" in capsys.readouterr().out
+    monkeypatch.setitem(troubled.presets, "quick", dataclasses.replace(troubled.presets["quick"], count=5))
+    call("list", tmp_path)
+    assert "its source, config or device has changed" in capsys.readouterr().out
+
+
+def test_a_result_of_another_config_is_not_verified(troubled, tmp_path, capsys, monkeypatch):
+    run(tmp_path)
+    assert call("verify", tmp_path) == 0
+    monkeypatch.setitem(troubled.presets, "quick", dataclasses.replace(troubled.presets["quick"], count=5))
+    assert call("verify", tmp_path) == 2
+    assert "another config" in capsys.readouterr().err
+
+
+def test_a_source_edited_during_the_run_does_not_pass_for_the_one_that_ran(troubled, tmp_path, monkeypatch):
+    compute = troubled.compute
+
+    def edit_and_compute(*arguments):
+        path = Path(troubled.__file__)
+        path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        return compute(*arguments)
+
+    monkeypatch.setattr(troubled, "compute", edit_and_compute)
+    run(tmp_path)
+    state = runner.saved_state("troubled", runner.Request("quick", 0, "cpu", tmp_path))
+    assert state is runner.Saved.CHANGED
+
+
+def test_a_failed_run_leaves_its_trace_until_one_ends(troubled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TROUBLE", "fail")
+    assert run(tmp_path) == 1
+    note = tmp_path / "troubled" / "quick-seed0.failed"
+    assert "RuntimeError: shard 1 went wrong" in note.read_text(encoding="utf-8")
+    assert str(note) in capsys.readouterr().err
+    monkeypatch.delenv("TROUBLE")
+    assert run(tmp_path) == 0
+    assert not note.exists()
+
+
+def test_brackets_in_a_check_are_text(troubled, tmp_path, capsys):
+    run(tmp_path)
+    assert "largest value [of x]" in capsys.readouterr().out
+
+
+def test_the_signal_handlers_are_given_back(troubled, tmp_path):
+    import signal
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    run(tmp_path)
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_the_sidecar_repeats_the_device_in_its_command(troubled, tmp_path):
+    run(tmp_path)
+    sidecar = store.load_sidecar(tmp_path / "troubled" / "quick-seed0.json")
+    assert sidecar["command"].endswith("--seed 0 --device cpu")
