@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from paper_figs.framework import results
 from paper_figs.framework.report import write_report
@@ -41,10 +46,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 a claim fails, 2 bad input, 130 interrupted."""
+    """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
     known = results.names()
-    names = [name for name in args.only.split(",") if name] or known
+    names = list(dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())) or known
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -73,28 +78,65 @@ def _obey(names: list[str], args: Any) -> int:
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
         return code
-    drawn = [_draw(name, args) for name in names]
+    items = [_draw(name, args) for name in names]
     if args.command != "plot":
         page = args.out / "report.html"
-        write_report(drawn, page, args.preset, args.seed)
+        write_report(items, page, args.preset, args.seed)
         print(f"report: {page}")
-    return max(code, 0 if all(item["sidecar"]["holds"] for item in drawn) else 1)
+    if args.command == "all":
+        _print_table(items)
+    if code == 0 and any(item["sidecar"] is None for item in items):
+        return 2
+    return code or (0 if all(item["holds"] for item in items) else 1)
 
 
 def _compute(args: Any) -> int:
+    """Run the experiments in a process of their own, and hand every interrupt on to it: it knows what to save."""
     command = [sys.executable, "-m", "analysis", "run", "--only", args.only, "--preset", args.preset]
     command += ["--seed", str(args.seed), "--out", str(args.out), "--device", args.device, "--jobs", str(args.jobs)]
-    return subprocess.run(command + ["--force"] * args.force, check=False).returncode
+    child = subprocess.Popen([*command, "--no-table"] + ["--force"] * args.force)
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda number, frame: child.send_signal(number)) for one in signals]
+    try:
+        return child.wait()
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _draw(name: str, args: Any) -> dict[str, Any]:
+    """Draw one figure; where its result is missing or damaged, say so and go on with the others."""
     module = results.load_figure(name)
-    result = results.load_result(name, args.out, args.preset, args.seed)
+    failure = results.last_failure(name, args.out, args.preset, args.seed)
+    about = {"name": name, "title": module.title, "alt": module.alt, "failure": failure}
+    try:
+        result = results.load_result(name, args.out, args.preset, args.seed)
+    except results.ResultError as error:
+        print(f"error: {error}", file=sys.stderr)
+        nothing = {"caption": "", "image": None, "sidecar": None, "holds": False}
+        return about | nothing | {"failure": failure or str(error)}
     stem = args.out / "figures" / name
     with styled():
         save(module.draw(result), stem)
     caption = module.caption(result)
     print(f"{name}: {stem}.png, {stem}.pdf\n  {caption}")
-    image = stem.with_suffix(".png")
-    about = {"name": name, "title": module.title, "alt": module.alt, "caption": caption}
-    return about | {"image": image, "sidecar": result.sidecar}
+    if failure:
+        print(f"error: {name}: the last run did not end ({failure}); this is an earlier result", file=sys.stderr)
+    holds = bool(result.sidecar["holds"]) and not failure
+    drawn = {"caption": caption, "image": stem.with_suffix(".png"), "sidecar": result.sidecar, "holds": holds}
+    return about | drawn
+
+
+def _print_table(items: list[dict[str, Any]]) -> None:
+    """Print a row a check: figure, what was measured, its value, what was expected, and whether it holds."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    table = Table("figure", "what", "measured", "expected", "holds")
+    for item in items:
+        for check in item["sidecar"]["checks"] if item["sidecar"] else []:
+            holds = "[green]yes[/]" if check["holds"] else "[bold red]NO[/]"
+            row = (escape(check["what"]), f"{check['measured']:.6g}", escape(check["expected"]))
+            table.add_row(item["name"], *row, holds)
+    console.print(table)
+    for item in items:
+        claim = item["sidecar"]["claim"] if item["sidecar"] else item["failure"]
+        console.print(f"{'holds' if item['holds'] else '[bold red]FAILS[/]'}  {item['name']}: {escape(claim)}")

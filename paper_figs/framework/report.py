@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from paper_figs.framework.results import ResultError
+from paper_figs.framework.results import ResultError, write_atomically
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def write_report(items: list[dict[str, Any]], path: Path, preset: str, seed: int) -> None:
-    """Write the page; `items` have name, title, alt, caption, image (a PNG's path) and sidecar."""
+    """Write the page.
+
+    `items` have name, title, alt, caption, image (a PNG's path), sidecar, failure (why the last run did not end, or
+    an empty text) and holds. Where there is no result, image and sidecar are None.
+    """
     try:
         from jinja2 import Environment
     except ImportError as error:
         raise ResultError("the report needs jinja2; install the extra: pip install -e '.[report]'.") from error
-    ready = [item | {"image": base64.b64encode(item["image"].read_bytes()).decode()} for item in items]
-    held = sum(bool(item["sidecar"]["holds"]) for item in items)
+    ready = [
+        item | {"image": item["image"] and base64.b64encode(item["image"].read_bytes()).decode()} for item in items
+    ]
+    held = sum(item["holds"] for item in items)
     page = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     text = page.render(items=ready, held=held, preset=preset, seed=seed)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".report", suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).replace(path)
+    write_atomically(path, text.encode())

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import io
 import json
+import os
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+_PROVENANCE = {"command", "commit", "dirty", "seconds", "device", "machine", "versions"}
+_NEEDED = {"claim", "checks", "holds", "config", "units", "sha256"} | _PROVENANCE
 
 
 class ResultError(Exception):
@@ -45,13 +49,35 @@ def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
     try:
         sidecar = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
         data = stem.with_suffix(".npz").read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ResultError(f"{name}: no result for preset {preset}, seed {seed} in {out}; run `{command}`.") from error
-    if hashlib.sha256(data).hexdigest() != sidecar.get("sha256"):
+    except ValueError as error:
+        raise ResultError(f"{name}: {stem}.json is damaged ({error}); run `{command} --force`.") from error
+    if not isinstance(sidecar, dict) or not set(sidecar) >= _NEEDED:
+        raise ResultError(f"{name}: {stem}.json is not the sidecar of a result; run `{command} --force`.")
+    if hashlib.sha256(data).hexdigest() != sidecar["sha256"]:
         raise ResultError(f"{name}: {stem}.npz is not the file that was hashed; run `{command} --force`.")
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         arrays = {key: file[key] for key in file.files}
     return Result(name, arrays, sidecar["units"], sidecar)
+
+
+def last_failure(name: str, out: Path, preset: str, seed: int) -> str:
+    """Return the last line of the trace that a run of `name` left when it did not end, or an empty text."""
+    note = out / name / f"{preset}-seed{seed}.failed"
+    lines = note.read_text(encoding="utf-8").split("\n") if note.exists() else []
+    return next((line for line in reversed(lines) if line), "")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one step, making its folder: the old file stays until the new one is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def names() -> list[str]:

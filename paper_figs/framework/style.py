@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from paper_figs.framework.results import write_atomically
+
+# it doubts the date in every font that it embeds, on every figure; nothing here can change that date
+logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 
 # Okabe and Ito's colours, ordered so that neighbours differ in lightness as well
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -86,9 +93,8 @@ def power_label(value: float) -> str:
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.pdf; the same figure gives the same bytes."""
     os.environ.setdefault("SOURCE_DATE_EPOCH", "1577836800")  # 2020: before 1980 the font tools complain
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        temporary = stem.with_name(f".{stem.name}{suffix}.part")
-        figure.savefig(temporary, format=suffix[1:], metadata=metadata)
-        temporary.replace(stem.with_suffix(suffix))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+        write_atomically(stem.with_suffix(suffix), buffer.getvalue())
     plt.close(figure)
