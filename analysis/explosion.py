@@ -35,7 +35,7 @@ presets = {
     "default": Config(horizons=(10, 100, 1000, 10_000), lines=1200, points=25, tasks=200),
     "paper": Config(horizons=(10, 100, 1000, 10_000, 100_000), lines=1200, points=25, tasks=1000),
 }
-expected_seconds = {"quick": 4.0, "default": 20.0, "paper": 150.0}
+expected_seconds = {"quick": 2.0, "default": 4.0, "paper": 15.0}
 
 
 def shards(config: Config) -> list[dict[str, Any]]:

@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, measured, new_figure, theory
+from paper_figs.framework.style import measured, new_figure, theory
 
 title = "Explosion and vanishing of the plain meta-gradient"
-alt = "log10 of the size of F' over the step size for several horizons, each between an upper and a lower bound."
+alt = (
+    "log10 of the size of F' over the step size, a column a horizon: it falls slowly below two over L and rises "
+    "steeply above, between an upper and a lower bound; the engine's points lie on the line."
+)
+_POINTS = 13  # more of them would hide the line
 
 
 def draw(result: Result) -> Figure:
-    """Draw one panel a horizon."""
+    """Draw one column a horizon: the whole range above, the side where F' vanishes enlarged below."""
     arrays = result.arrays
-    steps, etas = arrays["steps"], arrays["etas"]
-    figure, axes = new_figure(1, len(steps), height=3.1, sharex=True)
-    for panel, (ax, t) in enumerate(zip(axes, steps, strict=True)):
-        low, high = arrays["window"][panel]
-        ax.axvspan(low, high, color="#e8e8e8", zorder=0)
-        theory(ax, etas, arrays["upper"][panel], 4, label="upper bound", linewidth=1.0)
-        theory(ax, etas, arrays["lower"][panel], 2, label="lower bound", linewidth=1.0)
-        theory(ax, etas, arrays["log10"][panel], 0, label=r"$|F'(\eta)|$, theory")
-        measured(ax, arrays["points"], arrays["engine"][panel], 1, label="engine")
-        for limit in (np.log10(np.finfo(np.float64).max), np.log10(np.finfo(np.float64).tiny)):
-            if arrays["upper"][panel].min() < limit < arrays["upper"][panel].max():
-                ax.axhline(limit, color=COLOURS[5], linewidth=0.8, linestyle=":")
-                ax.text(0.1, limit, "float64 range", fontsize=7, va="bottom", color=COLOURS[5])
-        ax.set(title=f"$t = {t}$")
-    axes[0].set_ylabel(r"$\log_{10}|F'(\eta)|$ (orders of magnitude)")
-    figure.supxlabel(
-        r"step size $\eta$ (units of $1/\lambda_{\max}$; grey: window where neither lower bound applies)", fontsize=9
-    )
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    steps = arrays["steps"]
+    figure, axes = new_figure(2, len(steps), height=4.9, sharex=True)
+    for column, t in enumerate(steps):
+        for ax in axes[:, column]:
+            _curves(ax, arrays, column)
+        axes[0, column].set(title=f"$t = {t}$")
+        _float64_range(axes[0, column])
+        _enlarge_vanishing_side(axes[1, column], arrays, column)
+    for ax, letter, what in zip(axes[:, 0], "ab", ("whole range", "below $2/L$, enlarged"), strict=True):
+        ax.set_ylabel(r"$\log_{10}|F'(\eta)|$" + f"\n{what}")
+        ax.annotate(
+            letter, (0, 1), (-34, 8), xycoords="axes fraction", textcoords="offset points", fontweight="bold", size=11
+        )
+    figure.supxlabel(r"step size $\eta$ (units of $1/\lambda_{\max}$); grey: neither lower bound applies", fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
+
+
+def _curves(ax: Axes, arrays: dict[str, np.ndarray], column: int) -> None:
+    ax.axvspan(*arrays["window"][column], color="#e8e8e8", zorder=0)
+    theory(ax, arrays["etas"], arrays["upper"][column], 4, label="upper bound", linewidth=1.0)
+    theory(ax, arrays["etas"], arrays["lower"][column], 2, label="lower bound", linewidth=1.0)
+    theory(ax, arrays["etas"], arrays["log10"][column], 0, label=r"$|F'(\eta)|$, theory")
+    some = slice(None, None, -(-len(arrays["points"]) // _POINTS))
+    measured(ax, arrays["points"][some], arrays["engine"][column][some], 1, label="engine")
+
+
+def _float64_range(ax: Axes) -> None:
+    """Mark the range of float64, unless the axis is so long that it would be a line through zero."""
+    low, high = ax.get_ylim()
+    smallest, largest = np.log10([np.finfo(np.float64).tiny, np.finfo(np.float64).max])
+    if not low < largest < high < 30 * largest:
+        return
+    ax.text(0.05, largest, "float64", fontsize=7, va="bottom", color="#444444")
+    for limit in (smallest, largest):
+        if low < limit:
+            ax.axhline(limit, color="#444444", linewidth=0.8, linestyle=":")
+
+
+def _enlarge_vanishing_side(ax: Axes, arrays: dict[str, np.ndarray], column: int) -> None:
+    side = arrays["etas"] < 2
+    curves = np.concatenate([arrays[name][column][side] for name in ("log10", "upper", "lower")])
+    curves = curves[np.isfinite(curves)]
+    margin = 0.08 * np.ptp(curves)
+    ax.set_ylim(curves.min() - margin, curves.max() + margin)
 
 
 def caption(result: Result) -> str:
