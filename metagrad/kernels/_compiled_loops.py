@@ -47,7 +47,7 @@ def _settle(x: Any, scale: bool) -> Any:
 @njit(inline="always")
 def dense_step(H: Any, x: Any, rate: Any, out: Any) -> Any:
     """Write x - rate H x to `out` and return the sum of its magnitudes; four rows at a time, one pass over x."""
-    d, zero = x.shape[0], rate * 0
+    d, zero = x.shape[0], x.dtype.type(0)
     whole, total = d - d % 4, zero
     for i in range(0, whole, 4):
         r0, r1, r2, r3 = H[i], H[i + 1], H[i + 2], H[i + 3]
@@ -72,7 +72,7 @@ def dense_step(H: Any, x: Any, rate: Any, out: Any) -> Any:
 @njit(inline="always")
 def dense_pull(H: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
     """Write v - rate H v to `out`; return w . (H v) and the sum of the magnitudes of `out`."""
-    d, zero = v.shape[0], rate * 0
+    d, zero = v.shape[0], v.dtype.type(0)
     whole, total, inner = d - d % 4, zero, zero
     for i in range(0, whole, 4):
         r0, r1, r2, r3 = H[i], H[i + 1], H[i + 2], H[i + 3]
@@ -99,7 +99,7 @@ def dense_pull(H: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
 @njit(inline="always")
 def diagonal_step(eigenvalues: Any, x: Any, rate: Any, out: Any) -> Any:
     """`dense_step` for a diagonal H."""
-    total = rate * 0
+    total = x.dtype.type(0)
     for i in range(x.shape[0]):
         out[i] = x[i] - rate * (eigenvalues[i] * x[i])
         total += abs(out[i])
@@ -109,7 +109,7 @@ def diagonal_step(eigenvalues: Any, x: Any, rate: Any, out: Any) -> Any:
 @njit(inline="always")
 def diagonal_pull(eigenvalues: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
     """`dense_pull` for a diagonal H."""
-    inner = total = rate * 0
+    inner = total = v.dtype.type(0)
     for i in range(v.shape[0]):
         product = eigenvalues[i] * v[i]
         inner += w[i] * product
