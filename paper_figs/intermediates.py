@@ -33,7 +33,7 @@ def draw(result: Result) -> Figure:
             if limit < 1.1 * reach:
                 for sign in (-1, 1):
                     ax.axhline(sign * limit, color="#777777", linewidth=0.8, linestyle=":")
-                ax.text(0, limit, f"range of {name}", fontsize=7, va="bottom", color="#555555")
+                ax.text(0.22 * steps, -limit, f"range of {name}", fontsize=7, va="top", color="#555555")
         word = "contracting" if eta < 2 else "expanding"
         ax.set(title=rf"$\eta = {eta:g}/L$, {word}", xlabel="step $k$")
     axes[0].set_ylabel(r"$\log_{10}$ of the size (orders of magnitude)")

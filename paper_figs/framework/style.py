@@ -80,16 +80,6 @@ def measured(axes: Axes, x: Any, y: Any, index: int, interval: Any = None, **opt
     return axes.errorbar(x, y, yerr=spread, **look, capsize=2, elinewidth=0.9, zorder=3, **options)
 
 
-def panel_letter(axes: Axes, letter: str) -> None:
-    """Write the letter of a panel at its upper left corner, outside."""
-    axes.text(-0.02, 1.03, letter, transform=axes.transAxes, fontweight="bold", ha="right", va="bottom")
-
-
-def power_label(value: float) -> str:
-    """Return 10^value as text for labels."""
-    return f"$10^{{{value:.0f}}}$"
-
-
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.pdf; the same figure gives the same bytes."""
     os.environ.setdefault("SOURCE_DATE_EPOCH", "1577836800")  # 2020: before 1980 the font tools complain
