@@ -163,8 +163,9 @@ def _below(small: Floats, large: Floats) -> Bools:
 
 
 def _ends(spectrum: Spectrum) -> tuple[Floats, Floats]:
-    """Return alpha and L with 0 in place of NaN where there is no active mode."""
-    return np.nan_to_num(spectrum.alpha), np.nan_to_num(spectrum.L)
+    """Return alpha and L, and 0 for both where there is no active mode (F' is zero there, and so is every bound)."""
+    any_active = np.any(spectrum.active, axis=-1)
+    return np.where(any_active, spectrum.alpha, 0.0), np.where(any_active, spectrum.L, 0.0)
 
 
 def _log_total_gain(spectrum: Spectrum, measure: Measure) -> Floats:
