@@ -25,7 +25,7 @@ _FAR = 1 << 16
 def ldexp(x: Array, exponent: Array) -> Array:
     """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
     xp = namespace(x, exponent, where="ldexp")
-    return xp.ldexp(x, xp.clip(exponent, -_FAR, _FAR).astype(np.int32))
+    return xp.ldexp(x, xp.minimum(xp.maximum(exponent, -_FAR), _FAR).astype(np.int32))
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,6 +143,8 @@ class Scaled:
         """Return log2 of the magnitudes in float64 (-inf for zero)."""
         xp = self._xp
         magnitude = xp.abs(self.mantissa).astype(np.float64)
+        if surely_positive(self):
+            return xp.log2(magnitude) + self.exponent
         zero = magnitude == 0
         return xp.where(zero, -xp.inf, xp.log2(xp.where(zero, 1.0, magnitude)) + self.exponent)
 
@@ -218,6 +220,12 @@ def surely_in_range(numbers: Scaled) -> bool:
     if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
         return False
     return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+
+
+def surely_positive(numbers: Scaled) -> bool:
+    """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
+    mantissa = numbers.mantissa
+    return isinstance(mantissa, np.ndarray | np.generic) and bool((mantissa > 0).all())
 
 
 def _decimal(sign: float, power: float) -> str:

@@ -17,7 +17,7 @@ from metagrad import ad
 from metagrad.errors import Status
 from metagrad.measures import UNIT_WEIGHT
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
-from metagrad.scaled import Scaled, surely_in_range
+from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepRule, sample_of
@@ -69,6 +69,7 @@ class Unroll:
         self._w0 = w
         self._frontier = 0
         self._terms: list[Scaled] = []
+        self._latest: tuple[int, Scaled] | None = None  # the backward sweep asks for the last term once more
         self._total: Scaled | None = None
 
     def start(self) -> Carry:
@@ -120,15 +121,17 @@ class Unroll:
 
     def term_at(self, carry: Carry, t: int) -> Scaled:
         """Return what the objective measures at time t, Scaled (B,)."""
-        term = self.objective.term(self.task, carry.w, self._sample(t))
-        return Scaled.of(term, self._power(carry, self.objective.degree(self.task)))
+        if self._latest is None or self._latest[0] != t:
+            term = self.objective.term(self.task, carry.w, self._sample(t))
+            self._latest = t, Scaled.of(term, self._power(carry, self.objective.degree(self.task)))
+        return self._latest[1]
 
     def _collect(self, carry: Carry, t: int) -> None:
         weight = self.objective.weight(t, self.steps)
         if weight is None:
             return
         term = self.term_at(carry, t)
-        if self.objective.logarithmic:
+        if self.objective.logarithmic and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
         inner, _ = self.objective.inner(term)
@@ -189,22 +192,21 @@ class Unroll:
         return factor * Scaled.of(sum(products[1:], products[0]), exponent)
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
-        """Return weight * inner'(term) * 2**((degree - 1) exponent), and the pullback of the term of the digits."""
-        sample, degree = self._sample(t), self.objective.degree(self.task)
-        term, pull = self._term_and_pullback(carry.w, sample)
-        _, inner_slope = self.objective.inner(Scaled.of(term, self._power(carry, degree)))
-        weight = self.objective.weight(t, self.steps)
+        """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
+        degree, weight = self.objective.degree(self.task), self.objective.weight(t, self.steps)
+        term, pull = self._term_and_pullback(carry, t)
         assert weight is not None
-        factor = self._weighted(inner_slope, weight)
+        factor = self._weighted(self.objective.inner(term)[1], weight)
         power = self._power(carry, None if degree is None else degree - 1)
-        return Scaled.of(factor.mantissa, factor.exponent + power), pull
+        return Scaled(factor.mantissa, factor.exponent + power), pull
 
-    def _term_and_pullback(self, w: Tree, sample: Any) -> tuple[Array, Any]:
-        known = getattr(self.objective, "term_gradient", None)
-        slope = None if known is None else known(self.task, w, sample)
-        if slope is None:
-            return ad.vjp(lambda v: self.objective.term(self.task, v, sample), w)
-        return self.objective.term(self.task, w, sample), lambda cotangent: (slope * along_tasks(cotangent, slope),)
+    def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
+        sample, known = self._sample(t), getattr(self.objective, "term_gradient", None)
+        slope = None if known is None else known(self.task, carry.w, sample)
+        if slope is not None:
+            return self.term_at(carry, t), lambda cotangent: (slope * along_tasks(cotangent, slope),)
+        term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
+        return Scaled.of(term, self._power(carry, self.objective.degree(self.task))), pull
 
     def estimate(self, value: Scaled, grad: Tree) -> Estimate:
         """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
