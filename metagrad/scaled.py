@@ -225,7 +225,7 @@ def surely_in_range(numbers: Scaled) -> bool:
 def surely_positive(numbers: Scaled) -> bool:
     """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
     mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool((mantissa > 0).all())
+    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.greater(mantissa, 0).all())
 
 
 def _decimal(sign: float, power: float) -> str:
