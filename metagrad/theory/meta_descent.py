@@ -81,7 +81,7 @@ def meta_descent(
     >>> float(meta_descent(spectrum, 0.1, steps=80, meta_steps=1000).eta[-1].round(9))
     0.5
     """
-    if spectrum.batch_shape != () or not np.any(spectrum.active):
+    if spectrum.batch_shape != () or not spectrum.active.any():
         came = f"of batch shape {spectrum.batch_shape} with {np.sum(spectrum.active)} active modes"
         bad_value("meta_descent", "spectrum", came, "one problem with an active mode", "Use meta_descent_batch.")
     _check("meta_descent", meta_steps, scale, floor, objective)
@@ -172,16 +172,16 @@ def _compiled_descent(
     eigenvalues, top, bottom = _sorted_weights(spectrum)
     etas, gradients = np.empty(meta_steps + 1), np.empty(meta_steps)
     etas[0] = float(finite_floats("meta_descent", "eta0", eta0))
-    rates = scale / np.sqrt(np.arange(1, meta_steps + 1))
     power = 2 * int(step_counts("meta_descent", steps)) - 1
-    descend(eigenvalues, top, bottom, power, rates, float(floor), etas, gradients)
+    descend(eigenvalues, top, bottom, power, float(scale), float(floor), etas, gradients)
     return MetaTrajectory(etas, gradients, steps, scale, floor)
 
 
 def _sorted_weights(spectrum: Spectrum) -> tuple[Floats, Floats, Floats]:
     """Return the active eigenvalues, ascending, with c lambda^2 and c lambda."""
-    order = np.argsort(spectrum.eigenvalues[spectrum.active])
-    eigenvalues, weights = (x[spectrum.active][order] for x in (spectrum.eigenvalues, spectrum.weights))
+    active = np.flatnonzero(spectrum.active)
+    order = active[np.argsort(spectrum.eigenvalues[active])]
+    eigenvalues, weights = spectrum.eigenvalues[order], spectrum.weights[order]
     return eigenvalues, weights * eigenvalues**2, weights * eigenvalues
 
 
