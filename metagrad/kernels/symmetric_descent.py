@@ -27,7 +27,7 @@ def has_symmetric_product(task: Task) -> bool:
 
 
 def symmetric_product(task: Quadratic) -> tuple[Any, Array]:
-    """Return the BLAS's symv, (scale, H, x) -> scale H x, and H (d, d) as it wants it."""
+    """Return the BLAS's symv, (scale, H, x, beta=, y=) -> scale H x + beta y, and H (d, d) as it wants it."""
     from scipy.linalg.blas import get_blas_funcs
 
     return get_blas_funcs("symv", (task.H,)), task.H.reshape(task.H.shape[-2:]).T  # H = H': column-major, no copy
@@ -55,8 +55,7 @@ class SymmetricDescent:
         states[0], exponents[0] = w, exponent
         for k in range(hi - lo):
             before, after = states[k, 0], states[k + 1, 0]
-            # not -eta H w in one call: that overflows in eta w, where the sum of infinities is NaN
-            np.subtract(before, self._rate(lo + k) * self._symv(1.0, self._H, before), out=after)
+            after[:] = self._symv(-self._rate(lo + k), self._H, before, beta=1.0, y=before)
             sizes[k], power = self._settle(after, self._scale_state)
             exponents[k + 1] = exponents[k] + power
         return states, exponents, sizes
