@@ -6,7 +6,6 @@ from typing import Any
 
 from metagrad.kernels.block_descent import BlockDescent, block_kernel
 from metagrad.kernels.quadratic_descent import QuadraticDescent
-from metagrad.kernels.symmetric_descent import SymmetricDescent
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Optimizer, Task
 from metagrad.tasks import DiagonalQuadratic, Quadratic
@@ -24,4 +23,4 @@ def fused_step(task: Task, optimizer: Optimizer, gradient: GradientKind) -> Any:
     return None if kernel is None else kernel(task, gradient)
 
 
-__all__ = ["BlockDescent", "QuadraticDescent", "SymmetricDescent", "block_kernel", "fused_step"]
+__all__ = ["BlockDescent", "QuadraticDescent", "block_kernel", "fused_step"]

@@ -1,4 +1,4 @@
-"""Whole blocks of gradient descent on quadratics: in compiled loops where Numba is installed, or of one large task."""
+"""Whole blocks of gradient descent on quadratics in compiled loops, where Numba is installed and it pays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.kernels.symmetric_descent import SymmetricDescent, has_symmetric_product
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Optimizer, Task
 from metagrad.tasks import DiagonalQuadratic, Quadratic
@@ -74,18 +73,16 @@ def block_eta(eta: Array, batch: int, *, scheduled: bool) -> Array | None:
 
 def block_kernel(
     task: Task, optimizer: Optimizer, phi: Any, gradient: GradientKind, *, scale_state: bool, scale_adjoint: bool
-) -> BlockDescent | SymmetricDescent | None:
-    """Return the kernel of whole blocks for this pair of classes, or None where there is none or it does not pay."""
+) -> BlockDescent | None:
+    """Return the compiled kernel for this pair of classes, or None where there is none or it does not pay."""
     rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
     if type(rule) is not GradientDescent or gradient != "full" or not isinstance(task, Quadratic | DiagonalQuadratic):
         return None
     if type(task) not in (Quadratic, DiagonalQuadratic) or type(task.w0) is not np.ndarray:
         return None
-    eta = block_eta(phi.eta, task.w0.shape[0], scheduled=type(optimizer) is Scheduled)
-    if eta is None or task.w0.dtype.itemsize < 4:
+    if task.w0.dtype.itemsize < 4 or (type(task) is Quadratic and task.w0.shape[1] > _LARGEST_DENSE):
         return None
-    if isinstance(task, Quadratic) and has_symmetric_product(task):
-        return SymmetricDescent(task, eta, scale_state=scale_state, scale_adjoint=scale_adjoint)
-    if find_spec("numba") is None or (type(task) is Quadratic and task.w0.shape[1] > _LARGEST_DENSE):
+    eta = block_eta(phi.eta, task.w0.shape[0], scheduled=type(optimizer) is Scheduled)
+    if eta is None or find_spec("numba") is None:
         return None
     return BlockDescent(task, eta, scale_state=scale_state, scale_adjoint=scale_adjoint)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.kernels.symmetric_descent import has_symmetric_product, symmetric_product
 from metagrad.protocols import GradientKind
 from metagrad.scaled import ldexp
 from metagrad.tasks import DiagonalQuadratic, Quadratic
@@ -24,7 +23,7 @@ class QuadraticDescent:
 
     def __init__(self, task: Quadratic | DiagonalQuadratic, gradient: GradientKind) -> None:
         """Bind the task; `gradient="stop_gradient"` holds H w constant when differentiating."""
-        self._product = _product(task)
+        self._product = _symmetric_product(task) or task.gradient  # w, sample -> H w
         self._held = gradient == "stop_gradient"
 
     def step(self, t: int, phi: Any, w: Array, state: Any) -> tuple[Array, tuple[()]]:
@@ -65,9 +64,24 @@ class QuadraticDescent:
         return terms.sum(axis=shared, keepdims=True) if shared else terms
 
 
-def _product(task: Quadratic | DiagonalQuadratic) -> Any:
-    """Return w, sample -> H w: the task's own, or one that reads half of H where that pays."""
-    if not isinstance(task, Quadratic) or not has_symmetric_product(task):
-        return task.gradient
-    symv, H = symmetric_product(task)
-    return lambda w, sample: symv(1.0, H, w[0])[None]
+_SMALLEST_SYMMETRIC = 128
+
+
+def _symmetric_product(task: Quadratic | DiagonalQuadratic) -> Any:
+    """Return w -> H w by a product that reads one half of H, for one large task on the host; else None.
+
+    One large product is bound by memory, so half of the bytes is close to half of the time.
+    """
+    if not isinstance(task, Quadratic) or type(task.H) is not np.ndarray or task.w0.shape[0] != 1:
+        return None
+    if task.w0.shape[1] < _SMALLEST_SYMMETRIC or task.H.dtype.itemsize < 4:
+        return None
+    from scipy.linalg.blas import get_blas_funcs
+
+    symv = get_blas_funcs("symv", (task.H,))
+    H = task.H.reshape(task.H.shape[-2:]).T  # H = H': column-major without a copy
+
+    def product(w: Array, sample: Any) -> Array:
+        return symv(1.0, H, w[0], lower=1)[None]
+
+    return product
