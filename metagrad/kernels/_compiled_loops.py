@@ -82,16 +82,16 @@ def dense_pull(H: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
             s1 += r1[j] * v[j]
             s2 += r2[j] * v[j]
             s3 += r3[j] * v[j]
-        inner += (s0 * w[i] + s1 * w[i + 1]) + (s2 * w[i + 2] + s3 * w[i + 3])
-        out[i], out[i + 1] = v[i] - rate * s0, v[i + 1] - rate * s1
-        out[i + 2], out[i + 3] = v[i + 2] - rate * s2, v[i + 3] - rate * s3
+        out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
     for i in range(whole, d):
         row, s0 = H[i], zero
         for j in range(d):
             s0 += row[j] * v[j]
-        inner += s0 * w[i]
-        out[i] = v[i] - rate * s0
+        out[i] = s0
     for i in range(d):
+        product = out[i]
+        inner += w[i] * product
+        out[i] = v[i] - rate * product
         total += abs(out[i])
     return inner, total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Monitor:
 
     def observe_block(self, kind: str, lo: int, sizes: Array, backwards: bool = False) -> None:
         """Note the sizes (n, B) at lo..lo+n-1; `backwards` if they came about from the last to the first."""
-        times = np.arange(lo, lo + len(sizes))
+        times = range(lo, lo + len(sizes))
         order = slice(None, None, -1) if backwards else slice(None)
         self._look(kind, times[order], sizes[order])
 
@@ -60,9 +61,9 @@ class Monitor:
         pending, self._pending[kind] = self._pending[kind], []
         if not pending:
             return
-        self._look(kind, np.array([t for t, _ in pending]), self._xp.stack([size for _, size in pending]))
+        self._look(kind, [t for t, _ in pending], self._xp.stack([size for _, size in pending]))
 
-    def _look(self, kind: str, times: Any, sizes: Array) -> None:
+    def _look(self, kind: str, times: Sequence[int], sizes: Array) -> None:
         xp = self._xp
         if xp is np and sizes.min() >= self._tiny and sizes.max() < np.inf:
             return  # on the host a look is cheap, and NaN fails both comparisons
