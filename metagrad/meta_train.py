@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from metagrad import ad
-from metagrad.errors import Status, bad_value
+from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
 from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
@@ -50,7 +51,8 @@ class MetaTrainer:
 
     With `power=1/2` the steps are proportional to 1/sqrt(k), for which the paper proves convergence on the log
     objective. A meta-gradient of any finite size is used as it is, however far outside the range of floats; one that
-    is inf or NaN ends the run of that meta-parameter: it is NaN from then on, and never a number.
+    is inf or NaN ends the run of that meta-parameter: it is NaN from then on, and never a number. ValueError unless
+    `steps` >= 1, `scale` > 0 and `power` are finite, and `floor` is a number.
     """
 
     task: Task
@@ -62,6 +64,16 @@ class MetaTrainer:
     floor: float = 0.0
     estimator: Estimator = field(default_factory=Reverse)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        _check_count("MetaTrainer", "steps", self.steps)
+        if not 0 < self.scale < math.inf:
+            bad_value("MetaTrainer", "scale", self.scale, "a finite number above 0")
+        if not math.isfinite(self.power):
+            bad_value("MetaTrainer", "power", self.power, "a finite number")
+        if math.isnan(self.floor):
+            bad_value("MetaTrainer", "floor", self.floor, "a number", "Use -math.inf for none.")
 
     def run(
         self,
@@ -75,22 +87,27 @@ class MetaTrainer:
         """Return the run of `meta_steps` steps from `phi`, a tree of float arrays or floats.
 
         `checkpoint`: a file that is written atomically every `every` meta-steps; if it exists, the run goes on from it
-        and gives the same bits as an unbroken one (ValueError if it belongs to another run).
+        and gives the same bits as an unbroken one (ValueError if it is damaged or belongs to another run: another task,
+        rule, objective, estimator or setting, by their data and their code; what their code reads from global
+        variables is not compared).
         `progress(done, meta_steps)` is called after every meta-step.
         """
         check = getattr(self.optimizer, "check_phi", None)
         phi = phi if check is None else check(phi, "MetaTrainer.run")
-        if meta_steps < 1:
-            bad_value("MetaTrainer.run", "meta_steps", meta_steps, "an integer of at least 1")
+        _check_count("MetaTrainer.run", "meta_steps", meta_steps)
+        _check_count("MetaTrainer.run", "every", every)
         path = None if checkpoint is None else Path(checkpoint)
-        rows = [] if path is None or not path.exists() else _load(path, self._fingerprint(phi))
+        if path is not None and not path.parent.is_dir():
+            bad_value("MetaTrainer.run", "checkpoint", path, "a file in a folder that exists", "Make the folder first.")
+        fingerprint = "" if path is None else self._fingerprint(phi)
+        rows = [] if path is None or not path.exists() else _load(path, fingerprint)
         for k in range(len(rows) + 1, meta_steps + 1):
             current = _with_leaves(phi, rows[-1]["after"]) if rows else phi
             rows.append(self._meta_step(k, current))
             if progress is not None:
                 progress(k, meta_steps)
             if path is not None and (k % every == 0 or k == meta_steps):
-                _save(path, rows, self._fingerprint(phi))
+                _save(path, rows, fingerprint)
         return _collect(phi, rows[:meta_steps])
 
     def _meta_step(self, k: int, phi: Tree) -> dict[str, Array]:
@@ -112,11 +129,13 @@ class MetaTrainer:
         }
 
     def _moved(self, leaf: Array, grad: Scaled, rate: float) -> Array:
-        # A finite step too large for a float still has its sign: the projection onto [floor, inf) is exact.
-        step = np.asarray(to_host(grad.to_float(out_of_range="ieee"))) * rate
-        ended = ~np.isfinite(to_host(grad.mantissa))
-        dtype = np.asarray(leaf).dtype
-        return np.where(ended, np.nan, np.maximum(self.floor, leaf - step)).astype(dtype)
+        digits = to_host(grad.mantissa)
+        mantissa, exponent = math.frexp(rate)
+        # The rate first: a step may fit where its gradient does not. One that is too large for a float still has its
+        # sign: the projection onto [floor, inf) is exact.
+        step = Scaled(digits, to_host(grad.exponent)) * Scaled(digits.dtype.type(mantissa), np.int64(exponent))
+        moved = np.maximum(self.floor, leaf - np.asarray(step.to_float(out_of_range="ieee")))
+        return np.where(np.isfinite(digits), moved, np.nan).astype(np.asarray(leaf).dtype)
 
     def _fingerprint(self, phi: Tree) -> str:
         """Identify the run: everything that its numbers depend on, but for the number of meta-steps."""
@@ -127,20 +146,50 @@ class MetaTrainer:
         return digest.hexdigest()
 
 
-def _feed(digest: Any, part: Any) -> None:
-    digest.update(type(part).__name__.encode())
+def _feed(digest: Any, part: Any, seen: tuple[int, ...] = ()) -> None:
+    """Add what `part` is made of, never where it lies in memory: another process must find the same."""
+    digest.update(f"{type(part).__qualname__}:".encode())
+    if id(part) in seen:
+        return
+    seen = (*seen, id(part))
     if hasattr(part, "dtype"):
         digest.update(f"{part.dtype}{part.shape}".encode() + np.ascontiguousarray(to_host(part)).tobytes())
-    elif isinstance(part, tuple):
-        for item in part:
-            _feed(digest, item)
-    elif hasattr(part, "__dataclass_fields__"):
-        for name in part.__dataclass_fields__:
-            _feed(digest, getattr(part, name))
-    elif callable(part):
-        digest.update(getattr(part, "__qualname__", type(part).__name__).encode())
-    else:
+    elif isinstance(part, type):
+        digest.update(part.__qualname__.encode())
+    elif part is None or isinstance(part, bool | int | float | complex | str | bytes):
         digest.update(repr(part).encode())
+    else:
+        for item in _pieces(part):
+            _feed(digest, item, seen)
+
+
+def _pieces(part: Any) -> list[Any]:
+    """Return what `part` consists of: items, a function's code and what it encloses, an object's data and methods."""
+    if isinstance(part, tuple | list):
+        return [len(part), *part]
+    if isinstance(part, dict):
+        return [len(part), *(x for key in sorted(part, key=repr) for x in (key, part[key]))]
+    if isinstance(part, set | frozenset):
+        return sorted(map(repr, part))
+    if isinstance(part, CodeType):
+        return [part.co_code, part.co_names, part.co_consts]
+    if isinstance(part, FunctionType):
+        enclosed = [cell.cell_contents for cell in part.__closure__ or ()]
+        return [part.__code__, part.__defaults__, part.__kwdefaults__, enclosed]
+    bound = [getattr(part, name, None) for name in ("__func__", "__self__", "func", "args", "keywords", "__name__")]
+    rules = [f for kind in type(part).__mro__ for name, f in vars(kind).items() if _is_rule(name, f)]
+    return [bound, getattr(part, "__dict__", None), rules]
+
+
+def _is_rule(name: str, member: Any) -> bool:
+    return isinstance(member, FunctionType) and (name == "__call__" or not name.startswith("__"))
+
+
+def _check_count(where: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
+    if value < 1:
+        bad_value(where, name, value, "an integer of at least 1")
 
 
 def _with_leaves(phi: Tree, flat: Array) -> Tree:
@@ -183,10 +232,10 @@ def _load(path: Path, fingerprint: str) -> list[dict[str, Array]]:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        about = json.loads(bytes(arrays.pop("about")))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        found = json.loads(bytes(arrays.pop("about")))["fingerprint"]
+    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
         bad_value(where, "checkpoint", f"{path}, which cannot be read ({error})", "a checkpoint", remedy)
-    if about.get("fingerprint") != fingerprint:
+    if found != fingerprint:
         bad_value(where, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", remedy)
     count = len(arrays["status"])
     return [{name: array[k] for name, array in arrays.items()} for k in range(count)]

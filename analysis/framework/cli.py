@@ -158,7 +158,11 @@ def _announce(names: list[str], request: runner.Request, jobs: int, console: Con
 def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
     """Say what went wrong, and leave the whole trace beside the earlier result, which stays."""
     path = runner.failure_path(name, request)
-    store.write_atomically(path, "".join(traceback.format_exception(error)).encode())
+    trace = f"trace in {path}"
+    try:
+        store.write_atomically(path, "".join(traceback.format_exception(error)).encode())
+    except OSError as trouble:  # a full disk, say: then the result could not be saved either
+        trace = f"no trace in {path}: {trouble.strerror}"
     if isinstance(error, BrokenProcessPool):
         print(
             f"error: {name}: a worker process was ended from outside (out of memory?), so the run stops here; "
@@ -166,7 +170,8 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
             file=sys.stderr,
         )
     else:
-        print(f"error: {name}: {type(error).__name__}: {error} (trace in {path})", file=sys.stderr)
+        kind = "" if isinstance(error, runner.ShardError) else f"{type(error).__name__}: "
+        print(f"error: {name}: {kind}{error} ({trace})", file=sys.stderr)
 
 
 def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:

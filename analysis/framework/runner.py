@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -49,6 +50,10 @@ class Outcome:
     verdict: contract.Verdict
     cached: bool
     seconds: float
+
+
+class ShardError(Exception):
+    """A shard that could not be computed; the message says what went wrong, and in which shard."""
 
 
 class Saved(Enum):
@@ -141,18 +146,33 @@ def _computed(
 ) -> Iterator[tuple[int, bytes]]:
     if executor is None:
         for index, shard in shards.items():
-            yield index, compute_shard(name, preset, shard, context)
+            with _naming(shard):
+                data = compute_shard(name, preset, shard, context)
+            yield index, data
         return
     futures: dict[Future[bytes], int] = {
         executor.submit(compute_shard, name, preset, shard, context): index for index, shard in shards.items()
     }
     try:
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            with _naming(shards[futures[future]]):
+                data = future.result()
+            yield futures[future], data
     except Exception:  # an interrupt is left to `workers`, which ends the processes
         for future in futures:
             future.cancel()
         raise
+
+
+@contextmanager
+def _naming(shard: dict[str, Any]) -> Iterator[None]:
+    """Name the shard in what it raises; that a worker was lost is not the fault of one shard."""
+    try:
+        yield
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        raise ShardError(f"{type(error).__name__}: {error} (in shard {shard})") from error
 
 
 def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contract.Context) -> bytes:
@@ -216,10 +236,11 @@ def verify(name: str, request: Request) -> contract.Verdict:
     """Decide the claim anew from the saved arrays; StoreError if they are missing or not the ones that were hashed."""
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
+    command = f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}"
     if sidecar is None:
-        raise store.StoreError(
-            f"{name}: no result at {sidecar_path}; run `python -m analysis run --only {name}` first."
-        )
+        raise store.StoreError(f"{name}: no result at {sidecar_path}; run `{command}` first.")
+    if not sidecar.keys() >= {"sha256", "config", "units"}:
+        raise store.StoreError(f"{name}: {sidecar_path} is not the sidecar of a result; run `{command} --force`.")
     arrays = store.load_arrays(arrays_path, sidecar["sha256"])
     if arrays is None:
         raise store.StoreError(

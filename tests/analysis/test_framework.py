@@ -129,7 +129,7 @@ def test_the_sidecar_says_where_the_numbers_are_from(tiny, tmp_path):
         (["run", "--jobs", "0"], "jobs >= 1"),
         (["run", "--seed", "-1"], "seed >= 0"),
         (["run", "--device", "gpu7"], "Did you mean 'gpu'"),
-        (["verify", "--out", "nowhere"], "run `python -m analysis run --only tiny` first"),
+        (["verify", "--out", "nowhere"], "run `python -m analysis run --only tiny --preset quick --seed 0` first"),
     ],
 )
 def test_bad_arguments(tiny, tmp_path, capsys, arguments, message, monkeypatch):
