@@ -82,6 +82,14 @@ class SignedLog:
         inverse = np.where(y.sign == 0, np.nan, y.sign)
         return _tidy(self.sign * inverse, self.log, -y.log)
 
+    def __add__(self, other: SignedLog | ArrayLike) -> SignedLog:
+        """Return x + y; relative accuracy is lost where they cancel."""
+        y = other if isinstance(other, SignedLog) else SignedLog.from_float(other)
+        signs, logs = np.broadcast_arrays(self.sign, y.sign), np.broadcast_arrays(self.log, y.log)
+        return SignedLog(np.stack(signs), np.stack(logs)).sum(axis=0)
+
+    __radd__ = __add__
+
     def sum(self, axis: int | tuple[int, ...] | None = None) -> SignedLog:
         """Return the sum over `axis` by a signed log-sum-exp.
 

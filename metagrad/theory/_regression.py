@@ -1,0 +1,38 @@
+"""What the checks of a sample (X, y) have in common, and its singular values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metagrad.theory._checks import Floats, bad_value, finite_floats
+
+
+def checked_sample(
+    function: str, X: ArrayLike, y: ArrayLike, names: tuple[str, str] = ("X", "y")
+) -> tuple[Floats, Floats]:
+    """Return X (n, d) and y (n,) as float64; ValueError on an empty sample, shapes that differ, NaN or inf."""
+    inputs, targets = finite_floats(function, names[0], X), finite_floats(function, names[1], y)
+    if inputs.ndim != 2:
+        bad_value(function, names[0], f"of shape {inputs.shape}", "shape (n, d)", "One row a sample.")
+    if inputs.shape[0] == 0 or inputs.shape[1] == 0:
+        bad_value(function, names[0], f"of shape {inputs.shape}, empty", "n >= 1 samples of d >= 1 inputs")
+    if targets.shape != inputs.shape[:1]:
+        bad_value(function, names[1], f"of shape {targets.shape}", f"shape {inputs.shape[:1]}, a target a row of X")
+    return inputs, targets
+
+
+def checked_weights(function: str, name: str, w: ArrayLike, d: int) -> Floats:
+    """Return w (d,) as float64; ValueError on another shape, NaN or inf."""
+    weights = finite_floats(function, name, w)
+    if weights.shape != (d,):
+        bad_value(function, name, f"of shape {weights.shape}", f"shape ({d},), as X has {d} columns")
+    return weights
+
+
+def checked_level(function: str, name: str, value: ArrayLike) -> Floats:
+    """Return a noise level or a signal strength as float64; ValueError below 0."""
+    level = finite_floats(function, name, value)
+    if np.any(level < 0):
+        bad_value(function, name, f"{level.min():.6g}", "a number of at least 0")
+    return level

@@ -1,0 +1,225 @@
+"""Gradient descent on least squares, given the sample: what it fits, what it learns, at every step size and horizon.
+
+f(w) = ||Xw - y||^2/(2n), w_0 = 0, X (n, d). With X = sqrt(n) U diag(sqrt s) V' and g = U'y/sqrt(n),
+
+| symbol     | code                                      | meaning                                               |
+|------------|-------------------------------------------|-------------------------------------------------------|
+| s_j, g_j   | `Regression.eigenvalues`, `.coefficients` | spectrum of X'X/n; y on the left singular vectors     |
+| a_j        | `modes.Factors`                           | a_j = 1 - eta s_j                                     |
+| h_t(s)     | `filters.spectral_filter`                 | (1 - (1 - eta s)^t)/s                                 |
+| w_t        | `weights`                                 | V diag(h_t sqrt s) g                                  |
+| T          | `train_loss`                              | (sum_j a_j^{2t} g_j^2 + residual)/2                   |
+| T - T_inf  | `excess_train_loss`                       | (1/2) sum_j a_j^{2t} g_j^2: that of `last_iterate`    |
+| V          | `validation_loss`                         | ||X_val w_t - y_val||^2/(2m)                          |
+| R          | `risk`                                    | ||w_t - w*||^2                                        |
+
+so one decomposition serves all step sizes and horizons. `eta` (finite, any sign) and `steps` (integers from 1)
+broadcast with each other; the result has that shape. T, V, R and their eta-derivatives are `SignedLog`, since they
+leave the range of floats beyond eta = 2/s_max; `log_rate` makes the log objective and its derivative of them.
+
+Averages over y = Xw* + xi with xi ~ N(0, sigma^2 I) and w* isotropic, E||w*||^2 = signal, are in `average_case`.
+Source: Wang et al. 2021, section 4 (the setting); the formulas are derived, and checked by tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metagrad.theory import last_iterate
+from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory._regression import checked_sample, checked_weights
+from metagrad.theory.filters import spectral_filter
+from metagrad.theory.signed_log import SignedLog
+from metagrad.theory.spectrum import Spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """A sample (X, y) as gradient descent from w_0 = 0 sees it.
+
+    `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
+    ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+
+    >>> reg = Regression.of([[1.0], [1.0]], [1.0, 3.0])
+    >>> reg.eigenvalues, weights(reg, 0.5, 1), train_loss(reg, 0.5, 1).to_float().round(6)
+    (array([1.]), array([1.]), np.float64(1.0))
+    """
+
+    eigenvalues: Floats
+    coefficients: Floats
+    residual: float
+    basis: Floats
+    n: int
+    d: int
+
+    @classmethod
+    def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
+        """Decompose X (n, d) with targets y (n,).
+
+        `method`: "svd", a thin singular value decomposition; "gram", the eigenvectors of the smaller one of XX'/n and
+        X'X/n, several times faster, in which eigenvalues below about eps s_max are lost. ValueError on an empty
+        sample, on shapes that do not fit, on NaN and inf.
+        """
+        inputs, targets = checked_sample("Regression.of", X, y)
+        if method not in ("svd", "gram"):
+            bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
+        n, d = inputs.shape
+        size = float(np.max(np.abs(inputs)))
+        unit = inputs / size if size > 0 else inputs  # X'X of entries near 1e-200 would be zero
+        left, s, basis = _svd(unit) if method == "svd" else _gram(unit)
+        g = left.T @ targets / np.sqrt(n)
+        rest = targets - left @ (left.T @ targets)
+        residual = float(rest @ rest) / n if len(s) < n else 0.0
+        return cls(s * size**2, g, residual, basis, n, d)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """The quadratic w'Hw/2 whose loss after t steps is the excess train loss: c_j = g_j^2/s_j."""
+        if len(self.eigenvalues) == 0:
+            return Spectrum(np.zeros(1), np.zeros(1))
+        return Spectrum(self.eigenvalues, self.coefficients**2 / self.eigenvalues)
+
+    @property
+    def train_floor(self) -> float:
+        """The smallest train loss, that of the least-squares solution: T_inf."""
+        return self.residual / 2
+
+    @property
+    def solution(self) -> Floats:
+        """The least-squares solution of smallest norm (d,), where gradient descent ends."""
+        return np.asarray(self.basis @ (self.coefficients / np.sqrt(self.eigenvalues)), np.float64)
+
+
+def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
+    """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
+    move = spectral_filter(regression.eigenvalues, eta, steps, "weights")
+    if np.any(move.scale > 700):
+        raise OverflowError(f"weights: w_t is of size exp({move.scale.max():.6g}); use a smaller eta or fewer steps.")
+    fitted = move.value * np.sqrt(regression.eigenvalues) * regression.coefficients * np.exp(move.scale)[..., None]
+    return np.asarray(fitted @ regression.basis.T, np.float64)
+
+
+def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
+    return last_iterate.objective(regression.spectrum, eta, steps)
+
+
+def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return T = ||Xw_t - y||^2/(2n)."""
+    return excess_train_loss(regression, eta, steps) + regression.train_floor
+
+
+def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
+    return last_iterate.d_objective(regression.spectrum, eta, steps)
+
+
+def validation_loss(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
+) -> SignedLog:
+    """Return V = ||X_val w_t - y_val||^2/(2m) on other samples X_val (m, d), y_val (m,)."""
+    error, _, scale = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
+    return _times(np.mean(error**2, axis=-1) / 2, 2 * scale)
+
+
+def d_validation_loss(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
+) -> SignedLog:
+    """Return dV/deta = (X_val w_t - y_val)'X_val (dw_t/deta)/m."""
+    error, slope, scale = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
+    return _times(np.mean(error * slope, axis=-1), 2 * scale)
+
+
+def risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return R = ||w_t - w*||^2, the risk for inputs x ~ N(0, I): E(x'w_t - x'w*)^2; w* (d,)."""
+    error, _, scale, unseen = _parameter_error(regression, w_star, eta, steps, "risk")
+    return _times(np.sum(error**2, axis=-1) + unseen, 2 * scale)
+
+
+def d_risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return dR/deta = 2 (w_t - w*)'(dw_t/deta)."""
+    error, slope, scale, _ = _parameter_error(regression, w_star, eta, steps, "d_risk")
+    return _times(2 * np.sum(error * slope, axis=-1), 2 * scale)
+
+
+def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the log objective (1/t) log F and its derivative F'/(t F), from F and F'.
+
+    -inf and NaN where F = 0.
+    """
+    t = step_counts("log_rate", steps)
+    return np.asarray(value.log / t, np.float64), (slope / value * (1 / t)).to_float(ieee=True)
+
+
+def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float) -> Floats:
+    """Return the first k <= steps with ||w_k|| >= radius, as the shape of `eta`; inf where there is none.
+
+    ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
+    """
+    if not radius > 0:
+        bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
+    step_sizes = finite_floats("first_exit", "eta", eta)
+    first = np.full(step_sizes.shape, np.inf)
+    for k in range(steps, 0, -1):
+        move = spectral_filter(regression.eigenvalues, step_sizes, k, "first_exit")
+        square = np.sum(regression.eigenvalues * (move.value * regression.coefficients) ** 2, axis=-1)
+        first = np.where(_times(square, 2 * move.scale).log >= 2 * np.log(radius), k, first)
+    return np.asarray(first, np.float64)
+
+
+def _svd(X: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return U (n, r), s (r,) and V (d, r)."""
+    left, singular, right = np.linalg.svd(X, full_matrices=False)
+    kept = singular > singular[0] * max(X.shape) * np.finfo(np.float64).eps
+    return left[:, kept], singular[kept] ** 2 / len(X), right[kept].T
+
+
+def _gram(X: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the same as `_svd`, by the eigenvectors of the smaller Gram matrix."""
+    n, d = X.shape
+    s, vectors = np.linalg.eigh((X @ X.T if n <= d else X.T @ X) / n)
+    s, vectors = s[::-1], vectors[:, ::-1]
+    kept = s > s[0] * max(n, d) * np.finfo(np.float64).eps
+    s, vectors = s[kept], vectors[:, kept]
+    other = (X.T @ vectors if n <= d else X @ vectors) / np.sqrt(n * s)
+    return (vectors, s, other) if n <= d else (other, s, vectors)
+
+
+def _validation_error(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
+) -> tuple[Floats, Floats, Floats]:
+    """Return X_val w_t - y_val and its eta-derivative (..., m), both times exp(-scale), and scale (...)."""
+    inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
+    if inputs.shape[1] != regression.d:
+        bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
+    move = spectral_filter(regression.eigenvalues, eta, steps, function)
+    seen = (inputs @ regression.basis * (np.sqrt(regression.eigenvalues) * regression.coefficients)).T
+    return move.value @ seen - move.unit[..., None] * targets, move.slope @ seen, move.scale
+
+
+def _parameter_error(
+    regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return V'(w_t - w*) and its eta-derivative (..., r), scale (...), and ||w* - VV'w*||^2 (...), all scaled."""
+    target = checked_weights(function, "w_star", w_star, regression.d)
+    move = spectral_filter(regression.eigenvalues, eta, steps, function)
+    within = regression.basis.T @ target
+    outside = target - regression.basis @ within
+    pull = np.sqrt(regression.eigenvalues) * regression.coefficients
+    unseen = float(outside @ outside) if len(within) < regression.d else 0.0
+    return (
+        move.value * pull - move.unit[..., None] * within,
+        move.slope * pull,
+        move.scale,
+        np.asarray(unseen * move.unit**2, np.float64),
+    )
+
+
+def _times(value: Floats, log_factor: Floats) -> SignedLog:
+    """Return value * exp(log_factor)."""
+    number = SignedLog.from_float(value)
+    return SignedLog(number.sign, number.log + log_factor)
