@@ -20,6 +20,8 @@ These are in `quadratic`, which gathers `last_iterate`, `weighted`, `schedule`, 
 `schedule` has a step size per step or per coordinate, `stop_gradient` the derivative with the optimizee's gradient
 held constant, `meta_descent` the outer loop and its convergence, `horizons` where floating point breaks down, and
 `symbolic` the sympy derivation of each closed form.
+
+`sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample.
 """
 
 from __future__ import annotations

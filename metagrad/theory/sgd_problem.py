@@ -1,0 +1,209 @@
+"""One least-squares problem under minibatch SGD: the data, the start, the batches, and what is measured of w.
+
+    f(w) = ||Xw - y||^2/(2n),    w+ = w - eta (1/b) sum_{i in batch} x_i (x_i'w - y_i)
+
+Everything is held relative to a centre c, the least-squares solution: e = w - c, r = y - Xc, g = X'r/n, so that small
+excess losses are not differences of large numbers. Directions of X with singular values below 10^-3 of the largest are
+left out of c: along them e hardly moves within any horizon worth recursing through, while c could be huge. Otherwise
+g is zero, and where the rows of X are independent r is zero as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metagrad.theory._checks import Floats, bad_value, finite_floats
+
+KEPT = 1e-3
+LARGEST = 1e60
+
+
+@dataclass(frozen=True, eq=False)
+class SgdProblem:
+    """SGD on the sample X (n, d), y (n,) from w_0 with batches of `batch_size` indices, drawn afresh at every step.
+
+    `w0` (d,) is the start, zero by default; of a random start it is the mean, and `second_moment` (d, d) is
+    E[w_0 w_0']. With `replacement` the indices of a batch are independent; without, they are distinct, which needs
+    batch_size <= n. Entries of magnitude 10^-60 to 10^60 (or zero throughout) are accepted, so that no product
+    overflows. ValueError for wrong shapes and values that are not finite, TypeError for a batch size that is no
+    integer.
+
+    >>> SgdProblem([[1.0], [2.0]], [1.0, 1.0], batch_size=1).spread
+    1.0
+    """
+
+    X: Floats
+    y: Floats
+    w0: Floats | None = None
+    batch_size: int = 1
+    replacement: bool = True
+    second_moment: Floats | None = None
+
+    def __post_init__(self) -> None:
+        """Validate, and fill in the defaults."""
+        X, y = checked_sample("SgdProblem", self.X, self.y)
+        n, d = X.shape
+        w0 = within_range("SgdProblem", "w0", np.zeros(d) if self.w0 is None else self.w0)
+        if w0.shape != (d,):
+            bad_value("SgdProblem", "w0", f"of shape {w0.shape}", f"shape ({d},), a coordinate per column of X")
+        _check_batch(self.batch_size, n, self.replacement)
+        second = np.outer(w0, w0) if self.second_moment is None else _checked_second_moment(self.second_moment, w0)
+        for name, value in (("X", X), ("y", y), ("w0", w0), ("second_moment", second)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def spread(self) -> float:
+        """c_b, the weight of the variance between samples in a step: 1/b, or (n-b)/(b(n-1)) without replacement."""
+        n, b = len(self.X), int(self.batch_size)
+        if self.replacement:
+            return 1 / b
+        return (n - b) / (b * (n - 1)) if n > b else 0.0
+
+    @cached_property
+    def H(self) -> Floats:  # noqa: N802 - the papers' name
+        """H = X'X/n."""
+        return np.asarray(self.X.T @ self.X / len(self.X), np.float64)
+
+    @cached_property
+    def thin_svd(self) -> tuple[Floats, Floats, Floats]:
+        """U, S, V' of X, without the singular values that are rounding noise (max(n, d) eps of the largest)."""
+        U, S, Vt = np.linalg.svd(self.X, full_matrices=False)
+        rank = int(np.sum(max(self.X.shape) * np.finfo(np.float64).eps * S[0] < S))
+        return U[:, :rank], S[:rank], Vt[:rank]
+
+    @cached_property
+    def kept(self) -> int:
+        """How many singular directions the centre solves for."""
+        S = self.thin_svd[1]
+        return int(np.sum(KEPT * S[0] <= S)) if S.size else 0
+
+    @cached_property
+    def centre(self) -> Floats:
+        """The centre c (d,): least squares in the kept directions, of smallest norm."""
+        U, S, Vt = (part[: self.kept] if i else part[:, : self.kept] for i, part in enumerate(self.thin_svd))
+        return np.asarray(Vt.T @ ((U.T @ self.y) / S), np.float64)
+
+    @cached_property
+    def r(self) -> Floats:
+        """The residual r = y - Xc (n,), without its rounding in the kept directions."""
+        U = self.thin_svd[0][:, : self.kept]
+        if self.kept == len(self.y):
+            return np.zeros_like(self.y)
+        rest = self.y - U @ (U.T @ self.y)
+        return np.asarray(rest - U @ (U.T @ rest), np.float64)
+
+    @cached_property
+    def g(self) -> Floats:
+        """The gradient at the centre with its sign turned, g = X'r/n (d,): zero in the kept directions."""
+        U, S, Vt = self.thin_svd
+        cut = slice(self.kept, None)
+        return np.asarray(Vt[cut].T @ (S[cut] * (U[:, cut].T @ self.r)) / len(self.y), np.float64)
+
+    @cached_property
+    def start(self) -> tuple[Floats, Floats]:
+        """The mean of e_0 (d,) and the second moment of e_0 (d, d)."""
+        assert self.w0 is not None
+        assert self.second_moment is not None
+        e = self.w0 - self.centre
+        covariance = self.second_moment - np.outer(self.w0, self.w0)
+        return e, covariance + np.outer(e, e)
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """A quadratic measure of w, (tr(A S) - 2 p'e + q)/2 on the first two moments e, S of w - c."""
+
+    A: Floats
+    p: Floats
+    q: float
+
+    @classmethod
+    def of_rows(cls, rows: Floats, targets: Floats) -> Measure:
+        """Return the measure ||rows (w - c) - targets||^2/2."""
+        return cls(rows.T @ rows, rows.T @ targets, float(targets @ targets))
+
+
+def train_measure(problem: SgdProblem) -> Measure:
+    """Return the train loss f(w) = ||Xw - y||^2/(2n)."""
+    n = len(problem.y)
+    return Measure(problem.H, problem.g, float(problem.r @ problem.r) / n)
+
+
+def excess_measure(problem: SgdProblem) -> Measure:
+    """Return f(w) - min f, free of the cancellation of that difference."""
+    U, S, Vt = problem.thin_svd
+    scale = 1 / np.sqrt(len(problem.y))
+    targets = np.where(np.arange(S.size) < problem.kept, 0.0, U.T @ problem.r)
+    return Measure.of_rows(S[:, None] * Vt * scale, targets * scale)
+
+
+def validation_measure(problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike) -> Measure:
+    """Return the loss ||X_val w - y_val||^2/(2 n_val) on held-out samples X_val (n_val, d), y_val (n_val,)."""
+    X, y = checked_sample("validation_loss", X_val, y_val, "X_val", "y_val")
+    if X.shape[1] != problem.X.shape[1]:
+        expected = f"{problem.X.shape[1]} columns like X"
+        bad_value("validation_loss", "X_val", f"of shape {X.shape}", expected)
+    scale = 1 / np.sqrt(len(y))
+    return Measure.of_rows(X * scale, (y - X @ problem.centre) * scale)
+
+
+def risk_measure(problem: SgdProblem, w_star: ArrayLike) -> Measure:
+    """Return the squared distance ||w - w*||^2 from w_star (d,)."""
+    target = within_range("risk", "w_star", w_star)
+    if target.shape != problem.centre.shape:
+        bad_value("risk", "w_star", f"of shape {target.shape}", f"shape {problem.centre.shape}, like w0")
+    return Measure.of_rows(np.sqrt(2) * np.eye(len(target)), np.sqrt(2) * (target - problem.centre))
+
+
+def checked_sample(
+    function: str, X: ArrayLike, y: ArrayLike, X_name: str = "X", y_name: str = "y"
+) -> tuple[Floats, Floats]:
+    """Return X (n, d) and y (n,) as float64 arrays with n, d >= 1, or raise."""
+    inputs, targets = within_range(function, X_name, X), within_range(function, y_name, y)
+    if inputs.ndim != 2 or 0 in inputs.shape:
+        bad_value(function, X_name, f"of shape {inputs.shape}", "shape (n, d) with at least one sample and column")
+    if targets.shape != inputs.shape[:1]:
+        expected = f"shape ({len(inputs)},), a target per row of {X_name}"
+        bad_value(function, y_name, f"of shape {targets.shape}", expected)
+    return inputs, targets
+
+
+def within_range(function: str, name: str, value: ArrayLike) -> Floats:
+    """Return the value as float64 if its largest magnitude is 0 or from 10^-60 to 10^60, else raise."""
+    floats = finite_floats(function, name, value)
+    largest = float(np.max(np.abs(floats), initial=0.0))
+    if largest and not 1 / LARGEST <= largest <= LARGEST:
+        expected = "a largest magnitude of 0, or from 1e-60 to 1e60"
+        bad_value(function, name, f"{largest:.3g} at its largest", expected, "Rescale the data.")
+    return floats
+
+
+def _check_batch(batch_size: int, n: int, replacement: bool) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"SgdProblem: batch_size is a {type(batch_size).__name__}; expected an integer.")
+    if batch_size < 1:
+        bad_value("SgdProblem", "batch_size", batch_size, "an integer of at least 1")
+    if not replacement and batch_size > n:
+        expected = f"at most the {n} samples, drawn without replacement"
+        bad_value("SgdProblem", "batch_size", batch_size, expected, "Draw with replacement, or take a smaller batch.")
+
+
+def _checked_second_moment(value: ArrayLike, w0: Floats) -> Floats:
+    """Return E[w_0 w_0'] if it is symmetric and at least w_0 w_0', up to rounding."""
+    second, d = within_range("SgdProblem", "second_moment", value), len(w0)
+    if second.shape != (d, d):
+        bad_value("SgdProblem", "second_moment", f"of shape {second.shape}", f"shape ({d}, {d})")
+    slack = 16 * d * np.finfo(np.float64).eps * float(np.max(np.abs(second), initial=0.0))
+    asymmetry = float(np.max(np.abs(second - second.T)))
+    if asymmetry > slack:
+        bad_value("SgdProblem", "second_moment", f"asymmetric by {asymmetry:.3g}", "E[w0 w0'], which is symmetric")
+    second = (second + second.T) / 2
+    smallest = float(np.linalg.eigvalsh(second - np.outer(w0, w0))[0])
+    if smallest < -slack:
+        expected = "at least w0 w0' (second_moment - w0 w0' is a covariance)"
+        bad_value("SgdProblem", "second_moment", f"below w0 w0' by {-smallest:.3g}", expected)
+    return second
