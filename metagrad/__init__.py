@@ -8,7 +8,15 @@ from metagrad.objectives import Final, LogFinal, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate
 from metagrad.scaled import Scaled
-from metagrad.tasks import DiagonalQuadratic, FunctionTask, Quadratic, random_quadratics
+from metagrad.tasks import (
+    DiagonalQuadratic,
+    FunctionTask,
+    LeastSquares,
+    Quadratic,
+    random_least_squares,
+    random_quadratics,
+    split_task,
+)
 
 __version__ = "0.1.0"
 
@@ -20,6 +28,7 @@ __all__ = [
     "Forward",
     "FunctionTask",
     "GradientDescent",
+    "LeastSquares",
     "LogFinal",
     "MeanLog",
     "MetaRun",
@@ -32,5 +41,7 @@ __all__ = [
     "Status",
     "WeightedSum",
     "meta_gradient",
+    "random_least_squares",
     "random_quadratics",
+    "split_task",
 ]

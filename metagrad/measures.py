@@ -11,8 +11,10 @@ from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, namespace
 
-Measure = Literal["loss", "squared_norm"]
-_MEASURES = ["loss", "squared_norm"]
+Measure = Literal["loss", "squared_norm", "train", "excess", "validation", "risk"]
+# what a task measures by methods of its own, beside its loss
+_OWN = {"train": "train_loss", "excess": "excess", "validation": "validation_loss", "risk": "risk"}
+_MEASURES = ["loss", "squared_norm", *_OWN]
 
 
 def check_measure(where: str, measure: str) -> None:
@@ -22,8 +24,21 @@ def check_measure(where: str, measure: str) -> None:
 
 
 def measure_of(measure: Measure, task: Task, w: Tree, sample: Any) -> Array:
-    """Return the loss, or ||w||^2 of the flat parameters w (B, d): shape (B,)."""
-    return task.loss(w, sample) if measure == "loss" else np.sum(w * w, axis=-1)
+    """Return what `measure` names, shape (B,): ValueError where the task has no method for it.
+
+    "loss": the loss on the sample of the step; "squared_norm": ||w||^2 of the flat parameters w (B, d); and what the
+    task offers by methods of its own: "train" `train_loss(w)` on all training samples, "excess" `excess(w)` above the
+    least train loss, "validation" `validation_loss(w)`, "risk" `risk(w)` on the population.
+    """
+    if measure == "loss":
+        return task.loss(w, sample)
+    if measure == "squared_norm":
+        return np.sum(w * w, axis=-1)
+    own = getattr(task, _OWN[measure], None)
+    if own is None:
+        came, remedy = f"{measure!r} on a {type(task).__name__}", "LeastSquares has all of them."
+        bad_value("measure_of", "measure", came, f"a task with a method {_OWN[measure]}(w)", remedy)
+    return own(w)
 
 
 def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Array | None:
@@ -31,12 +46,18 @@ def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Arra
     own = getattr(task, "gradient", None)
     if measure == "loss":
         return None if own is None else own(w, sample)
-    return 2 * w
+    return 2 * w if measure == "squared_norm" else None
 
 
 def degree_of(measure: Measure, task: Task) -> int | None:
-    """Return the degree of homogeneity of the measure in w, if there is one."""
-    return getattr(task, "degree", None) if measure == "loss" else 2
+    """Return the degree of homogeneity of the measure in w, if there is one.
+
+    The train loss and its excess have the degree of the loss: they are its average over samples, and its floor is
+    zero where it is homogeneous.
+    """
+    if measure == "squared_norm":
+        return 2
+    return None if measure in ("validation", "risk") else getattr(task, "degree", None)
 
 
 def one_like(x: Scaled) -> Scaled:

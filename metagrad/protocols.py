@@ -28,7 +28,8 @@ class Task(Protocol):
     Optional:
     `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
     `gradient(w, sample)` d loss/d w in differentiable NumPy-style code (default: the tape's gradient of `loss`);
-    `degree` the p with loss(s w) = s**p loss(w) for all s > 0, if there is one (default: None).
+    `degree` the p with loss(s w) = s**p loss(w) for all s > 0, if there is one (default: None);
+    `train_loss(w)`, `excess(w)`, `validation_loss(w)`, `risk(w)` what the measures of those names measure, (B,).
     """
 
     def init(self, rng: np.random.Generator) -> Tree:

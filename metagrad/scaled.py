@@ -231,6 +231,6 @@ def surely_positive(numbers: Scaled) -> bool:
 def _decimal(sign: float, power: float) -> str:
     """Return sign * 10**power with six digits, or what it is if it is no number."""
     if not math.isfinite(power) or -5 < power < 6:
-        return f"{sign * 10.0**power if power > -math.inf else 0.0:.6g}"
+        return "0" if power == -math.inf else f"{sign * 10.0**power:.6g}"
     whole = math.floor(power)
     return f"{sign * 10 ** (power - whole):.6g}e{whole:+d}"

@@ -99,8 +99,8 @@ class Unroll:
         fresh = t >= self._frontier
         if self.scale_state or fresh:
             size = magnitude((carry.w, carry.state))
-            if fresh:
-                self.monitor.observe("STATE", t, size)
+            if fresh:  # a start at zero is nothing that happened to the state
+                self.monitor.observe("STATE", t, size if t else self.xp.where(size == 0, 1, size))
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
@@ -156,7 +156,16 @@ class Unroll:
         value, slope = self.objective.finish(self._total, self.steps)
         if self.options.scaling == "none":
             self._note_value(value, slope)
+        self._note_no_number()
         return value, slope
+
+    def _note_no_number(self) -> None:
+        """Say so where what is measured left the range: the measure is a plain float, though the state is in range."""
+        assert self._total is not None
+        if self.xp is np and np.isfinite(self._total.mantissa).all():
+            return
+        self.monitor.flush()  # what the state did came first
+        self.monitor.note(self.steps, range_code("OBJECTIVE", abs(self._total.mantissa), tiny=0.0))
 
     def _note_value(self, value: Scaled, slope: Scaled) -> None:
         xp = self.xp

@@ -45,11 +45,20 @@ def log_cosh():
     return mg.FunctionTask(lambda w: np.sum(np.log(np.cosh(w)), axis=-1), rng(4).standard_normal((3, 4)))
 
 
+def minibatches(replacement):
+    draw = rng(5, "minibatches")
+    X, y = draw.standard_normal((2, 7, 3)), draw.standard_normal((2, 7))
+    return mg.LeastSquares(X, y, w0=draw.standard_normal(3), batch_size=4, replacement=replacement)
+
+
 TASKS = {
     "quadratic": lambda: random_quadratic(2, 3, seed=1),
     "diagonal": lambda: random_quadratic(2, 3, seed=2, diagonal=True),
     "log cosh": log_cosh,
     "regression": regression,
+    "least squares": lambda: mg.random_least_squares(2, 6, 3, sigma=0.5, seed=1, split=0.5),
+    "minibatches": lambda: minibatches(replacement=True),
+    "minibatches without replacement": lambda: minibatches(replacement=False),
 }
 RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),

@@ -1,0 +1,111 @@
+"""What least-squares data must be: the checks of `LeastSquares`, `random_least_squares` and `split_task`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from metagrad.errors import bad_type, bad_value
+from metagrad.xp import Array, is_array, namespace
+
+
+def check_array(where: str, name: str, x: Any) -> None:
+    """Raise unless x is a float array without NaN and inf."""
+    if not is_array(x):
+        bad_type(where, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
+    if x.dtype.kind != "f":
+        bad_type(where, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+    if not bool(namespace(x).isfinite(x).all()):
+        bad_value(where, name, "not finite everywhere", "finite numbers", "Look for NaN and inf; drop those rows.")
+
+
+def check_samples(where: str, names: tuple[str, str], X: Any, y: Any) -> None:
+    """Raise unless X is (n, d) or (B, n, d) with n, d >= 1 and y is (n,) or (B, n)."""
+    for name, array in zip(names, (X, y), strict=True):
+        check_array(where, name, array)
+    if X.ndim not in (2, 3):
+        remedy = "One sample a row." if X.ndim != 1 else "Use X[:, None] for one feature."
+        bad_value(where, names[0], f"of shape {X.shape}", "shape (n, d) or (B, n, d)", remedy)
+    if X.shape[-2] == 0:
+        bad_value(where, names[0], f"of shape {X.shape}, without a sample (n = 0)", "n >= 1 rows")
+    if X.shape[-1] == 0 or 0 in X.shape:
+        bad_value(where, names[0], f"of shape {X.shape}", "at least one task and one feature, d >= 1")
+    if y.ndim not in (1, 2) or y.shape[-1] != X.shape[-2]:
+        expected = f"one target for each of the {X.shape[-2]} rows of {names[0]}, shape ({X.shape[-2]},) or (B, n)"
+        bad_value(where, names[1], f"of shape {y.shape}", expected)
+
+
+def check_alike(where: str, arrays: dict[str, Array]) -> None:
+    """Raise unless all arrays have the dtype of the first and live with it."""
+    (first, X), *rest = arrays.items()
+    namespace(*arrays.values(), where=where)
+    for name, x in rest:
+        if x.dtype != X.dtype:
+            bad_type(where, name, f"of {x.dtype} while {first} is {X.dtype}", "one dtype", "Convert one of them.")
+
+
+def task_count(where: str, counts: dict[str, int | None]) -> int:
+    """Return the number of tasks B that all parts with a task axis share, 1 where none has one."""
+    given = {name: count for name, count in counts.items() if count is not None}
+    if len(set(given.values())) > 1:
+        came = ", ".join(f"{count} in {name}" for name, count in given.items())
+        bad_value(where, "the number of tasks", came, "one B for all parts that have a task axis")
+    return next(iter(given.values()), 1)
+
+
+def check_vector(where: str, name: str, x: Any, d: int) -> None:
+    """Raise unless x is (d,) or (B, d), floating and finite."""
+    check_array(where, name, x)
+    if x.ndim not in (1, 2) or x.shape[-1] != d:
+        bad_value(where, name, f"of shape {x.shape}", f"shape ({d},) or (B, {d}), as X has {d} columns")
+
+
+def check_validation(where: str, validation: Any, d: int) -> None:
+    """Raise unless `validation` is a pair (X_val, y_val) with the d features of X."""
+    if not isinstance(validation, tuple) or len(validation) != 2:
+        bad_type(where, "validation", f"a {type(validation).__name__}", "a pair (X_val, y_val)")
+    check_samples(where, ("X_val", "y_val"), *validation)
+    if validation[0].shape[-1] != d:
+        came = f"of shape {validation[0].shape}"
+        bad_value(where, "X_val", came, f"{d} columns, as X has", "Use the same features for both.")
+
+
+def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool) -> None:
+    """Raise unless a minibatch of this size can be drawn from n samples."""
+    if batch_size is None:
+        return
+    check_count(where, "batch_size", batch_size)
+    if batch_size > n and not replacement:
+        remedy = "Take a smaller batch, or replacement=True."
+        bad_value(where, "batch_size", batch_size, f"at most n = {n} without replacement", remedy)
+
+
+def check_count(where: str, name: str, value: Any) -> None:
+    """Raise unless value is an integer of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
+    if value < 1:
+        bad_value(where, name, value, "an integer of at least 1")
+
+
+def check_noise(where: str, sigma: Any) -> None:
+    """Raise unless sigma is a finite number, at least zero."""
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float):
+        bad_type(where, "sigma", f"{sigma!r}, a {type(sigma).__name__}", "a number", "Use float(sigma).")
+    if not 0 <= sigma < math.inf:
+        bad_value(where, "sigma", sigma, "a finite standard deviation, at least 0")
+
+
+def training_size(where: str, name: str, fraction: Any, n: int) -> int:
+    """Return how many of n samples are trained on; raise where the training or the validation part would be empty."""
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+        bad_type(where, name, f"{fraction!r}, a {type(fraction).__name__}", "a number in (0, 1)", "Half is 0.5.")
+    if not 0 < fraction < 1:
+        bad_value(where, name, fraction, "a share of the samples in (0, 1)", "Half is 0.5.")
+    if n < 2:
+        bad_value(where, "n", n, "at least 2 samples to split", "Give more samples, or train without a split.")
+    size = round(fraction * n)
+    if not 1 <= size < n:
+        came = f"{fraction}, which leaves {size} of {n} samples for training"
+        bad_value(where, name, came, f"both parts non-empty: {1 / n:.4g} <= share < 1", "Take a share nearer to 0.5.")
+    return size
