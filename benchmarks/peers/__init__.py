@@ -1,4 +1,4 @@
-"""The peers: each module computes the meta-gradient of the log objective on quadratics its own way.
+"""The peers: a module for each library and problem; PEERS compute the meta-gradient of the log objective on quadratics.
 
 A peer is imported only when a benchmark asks for it; one that is not installed is named and left out.
 """
@@ -21,11 +21,11 @@ def load(name: str, module: str | None = None) -> tuple[ModuleType | None, str]:
     return importlib.import_module(module or PEERS[name]), ""
 
 
-def load_all(names: list[str]) -> tuple[dict[str, ModuleType], list[str]]:
-    """Return the peers that are there, and a sentence for each that is not."""
+def load_all(names: list[str], modules: dict[str, str] | None = None) -> tuple[dict[str, ModuleType], list[str]]:
+    """Return the peers that are there, from `modules` or PEERS, and a sentence for each that is not."""
     found, missing = {}, []
     for name in names:
-        module, why = load(name)
+        module, why = load(name, (modules or PEERS)[name])
         if module is None:
             missing.append(why)
         else:
