@@ -1,0 +1,85 @@
+"""The paper's statements on train-by-train and train-by-validation, as predicates with the constants that they hide.
+
+In the limit of `tuned_limit`, with w* of squared norm `signal` and n/d = `ratio`:
+
+| statement [as recalled from Wang et al. 2021, section 4]                          | constant found here            |
+|-----------------------------------------------------------------------------------|--------------------------------|
+| n in [d/4, 3d/4], sigma large: the risk of train-by-train is Omega(sigma^2)       | `noise_fitted`: R/sigma^2      |
+| the same: train-by-validation's is at most signal - Omega(1/sigma^2)              | `signal_learned`               |
+| n >> d: both are (1 + eps) d sigma^2/n                                            | `excess_over_optimum`: 1 + eps |
+
+As t grows train-by-train interpolates: `interpolation_risk`. As sigma grows `signal_learned` tends to 1: the gain of
+train-by-validation is (n_1/d) signal^2/sigma^2, n_1 the samples that it trains on. Derived; checked by tests.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metagrad.theory._checks import Floats
+from metagrad.theory._regression import checked_level
+from metagrad.theory.marchenko_pastur import atom
+from metagrad.theory.tuned_limit import Tuning, risk_tbt, risk_tbv
+
+Verdicts = NDArray[np.bool_]
+
+
+def interpolation_step_size(gamma: ArrayLike) -> Floats:
+    """Return 1/(1 + gamma) = 2/(s_- + s_+), where train-by-train's step size ends as t grows."""
+    return np.asarray(1 / (1 + np.asarray(gamma, np.float64)), np.float64)
+
+
+def interpolation_risk(gamma: ArrayLike, *, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
+    """Return the risk of the least-squares solution of smallest norm, to which train-by-train's tends as t grows.
+
+    sigma^2 gamma/(1 - gamma) for gamma < 1, signal (1 - 1/gamma) + sigma^2/(gamma - 1) for gamma > 1, inf at gamma = 1
+    where sigma > 0.
+
+    >>> float(interpolation_risk(2.0, sigma=1.0))
+    1.5
+    """
+    noise, strength = (checked_level("interpolation_risk", *x) for x in (("sigma", sigma), ("signal", signal)))
+    ratio, unseen = np.asarray(gamma, np.float64), atom(gamma)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fitted = np.where(noise == 0, 0.0, noise**2 * np.minimum(ratio, 1) / np.abs(1 - ratio))
+    return np.asarray(strength * unseen + fitted, np.float64)
+
+
+def noise_fitted(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
+    """Return R_TbT/sigma^2, the constant of Omega(sigma^2)."""
+    fitted = risk_tbt(steps, ratio=ratio, sigma=sigma, signal=signal) / np.asarray(sigma) ** 2
+    return np.asarray(fitted, np.float64)
+
+
+def signal_learned(
+    steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
+) -> Floats:
+    """Return (signal - R_TbV) sigma^2 d/(n_1 signal^2), the constant of Omega(1/sigma^2) in units of n_1/d."""
+    how, strength = tuning or Tuning(), np.asarray(signal, np.float64)
+    gain = strength - risk_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=how)
+    return np.asarray(gain * np.asarray(sigma) ** 2 / (how.split * np.asarray(ratio) * strength**2), np.float64)
+
+
+def excess_over_optimum(risk: ArrayLike, *, ratio: ArrayLike, sigma: ArrayLike) -> Floats:
+    """Return R n/(d sigma^2), which is 1 + eps for many samples."""
+    return np.asarray(np.asarray(risk) * np.asarray(ratio) / np.asarray(sigma) ** 2, np.float64)
+
+
+def few_samples_separate(
+    steps: int, *, ratio: ArrayLike, sigma: ArrayLike, overfit: float = 1 / 3, learned: float = 0.5
+) -> Verdicts:
+    """Return whether R_TbT >= overfit sigma^2 while R_TbV <= 1 - learned n_1/(d sigma^2), signal 1, a half split.
+
+    The default of `overfit` is the t -> infinity value at n = d/4, the smallest on [d/4, 3d/4].
+    """
+    fits_noise = noise_fitted(steps, ratio=ratio, sigma=sigma) >= overfit
+    return np.asarray(fits_noise & (signal_learned(steps, ratio=ratio, sigma=sigma) >= learned))
+
+
+def many_samples_agree(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, eps: float) -> Verdicts:
+    """Return whether the risks of both are within a factor 1 +- eps of d sigma^2/(samples run on), signal 1."""
+    how = Tuning(retrain=True)
+    tbt = excess_over_optimum(risk_tbt(steps, ratio=ratio, sigma=sigma), ratio=ratio, sigma=sigma)
+    tbv = excess_over_optimum(risk_tbv(steps, ratio=ratio, sigma=sigma, tuning=how), ratio=ratio, sigma=sigma)
+    return np.asarray((np.abs(tbt - 1) <= eps) & (np.abs(tbv - 1) <= eps))
