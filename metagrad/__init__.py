@@ -4,8 +4,8 @@ from metagrad.api import meta_gradient
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse
 from metagrad.meta_train import MetaRun, MetaTrainer
-from metagrad.objectives import Final, LogFinal, MeanLog, WeightedSum
-from metagrad.optimizers import GradientDescent, Scheduled
+from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
+from metagrad.optimizers import GradientDescent, Scheduled, Truncated
 from metagrad.protocols import Estimate
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
@@ -29,6 +29,7 @@ __all__ = [
     "FunctionTask",
     "GradientDescent",
     "LeastSquares",
+    "LogExcess",
     "LogFinal",
     "MeanLog",
     "MetaRun",
@@ -39,6 +40,7 @@ __all__ = [
     "Scaled",
     "Scheduled",
     "Status",
+    "Truncated",
     "WeightedSum",
     "meta_gradient",
     "random_least_squares",

@@ -57,7 +57,7 @@ def meta_gradient(
         check_horizon(phi, steps, _WHERE)
     if device is not None:
         target = namespace_for(device, _WHERE)
-        task, phi = move(task, target), move(phi, target)
+        task, optimizer, objective, phi = (move(part, target) for part in (task, optimizer, objective, phi))
     return estimator(task, optimizer, objective, phi, steps=steps, seed=seed)
 
 

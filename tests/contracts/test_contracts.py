@@ -64,6 +64,7 @@ RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
+    "never truncated": (mg.Truncated(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
 }
 
 
@@ -92,7 +93,7 @@ def test_an_optimizer(name):
         assert np.array_equal(scaled, 4 * moved)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)
+@pytest.mark.parametrize("objective", [*OBJECTIVES, mg.LogExcess(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_an_objective(objective):
     assert isinstance(objective, MetaObjective)
     assert objective.weight(6, 6) is not None, "the last iterate always counts"
@@ -106,7 +107,7 @@ def test_an_objective(objective):
 
 @pytest.mark.parametrize("rule_name", RULES)
 @pytest.mark.parametrize("task_name", TASKS)
-@pytest.mark.parametrize("objective", [mg.LogFinal(), mg.WeightedSum()], ids=repr)
+@pytest.mark.parametrize("objective", [mg.LogFinal(), mg.WeightedSum(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, objective):
     task, (rule, phi) = TASKS[task_name](), RULES[rule_name]
     reverse, forward = (e(task, rule, objective, phi, steps=6, seed=5) for e in (mg.Reverse(), mg.Forward()))

@@ -92,8 +92,8 @@ class DoubleArray:
     def __array_function__(self, function, types, args, kwargs):
         path = function.__module__.split(".")[1:]
         module = NAMESPACE.linalg if path == ["linalg"] else NAMESPACE
-        if not module.has(function.__name__):
-            return NotImplemented
+        if not module.has(function.__name__) or any(t not in (DoubleArray, np.ndarray) for t in types):
+            return NotImplemented  # CuPy leaves functions of arrays and foreign types to the foreign type
         return getattr(module, function.__name__)(*args, **kwargs)
 
     def __getattr__(self, name):
