@@ -28,7 +28,8 @@ def test_the_rule_is_exact_up_to_its_degree_and_not_beyond(gamma):
         exact = float(moment(degree + 1, gamma))
         np.testing.assert_allclose(np.sum(weights * nodes**degree), exact, rtol=1e-13)
     beyond = float(moment(2 * size + 1, gamma))
-    assert abs(np.sum(weights * nodes ** (2 * size)) - beyond) > 1e-7 * beyond * min(float(gamma), 1) ** size
+    missing = beyond - np.sum(weights * nodes ** (2 * size))  # the squared norm of the next orthogonal polynomial
+    np.testing.assert_allclose(missing, float(gamma) ** size, atol=1e-14 * beyond)
 
 
 @given(st.floats(0.01, 100.0), st.integers(1, 30))
@@ -95,7 +96,7 @@ def test_long_horizons_end_where_they_must():
             np.testing.assert_allclose(train.to_float(), (1 - gamma) / 2, rtol=1e-12)
         else:  # every target is fitted: the loss falls like the slowest mode, at any size
             rate = np.log(1 - (1 - np.sqrt(gamma)) ** 2 / (1 + gamma)) * 2
-            np.testing.assert_allclose(train.log / 20000, rate, rtol=5e-3)
+            np.testing.assert_allclose(train.log / 20000, rate, rtol=1e-2)
 
 
 def test_beyond_stability_the_values_leave_the_floats_and_stay_right():
@@ -112,7 +113,7 @@ def test_beyond_stability_the_values_leave_the_floats_and_stay_right():
 
 
 def test_averages_given_the_inputs_approach_the_limit():
-    """The distance falls with d: at gamma = 1/2 by a factor of 5 and more from d = 20 to d = 320."""
+    """The distance falls with d: at gamma = 1/2 by a factor of 3 and more from d = 20 to d = 320."""
     eta, t = np.array([0.05, 0.3, 0.55]), 12
     distance = []
     for d in (20, 320):
@@ -123,7 +124,7 @@ def test_averages_given_the_inputs_approach_the_limit():
             found.append([f(reg, eta, t, sigma=1.0).to_float() for f in (ac.expected_risk, ac.expected_train_loss)])
         limit = [f(eta, t, gamma=0.5, sigma=1.0).to_float() for f in (pl.risk, pl.train_loss)]
         distance.append(np.max(np.abs(np.mean(found, axis=0) / limit - 1)))
-    assert distance[1] < distance[0] / 5
+    assert distance[1] < distance[0] / 3
     assert distance[1] < 0.01
 
 
