@@ -21,7 +21,8 @@ These are in `quadratic`, which gathers `last_iterate`, `weighted`, `schedule`, 
 held constant, `meta_descent` the outer loop and its convergence, `horizons` where floating point breaks down, and
 `symbolic` the sympy derivation of each closed form.
 
-`sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample.
+`sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `single_pass` those of SGD on
+fresh Gaussian samples.
 """
 
 from __future__ import annotations

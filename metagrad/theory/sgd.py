@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory import sgd_schedule
-from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory._checks import Floats, bad_value, step_counts
+from metagrad.theory._sgd_checks import checked_eta
 from metagrad.theory.sgd_moments import Recursion, follow, trajectory
 from metagrad.theory.sgd_problem import (
-    LARGEST,
     Measure,
     SgdProblem,
     excess_measure,
@@ -109,7 +109,7 @@ def d_risk(problem: SgdProblem, w_star: ArrayLike, eta: ArrayLike, steps: int | 
 
 def expected(problem: SgdProblem, measure: Measure, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the expectation of any quadratic `Measure` of w_k, k = 0..T."""
-    schedules, batch = _schedules("expected", problem, eta, steps)
+    schedules, batch = _schedules("sgd", problem, eta, steps)
     ((value,),) = follow(problem, [measure], schedules, tangent=False)
     return _shaped(value, batch)
 
@@ -118,7 +118,7 @@ def values_and_slopes(
     problem: SgdProblem, measures: Sequence[Measure], eta: ArrayLike, steps: int | None = None
 ) -> list[tuple[SignedLog, SignedLog]]:
     """Return (value, eta-derivative) of several measures from one pass over the trajectory."""
-    schedules, batch = _schedules("values_and_slopes", problem, eta, steps)
+    schedules, batch = _schedules("sgd", problem, eta, steps)
     found = follow(problem, measures, schedules, tangent=True)
     return [(_shaped(value, batch), _shaped(slope, batch)) for value, slope in found]
 
@@ -157,7 +157,7 @@ def _slope(problem: SgdProblem, measure: Measure, eta: ArrayLike, steps: int | N
 
 def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | None) -> tuple[Floats, tuple[int, ...]]:
     """Return the schedules (G, T) and the shape of the batch that G flattens."""
-    etas = finite_floats(function, "eta", eta)
+    etas = checked_eta(function, eta, float(np.max(np.sum(problem.X**2, axis=1))))
     if steps is None:
         if etas.ndim == 0 or etas.shape[-1] == 0:
             remedy = "For a constant step size pass `steps` as well."
@@ -166,10 +166,6 @@ def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | 
         bad_value(function, "steps", f"of shape {np.shape(steps)}", "one integer: the whole trajectory comes back")
     else:
         etas = np.broadcast_to(etas[..., None], (*etas.shape, int(steps)))
-    reach = np.abs(etas) * float(np.max(np.sum(problem.X**2, axis=1)))
-    if np.any((reach > LARGEST) | ((reach < 1 / LARGEST) & (etas != 0) & np.any(problem.X))):
-        expected = "0, or 1e-60 to 1e60 in magnitude once multiplied by max ||x_i||^2"
-        bad_value(function, "eta", f"{etas.flat[np.argmax(np.abs(np.log(reach + 1e-300)))]:.3g}", expected)
     return etas.reshape(-1, etas.shape[-1]), etas.shape[:-1]
 
 

@@ -16,10 +16,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory._checks import Floats, bad_value, finite_floats
+from metagrad.theory._checks import Floats, bad_value
+from metagrad.theory._sgd_checks import check_batch_size, within_range
 
 KEPT = 1e-3
-LARGEST = 1e60
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,11 @@ class SgdProblem:
         w0 = within_range("SgdProblem", "w0", np.zeros(d) if self.w0 is None else self.w0)
         if w0.shape != (d,):
             bad_value("SgdProblem", "w0", f"of shape {w0.shape}", f"shape ({d},), a coordinate per column of X")
-        _check_batch(self.batch_size, n, self.replacement)
+        check_batch_size("SgdProblem", self.batch_size)
+        if not self.replacement and self.batch_size > n:
+            expected = f"at most the {n} samples, drawn without replacement"
+            remedy = "Draw with replacement, or take a smaller batch."
+            bad_value("SgdProblem", "batch_size", self.batch_size, expected, remedy)
         second = np.outer(w0, w0) if self.second_moment is None else _checked_second_moment(self.second_moment, w0)
         for name, value in (("X", X), ("y", y), ("w0", w0), ("second_moment", second)):
             object.__setattr__(self, name, value)
@@ -170,26 +174,6 @@ def checked_sample(
         expected = f"shape ({len(inputs)},), a target per row of {X_name}"
         bad_value(function, y_name, f"of shape {targets.shape}", expected)
     return inputs, targets
-
-
-def within_range(function: str, name: str, value: ArrayLike) -> Floats:
-    """Return the value as float64 if its largest magnitude is 0 or from 10^-60 to 10^60, else raise."""
-    floats = finite_floats(function, name, value)
-    largest = float(np.max(np.abs(floats), initial=0.0))
-    if largest and not 1 / LARGEST <= largest <= LARGEST:
-        expected = "a largest magnitude of 0, or from 1e-60 to 1e60"
-        bad_value(function, name, f"{largest:.3g} at its largest", expected, "Rescale the data.")
-    return floats
-
-
-def _check_batch(batch_size: int, n: int, replacement: bool) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"SgdProblem: batch_size is a {type(batch_size).__name__}; expected an integer.")
-    if batch_size < 1:
-        bad_value("SgdProblem", "batch_size", batch_size, "an integer of at least 1")
-    if not replacement and batch_size > n:
-        expected = f"at most the {n} samples, drawn without replacement"
-        bad_value("SgdProblem", "batch_size", batch_size, expected, "Draw with replacement, or take a smaller batch.")
 
 
 def _checked_second_moment(value: ArrayLike, w0: Floats) -> Floats:

@@ -1,0 +1,59 @@
+"""Powers of a linear map that depends on eta, applied to a vector, with the tangent in eta, at any magnitude.
+
+A^t z for many t at once by repeated squaring: O(log t) products, so that a horizon of 10^6 costs 20 of them. A power
+and its tangent, (A^2)' = A A' + A' A, share an exponent of two beside their digits. Where A and z have no negative
+entries nothing cancels in A^t z; a relative error of t eps remains, which is inherent.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metagrad.theory._checks import Floats
+from metagrad.theory.signed_log import SignedLog
+
+
+class Dual(NamedTuple):
+    """A value and its tangent of one shape."""
+
+    value: Floats
+    tangent: Floats
+
+
+def apply_powers(A: Dual, z: Floats, steps: Floats, weights: Floats) -> tuple[SignedLog, SignedLog]:
+    """Return weights'A^t z and its tangent for steps t (K,), with A (D, D), z (D,), weights (D,)."""
+    remaining = steps.astype(np.int64)
+    states = Dual(np.tile(z, (len(steps), 1)), np.zeros((len(steps), len(z))))
+    exponents, exponent = np.zeros(len(steps), np.int64), 0
+    while True:
+        odd = remaining % 2 == 1
+        moved = _product(Dual(A.value.T, A.tangent.T), Dual(states.value[odd], states.tangent[odd]))
+        (states.value[odd], states.tangent[odd]), shift = _normalised(moved, axis=1)
+        exponents[odd] += exponent + shift
+        remaining //= 2
+        if not remaining.any():
+            break
+        A, shift = _normalised(_product(A, A), axis=(0, 1))
+        exponent = 2 * exponent + int(shift)
+    return _scaled(states.value @ weights, exponents), _scaled(states.tangent @ weights, exponents)
+
+
+def _product(A: Dual, B: Dual) -> Dual:
+    """Return B A, with the tangent B'A + BA'."""
+    return Dual(B.value @ A.value, B.tangent @ A.value + B.value @ A.tangent)
+
+
+def _normalised(x: Dual, axis: int | tuple[int, ...]) -> tuple[Dual, NDArray[np.int64]]:
+    """Return x 2^-shift, its largest entry of order one, and the shift along the other axes."""
+    largest = np.max(np.abs(x.value), axis=axis, keepdims=True, initial=0.0)
+    shift = np.where(largest > 0, np.frexp(largest)[1], 0).astype(np.int64)
+    scaled = Dual(np.ldexp(x.value, -shift), np.ldexp(x.tangent, -shift))
+    return scaled, np.squeeze(shift, axis)
+
+
+def _scaled(value: Floats, exponents: NDArray[np.int64]) -> SignedLog:
+    number = SignedLog.from_float(value)
+    return SignedLog(number.sign, np.where(number.sign == 0, -np.inf, number.log + np.log(2.0) * exponents))
