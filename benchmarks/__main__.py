@@ -1,4 +1,4 @@
-"""python -m benchmarks list | run [--only NAME ...] [--threads N] [--repetitions N] [--full] [--out FILE]."""
+"""python -m benchmarks list | run [--only NAME ...] [--threads N] [--full] [--out FILE] [--update] ..."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> int:
     run.add_argument("--full", action="store_true", help="measure in full what is extrapolated otherwise (minutes)")
     run.add_argument("--seed", type=int, default=Settings.seed)
     run.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.md"))
+    run.add_argument("--update", action="store_true", help="keep what --out already holds of other benchmarks")
     options = parser.parse_args(arguments)
     if options.command == "list":
         return _list()
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
         parser.error("--threads and --repetitions are at least 1")
     limit_threads(options.threads)
     settings = Settings(options.repetitions, options.full, options.seed, options.threads)
-    return _run(options.only, settings, options.out)
+    return _run(options.only, settings, options.out, update=options.update)
 
 
 def limit_threads(threads: int) -> None:
@@ -63,20 +64,24 @@ def _list() -> int:
     return 0
 
 
-def _run(names: list[str], settings: Settings, out: Path) -> int:
+def _run(names: list[str], settings: Settings, out: Path, *, update: bool) -> int:
     from threadpoolctl import threadpool_limits
 
     from benchmarks import machine, report
 
-    about, results = machine.provenance(settings.threads), {}
+    about = machine.provenance(settings.threads)
+    kept = report.read(out) if update else {}
+    results: dict[str, Result] = {}
     with threadpool_limits(settings.threads):
         for name in names:
             start = time.perf_counter()
             result = results[name] = _guarded(name, settings)
+            result.about = about
             print(f"{name} ({time.perf_counter() - start:.0f} s)")
             for text in [*map(report.line, result.rows), *map(report.show, result.tables), *result.missing]:
                 print(f"  {text}", flush=True)
-            paths = report.write(results, about, out)
+            everything = kept | results
+            paths = report.write({key: everything[key] for key in registry.NAMES if key in everything}, out)
     print("written: " + ", ".join(str(path) for path in paths))
     return int(any(result.failed for result in results.values()))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from benchmarks.harness import Timing
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison; quantities are Timings, or bytes for `unit="bytes"`.
+    """One comparison; quantities are Timings, seconds (an allowance, say), or bytes for `unit="bytes"`.
 
     `target` bounds ours/peer from above (None: for information only). `agreement` is the relative difference of the
     two results, which must be below `tolerance` for the comparison to mean anything.
@@ -56,12 +57,29 @@ class Table:
 
 @dataclass
 class Result:
-    """What one benchmark measured; `missing` names what could not be, and why."""
+    """What one benchmark measured; `missing` names what could not be, and why; `about` is the run's provenance."""
 
     rows: list[Row] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     failed: bool = False
+    about: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Result:
+        """Return the result that a report's JSON holds."""
+        names = [f.name for f in fields(Row)]
+        costs = [{side: _cost(row[side]) for side in ("ours_cost", "peer_cost")} for row in stored["rows"]]
+        rows = [
+            Row(**{**{name: row[name] for name in names}, **both})
+            for row, both in zip(stored["rows"], costs, strict=True)
+        ]
+        tables = [Table(**table) for table in stored["tables"]]
+        return cls(rows, tables, stored["missing"], stored["failed"], stored["about"])
+
+
+def _cost(stored: dict[str, Any] | float) -> Timing | float:
+    return Timing(**stored) if isinstance(stored, dict) else stored
 
 
 def middle(cost: Timing | float) -> float:

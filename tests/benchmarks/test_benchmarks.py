@@ -2,15 +2,18 @@
 
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
 
 from benchmarks import machine, peers, recipe, registry, report
+from benchmarks.__main__ import _run
 from benchmarks.correctness_map import classify
 from benchmarks.harness import Contender, Timing, interleave
 from benchmarks.problems import quadratics
 from benchmarks.results import Result, Row, Table, relative_difference
+from benchmarks.settings import Settings
 from metagrad.theory import quadratic as theory
 
 
@@ -60,8 +63,8 @@ def test_a_missing_peer_is_named(monkeypatch):
 
 def test_the_report_has_rows_tables_and_missing_peers(tmp_path):
     row = Row("sum", "ours", timing(2e-3), "theirs", timing(4e-3), agreement=0.0, target=1.0, note="a note")
-    result = Result([row], [Table("title", ["x"], [["1|2"]], "why")], ["jax is not installed"])
-    paths = report.write({"trivial": result}, {"cpu": "some"}, tmp_path / "deep" / "r.md")
+    result = Result([row], [Table("title", ["x"], [["1|2"]], "why")], ["jax is not installed"], about={"cpu": "some"})
+    paths = report.write({"trivial": result}, tmp_path / "deep" / "r.md")
     text = paths[0].read_text(encoding="utf-8")
     assert "| sum | ours | 2 ms [2, 2]" in text
     assert "| 0.5 | ≤ 1 | yes |" in text
@@ -70,6 +73,38 @@ def test_the_report_has_rows_tables_and_missing_peers(tmp_path):
     (stored,) = json.loads(paths[1].read_text(encoding="utf-8"))["benchmarks"]["trivial"]["rows"]
     assert (stored["ratio"], stored["met"]) == (0.5, True)
     assert sorted(p.name for p in paths[0].parent.iterdir()) == ["r.json", "r.md"]
+
+
+def test_a_report_is_read_back_and_one_part_replaced(tmp_path):
+    out = tmp_path / "r.md"
+    old = Row("sum", "ours", timing(2e-3), "theirs", timing(4e-3), agreement=0.0, target=1.0)
+    allowed = Row("product", "ours", timing(2.0), "allowed", 30.0, target=1.0)
+    table = Table("title", ["x"], [["1"]])
+    parts = {"first": Result([old], about={"cpu": "some", "date": "Monday"}), "second": Result([allowed], [table])}
+    parts["second"].about = {"cpu": "some", "date": "Tuesday"}
+    report.write(parts, out)
+    assert report.read(out) == parts
+    text = out.read_text(encoding="utf-8")
+    assert "| cpu | some |" in text
+    assert "## second\n\ndate: Tuesday\n" in text
+    assert "| allowed | 30 s |" in text
+    assert report.read(tmp_path / "none.md") == {}
+
+
+def test_an_update_keeps_the_other_parts(tmp_path, monkeypatch):
+    def trivial(_name):
+        return types.SimpleNamespace(SUMMARY="s", run=lambda _settings: Result([], [Table("new", ["x"], [])]))
+
+    monkeypatch.setattr(registry, "benchmark", trivial)
+    out = tmp_path / "r.md"
+    report.write({"spectral": Result(about={"date": "Monday"}), "meta_descent": Result()}, out)
+    assert _run(["meta_descent"], Settings(), out, update=True) == 0
+    kept = report.read(out)
+    assert list(kept) == ["spectral", "meta_descent"]
+    assert kept["spectral"].about == {"date": "Monday"}
+    assert [table.title for table in kept["meta_descent"].tables] == ["new"]
+    _run(["meta_descent"], Settings(), out, update=False)
+    assert list(report.read(out)) == ["meta_descent"]
 
 
 def test_every_benchmark_says_what_it_is():
