@@ -128,7 +128,17 @@ def load_sidecar(path: Path) -> dict[str, Any] | None:
 def provenance() -> dict[str, Any]:
     """Return the versions, the commit and whether the tree was changed, and the machine's kind."""
     versions = {"python": platform.python_version()}
-    for package in ("metagrad", "numpy", "scipy", "sympy", "matplotlib", "numba", "cupy-cuda12x", "cupy-cuda13x"):
+    for package in (
+        "metagrad",
+        "numpy",
+        "scipy",
+        "sympy",
+        "matplotlib",
+        "numba",
+        "scikit-learn",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+    ):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return {
