@@ -1,4 +1,4 @@
-"""Theory as an estimator: the exact meta-gradient of gradient descent on a quadratic, at any horizon.
+"""Theory as an estimator: the exact meta-gradient of gradient descent on quadratics and least squares, at any horizon.
 
 The only module of the engine that looks at `metagrad.theory`; they share no code, which is what makes their agreement
 evidence.
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from metagrad.errors import Status, bad_value
-from metagrad.objectives import Final, LogFinal, MeanLog, WeightedSum
+from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
-from metagrad.tasks import DiagonalQuadratic, Quadratic
+from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import Array, to_host
 
 _WHERE = "closed_form"
@@ -24,11 +24,13 @@ _WHERE = "closed_form"
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """F, G, weighted sums and mean logs of `metagrad.theory.quadratic`, computed in float64 on the host.
+    """The closed forms of `metagrad.theory.quadratic` and `least_squares`, computed in float64 on the host.
 
     Covers `Quadratic` and `DiagonalQuadratic` with `GradientDescent` and every objective; eta one for all or one a
     task. With `Scheduled`, and with eta per coordinate on `DiagonalQuadratic`: `Final` and `LogFinal`.
-    `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task. Anything else is a ValueError.
+    `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task.
+    `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
+    with `Scheduled` the train loss and its excess. Anything else is a ValueError.
     """
 
     gradient: GradientKind = "full"
@@ -38,27 +40,46 @@ class ClosedForm:
         self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps; `seed` is not used, nothing is random."""
-        if type(task) not in (Quadratic, DiagonalQuadratic):
-            bad_value(_WHERE, "task", f"a {type(task).__name__}", "a Quadratic or DiagonalQuadratic", _USE_REVERSE)
-        if type(objective) not in (Final, LogFinal, WeightedSum, MeanLog):
-            bad_value(_WHERE, "objective", f"a {type(objective).__name__}", "one of metagrad.objectives", _USE_REVERSE)
         rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
         if type(rule) is not GradientDescent:
             bad_value(_WHERE, "optimizer", f"a {type(rule).__name__}", "GradientDescent", _USE_REVERSE)
-        assert isinstance(task, Quadratic | DiagonalQuadratic)
-        problem = _Problem(task, objective, steps, self.gradient)
+        problem = _problem_of(task, objective, steps, self.gradient)
         eta = np.asarray(to_host(phi.eta), dtype=np.float64)
         value, slope = problem.solve(eta, scheduled=type(optimizer) is Scheduled, per_task=self.per_task)
         if not self.per_task:
             slope = slope.mean(axis=0)
-        status, step = problem.status(value)
+        elif type(optimizer) is Scheduled:  # phi leads with time, the derivatives with the task
+            slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
+        status, step = _status_of(value, steps)
         return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)
 
 
 _USE_REVERSE = "Use method='reverse'."
 
 
-class _Problem:
+def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -> _Quadratics | _Regressions:
+    """Return the closed forms for this very class of tasks: a subclass may have changed what its loss is."""
+    if type(task) not in (Quadratic, DiagonalQuadratic, LeastSquares):
+        expected = "a Quadratic, DiagonalQuadratic or LeastSquares"
+        bad_value(_WHERE, "task", f"a {type(task).__name__}", expected, _USE_REVERSE)
+    regression = type(task) is LeastSquares
+    known = (Final, LogFinal, LogExcess) if regression else (Final, LogFinal, WeightedSum, MeanLog)
+    if type(objective) not in known:
+        expected = f"one of {', '.join(o.__name__ for o in known)} on a {type(task).__name__}"
+        bad_value(_WHERE, "objective", f"a {type(objective).__name__}", expected, _USE_REVERSE)
+    if regression:
+        return _Regressions(task, objective, steps, gradient)
+    return _Quadratics(task, objective, steps, gradient)
+
+
+def _status_of(value: Scaled, steps: int) -> tuple[Array, Array]:
+    """Return LOG_OF_ZERO where a logarithm is -inf, LOG_OF_NEGATIVE where it is NaN, and the step T."""
+    code = np.where(np.isneginf(value.mantissa), Status.LOG_OF_ZERO.code, 0)
+    code = np.where(np.isnan(value.mantissa), Status.LOG_OF_NEGATIVE.code, code)
+    return code, np.where(code != 0, steps, -1)
+
+
+class _Quadratics:
     """One closed form to evaluate; every method returns the value (B,) and the derivative (B, ...)."""
 
     def __init__(self, task: Quadratic | DiagonalQuadratic, objective: Any, steps: int, gradient: GradientKind) -> None:
@@ -81,11 +102,6 @@ class _Problem:
         if eta.ndim == 0 or (per_task and eta.size == self.task.w0.shape[0]):
             return self._shared(eta.reshape(-1) if per_task else eta)
         return self._coordinates(eta)
-
-    def status(self, value: Scaled) -> tuple[Array, Array]:
-        """Return LOG_OF_ZERO where a logarithm is -inf."""
-        hit = np.isneginf(value.mantissa)
-        return np.where(hit, Status.LOG_OF_ZERO.code, 0), np.where(hit, self.steps, -1)
 
     def _shared(self, eta: Array) -> tuple[Scaled, Scaled]:
         theory, at = self.theory, (self.spectrum, eta, self.steps)
@@ -143,6 +159,80 @@ class _Problem:
         if not isinstance(self.objective, first | second):
             came = f"a {type(self.objective).__name__} with {what}"
             bad_value(_WHERE, "objective", came, f"{first.__name__} or {second.__name__}", _USE_REVERSE)
+
+
+class _Regressions:
+    """The closed forms of least squares, task by task: in the coordinates of w - w_0, which start at zero."""
+
+    def __init__(self, task: LeastSquares, objective: Any, steps: int, gradient: GradientKind) -> None:
+        from metagrad.theory import least_squares, schedule
+
+        if gradient != "full":
+            bad_value(_WHERE, "gradient", repr(gradient), "'full' on LeastSquares", _USE_REVERSE)
+        if task.batch_size is not None:
+            remedy = "metagrad.theory.sgd has the expectations; use method='reverse' for one run."
+            bad_value(_WHERE, "task", f"one with batch_size={task.batch_size}", "the full batch", remedy)
+        objective.term(task, task.w0, None)  # a measure that this task has no data for says so
+        self.theory, self.schedule = least_squares, schedule
+        self.task, self.objective, self.steps = task, objective, steps
+        own_floor = isinstance(objective, LogExcess) and objective.floor is None
+        measure = "excess" if own_floor else objective.measure
+        # homogeneous: the floor is exactly zero, not what rounding leaves of it
+        self.measure = "excess" if measure in ("loss", "train") and task.degree == 2 else measure
+
+    def solve(self, eta: Array, *, scheduled: bool, per_task: bool) -> tuple[Scaled, Scaled]:
+        """Return the values (B,) and the derivatives (B, ...)."""
+        count = self.task.y.shape[0]
+        if scheduled and self.measure not in ("loss", "train", "excess"):
+            bad_value(_WHERE, "measure", f"{self.measure!r} with a schedule", "the train loss", _USE_REVERSE)
+        expected = (count,) if per_task else ()
+        if eta.shape[int(scheduled) :] != expected:
+            came = f"eta of shape {eta.shape} with per_task={per_task}"
+            bad_value(_WHERE, "phi", came, "a step size for all, or one a task", _USE_REVERSE)
+        rates = eta if per_task else np.broadcast_to(eta[..., None], (*eta.shape, count))
+        solved = [self._one(b, rates[..., b]) for b in range(count)]
+        values, slopes = ([pair[i] for pair in solved] for i in (0, 1))
+        return _stacked(values), _stacked(slopes)
+
+    def _one(self, b: int, eta: Array) -> tuple[Scaled, Scaled]:
+        task = self.task
+        X, w0 = _host(task.X if task.X.ndim == 2 else task.X[b]), _host(task.w0[b])
+        regression = self.theory.Regression.of(X, _host(task.y[b]) - X @ w0)
+        value, slope = self._measured(b, regression, w0, eta)
+        if isinstance(self.objective, LogExcess) and self.objective.floor is not None:
+            floor = self.objective.floor
+            value = value + -float(floor if isinstance(floor, float) or floor.ndim == 0 else floor[b])
+        if isinstance(self.objective, Final):
+            return _scaled(value), _scaled(slope)
+        log = np.where(value.sign < 0, np.nan, value.log) / self.steps
+        return Scaled.of(np.asarray(log)), _scaled(slope / value * (1.0 / self.steps))
+
+    def _measured(self, b: int, regression: Any, w0: Array, eta: Array) -> tuple[Any, Any]:
+        theory, task = self.theory, self.task
+        if eta.ndim:  # a schedule
+            value = self.schedule.schedule_objective(regression.spectrum, eta)
+            floor = 0.0 if self.measure == "excess" else regression.train_floor
+            return value + floor, self.schedule.d_schedule_objective(regression.spectrum, eta)
+        at = eta, self.steps
+        if self.measure == "validation":
+            assert task.validation is not None
+            X_val, y_val = (_host(part) for part in task.validation)
+            X_val = X_val if X_val.ndim == 2 else X_val[b]
+            given = regression, X_val, y_val[b] - X_val @ w0
+            return theory.validation_loss(*given, *at), theory.d_validation_loss(*given, *at)
+        if self.measure in ("risk", "squared_norm"):
+            target = _host(task.w_star)[b] - w0 if self.measure == "risk" else -w0
+            return theory.risk(regression, target, *at), theory.d_risk(regression, target, *at)
+        value = theory.excess_train_loss if self.measure == "excess" else theory.train_loss
+        return value(regression, *at), theory.d_train_loss(regression, *at)
+
+
+def _host(x: Any) -> Any:
+    return np.asarray(to_host(x), dtype=np.float64)
+
+
+def _stacked(numbers: list[Scaled]) -> Scaled:
+    return Scaled(np.stack([s.mantissa for s in numbers]), np.stack([s.exponent for s in numbers]))
 
 
 def _scaled(number: Any) -> Scaled:

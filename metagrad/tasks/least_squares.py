@@ -34,9 +34,9 @@ class LeastSquares:
 
     X: Array
     y: Array
-    w0: Array | None = None
+    w0: Array = None
     validation: tuple[Array, Array] | None = None
-    w_star: Array | None = None
+    w_star: Array = None
     batch_size: int | None = None
     replacement: bool = True
     degree: int | None = field(init=False, default=None)  # 2 where y = 0: f(s w) = s^2 f(w)

@@ -27,6 +27,11 @@ class Monitor:
         self._pending: dict[str, list[tuple[int, Array]]] = {"STATE": [], "ADJOINT": []}
         self.status = xp.zeros(batch, dtype=np.int64)
         self.step = xp.full(batch, -1, dtype=np.int64)
+        self._zero_is_trouble = xp.ones(batch, dtype=bool)
+
+    def start(self, size: Array) -> None:
+        """Note the size of the first state: to a task that starts at zero, zero is a state like any other."""
+        self._zero_is_trouble = size != 0
 
     def observe(self, kind: str, t: int, size: Array) -> None:
         """Note that the largest entry of each task's state or adjoint ("STATE", "ADJOINT") at step t is `size`."""
@@ -67,7 +72,9 @@ class Monitor:
         xp = self._xp
         if xp is np and sizes.min() >= self._tiny and sizes.max() < np.inf:
             return  # on the host a look is cheap, and NaN fails both comparisons
-        code = range_code(kind, sizes, self._tiny, zero_is_trouble=kind == "STATE")
+        code = range_code(kind, sizes, self._tiny)
+        if kind == "STATE":
+            code = xp.where((sizes == 0) & self._zero_is_trouble, Status.STATE_ZERO.code, code)
         first = (code != 0).argmax(axis=0)
         found = xp.take_along_axis(code, first[None], axis=0)[0]
         at = xp.asarray(times)[first]
@@ -76,13 +83,10 @@ class Monitor:
         self.step = xp.where(fresh, at, self.step)
 
 
-def range_code(kind: str, size: Array, tiny: float, zero_is_trouble: bool = False) -> Array:
-    """Return the Status codes of magnitudes: kind_NAN, kind_OVERFLOW, kind_UNDERFLOW, kind_ZERO or OK."""
+def range_code(kind: str, size: Array, tiny: float) -> Array:
+    """Return the Status codes of magnitudes: kind_NAN, kind_OVERFLOW, kind_UNDERFLOW or OK."""
     xp = namespace(size)
     low = (size > 0) & (size < tiny)
     code = xp.where(low, Status[f"{kind}_UNDERFLOW"].code, 0)
     code = xp.where(xp.isinf(size), Status[f"{kind}_OVERFLOW"].code, code)
-    code = xp.where(xp.isnan(size), Status[f"{kind}_NAN"].code, code)
-    if zero_is_trouble:
-        code = xp.where(size == 0, Status[f"{kind}_ZERO"].code, code)
-    return code
+    return xp.where(xp.isnan(size), Status[f"{kind}_NAN"].code, code)

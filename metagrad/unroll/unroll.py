@@ -99,8 +99,10 @@ class Unroll:
         fresh = t >= self._frontier
         if self.scale_state or fresh:
             size = magnitude((carry.w, carry.state))
-            if fresh:  # a start at zero is nothing that happened to the state
-                self.monitor.observe("STATE", t, size if t else self.xp.where(size == 0, 1, size))
+            if t == 0 and fresh:
+                self.monitor.start(size)
+            if fresh:
+                self.monitor.observe("STATE", t, size)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)

@@ -181,6 +181,16 @@ def test_overflow_is_a_status_not_a_number():
     assert np.isfinite(far.grad.eta.to_float())
 
 
+def test_zero_is_a_state_like_any_other_where_it_is_the_start():
+    """One weight, eta = 2/L: w_1 = 2 w_ls, w_2 = 0 again; nothing underflowed. From another start zero is news."""
+    X, y = np.array([[1.0], [1.0]]), np.array([1.0, 1.0])
+    found = mg.meta_gradient(mg.LeastSquares(X, y), mg.GradientDescent(), mg.LogFinal(), 2.0, steps=2)
+    assert found.ok
+    assert found.value.to_float()[0] == pytest.approx(np.log(0.5) / 2)
+    other = mg.LeastSquares(X, y, w0=np.array([2.0]))
+    assert "STATE_ZERO" in mg.meta_gradient(other, mg.GradientDescent(), mg.LogFinal(), 2.0, steps=1).report()
+
+
 def test_minibatches_are_a_function_of_seed_and_step():
     task = mg.LeastSquares(rng(1).standard_normal((3, 8, 2)), rng(2).standard_normal((3, 8)), batch_size=5)
     assert np.array_equal(task.sample(rng(4, "sample", 7), 7), task.sample(rng(4, "sample", 7), 7))
