@@ -5,7 +5,16 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-NAMES = ["spectral", "meta_descent", "reverse_mode", "least_squares", "second_moment", "peak_memory", "correctness_map"]
+NAMES = [
+    "spectral",
+    "meta_descent",
+    "reverse_mode",
+    "least_squares",
+    "second_moment",
+    "phase_diagram",
+    "peak_memory",
+    "correctness_map",
+]
 
 
 def benchmark(name: str) -> ModuleType:
