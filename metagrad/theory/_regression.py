@@ -12,7 +12,7 @@ def checked_sample(
     function: str, X: ArrayLike, y: ArrayLike, names: tuple[str, str] = ("X", "y")
 ) -> tuple[Floats, Floats]:
     """Return X (n, d) and y (n,) as float64; ValueError on an empty sample, shapes that differ, NaN or inf."""
-    inputs, targets = finite_floats(function, names[0], X), finite_floats(function, names[1], y)
+    inputs, targets = (finite_floats(function, name, x, copy=False) for name, x in zip(names, (X, y), strict=True))
     if inputs.ndim != 2:
         bad_value(function, names[0], f"of shape {inputs.shape}", "shape (n, d)", "One row a sample.")
     if inputs.shape[0] == 0 or inputs.shape[1] == 0:

@@ -30,7 +30,7 @@ def expected_risk(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E R = E||w_t - w*||^2."""
-    _check("expected_risk", sigma, signal)
+    _check("expected_risk", regression, sigma, signal)
     unseen = signal * (regression.d - len(regression.eigenvalues)) / regression.d
     bias = last_iterate.objective(_bias(regression, signal), eta, steps, measure="squared_norm")
     return bias + unseen + _fitted_noise(regression, eta, steps, sigma, regression.eigenvalues)
@@ -40,7 +40,7 @@ def d_expected_risk(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE R/deta = -2t (signal/d) sum_j s_j a_j^{2t-1} + 2 (sigma^2/n) sum_j s_j h_t t a_j^{t-1}."""
-    _check("d_expected_risk", sigma, signal)
+    _check("d_expected_risk", regression, sigma, signal)
     bias = last_iterate.d_objective(_bias(regression, signal), eta, steps, measure="squared_norm")
     return bias + _d_fitted_noise(regression, eta, steps, sigma, regression.eigenvalues)
 
@@ -49,7 +49,7 @@ def expected_train_loss(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E T."""
-    _check("expected_train_loss", sigma, signal)
+    _check("expected_train_loss", regression, sigma, signal)
     floor = sigma**2 * (1 - len(regression.eigenvalues) / regression.n) / 2
     return last_iterate.objective(train_spectrum(regression, sigma=sigma, signal=signal), eta, steps) + floor
 
@@ -58,7 +58,7 @@ def d_expected_train_loss(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE T/deta = -t sum_j (signal s_j/d + sigma^2/n) s_j a_j^{2t-1}."""
-    _check("d_expected_train_loss", sigma, signal)
+    _check("d_expected_train_loss", regression, sigma, signal)
     return last_iterate.d_objective(train_spectrum(regression, sigma=sigma, signal=signal), eta, steps)
 
 
@@ -75,7 +75,7 @@ def expected_validation_loss(
     regression: Regression, X_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E V on other inputs X_val (m, d), whose targets have the same w* and noise of their own."""
-    _check("expected_validation_loss", sigma, signal)
+    _check("expected_validation_loss", regression, sigma, signal)
     seen, unseen = _gains(regression, X_val, "expected_validation_loss")
     bias = last_iterate.objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")
     constant = signal / regression.d * unseen + sigma**2
@@ -86,13 +86,16 @@ def d_expected_validation_loss(
     regression: Regression, X_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE V/deta."""
-    _check("d_expected_validation_loss", sigma, signal)
+    _check("d_expected_validation_loss", regression, sigma, signal)
     seen, _ = _gains(regression, X_val, "d_expected_validation_loss")
     bias = last_iterate.d_objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")
     return (bias + _d_fitted_noise(regression, eta, steps, sigma, seen * regression.eigenvalues)) * 0.5
 
 
-def _check(function: str, sigma: float, signal: float) -> None:
+def _check(function: str, regression: Regression, sigma: float, signal: float) -> None:
+    if not regression.whole:
+        came = "of a Krylov space, which belongs to one y"
+        bad_value(function, "regression", came, "the whole spectrum of X", "Use Regression.of.")
     checked_level(function, "sigma", sigma)
     checked_level(function, "signal", signal)
 

@@ -32,9 +32,12 @@ from numpy.typing import ArrayLike
 from metagrad.theory import last_iterate
 from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
 from metagrad.theory._regression import checked_sample, checked_weights
-from metagrad.theory.filters import spectral_filter
+from metagrad.theory.filters import Filter, spectral_filter
 from metagrad.theory.signed_log import SignedLog
 from metagrad.theory.spectrum import Spectrum
+
+_BLOCK = 2**14
+"""Norms that `first_exit` looks at in one go."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,8 @@ class Regression:
 
     `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
     ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    From `krylov.krylov_regressions` the same of a smaller problem, exact for up to `horizon` steps; then `whole` is
+    False, and `train_floor` and `solution` are those of the smaller problem.
 
     >>> reg = Regression.of([[1.0], [1.0]], [1.0, 3.0])
     >>> reg.eigenvalues, weights(reg, 0.5, 1), train_loss(reg, 0.5, 1).to_float().round(6)
@@ -55,6 +60,8 @@ class Regression:
     basis: Floats
     n: int
     d: int
+    horizon: float = np.inf
+    whole: bool = True
 
     @classmethod
     def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
@@ -68,7 +75,7 @@ class Regression:
         if method not in ("svd", "gram"):
             bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
         n, d = inputs.shape
-        size = float(np.max(np.abs(inputs)))
+        size = float(max(inputs.max(), -inputs.min()))
         unit = inputs / size if size > 0 else inputs  # X'X of entries near 1e-200 would be zero
         left, s, basis = _svd(unit) if method == "svd" else _gram(unit)
         g = left.T @ targets / np.sqrt(n)
@@ -96,7 +103,7 @@ class Regression:
 
 def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
     """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
-    move = spectral_filter(regression.eigenvalues, eta, steps, "weights")
+    move = _filter(regression, eta, steps, "weights")
     if np.any(move.scale > 700):
         raise OverflowError(f"weights: w_t is of size exp({move.scale.max():.6g}); use a smaller eta or fewer steps.")
     fitted = move.value * np.sqrt(regression.eigenvalues) * regression.coefficients * np.exp(move.scale)[..., None]
@@ -105,6 +112,7 @@ def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
 
 def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
+    _check_horizon(regression, steps, "excess_train_loss")
     return last_iterate.objective(regression.spectrum, eta, steps)
 
 
@@ -115,6 +123,7 @@ def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Sign
 
 def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
+    _check_horizon(regression, steps, "d_train_loss")
     return last_iterate.d_objective(regression.spectrum, eta, steps)
 
 
@@ -156,7 +165,7 @@ def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floa
 
 
 def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float) -> Floats:
-    """Return the first k <= steps with ||w_k|| >= radius, as the shape of `eta`; inf where there is none.
+    """Return the first k <= steps with ||w_k|| >= radius, in the shape of `eta`; inf where there is none.
 
     ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
     """
@@ -164,11 +173,28 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
         bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
     step_sizes = finite_floats("first_exit", "eta", eta)
     first = np.full(step_sizes.shape, np.inf)
-    for k in range(steps, 0, -1):
-        move = spectral_filter(regression.eigenvalues, step_sizes, k, "first_exit")
+    # up to eta = 2/s_max, 0 <= s h_k <= 2, and so ||w_k|| <= 2 ||w_LS||
+    far = 4 * np.sum(regression.coefficients**2 / regression.eigenvalues) >= radius**2
+    may_leave = far | (step_sizes * np.max(regression.eigenvalues, initial=0.0) > 2) | (step_sizes < 0)
+    counts = np.arange(1, steps + 1)[:, None]
+    for block in np.array_split(counts, -(-counts.size * np.count_nonzero(may_leave) // _BLOCK) or 1):
+        move = _filter(regression, step_sizes[may_leave], block, "first_exit")
         square = np.sum(regression.eigenvalues * (move.value * regression.coefficients) ** 2, axis=-1)
-        first = np.where(_times(square, 2 * move.scale).log >= 2 * np.log(radius), k, first)
+        left = _times(square, 2 * move.scale).log >= 2 * np.log(radius)
+        found = np.min(np.where(left, block, np.inf), axis=0, initial=np.inf)
+        first[may_leave] = np.minimum(first[may_leave], found)
     return np.asarray(first, np.float64)
+
+
+def _filter(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> Filter:
+    _check_horizon(regression, steps, function)
+    return spectral_filter(regression.eigenvalues, eta, steps, function)
+
+
+def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
+    if np.max(steps) > regression.horizon:
+        expected = f"at most {regression.horizon:.0f}, the steps that this Krylov space was made for"
+        bad_value(function, "steps", np.max(steps), expected, "Give krylov_regressions more steps.")
 
 
 def _svd(X: Floats) -> tuple[Floats, Floats, Floats]:
@@ -196,7 +222,7 @@ def _validation_error(
     inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
     if inputs.shape[1] != regression.d:
         bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
-    move = spectral_filter(regression.eigenvalues, eta, steps, function)
+    move = _filter(regression, eta, steps, function)
     seen = (inputs @ regression.basis * (np.sqrt(regression.eigenvalues) * regression.coefficients)).T
     return move.value @ seen - move.unit[..., None] * targets, move.slope @ seen, move.scale
 
@@ -206,7 +232,7 @@ def _parameter_error(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return V'(w_t - w*) and its eta-derivative (..., r), scale (...), and ||w* - VV'w*||^2 (...), all scaled."""
     target = checked_weights(function, "w_star", w_star, regression.d)
-    move = spectral_filter(regression.eigenvalues, eta, steps, function)
+    move = _filter(regression, eta, steps, function)
     within = regression.basis.T @ target
     outside = target - regression.basis @ within
     pull = np.sqrt(regression.eigenvalues) * regression.coefficients

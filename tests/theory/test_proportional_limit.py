@@ -34,7 +34,7 @@ def test_the_rule_is_exact_up_to_its_degree_and_not_beyond(gamma):
 
 @given(st.floats(0.01, 100.0), st.integers(1, 30))
 def test_what_no_weights_can_fit(gamma, size):
-    with mp.workdps(60):
+    with mp.workdps(120):
         theta = [j * mp.pi / (size + 1) for j in range(1, size + 1)]
         g = mp.mpf(gamma)
         total = sum(2 * mp.sin(x) ** 2 / (size + 1) / (1 + g + 2 * mp.sqrt(g) * mp.cos(x)) for x in theta)

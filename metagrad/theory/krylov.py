@@ -1,0 +1,119 @@
+"""Least squares without a decomposition: t steps of Lanczos hold every iterate of t steps of gradient descent.
+
+From w_0 = 0, w_k lies in the Krylov space span{b, Hb, ..., H^{k-1} b} of H = X'X/n, b = X'y/n, at every step size. So
+with an orthonormal basis V of that of dimension t, T = V'HV = S diag(theta) S' (tridiagonal) and V'b = ||b|| e_1,
+
+    w_k = VS diag(h_k(theta) sqrt theta) g,   g = diag(theta)^{-1/2} S'V'b     for all k <= t, exactly:
+
+a `Regression` with t Ritz values in the place of eigenvalues, and all functions of `least_squares` apply to it. The
+train loss in particular is a Gauss quadrature. It costs 2t products with X, however large n and d are; the basis is
+reorthogonalised in full, without which Lanczos vectors do not stay orthogonal. Source: Lanczos 1950, and Golub and
+Meurant for the quadrature; checked by tests against the full decomposition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from metagrad.theory._checks import Floats, bad_value, step_counts
+from metagrad.theory._regression import checked_sample
+from metagrad.theory.least_squares import Regression
+
+_EPS = float(np.finfo(np.float64).eps)
+
+
+def krylov_regressions(X: ArrayLike, y: ArrayLike, steps: int, *, train: ArrayLike | None = None) -> list[Regression]:
+    """Return, for each training set, the sample as gradient descent sees it during its first `steps` steps.
+
+    X (n, d), y (n,); `train` (k, n) of bool: the rows of each of k training sets, all rows in one set by default.
+    Products with X are shared, so two sets cost little more than one. The result refuses longer horizons (`horizon`),
+    unless the Krylov space was exhausted before: then it holds at any horizon. ValueError on what `Regression.of`
+    refuses, and on a training set without rows.
+
+    >>> reg, = krylov_regressions([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 2)
+    >>> reg.eigenvalues.round(12), reg.horizon
+    (array([0.5, 2. ]), inf)
+    """
+    inputs, targets = checked_sample("krylov_regressions", X, y)
+    count = int(step_counts("krylov_regressions", steps))
+    rows = _training_sets(train, len(inputs))
+    size = float(max(inputs.max(), -inputs.min())) or 1.0
+    unit = inputs if 1e-100 < size < 1e100 else inputs / size  # squares of the entries must stay in the range
+    scale = 1.0 if unit is inputs else size
+    space = _lanczos(unit, targets, rows, min(count, *inputs.shape))
+    return [_regression(space, k, targets, row, scale, count) for k, row in enumerate(rows)]
+
+
+class _Krylov:
+    """Bases V (k, t, d), products P = XV on the training rows (k, t, n), X'X in the basis, and ||X'y|| (k,)."""
+
+    def __init__(self, sets: int, dimension: int, shape: tuple[int, int]) -> None:
+        n, d = shape
+        self.basis, self.products = np.zeros((sets, dimension, d)), np.zeros((sets, dimension, n))
+        self.diagonal, self.off_diagonal = np.zeros((dimension, sets)), np.zeros((dimension, sets))
+
+
+def _lanczos(X: Floats, y: Floats, train: NDArray[np.bool_], dimension: int) -> _Krylov:
+    """Run Lanczos on X'X restricted to each training set, from X'y; an exhausted space leaves zeros."""
+    space, weight = _Krylov(len(train), dimension, X.shape), train.astype(np.float64)
+    z = (y * weight) @ X
+    least = np.zeros(len(train))
+    for j in range(dimension):
+        norm = np.sqrt(np.einsum("ij,ij->i", z, z))
+        norm = np.where(norm <= least, 0.0, norm)
+        space.off_diagonal[j] = norm
+        v = np.divide(z, np.where(norm == 0, np.inf, norm)[:, None], out=space.basis[:, j])
+        p = (v @ X.T) * weight
+        space.products[:, j] = p
+        space.diagonal[j] = np.einsum("ij,ij->i", p, p)
+        least = max(X.shape) * _EPS * np.max(space.diagonal, axis=0)
+        if j + 1 < dimension:
+            z = _orthogonal(p @ X, space.basis[:, : j + 1])
+    return space
+
+
+def _orthogonal(z: Floats, past: Floats) -> Floats:
+    """Return z (k, d) without its part in the span of `past` (k, j, d); again where most of z was in it."""
+    for _ in range(2):
+        before = np.einsum("ij,ij->i", z, z)
+        z = z - ((past @ z[:, :, None]).transpose(0, 2, 1) @ past)[:, 0]
+        if np.all(np.einsum("ij,ij->i", z, z) > 0.01 * before):
+            break
+    return z
+
+
+def _regression(space: _Krylov, k: int, y: Floats, rows: NDArray[np.bool_], scale: float, steps: int) -> Regression:
+    """Return the Ritz values and vectors of training set k, as a `Regression`."""
+    n, d = int(np.count_nonzero(rows)), space.basis.shape[2]
+    found = int(np.count_nonzero(space.diagonal[:, k]))
+    exhausted = found < len(space.diagonal) or found >= min(n, d)
+    T = np.diag(space.diagonal[:found, k])
+    T[range(1, found), range(found - 1)] = space.off_diagonal[1:found, k]
+    theta, S = np.linalg.eigh(T / n)  # reads the lower triangle
+    kept = theta > max(n, d) * _EPS * np.max(theta, initial=0.0)
+    theta, S = theta[kept], S[:, kept]
+    first = S[0] if found else np.zeros(0)
+    g = first * space.off_diagonal[0, k] / (n * np.sqrt(theta))
+    rest = (y - (S @ (g / np.sqrt(theta))) @ space.products[k, :found])[rows]
+    return Regression(
+        eigenvalues=theta * scale**2,
+        coefficients=g,
+        residual=float(rest @ rest) / n if len(theta) < n else 0.0,
+        basis=(S.T @ space.basis[k, :found]).T,
+        n=n,
+        d=d,
+        horizon=np.inf if exhausted else steps,
+        whole=False,
+    )
+
+
+def _training_sets(train: ArrayLike | None, n: int) -> NDArray[np.bool_]:
+    if train is None:
+        return np.ones((1, n), bool)
+    rows = np.asarray(train)
+    if rows.dtype != np.bool_ or rows.ndim != 2 or rows.shape[1] != n:
+        bad_value("krylov_regressions", "train", f"{rows.dtype} of shape {rows.shape}", f"bool of shape (k, {n})")
+    if not np.all(rows.any(axis=1)):
+        bad_value("krylov_regressions", "train", "without a row in some set", "at least one sample in each set")
+    return rows

@@ -1,0 +1,117 @@
+"""The Krylov space against the full decomposition: equal up to its horizon, and refused beyond it."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metagrad.theory import average_case as ac
+from metagrad.theory import least_squares as ls
+from metagrad.theory.krylov import krylov_regressions
+
+
+def sample(n, d, seed=0):
+    rng = np.random.default_rng([seed, n, d])
+    return rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
+
+
+@pytest.mark.parametrize(("n", "d", "steps"), [(30, 60, 12), (60, 30, 12), (40, 40, 25), (5, 9, 40), (9, 5, 40)])
+def test_all_of_it_equals_the_full_decomposition(n, d, steps):
+    X, y, w_star = sample(n, d)
+    X_val, y_val, _ = sample(7, d, seed=1)
+    (small,) = krylov_regressions(X, y, steps)
+    full = ls.Regression.of(X, y)
+    etas = np.array([1e-6, 0.1, 0.9, 1.9, 2.5]) / full.eigenvalues.max()
+    t = np.array([[1], [2], [steps]])
+    for f, more in [
+        (ls.train_loss, ()),
+        (ls.d_train_loss, ()),
+        (ls.validation_loss, (X_val, y_val)),
+        (ls.d_validation_loss, (X_val, y_val)),
+        (ls.risk, (w_star,)),
+        (ls.d_risk, (w_star,)),
+    ]:
+        found, exact = f(small, *more, etas, t), f(full, *more, etas, t)
+        np.testing.assert_array_equal(found.sign, exact.sign)
+        np.testing.assert_allclose(found.log, exact.log, rtol=0, atol=2e-10)
+    np.testing.assert_allclose(ls.weights(small, etas, t), ls.weights(full, etas, t), rtol=1e-9, atol=1e-13)
+    np.testing.assert_array_equal(ls.first_exit(small, etas, steps, 3.0), ls.first_exit(full, etas, steps, 3.0))
+
+
+def test_several_training_sets_are_as_each_alone():
+    X, y, _ = sample(30, 50)
+    train = np.zeros((3, 30), bool)
+    train[0], train[1, :15], train[2, ::3] = True, True, True
+    for rows, found in zip(train, krylov_regressions(X, y, 8, train=train), strict=True):
+        (alone,) = krylov_regressions(X[rows], y[rows], 8)
+        np.testing.assert_allclose(found.eigenvalues, alone.eigenvalues, rtol=1e-11)
+        np.testing.assert_allclose(found.residual, alone.residual, rtol=1e-10)
+        assert (found.n, found.d, found.horizon) == (alone.n, 50, 8)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.integers(0, 5))
+def test_an_exhausted_space_holds_at_any_horizon(n, d, rank, seed):
+    rng = np.random.default_rng([seed, n, d, rank])
+    X, y = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, d)), rng.standard_normal(n)
+    (small,) = krylov_regressions(X, y, 7)
+    full = ls.Regression.of(X, y)
+    assert small.horizon == np.inf
+    eta = 0.7 / full.eigenvalues.max()
+    np.testing.assert_allclose(ls.train_loss(small, eta, 500).log, ls.train_loss(full, eta, 500).log, atol=1e-8)
+
+
+def test_targets_that_cannot_be_fitted_at_all():
+    for X, y in ((np.zeros((3, 2)), np.ones(3)), (np.eye(3)[:, :2], np.eye(3)[2]), (np.ones((3, 2)), np.zeros(3))):
+        (small,) = krylov_regressions(X, y, 5)
+        assert small.horizon == np.inf
+        np.testing.assert_allclose(ls.train_loss(small, 0.3, 9).to_float(), np.mean(y**2) / 2)
+        np.testing.assert_array_equal(ls.weights(small, 0.3, 9), np.zeros(2))
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-3, 1e140])
+def test_inputs_of_any_size(size):
+    X, y, _ = sample(12, 20)
+    one, other = krylov_regressions(X, y, 6)[0], krylov_regressions(X * size, y, 6)[0]
+    np.testing.assert_allclose(other.eigenvalues / size**2, one.eigenvalues, rtol=1e-11)
+    np.testing.assert_allclose(ls.train_loss(other, 0.1 / size**2, 6).log, ls.train_loss(one, 0.1, 6).log, rtol=1e-10)
+
+
+def test_orthogonality_where_ritz_values_have_converged():
+    """One eigenvalue a thousand times the others: Lanczos without reorthogonalisation finds it again and again."""
+    X, y, _ = sample(40, 40)
+    X[:, 0] *= 100
+    (small,) = krylov_regressions(X, y, 35)
+    np.testing.assert_allclose(small.basis.T @ small.basis, np.eye(35), atol=1e-12)
+    full = ls.Regression.of(X, y)
+    eta = 1.5 / full.eigenvalues.max()
+    np.testing.assert_allclose(ls.train_loss(small, eta, 35).log, ls.train_loss(full, eta, 35).log, rtol=1e-11)
+
+
+X3, Y3 = np.ones((3, 2)), np.ones(3)
+
+
+def small_space():
+    X, y, _ = sample(9, 8)
+    return krylov_regressions(X, y, 3)[0]
+
+
+BAD = [
+    (lambda: ls.train_loss(small_space(), 0.1, 4), "at most 3"),
+    (lambda: ls.d_train_loss(small_space(), 0.1, [1, 4]), "at most 3"),
+    (lambda: ls.risk(small_space(), np.ones(8), 0.1, 4), "more steps"),
+    (lambda: ls.weights(small_space(), 0.1, 4), "at most 3"),
+    (lambda: ls.first_exit(small_space(), 50.0, 4, 1.0), "at most 3"),
+    (lambda: ac.expected_risk(small_space(), 0.1, 2, sigma=1.0), "Use Regression.of"),
+    (lambda: krylov_regressions(X3, Y3, 0), "steps is 0"),
+    (lambda: krylov_regressions(X3, np.ones(2), 3), "y is of shape"),
+    (lambda: krylov_regressions(X3, Y3, 3, train=np.ones(3, bool)), "train is bool of shape"),
+    (lambda: krylov_regressions(X3, Y3, 3, train=np.ones((1, 3))), "train is float64"),
+    (lambda: krylov_regressions(X3, Y3, 3, train=np.zeros((1, 3), bool)), "at least one sample"),
+    (lambda: krylov_regressions(X3 * np.nan, Y3, 3), "X is nan"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
