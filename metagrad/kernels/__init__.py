@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from metagrad.kernels.block_descent import BlockDescent, block_kernel
+from metagrad.kernels.least_squares_descent import LeastSquaresDescent
 from metagrad.kernels.quadratic_descent import QuadraticDescent
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Optimizer, Task
-from metagrad.tasks import DiagonalQuadratic, Quadratic
+from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 
 _FUSED: dict[tuple[type, type], Any] = {
     (Quadratic, GradientDescent): QuadraticDescent,
     (DiagonalQuadratic, GradientDescent): QuadraticDescent,
+    (LeastSquares, GradientDescent): LeastSquaresDescent,
 }
 
 
@@ -20,7 +22,8 @@ def fused_step(task: Task, optimizer: Optimizer, gradient: GradientKind) -> Any:
     """Return the fused step of this very pair of classes, or None: a subclass may have changed what a step does."""
     rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
     kernel = _FUSED.get((type(task), type(rule)))
-    return None if kernel is None else kernel(task, gradient)
+    minibatches = getattr(task, "batch_size", None) is not None
+    return None if kernel is None or minibatches else kernel(task, gradient)
 
 
-__all__ = ["BlockDescent", "QuadraticDescent", "block_kernel", "fused_step"]
+__all__ = ["BlockDescent", "LeastSquaresDescent", "QuadraticDescent", "block_kernel", "fused_step"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.kernels._step_size import eta_cotangent, is_one_a_task
 from metagrad.protocols import GradientKind
-from metagrad.scaled import ldexp
 from metagrad.tasks import DiagonalQuadratic, Quadratic
 from metagrad.xp import Array
 
@@ -34,12 +34,12 @@ class QuadraticDescent:
         """Return the cotangents of eta and of w."""
         (w, _), (v, _), eta = at, adjoint, phi.eta
         if self._held:
-            eta_bar, v_before = self._eta_bar(eta, v, self._product(w, None), fold), v
-        elif eta.ndim == 0 or eta.shape == (v.shape[0], 1):
+            eta_bar, v_before = eta_cotangent(eta, v, self._product(w, None), fold), v
+        elif is_one_a_task(eta, v.shape[0]):
             Hv = self._product(v, None)
-            eta_bar, v_before = self._eta_bar(eta, w, Hv, fold), v - eta * Hv
+            eta_bar, v_before = eta_cotangent(eta, w, Hv, fold), v - eta * Hv
         else:
-            eta_bar = self._eta_bar(eta, v, self._product(w, None), fold)
+            eta_bar = eta_cotangent(eta, v, self._product(w, None), fold)
             v_before = v - self._product(eta * v, None)
         return type(phi)(eta_bar), (v_before, ())
 
@@ -48,20 +48,6 @@ class QuadraticDescent:
         (w, _), (u, _) = at, tangent
         of_state = u if self._held else u - phi.eta * self._product(u, None)
         return (of_state, ()), (-d_phi.eta * self._product(w, None), ())
-
-    @staticmethod
-    def _eta_bar(eta: Array, a: Array, b: Array, fold: Array | None) -> Array:
-        """Return -sum of a b over all that eta is shared by, each task times 2**fold."""
-        if eta.ndim == 0 or eta.shape == (a.shape[0], 1):
-            per_task = -np.einsum("bi,bi->b", a, b)
-            per_task = per_task if fold is None else ldexp(per_task, fold)
-            return per_task.sum() if eta.ndim == 0 else per_task[:, None]
-        terms = -a * b
-        terms = terms if fold is None else ldexp(terms, fold[:, None])
-        extra = terms.ndim - eta.ndim
-        terms = terms.sum(axis=tuple(range(extra))) if extra else terms
-        shared = tuple(i for i, n in enumerate(eta.shape) if n == 1 and terms.shape[i] != 1)
-        return terms.sum(axis=shared, keepdims=True) if shared else terms
 
 
 _SMALLEST_SYMMETRIC = 128

@@ -109,6 +109,10 @@ class LeastSquares:
             return np.matmul(residual, X) / X.shape[-2]
         return np.matmul(residual[..., None, :], X)[..., 0, :] / X.shape[-2]
 
+    def predictions(self, w: Array) -> Array:
+        """Return Xw, shape (B, n)."""
+        return _predictions(self.X, w)
+
     def train_loss(self, w: Array) -> Array:
         """Return ||Xw - y||^2/(2n) on all training samples, shape (B,)."""
         return _half_mean_square(self.X, self.y, w)

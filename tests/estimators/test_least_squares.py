@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metagrad as mg
+from metagrad.kernels import fused_step
 from metagrad.theory import sgd
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
-from tests.strategies import random_quadratic
+from tests.strategies import phi_of, random_quadratic
 
 MEASURES = ["loss", "train", "excess", "validation", "risk", "squared_norm"]
 RULE, Phi = mg.GradientDescent(), mg.GradientDescent.Phi
@@ -190,3 +191,28 @@ def test_what_the_closed_form_does_not_cover(task, rule, objective, phi, options
     data = mg.LeastSquares(np.eye(4)[:, :3], np.ones(4), w_star=np.ones(3), **task)
     with pytest.raises(ValueError, match=message):
         mg.meta_gradient(data, rule, objective, phi, steps=3, method="closed_form", **options)
+
+
+@pytest.mark.parametrize("objective", [mg.Final("risk"), mg.LogExcess(), mg.WeightedSum(measure="train")], ids=repr)
+@pytest.mark.parametrize("kind", ["shared", "coordinate", "task", "schedule", "schedule_task"])
+@pytest.mark.parametrize("scaling", ["auto", "none"])
+def test_the_fused_step_is_the_tapes_step(objective, kind, scaling):
+    for shared_design in (False, True):
+        task = random_task(12, 5, seed=9)
+        task = mg.LeastSquares(task.X[0], task.y, w_star=task.w_star) if shared_design else task
+        optimizer, phi, per_task = phi_of(kind, task, 7, 0.2)
+        for gradient in ("full", "stop_gradient"):
+            for method in (mg.Reverse, mg.Forward):
+                fused, taped = (
+                    method(gradient=gradient, scaling=scaling, per_task=per_task, fused=f)(
+                        task, optimizer, objective, phi, steps=7
+                    )
+                    for f in (True, False)
+                )
+                assert worst_difference(fused.value, taped.value) <= 1e-12
+                assert worst_difference(fused.grad.eta, taped.grad.eta) <= 1e-11
+
+
+def test_minibatches_have_no_fused_step():
+    assert fused_step(mg.LeastSquares(np.ones((3, 1)), np.ones(3)), RULE, "full") is not None
+    assert fused_step(mg.LeastSquares(np.ones((3, 1)), np.ones(3), batch_size=2), RULE, "full") is None
