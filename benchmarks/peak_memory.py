@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
+from benchmarks.memory import child
 from benchmarks.results import Result, Row
 from benchmarks.settings import Settings
 
@@ -40,11 +37,7 @@ def measure(kind: str, memory: int, steps: int, d: int) -> dict[str, float]:
 
 
 def _child(kind: str, memory: int, steps: int, d: int, how: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.memory_child", kind, str(memory), str(steps), str(d), how]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"peak_memory: {' '.join(command[2:])} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return child("benchmarks.memory_child", kind, str(memory), str(steps), str(d), how)
 
 
 def _label(memory: int) -> str:

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import phase_recipe
+from benchmarks import memory, phase_recipe
 from benchmarks.harness import Contender, interleave, once
 from benchmarks.results import Result, Row, relative_difference
 from benchmarks.settings import Settings
 
 SUMMARY = "phase diagram of 50 x 50 points from theory at t = 40, in seconds, and against quadrature point by point"
-STEPS, POINTS, ALLOWED = 40, 50, 30.0
+STEPS, ALLOWED = 40, 30.0
+Points = tuple[NDArray[Any], NDArray[Any]]
+PEERS: dict[str, str] = {}
 _REPETITIONS = 3  # of seconds each
 
 
 def run(settings: Settings) -> Result:
     """Measure 50 x 50 points, n/d and sigma from 0.1 to 10."""
-    return Result(compare(np.geomspace(0.1, 10, POINTS), np.geomspace(0.1, 10, POINTS), settings))
+    points = case(settings.seed)
+    mine, *theirs = calls(points, {})
+    rows = compare(points, settings)
+    return Result([*rows, *memory.rows("phase_diagram", _what(points), mine, theirs, settings.seed)])
 
 
-def compare(ratios: NDArray[Any], sigmas: NDArray[Any], settings: Settings) -> list[Row]:
-    """Return the risks against the recipe and the time allowed, and the boundary against the time allowed."""
-    contenders = [
-        Contender("theory.tuned_limit", lambda: ours(ratios, sigmas)),
-        Contender("quadrature, grid and Brent's method", lambda: phase_recipe.risks(STEPS, ratios, sigmas)),
-    ]
+def case(seed: int) -> Points:
+    """Return the values of n/d and of sigma."""
+    return np.geomspace(0.1, 10, 50), np.geomspace(0.1, 10, 50)
+
+
+def calls(points: Points, found: dict[str, ModuleType]) -> dict[str, Callable[[], NDArray[Any]]]:
+    """Return our call and the recipe's, by name."""
+    return {
+        "theory.tuned_limit": lambda: ours(*points),
+        "quadrature, grid and Brent's method": lambda: phase_recipe.risks(STEPS, *points),
+    }
+
+
+def compare(points: Points, settings: Settings) -> list[Row]:
+    """Return the risks against the recipe and the time allowed, and the boundary against what is left of it."""
+    contenders = [Contender(name, call) for name, call in calls(points, {}).items()]
     risks, recipe = interleave(contenders, min(_REPETITIONS, settings.repetitions))
-    boundary = once(Contender("boundary", lambda: _boundary(sigmas)))
+    boundary = once(Contender("boundary", lambda: _boundary(points[1])))
     far = relative_difference(contenders[0].call(), contenders[1].call())
-    what = f"both risks, {len(ratios)} n/d x {len(sigmas)} sigma, t = {STEPS}"
-    curve = f"boundary in n/d at {len(sigmas)} sigma to 1e-12, t = {STEPS}"
+    curve = f"boundary in n/d at {len(points[1])} sigma to 1e-12, t = {STEPS}"
     name = contenders[0].name
     return [
-        Row(what, name, risks, contenders[1].name, recipe, far, 1e-7),
-        Row(what, name, risks, "allowed", ALLOWED, target=1.0),
-        Row(curve, name, boundary, "allowed", ALLOWED - risks.median, target=1.0),
+        Row(_what(points), name, risks, contenders[1].name, recipe, far, 1e-7),
+        Row(_what(points), name, risks, "allowed", ALLOWED, target=1.0),
+        Row(curve, name, boundary, "allowed, less the risks", ALLOWED - risks.median, target=1.0),
     ]
+
+
+def _what(points: Points) -> str:
+    return f"both risks, {len(points[0])} n/d x {len(points[1])} sigma, t = {STEPS}"
 
 
 def ours(ratios: NDArray[Any], sigmas: NDArray[Any]) -> NDArray[Any]:

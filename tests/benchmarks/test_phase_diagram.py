@@ -10,7 +10,7 @@ from benchmarks.settings import Settings
 def test_the_rows_agree(monkeypatch):
     # The boundary takes seconds whatever the number of sigmas.
     monkeypatch.setattr(phase_diagram, "_boundary", lambda sigmas: [])
-    rows = phase_diagram.compare(np.array([0.3, 2.01]), np.array([0.5, 3.0]), Settings(repetitions=1))
+    rows = phase_diagram.compare((np.array([0.3, 2.01]), np.array([0.5, 3.0])), Settings(repetitions=1))
     assert [row.agrees for row in rows] == [True, True, True]
     assert rows[0].agreement is not None
     assert sum(row.target is not None for row in rows) == 2
