@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from analysis.framework import contract, runner, store
+from analysis.framework import cluster, contract, processes, runner, store
 from analysis.framework.progress import progress_on
 from metagrad.errors import nearest
 from metagrad.xp import gpu_state, module_name, namespace_for
@@ -42,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--device", default="auto", help="auto, cpu or gpu (default: auto)")
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
         if name == "run":
-            command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
+            command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
+            command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
             command.add_argument("--no-table", action="store_true", help="leave the table of claims to the caller")
     return top
@@ -68,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _one_interrupt():
             return _obey(args, console)
-    except (UsageError, store.StoreError) as error:
+    except (UsageError, store.StoreError, cluster.ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -80,9 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _obey(args: Any, console: Console) -> int:
     names = chosen(args.only, contract.names())
-    jobs = getattr(args, "jobs", 1)
-    if args.seed < 0 or jobs < 1:
+    jobs, scheduler = getattr(args, "jobs", None), getattr(args, "scheduler", None)
+    if args.seed < 0 or (jobs is not None and jobs < 1):
         raise UsageError(f"--seed is {args.seed}, --jobs {jobs}; expected seed >= 0, jobs >= 1.")
+    if jobs is not None and scheduler is not None:
+        raise UsageError(
+            f"--jobs is {jobs} and --scheduler {scheduler}; expected one of them: processes on this machine, or the "
+            "workers of a cluster."
+        )
     request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
     return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
 
@@ -122,33 +129,47 @@ def _list(names: list[str], request: runner.Request, args: Any, console: Console
 def _run(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     for name in names:
         store.prepare_folder(request.out / name)
-    _announce(names, request, args.jobs, console)
     started, verdicts = time.perf_counter(), {}
-    with runner.workers(args.jobs) as executor, progress_on(console) as progress:
-        for name in names:
-            try:
-                outcome = runner.run(name, request, executor, progress)
-            except Exception as error:  # the others go on; what was finished of this one is saved
-                _note_failure(name, request, error)
-                if isinstance(error, BrokenProcessPool):
-                    break
-                continue
-            verdicts[name] = outcome.verdict
-            console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
-    console.print(f"all done in {_duration(time.perf_counter() - started)}")
+    with _workers(args, console) as (executor, workers):
+        _announce(names, request, workers, console)
+        with progress_on(console) as progress:
+            for name in names:
+                try:
+                    outcome = runner.run(name, request, executor, progress)
+                except Exception as error:  # the others go on; what was finished of this one is saved
+                    _note_failure(name, request, error)
+                    if isinstance(error, BrokenProcessPool | runner.RunError):
+                        break
+                    continue
+                verdicts[name] = outcome.verdict
+                console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
+    ended = "all done" if len(verdicts) == len(names) else "ended"
+    console.print(f"{ended} in {_duration(time.perf_counter() - started)}")
     if not args.no_table:
         print_verdicts(verdicts, console)
     return 0 if len(verdicts) == len(names) and all(verdict.holds for verdict in verdicts.values()) else 1
 
 
-def _announce(names: list[str], request: runner.Request, jobs: int, console: Console) -> None:
+@contextmanager
+def _workers(args: Any, console: Console) -> Iterator[tuple[Executor | None, int]]:
+    """Yield what computes the shards, and how many workers it has."""
+    if args.scheduler is None:
+        jobs = args.jobs or os.cpu_count() or 1
+        with processes.workers(jobs) as executor:
+            yield executor, jobs
+    else:
+        with cluster.workers(args.scheduler, console.print) as remote:
+            yield remote, remote.count()
+
+
+def _announce(names: list[str], request: runner.Request, workers: int, console: Console) -> None:
     """Say what will be computed, and how long it should take, before any of it starts."""
     states = {name: runner.saved_state(name, request) for name in names}
     todo = [name for name in names if request.force or states[name] is not runner.Saved.CURRENT]
-    expected = sum(contract.load(name).expected_seconds[request.preset] for name in todo) / min(jobs, 4)
+    expected = sum(contract.load(name).expected_seconds[request.preset] for name in todo) / min(max(workers, 1), 4)
     console.print(
         f"{len(names)} experiments, {len(names) - len(todo)} from the cache, preset {request.preset}, "
-        f"{jobs} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
+        f"{workers} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
     )
     for name in todo:
         if states[name] is runner.Saved.DAMAGED:
@@ -169,6 +190,8 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
             "finished shards are saved. Run it again, with a smaller --jobs.",
             file=sys.stderr,
         )
+    elif isinstance(error, runner.RunError):
+        print(f"error: {name}: {error}", file=sys.stderr)
     else:
         kind = "" if isinstance(error, runner.ShardError) else f"{type(error).__name__}: "
         print(f"error: {name}: {kind}{error} ({trace})", file=sys.stderr)

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -56,6 +52,10 @@ class ShardError(Exception):
     """A shard that could not be computed; the message says what went wrong, and in which shard."""
 
 
+class RunError(Exception):
+    """What no other shard can be computed or saved after either; the message says what to do."""
+
+
 class Saved(Enum):
     """What there is of a result; the value is what the user is told."""
 
@@ -80,7 +80,7 @@ def saved_state(name: str, request: Request) -> Saved:
     """Tell whether there is a result, whole and of this very source, config, seed and device."""
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
-    if sidecar is None:
+    if not _is_result(sidecar):
         return Saved.DAMAGED if sidecar_path.exists() else Saved.MISSING
     if sidecar.get("key") != _key(contract.load(name), request):
         return Saved.CHANGED
@@ -134,10 +134,12 @@ def _compute_parts(
     context = contract.Context(request.seed, request.device)
     missing = {index: shard for index, shard in enumerate(shards) if index not in parts}
     progress(name, len(parts), len(shards))
-    for index, data in _computed(executor, name, request.preset, context, missing):
-        store.save_shard(paths[index], data)  # at once: an interrupted run keeps it
-        parts[index] = store.from_bytes(data)
-        progress(name, len(parts), len(shards))
+    with closing(_computed(executor, name, request.preset, context, missing)) as computed:
+        for index, data in computed:
+            with _saving(paths[index]):
+                store.save_shard(paths[index], data)  # at once: an interrupted run keeps it
+            parts[index] = store.from_bytes(data)
+            progress(name, len(parts), len(shards))
     return [parts[index] for index in range(len(shards))]
 
 
@@ -158,7 +160,7 @@ def _computed(
             with _naming(shards[futures[future]]):
                 data = future.result()
             yield futures[future], data
-    except Exception:  # an interrupt is left to `workers`, which ends the processes
+    except (Exception, GeneratorExit):  # an interrupt is left to `workers`, which ends all of them
         for future in futures:
             future.cancel()
         raise
@@ -166,13 +168,25 @@ def _computed(
 
 @contextmanager
 def _naming(shard: dict[str, Any]) -> Iterator[None]:
-    """Name the shard in what it raises; that a worker was lost is not the fault of one shard."""
+    """Name the shard in what it raises; that the workers were lost is not the fault of one shard."""
     try:
         yield
-    except BrokenProcessPool:
+    except (BrokenProcessPool, RunError, ShardError):
         raise
     except Exception as error:
         raise ShardError(f"{type(error).__name__}: {error} (in shard {shard})") from error
+
+
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
+    """Say that a file could not be written: a full disk is full for every other shard too."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}), so the run stops here; finished shards are saved. "
+            "Make room, and run it again."
+        ) from error
 
 
 def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contract.Context) -> bytes:
@@ -215,8 +229,9 @@ def _save(
         **about_run,
         **store.provenance(),
     }
-    store.write_atomically(arrays_path, data)
-    store.write_atomically(sidecar_path, json.dumps(sidecar, indent=1, default=_plain).encode())
+    with _saving(arrays_path):
+        about = json.dumps(sidecar, indent=1, default=_plain).encode()
+        store.write_together({arrays_path: data, sidecar_path: about})
 
 
 def _plain(x: Any) -> Any:
@@ -228,6 +243,18 @@ def _plain_config(module: Any, preset: str) -> Any:
     return json.loads(json.dumps(dataclasses.asdict(contract.config_of(module, preset)), default=_plain))
 
 
+def _is_result(sidecar: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a sidecar is there and has all that a result needs."""
+    kinds = {"sha256": str, "config": dict, "units": dict, "claim": str, "checks": list}
+    if sidecar is None or not all(isinstance(sidecar.get(name), kind) for name, kind in kinds.items()):
+        return False
+    try:
+        checks = _verdict_of(sidecar).checks
+    except (TypeError, ValueError):
+        return False
+    return all(isinstance(check.measured, int | float) and isinstance(check.holds, bool) for check in checks)
+
+
 def _verdict_of(sidecar: dict[str, Any]) -> contract.Verdict:
     return contract.Verdict(sidecar["claim"], [contract.Check(**check) for check in sidecar["checks"]])
 
@@ -237,10 +264,10 @@ def verify(name: str, request: Request) -> contract.Verdict:
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
     command = f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}"
-    if sidecar is None:
+    if not sidecar_path.exists():
         raise store.StoreError(f"{name}: no result at {sidecar_path}; run `{command}` first.")
-    if not sidecar.keys() >= {"sha256", "config", "units"}:
-        raise store.StoreError(f"{name}: {sidecar_path} is not the sidecar of a result; run `{command} --force`.")
+    if not _is_result(sidecar):
+        raise store.StoreError(f"{name}: {sidecar_path} is damaged or not the sidecar of a result; run `{command}`.")
     arrays = store.load_arrays(arrays_path, sidecar["sha256"])
     if arrays is None:
         raise store.StoreError(
@@ -255,36 +282,3 @@ def verify(name: str, request: Request) -> contract.Verdict:
         contract.config_of(module, request.preset), contract.Table(arrays, sidecar["units"])
     )
     return verdict
-
-
-@contextmanager
-def workers(jobs: int) -> Iterator[Executor | None]:
-    """Yield an executor of `jobs` processes, or None for this process; an interrupt does not wait for the rest."""
-    if jobs == 1:
-        yield None
-        return
-    executor = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
-    try:
-        yield executor
-    except BaseException:
-        # shutdown() forgets the processes and would wait for the shards they are at
-        processes = list((executor._processes or {}).values())
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.kill()
-        raise
-    executor.shutdown()
-
-
-def _begin_worker() -> None:
-    # Ctrl-C reaches the whole process group; only the parent answers, and ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A parent that was killed outright ends nobody, and its workers would wait for work forever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -20,6 +20,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+_PACKAGES = ("metagrad", "numpy", "scipy", "sympy", "matplotlib", "numba", "ml-dtypes", "scikit-learn")
+_PACKAGES += ("cupy-cuda12x", "cupy-cuda13x")
+
 
 class StoreError(Exception):
     """A result that cannot be read or written; the message says what to do."""
@@ -27,16 +30,24 @@ class StoreError(Exception):
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` in one step: the old file stays until the new one is complete."""
-    # a plain file, not one of tempfile's, which nobody but its owner may read
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    write_together({path: data})
+
+
+def write_together(files: dict[Path, bytes]) -> None:
+    """Write files that belong together: all old ones stay until all new ones are complete on the disk."""
+    # plain files, not tempfile's, which nobody but their owner may read
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in files}
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, data in files.items():
+            with temporaries[path].open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def to_bytes(arrays: dict[str, np.ndarray]) -> bytes:
@@ -78,8 +89,13 @@ def key_of(config: Any, seed: int, device: str, sources: Iterable[Path]) -> str:
 
 
 def sources_of(module: Any) -> list[Path]:
-    """Return the files a result depends on: the experiment and all of metagrad."""
-    return [Path(module.__file__), *(ROOT / "metagrad").rglob("*.py")]
+    """Return the files a result depends on: the experiment, and what experiments share."""
+    return [Path(module.__file__), *shared_sources()]
+
+
+def shared_sources() -> list[Path]:
+    """Return the files every result depends on: all of metagrad, and the private modules beside the experiments."""
+    return [*(ROOT / "metagrad").rglob("*.py"), *(ROOT / "analysis").glob("_[!_]*.py")]
 
 
 def load_arrays(path: Path, expected_hash: str | None = None) -> dict[str, np.ndarray] | None:
@@ -94,10 +110,9 @@ def load_arrays(path: Path, expected_hash: str | None = None) -> dict[str, np.nd
 
 
 def save_shard(path: Path, data: bytes) -> None:
-    """Write a shard, then its hash beside it: without a hash that fits, the shard counts as missing."""
+    """Write a shard and its hash beside it: without a hash that fits, the shard counts as missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data)
-    write_atomically(path.with_suffix(".sha256"), digest(data).encode())
+    write_together({path: data, path.with_suffix(".sha256"): digest(data).encode()})
 
 
 def load_shard(path: Path) -> dict[str, np.ndarray] | None:
@@ -127,25 +142,20 @@ def load_sidecar(path: Path) -> dict[str, Any] | None:
 
 def provenance() -> dict[str, Any]:
     """Return the versions, the commit and whether the tree was changed, and the machine's kind."""
-    versions = {"python": platform.python_version()}
-    for package in (
-        "metagrad",
-        "numpy",
-        "scipy",
-        "sympy",
-        "matplotlib",
-        "numba",
-        "scikit-learn",
-        "cupy-cuda12x",
-        "cupy-cuda13x",
-    ):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
     return {
-        "versions": versions,
+        "versions": versions(),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
     } | {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that are installed of those that compute or draw."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _git(*arguments: str) -> str:

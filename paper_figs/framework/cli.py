@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import signal
 import subprocess
 import sys
@@ -40,7 +39,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
         if name == "all":
             command.add_argument("--device", default="auto", help="auto, cpu or gpu")
-            command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
+            command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
+            command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
     return top
 
@@ -93,7 +93,10 @@ def _obey(names: list[str], args: Any) -> int:
 def _compute(args: Any) -> int:
     """Run the experiments in a process of their own, and hand every interrupt on to it: it knows what to save."""
     command = [sys.executable, "-m", "analysis", "run", "--only", args.only, "--preset", args.preset]
-    command += ["--seed", str(args.seed), "--out", str(args.out), "--device", args.device, "--jobs", str(args.jobs)]
+    command += ["--seed", str(args.seed), "--out", str(args.out), "--device", args.device]
+    for option in ("jobs", "scheduler"):
+        value = getattr(args, option)
+        command += [] if value is None else [f"--{option}={value}"]
     child = subprocess.Popen([*command, "--no-table"] + ["--force"] * args.force)
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(one, lambda number, frame: child.send_signal(number)) for one in signals]

@@ -1,9 +1,11 @@
 """Files that are damaged, of another config, or of another source are found out; results can be read by others."""
 
 import dataclasses
+import json
 import os
 import shutil
 import stat
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +146,120 @@ def test_the_sidecar_repeats_the_device_in_its_command(troubled, tmp_path):
     run(tmp_path)
     sidecar = store.load_sidecar(tmp_path / "troubled" / "quick-seed0.json")
     assert sidecar["command"].endswith("--seed 0 --device cpu")
+
+
+def fail_on_the_disk(monkeypatch, after):
+    """Let the disk be full after so many files."""
+    fsync, left = os.fsync, after
+
+    def sync(handle):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(store.os, "fsync", sync)
+
+
+@pytest.mark.parametrize(
+    ("files", "finished", "what"),
+    [
+        (4, ["00000", "00001"], "00002.npz"),  # a shard is two files
+        (8, ["00000", "00001", "00002", "00003"], "quick-seed0.npz"),
+        (9, ["00000", "00001", "00002", "00003"], "quick-seed0.npz"),  # the arrays are written, their sidecar is not
+    ],
+)
+def test_a_full_disk_ends_the_run_with_one_line(troubled, tmp_path, monkeypatch, capsys, files, finished, what):
+    with monkeypatch.context() as patch:
+        fail_on_the_disk(patch, files)
+        assert run(tmp_path) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: troubled: {tmp_path}")
+    assert f"{what} cannot be written (No space left on device)" in error
+    assert "finished shards are saved. Make room, and run it again." in error
+    assert error.count("\n") == 1
+    assert sorted(path.stem for path in tmp_path.rglob("0*.npz")) == finished
+    assert not list(tmp_path.rglob("*.part"))
+    assert run(tmp_path) == 0
+
+
+def test_a_full_disk_leaves_the_old_result_whole(troubled, tmp_path, monkeypatch):
+    run(tmp_path)
+    folder = tmp_path / "troubled"
+    before = {path.name: path.read_bytes() for path in folder.glob("quick*")}
+    fail_on_the_disk(monkeypatch, 9)
+    assert run(tmp_path, "--force") == 1
+    assert {path.name: path.read_bytes() for path in folder.glob("quick*")} == before
+
+
+def test_a_full_disk_ends_the_run_of_every_experiment(troubled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contract, "names", lambda: ["troubled", "horizons"])
+    fail_on_the_disk(monkeypatch, 0)
+    assert cli.main(["run", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)]) == 1
+    assert "horizons" not in capsys.readouterr().err
+
+
+class LazyExecutor:
+    """An executor whose first shard is done at once and whose others never begin."""
+
+    def __init__(self):
+        self.futures = []
+
+    def submit(self, work, *arguments):
+        future = Future()
+        if not self.futures:
+            future.set_result(work(*arguments))
+        self.futures.append(future)
+        return future
+
+
+def test_a_full_disk_cancels_the_shards_that_have_not_begun(troubled, tmp_path, monkeypatch):
+    fail_on_the_disk(monkeypatch, 0)
+    executor = LazyExecutor()
+    with pytest.raises(runner.RunError, match="No space left"):
+        runner.run("troubled", runner.Request("quick", 0, "cpu", tmp_path), executor, lambda *state: None)
+    assert [future.cancelled() for future in executor.futures] == [False, True, True, True]
+
+
+SIDECAR = {"sha256": "0", "config": {}, "units": {}, "claim": "x"}
+CHECK = {"what": "x", "measured": 1.0, "expected": "1", "holds": True}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[1]",
+        b"{}",
+        json.dumps(SIDECAR).encode(),
+        json.dumps(SIDECAR | {"checks": []}).encode(),
+        json.dumps(SIDECAR | {"checks": [1]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK | {"measured": "1"}]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK | {"more": 1}]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK], "units": 3}).encode(),
+    ],
+)
+def test_a_damaged_sidecar_is_said_by_verify_and_computed_again_by_run(troubled, tmp_path, damage, capsys):
+    run(tmp_path)
+    path = tmp_path / "troubled" / "quick-seed0.json"
+    path.write_bytes(damage)
+    capsys.readouterr()
+    assert call("verify", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert f"{path} is damaged" in error
+    assert "run `python -m analysis run --only troubled --preset quick --seed 0`" in error
+    assert run(tmp_path) == 0
+    assert call("verify", tmp_path) == 0
+
+
+def test_a_sidecar_that_lost_one_part_is_damaged_whichever_it_is(troubled, tmp_path, capsys):
+    run(tmp_path)
+    path = tmp_path / "troubled" / "quick-seed0.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for lost in ("sha256", "config", "units", "claim", "checks"):
+        path.write_text(json.dumps({name: part for name, part in whole.items() if name != lost}), encoding="utf-8")
+        assert call("verify", tmp_path) == 2, lost
+        assert "is damaged" in capsys.readouterr().err, lost
