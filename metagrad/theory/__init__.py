@@ -22,7 +22,8 @@ held constant, `meta_descent` the outer loop and its convergence, `horizons` whe
 `symbolic` the sympy derivation of each closed form.
 
 `sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `single_pass` those of SGD on
-fresh Gaussian samples.
+fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and `noisy_quadratic_schedules` its best schedules
+and short-horizon bias.
 """
 
 from __future__ import annotations
