@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from metagrad import ad
-from metagrad.errors import Status, bad_type, bad_value
+from metagrad.errors import Status, bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
 from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
+
+_STEPS = ["gradient", "sign"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class MetaTrainer:
     objective. A meta-gradient of any finite size is used as it is, however far outside the range of floats; one that
     is inf or NaN ends the run of that meta-parameter: it is NaN from then on, and never a number. ValueError unless
     `steps` >= 1, `scale` > 0 and `power` are finite, and `floor` is a number.
+    `step="sign"` moves every meta-parameter by scale / k**power against the sign of its gradient, however small that
+    is: for objectives whose gradient vanishes with the horizon (a loss with a floor, see `LogExcess`).
     """
 
     task: Task
@@ -64,6 +68,7 @@ class MetaTrainer:
     floor: float = 0.0
     estimator: Estimator = field(default_factory=Reverse)
     seed: int = 0
+    step: Literal["gradient", "sign"] = "gradient"
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -74,6 +79,8 @@ class MetaTrainer:
             bad_value("MetaTrainer", "power", self.power, "a finite number")
         if math.isnan(self.floor):
             bad_value("MetaTrainer", "floor", self.floor, "a number", "Use -math.inf for none.")
+        if self.step not in _STEPS:
+            bad_value("MetaTrainer", "step", repr(self.step), "a known step", nearest(str(self.step), _STEPS))
 
     def run(
         self,
@@ -129,11 +136,12 @@ class MetaTrainer:
         }
 
     def _moved(self, leaf: Array, grad: Scaled, rate: float) -> Array:
-        digits = to_host(grad.mantissa)
+        digits, power = to_host(grad.mantissa), to_host(grad.exponent)
+        direction = Scaled.of(np.sign(digits)) if self.step == "sign" else Scaled(digits, power)
         mantissa, exponent = math.frexp(rate)
         # The rate first: a step may fit where its gradient does not. One that is too large for a float still has its
         # sign: the projection onto [floor, inf) is exact.
-        step = Scaled(digits, to_host(grad.exponent)) * Scaled(digits.dtype.type(mantissa), np.int64(exponent))
+        step = direction * Scaled(digits.dtype.type(mantissa), np.int64(exponent))
         moved = np.maximum(self.floor, leaf - np.asarray(step.to_float(out_of_range="ieee")))
         return np.where(np.isfinite(digits), moved, np.nan).astype(np.asarray(leaf).dtype)
 
@@ -141,7 +149,7 @@ class MetaTrainer:
         """Identify the run: everything that its numbers depend on, but for the number of meta-steps."""
         digest = hashlib.sha256()
         parts = (self.task, self.optimizer, self.objective, self.steps, self.scale, self.power, self.floor)
-        for part in (*parts, self.estimator, self.seed, phi):
+        for part in (*parts, self.estimator, self.seed, self.step, phi):
             _feed(digest, part)
         return digest.hexdigest()
 

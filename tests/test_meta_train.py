@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.theory import quadratic
+from metagrad.theory import least_squares, quadratic
 from tests.strategies import random_quadratic
 
 TASK = random_quadratic(4, 3, seed=1, diagonal=True)
@@ -108,3 +108,45 @@ def test_bad_meta_steps():
         trainer().run(np.full(4, 0.3), 0)
     with pytest.raises(ValueError, match="step size above 0"):
         trainer().run(np.full(4, -0.3), 1)
+
+
+def test_sign_steps_are_of_one_size():
+    run = trainer(step="sign", scale=0.01).run(np.full(4, 0.3), 3)
+    moves = np.diff(run.phi, axis=0)
+    np.testing.assert_allclose(moves, -run.grad_sign * 0.01 / np.sqrt([[1], [2], [3]]), rtol=1e-12)
+    ended = trainer(steps=300, step="sign", estimator=mg.Reverse(per_task=True, scaling="none"))
+    assert np.isnan(ended.run(np.array([0.3, 30.0, 0.3, 0.3]), 3).phi[1:, 1]).all()
+
+
+def test_an_unknown_step_is_refused():
+    with pytest.raises(ValueError, match=r"step is 'sing'.*Did you mean 'sign'"):
+        trainer(step="sing")
+
+
+def test_least_squares_tuned_on_both_objectives():
+    """Train: the log of the excess, to its exact minimiser. Validation: by signs, to the smallest loss of a scan."""
+    task = mg.random_least_squares(1, 80, 20, sigma=1.0, seed=2, split=0.5)
+    sample = least_squares.Regression.of(task.X[0], task.y[0])
+    rule = mg.GradientDescent()
+    by_train = mg.MetaTrainer(task, rule, mg.LogExcess(), steps=40, scale=0.1).run(0.3, 150)
+    assert by_train.phi[-1, 0] == pytest.approx(float(quadratic.minimiser(sample.spectrum, 40)), rel=1e-3)
+    validation = mg.LogFinal("validation")
+    by_validation = mg.MetaTrainer(task.centred(), rule, validation, steps=40, scale=0.01, step="sign").run(0.3, 400)
+    scan = np.geomspace(1e-3, 0.7, 4000)
+    losses = least_squares.validation_loss(sample, task.validation[0][0], task.validation[1][0], scan, 40).log
+    assert by_validation.phi[-1, 0] == pytest.approx(scan[np.argmin(losses)], abs=2 * 0.01 / np.sqrt(400))
+    stuck = mg.MetaTrainer(task, rule, mg.LogFinal("train"), steps=400, scale=0.1).run(0.5, 20)
+    assert abs(stuck.phi[-1, 0] - 0.5) < 1e-6, "the floor: the log of the loss itself has no gradient left"
+
+
+def test_a_schedule_of_least_squares():
+    """w_T is symmetric in the step sizes: from equal ones they stay equal; from others the schedule beats them all."""
+    task = mg.random_least_squares(1, 40, 10, sigma=1.0, seed=3)
+    rule, steps = mg.Scheduled(mg.GradientDescent()), 8
+    trainer_ = mg.MetaTrainer(task, rule, mg.LogExcess(), steps=steps, scale=0.3)
+    equal = trainer_.run(np.full(steps, 0.3), 50).phi[-1]
+    np.testing.assert_allclose(equal, equal[0], rtol=1e-10)
+    spread = trainer_.run(np.linspace(0.2, 0.8, steps), 300)
+    spectrum = least_squares.Regression.of(task.X[0], task.y[0]).spectrum
+    best = quadratic.log_objective(spectrum, quadratic.minimiser(spectrum, steps), steps)
+    assert (spread.value_sign * 2.0**spread.value_log2)[-1, 0] < best - 0.1

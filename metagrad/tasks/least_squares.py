@@ -133,8 +133,8 @@ class LeastSquares:
     def excess(self, w: Array) -> Array:
         """Return the train loss above its floor as ||X(w - w_ls)||^2/(2n), shape (B,).
 
-        No cancellation: correct until w agrees with w_ls to the last digit, where the excess is about eps^2 ||w_ls||^2
-        and stays. For longer horizons see `centred`.
+        No cancellation: right until w rounds at w_ls, where the excess is about eps^2 ||w_ls||^2 and stays. For longer
+        horizons see `centred`.
         """
         if self.degree == 2:  # the floor is zero
             return self.train_loss(w)
@@ -154,18 +154,30 @@ class LeastSquares:
         return self._solved()[1]
 
     def centred(self) -> LeastSquares:
-        """Return the excess train loss as a task of its own, in the coordinates of w - w_ls in the row space of X.
+        """Return the same task about its solution: in the coordinates e = V'(w - w_ls), V the right singular vectors.
 
-        Its loss is the excess of this task's, after every number of full-batch steps, and homogeneous of degree 2: the
-        engine rescales the state, and the log of the excess is right at any horizon. It has no validation and no risk.
+        Its train loss is the excess of this task's; its validation loss and its risk are the same numbers, after every
+        number of full-batch steps. Steps are homogeneous in e, and e is small where w rounds at w_ls: derivatives that
+        vanish keep their digits, and the log of the excess is right at any horizon (the engine rescales the state).
         """
-        U, S, _, inside, start = self._decomposed()
-        X = U * S[:, None, :]
-        e0 = -np.einsum("bnk,bn->bk", U, start) * inside / np.where(inside, S, 1.0)
-        xp, dtype = namespace(self.X), self.X.dtype
-        arrays = (X.astype(dtype), np.zeros(self.y.shape, dtype=dtype), e0.astype(dtype))
-        X, y, e0 = (xp.asarray(x) for x in arrays)
-        return LeastSquares(X, y, w0=e0)
+        U, S, V, inside, start = self._decomposed()
+        k, d = S.shape[-1], self.d
+        e0 = np.zeros((start.shape[0], d))
+        e0[:, :k] = -np.einsum("bnk,bn->bk", U, start) * inside / np.where(inside, S, 1.0)
+        X = np.zeros((start.shape[0], self.n, d))
+        X[..., :k] = U * S[:, None, :]
+        V = np.stack([_completed(v) for v in V])
+        w_ls = to_host(self.w0) - np.einsum("bdi,bi->bd", V, e0)
+        validation = None
+        if self.validation is not None:
+            X_val, y_val = (to_host(x).astype(np.float64) for x in self.validation)
+            validation = self._as_here(np.matmul(X_val, V)), self._as_here(y_val - _predictions(X_val, w_ls))
+        w_star = None if self.w_star is None else self._as_here(np.einsum("bdi,bd->bi", V, to_host(self.w_star) - w_ls))
+        y, e0, X = (self._as_here(x) for x in (np.zeros(self.y.shape), e0, X))
+        return LeastSquares(X, y, w0=e0, validation=validation, w_star=w_star)
+
+    def _as_here(self, x: Any) -> Array:
+        return namespace(self.X).asarray(x.astype(self.X.dtype))
 
     def _solved(self) -> tuple[Array, Array]:
         """Return the solution and the floor, computed once a task."""
@@ -174,24 +186,20 @@ class LeastSquares:
         return _SOLUTIONS[self]
 
     def _solve(self) -> tuple[Array, Array]:
-        U, S, Vt, inside, start = self._decomposed()
+        U, S, V, inside, start = self._decomposed()
         coefficients = np.einsum("bnk,bn->bk", U, start) * inside
-        moved = np.einsum("bkd,bk->bd", Vt, coefficients / np.where(inside, S, 1.0))
+        moved = np.einsum("bdk,bk->bd", V, coefficients / np.where(inside, S, 1.0))
         residual = start - np.einsum("bnk,bk->bn", U, coefficients)
-        w_ls = to_host(self.w0).astype(np.float64) + moved
-        floor = 0.5 * np.mean(residual**2, axis=-1)
-        xp, dtype = namespace(self.X), self.X.dtype
-        return xp.asarray(w_ls.astype(dtype)), xp.asarray(floor.astype(dtype))
+        return self._as_here(to_host(self.w0) + moved), self._as_here(0.5 * np.mean(residual**2, axis=-1))
 
     def _decomposed(self) -> tuple[Any, ...]:
-        """Return U, S, V', which singular values are not zero, and y - X w0: one each for every task, in float64."""
+        """Return U, S, V, which singular values are not zero, and y - X w0: one each for every task, in float64."""
         X, y, w0 = (to_host(x).astype(np.float64) for x in (self.X, self.y, self.w0))
         U, S, Vt = np.linalg.svd(X, full_matrices=False)
         smallest = max(X.shape[-2:]) * np.finfo(np.float64).eps * S[..., :1]
         inside = smallest < S
-        S = np.where(inside, S, 0.0)
-        count = y.shape[0]
-        full = [np.broadcast_to(part, (count, *part.shape[X.ndim - 2 :])) for part in (U, S, Vt, inside)]
+        parts = U, np.where(inside, S, 0.0), Vt.swapaxes(-1, -2), inside
+        full = [np.broadcast_to(part, (y.shape[0], *part.shape[X.ndim - 2 :])) for part in parts]
         return *full, y - _predictions(X, w0)
 
     def _rows(self, sample: Any) -> tuple[Array, Array]:
@@ -250,6 +258,11 @@ def split_task(task: LeastSquares, fraction: float = 0.5, seed: int = 0) -> Leas
     y = task.y[tasks, order]
     rest = X[..., size:, :], y[:, size:]
     return replace(task, X=X[..., :size, :], y=y[:, :size], validation=rest)
+
+
+def _completed(V: Any) -> Any:
+    """Return the orthonormal columns V (d, k) with those that are missing to a basis, (d, d)."""
+    return np.concatenate([V, np.linalg.qr(V, mode="complete")[0][:, V.shape[1] :]], axis=1)
 
 
 def _predictions(X: Array, w: Array) -> Array:
