@@ -13,6 +13,10 @@ Meurant for the quadrature; checked by tests against the full decomposition.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,13 +27,19 @@ from metagrad.theory.least_squares import Regression
 _EPS = float(np.finfo(np.float64).eps)
 
 
-def krylov_regressions(X: ArrayLike, y: ArrayLike, steps: int, *, train: ArrayLike | None = None) -> list[Regression]:
+Method = Literal["products", "gram"]
+
+
+def krylov_regressions(
+    X: ArrayLike, y: ArrayLike, steps: int, *, train: ArrayLike | None = None, method: Method = "products"
+) -> list[Regression]:
     """Return, for each training set, the sample as gradient descent sees it during its first `steps` steps.
 
     X (n, d), y (n,); `train` (k, n) of bool: the rows of each of k training sets, all rows in one set by default.
-    Products with X are shared, so two sets cost little more than one. The result refuses longer horizons (`horizon`),
-    unless the Krylov space was exhausted before: then it holds at any horizon. ValueError on what `Regression.of`
-    refuses, and on a training set without rows.
+    The sets share the work. `method`: "products" with X, or "gram", through X'X, which pays from about n = 3d on, and
+    in which eigenvalues below about eps s_max are lost. The result refuses longer horizons (`horizon`), unless the
+    Krylov space was exhausted before: then it holds at any horizon. ValueError on what `Regression.of` refuses, and
+    on a training set without rows.
 
     >>> reg, = krylov_regressions([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 2)
     >>> reg.eigenvalues.round(12), reg.horizon
@@ -37,40 +47,59 @@ def krylov_regressions(X: ArrayLike, y: ArrayLike, steps: int, *, train: ArrayLi
     """
     inputs, targets = checked_sample("krylov_regressions", X, y)
     count = int(step_counts("krylov_regressions", steps))
+    if method not in ("products", "gram"):
+        bad_value("krylov_regressions", "method", repr(method), "'products' or 'gram'")
     rows = _training_sets(train, len(inputs))
     size = float(max(inputs.max(), -inputs.min())) or 1.0
     unit = inputs if 1e-100 < size < 1e100 else inputs / size  # squares of the entries must stay in the range
     scale = 1.0 if unit is inputs else size
-    space = _lanczos(unit, targets, rows, min(count, *inputs.shape))
-    return [_regression(space, k, targets, row, scale, count) for k, row in enumerate(rows)]
+    hessian = _products(unit, rows) if method == "products" else _grams(unit, rows)
+    space = _lanczos(hessian, (targets * rows) @ unit, min(count, *inputs.shape), max(inputs.shape))
+    return [_regression(space, k, unit, targets, row, scale, count) for k, row in enumerate(rows)]
 
 
-class _Krylov:
-    """Bases V (k, t, d), products P = XV on the training rows (k, t, n), X'X in the basis, and ||X'y|| (k,)."""
+@dataclass(frozen=True)
+class _Space:
+    """Bases V (k, t, d) of the Krylov spaces, V'X'XV tridiagonal: its diagonals (t, k); zeros once exhausted."""
 
-    def __init__(self, sets: int, dimension: int, shape: tuple[int, int]) -> None:
-        n, d = shape
-        self.basis, self.products = np.zeros((sets, dimension, d)), np.zeros((sets, dimension, n))
-        self.diagonal, self.off_diagonal = np.zeros((dimension, sets)), np.zeros((dimension, sets))
+    basis: Floats
+    diagonal: Floats
+    off_diagonal: Floats
+    steps: int
 
 
-def _lanczos(X: Floats, y: Floats, train: NDArray[np.bool_], dimension: int) -> _Krylov:
-    """Run Lanczos on X'X restricted to each training set, from X'y; an exhausted space leaves zeros."""
-    space, weight = _Krylov(len(train), dimension, X.shape), train.astype(np.float64)
-    z = (y * weight) @ X
-    least = np.zeros(len(train))
+def _products(X: Floats, train: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    """Return v (k, d) -> X'Xv over the rows of each training set."""
+    weight = train.astype(np.float64)
+    return lambda v: ((v @ X.T) * weight) @ X
+
+
+def _grams(X: Floats, train: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
+    """Return the same through the matrices X'X: one product for the rows that are in the same training sets."""
+    patterns, which = np.unique(train, axis=1, return_inverse=True)
+    H = np.zeros((len(train), X.shape[1], X.shape[1]))
+    for j, pattern in enumerate(patterns.T):
+        part = X[which.ravel() == j]
+        H[pattern] += part.T @ part
+    return lambda v: (v[:, None] @ H)[:, 0]
+
+
+def _lanczos(hessian: Callable[[Floats], Floats], start: Floats, dimension: int, width: int) -> _Space:
+    """Run Lanczos from `start` (k, d), orthogonal against all earlier vectors."""
+    sets, d = start.shape
+    basis = np.zeros((sets, dimension, d))
+    diagonal, off_diagonal = np.zeros((dimension, sets)), np.zeros((dimension, sets))
+    z, least = start, np.zeros(sets)
     for j in range(dimension):
         norm = np.sqrt(np.einsum("ij,ij->i", z, z))
-        norm = np.where(norm <= least, 0.0, norm)
-        space.off_diagonal[j] = norm
-        v = np.divide(z, np.where(norm == 0, np.inf, norm)[:, None], out=space.basis[:, j])
-        p = (v @ X.T) * weight
-        space.products[:, j] = p
-        space.diagonal[j] = np.einsum("ij,ij->i", p, p)
-        least = max(X.shape) * _EPS * np.max(space.diagonal, axis=0)
+        off_diagonal[j] = norm = np.where(norm <= least, 0.0, norm)
+        v = np.divide(z, np.where(norm == 0, np.inf, norm)[:, None], out=basis[:, j])
+        z = hessian(v)
+        diagonal[j] = np.einsum("ij,ij->i", v, z)
+        least = np.maximum(least, width * _EPS * diagonal[j])
         if j + 1 < dimension:
-            z = _orthogonal(p @ X, space.basis[:, : j + 1])
-    return space
+            z = _orthogonal(z, basis[:, : j + 1])
+    return _Space(basis, diagonal, off_diagonal, dimension)
 
 
 def _orthogonal(z: Floats, past: Floats) -> Floats:
@@ -83,11 +112,12 @@ def _orthogonal(z: Floats, past: Floats) -> Floats:
     return z
 
 
-def _regression(space: _Krylov, k: int, y: Floats, rows: NDArray[np.bool_], scale: float, steps: int) -> Regression:
+def _regression(
+    space: _Space, k: int, X: Floats, y: Floats, rows: NDArray[np.bool_], scale: float, steps: int
+) -> Regression:
     """Return the Ritz values and vectors of training set k, as a `Regression`."""
-    n, d = int(np.count_nonzero(rows)), space.basis.shape[2]
-    found = int(np.count_nonzero(space.diagonal[:, k]))
-    exhausted = found < len(space.diagonal) or found >= min(n, d)
+    n, d = int(np.count_nonzero(rows)), X.shape[1]
+    found = int(np.count_nonzero(space.off_diagonal[:, k]))
     T = np.diag(space.diagonal[:found, k])
     T[range(1, found), range(found - 1)] = space.off_diagonal[1:found, k]
     theta, S = np.linalg.eigh(T / n)  # reads the lower triangle
@@ -95,15 +125,16 @@ def _regression(space: _Krylov, k: int, y: Floats, rows: NDArray[np.bool_], scal
     theta, S = theta[kept], S[:, kept]
     first = S[0] if found else np.zeros(0)
     g = first * space.off_diagonal[0, k] / (n * np.sqrt(theta))
-    rest = (y - (S @ (g / np.sqrt(theta))) @ space.products[k, :found])[rows]
+    basis = (S.T @ space.basis[k, :found]).T
+    rest = (y - X @ (basis @ (g / np.sqrt(theta))))[rows]
     return Regression(
         eigenvalues=theta * scale**2,
         coefficients=g,
         residual=float(rest @ rest) / n if len(theta) < n else 0.0,
-        basis=(S.T @ space.basis[k, :found]).T,
+        basis=basis,
         n=n,
         d=d,
-        horizon=np.inf if exhausted else steps,
+        horizon=np.inf if found < space.steps or found >= min(n, d) else steps,
         whole=False,
     )
 

@@ -15,11 +15,12 @@ def sample(n, d, seed=0):
     return rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal(d)
 
 
+@pytest.mark.parametrize("method", ["products", "gram"])
 @pytest.mark.parametrize(("n", "d", "steps"), [(30, 60, 12), (60, 30, 12), (40, 40, 25), (5, 9, 40), (9, 5, 40)])
-def test_all_of_it_equals_the_full_decomposition(n, d, steps):
+def test_all_of_it_equals_the_full_decomposition(n, d, steps, method):
     X, y, w_star = sample(n, d)
     X_val, y_val, _ = sample(7, d, seed=1)
-    (small,) = krylov_regressions(X, y, steps)
+    (small,) = krylov_regressions(X, y, steps, method=method)
     full = ls.Regression.of(X, y)
     etas = np.array([1e-6, 0.1, 0.9, 1.9, 2.5]) / full.eigenvalues.max()
     t = np.array([[1], [2], [steps]])
@@ -38,11 +39,12 @@ def test_all_of_it_equals_the_full_decomposition(n, d, steps):
     np.testing.assert_array_equal(ls.first_exit(small, etas, steps, 3.0), ls.first_exit(full, etas, steps, 3.0))
 
 
-def test_several_training_sets_are_as_each_alone():
+@pytest.mark.parametrize("method", ["products", "gram"])
+def test_several_training_sets_are_as_each_alone(method):
     X, y, _ = sample(30, 50)
     train = np.zeros((3, 30), bool)
     train[0], train[1, :15], train[2, ::3] = True, True, True
-    for rows, found in zip(train, krylov_regressions(X, y, 8, train=train), strict=True):
+    for rows, found in zip(train, krylov_regressions(X, y, 8, train=train, method=method), strict=True):
         (alone,) = krylov_regressions(X[rows], y[rows], 8)
         np.testing.assert_allclose(found.eigenvalues, alone.eigenvalues, rtol=1e-11)
         np.testing.assert_allclose(found.residual, alone.residual, rtol=1e-10)
@@ -103,6 +105,7 @@ BAD = [
     (lambda: ls.first_exit(small_space(), 50.0, 4, 1.0), "at most 3"),
     (lambda: ac.expected_risk(small_space(), 0.1, 2, sigma=1.0), "Use Regression.of"),
     (lambda: krylov_regressions(X3, Y3, 0), "steps is 0"),
+    (lambda: krylov_regressions(X3, Y3, 2, method="qr"), "method is 'qr'"),
     (lambda: krylov_regressions(X3, np.ones(2), 3), "y is of shape"),
     (lambda: krylov_regressions(X3, Y3, 3, train=np.ones(3, bool)), "train is bool of shape"),
     (lambda: krylov_regressions(X3, Y3, 3, train=np.ones((1, 3))), "train is float64"),

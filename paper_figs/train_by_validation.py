@@ -1,0 +1,60 @@
+"""The paper's experiment: errors along the trajectory of the step size that each way of tuning chooses."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from paper_figs.framework.results import Result
+from paper_figs.framework.style import measured, new_figure, theory
+
+title = "Train-by-train overfits, train-by-validation does not"
+alt = (
+    "Root mean square error over the iterations, a column a number of samples, fresh samples above and the samples "
+    "trained on below: with few samples the step size tuned on the training loss ends above the line of no training, "
+    "the one tuned on held-out samples below it; with many samples both coincide."
+)
+_BY = ("tuned on training loss", "tuned on held-out half")
+
+
+def draw(result: Result) -> Figure:
+    """Draw a column a number of samples: test error above, training error below."""
+    arrays, d = result.arrays, result.config["d"]
+    steps = range(result.config["steps"] + 1)
+    figure, axes = new_figure(2, len(arrays["samples"]), height=4.6, sharex=True, sharey="row")
+    for column, n in enumerate(arrays["samples"]):
+        for row, kind in enumerate((1, 0)):
+            ax = axes[row, column]
+            ax.axhline(
+                arrays["rmse"][column, kind, 0, 0], color="#777777", linewidth=0.9, linestyle=":", label="$w = 0$"
+            )
+            for by, name in enumerate(_BY):
+                limit, mean = (arrays[key][column, kind, by] for key in ("limit_rmse", "rmse"))
+                width = 1.96 * arrays["rmse_error"][column, kind, by]
+                theory(ax, steps, limit, 2 * by, label=f"{name}, limit")
+                at = slice(4 * by, None, 8)  # points that lie on each other would hide one another
+                measured(ax, steps[at], mean[at], 2 * by, (mean[at] - width[at], mean[at] + width[at]), label=name)
+        axes[0, column].set_title(f"$n/d = {n / d:g}$" + f"  (n = {n})")
+        by_train, by_validation = arrays["chosen"][column]
+        axes[1, column].set_title(rf"$\eta$ = {by_train:.2g} and {by_validation:.2g}", fontsize=8.5)
+    axes[0, 0].set_ylabel("RMSE, fresh samples")
+    axes[1, 0].set_ylabel("RMSE, training samples")
+    axes[1, 0].set_ylim(bottom=0)
+    figure.supxlabel("iteration $k$ (steps)", fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
+
+
+def caption(result: Result) -> str:
+    """State the claim with its measured values."""
+    arrays, config = result.arrays, result.config
+    zero, ends = arrays["rmse"][:, 1, 0, 0], arrays["rmse"][:, 1, :, -1]
+    parts = [
+        f"at n = {n}: {end[0]:.3f} and {end[1]:.3f} (w = 0: {start:.3f})"
+        for n, end, start in zip(arrays["samples"], ends, zero, strict=True)
+    ]
+    return (
+        f"Least squares, d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}; the step size from a "
+        f"grid of {config['step_sizes']}, by the mean over {config['tasks']} tasks of the training loss, or of the "
+        f"loss on one half after training on the other; errors on {config['tests']} fresh tasks, with 95 % intervals; "
+        f"lines: the limit of large d. Test RMSE by train and by validation {'; '.join(parts)}."
+    )
