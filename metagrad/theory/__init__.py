@@ -23,7 +23,7 @@ held constant, `meta_descent` the outer loop and its convergence, `horizons` whe
 
 `sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `single_pass` those of SGD on
 fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and `noisy_quadratic_schedules` its best schedules
-and short-horizon bias.
+and short-horizon bias; `symbolic_sgd` derives their recursions.
 """
 
 from __future__ import annotations
