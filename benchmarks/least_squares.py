@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import grid_candidates, grid_recipe, memory, peers
+from benchmarks import grid_recipe, grid_theory, memory, peers
 from benchmarks.grid_recipe import Grid
 from benchmarks.harness import Contender, Timing, interleave
 from benchmarks.results import Result, Row, relative_difference
@@ -31,7 +31,7 @@ def run(settings: Settings) -> Result:
     found, missing = peers.load_all(["jax"], PEERS)
     grid = case(settings.seed)
     ours, *others = calls(grid, found)
-    theirs = [name for name in others if name not in grid_candidates.CANDIDATES]
+    theirs = [name for name in others if name not in grid_theory.WAYS]
     rows = [*compare(grid, found, settings), *memory.rows("least_squares", _what(grid), ours, theirs, settings.seed)]
     return Result(rows, missing=missing)
 
@@ -43,7 +43,7 @@ def case(seed: int) -> Grid:
 
 def calls(grid: Grid, found: dict[str, ModuleType]) -> dict[str, Callable[[], NDArray[Any]]]:
     """Return our ways, then the peers', by name."""
-    ways = grid_candidates.CANDIDATES | {RECIPE: grid_recipe.losses}
+    ways = grid_theory.WAYS | {RECIPE: grid_recipe.losses}
     by_name: dict[str, Callable[[], Any]] = {name: partial(way, grid) for name, way in ways.items()}
     if "jax" in found:
         for dtype in (np.float64, np.float32):
@@ -56,7 +56,7 @@ def compare(grid: Grid, found: dict[str, ModuleType], settings: Settings) -> lis
     contenders = [Contender(name, call) for name, call in calls(grid, found).items()]
     costs = dict(zip((c.name for c in contenders), interleave(contenders, settings.repetitions), strict=True))
     values = {c.name: c.call() for c in contenders}
-    best, *_ = ours = list(grid_candidates.CANDIDATES)
+    best, *_ = ours = list(grid_theory.WAYS)
     theirs = [name for name in values if name not in ours]
     return [_row(grid, name, peer, costs, values, name == best) for peer in theirs for name in ours]
 

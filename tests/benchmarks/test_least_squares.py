@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import grid_candidates, grid_recipe, least_squares, peers
+from benchmarks import grid_recipe, grid_theory, least_squares, peers
 from benchmarks.results import relative_difference
 from benchmarks.settings import Settings
 
@@ -11,12 +11,10 @@ TINY = {"wide": (12, 20), "tall": (24, 6)}
 
 
 @pytest.mark.parametrize("size", TINY.values(), ids=TINY)
-@pytest.mark.parametrize("way", grid_candidates.CANDIDATES.values(), ids=grid_candidates.CANDIDATES)
+@pytest.mark.parametrize("way", grid_theory.WAYS.values(), ids=grid_theory.WAYS)
 def test_every_way_is_the_recipe(way, size):
     n, d = size
     grid = grid_recipe.random_grid(n, d, steps=5, count=9)
-    if d < n and way is grid_candidates.dual:
-        pytest.skip("the n x n matrix is singular")
     expected = grid_recipe.losses(grid)
     assert relative_difference(way(grid), expected) < 1e-11
 
@@ -33,13 +31,13 @@ def test_the_rows_compare_with_the_peers_that_are_there():
     grid = grid_recipe.random_grid(n=12, d=20, steps=5, count=4)
     found, _ = peers.load_all(["jax"], least_squares.PEERS)
     rows = least_squares.compare(grid, found, Settings(repetitions=1))
-    assert {row.peer for row in rows} == set(least_squares.calls(grid, found)) - set(grid_candidates.CANDIDATES)
+    assert {row.peer for row in rows} == set(least_squares.calls(grid, found)) - set(grid_theory.WAYS)
     assert all(row.agrees for row in rows)
     assert sum(row.target is not None for row in rows) == 1 + 2 * len(found)
 
 
 def test_a_wrong_way_does_not_agree(monkeypatch):
-    monkeypatch.setitem(grid_candidates.CANDIDATES, "wrong", lambda grid: 1.01 * grid_recipe.losses(grid))
+    monkeypatch.setitem(grid_theory.WAYS, "wrong", lambda grid: 1.01 * grid_recipe.losses(grid))
     grid = grid_recipe.random_grid(n=8, d=10, steps=3, count=3)
     rows = least_squares.compare(grid, {}, Settings(repetitions=1))
     assert [row.agrees for row in rows] == [True, True, True, False]
