@@ -10,6 +10,7 @@ NAMES = [
     "meta_descent",
     "reverse_mode",
     "least_squares",
+    "experiment",
     "second_moment",
     "phase_diagram",
     "peak_memory",
