@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -11,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import Status, bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
+from metagrad.fingerprint import fingerprint
 from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
@@ -147,50 +146,7 @@ class MetaTrainer:
 
     def _fingerprint(self, phi: Tree) -> str:
         """Identify the run: everything that its numbers depend on, but for the number of meta-steps."""
-        digest = hashlib.sha256()
-        parts = (self.task, self.optimizer, self.objective, self.steps, self.scale, self.power, self.floor)
-        for part in (*parts, self.estimator, self.seed, self.step, phi):
-            _feed(digest, part)
-        return digest.hexdigest()
-
-
-def _feed(digest: Any, part: Any, seen: tuple[int, ...] = ()) -> None:
-    """Add what `part` is made of, never where it lies in memory: another process must find the same."""
-    digest.update(f"{type(part).__qualname__}:".encode())
-    if id(part) in seen:
-        return
-    seen = (*seen, id(part))
-    if hasattr(part, "dtype"):
-        digest.update(f"{part.dtype}{part.shape}".encode() + np.ascontiguousarray(to_host(part)).tobytes())
-    elif isinstance(part, type):
-        digest.update(part.__qualname__.encode())
-    elif part is None or isinstance(part, bool | int | float | complex | str | bytes):
-        digest.update(repr(part).encode())
-    else:
-        for item in _pieces(part):
-            _feed(digest, item, seen)
-
-
-def _pieces(part: Any) -> list[Any]:
-    """Return what `part` consists of: items, a function's code and what it encloses, an object's data and methods."""
-    if isinstance(part, tuple | list):
-        return [len(part), *part]
-    if isinstance(part, dict):
-        return [len(part), *(x for key in sorted(part, key=repr) for x in (key, part[key]))]
-    if isinstance(part, set | frozenset):
-        return sorted(map(repr, part))
-    if isinstance(part, CodeType):
-        return [part.co_code, part.co_names, part.co_consts]
-    if isinstance(part, FunctionType):
-        enclosed = [cell.cell_contents for cell in part.__closure__ or ()]
-        return [part.__code__, part.__defaults__, part.__kwdefaults__, enclosed]
-    bound = [getattr(part, name, None) for name in ("__func__", "__self__", "func", "args", "keywords", "__name__")]
-    rules = [f for kind in type(part).__mro__ for name, f in vars(kind).items() if _is_rule(name, f)]
-    return [bound, getattr(part, "__dict__", None), rules]
-
-
-def _is_rule(name: str, member: Any) -> bool:
-    return isinstance(member, FunctionType) and (name == "__call__" or not name.startswith("__"))
+        return fingerprint(self, phi)
 
 
 def _check_count(where: str, name: str, value: Any) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"xp"},
-    {"scaled"},
+    {"scaled", "fingerprint"},
     {"protocols"},
     {"ad"},
     {"measures"},

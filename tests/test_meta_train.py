@@ -61,7 +61,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         trainer().run(np.full(4, 0.3), 6, checkpoint=path)
 
 
-@pytest.mark.parametrize("changes", [{"scale": 0.2}, {"steps": 11}, {"objective": mg.Final()}, {"seed": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"scale": 0.2}, {"steps": 11}, {"objective": mg.Final()}, {"seed": 1}, {"step": "sign"}]
+)
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, changes):
     path = tmp_path / "run.npz"
     trainer().run(np.full(4, 0.3), 6, checkpoint=path)
@@ -101,6 +103,128 @@ def test_phi_of_every_shape(optimizer, phi, width):
     assert run.value_log2.shape == (50, 4)
     values = run.value_sign * 2.0**run.value_log2
     assert values[-1].mean() < values[0].mean()
+
+
+def quadratic_loss(scale):
+    def loss(w):
+        return scale * np.sum(w * w, axis=-1)
+
+    return loss
+
+
+def quartic_loss(scale):
+    def loss(w):
+        return scale * np.sum(w * w * w * w, axis=-1)
+
+    return loss
+
+
+class Decay:
+    """Gradient descent with a rate that decays; the rule is told when the class is made."""
+
+    Phi = mg.GradientDescent.Phi
+
+    def init(self, w):
+        return ()
+
+    def step(self, phi, state, w, g):
+        return w - self.rate(phi.eta) * g, state
+
+
+def decay(rate):
+    return type("Decay", (Decay,), {"rate": staticmethod(rate)})()
+
+
+def of_own_code(loss, rate=lambda eta: eta):
+    return mg.MetaTrainer(mg.FunctionTask(loss, np.ones((2, 3))), decay(rate), mg.Final(), steps=4, scale=0.01)
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate"),
+    [
+        (quartic_loss(1.0), lambda eta: eta),
+        (quadratic_loss(2.0), lambda eta: eta),
+        (quadratic_loss(1.0), lambda eta: 0.5 * eta),
+    ],
+    ids=["another body", "another number enclosed", "another static method"],
+)
+def test_the_checkpoint_of_another_code_is_refused(tmp_path, loss, rate):
+    phi, path = Decay.Phi(np.asarray(0.1)), tmp_path / "run.npz"
+    first = of_own_code(quadratic_loss(1.0)).run(phi, 3, checkpoint=path)
+    again = of_own_code(quadratic_loss(1.0)).run(phi, 3, checkpoint=path)
+    assert np.array_equal(first.phi, again.phi)
+    with pytest.raises(ValueError, match="of another run"):
+        of_own_code(loss, rate).run(phi, 3, checkpoint=path)
+
+
+def test_a_checkpoint_goes_on_after_the_task_was_used(tmp_path):
+    path = tmp_path / "run.npz"
+    task = mg.random_least_squares(2, 8, 3, sigma=0.5, seed=0)
+    settings = mg.MetaTrainer(task, mg.GradientDescent(), mg.LogExcess(), steps=5, scale=0.01)
+    settings.run(0.1, 2, checkpoint=path)
+    task.train_floor()
+    assert settings.run(0.1, 4, checkpoint=path).meta_steps == 4
+
+
+def test_a_checkpoint_of_more_steps_gives_the_first_ones(tmp_path):
+    path = tmp_path / "run.npz"
+    long = trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+    short = trainer().run(np.full(4, 0.3), 4, checkpoint=path)
+    assert short.meta_steps == 4
+    assert np.array_equal(short.phi, long.phi[:5])
+
+
+def moved(leaf, mantissa, exponent, rate, floor=-np.inf):
+    grad = mg.Scaled(np.array([mantissa]), np.array([exponent], dtype=np.int64))
+    return trainer(floor=floor)._moved(np.array([leaf]), grad, rate)[0]
+
+
+@pytest.mark.parametrize(("exponent", "rate"), [(1100, -1050), (2000, -1070), (-1100, 90), (-2090, 1020), (3, 4)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_step_that_fits_is_exact_even_where_its_gradient_does_not(exponent, rate, sign):
+    expected = -sign * 0.75 * 2.0 ** (exponent + rate)
+    assert expected != 0
+    assert moved(0.0, sign * 0.75, exponent, 2.0**rate) == expected
+
+
+def test_a_step_too_large_for_a_float_keeps_its_sign():
+    assert moved(1.0, 0.5, 2**40, 1.0, floor=0.25) == 0.25
+    assert moved(1.0, -0.5, 2**40, 1.0) == np.inf
+    assert np.isnan(moved(1.0, np.nan, 0, 1.0, floor=0.0))
+    assert np.isnan(moved(1.0, np.inf, 0, 1.0, floor=0.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps is 0; expected an integer of at least 1"),
+        ({"steps": 10.0}, TypeError, "steps is 10.0, a float"),
+        ({"steps": True}, TypeError, "steps is True, a bool"),
+        ({"scale": 0.0}, ValueError, "scale is 0.0"),
+        ({"scale": -1.0}, ValueError, "scale is -1.0"),
+        ({"scale": np.inf}, ValueError, "scale is inf"),
+        ({"scale": np.nan}, ValueError, "scale is nan"),
+        ({"power": np.nan}, ValueError, "power is nan"),
+        ({"power": -np.inf}, ValueError, "power is -inf"),
+        ({"floor": np.nan}, ValueError, "floor is nan.*Use -math.inf for none"),
+    ],
+)
+def test_settings_are_checked(changes, kind, message):
+    with pytest.raises(kind, match=f"MetaTrainer: .*{message}"):
+        trainer(**changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"meta_steps": 2.0}, TypeError, "meta_steps is 2.0, a float"),
+        ({"meta_steps": 1, "every": 0}, ValueError, "every is 0"),
+        ({"meta_steps": 1, "checkpoint": "no such folder/run.npz"}, ValueError, "Make the folder first"),
+    ],
+)
+def test_arguments_of_a_run_are_checked(arguments, kind, message):
+    with pytest.raises(kind, match=f"MetaTrainer.run: .*{message}"):
+        trainer().run(np.full(4, 0.3), **arguments)
 
 
 def test_bad_meta_steps():
