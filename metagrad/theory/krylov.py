@@ -98,6 +98,10 @@ def _lanczos(hessian: Callable[[Floats], Floats], start: Floats, dimension: int,
         diagonal[j] = np.einsum("ij,ij->i", v, z)
         least = np.maximum(least, width * _EPS * diagonal[j])
         if j + 1 < dimension:
+            # the recurrence first: what is left to the projection is rounding, which it cannot amplify
+            z = z - diagonal[j][:, None] * v
+            if j:
+                z -= norm[:, None] * basis[:, j - 1]
             z = _orthogonal(z, basis[:, : j + 1])
     return _Space(basis, diagonal, off_diagonal, dimension)
 

@@ -89,6 +89,17 @@ def test_orthogonality_where_ritz_values_have_converged():
     np.testing.assert_allclose(ls.train_loss(small, eta, 35).log, ls.train_loss(full, eta, 35).log, rtol=1e-11)
 
 
+@pytest.mark.parametrize("method", ["products", "gram"])
+def test_orthogonality_where_the_spectrum_is_narrow(method):
+    """Many samples: what a vector has in common with the earlier ones is larger than what is new in it."""
+    X, y, w_star = sample(900, 60)
+    (small,) = krylov_regressions(X, y, 40, method=method)
+    np.testing.assert_allclose(small.basis.T @ small.basis, np.eye(40), atol=1e-12)
+    full = ls.Regression.of(X, y)
+    for eta in (0.3, 0.94, 2.0):
+        np.testing.assert_allclose(ls.risk(small, w_star, eta, 40).log, ls.risk(full, w_star, eta, 40).log, atol=1e-9)
+
+
 X3, Y3 = np.ones((3, 2)), np.ones(3)
 
 
