@@ -24,7 +24,7 @@ class Dual(NamedTuple):
 
 
 def apply_powers(A: Dual, z: Floats, steps: Floats, weights: Floats) -> tuple[SignedLog, SignedLog]:
-    """Return weights'A^t z and its tangent for steps t (K,), with A (D, D), z (D,), weights (D,)."""
+    """Return weights'A^t z (K, M) and its tangent for steps t (K,), with A (D, D), z (D,), weights (D, M)."""
     remaining = steps.astype(np.int64)
     states = Dual(np.tile(z, (len(steps), 1)), np.zeros((len(steps), len(z))))
     exponents, exponent = np.zeros(len(steps), np.int64), 0
@@ -56,4 +56,5 @@ def _normalised(x: Dual, axis: int | tuple[int, ...]) -> tuple[Dual, NDArray[np.
 
 def _scaled(value: Floats, exponents: NDArray[np.int64]) -> SignedLog:
     number = SignedLog.from_float(value)
-    return SignedLog(number.sign, np.where(number.sign == 0, -np.inf, number.log + np.log(2.0) * exponents))
+    log = number.log + np.log(2.0) * exponents[:, None]
+    return SignedLog(number.sign, np.where(number.sign == 0, -np.inf, log))

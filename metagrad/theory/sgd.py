@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory import sgd_schedule
+from metagrad.theory import sgd_powers, sgd_schedule
 from metagrad.theory._checks import Floats, bad_value, step_counts
 from metagrad.theory._sgd_checks import checked_eta
 from metagrad.theory.sgd_moments import Recursion, follow, trajectory
@@ -29,6 +29,7 @@ from metagrad.theory.sgd_problem import (
     Measure,
     SgdProblem,
     excess_measure,
+    quadratic_measure,
     risk_measure,
     train_measure,
     validation_measure,
@@ -39,6 +40,7 @@ from metagrad.theory.signed_log import SignedLog
 __all__ = [
     "Measure",
     "SgdProblem",
+    "at_steps",
     "d_excess_train_loss",
     "d_risk",
     "d_train_loss",
@@ -47,6 +49,7 @@ __all__ = [
     "excess_train_loss",
     "expected",
     "moments",
+    "quadratic_measure",
     "risk",
     "risk_measure",
     "schedule_gradient",
@@ -123,6 +126,21 @@ def values_and_slopes(
     return [(_shaped(value, batch), _shaped(slope, batch)) for value, slope in found]
 
 
+def at_steps(
+    problem: SgdProblem, measures: Sequence[Measure], eta: ArrayLike, steps: ArrayLike
+) -> list[tuple[SignedLog, SignedLog]]:
+    """Return (value, eta-derivative) of several measures after `steps` (K,) steps alone: each (..., K) for eta (...,).
+
+    By powers of a matrix of order D = d(d+1)/2 + d + 1 instead of steps: O(D^3 log t), so that t = 10^6 is no more
+    work than a few steps; needs 40 D^2 bytes. Errors of order t eps.
+    """
+    etas, counts = _constant("at_steps", problem, eta), step_counts("at_steps", steps)
+    if counts.ndim != 1 or counts.size == 0:
+        bad_value("at_steps", "steps", f"of shape {counts.shape}", "shape (K,) with K >= 1")
+    value, slope = sgd_powers.at_steps(problem, measures, etas.ravel(), counts)
+    return [(_shaped(value[..., i], etas.shape), _shaped(slope[..., i], etas.shape)) for i in range(len(measures))]
+
+
 def moments(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> tuple[Floats, Floats]:
     """Return E[w_T] (..., d) and E[w_T w_T'] (..., d, d) after the last step; OverflowError beyond float64."""
     schedules, batch = _schedules("moments", problem, eta, steps)
@@ -130,8 +148,9 @@ def moments(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> tu
     with np.errstate(over="ignore", invalid="ignore"):
         m, S = np.ldexp(last.m[0], last.k[:, None]), np.ldexp(last.S[0], last.s[:, None, None])
         mixed = m[:, :, None] * problem.centre
-        mean = m + problem.centre
         second = S + mixed + np.swapaxes(mixed, 1, 2) + np.outer(problem.centre, problem.centre)
+        V = problem.svd[2]
+        mean, second = (m + problem.centre) @ V.T, V @ second @ V.T
     if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(second))):
         raise OverflowError("moments: a moment exceeds float64; use train_loss, risk, .. (SignedLog) or a smaller eta.")
     return mean.reshape(*batch, *mean.shape[1:]), second.reshape(*batch, *second.shape[1:])
@@ -157,7 +176,7 @@ def _slope(problem: SgdProblem, measure: Measure, eta: ArrayLike, steps: int | N
 
 def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | None) -> tuple[Floats, tuple[int, ...]]:
     """Return the schedules (G, T) and the shape of the batch that G flattens."""
-    etas = checked_eta(function, eta, float(np.max(np.sum(problem.X**2, axis=1))))
+    etas = _constant(function, problem, eta)
     if steps is None:
         if etas.ndim == 0 or etas.shape[-1] == 0:
             remedy = "For a constant step size pass `steps` as well."
@@ -167,6 +186,10 @@ def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | 
     else:
         etas = np.broadcast_to(etas[..., None], (*etas.shape, int(steps)))
     return etas.reshape(-1, etas.shape[-1]), etas.shape[:-1]
+
+
+def _constant(function: str, problem: SgdProblem, eta: ArrayLike) -> Floats:
+    return checked_eta(function, eta, float(np.max(np.sum(problem.X**2, axis=1))))
 
 
 def _shaped(value: SignedLog, batch: tuple[int, ...]) -> SignedLog:

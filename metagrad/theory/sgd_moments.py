@@ -1,6 +1,7 @@
 """The exact recursion of the first two moments of SGD on a finite sample, at any magnitude.
 
-With e = w - c, m = E[e], S = E[ee'], g = X'r/n and c_b the spread of a batch (`SgdProblem`):
+With e = w - c in the coordinates of V, where H = diag(h), m = E[e], S = E[ee'], g = X'r/n, and c_b the spread of a
+batch (`SgdProblem`):
 
     m+ = m - eta (Hm - g)
     S+ = S - eta (HS + SH - gm' - mg') + eta^2 [c_b C(S, m) + (1 - c_b) B(S, m)]
@@ -58,7 +59,7 @@ class Recursion:
 
     def __init__(self, problem: SgdProblem) -> None:
         """Take what the recursion needs from the problem."""
-        self.X, self.H, self.r, self.g = problem.X, problem.H, problem.r, problem.g
+        self.X, self.h, self.r, self.g = problem.rows, problem.h, problem.r, problem.g
         self.n, self.spread, self.start = len(problem.y), problem.spread, problem.start
         self.drifts = bool(np.any(self.g))
         self.coupled = self.drifts or (self.spread > 0 and bool(np.any(self.r)))
@@ -82,18 +83,17 @@ class Recursion:
 
     def parts(self, now: Moments) -> tuple[Floats, Floats, Floats]:
         """Return P and Q, in units of 2^s, and Hm - g, in units of 2^k."""
-        Hm = now.m @ self.H
-        HS = self.H @ now.S
+        Hm, HS = now.m * self.h, self.h[:, None] * now.S
         drift = Hm - self._ones(now, now.k)[..., None] * self.g if self.drifts else Hm
         if not self.coupled:
             weights = np.sum((self.X @ now.S) * self.X, axis=-1)
-            return HS + _transposed(HS), self._second(weights, HS @ self.H), drift
+            return HS + _transposed(HS), self._second(weights, HS * self.h), drift
         m, one = np.ldexp(now.m, (now.k - now.s)[:, None]), self._ones(now, now.s)
         weights = np.sum((self.X @ now.S) * self.X, axis=-1) - 2 * self.r * (m @ self.X.T)
         weights = weights + one[..., None] * self.r**2
         gm = _outer(self.g, m)
-        HmG = _outer(m @ self.H, self.g)
-        B = HS @ self.H - HmG - _transposed(HmG) + one[..., None, None] * np.outer(self.g, self.g)
+        HmG = _outer(m * self.h, self.g)
+        B = HS * self.h - HmG - _transposed(HmG) + one[..., None, None] * np.outer(self.g, self.g)
         return HS + _transposed(HS) - gm - _transposed(gm), self._second(weights, B), drift
 
     def normalised(self, S: Floats, m: Floats, s: Integers, k: Integers) -> Moments:

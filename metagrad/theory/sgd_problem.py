@@ -2,10 +2,11 @@
 
     f(w) = ||Xw - y||^2/(2n),    w+ = w - eta (1/b) sum_{i in batch} x_i (x_i'w - y_i)
 
-Everything is held relative to a centre c, the least-squares solution: e = w - c, r = y - Xc, g = X'r/n, so that small
-excess losses are not differences of large numbers. Directions of X with singular values below 10^-3 of the largest are
-left out of c: along them e hardly moves within any horizon worth recursing through, while c could be huge. Otherwise
-g is zero, and where the rows of X are independent r is zero as well.
+Everything is held in the coordinates of X = USV', where H = X'X/n is diagonal and directions in which nothing moves
+are exactly zero, and relative to a centre c, the least-squares solution: e = w - c, r = y - Xc, g = X'r/n, so that
+small excess losses are not differences of large numbers. Directions with singular values below 10^-3 of the largest
+are left out of c: along them e hardly moves within any horizon worth recursing through, while c could be huge.
+Otherwise g is zero, and where the rows of X are independent r is zero as well.
 """
 
 from __future__ import annotations
@@ -68,33 +69,44 @@ class SgdProblem:
         return (n - b) / (b * (n - 1)) if n > b else 0.0
 
     @cached_property
-    def H(self) -> Floats:  # noqa: N802 - the papers' name
-        """H = X'X/n."""
-        return np.asarray(self.X.T @ self.X / len(self.X), np.float64)
-
-    @cached_property
-    def thin_svd(self) -> tuple[Floats, Floats, Floats]:
-        """U, S, V' of X, without the singular values that are rounding noise (max(n, d) eps of the largest)."""
+    def svd(self) -> tuple[Floats, Floats, Floats]:
+        """U (n, d), singular values (d,), V (d, d) of X; past the rank, what is rounding noise is exactly zero."""
         U, S, Vt = np.linalg.svd(self.X, full_matrices=False)
-        rank = int(np.sum(max(self.X.shape) * np.finfo(np.float64).eps * S[0] < S))
-        return U[:, :rank], S[:rank], Vt[:rank]
+        rank, d = int(np.sum(max(self.X.shape) * np.finfo(np.float64).eps * S[0] < S)), self.X.shape[1]
+        rest = d - rank
+        U, S = np.pad(U[:, :rank], ((0, 0), (0, rest))), np.pad(S[:rank], (0, rest))
+        outside = np.linalg.qr(Vt[:rank].T, mode="complete")[0][:, rank:]
+        return U, S, np.concatenate([Vt[:rank].T, outside], axis=1)
+
+    @property
+    def rows(self) -> Floats:
+        """The samples XV (n, d) in the coordinates of V, where H is diagonal."""
+        U, S, _ = self.svd
+        return U * S
+
+    @property
+    def h(self) -> Floats:
+        """The eigenvalues (d,) of H = X'X/n, falling."""
+        return self.svd[1] ** 2 / len(self.y)
 
     @cached_property
     def kept(self) -> int:
         """How many singular directions the centre solves for."""
-        S = self.thin_svd[1]
-        return int(np.sum(KEPT * S[0] <= S)) if S.size else 0
+        S = self.svd[1]
+        return int(np.sum((S > 0) & (KEPT * S[0] <= S)))
 
     @cached_property
     def centre(self) -> Floats:
-        """The centre c (d,): least squares in the kept directions, of smallest norm."""
-        U, S, Vt = (part[: self.kept] if i else part[:, : self.kept] for i, part in enumerate(self.thin_svd))
-        return np.asarray(Vt.T @ ((U.T @ self.y) / S), np.float64)
+        """The centre V'c (d,): least squares in the kept directions, zero in the others."""
+        U, S, _ = self.svd
+        found = np.zeros_like(S)
+        found[: self.kept] = (U.T @ self.y)[: self.kept] / S[: self.kept]
+        return found
 
     @cached_property
     def r(self) -> Floats:
         """The residual r = y - Xc (n,), without its rounding in the kept directions."""
-        U = self.thin_svd[0][:, : self.kept]
+        U = self.svd[0][:, : self.kept]
         if self.kept == len(self.y):
             return np.zeros_like(self.y)
         rest = self.y - U @ (U.T @ self.y)
@@ -102,24 +114,24 @@ class SgdProblem:
 
     @cached_property
     def g(self) -> Floats:
-        """The gradient at the centre with its sign turned, g = X'r/n (d,): zero in the kept directions."""
-        U, S, Vt = self.thin_svd
-        cut = slice(self.kept, None)
-        return np.asarray(Vt[cut].T @ (S[cut] * (U[:, cut].T @ self.r)) / len(self.y), np.float64)
+        """The gradient at the centre with its sign turned, V'X'r/n (d,): zero in the kept directions."""
+        left = np.where(np.arange(len(self.h)) < self.kept, 0.0, self.rows.T @ self.r)
+        return np.asarray(left / len(self.y), np.float64)
 
     @cached_property
     def start(self) -> tuple[Floats, Floats]:
-        """The mean of e_0 (d,) and the second moment of e_0 (d, d)."""
+        """The mean of V'e_0 (d,) and its second moment (d, d)."""
         assert self.w0 is not None
         assert self.second_moment is not None
-        e = self.w0 - self.centre
-        covariance = self.second_moment - np.outer(self.w0, self.w0)
+        V = self.svd[2]
+        e = V.T @ self.w0 - self.centre
+        covariance = V.T @ (self.second_moment - np.outer(self.w0, self.w0)) @ V
         return e, covariance + np.outer(e, e)
 
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A quadratic measure of w, (tr(A S) - 2 p'e + q)/2 on the first two moments e, S of w - c."""
+    """A quadratic measure of w, (tr(A S) - 2 p'm + q)/2 on the first two moments m, S of V'e."""
 
     A: Floats
     p: Floats
@@ -127,22 +139,25 @@ class Measure:
 
     @classmethod
     def of_rows(cls, rows: Floats, targets: Floats) -> Measure:
-        """Return the measure ||rows (w - c) - targets||^2/2."""
+        """Return the measure ||rows V'e - targets||^2/2."""
         return cls(rows.T @ rows, rows.T @ targets, float(targets @ targets))
+
+
+def quadratic_measure(problem: SgdProblem, rows: Floats, targets: Floats) -> Measure:
+    """Return the measure ||rows w - targets||^2/2 for any rows (k, d) and targets (k,)."""
+    rotated = rows @ problem.svd[2]
+    return Measure.of_rows(rotated, targets - rotated @ problem.centre)
 
 
 def train_measure(problem: SgdProblem) -> Measure:
     """Return the train loss f(w) = ||Xw - y||^2/(2n)."""
-    n = len(problem.y)
-    return Measure(problem.H, problem.g, float(problem.r @ problem.r) / n)
+    return Measure(np.diag(problem.h), problem.g, float(problem.r @ problem.r) / len(problem.y))
 
 
 def excess_measure(problem: SgdProblem) -> Measure:
     """Return f(w) - min f, free of the cancellation of that difference."""
-    U, S, Vt = problem.thin_svd
-    scale = 1 / np.sqrt(len(problem.y))
-    targets = np.where(np.arange(S.size) < problem.kept, 0.0, U.T @ problem.r)
-    return Measure.of_rows(S[:, None] * Vt * scale, targets * scale)
+    roots = np.sqrt(problem.h)
+    return Measure.of_rows(np.diag(roots), np.divide(problem.g, roots, out=np.zeros_like(roots), where=roots > 0))
 
 
 def validation_measure(problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike) -> Measure:
@@ -152,7 +167,7 @@ def validation_measure(problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike) 
         expected = f"{problem.X.shape[1]} columns like X"
         bad_value("validation_loss", "X_val", f"of shape {X.shape}", expected)
     scale = 1 / np.sqrt(len(y))
-    return Measure.of_rows(X * scale, (y - X @ problem.centre) * scale)
+    return quadratic_measure(problem, X * scale, y * scale)
 
 
 def risk_measure(problem: SgdProblem, w_star: ArrayLike) -> Measure:
@@ -160,7 +175,7 @@ def risk_measure(problem: SgdProblem, w_star: ArrayLike) -> Measure:
     target = within_range("risk", "w_star", w_star)
     if target.shape != problem.centre.shape:
         bad_value("risk", "w_star", f"of shape {target.shape}", f"shape {problem.centre.shape}, like w0")
-    return Measure.of_rows(np.sqrt(2) * np.eye(len(target)), np.sqrt(2) * (target - problem.centre))
+    return quadratic_measure(problem, np.sqrt(2) * np.eye(len(target)), np.sqrt(2) * target)
 
 
 def checked_sample(

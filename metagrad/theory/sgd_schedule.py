@@ -51,11 +51,11 @@ class _Adjoint:
         """Move before the step with step size eta."""
         of, spread = self.of, self.of.spread
         weights = spread * np.sum((of.X @ self.L) * of.X, axis=-1) / of.n
-        HL, p = of.H @ self.L, self.p - eta * (of.H @ self.p)
+        HL, p = of.h[:, None] * self.L, self.p - eta * of.h * self.p
         if of.coupled:
             noise = of.X.T @ (of.r * weights) + (1 - spread) * (HL @ of.g)
             p = p + np.ldexp(2 * eta * (self.L @ of.g) - 2 * eta**2 * noise, self.l - self.q)
-        second = of.X.T @ (weights[:, None] * of.X) + (1 - spread) * (HL @ of.H)
+        second = of.X.T @ (weights[:, None] * of.X) + (1 - spread) * HL * of.h
         L = self.L - eta * (HL + HL.T) + eta**2 * second
         self.L, self.l = _renormalise((L + L.T) / 2, self.l, None)
         self.p, self.q = _renormalise(p, self.q, self.l + _LEAST if of.coupled else None)

@@ -28,11 +28,10 @@ def stability_threshold(problem: SgdProblem) -> float:
     """
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    U, S, _ = problem.thin_svd
-    if S.size == 0:
+    rank = int(np.sum(problem.h > 0))
+    if rank == 0:
         bad_value("stability_threshold", "X", "zero", "a sample that is not all zeros", "Every step size is stable.")
-    rows, eigenvalues = U * S, S**2 / len(problem.y)
-    rank = S.size
+    rows, eigenvalues = problem.rows[:, :rank], problem.h[:rank]
     root = np.sqrt(eigenvalues[:, None] + eigenvalues)
 
     def apply(vector: Floats) -> Floats:

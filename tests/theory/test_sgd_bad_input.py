@@ -69,6 +69,10 @@ def test_measures_that_are_refused():
         sgd.risk(problem, np.ones(3), 0.1, 2)
     with pytest.raises(ValueError, match="one schedule"):
         sgd.schedule_gradient(problem, sgd.train_measure(problem), np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"at_steps: steps is of shape \(\)"):
+        sgd.at_steps(problem, [sgd.train_measure(problem)], 0.1, 3)
+    with pytest.raises(ValueError, match="at_steps: eta is nan"):
+        sgd.at_steps(problem, [sgd.train_measure(problem)], np.nan, [3])
     with pytest.raises(ValueError, match="Every step size is stable"):
         sgd.stability_threshold(SgdProblem(0 * X, Y))
 

@@ -1,0 +1,78 @@
+"""SGD's moments after very many steps with a constant step size, by powers of one matrix.
+
+A step is linear in v = (S_ij for i <= j, m_i, 1), with D = d(d+1)/2 + d + 1 entries, and quadratic in eta:
+v+ = (I - eta P + eta^2 Q) v. P and Q come from feeding the unit vectors of v to the recursion of `sgd_moments`. Then
+O(log t) products of D x D matrices reach any horizon (`linear_power`), which beats t steps for small d or large t.
+Where S does not depend on m and 1 (no noise, or the full batch) it has its own powers, so that it may vanish beside
+them. Derived; checked by tests against the recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metagrad.theory._checks import Floats
+from metagrad.theory.linear_power import Dual, apply_powers
+from metagrad.theory.sgd_moments import Moments, Recursion, total
+from metagrad.theory.sgd_problem import Measure, SgdProblem
+from metagrad.theory.signed_log import SignedLog
+
+
+def at_steps(
+    problem: SgdProblem, measures: Sequence[Measure], etas: Floats, steps: Floats
+) -> tuple[SignedLog, SignedLog]:
+    """Return values and eta-derivatives (G, K, M) for step sizes (G,), steps (K,) and M measures."""
+    recursion = Recursion(problem)
+    P, Q, linear = _matrices(recursion)
+    z, weights = _packed(*recursion.start), np.stack([_weights(measure) for measure in measures], axis=1)
+    split = 0 if recursion.coupled else len(z) - len(problem.centre) - 1
+    found = []
+    for eta in etas:
+        A = Dual(np.eye(len(z)) - eta * (P + linear) + eta**2 * Q, 2 * eta * Q - P - linear)
+        parts = [
+            apply_powers(Dual(A.value[block, block], A.tangent[block, block]), z[block], steps, weights[block])
+            for block in (slice(0, split), slice(split, None))
+        ]
+        found.append([total(list(pair)) for pair in zip(*parts, strict=True)])
+    value, slope = ([one[order] for one in found] for order in range(2))
+    return _stack(value), _stack(slope)
+
+
+def _matrices(recursion: Recursion) -> tuple[Floats, Floats, Floats]:
+    """Return P and Q on the rows of S, and the matrix of Hm - g on the rows of m, each (D, D)."""
+    d = len(recursion.g)
+    rows, columns = np.triu_indices(d)
+    moments, size = len(rows), len(rows) + d + 1
+    S, m = np.zeros((1, size, d, d)), np.zeros((1, size, d))
+    index = np.arange(moments)
+    S[0, index, rows, columns] = S[0, index, columns, rows] = 1.0
+    m[0, moments + np.arange(d), np.arange(d)] = 1.0
+    none = np.zeros(size, np.int64)
+    responses = [part[0] for part in recursion.parts(Moments(S, m, none, none))]
+    found = []
+    for order, response in enumerate(responses):
+        response[:-1] -= response[-1]  # what the constant 1 does belongs to its own column
+        matrix = np.zeros((size, size))
+        if order < 2:
+            matrix[:moments] = response[:, rows, columns].T
+        else:
+            matrix[moments:-1] = response.T
+        found.append(matrix)
+    return found[0], found[1], found[2]
+
+
+def _packed(m: Floats, S: Floats) -> Floats:
+    return np.concatenate([S[np.triu_indices(len(m))], m, [1.0]])
+
+
+def _weights(measure: Measure) -> Floats:
+    """Return the measure as a linear form in v; S_ij with i < j stands for two entries of S."""
+    form = _packed(-measure.p, measure.A - np.diag(np.diag(measure.A)) / 2)
+    form[-1] = measure.q / 2
+    return form
+
+
+def _stack(numbers: list[SignedLog]) -> SignedLog:
+    return SignedLog(np.stack([x.sign for x in numbers]), np.stack([x.log for x in numbers]))
