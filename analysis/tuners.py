@@ -1,0 +1,202 @@
+"""Three ways to tune a step size on two objectives, and a schedule: where each ends, and what it does to fresh tasks.
+
+Least squares of the paper: w* on the unit sphere, x ~ N(0, I), noise sigma, w_0 = 0, t = 40 steps. The objective is
+the train loss on all n samples ("train"), or the validation loss on one half after training on the other
+("validation"), averaged over some tasks. Tuned by gradient (`MetaTrainer`, on the logs), by the paper's grid of 25 step
+sizes (on the losses), by the exact minimiser (on the logs, from theory); and by gradient with a step size a step.
+All are then applied to fresh tasks, with all n samples of each, as the paper does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.stats import binom
+
+import metagrad as mg
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad.theory import least_squares
+from metagrad.theory.signed_log import SignedLog
+
+claim = (
+    "Gradient, grid and exact minimiser find the same step size on either objective (Wang et al. 2021, section 4); a "
+    "schedule lowers the train objective below that of every constant step size, and gains nothing on the validation "
+    "objective or in risk"
+)
+OBJECTIVES = ("train", "validation")
+TUNERS = ("gradient", "grid", "exact", "schedule")
+MEASURES = ("train", "validation", "risk")
+_EXPLODED = 10.0  # a risk ten times that of w = 0
+_GRID = 10.0 ** np.linspace(-6, 0, 25)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Tasks to tune on and fresh ones to test on, n/d, and the outer loop."""
+
+    d: int
+    tasks: int
+    tested: int
+    meta_steps: int
+    schedule_steps: int
+    ratios: tuple[float, ...] = (0.5, 2.0)
+    steps: int = 40
+    sigma: float = 1.0
+    start: float = 1e-3
+
+
+presets = {
+    "quick": Config(60, 16, 100, meta_steps=100, schedule_steps=120),
+    "default": Config(100, 30, 300, meta_steps=200, schedule_steps=300),
+    "paper": Config(1000, 5, 30, meta_steps=200, schedule_steps=300),
+}
+expected_seconds = {"quick": 6.0, "default": 50.0, "paper": 2500.0}
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """One ratio and objective each."""
+    return [{"ratio": ratio, "objective": kind} for ratio in config.ratios for kind in OBJECTIVES]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Tune in all ways; return the step sizes (tuners, t), the objective of each, and the losses on fresh tasks."""
+    kind, ratio, n = shard["objective"], shard["ratio"], round(shard["ratio"] * config.d)
+    split = 0.5 if kind == "validation" else None
+    task = mg.random_least_squares(config.tasks, n, config.d, sigma=config.sigma, seed=context.seed, split=split)
+    theory = _Theory(task, kind, config.steps)
+    by_gradient, best = _by_gradient(config, task, kind, ratio), theory.best()
+    by_grid = _GRID[np.argmin(theory.mean(_GRID))]
+    schedule = _schedule(config, task, kind, ratio, best)
+    constants = [np.full(config.steps, eta) for eta in (by_gradient[-1], by_grid, best)]
+    etas = np.stack([*constants, schedule])
+    fresh = mg.random_least_squares(
+        config.tested, 2 * n, config.d, sigma=config.sigma, seed=context.seed + 1, split=0.5
+    )
+    return {
+        "etas": etas,
+        "path": by_gradient,
+        "objective": np.array([_log_objective(task, kind, eta) for eta in etas]),
+        "fresh": np.stack([_measured(fresh, eta) for eta in etas]),
+    }
+
+
+class _Theory:
+    """The exact objective over the tasks, as a function of a constant step size."""
+
+    def __init__(self, task: mg.LeastSquares, kind: str, steps: int) -> None:
+        self.samples = [least_squares.Regression.of(X, y) for X, y in zip(task.X, task.y, strict=True)]
+        self.validation = task.validation and list(zip(*task.validation, strict=True))
+        self.kind, self.steps = kind, steps
+        self.stable = 2 / max(sample.eigenvalues.max() for sample in self.samples)
+
+    def mean(self, eta: np.ndarray) -> np.ndarray:
+        """Return the log of the mean of the losses, the paper's objective, of any size."""
+        losses = self._losses(eta, least_squares.train_loss)
+        logs = SignedLog(np.stack([x.sign for x in losses]), np.stack([x.log for x in losses]))
+        return np.asarray(logs.sum(axis=0).log)
+
+    def mean_log(self, eta: Any) -> Any:
+        """Return the mean of the logs: of the excess for the train loss, whose floor tells nothing."""
+        return np.mean([x.log for x in self._losses(eta, least_squares.excess_train_loss)], axis=0)
+
+    def _losses(self, eta: Any, of_train: Any) -> list[Any]:
+        if self.kind == "train":
+            return [of_train(sample, eta, self.steps) for sample in self.samples]
+        data = zip(self.samples, self.validation, strict=True)
+        return [least_squares.validation_loss(sample, X, y, eta, self.steps) for sample, (X, y) in data]
+
+    def best(self) -> float:
+        """Return the minimiser of `mean_log`: scanned first, as there may be local ones, then refined."""
+        scan = np.geomspace(1e-5, 1.2 * self.stable, 1000)
+        near = int(np.clip(np.argmin(self.mean_log(scan)), 1, len(scan) - 2))
+        bounds = scan[near - 1], scan[near + 1]
+        return float(minimize_scalar(self.mean_log, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
+
+
+def _log_of(kind: str) -> Any:
+    return mg.LogExcess() if kind == "train" else mg.LogFinal("validation")
+
+
+def _rate(kind: str, ratio: float) -> float:
+    # The best step size grows with n/d, and for validation it is two orders of magnitude below that for the train loss.
+    return 0.1 * ratio if kind == "train" else 0.004 * ratio
+
+
+def _by_gradient(config: Config, task: mg.LeastSquares, kind: str, ratio: float) -> np.ndarray:
+    """Return the path of a step size, from a small one."""
+    settings = {"steps": config.steps, "scale": _rate(kind, ratio)}
+    trainer = mg.MetaTrainer(task, mg.GradientDescent(), _log_of(kind), **settings)
+    return trainer.run(config.start, config.meta_steps).phi[:, 0]
+
+
+def _schedule(config: Config, task: mg.LeastSquares, kind: str, ratio: float, eta: float) -> np.ndarray:
+    """Return a schedule learned from steps spread about `eta`: as w_T is symmetric in them, equal ones stay equal."""
+    settings = {"steps": config.steps, "scale": 10 * _rate(kind, ratio)}
+    trainer = mg.MetaTrainer(task, mg.Scheduled(mg.GradientDescent()), _log_of(kind), **settings)
+    run = trainer.run(eta * np.linspace(0.5, 1.5, config.steps), config.schedule_steps)
+    values = (run.value_sign * 2.0**run.value_log2).mean(axis=1)
+    return run.phi[int(np.nanargmin(values))]
+
+
+def _log_objective(task: mg.LeastSquares, kind: str, etas: np.ndarray) -> float:
+    phi, rule = mg.GradientDescent.Phi(etas), mg.Scheduled(mg.GradientDescent())
+    found = mg.Reverse()(task, rule, _log_of(kind), phi, steps=len(etas))
+    return float(found.value.to_float().mean()) * len(etas)
+
+
+def _measured(task: mg.LeastSquares, etas: np.ndarray) -> np.ndarray:
+    """Return train loss, validation loss and risk (3, tasks) after the steps `etas`."""
+    w = task.w0
+    for eta in etas:
+        w = w - eta * task.gradient(w, None)
+    return np.stack([task.train_loss(w), task.validation_loss(w), task.risk(w)])
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return everything by ratio and objective, and medians over fresh tasks with 95 % intervals."""
+    shape = len(config.ratios), len(OBJECTIVES)
+    arrays = {name: np.stack([p[name] for p in parts]).reshape(*shape, *parts[0][name].shape) for name in parts[0]}
+    fresh = np.sort(arrays["fresh"], axis=-1)
+    # Order statistics, whatever the distribution: a step size at the edge of stability explodes on some fresh tasks.
+    low = int(binom.ppf(0.025, config.tested, 0.5)) - 1
+    arrays["median"] = np.stack([np.median(fresh, axis=-1), fresh[..., low], fresh[..., -1 - low]], axis=-1)
+    arrays["exploded"] = (fresh[..., 2, :] > _EXPLODED).mean(axis=-1)
+    arrays["ratios"] = np.asarray(config.ratios)
+    return Table(arrays, {"etas": "1/curvature", "objective": "log of the loss", "median": "loss"})
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """The tuners agree; the schedule fits more and learns no more; on few samples validation beats train."""
+    arrays = table.arrays
+    etas, risk = arrays["etas"][..., 0], arrays["median"][..., 2, :]
+    gradient, grid, exact = etas[..., 0], etas[..., 1], etas[..., 2]
+    error, off = (float(np.abs(np.log10(found / exact)).max() * 4) for found in (gradient, grid))
+    gain = (arrays["objective"][..., 2] - arrays["objective"][..., 3]) / np.log(10)
+    change = np.median(arrays["fresh"][..., 3, 2, :] - arrays["fresh"][..., 2, 2, :], axis=-1)
+    few = arrays["ratios"].argmin()
+    above, below = risk[few, 0, 2, 1] - 1, 1 - risk[few, 1, 2, 2]
+    return Verdict(
+        claim,
+        [
+            Check("gradient against exact: largest distance in grid spacings", *_at_most(error, 0.5)),
+            Check("grid against exact: largest distance in grid spacings", *_at_most(off, 1.0)),
+            Check(
+                "schedule on the train objective: orders of magnitude gained, least", *_at_least(gain[:, 0].min(), 0.3)
+            ),
+            Check("schedule on validation: orders of magnitude gained, most", *_at_most(gain[:, 1].max(), 0.01)),
+            Check("schedules: change of the risk on a fresh task, least median", *_at_least(change.min(), -0.01)),
+            Check("few samples, train: risk above that of w = 0, low end of 95 %", *_at_least(above, 0.0)),
+            Check("few samples, validation: risk below that of w = 0, low end of 95 %", *_at_least(below, 0.0)),
+        ],
+    )
+
+
+def _at_least(value: float, limit: float) -> tuple[float, str, bool]:
+    return float(value), f">= {limit:g}", bool(value >= limit)
+
+
+def _at_most(value: float, limit: float) -> tuple[float, str, bool]:
+    return float(value), f"<= {limit:g}", bool(value <= limit)
