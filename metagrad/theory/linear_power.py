@@ -24,20 +24,20 @@ class Dual(NamedTuple):
 
 
 def apply_powers(A: Dual, z: Floats, steps: Floats, weights: Floats) -> tuple[SignedLog, SignedLog]:
-    """Return weights'A^t z (K, M) and its tangent for steps t (K,), with A (D, D), z (D,), weights (D, M)."""
-    remaining = steps.astype(np.int64)
-    states = Dual(np.tile(z, (len(steps), 1)), np.zeros((len(steps), len(z))))
-    exponents, exponent = np.zeros(len(steps), np.int64), 0
+    """Return weights'A^t z (G, K, M) and its tangent for steps t (K,): A (G, D, D), z (D,), weights (D, M)."""
+    remaining, shape = steps.astype(np.int64), (len(A.value), len(steps), len(z))
+    states = Dual(np.broadcast_to(z, shape).copy(), np.zeros(shape))
+    exponents, exponent = np.zeros(shape[:2], np.int64), np.zeros((shape[0], 1), np.int64)
     while True:
         odd = remaining % 2 == 1
-        moved = _product(Dual(A.value.T, A.tangent.T), Dual(states.value[odd], states.tangent[odd]))
-        (states.value[odd], states.tangent[odd]), shift = _normalised(moved, axis=1)
-        exponents[odd] += exponent + shift
+        moved = _product(Dual(*(np.swapaxes(x, 1, 2) for x in A)), Dual(states.value[:, odd], states.tangent[:, odd]))
+        (states.value[:, odd], states.tangent[:, odd]), shift = _normalised(moved, axis=2)
+        exponents[:, odd] += exponent + shift
         remaining //= 2
         if not remaining.any():
             break
-        A, shift = _normalised(_product(A, A), axis=(0, 1))
-        exponent = 2 * exponent + int(shift)
+        A, shift = _normalised(_product(A, A), axis=(1, 2))
+        exponent = 2 * exponent + shift[:, None]
     return _scaled(states.value @ weights, exponents), _scaled(states.tangent @ weights, exponents)
 
 
@@ -48,13 +48,14 @@ def _product(A: Dual, B: Dual) -> Dual:
 
 def _normalised(x: Dual, axis: int | tuple[int, ...]) -> tuple[Dual, NDArray[np.int64]]:
     """Return x 2^-shift, its largest entry of order one, and the shift along the other axes."""
-    largest = np.max(np.abs(x.value), axis=axis, keepdims=True, initial=0.0)
+    high, low = (f(x.value, axis=axis, keepdims=True, initial=0.0) for f in (np.max, np.min))
+    largest = np.maximum(high, -low)
     shift = np.where(largest > 0, np.frexp(largest)[1], 0).astype(np.int64)
-    scaled = Dual(np.ldexp(x.value, -shift), np.ldexp(x.tangent, -shift))
-    return scaled, np.squeeze(shift, axis)
+    unit = np.ldexp(1.0, -shift)
+    return Dual(x.value * unit, x.tangent * unit), np.squeeze(shift, axis)
 
 
 def _scaled(value: Floats, exponents: NDArray[np.int64]) -> SignedLog:
     number = SignedLog.from_float(value)
-    log = number.log + np.log(2.0) * exponents[:, None]
+    log = number.log + np.log(2.0) * exponents[..., None]
     return SignedLog(number.sign, np.where(number.sign == 0, -np.inf, log))

@@ -19,6 +19,9 @@ from metagrad.theory.sgd_moments import Moments, Recursion, total
 from metagrad.theory.sgd_problem import Measure, SgdProblem
 from metagrad.theory.signed_log import SignedLog
 
+_ENTRIES = 2**17
+"""Entries of the matrices that are multiplied at once: as many as stay in a cache."""
+
 
 def at_steps(
     problem: SgdProblem, measures: Sequence[Measure], etas: Floats, steps: Floats
@@ -28,16 +31,18 @@ def at_steps(
     P, Q, linear = _matrices(recursion)
     z, weights = _packed(*recursion.start), np.stack([_weights(measure) for measure in measures], axis=1)
     split = 0 if recursion.coupled else len(z) - len(problem.centre) - 1
-    found = []
-    for eta in etas:
+    found: list[tuple[SignedLog, SignedLog]] = []
+    chunk = max(1, _ENTRIES // len(z) ** 2)
+    for first in range(0, len(etas), chunk):
+        eta = etas[first : first + chunk, None, None]
         A = Dual(np.eye(len(z)) - eta * (P + linear) + eta**2 * Q, 2 * eta * Q - P - linear)
         parts = [
-            apply_powers(Dual(A.value[block, block], A.tangent[block, block]), z[block], steps, weights[block])
+            apply_powers(Dual(*(x[:, block, block] for x in A)), z[block], steps, weights[block])
             for block in (slice(0, split), slice(split, None))
         ]
-        found.append([total(list(pair)) for pair in zip(*parts, strict=True)])
-    value, slope = ([one[order] for one in found] for order in range(2))
-    return _stack(value), _stack(slope)
+        value, slope = (total(list(pair)) for pair in zip(*parts, strict=True))
+        found.append((value, slope))
+    return _joined([value for value, _ in found]), _joined([slope for _, slope in found])
 
 
 def _matrices(recursion: Recursion) -> tuple[Floats, Floats, Floats]:
@@ -74,5 +79,5 @@ def _weights(measure: Measure) -> Floats:
     return form
 
 
-def _stack(numbers: list[SignedLog]) -> SignedLog:
-    return SignedLog(np.stack([x.sign for x in numbers]), np.stack([x.log for x in numbers]))
+def _joined(numbers: list[SignedLog]) -> SignedLog:
+    return SignedLog(np.concatenate([x.sign for x in numbers]), np.concatenate([x.log for x in numbers]))

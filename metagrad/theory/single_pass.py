@@ -156,7 +156,8 @@ def _measure(name: str, problem: SinglePass, eta: ArrayLike, steps: ArrayLike) -
     for each in np.unique(etas):
         A, z = _map(problem, float(each))
         read = np.append(weights[moving], 0.0)[: len(z)]
-        value, slope = (x[:, 0] for x in apply_powers(A, z, t[etas == each], read[:, None]))
+        one = Dual(A.value[None], A.tangent[None])
+        value, slope = (x[0, :, 0] for x in apply_powers(one, z, t[etas == each], read[:, None]))
         value = _sum(value, SignedLog.from_float(np.full(value.shape, resting)))
         found[:, etas == each] = value.sign, value.log, slope.sign, slope.log
     return SignedLog(found[0], found[1]), SignedLog(found[2], found[3])
