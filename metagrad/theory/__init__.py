@@ -24,6 +24,10 @@ held constant, `meta_descent` the outer loop and its convergence, `horizons` whe
 `sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `single_pass` those of SGD on
 fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and `noisy_quadratic_schedules` its best schedules
 and short-horizon bias; `symbolic_sgd` derives their recursions.
+
+`least_squares` has gradient descent on a given sample, `average_case` its averages over the targets, `krylov` the same
+without a decomposition, `proportional_limit` the curves for d/n -> gamma, `tuned_limit` the step sizes that are chosen
+in them; `symbolic_least_squares` derives them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ In the limit of `tuned_limit`, with w* of squared norm `signal` and n/d = `ratio
 | n >> d: both are (1 + eps) d sigma^2/n                                            | `excess_over_optimum`: 1 + eps |
 
 As t grows train-by-train interpolates: `interpolation_risk`. As sigma grows `signal_learned` tends to 1: the gain of
-train-by-validation is (n_1/d) signal^2/sigma^2, n_1 the samples that it trains on. Derived; checked by tests.
+train-by-validation is (n_1/d) signal^2/sigma^2, n_1 the samples that it trains on; and both risks are equal near
+n/d = 2 sigma^2: `large_noise_boundary`. Derived; checked by tests.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory._checks import Floats
+from metagrad.theory._checks import Floats, bad_value, step_counts
 from metagrad.theory._regression import checked_level
 from metagrad.theory.marchenko_pastur import atom
 from metagrad.theory.tuned_limit import Tuning, risk_tbt, risk_tbv
@@ -44,6 +45,22 @@ def interpolation_risk(gamma: ArrayLike, *, sigma: ArrayLike, signal: ArrayLike 
     with np.errstate(divide="ignore", invalid="ignore"):
         fitted = np.where(noise == 0, 0.0, noise**2 * np.minimum(ratio, 1) / np.abs(1 - ratio))
     return np.asarray(strength * unseen + fitted, np.float64)
+
+
+def large_noise_boundary(steps: ArrayLike, *, sigma: ArrayLike) -> Floats:
+    """Return n/d = 2 sigma^2 + 1 - (2t (2^{1/t} - 1) - 1)^2, at which both risks are equal for large sigma, t >= 3.
+
+    Signal 1, half split, run on that half; for long horizons 2 sigma^2 + 0.8508. The error is O(1/sigma^2), below 0.01
+    from sigma = 5 and t = 10 on. Derived in `symbolic_least_squares`; checked by tests against `tuned_limit.boundary`.
+
+    >>> large_noise_boundary(200, sigma=5.0).round(2)
+    np.float64(50.85)
+    """
+    t = step_counts("large_noise_boundary", steps)
+    if np.any(t < 3):
+        bad_value("large_noise_boundary", "steps", f"{t.min():.0f}", "at least 3", "Earlier nothing is interpolated.")
+    noise = checked_level("large_noise_boundary", "sigma", sigma)
+    return np.asarray(2 * noise**2 + 1 - (2 * t * np.expm1(np.log(2) / t) - 1) ** 2, np.float64)
 
 
 def noise_fitted(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
