@@ -14,7 +14,7 @@ LAYERS = [
     {"scaled", "fingerprint"},
     {"protocols"},
     {"ad"},
-    {"measures"},
+    {"measures", "data"},
     {"tasks", "optimizers", "objectives"},
     {"kernels"},
     {"unroll"},
