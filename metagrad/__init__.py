@@ -5,7 +5,16 @@ from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse
 from metagrad.meta_train import MetaRun, MetaTrainer
 from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
-from metagrad.optimizers import GradientDescent, Scheduled, Truncated
+from metagrad.optimizers import (
+    Adagrad,
+    Adam,
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    RMSprop,
+    Scheduled,
+    Truncated,
+)
 from metagrad.protocols import Estimate
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
@@ -21,6 +30,8 @@ from metagrad.tasks import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adagrad",
+    "Adam",
     "ClosedForm",
     "DiagonalQuadratic",
     "Estimate",
@@ -34,7 +45,10 @@ __all__ = [
     "MeanLog",
     "MetaRun",
     "MetaTrainer",
+    "Momentum",
+    "Nesterov",
     "Quadratic",
+    "RMSprop",
     "RangeError",
     "Reverse",
     "Scaled",

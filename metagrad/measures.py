@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metagrad import ad
 from metagrad.errors import bad_value, nearest
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
@@ -26,14 +27,14 @@ def check_measure(where: str, measure: str) -> None:
 def measure_of(measure: Measure, task: Task, w: Tree, sample: Any) -> Array:
     """Return what `measure` names, shape (B,): ValueError where the task has no method for it.
 
-    "loss": the loss on the sample of the step; "squared_norm": ||w||^2 of the flat parameters w (B, d); and what the
-    task offers by methods of its own: "train" `train_loss(w)` on all training samples, "excess" `excess(w)` above the
-    least train loss, "validation" `validation_loss(w)`, "risk" `risk(w)` on the population.
+    "loss": the loss on the sample of the step; "squared_norm": ||w||^2 of all parameters; and what the task
+    offers by methods of its own: "train" `train_loss(w)` on all training samples, "excess" `excess(w)` above the least
+    train loss, "validation" `validation_loss(w)`, "risk" `risk(w)` on the population.
     """
     if measure == "loss":
         return task.loss(w, sample)
     if measure == "squared_norm":
-        return np.sum(w * w, axis=-1)
+        return _squared_norm(w)
     own = getattr(task, _OWN[measure], None)
     if own is None:
         came, remedy = f"{measure!r} on a {type(task).__name__}", "LeastSquares has all of them."
@@ -41,12 +42,17 @@ def measure_of(measure: Measure, task: Task, w: Tree, sample: Any) -> Array:
     return own(w)
 
 
-def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Array | None:
-    """Return the derivative of the measure in w (B, d) where it is known without the tape, else None."""
+def _squared_norm(w: Tree) -> Array:
+    squares = [np.sum(x * x, axis=tuple(range(1, x.ndim))) for x in ad.leaves(w)]
+    return sum(squares[1:], squares[0])
+
+
+def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Tree | None:
+    """Return the derivative of the measure in w where it is known without the tape, else None."""
     own = getattr(task, "gradient", None)
     if measure == "loss":
         return None if own is None else own(w, sample)
-    return 2 * w if measure == "squared_norm" else None
+    return ad.tree_map(lambda x: 2 * x, w) if measure == "squared_norm" else None
 
 
 def degree_of(measure: Measure, task: Task) -> int | None:

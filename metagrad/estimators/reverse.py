@@ -116,6 +116,8 @@ class _Backward:
         power = self.exponent + carry.exponent
         if self.per_task or self.unroll.batch == 1:
             return None, power if self.per_task else power[0]
+        if self.unroll.xp is np and bool((power == power[0]).all()):
+            return None, power[0]  # one sweep does for all tasks
         lowest = np.iinfo(np.int64).min // 4
         top = self.unroll.xp.where(magnitude(self.adjoint) == 0, lowest, power).max()
         return power - top, top

@@ -1,7 +1,12 @@
 """Update rules with meta-parameters, one file each."""
 
+from metagrad.optimizers.adagrad import Adagrad
+from metagrad.optimizers.adam import Adam
 from metagrad.optimizers.gradient_descent import GradientDescent
+from metagrad.optimizers.momentum import Momentum
+from metagrad.optimizers.nesterov import Nesterov
+from metagrad.optimizers.rmsprop import RMSprop
 from metagrad.optimizers.scheduled import Scheduled
 from metagrad.optimizers.truncated import Truncated
 
-__all__ = ["GradientDescent", "Scheduled", "Truncated"]
+__all__ = ["Adagrad", "Adam", "GradientDescent", "Momentum", "Nesterov", "RMSprop", "Scheduled", "Truncated"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from metagrad.xp import Array, is_array
 def prepare(phi: Tree, unroll: Unroll, where: str) -> Tree:
     """Return phi with every float as an array of the task's dtype; one a task, (B,), becomes (B, 1).
 
-    Python floats take the dtype of the task; arrays must have it already: nothing is converted silently.
+    Python floats take the dtype of the task, within its range (ValueError); arrays must have it already: nothing is
+    converted silently.
     """
 
     def leaf_of(leaf: Any) -> Any:
         if isinstance(leaf, float):
-            leaf = unroll.xp.asarray(leaf, dtype=unroll.dtype)
+            leaf = unroll.xp.asarray(_in_range(leaf, unroll.dtype, where), dtype=unroll.dtype)
         if not is_array(leaf) or leaf.dtype.kind != "f":
             return leaf
         if leaf.dtype != unroll.dtype:
@@ -31,6 +33,15 @@ def prepare(phi: Tree, unroll: Unroll, where: str) -> Tree:
         return _along_tasks(leaf, unroll, where) if unroll.options.per_task else leaf
 
     return ad.tree_map(leaf_of, phi)
+
+
+def _in_range(number: float, dtype: Any, where: str) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.asarray(number).astype(dtype))
+    if rounded != number and (rounded == 0 or math.isinf(rounded)):
+        came = f"{number!r} somewhere, which {np.dtype(dtype).name} rounds to {rounded!r}"
+        bad_value(where, "phi", came, "numbers within the range of the task's dtype", "Give another, or a wider dtype.")
+    return number
 
 
 def _along_tasks(leaf: Array, unroll: Unroll, where: str) -> Array:

@@ -215,7 +215,9 @@ class Unroll:
         sample, known = self._sample(t), getattr(self.objective, "term_gradient", None)
         slope = None if known is None else known(self.task, carry.w, sample)
         if slope is not None:
-            return self.term_at(carry, t), lambda cotangent: (slope * along_tasks(cotangent, slope),)
+            return self.term_at(carry, t), lambda cotangent: (
+                ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),
+            )
         term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
         return Scaled.of(term, self._power(carry, self.objective.degree(self.task))), pull
 

@@ -9,6 +9,7 @@ import metagrad as mg
 from metagrad.protocols import MetaObjective, Optimizer, Task
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
+from tests.optimizers.rules import HAND_DESIGNED, in_dtype
 from tests.strategies import OBJECTIVES, random_quadratic
 
 
@@ -65,6 +66,7 @@ RULES = {
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
     "never truncated": (mg.Truncated(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
+    **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
 }
 
 
@@ -84,12 +86,16 @@ def test_a_task(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_optimizer(name):
-    rule, _ = RULES[name]
+    rule, phi = RULES[name]
     assert isinstance(rule, Optimizer)
+    phi = rule.at(phi, 0) if hasattr(rule, "at") else phi
+    w, g = np.ones((2, 3)), np.full((2, 3), 0.5)
+    moved, state = rule.step(phi, rule.init(w), w, g)
+    assert moved.shape == w.shape
+    moved, _ = rule.step(phi, state, moved, g)
     if getattr(rule, "homogeneous", False):
-        phi, w, g = mg.GradientDescent.Phi(np.asarray(0.2)), np.ones((2, 3)), np.full((2, 3), 0.5)
-        moved, _ = rule.step(phi, rule.init(w), w, g)
-        scaled, _ = rule.step(phi, rule.init(w), 4 * w, 4 * g)
+        scaled, state = rule.step(phi, rule.init(w), 4 * w, 4 * g)
+        scaled, _ = rule.step(phi, state, scaled, 4 * g)
         assert np.array_equal(scaled, 4 * moved)
 
 
@@ -128,11 +134,14 @@ def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, obj
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("estimator", [mg.Reverse(), mg.Forward(), mg.Reverse(scaling="none")], ids=repr)
-def test_the_dtype_stays(estimator, dtype):
-    phi = mg.GradientDescent.Phi(np.asarray(0.2, dtype=dtype))
+@pytest.mark.parametrize("name", RULES)
+def test_the_dtype_stays(name, estimator, dtype):
+    rule, phi = RULES[name]
+    phi = in_dtype(phi, dtype)
     for task in (regression(dtype), random_quadratic(2, 3, seed=1, dtype=dtype)):
-        found = estimator(task, mg.GradientDescent(), mg.LogFinal(), phi, steps=4)
-        assert found.value.dtype == found.grad.eta.dtype == dtype
+        found = estimator(task, rule, mg.LogFinal(), phi, steps=6)
+        assert found.value.dtype == dtype
+        assert all(leaf.dtype == dtype for leaf in found.grad)
 
 
 def test_minibatches_are_replayed_whatever_the_memory():

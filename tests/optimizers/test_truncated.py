@@ -14,7 +14,7 @@ ETA = np.array([0.1, 0.6, 0.6])  # the second and third task leave the ball, the
 
 def solve(rule, method=mg.Reverse, task=TASK, phi=ETA, objective=None, steps=10):
     objective = mg.Final("risk") if objective is None else objective
-    return method(per_task=True)(task, rule, objective, mg.GradientDescent.Phi(phi), steps=steps)
+    return method(per_task=True, fused=False)(task, rule, objective, mg.GradientDescent.Phi(phi), steps=steps)
 
 
 @pytest.mark.parametrize("method", [mg.Reverse, mg.Forward])

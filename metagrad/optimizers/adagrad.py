@@ -1,0 +1,44 @@
+"""Adagrad: steps in units of the root of the sum of all squared gradients so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from metagrad.optimizers._hyper import EPS, STEP_SIZE, beside, check_phi, leafwise, zeros
+from metagrad.optimizers._safe import safe_sqrt
+from metagrad.protocols import Tree
+from metagrad.xp import Array
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """v_{t+1} = v_t + g_t^2, w_{t+1} = w_t - eta g_t/(sqrt(v_{t+1}) + eps), from v_0 = 0.
+
+    `eta` > 0 and `eps` > 0: floats, or arrays that broadcast against w (B, d).
+    """
+
+    class Phi(NamedTuple):
+        """The meta-parameters."""
+
+        eta: Array
+        eps: Array | float = 1e-8
+
+    def init(self, w: Tree) -> Tree:
+        """Return v_0 = 0."""
+        return zeros(w)
+
+    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+        """Return (w_{t+1}, v_{t+1})."""
+
+        def update(w: Array, v: Array, g: Array) -> tuple[Array, Array]:
+            eta, eps = beside(phi, w)
+            v = v + g * g
+            return w - eta * g / (safe_sqrt(v) + eps), v
+
+        return leafwise(update, w, state, g)
+
+    def check_phi(self, phi: Any, where: str) -> Phi:
+        """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
+        checked: Adagrad.Phi = check_phi(Adagrad.Phi, phi, where, {"eta": STEP_SIZE, "eps": EPS})
+        return checked

@@ -1,0 +1,61 @@
+"""Adam: momentum, in units of the root of a running mean of squared gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, leafwise, zeros
+from metagrad.optimizers._safe import one_minus_power, safe_sqrt
+from metagrad.protocols import Tree
+from metagrad.xp import Array
+
+
+@dataclass(frozen=True)
+class Adam:
+    """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, from m = v = 0, and at step t = 1, 2, ...
+
+    w = w - eta mhat/(sqrt(vhat) + eps), mhat = m/(1 - beta1^t), vhat = v/(1 - beta2^t).
+
+    `eta` > 0, `beta1` and `beta2` in [0, 1), `eps` > 0: floats, or arrays that broadcast against w (B, d). All
+    derivatives are kept, those of the bias corrections among them, and they are finite where g is zero.
+    """
+
+    class Phi(NamedTuple):
+        """The meta-parameters."""
+
+        eta: Array
+        beta1: Array | float = 0.9
+        beta2: Array | float = 0.999
+        eps: Array | float = 1e-8
+
+    class State(NamedTuple):
+        """The running means, and the number of steps done."""
+
+        m: Tree
+        v: Tree
+        t: int
+
+    def init(self, w: Tree) -> State:
+        """Return m = v = 0 and t = 0."""
+        return Adam.State(zeros(w), zeros(w), 0)
+
+    def step(self, phi: Phi, state: State, w: Tree, g: Tree) -> tuple[Tree, State]:
+        """Return the next w and state."""
+        t = state.t + 1
+
+        def update(w: Array, m: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
+            eta, beta1, beta2, eps = beside(phi, w)
+            m = beta1 * m + (1.0 - beta1) * g
+            v = beta2 * v + (1.0 - beta2) * g * g
+            mhat, vhat = m / one_minus_power(beta1, t), v / one_minus_power(beta2, t)
+            return w - eta * mhat / (safe_sqrt(vhat) + eps), m, v
+
+        w, m, v = leafwise(update, w, state.m, state.v, g)
+        return w, Adam.State(m, v, t)
+
+    def check_phi(self, phi: Any, where: str) -> Phi:
+        """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
+        ranges = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS}
+        checked: Adam.Phi = check_phi(Adam.Phi, phi, where, ranges)
+        return checked

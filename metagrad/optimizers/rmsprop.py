@@ -1,0 +1,61 @@
+"""RMSprop: steps in units of the root of a running mean of squared gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from metagrad.errors import bad_value, nearest
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, filled, leafwise
+from metagrad.optimizers._safe import safe_sqrt
+from metagrad.protocols import Tree
+from metagrad.xp import Array
+
+Form = Literal["torch", "tensorflow"]
+_FORMS = ["torch", "tensorflow"]
+
+
+@dataclass(frozen=True)
+class RMSprop:
+    """v_{t+1} = rho v_t + (1 - rho) g_t^2, w_{t+1} = w_t - eta g_t/(sqrt(v_{t+1}) + eps), from v_0 = 0.
+
+    That is `form="torch"`. `form="tensorflow"` is that of TensorFlow 1: sqrt(v_{t+1} + eps) below, from v_0 = 1.
+    `eta` > 0, `rho` in [0, 1), `eps` > 0: floats, or arrays that broadcast against w (B, d).
+    """
+
+    form: Form = "torch"
+
+    class Phi(NamedTuple):
+        """The meta-parameters."""
+
+        eta: Array
+        rho: Array | float = 0.9
+        eps: Array | float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Check the form."""
+        if self.form not in _FORMS:
+            bad_value("RMSprop", "form", repr(self.form), "a known form", nearest(str(self.form), _FORMS))
+
+    def init(self, w: Tree) -> Tree:
+        """Return v_0."""
+        return filled(w, 0.0 if self.form == "torch" else 1.0)
+
+    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+        """Return (w_{t+1}, v_{t+1})."""
+
+        def update(w: Array, v: Array, g: Array) -> tuple[Array, Array]:
+            eta, rho, eps = beside(phi, w)
+            v = rho * v + (1.0 - rho) * g * g
+            root = safe_sqrt(v) + eps if self.form == "torch" else np.sqrt(v + eps)
+            return w - eta * g / root, v
+
+        return leafwise(update, w, state, g)
+
+    def check_phi(self, phi: Any, where: str) -> Phi:
+        """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
+        ranges = {"eta": STEP_SIZE, "rho": DECAY, "eps": EPS}
+        checked: RMSprop.Phi = check_phi(RMSprop.Phi, phi, where, ranges)
+        return checked
