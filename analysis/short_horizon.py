@@ -1,0 +1,164 @@
+"""Short-horizon bias on the noisy quadratic model: greedy step sizes against those that are best for the last loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad.theory import noisy_quadratic, noisy_quadratic_schedules
+from metagrad.theory.noisy_quadratic import NoisyQuadratic
+from metagrad.xp import rng
+
+claim = (
+    "Step sizes tuned for the loss right after each step fall too early: on a noisy quadratic with a sharp and a flat "
+    "direction their last loss is worse than the best by a factor that grows with the horizon, and looking further "
+    "ahead closes the gap; in one dimension there is none (Wu et al. 2018, on meta-optimization over short horizons)."
+)
+SCHEDULES = ("greedy", "optimal", "unlimited")  # the first two with steps up to 2/max h
+
+
+@dataclass(frozen=True)
+class Config:
+    """Curvatures, noise s^2 = 1/h and start of the model; horizons; the horizon that is looked at, and looks ahead."""
+
+    horizons: tuple[int, ...]
+    shown: int
+    looks: tuple[int, ...]
+    runs: int
+    curvatures: tuple[float, ...] = (1.0, 0.05)
+    start: float = 100.0
+
+
+presets = {
+    "quick": Config((1, 2, 3, 5, 10, 20, 50, 100), 100, (1, 2, 4, 8), runs=4000),
+    "default": Config((1, 2, 3, 5, 10, 20, 50, 100, 200, 300), 100, (1, 2, 3, 5, 8, 12, 20, 30, 50), runs=40_000),
+    "paper": Config((1, 2, 3, 5, 10, 20, 50, 100, 200, 300, 1000), 300, (1, 2, 5, 10, 20, 50, 100), runs=100_000),
+}
+expected_seconds = {"quick": 3.0, "default": 25.0, "paper": 300.0}
+
+
+def _problem(config: Config) -> NoisyQuadratic:
+    h = np.array(config.curvatures)
+    return NoisyQuadratic(h, 1 / h, np.full(h.size, config.start))
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """Return the looks ahead, the horizons, and the coordinates alone."""
+    looks = [{"what": "look", "ahead": k} for k in reversed(config.looks)]
+    horizons = [{"what": "horizon", "steps": t} for t in reversed(config.horizons)]
+    return [*looks, *horizons, *({"what": "alone", "coordinate": i} for i in range(len(config.curvatures)))]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return the part of the experiment that the shard names."""
+    parts: dict[str, Callable[..., dict[str, np.ndarray]]] = {"look": _look, "horizon": _horizon, "alone": _alone}
+    return parts[shard["what"]](config, shard, context)
+
+
+def _look(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return the last loss where every step is the first of the best `ahead` ones."""
+    problem = _problem(config)
+    limit = problem.largest_stable
+    etas = noisy_quadratic_schedules.lookahead_schedule(problem, config.shown, shard["ahead"], largest=limit)
+    return {"loss": noisy_quadratic.expected_loss(problem, etas)[-1].to_float()}
+
+
+def _horizon(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return the schedules for one horizon, their losses from theory and from runs, and the slope left at the best."""
+    problem, steps = _problem(config), shard["steps"]
+    limit = problem.largest_stable
+    etas = np.stack(
+        [
+            noisy_quadratic_schedules.greedy_schedule(problem, steps, largest=limit),
+            noisy_quadratic_schedules.optimal_schedule(problem, steps, largest=limit),
+            noisy_quadratic_schedules.optimal_schedule(problem, steps),
+        ]
+    )
+    losses = noisy_quadratic.expected_loss(problem, etas)
+    slopes = noisy_quadratic.schedule_gradient(problem, etas) / losses[:, -1:] * etas  # d log F / d log eta
+    left = np.where(etas[:2] < limit, np.abs(slopes[:2].to_float(ieee=True)), 0.0)
+    found = np.array([_runs(config, one, rng(context.seed, "short_horizon", steps)) for one in etas])
+    return {
+        "etas": etas,
+        "losses": losses.to_float(),
+        "slope": max(left[1].max(), np.abs(slopes[2].to_float(ieee=True)).max()),
+        "runs": found[:, 0],
+        "runs_error": found[:, 1],
+    }
+
+
+def _runs(config: Config, etas: np.ndarray, stream: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean loss (steps + 1,) of runs with random targets and its standard error."""
+    problem = _problem(config)
+    w = np.sqrt(problem.start) * stream.standard_normal((config.runs, len(problem.start)))
+    losses = [w**2 @ problem.curvatures / 2]
+    for eta in etas:
+        targets = np.sqrt(problem.noise) * stream.standard_normal(w.shape)
+        w = w - eta * problem.curvatures * (w - targets)
+        losses.append(w**2 @ problem.curvatures / 2)
+    return np.mean(losses, axis=1), np.std(losses, axis=1, ddof=1) / np.sqrt(config.runs)
+
+
+def _alone(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return the bias of one coordinate alone."""
+    problem, i = _problem(config), [shard["coordinate"]]
+    one = NoisyQuadratic(problem.curvatures[i], problem.noise[i], problem.start[i])
+    return {"bias": noisy_quadratic_schedules.short_horizon_bias(one, config.shown).to_float()}
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return last losses over horizons, the run that is shown, and last losses over looks ahead."""
+    named = list(zip(shards(config), parts, strict=True))
+    by = {shard["steps"]: part for shard, part in named if shard["what"] == "horizon"}
+    looks = {shard["ahead"]: part["loss"] for shard, part in named if shard["what"] == "look"}
+    arrays = {
+        "horizons": np.array(config.horizons),
+        **{name: np.stack([by[t][name][:, -1] for t in config.horizons]) for name in ("losses", "runs", "runs_error")},
+        "slope": np.array([by[t]["slope"] for t in config.horizons]),
+        **{f"shown_{name}": by[config.shown][name] for name in ("etas", "losses", "runs", "runs_error")},
+        "looks": np.array(config.looks),
+        "look_losses": np.array([looks[k] for k in config.looks]),
+        "alone": np.array([part["bias"] for shard, part in named if shard["what"] == "alone"]),
+    }
+    return Table(arrays, {"losses": "units of the loss", "shown_etas": "1/curvature", "horizons": "steps"})
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """The bias grows, is that of the known values, and vanishes in one dimension; looking ahead removes it."""
+    arrays = table.arrays
+    greedy, optimal, unlimited = arrays["losses"].T
+    at = {int(t): i for i, t in enumerate(arrays["horizons"])}
+    bias, rise = greedy / optimal, float(np.diff(greedy / optimal).min())
+    ten, hundred = float(bias[at[10]]), float(bias[at[100]])
+    free = float((greedy / unlimited)[at[10]])
+    looked = arrays["look_losses"] / optimal[at[config.shown]]
+    one, improves, least = (
+        float(abs(looked[0] / bias[at[config.shown]] - 1)),
+        float(np.diff(looked).max()),
+        looked.min(),
+    )
+    alone, slope, scatter = float(arrays["alone"].max() - 1), float(arrays["slope"].max()), _scatter(arrays)
+    return Verdict(
+        claim,
+        [
+            Check("bias at T = 10, steps up to 2/max h", ten, "2.56", abs(ten - 2.56) <= 0.005),
+            Check("bias at T = 100, steps up to 2/max h", hundred, "22.9", abs(hundred - 22.9) <= 0.05),
+            Check("least rise of the bias from one horizon to the next", rise, ">= 0", rise >= -1e-9),
+            Check("bias at T = 10, best schedule without a limit", free, "> bias with it", free > ten),
+            Check("largest bias of a coordinate alone, minus 1", alone, "<= 1e-9", alone <= 1e-9),
+            Check("looking 1 step ahead: off greedy, relatively", one, "<= 1e-9", one <= 1e-9),
+            Check("largest change of the last loss on looking further", improves, "< 0", improves < 0),
+            Check("looking ahead: least last loss over the best", float(least), ">= 1", least >= 1 - 1e-9),
+            Check("largest d log F / d log eta left at the best", slope, "<= 1e-4", slope <= 1e-4),
+            Check("runs: furthest from theory, in standard errors", scatter, "<= 4.5", scatter <= 4.5),
+        ],
+    )
+
+
+def _scatter(arrays: dict[str, np.ndarray]) -> float:
+    """Return the largest deviation of the runs' last losses in standard errors."""
+    return float((np.abs(arrays["runs"] - arrays["losses"]) / arrays["runs_error"]).max())

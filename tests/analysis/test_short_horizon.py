@@ -1,0 +1,37 @@
+"""The short-horizon experiment: its verdict holds, and can fail; its runs follow the theory."""
+
+import numpy as np
+import pytest
+
+from analysis import short_horizon
+from analysis.framework.contract import Context, Table
+
+TINY = short_horizon.Config((1, 10, 100), 10, (1, 2, 4), runs=2000)
+
+
+@pytest.fixture(scope="module")
+def table():
+    parts = [short_horizon.compute(TINY, shard, Context(0, "cpu")) for shard in short_horizon.shards(TINY)]
+    return short_horizon.assemble(TINY, parts)
+
+
+def failing(config, table) -> list[str]:
+    return [check.what for check in short_horizon.verdict(config, table).checks if not check.holds]
+
+
+def test_the_verdict_holds_on_a_small_experiment(table):
+    assert failing(TINY, table) == []
+
+
+def test_the_verdict_fails_where_greedy_and_optimal_are_exchanged(table):
+    swapped = table.arrays | {"losses": table.arrays["losses"][:, [1, 0, 2]]}
+    failed = failing(TINY, Table(swapped, {}))
+    assert any("bias at T = 10," in what for what in failed)
+    assert any("runs" in what for what in failed)
+
+
+def test_runs_scatter_around_the_theory_all_along(table):
+    arrays = table.arrays
+    deviation = (arrays["shown_runs"] - arrays["shown_losses"]) / arrays["shown_runs_error"]
+    assert np.abs(deviation).max() < 4.5
+    assert np.abs(deviation).mean() > 0.2  # the error bars are not too wide either
