@@ -26,8 +26,9 @@ fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and `noisy_q
 and short-horizon bias; `symbolic_sgd` derives their recursions.
 
 `least_squares` has gradient descent on a given sample, `average_case` its averages over the targets, `krylov` the same
-without a decomposition, `proportional_limit` the curves for d/n -> gamma, `tuned_limit` the step sizes that are chosen
-in them; `symbolic_least_squares` derives them.
+without a decomposition, `proportional_limit` the curves for d/n -> gamma (over `marchenko_pastur`), `tuned_limit` the
+step sizes that are chosen in them, `generalization` the paper's statements about them; `symbolic_least_squares`
+derives them.
 """
 
 from __future__ import annotations
