@@ -46,25 +46,25 @@ def at_steps(
 
 
 def _matrices(recursion: Recursion) -> tuple[Floats, Floats, Floats]:
-    """Return P and Q on the rows of S, and the matrix of Hm - g on the rows of m, each (D, D)."""
+    """Return P and Q on the rows of S, and the matrix of Hm - g on the rows of m, each (D, D).
+
+    The unit vectors go in as tangents, which the constant 1 does not reach; its own column is the response of zero.
+    """
     d = len(recursion.g)
     rows, columns = np.triu_indices(d)
-    moments, size = len(rows), len(rows) + d + 1
-    S, m = np.zeros((1, size, d, d)), np.zeros((1, size, d))
+    moments = len(rows)
+    size = moments + d
+    S, m = np.zeros((2, size, d, d)), np.zeros((2, size, d))
     index = np.arange(moments)
-    S[0, index, rows, columns] = S[0, index, columns, rows] = 1.0
-    m[0, moments + np.arange(d), np.arange(d)] = 1.0
+    S[1, index, rows, columns] = S[1, index, columns, rows] = 1.0
+    m[1, moments + np.arange(d), np.arange(d)] = 1.0
     none = np.zeros(size, np.int64)
-    responses = [part[0] for part in recursion.parts(Moments(S, m, none, none))]
-    found = []
-    for order, response in enumerate(responses):
-        response[:-1] -= response[-1]  # what the constant 1 does belongs to its own column
-        matrix = np.zeros((size, size))
-        if order < 2:
-            matrix[:moments] = response[:, rows, columns].T
-        else:
-            matrix[moments:-1] = response.T
-        found.append(matrix)
+    P, Q, drift = recursion.parts(Moments(S, m, none, none))
+    found = np.zeros((3, size + 1, size + 1))
+    of_S, of_m = slice(0, moments), slice(moments, size)
+    responses = (P[..., rows, columns], of_S), (Q[..., rows, columns], of_S), (drift, of_m)
+    for matrix, (response, block) in zip(found, responses, strict=True):
+        matrix[block, :-1], matrix[block, -1] = response[1].T, response[0, 0]
     return found[0], found[1], found[2]
 
 

@@ -222,6 +222,22 @@ def test_powers_of_the_map_are_its_steps(n, d, b, eta):
             np.testing.assert_allclose(number.log, expected.log, rtol=1e-11, atol=1e-10)
 
 
+@pytest.mark.parametrize(("inputs", "targets"), [(1e-25, 1.0), (1e25, 1e-8), (1.0, 1e8), (1e-3, 1e-12)])
+def test_units_do_not_matter(inputs, targets):
+    """The loss is in units of y^2, eta in those of 1/x^2; the constant 1 and S may be 100 orders apart."""
+    sample = Sample.random(15, 5, 3)
+    plain = SgdProblem(sample.X, sample.y, sample.w0, 2)
+    scaled = SgdProblem(inputs * sample.X, targets * sample.y, targets / inputs * sample.w0, 2)
+    eta, steps = 0.5 * sgd.stability_threshold(plain), [1, 3, 500]
+    ((value, slope),) = sgd.at_steps(plain, [sgd.train_measure(plain)], eta, steps)
+    for measure in (sgd.at_steps, sgd.values_and_slopes):
+        at = steps if measure is sgd.at_steps else 500
+        ((found, d_found),) = measure(scaled, [sgd.train_measure(scaled)], eta / inputs**2, at)
+        chosen = slice(None) if measure is sgd.at_steps else steps
+        np.testing.assert_allclose(found.log[chosen] - 2 * np.log(targets), value.log, atol=1e-10)
+        np.testing.assert_allclose(d_found.log[chosen] - 2 * np.log(targets * inputs), slope.log, atol=1e-9)
+
+
 def test_a_million_steps_reach_the_stationary_risk():
     """Its moments solve S = S - eta P + eta^2 Q: one more step changes nothing, and the start is forgotten."""
     sample = Sample.random(14, 6, 3)
