@@ -8,6 +8,7 @@ from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
 from metagrad.optimizers import (
     Adagrad,
     Adam,
+    CoordinatewiseLSTM,
     GradientDescent,
     Momentum,
     Nesterov,
@@ -33,6 +34,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "ClosedForm",
+    "CoordinatewiseLSTM",
     "DiagonalQuadratic",
     "Estimate",
     "Final",

@@ -3,10 +3,21 @@
 from metagrad.optimizers.adagrad import Adagrad
 from metagrad.optimizers.adam import Adam
 from metagrad.optimizers.gradient_descent import GradientDescent
+from metagrad.optimizers.lstm import CoordinatewiseLSTM
 from metagrad.optimizers.momentum import Momentum
 from metagrad.optimizers.nesterov import Nesterov
 from metagrad.optimizers.rmsprop import RMSprop
 from metagrad.optimizers.scheduled import Scheduled
 from metagrad.optimizers.truncated import Truncated
 
-__all__ = ["Adagrad", "Adam", "GradientDescent", "Momentum", "Nesterov", "RMSprop", "Scheduled", "Truncated"]
+__all__ = [
+    "Adagrad",
+    "Adam",
+    "CoordinatewiseLSTM",
+    "GradientDescent",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
+    "Scheduled",
+    "Truncated",
+]

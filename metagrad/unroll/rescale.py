@@ -32,9 +32,7 @@ def magnitude(tree: Tree) -> Array:
 
 def _largest(leaf: Array) -> Array:
     size = abs(leaf)
-    while size.ndim > 1:
-        size = size.max(axis=-1)
-    return size
+    return size if size.ndim == 1 else size.reshape((size.shape[0], -1)).max(axis=1)
 
 
 def along_tasks(factor: Array, leaf: Array) -> Array:
