@@ -7,8 +7,9 @@ E w_i^2 and step sizes eta_1 .. eta_T,
 
 F is the expected loss above its minimum. The gradient of F_T in the schedule is that of an adjoint that starts at
 L_i = h_i/2 and goes back by L_i = (1 - eta h_i)^2 L_i+ (`schedule_gradient`). All sums but that gradient are of terms
-that are not negative, and are held as logarithms: any step size and horizon is in range. In one dimension the best
-step of all is the greedy one, and 1/A_k = 1/A_0 + k/s^2.
+that are not negative, and are held as logarithms: any step size and horizon is in range. eta and h count as exact
+numbers, also where eta h is almost 1. In one dimension the best step of all is the greedy one, and
+1/A_k = 1/A_0 + k/s^2.
 
 The schedules, greedy and optimal, are in `noisy_quadratic_schedules`. Model after Wu et al. 2018 (Understanding
 short-horizon bias in stochastic meta-optimization); formulas derived, checked by tests.
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
 from metagrad.theory._sgd_checks import checked_eta, checked_scalar, within_range
+from metagrad.theory.modes import Factors
 from metagrad.theory.signed_log import SignedLog, signed_sum
 
 
@@ -79,15 +81,15 @@ def schedule_gradient(problem: NoisyQuadratic, schedule: ArrayLike) -> SignedLog
     """
     etas = checked_schedule("schedule_gradient", problem, schedule)
     log_A, h = _log_moments(problem, etas)[..., :-1, :], problem.curvatures
-    factors = 1 - etas[..., None] * h
+    factors = Factors.of(etas[..., None], h)
+    log_factors = factors.log
     with np.errstate(divide="ignore"):
-        log_factors = np.log(np.abs(factors))
         log_pull = np.log(2 * h) + log_factors + log_A
         log_noise = np.log(2 * h**2) + np.log(np.abs(etas))[..., None] + np.log(problem.noise)
     later = np.zeros_like(log_factors)
     later[..., :-1, :] = 2 * np.cumsum(log_factors[..., :0:-1, :], axis=-2)[..., ::-1, :]
     log_L = later + np.log(h / 2)
-    sign = np.concatenate([-np.sign(factors), np.broadcast_to(np.sign(etas)[..., None], factors.shape)], axis=-1)
+    sign = np.concatenate([-factors.sign, np.broadcast_to(np.sign(etas)[..., None], factors.sign.shape)], axis=-1)
     return signed_sum(sign, np.concatenate([log_L + log_pull, log_L + log_noise], axis=-1), 0.0)
 
 
@@ -117,7 +119,7 @@ def _log_moments(problem: NoisyQuadratic, etas: Floats) -> Floats:
     h = problem.curvatures
     with np.errstate(divide="ignore"):
         log_A = np.broadcast_to(np.log(problem.start), (*etas.shape[:-1], len(h)))
-        kept = 2 * np.log(np.abs(1 - etas[..., None] * h))
+        kept = 2 * Factors.of(etas[..., None], h).log
         added = 2 * np.log(np.abs(etas)[..., None] * h) + np.log(problem.noise)
     moments = [log_A]
     for k in range(etas.shape[-1]):

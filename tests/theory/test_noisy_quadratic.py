@@ -41,6 +41,18 @@ def test_losses_and_gradient_against_fractions(etas):
         assert gradient[k] == pytest.approx(float(exact_slope(THREE, numbers, k)), rel=1e-13, abs=1e-13)
 
 
+def test_a_step_that_solves_a_coordinate_but_for_rounding():
+    """eta = fl(1/h) leaves 1 - eta h near 10^-17, which is what the loss is then made of."""
+    problem = NoisyQuadratic([0.7], [0.0], [3.0])
+    etas = [1 / 0.7, 0.5]
+    exactly = exact_loss(problem, exact(etas))
+    assert 0 < exactly < 1e-30
+    assert nq.expected_loss(problem, etas)[-1].to_float() == pytest.approx(float(exactly), rel=1e-13)
+    assert nq.schedule_gradient(problem, etas)[1].to_float() == pytest.approx(
+        float(exact_slope(problem, exact(etas), 1)), rel=1e-12
+    )
+
+
 def test_a_batch_of_schedules_is_each_of_them_alone():
     etas = np.random.default_rng(0).uniform(-0.5, 2, (2, 3, 7))
     losses, gradient = nq.expected_loss(THREE, etas), nq.schedule_gradient(THREE, etas)
