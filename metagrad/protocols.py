@@ -8,13 +8,13 @@ methods marked *required*; the others are looked up and have the stated default.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from metagrad.errors import Status
 from metagrad.scaled import Scaled
-from metagrad.xp import Array, to_host
+from metagrad.xp import Array, rng, to_host
 
 Tree = Any  # an array, or a tuple or NamedTuple of trees
 # Whether the derivative goes through the optimizee's gradient, or holds it constant: two different numbers.
@@ -91,13 +91,31 @@ class MetaObjective(Protocol):
         ...
 
 
+class Start(NamedTuple):
+    """Where an unroll begins: the optimizee's parameters, the optimizer's state, and the time t that both belong to.
+
+    What came before is held constant: the meta-gradient is that of the steps from t on (truncated backpropagation).
+    """
+
+    w: Tree
+    state: Tree
+    t: int
+
+    @classmethod
+    def of(cls, task: Task, optimizer: Optimizer, seed: int = 0) -> Start:
+        """Return the start of a whole unroll with this seed, at t = 0."""
+        w = task.init(rng(seed, "init"))
+        return cls(w, optimizer.init(w), 0)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A meta-objective and its meta-gradient, task by task.
 
     `value`: Scaled (B,). `grad`: the tree of phi with Scaled leaves: the gradient of the mean over tasks, or task by
     task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
-    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones.
+    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where an
+    unroll that was given a `Start` has arrived, to go on from there; else None.
     """
 
     value: Scaled
@@ -105,6 +123,7 @@ class Estimate:
     status: Array
     status_step: Array
     stderr: Tree | None = None
+    end: Start | None = None
 
     @property
     def ok(self) -> bool:

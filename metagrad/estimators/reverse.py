@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
+from metagrad.errors import bad_type
 from metagrad.kernels import block_kernel, fused_step
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.block import BlockBackward
@@ -44,15 +45,31 @@ class Reverse:
     fused: bool = True
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        objective: MetaObjective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        start: Start | None = None,
     ) -> Estimate:
-        """Return the value and the meta-gradient after `steps` steps."""
+        """Return the value and the meta-gradient after `steps` steps.
+
+        `start`: go on from there instead of from the task's own start; then `Estimate.end` is where it arrived. The
+        objective counts its own time from 0, and sees both ends. Not for optimizers with meta-parameters of their own
+        for every step.
+        """
+        if start is not None and hasattr(optimizer, "at"):
+            bad_type("reverse", "start", "one for a schedule", "an optimizer with one phi for all steps")
         options = Options(self.gradient, self.scaling, self.per_task)
-        unroll = Unroll(task, optimizer, objective, steps, seed, options)
+        unroll = Unroll(task, optimizer, objective, steps, seed, options, start)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
             value, grad = self._sweep(unroll, prepare(phi, unroll, "reverse"))
-            return unroll.estimate(value, restore(grad, phi, unroll.batch, per_task=self.per_task))
+            end = None if start is None else unroll.end()
+            return unroll.estimate(value, restore(grad, phi, unroll.batch, per_task=self.per_task), end)
 
     def _sweep(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree]:
         task, optimizer = unroll.task, unroll.optimizer
@@ -64,7 +81,7 @@ class Reverse:
                 return value, type(phi)(eta_bar)
         rule = fused_step(task, optimizer, self.gradient) if self.fused else None
         if rule is None:
-            rule = TapeStep(task, optimizer, unroll.seed, self.gradient, unroll.xp)
+            rule = TapeStep(task, optimizer, unroll.seed, self.gradient, unroll.xp, unroll.offset)
         return _Backward(unroll, rule, phi).run(self.memory)
 
 

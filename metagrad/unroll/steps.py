@@ -37,9 +37,15 @@ class StepRule(Protocol):
 class TapeStep:
     """The step g = grad f(w), (w, state) <- rule.step(phi, state, w, g), differentiated by the tape."""
 
-    def __init__(self, task: Task, optimizer: Optimizer, seed: int, gradient: GradientKind, xp: Namespace) -> None:
-        """Bind the task and the rule; `gradient="stop_gradient"` holds g constant when differentiating."""
+    def __init__(
+        self, task: Task, optimizer: Optimizer, seed: int, gradient: GradientKind, xp: Namespace, offset: int = 0
+    ) -> None:
+        """Bind the task and the rule; `gradient="stop_gradient"` holds g constant when differentiating.
+
+        Step t has the randomness of time offset + t.
+        """
         self._task, self._optimizer, self._seed, self._xp = task, optimizer, seed, xp
+        self._offset = offset
         self._held = gradient == "stop_gradient"
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
@@ -48,7 +54,7 @@ class TapeStep:
 
     def sample(self, t: int) -> Any:
         """Return the randomness of step t: the same whenever it is asked for."""
-        return sample_of(self._task, self._seed, t, self._xp)
+        return sample_of(self._task, self._seed, self._offset + t, self._xp)
 
     def pullback(
         self, t: int, phi: Tree, at: tuple[Tree, Tree], adjoint: tuple[Tree, Tree], fold: Array | None

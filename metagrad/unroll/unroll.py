@@ -16,7 +16,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import Status
 from metagrad.measures import UNIT_WEIGHT
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
@@ -52,12 +52,21 @@ class Unroll:
     """One unroll of `steps` steps of `optimizer` on `task`, valued by `objective`."""
 
     def __init__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, steps: int, seed: int, options: Options
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        objective: MetaObjective,
+        steps: int,
+        seed: int,
+        options: Options,
+        start: Start | None = None,
     ) -> None:
         """Bind the parts; `start` and `advance` then move a `Carry` through time."""
         self.task, self.optimizer, self.objective = task, optimizer, objective
         self.steps, self.seed, self.options = steps, seed, options
-        w = task.init(rng(seed, "init"))
+        w: Tree = task.init(rng(seed, "init")) if start is None else start.w
+        self._state0: Tree = None if start is None else start.state
+        self.offset = 0 if start is None else start.t
         first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         self.limit = exponent_limit(self.dtype)
@@ -68,14 +77,21 @@ class Unroll:
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
         self._w0 = w
         self._frontier = 0
+        self._last: Carry | None = None
         self._terms: list[Scaled] = []
         self._latest: tuple[int, Scaled] | None = None  # the backward sweep asks for the last term once more
         self._total: Scaled | None = None
 
     def start(self) -> Carry:
         """Return the state before the first step."""
-        carry = Carry(self._w0, self.optimizer.init(self._w0), self.xp.zeros(self.batch, dtype=np.int64))
-        return self._settle(carry, 0)
+        state = self.optimizer.init(self._w0) if self._state0 is None else self._state0
+        return self._settle(Carry(self._w0, state, self.xp.zeros(self.batch, dtype=np.int64)), 0)
+
+    def end(self) -> Start:
+        """Return where the unroll has arrived."""
+        assert self._last is not None, "the last step has not been taken"
+        w, state = shift((self._last.w, self._last.state), self._last.exponent)
+        return Start(w, state, self.offset + self.steps)
 
     def phi_at(self, phi: Tree, t: int) -> Tree:
         """Return the meta-parameters of step t."""
@@ -119,6 +135,7 @@ class Unroll:
         """Let the state at t enter the objective, the first time it is reached."""
         if t >= self._frontier:
             self._frontier = t + 1
+            self._last = carry
             self._collect(carry, t)
 
     def term_at(self, carry: Carry, t: int) -> Scaled:
@@ -221,12 +238,12 @@ class Unroll:
         term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
         return Scaled.of(term, self._power(carry, self.objective.degree(self.task))), pull
 
-    def estimate(self, value: Scaled, grad: Tree) -> Estimate:
+    def estimate(self, value: Scaled, grad: Tree, end: Start | None = None) -> Estimate:
         """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
         if self.options.scaling == "none":
             self._note_gradient(grad)
         status, step = self.monitor.finish()
-        return Estimate(value, grad, status, step)
+        return Estimate(value, grad, status, step, end=end)
 
     def _note_gradient(self, grad: Tree) -> None:
         if all(surely_in_range(leaf) for leaf in ad.leaves(grad)):
@@ -245,7 +262,7 @@ class Unroll:
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
     def _sample(self, t: int) -> Any:
-        return sample_of(self.task, self.seed, t, self.xp)
+        return sample_of(self.task, self.seed, self.offset + t, self.xp)
 
     def _power(self, carry: Carry, degree: int | None) -> Array | int:
         return degree * carry.exponent if self.scale_state and degree is not None else 0
