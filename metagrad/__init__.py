@@ -6,6 +6,7 @@ from metagrad.estimators import ClosedForm, Forward, Reverse
 from metagrad.meta_train import MetaRun, MetaTrainer
 from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
 from metagrad.optimizers import (
+    MLP31,
     Adagrad,
     Adam,
     CoordinatewiseLSTM,
@@ -31,6 +32,7 @@ from metagrad.tasks import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "MLP31",
     "Adagrad",
     "Adam",
     "ClosedForm",

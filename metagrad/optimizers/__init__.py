@@ -4,6 +4,7 @@ from metagrad.optimizers.adagrad import Adagrad
 from metagrad.optimizers.adam import Adam
 from metagrad.optimizers.gradient_descent import GradientDescent
 from metagrad.optimizers.lstm import CoordinatewiseLSTM
+from metagrad.optimizers.mlp31 import MLP31
 from metagrad.optimizers.momentum import Momentum
 from metagrad.optimizers.nesterov import Nesterov
 from metagrad.optimizers.rmsprop import RMSprop
@@ -11,6 +12,7 @@ from metagrad.optimizers.scheduled import Scheduled
 from metagrad.optimizers.truncated import Truncated
 
 __all__ = [
+    "MLP31",
     "Adagrad",
     "Adam",
     "CoordinatewiseLSTM",

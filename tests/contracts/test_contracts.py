@@ -62,7 +62,7 @@ TASKS = {
     "minibatches": lambda: minibatches(replacement=True),
     "minibatches without replacement": lambda: minibatches(replacement=False),
 }
-LEARNED = {"lstm": mg.CoordinatewiseLSTM.quadratic((1,))}
+LEARNED = {"lstm": mg.CoordinatewiseLSTM.quadratic((1,)), "mlp31": mg.MLP31(hidden=1, scale=0.05, exponent_scale=0.1)}
 RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
