@@ -20,18 +20,23 @@ from metagrad.optimizers import (
 from metagrad.protocols import Estimate
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
+    MLP,
     DiagonalQuadratic,
     FunctionTask,
     LeastSquares,
+    MLPClassifier,
     Quadratic,
+    image_classifiers,
     random_least_squares,
     random_quadratics,
+    random_regressions,
     split_task,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MLP",
     "MLP31",
     "Adagrad",
     "Adam",
@@ -46,6 +51,7 @@ __all__ = [
     "LeastSquares",
     "LogExcess",
     "LogFinal",
+    "MLPClassifier",
     "MeanLog",
     "MetaRun",
     "MetaTrainer",
@@ -60,8 +66,10 @@ __all__ = [
     "Status",
     "Truncated",
     "WeightedSum",
+    "image_classifiers",
     "meta_gradient",
     "random_least_squares",
     "random_quadratics",
+    "random_regressions",
     "split_task",
 ]

@@ -1,16 +1,22 @@
 """Tasks (the optimizees), one file a family."""
 
+from metagrad.tasks._network import MLP
 from metagrad.tasks.diagonal_quadratic import DiagonalQuadratic
 from metagrad.tasks.function_task import FunctionTask
-from metagrad.tasks.least_squares import LeastSquares, random_least_squares, split_task
+from metagrad.tasks.least_squares import LeastSquares, random_least_squares, random_regressions, split_task
+from metagrad.tasks.mlp_classifier import MLPClassifier, image_classifiers
 from metagrad.tasks.quadratic import Quadratic, random_quadratics
 
 __all__ = [
+    "MLP",
     "DiagonalQuadratic",
     "FunctionTask",
     "LeastSquares",
+    "MLPClassifier",
     "Quadratic",
+    "image_classifiers",
     "random_least_squares",
     "random_quadratics",
+    "random_regressions",
     "split_task",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from metagrad.errors import bad_value
+from metagrad.errors import bad_value, nearest
 from metagrad.tasks import _least_squares_checks as checks
 from metagrad.xp import Array, namespace, rng, to_host
 
@@ -238,6 +240,46 @@ def random_least_squares(
     X, y, w_star = (x.astype(dtype) for x in (X, y, w_star))
     rest = None if size == n else (X[:, size:], y[:, size:])
     return LeastSquares(X[:, :size], y[:, :size], validation=rest, w_star=w_star)
+
+
+def random_regressions(
+    count: int,
+    d: int,
+    *,
+    family: Literal["gaussian", "uniform"],
+    factor: float = 1.0,
+    seed: int = 0,
+    dtype: Any = np.float64,
+) -> LeastSquares:
+    """Return `count` tasks f(w) = factor ||W w - y||^2, W (d, d) and y (d,) random, from w_0 ~ N(0, 0.01^2).
+
+    Entries of W and y are standard normal ("gaussian", the paper's) or uniform in [0, 1) ("uniform", its public
+    code's: the mean of W gives one large eigenvalue). The public code takes the mean over the batch, which divides
+    every task's gradient, the input of a learned optimizer, by the batch size: factor=1/count.
+    ValueError for counts below 1, another family, and a factor that is not finite and above 0.
+    Source: Andrychowicz et al. 2016, section 3.1.
+
+    >>> random_regressions(128, 10, family="gaussian").X.shape
+    (128, 10, 10)
+    """
+    where = "random_regressions"
+    for name, value in (("count", count), ("d", d)):
+        checks.check_count(where, name, value)
+    if family not in _ENTRIES:
+        bad_value(where, "family", repr(family), "a known family", nearest(str(family), list(_ENTRIES)))
+    if not 0 < factor < math.inf:
+        bad_value(where, "factor", factor, "a finite number above 0")
+    stream, entries = rng(seed, where, family, count, d), _ENTRIES[family]
+    root = math.sqrt(2 * d * factor)  # the loss of LeastSquares is a mean over d rows, halved
+    X, y = (root * entries(stream, shape) for shape in ((count, d, d), (count, d)))
+    w0 = 0.01 * stream.standard_normal((count, d))
+    return LeastSquares(X.astype(dtype), y.astype(dtype), w0=w0.astype(dtype))
+
+
+_ENTRIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Any]] = {
+    "gaussian": lambda stream, shape: stream.standard_normal(shape),
+    "uniform": lambda stream, shape: stream.random(shape),
+}
 
 
 def split_task(task: LeastSquares, fraction: float = 0.5, seed: int = 0) -> LeastSquares:
