@@ -1,4 +1,4 @@
-"""What the checks of a sample (X, y) have in common, and its singular values."""
+"""What the checks of a sample (X, y) have in common."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory._checks import Floats, bad_value, finite_floats
+
+_SMALLEST, _LARGEST = 1e-150, 1e145
+"""Sizes of X and y whose squares, and sums of them, are numbers."""
 
 
 def checked_sample(
@@ -20,6 +23,23 @@ def checked_sample(
     if targets.shape != inputs.shape[:1]:
         bad_value(function, names[1], f"of shape {targets.shape}", f"shape {inputs.shape[:1]}, a target a row of X")
     return inputs, targets
+
+
+def checked_size(function: str, name: str, array: Floats) -> float:
+    """Return the largest magnitude; ValueError unless it is 0 or its square is well within the range of float64."""
+    size = float(max(array.max(), -array.min()))
+    if size != 0 and not _SMALLEST <= size <= _LARGEST:
+        came, expected = f"of size {size:.3g}", f"a size of {_SMALLEST:.0e} to {_LARGEST:.0e}, or 0"
+        bad_value(function, name, came, expected, "Divide it by a constant: X by c makes eta c^2 of it, y by c w_t/c.")
+    return size
+
+
+def representable(function: str, x: Floats) -> Floats:
+    """Return x, a product of sizes of X, y and others; OverflowError where it leaves the range of float64."""
+    size = np.max(np.abs(x), initial=0.0)
+    if not (size == 0 or 1e-290 < size < 1e290):
+        raise OverflowError(f"{function}: what X, y and X_val multiply to is of size {size:.3g}; rescale them.")
+    return x
 
 
 def checked_weights(function: str, name: str, w: ArrayLike, d: int) -> Floats:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from metagrad.theory import last_iterate
 from metagrad.theory._checks import Floats, bad_value
 from metagrad.theory._regression import checked_level, checked_sample
-from metagrad.theory.filters import Filter, spectral_filter
+from metagrad.theory.filters import spectral_filter
 from metagrad.theory.least_squares import Regression
 from metagrad.theory.signed_log import SignedLog
 from metagrad.theory.spectrum import Spectrum
@@ -109,18 +109,13 @@ def _bias(regression: Regression, signal: float, gains: Floats | None = None) ->
 def _fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, gains: Floats) -> SignedLog:
     """Return (sigma^2/n) sum_j gains_j h_t(s_j)^2."""
     move = spectral_filter(regression.eigenvalues, eta, steps, "expected_risk")
-    return _unscaled(sigma**2 / regression.n * np.sum(gains * move.value**2, axis=-1), move)
+    return move.square(gains) * (sigma**2 / regression.n)
 
 
 def _d_fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, gains: Floats) -> SignedLog:
     """Return 2 (sigma^2/n) sum_j gains_j h_t(s_j) t a_j^{t-1}."""
     move = spectral_filter(regression.eigenvalues, eta, steps, "d_expected_risk")
-    return _unscaled(2 * sigma**2 / regression.n * np.sum(gains * move.value * move.slope, axis=-1), move)
-
-
-def _unscaled(value: Floats, move: Filter) -> SignedLog:
-    number = SignedLog.from_float(value)
-    return SignedLog(number.sign, number.log + 2 * move.scale)
+    return move.d_square(gains) * (sigma**2 / regression.n)
 
 
 def _gains(regression: Regression, X_val: ArrayLike, function: str) -> tuple[Floats, float]:

@@ -14,14 +14,14 @@ Meurant for the quadrature; checked by tests against the full decomposition.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory._checks import Floats, bad_value, step_counts
-from metagrad.theory._regression import checked_sample
+from metagrad.theory._regression import checked_sample, checked_size
 from metagrad.theory.least_squares import Regression
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -50,12 +50,11 @@ def krylov_regressions(
     if method not in ("products", "gram"):
         bad_value("krylov_regressions", "method", repr(method), "'products' or 'gram'")
     rows = _training_sets(train, len(inputs))
-    size = float(max(inputs.max(), -inputs.min())) or 1.0
-    unit = inputs if 1e-100 < size < 1e100 else inputs / size  # squares of the entries must stay in the range
-    scale = 1.0 if unit is inputs else size
+    (unit, size), (aims, height) = (_moderate(name, x) for name, x in (("X", inputs), ("y", targets)))
     hessian = _products(unit, rows) if method == "products" else _grams(unit, rows)
-    space = _lanczos(hessian, (targets * rows) @ unit, min(count, *inputs.shape), max(inputs.shape))
-    return [_regression(space, k, unit, targets, row, scale, count) for k, row in enumerate(rows)]
+    space = _lanczos(hessian, (aims * rows) @ unit, min(count, *inputs.shape), max(inputs.shape))
+    found = [_regression(space, k, unit, aims, row, count) for k, row in enumerate(rows)]
+    return [_rescaled(each, size, height) for each in found]
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,22 @@ class _Space:
     diagonal: Floats
     off_diagonal: Floats
     steps: int
+
+
+def _moderate(name: str, x: Floats) -> tuple[Floats, float]:
+    """Return x/size and size, which is 1 unless x is so large or small that its fourth power leaves the floats."""
+    size = checked_size("krylov_regressions", name, x)
+    return (x, 1.0) if size == 0 or 1e-50 < size < 1e50 else (x / size, size)
+
+
+def _rescaled(regression: Regression, size: float, height: float) -> Regression:
+    """Return the sample (size X, height y)."""
+    return replace(
+        regression,
+        eigenvalues=regression.eigenvalues * size**2,
+        coefficients=regression.coefficients * height,
+        residual=regression.residual * height**2,
+    )
 
 
 def _products(X: Floats, train: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
@@ -116,9 +131,7 @@ def _orthogonal(z: Floats, past: Floats) -> Floats:
     return z
 
 
-def _regression(
-    space: _Space, k: int, X: Floats, y: Floats, rows: NDArray[np.bool_], scale: float, steps: int
-) -> Regression:
+def _regression(space: _Space, k: int, X: Floats, y: Floats, rows: NDArray[np.bool_], steps: int) -> Regression:
     """Return the Ritz values and vectors of training set k, as a `Regression`."""
     n, d = int(np.count_nonzero(rows)), X.shape[1]
     found = int(np.count_nonzero(space.off_diagonal[:, k]))
@@ -132,7 +145,7 @@ def _regression(
     basis = (S.T @ space.basis[k, :found]).T
     rest = (y - X @ (basis @ (g / np.sqrt(theta))))[rows]
     return Regression(
-        eigenvalues=theta * scale**2,
+        eigenvalues=theta,
         coefficients=g,
         residual=float(rest @ rest) / n if len(theta) < n else 0.0,
         basis=basis,

@@ -7,7 +7,7 @@ f(w) = ||Xw - y||^2/(2n), w_0 = 0, X (n, d). With X = sqrt(n) U diag(sqrt s) V' 
 | s_j, g_j   | `Regression.eigenvalues`, `.coefficients` | spectrum of X'X/n; y on the left singular vectors     |
 | a_j        | `modes.Factors`                           | a_j = 1 - eta s_j                                     |
 | h_t(s)     | `filters.spectral_filter`                 | (1 - (1 - eta s)^t)/s                                 |
-| w_t        | `weights`                                 | V diag(h_t sqrt s) g                                  |
+| w_t        | `weights`                                 | V diag(h_t sqrt s) g = V diag(s h_t) V'w_LS           |
 | T          | `train_loss`                              | (sum_j a_j^{2t} g_j^2 + residual)/2                   |
 | T - T_inf  | `excess_train_loss`                       | (1/2) sum_j a_j^{2t} g_j^2: that of `last_iterate`    |
 | V          | `validation_loss`                         | ||X_val w_t - y_val||^2/(2m)                          |
@@ -31,13 +31,16 @@ from numpy.typing import ArrayLike
 
 from metagrad.theory import last_iterate
 from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
-from metagrad.theory._regression import checked_sample, checked_weights
-from metagrad.theory.filters import Filter, spectral_filter
+from metagrad.theory._regression import checked_sample, checked_size, checked_weights, representable
+from metagrad.theory.filters import Filter, spectral_filter, sum_of_squares
 from metagrad.theory.signed_log import SignedLog
 from metagrad.theory.spectrum import Spectrum
 
-_BLOCK = 2**14
-"""Norms that `first_exit` looks at in one go."""
+_BLOCK = 2**21
+"""Numbers h_k(s_j) that `first_exit` looks at in one go."""
+
+_NEGLIGIBLE = 1e-150
+"""Coefficients g_j relative to the largest that count as 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,12 @@ class Regression:
     horizon: float = np.inf
     whole: bool = True
 
+    def __post_init__(self) -> None:
+        """Count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) would give."""
+        size = np.abs(self.coefficients)
+        kept = size > _NEGLIGIBLE * np.max(size, initial=0.0)
+        object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
+
     @classmethod
     def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
         """Decompose X (n, d) with targets y (n,).
@@ -72,12 +81,14 @@ class Regression:
         sample, on shapes that do not fit, on NaN and inf.
         """
         inputs, targets = checked_sample("Regression.of", X, y)
+        size, _ = checked_size("Regression.of", "X", inputs), checked_size("Regression.of", "y", targets)
         if method not in ("svd", "gram"):
             bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
         n, d = inputs.shape
-        size = float(max(inputs.max(), -inputs.min()))
         unit = inputs / size if size > 0 else inputs  # X'X of entries near 1e-200 would be zero
         left, s, basis = _svd(unit) if method == "svd" else _gram(unit)
+        if np.any(s * size**2 < np.finfo(np.float64).tiny):
+            bad_value("Regression.of", "X", f"of size {size:.3g}, and ill-conditioned", "a larger one", "Rescale it.")
         g = left.T @ targets / np.sqrt(n)
         rest = targets - left @ (left.T @ targets)
         residual = float(rest @ rest) / n if len(s) < n else 0.0
@@ -98,22 +109,29 @@ class Regression:
     @property
     def solution(self) -> Floats:
         """The least-squares solution of smallest norm (d,), where gradient descent ends."""
-        return np.asarray(self.basis @ (self.coefficients / np.sqrt(self.eigenvalues)), np.float64)
+        return np.asarray(self.basis @ self.coordinates, np.float64)
+
+    @property
+    def coordinates(self) -> Floats:
+        """The least-squares solution in the coordinates of the basis (r,): g_j/sqrt(s_j)."""
+        return representable("Regression.coordinates", self.coefficients / np.sqrt(self.eigenvalues))
 
 
 def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
     """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
-    move = _filter(regression, eta, steps, "weights")
-    if np.any(move.scale > 700):
+    fraction, move = _fitted(regression, eta, steps, "weights")
+    with np.errstate(over="ignore", invalid="ignore"):
+        w = fraction * regression.coordinates @ regression.basis.T * np.exp(move.scale)[..., None]
+    if not np.all(np.isfinite(w)):
         raise OverflowError(f"weights: w_t is of size exp({move.scale.max():.6g}); use a smaller eta or fewer steps.")
-    fitted = move.value * np.sqrt(regression.eigenvalues) * regression.coefficients * np.exp(move.scale)[..., None]
-    return np.asarray(fitted @ regression.basis.T, np.float64)
+    return np.asarray(w, np.float64)
 
 
 def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
     _check_horizon(regression, steps, "excess_train_loss")
-    return last_iterate.objective(regression.spectrum, eta, steps)
+    spectrum, size = _unit_excess(regression)
+    return last_iterate.objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
 
 
 def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
@@ -124,35 +142,38 @@ def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Sign
 def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
     _check_horizon(regression, steps, "d_train_loss")
-    return last_iterate.d_objective(regression.spectrum, eta, steps)
+    spectrum, size = _unit_excess(regression)
+    return last_iterate.d_objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
 
 
 def validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return V = ||X_val w_t - y_val||^2/(2m) on other samples X_val (m, d), y_val (m,)."""
-    error, _, scale = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
-    return _times(np.mean(error**2, axis=-1) / 2, 2 * scale)
+    error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
+    return sum_of_squares(error, move.scale) * (0.5 / len(seen))
 
 
 def d_validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return dV/deta = (X_val w_t - y_val)'X_val (dw_t/deta)/m."""
-    error, slope, scale = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
-    return _times(np.mean(error * slope, axis=-1), 2 * scale)
+    error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
+    size: Floats = np.max(np.abs(error), axis=-1, keepdims=True, initial=0.0)
+    along = (error / np.where(size == 0, 1.0, size)) @ seen  # one number for each mode
+    return move.pull(along, regression.eigenvalues) * size[..., 0] * (1 / len(seen))
 
 
 def risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return R = ||w_t - w*||^2, the risk for inputs x ~ N(0, I): E(x'w_t - x'w*)^2; w* (d,)."""
-    error, _, scale, unseen = _parameter_error(regression, w_star, eta, steps, "risk")
-    return _times(np.sum(error**2, axis=-1) + unseen, 2 * scale)
+    error, unseen, move = _parameter_error(regression, w_star, eta, steps, "risk")
+    return sum_of_squares(error, move.scale) + sum_of_squares(unseen, 0.0)
 
 
 def d_risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dR/deta = 2 (w_t - w*)'(dw_t/deta)."""
-    error, slope, scale, _ = _parameter_error(regression, w_star, eta, steps, "d_risk")
-    return _times(2 * np.sum(error * slope, axis=-1), 2 * scale)
+    error, _, move = _parameter_error(regression, w_star, eta, steps, "d_risk")
+    return move.pull(2 * error, regression.eigenvalues, regression.coordinates)
 
 
 def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floats, Floats]:
@@ -177,18 +198,32 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
     far = 4 * np.sum(regression.coefficients**2 / regression.eigenvalues) >= radius**2
     may_leave = far | (step_sizes * np.max(regression.eigenvalues, initial=0.0) > 2) | (step_sizes < 0)
     counts = np.arange(1, steps + 1)[:, None]
-    for block in np.array_split(counts, -(-counts.size * np.count_nonzero(may_leave) // _BLOCK) or 1):
-        move = _filter(regression, step_sizes[may_leave], block, "first_exit")
-        square = np.sum(regression.eigenvalues * (move.value * regression.coefficients) ** 2, axis=-1)
-        left = _times(square, 2 * move.scale).log >= 2 * np.log(radius)
+    blocks = -(-counts.size * np.count_nonzero(may_leave) * len(regression.eigenvalues) // _BLOCK) or 1
+    for block in np.array_split(counts, blocks):
+        fraction, move = _fitted(regression, step_sizes[may_leave], block, "first_exit")
+        left = sum_of_squares(fraction * regression.coordinates, move.scale).log >= 2 * np.log(radius)
         found = np.min(np.where(left, block, np.inf), axis=0, initial=np.inf)
         first[may_leave] = np.minimum(first[may_leave], found)
     return np.asarray(first, np.float64)
 
 
-def _filter(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> Filter:
+def _fitted(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> tuple[Floats, Filter]:
+    """Return s h_t = 1 - a^t, the fraction of w_LS that is reached, in the units of the filter; and the filter.
+
+    A mode that y does not excite would set the unit alone where it diverges, and leave nothing of the others.
+    """
     _check_horizon(regression, steps, function)
-    return spectral_filter(regression.eigenvalues, eta, steps, function)
+    excited = np.where(regression.coefficients == 0, 0.0, regression.eigenvalues)
+    move = spectral_filter(excited, eta, steps, function)
+    return move.value * excited, move
+
+
+def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
+    """Return the quadratic whose ||w_t||^2 is sum_j a_j^{2t} (g_j/size)^2, and size = max |g_j|."""
+    size = float(np.max(np.abs(regression.coefficients), initial=0.0)) or 1.0
+    if len(regression.eigenvalues) == 0:
+        return Spectrum(np.zeros(1), np.zeros(1)), size
+    return Spectrum(regression.eigenvalues, (regression.coefficients / size) ** 2), size
 
 
 def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
@@ -217,35 +252,23 @@ def _gram(X: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _validation_error(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
-) -> tuple[Floats, Floats, Floats]:
-    """Return X_val w_t - y_val and its eta-derivative (..., m), both times exp(-scale), and scale (...)."""
+) -> tuple[Floats, Floats, Filter]:
+    """Return X_val w_t - y_val (..., m) in the units of the filter, X_val V diag(V'w_LS) (m, r), and the filter."""
     inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
     if inputs.shape[1] != regression.d:
         bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
-    move = _filter(regression, eta, steps, function)
-    seen = (inputs @ regression.basis * (np.sqrt(regression.eigenvalues) * regression.coefficients)).T
-    return move.value @ seen - move.unit[..., None] * targets, move.slope @ seen, move.scale
+    fraction, move = _fitted(regression, eta, steps, function)
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = representable(function, inputs @ regression.basis * regression.coordinates)
+    return fraction @ seen.T - move.unit[..., None] * targets, seen, move
 
 
 def _parameter_error(
     regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return V'(w_t - w*) and its eta-derivative (..., r), scale (...), and ||w* - VV'w*||^2 (...), all scaled."""
+) -> tuple[Floats, Floats, Filter]:
+    """Return V'(w_t - w*) (..., r) in the units of the filter, w* - VV'w* (d,), and the filter."""
     target = checked_weights(function, "w_star", w_star, regression.d)
-    move = _filter(regression, eta, steps, function)
+    fraction, move = _fitted(regression, eta, steps, function)
     within = regression.basis.T @ target
-    outside = target - regression.basis @ within
-    pull = np.sqrt(regression.eigenvalues) * regression.coefficients
-    unseen = float(outside @ outside) if len(within) < regression.d else 0.0
-    return (
-        move.value * pull - move.unit[..., None] * within,
-        move.slope * pull,
-        move.scale,
-        np.asarray(unseen * move.unit**2, np.float64),
-    )
-
-
-def _times(value: Floats, log_factor: Floats) -> SignedLog:
-    """Return value * exp(log_factor)."""
-    number = SignedLog.from_float(value)
-    return SignedLog(number.sign, number.log + log_factor)
+    unseen = target - regression.basis @ within if len(within) < regression.d else np.zeros(1)
+    return fraction * regression.coordinates - move.unit[..., None] * within, unseen, move

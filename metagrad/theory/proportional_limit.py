@@ -54,19 +54,16 @@ def risk_parts(eta: ArrayLike, steps: int, *, gamma: ArrayLike) -> tuple[SignedL
     """Return B, u, C with R = signal (B + u) + sigma^2 C: what of w* is not yet learned, never seen; fitted noise."""
     nodes, weights = _rule("risk", steps, gamma)
     bias = last_iterate.objective(Spectrum(nodes, weights / nodes), eta, steps, measure="squared_norm")
-    move = spectral_filter(nodes, eta, steps, "risk")
-    fitted = np.asarray(gamma) * np.sum(weights * move.value**2, axis=-1)
+    fitted = spectral_filter(nodes, eta, steps, "risk").square(weights) * gamma
     unseen = marchenko_pastur.unfitted(gamma, nodes.shape[-1])[1]
-    return bias, unseen, _times(fitted, 2 * move.scale)
+    return bias, unseen, fitted
 
 
 def d_risk_parts(eta: ArrayLike, steps: int, *, gamma: ArrayLike) -> tuple[SignedLog, SignedLog]:
     """Return B' < 0 (for eta below 1/s_+) and C' with R' = signal B' + sigma^2 C'."""
     nodes, weights = _rule("d_risk", steps, gamma)
     bias = last_iterate.d_objective(Spectrum(nodes, weights / nodes), eta, steps, measure="squared_norm")
-    move = spectral_filter(nodes, eta, steps, "d_risk")
-    fitted = 2 * np.asarray(gamma) * np.sum(weights * move.value * move.slope, axis=-1)
-    return bias, _times(fitted, 2 * move.scale)
+    return bias, spectral_filter(nodes, eta, steps, "d_risk").d_square(weights) * gamma
 
 
 def train_loss(eta: ArrayLike, steps: int, *, gamma: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> SignedLog:
@@ -119,9 +116,3 @@ def _rule(function: str, steps: int, gamma: ArrayLike) -> tuple[Floats, Floats]:
 
 def _levels(function: str, sigma: ArrayLike, signal: ArrayLike) -> tuple[Floats, Floats]:
     return checked_level(function, "sigma", sigma), checked_level(function, "signal", signal)
-
-
-def _times(value: Floats, log_factor: Floats) -> SignedLog:
-    """Return value * exp(log_factor)."""
-    number = SignedLog.from_float(value)
-    return SignedLog(number.sign, number.log + log_factor)

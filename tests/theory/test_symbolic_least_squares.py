@@ -64,7 +64,7 @@ def test_the_filter(eta):
         at = {C["s"]: s, C["eta"]: sp.Rational(eta), C["t"]: 9}
         h, slope = (float(x.subs(at)) for x in sym.spectral_filter())
         np.testing.assert_allclose(move.value[j] * np.exp(move.scale), h, rtol=1e-13)
-        np.testing.assert_allclose(move.slope[j] * np.exp(move.scale), slope, rtol=1e-13)
+        np.testing.assert_allclose(move.slope[j].to_float(), slope, rtol=1e-13)
 
 
 @pytest.mark.parametrize(("n", "d", "steps"), [(1, 2, 3), (2, 1, 3), (2, 2, 1)])
