@@ -21,9 +21,9 @@ These are in `quadratic`, which gathers `last_iterate`, `weighted`, `schedule`, 
 held constant, `meta_descent` the outer loop and its convergence, `horizons` where floating point breaks down, and
 `symbolic` the sympy derivation of each closed form.
 
-`sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `single_pass` those of SGD on
-fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and `noisy_quadratic_schedules` its best schedules
-and short-horizon bias; `symbolic_sgd` derives their recursions.
+`sgd` has the exact expected losses of minibatch SGD on a finite least-squares sample, `sgd_average` their averages over
+the targets, `single_pass` those of SGD on fresh Gaussian samples, `noisy_quadratic` the noisy quadratic model and
+`noisy_quadratic_schedules` its best schedules and short-horizon bias; `symbolic_sgd` derives their recursions.
 
 `least_squares` has gradient descent on a given sample, `average_case` its averages over the targets, `krylov` the same
 without a decomposition, `proportional_limit` the curves for d/n -> gamma (over `marchenko_pastur`), `tuned_limit` the

@@ -1,7 +1,8 @@
 """SGD on a finite least-squares sample: exact expected losses and risk along the trajectory, and their derivatives.
 
 The expectation is over the draws of the minibatches (and over w_0, where only its moments are given); the data are
-fixed. The moments follow `sgd_moments`. Every function takes `(problem, ..., eta, steps)`:
+fixed, or averaged over the targets given the inputs (`SgdAverage`). The moments follow `sgd_moments`. Every function
+takes `(problem, ..., eta, steps)`:
 
 | call                               | step sizes                                     | result             |
 |------------------------------------|------------------------------------------------|--------------------|
@@ -24,6 +25,7 @@ from numpy.typing import ArrayLike
 from metagrad.theory import sgd_powers, sgd_schedule
 from metagrad.theory._checks import Floats, bad_value, step_counts
 from metagrad.theory._sgd_checks import checked_eta
+from metagrad.theory.sgd_average import SgdAverage
 from metagrad.theory.sgd_moments import Recursion, follow, trajectory
 from metagrad.theory.sgd_problem import (
     Measure,
@@ -39,6 +41,7 @@ from metagrad.theory.signed_log import SignedLog
 
 __all__ = [
     "Measure",
+    "SgdAverage",
     "SgdProblem",
     "at_steps",
     "d_excess_train_loss",
@@ -110,24 +113,24 @@ def d_risk(problem: SgdProblem, w_star: ArrayLike, eta: ArrayLike, steps: int | 
     return _slope(problem, risk_measure(problem, w_star), eta, steps)
 
 
-def expected(problem: SgdProblem, measure: Measure, eta: ArrayLike, steps: int | None = None) -> SignedLog:
+def expected(problem: SgdProblem | SgdAverage, measure: Measure, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the expectation of any quadratic `Measure` of w_k, k = 0..T."""
     schedules, batch = _schedules("sgd", problem, eta, steps)
-    ((value,),) = follow(problem, [measure], schedules, tangent=False)
+    ((value,),) = follow(_recursion(problem), [measure], schedules, tangent=False)
     return _shaped(value, batch)
 
 
 def values_and_slopes(
-    problem: SgdProblem, measures: Sequence[Measure], eta: ArrayLike, steps: int | None = None
+    problem: SgdProblem | SgdAverage, measures: Sequence[Measure], eta: ArrayLike, steps: int | None = None
 ) -> list[tuple[SignedLog, SignedLog]]:
     """Return (value, eta-derivative) of several measures from one pass over the trajectory."""
     schedules, batch = _schedules("sgd", problem, eta, steps)
-    found = follow(problem, measures, schedules, tangent=True)
+    found = follow(_recursion(problem), measures, schedules, tangent=True)
     return [(_shaped(value, batch), _shaped(slope, batch)) for value, slope in found]
 
 
 def at_steps(
-    problem: SgdProblem, measures: Sequence[Measure], eta: ArrayLike, steps: ArrayLike
+    problem: SgdProblem | SgdAverage, measures: Sequence[Measure], eta: ArrayLike, steps: ArrayLike
 ) -> list[tuple[SignedLog, SignedLog]]:
     """Return (value, eta-derivative) of several measures after `steps` (K,) steps alone: each (..., K) for eta (...,).
 
@@ -137,7 +140,7 @@ def at_steps(
     etas, counts = _constant("at_steps", problem, eta), step_counts("at_steps", steps)
     if counts.ndim != 1 or counts.size == 0:
         bad_value("at_steps", "steps", f"of shape {counts.shape}", "shape (K,) with K >= 1")
-    value, slope = sgd_powers.at_steps(problem, measures, etas.ravel(), counts)
+    value, slope = sgd_powers.at_steps(_recursion(problem), measures, etas.ravel(), counts)
     return [(_shaped(value[..., i], etas.shape), _shaped(slope[..., i], etas.shape)) for i in range(len(measures))]
 
 
@@ -174,7 +177,13 @@ def _slope(problem: SgdProblem, measure: Measure, eta: ArrayLike, steps: int | N
     return slope
 
 
-def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | None) -> tuple[Floats, tuple[int, ...]]:
+def _recursion(problem: SgdProblem | SgdAverage) -> Recursion:
+    return problem.recursion if isinstance(problem, SgdAverage) else Recursion(problem)
+
+
+def _schedules(
+    function: str, problem: SgdProblem | SgdAverage, eta: ArrayLike, steps: int | None
+) -> tuple[Floats, tuple[int, ...]]:
     """Return the schedules (G, T) and the shape of the batch that G flattens."""
     etas = _constant(function, problem, eta)
     if steps is None:
@@ -188,7 +197,7 @@ def _schedules(function: str, problem: SgdProblem, eta: ArrayLike, steps: int | 
     return etas.reshape(-1, etas.shape[-1]), etas.shape[:-1]
 
 
-def _constant(function: str, problem: SgdProblem, eta: ArrayLike) -> Floats:
+def _constant(function: str, problem: SgdProblem | SgdAverage, eta: ArrayLike) -> Floats:
     return checked_eta(function, eta, float(np.max(np.sum(problem.X**2, axis=1))))
 
 

@@ -127,12 +127,10 @@ def trajectory(recursion: Recursion, schedules: Floats, *, tangent: bool) -> Ite
 
 
 def follow(
-    problem: SgdProblem, measures: Sequence[Measure], schedules: Floats, *, tangent: bool
+    recursion: Recursion, measures: Sequence[Measure], schedules: Floats, *, tangent: bool
 ) -> list[list[SignedLog]]:
     """Return, for each measure, its trajectory (G, T+1) and, with a tangent, the derivative's."""
-    history = [
-        [now.measure(which) for which in measures] for now in trajectory(Recursion(problem), schedules, tangent=tangent)
-    ]
+    history = [[now.measure(which) for which in measures] for now in trajectory(recursion, schedules, tangent=tangent)]
     return [[stacked([row[i][order] for row in history]) for order in range(1 + tangent)] for i in range(len(measures))]
 
 

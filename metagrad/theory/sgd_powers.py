@@ -16,7 +16,7 @@ import numpy as np
 from metagrad.theory._checks import Floats
 from metagrad.theory.linear_power import Dual, apply_powers
 from metagrad.theory.sgd_moments import Moments, Recursion, total
-from metagrad.theory.sgd_problem import Measure, SgdProblem
+from metagrad.theory.sgd_problem import Measure
 from metagrad.theory.signed_log import SignedLog
 
 _ENTRIES = 2**17
@@ -24,13 +24,12 @@ _ENTRIES = 2**17
 
 
 def at_steps(
-    problem: SgdProblem, measures: Sequence[Measure], etas: Floats, steps: Floats
+    recursion: Recursion, measures: Sequence[Measure], etas: Floats, steps: Floats
 ) -> tuple[SignedLog, SignedLog]:
     """Return values and eta-derivatives (G, K, M) for step sizes (G,), steps (K,) and M measures."""
-    recursion = Recursion(problem)
     P, Q, linear = _matrices(recursion)
     z, weights = _packed(*recursion.start), np.stack([_weights(measure) for measure in measures], axis=1)
-    split = 0 if recursion.coupled else len(z) - len(problem.centre) - 1
+    split = 0 if recursion.coupled else len(z) - len(recursion.h) - 1
     found: list[tuple[SignedLog, SignedLog]] = []
     chunk = max(1, _ENTRIES // len(z) ** 2)
     for first in range(0, len(etas), chunk):
@@ -50,7 +49,7 @@ def _matrices(recursion: Recursion) -> tuple[Floats, Floats, Floats]:
 
     The unit vectors go in as tangents, which the constant 1 does not reach; its own column is the response of zero.
     """
-    d = len(recursion.g)
+    d = len(recursion.h)
     rows, columns = np.triu_indices(d)
     moments = len(rows)
     size = moments + d
