@@ -20,6 +20,8 @@ LAYERS = [
     {"unroll"},
     {"estimators"},
     {"api", "meta_train"},
+    {"training"},
+    {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 PLUGIN_FOLDERS = {"tasks", "optimizers", "objectives", "kernels", "estimators"}

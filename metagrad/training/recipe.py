@@ -1,0 +1,90 @@
+"""What a meta-training run is made of, in numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.protocols import GradientKind
+
+Select = Literal["final", "log_final", "mean"]
+_SELECT = ["final", "log_final", "mean"]
+_GRADIENT = ["full", "stop_gradient"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Truncated unrolls with carried state, as in Andrychowicz et al. 2016.
+
+    An episode is a fresh task: `horizon` steps in windows of `window`, and one step of the outer optimizer after each
+    window. `curriculum`: pairs (first episode, horizon) that replace `horizon` from that episode on, ascending.
+    `gradient`: through the optimizee's gradient ("full"), or with it held constant ("stop_gradient").
+    `clip_norm`, `clip_value`: the meta-gradient's largest norm over all meta-parameters, and largest entry; None for
+    none. What was clipped is reported; a meta-gradient with inf or NaN is never clipped to a number: its episode ends
+    without a step, and after `patience_nonfinite` such episodes in a row the run ends.
+    `evaluate_every` episodes, `evaluation_tasks` tasks that training never sees run for `evaluation_steps` steps; the
+    meta-parameters with the least `select` ("final" loss, "log_final": mean log10 of it, "mean" over the run) are
+    kept. `patience`: evaluations without a better one after which the run ends; None for all `episodes`.
+    """
+
+    episodes: int
+    horizon: int = 100
+    window: int = 20
+    curriculum: tuple[tuple[int, int], ...] = ()
+    gradient: GradientKind = "stop_gradient"
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    patience_nonfinite: int = 10
+    evaluate_every: int = 100
+    evaluation_tasks: int = 1
+    evaluation_steps: int = 100
+    select: Select = "final"
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        counts = ["episodes", "horizon", "window", "patience_nonfinite", "evaluate_every", "evaluation_tasks"]
+        for name in [*counts, "evaluation_steps"]:
+            _check_count(name, getattr(self, name))
+        if self.patience is not None:
+            _check_count("patience", self.patience)
+        for name in ("clip_norm", "clip_value"):
+            limit = getattr(self, name)
+            if limit is not None and not 0 < limit < math.inf:
+                bad_value("Recipe", name, limit, "a finite number above 0, or None")
+        for name, known in (("select", _SELECT), ("gradient", _GRADIENT)):
+            if getattr(self, name) not in known:
+                came = getattr(self, name)
+                bad_value("Recipe", name, repr(came), "a known choice", nearest(str(came), known))
+        self._check_curriculum()
+
+    def _check_curriculum(self) -> None:
+        firsts = [first for first, _ in self.curriculum]
+        if firsts != sorted(set(firsts)):
+            bad_value("Recipe", "curriculum", self.curriculum, "first episodes in ascending order")
+        for first, horizon in self.curriculum:
+            if first < 0 or horizon < 1:
+                bad_value("Recipe", "curriculum", (first, horizon), "a first episode >= 0 and a horizon >= 1")
+
+    def horizon_of(self, episode: int) -> int:
+        """Return the horizon of an episode, counted from 0."""
+        horizon = self.horizon
+        for first, steps in self.curriculum:
+            if episode >= first:
+                horizon = steps
+        return horizon
+
+    def windows_of(self, episode: int) -> list[int]:
+        """Return the lengths of the windows of an episode; the last one takes what is left of the horizon."""
+        horizon = self.horizon_of(episode)
+        whole, rest = divmod(horizon, self.window)
+        return [self.window] * whole + ([rest] if rest else [])
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        bad_type("Recipe", name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
+    if value < 1:
+        bad_value("Recipe", name, value, "an integer of at least 1")

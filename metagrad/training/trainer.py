@@ -1,0 +1,185 @@
+"""Meta-training of an optimizer on fresh tasks: truncated unrolls, an outer optimizer, and the best that was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.errors import Status, bad_type, bad_value
+from metagrad.estimators import Reverse
+from metagrad.fingerprint import fingerprint
+from metagrad.optimizers import Adam
+from metagrad.protocols import MetaObjective, Optimizer, Start, Task, Tree
+from metagrad.training import store
+from metagrad.training.outer import clip
+from metagrad.training.recipe import Recipe
+from metagrad.unroll.rollout import rollout
+from metagrad.unroll.steps import sample_of
+from metagrad.xp import Array, move, namespace, rng, to_host
+
+Tasks = Callable[[int], Task]  # the task of a seed: the same whenever it is asked for
+Row = dict[str, Any]
+
+
+class NonFiniteError(ArithmeticError):
+    """Too many episodes in a row ended with a meta-gradient that is inf or NaN; the message says what happened."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Tune the meta-parameters of `optimizer` on `tasks`, a function from a seed to a task.
+
+    phi <- outer.step(phi, meta-gradient of `objective` over one window), window after window, task after task, by
+    `recipe`. `outer`: any optimizer of the project, with its own meta-parameters `outer_phi` (Adam with step size
+    0.001 by default). Everything random comes from `seed`. Source: Andrychowicz et al. 2016, as specified.
+    """
+
+    optimizer: Optimizer
+    tasks: Tasks
+    objective: MetaObjective
+    recipe: Recipe
+    outer: Optimizer = field(default_factory=Adam)
+    outer_phi: Any = field(default_factory=lambda: Adam.Phi(np.float64(1e-3)))
+    estimator: Reverse = field(default_factory=Reverse)
+    seed: int = 0
+
+    def run(
+        self,
+        phi: Tree,
+        *,
+        checkpoint: str | Path | None = None,
+        metrics: str | Path | None = None,
+        progress: Callable[[Row], None] | None = None,
+    ) -> Result:
+        """Return the result of all episodes, started from `phi`.
+
+        `checkpoint`: a file that is replaced atomically after every evaluation; where it exists, the run goes on from
+        it, to the same numbers bit for bit (ValueError if it is damaged, or of another run). `metrics`: a file of one
+        JSON object a line, an episode each; what an interrupted run wrote after its last checkpoint is written again.
+        `progress(row)` gets each of them. Raises `NonFiniteError`, OSError where a file cannot be written; the
+        last checkpoint stays.
+        """
+        check = getattr(self.optimizer, "check_phi", None)
+        phi = phi if check is None else check(phi, "Trainer.run")
+        if not callable(self.tasks):
+            bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
+        position = self._begin(phi)
+        key = fingerprint(replace(self, recipe=replace(self.recipe, episodes=1, patience=None)), phi)
+        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
+        if path is not None and path.exists():
+            position = store.load_position(path, position, key)
+        store.cut(log, position.rows)
+        while position.episode < self.recipe.episodes and not position.stopped:
+            position, row = self._episode(position)
+            store.append(log, row)
+            if progress is not None:
+                progress(row)
+            if "evaluation" in row and path is not None:
+                store.save_position(path, position, key)
+        if path is not None:
+            store.save_position(path, position, key)
+        return Result(position.best, position.best_value, position.phi, position.episode)
+
+    def _begin(self, phi: Tree) -> store.Position:
+        return store.Position(phi=phi, outer=self.outer.init(phi), best=phi)
+
+    def _episode(self, at: store.Position) -> tuple[store.Position, Row]:
+        """Run one episode, and evaluate where it is time to."""
+        seed = int(rng(self.seed, "episode", at.episode).integers(2**62))
+        task, losses, log2_norms, clipped, status = self.tasks(seed), [], [], 0, np.zeros(0, dtype=np.int64)
+        if at.episode == 0:
+            _check_start(task, seed)
+        phi, outer, start, ended = at.phi, at.outer, Start.of(task, self.optimizer, seed), False
+        estimator = replace(self.estimator, gradient=self.recipe.gradient)
+        for steps in self.recipe.windows_of(at.episode):
+            found = estimator(task, self.optimizer, self.objective, phi, steps=steps, seed=seed, start=start)
+            step = clip(found.grad, self.recipe)
+            losses.append(float(np.mean(found.value.to_float(out_of_range="ieee"))))
+            log2_norms.append(step.log2_norm)
+            status = np.concatenate([status, to_host(found.status)])
+            if not step.finite:
+                ended = True
+                break
+            clipped += step.clipped
+            gradient = move(step.gradient, namespace(*ad.leaves(phi)))
+            phi, outer = self.outer.step(self.outer_phi, outer, phi, gradient)
+            assert found.end is not None
+            start = found.end
+        row = _row(at.episode, losses, log2_norms, clipped, status, ended)
+        at = replace(at, phi=phi, outer=outer, episode=at.episode + 1, nonfinite=at.nonfinite + 1 if ended else 0)
+        if at.nonfinite >= self.recipe.patience_nonfinite:
+            self._give_up(at, status)
+        if at.episode % self.recipe.evaluate_every == 0 or at.episode == self.recipe.episodes:
+            at, row = self._evaluated(at, row)
+        return replace(at, rows=at.rows + 1), row
+
+    def _evaluated(self, at: store.Position, row: Row) -> tuple[store.Position, Row]:
+        value = self.evaluate(at.phi)
+        better = value < at.best_value  # NaN is not
+        since = 0 if better else at.since + 1
+        best, best_value = (at.phi, value) if better else (at.best, at.best_value)
+        stopped = self.recipe.patience is not None and since >= self.recipe.patience
+        at = replace(at, best=best, best_value=best_value, since=since, stopped=stopped)
+        return at, row | {"evaluation": value, "best": best_value}
+
+    def evaluate(self, phi: Tree) -> float:
+        """Return what the recipe selects by, over its evaluation tasks, which training never sees."""
+        curves = self.evaluation_curves(phi, self.recipe.evaluation_tasks, self.recipe.evaluation_steps)
+        with np.errstate(all="ignore"):
+            if self.recipe.select == "mean":
+                return float(np.mean(curves[1:]))
+            last = curves[-1]
+            return float(np.mean(np.log10(last) if self.recipe.select == "log_final" else last))
+
+    def evaluation_curves(self, phi: Tree, count: int, steps: int, stream: str = "evaluation") -> Array:
+        """Return the losses (steps + 1, tasks of all `count` draws) of phi on fresh tasks of a named stream."""
+        curves = []
+        for k in range(count):
+            seed = int(rng(self.seed, stream, k).integers(2**62))
+            curves.append(rollout(self.tasks(seed), self.optimizer, phi, steps=steps, seed=seed))
+        return np.concatenate(curves, axis=1)
+
+    def _give_up(self, at: store.Position, status: Array) -> None:
+        met = {Status.from_code(code).name for code in np.unique(status)} - {"OK"}
+        raise NonFiniteError(
+            f"Trainer.run: the meta-gradient was inf or NaN in {at.nonfinite} episodes in a row, up to episode "
+            f"{at.episode - 1} ({', '.join(sorted(met)) or 'no status'}); expected a finite one. Use shorter windows, "
+            "a smaller outer step size, clip_norm, or an objective that is a logarithm."
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """The best meta-parameters on the evaluation tasks, their value, the last ones, and how many episodes were run."""
+
+    phi: Tree
+    value: float
+    last: Tree
+    episodes: int
+
+
+def _row(episode: int, losses: list[float], norms: list[float], clipped: int, status: Array, ended: bool) -> Row:
+    codes, counts = np.unique(status, return_counts=True)
+    return {
+        "episode": episode,
+        "objective": [float(x) for x in losses],
+        "log2_gradient_norm": [float(x) for x in norms],
+        "clipped": int(clipped),
+        "nonfinite": bool(ended),
+        "status": {Status.from_code(c).name: int(n) for c, n in zip(codes, counts, strict=True)},
+    }
+
+
+def _check_start(task: Task, seed: int) -> None:
+    """Raise ValueError where the loss of the first task is not finite at its start."""
+    w = task.init(rng(seed, "init"))
+    loss = to_host(task.loss(w, sample_of(task, seed, 0, namespace(*ad.leaves(w)))))
+    if not np.isfinite(loss).all():
+        bad_value(
+            "Trainer.run", "tasks", f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start", "a finite loss"
+        )

@@ -1,0 +1,40 @@
+"""Running an optimizer without differentiating it: the loss along the trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from metagrad.ad import leaves
+from metagrad.protocols import Optimizer, Start, Task, Tree
+from metagrad.unroll.steps import gradient_of, sample_of
+from metagrad.xp import Array, namespace, to_host
+
+
+def rollout(
+    task: Task,
+    optimizer: Optimizer,
+    phi: Tree,
+    *,
+    steps: int,
+    seed: int = 0,
+    measure: Callable[[Tree], Array] | None = None,
+) -> Array:
+    """Return what `measure` gives (B,) at w_0..w_T, as floats on the host, shape (T + 1, B).
+
+    `measure(w)`: by default the loss on the sample of the time (that of step t at w_t). A run that leaves the range of
+    floats goes on as inf and NaN, and is returned so.
+    """
+    start = Start.of(task, optimizer, seed)
+    w, state = start.w, start.state
+    xp = namespace(*leaves(w))
+    at = getattr(optimizer, "at", lambda phi, t: phi)
+    curve = []
+    with np.errstate(all="ignore"):
+        for t in range(steps + 1):
+            sample = sample_of(task, seed, t, xp)
+            curve.append(to_host(task.loss(w, sample) if measure is None else measure(w)))
+            if t < steps:
+                w, state = optimizer.step(at(phi, t), state, w, gradient_of(task, w, sample))
+    return np.stack(curve)
