@@ -274,3 +274,12 @@ def test_a_schedule_of_least_squares():
     spectrum = least_squares.Regression.of(task.X[0], task.y[0]).spectrum
     best = quadratic.log_objective(spectrum, quadratic.minimiser(spectrum, steps), steps)
     assert (spread.value_sign * 2.0**spread.value_log2)[-1, 0] < best - 0.1
+
+
+def test_what_a_task_has_computed_is_no_part_of_the_run(tmp_path):
+    """LogExcess makes the task compute its solution; the checkpoint written before still belongs to the same run."""
+    task, path = mg.random_least_squares(2, 12, 3, sigma=1.0, seed=4), tmp_path / "run.npz"
+    outer = mg.MetaTrainer(task, mg.GradientDescent(), mg.LogExcess(), steps=5)
+    outer.run(0.1, 2, checkpoint=path)
+    task.train_floor()
+    assert outer.run(0.1, 4, checkpoint=path).meta_steps == 4
