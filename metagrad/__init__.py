@@ -4,7 +4,7 @@ from metagrad.api import meta_gradient
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse
 from metagrad.meta_train import MetaRun, MetaTrainer
-from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
+from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import (
     MLP31,
     Adagrad,
@@ -52,6 +52,7 @@ __all__ = [
     "LogExcess",
     "LogFinal",
     "MLPClassifier",
+    "Mean",
     "MeanLog",
     "MetaRun",
     "MetaTrainer",

@@ -3,7 +3,17 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from metagrad import DiagonalQuadratic, Final, GradientDescent, LogFinal, MeanLog, Quadratic, Scheduled, WeightedSum
+from metagrad import (
+    DiagonalQuadratic,
+    Final,
+    GradientDescent,
+    LogFinal,
+    Mean,
+    MeanLog,
+    Quadratic,
+    Scheduled,
+    WeightedSum,
+)
 from metagrad.xp import rng
 
 OBJECTIVES = [
@@ -14,6 +24,7 @@ OBJECTIVES = [
     WeightedSum(),
     WeightedSum(rho=0.9),
     WeightedSum(rho=1.3, measure="squared_norm"),
+    Mean(),
     MeanLog(),
 ]
 

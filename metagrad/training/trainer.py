@@ -44,7 +44,7 @@ class Trainer:
     objective: MetaObjective
     recipe: Recipe
     outer: Optimizer = field(default_factory=Adam)
-    outer_phi: Any = field(default_factory=lambda: Adam.Phi(np.float64(1e-3)))
+    outer_phi: Any = field(default_factory=lambda: Adam.Phi(1e-3))
     estimator: Reverse = field(default_factory=Reverse)
     seed: int = 0
 

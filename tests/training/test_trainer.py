@@ -28,14 +28,14 @@ def same(x, y):
     return all(np.array_equal(a, b) for a, b in zip(ad.leaves(x), ad.leaves(y), strict=True))
 
 
-class Interrupt(Exception):
+class StopHereError(Exception):
     pass
 
 
 def until(episode):
     def progress(row):
         if row["episode"] == episode:
-            raise Interrupt
+            raise StopHereError
 
     return progress
 
@@ -43,7 +43,7 @@ def until(episode):
 @pytest.mark.parametrize("episode", [0, 2, 3, 5])
 def test_interrupted_and_resumed_it_gives_the_same_bits(tmp_path, episode):
     whole = trainer().run(PHI, checkpoint=tmp_path / "a.npz", metrics=tmp_path / "a.jsonl")
-    with pytest.raises(Interrupt):
+    with pytest.raises(StopHereError):
         trainer().run(PHI, checkpoint=tmp_path / "b.npz", metrics=tmp_path / "b.jsonl", progress=until(episode))
     again = trainer().run(PHI, checkpoint=tmp_path / "b.npz", metrics=tmp_path / "b.jsonl")
     assert same(again.phi, whole.phi)
@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
-    with pytest.raises(Interrupt):
+    with pytest.raises(StopHereError):
         trainer().run(PHI, checkpoint=path, progress=until(3))
     before = path.read_bytes()
 

@@ -1,0 +1,129 @@
+"""The command `metagrad`: meta-train an optimizer from a config, evaluate a trained one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from metagrad.training.config import read_config, setup
+from metagrad.training.trained import load_trained, save_trained
+from metagrad.training.trainer import NonFiniteError, Result, Trainer
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0 if it did what was asked, 1 if it could not, 2 for bad arguments, 130 if it was interrupted."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.command(args))
+    except (ValueError, TypeError, NonFiniteError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; what was saved before stays.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        return _INTERRUPTED
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="metagrad", description="Meta-gradients of optimizers.")
+    commands = parser.add_subparsers(required=True)
+    train = commands.add_parser("meta-train", help="meta-train an optimizer; an interrupted run goes on where it was")
+    train.add_argument("config", type=Path, help="a TOML file")
+    train.add_argument("--out", type=Path, help="folder of the run (default: runs/ and the name of the config)")
+    train.set_defaults(command=_meta_train)
+    evaluate = commands.add_parser("evaluate", help="run a trained optimizer on fresh tasks")
+    evaluate.add_argument("optimizer", help="an .npz file of meta-train, or the name of one that ships")
+    evaluate.add_argument("--tasks", type=_count, default=10, help="draws of fresh tasks (default: 10)")
+    evaluate.add_argument("--steps", type=_count, help="steps (default: those of its evaluation)")
+    evaluate.add_argument("--seed", type=int, default=1, help="seed of the fresh tasks (default: 1)")
+    evaluate.set_defaults(command=_evaluate)
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}; expected at least 1")
+    return value
+
+
+def _meta_train(args: Any) -> int:
+    run = setup(read_config(args.config))
+    folder: Path = args.out or Path("runs") / args.config.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"checkpoint": folder / "checkpoint.npz", "metrics": folder / "metrics.jsonl"}
+    with _Live(run.trainer) as live:
+        result = run.trainer.run(run.phi, **files, progress=live.show)
+    about = {"evaluation": result.value, "episodes": result.episodes, "select": run.trainer.recipe.select}
+    save_trained(folder / "optimizer.npz", result.phi, run.config, about)
+    print(
+        f"{result.episodes} episodes; best {run.trainer.recipe.select} {result.value:.6g}: {folder / 'optimizer.npz'}"
+    )
+    return 0 if np.isfinite(result.value) else _no_number(result)
+
+
+def _no_number(result: Result) -> int:
+    print(f"error: no evaluation was a finite number ({result.value}).", file=sys.stderr)
+    return 1
+
+
+class _Live:
+    """A bar with the loss, the norm of the meta-gradient, and how many tasks had a status, as training goes on."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        columns = (TextColumn("episode"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+        self._task = self._progress.add_task("", total=trainer.recipe.episodes)
+        self._said = ""
+
+    def __enter__(self) -> _Live:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Show one episode; evaluations stay in view."""
+        trouble = sum(row["status"].values()) - row["status"].get("OK", 0)
+        norm = row["log2_gradient_norm"][-1] * np.log10(2)
+        text = f"loss {row['objective'][-1]:.4g}  log10|grad| {norm:.2f}  clipped {row['clipped']}  status {trouble}"
+        if "evaluation" in row:
+            self._said = f"  evaluation {row['evaluation']:.5g}, best {row['best']:.5g}"
+            if not self._progress.console.is_terminal:
+                print(f"episode {row['episode'] + 1}: {text}{self._said}", file=sys.stderr)
+        self._progress.update(self._task, completed=row["episode"] + 1, description=text + self._said)
+
+
+def _evaluate(args: Any) -> int:
+    trained = load_trained(args.optimizer)
+    trainer = setup(trained.config | {"seed": args.seed}).trainer
+    steps = args.steps or trainer.recipe.evaluation_steps
+    curves = trainer.evaluation_curves(trained.phi, args.tasks, steps, stream="fresh")
+    table = Table("step", "mean loss", "median", "95 % interval of the mean", "mean log10")
+    for t in sorted({0, *np.unique(np.geomspace(1, steps, 7).astype(int))}):
+        with np.errstate(all="ignore"):
+            half = 1.96 * np.std(curves[t], ddof=1) / np.sqrt(curves.shape[1]) if curves.shape[1] > 1 else np.nan
+            mean, log = np.mean(curves[t]), np.mean(np.log10(curves[t]))
+        table.add_row(
+            str(t),
+            f"{mean:.6g}",
+            f"{np.median(curves[t]):.6g}",
+            f"{mean - half:.6g} .. {mean + half:.6g}",
+            f"{log:.4f}",
+        )
+    Console().print(table)
+    bad = int(np.sum(~np.isfinite(curves[-1])))
+    print(f"{curves.shape[1]} fresh tasks, {bad} of them not finite at step {steps}.")
+    return 1 if bad else 0

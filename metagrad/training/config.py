@@ -1,0 +1,156 @@
+"""Configs: a TOML file, or the same as nested dicts, made into a meta-training run.
+
+    seed = 0
+    dtype = "float32"
+    [task]          kind = "regressions", and what that kind takes
+    [optimizer]     kind = "lstm", ...
+    [objective]     kind = "sum", ...
+    [outer]         kind = "adam", eta = 0.001, ...
+    [training]      the fields of `Recipe`
+
+An unknown key is a ValueError that names the nearest known one, a value of another type a TypeError.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.protocols import Optimizer, Tree
+from metagrad.training.builders import KINDS
+from metagrad.training.recipe import Recipe
+from metagrad.training.trainer import Trainer
+from metagrad.xp import rng
+
+_DTYPES = ["float32", "float64"]
+_SECTIONS = ["seed", "dtype", "task", "optimizer", "objective", "outer", "training"]
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run that is ready to start: the trainer, the random initial meta-parameters, and the config it came from."""
+
+    trainer: Trainer
+    phi: Tree
+    config: Config
+
+
+def read_config(path: str | Path) -> Config:
+    """Return the config of a TOML file; ValueError, naming the file, where it is not TOML."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        bad_value("config", "path", f"{path}, which does not exist", "a TOML file", "Look at the path.")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        bad_value("config", "path", f"{path}, which is not TOML ({error})", "a TOML file")
+
+
+def setup(config: Config) -> Setup:
+    """Return the run that a config describes."""
+    _known_keys("config", config, _SECTIONS)
+    seed, dtype = config.get("seed", 0), config.get("dtype", "float32")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        bad_type("config", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer")
+    if dtype not in _DTYPES:
+        bad_value("config", "dtype", repr(dtype), "a known dtype", nearest(str(dtype), _DTYPES))
+    optimizer = build_optimizer(config)
+    outer, outer_phi = _build("outer", config.get("outer", {"kind": "adam"}))
+    trainer = Trainer(
+        optimizer,
+        _build("task", config.get("task", {}), np.dtype(dtype)),
+        _build("objective", config.get("objective", {"kind": "sum"})),
+        _call("[training]", Recipe, config.get("training", {})),
+        outer,
+        outer_phi,
+        seed=seed,
+    )
+    return Setup(trainer, initial_phi(optimizer, seed, dtype), config)
+
+
+def build_optimizer(config: Config) -> Optimizer:
+    """Return the optimizer of a config."""
+    rule: Optimizer = _build("optimizer", config.get("optimizer", {}))
+    return rule
+
+
+def initial_phi(optimizer: Any, seed: int, dtype: Any) -> Tree:
+    """Return the random initial meta-parameters that belong to a seed."""
+    return optimizer.init_meta(rng(seed, "init_meta"), np.dtype(dtype))
+
+
+def canonical(config: Config) -> str:
+    """Return the config as one line of JSON, the same for the same content."""
+    return json.dumps(config, sort_keys=True)
+
+
+def _build(section: str, values: Any, *first: Any) -> Any:
+    if not isinstance(values, dict):
+        bad_type("config", f"[{section}]", f"{values!r}, a {type(values).__name__}", "a table")
+    known = KINDS[section]
+    kind = values.get("kind")
+    if kind not in known:
+        bad_value("config", f"[{section}] kind", repr(kind), "a known kind", nearest(str(kind), list(known)))
+    return _call(f"[{section}]", known[kind], {k: v for k, v in values.items() if k != "kind"}, *first)
+
+
+def _call(where: str, builder: Any, values: Config, *first: Any) -> Any:
+    """Call `builder` with the values, after a look at their names and types."""
+    parameters = list(inspect.signature(builder).parameters.values())[len(first) :]
+    _known_keys(where, values, [p.name for p in parameters])
+    missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in values]
+    if missing:
+        bad_value("config", f"{where} {missing[0]}", "missing", "a value", "It has no default.")
+    hints = get_type_hints(builder if inspect.isfunction(builder) else builder.__init__)
+    return builder(*first, **{name: _value(f"{where} {name}", value, hints[name]) for name, value in values.items()})
+
+
+def _known_keys(where: str, values: Config, known: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            expected = "a known key" if where == "config" else f"a key of {where}"
+            bad_value("config", "a key", repr(key), expected, nearest(key, known))
+
+
+def _value(name: str, value: Any, kind: Any) -> Any:
+    """Return the value as `kind`, lists becoming tuples and integers floats; TypeError where it is of another kind."""
+    origin, options = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        for option in options:
+            if _fits(value, option):
+                return _value(name, value, option)
+    elif origin is Literal:
+        if value not in options:
+            bad_value("config", name, repr(value), "a known choice", nearest(str(value), [str(o) for o in options]))
+        return value
+    elif origin is tuple and isinstance(value, list | tuple):
+        inner = [options[0]] * len(value) if options[-1] is ... else list(options)
+        if len(inner) == len(value):
+            return tuple(_value(name, x, k) for x, k in zip(value, inner, strict=True))
+    elif _fits(value, kind):
+        return float(value) if kind is float else value
+    return bad_type("config", name, f"{value!r}, a {type(value).__name__}", _noun(kind))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is NoneType:
+        return value is None
+    if isinstance(value, bool):
+        return kind is bool
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple)
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _noun(kind: Any) -> str:
+    return {int: "an integer", float: "a number", str: "a text", bool: "true or false"}.get(kind, f"{kind}")

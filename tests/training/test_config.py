@@ -1,0 +1,165 @@
+"""Configs, the command line and trained optimizers: what is said of bad ones; a run is what its config says."""
+
+import json
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad import ad
+from metagrad.cli import main
+from metagrad.training.config import read_config, setup
+from metagrad.training.trained import load_trained, save_trained, trained_names
+
+TEXT = """
+seed = 3
+dtype = "float32"
+[task]
+kind = "regressions"
+count = 4
+d = 3
+[optimizer]
+kind = "lstm"
+hidden = [4]
+[objective]
+kind = "mean"
+[outer]
+kind = "adam"
+eta = 0.01
+[training]
+episodes = 4
+horizon = 6
+window = 3
+evaluate_every = 2
+evaluation_steps = 6
+curriculum = [[2, 9]]
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def same(x, y):
+    return all(np.array_equal(a, b) for a, b in zip(ad.leaves(x), ad.leaves(y), strict=True))
+
+
+def test_a_config_is_what_it_says(config):
+    run = setup(read_config(config))
+    assert run.trainer.optimizer == mg.CoordinatewiseLSTM.quadratic((4,))
+    assert run.trainer.objective == mg.Mean()
+    assert (run.trainer.seed, run.trainer.outer_phi.eta) == (3, 0.01)
+    assert run.trainer.recipe.curriculum == ((2, 9),)
+    task = run.trainer.tasks(7)
+    assert (task.X.shape, task.X.dtype) == ((4, 3, 3), np.float32)
+    assert same(task.X, run.trainer.tasks(7).X)
+    assert not same(task.X, run.trainer.tasks(8).X)
+    assert all(leaf.dtype == np.float32 for leaf in ad.leaves(run.phi))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("count = 4", "cuont = 4", ValueError, r"'cuont'; expected a key of \[task\].*'count'"),
+        ("[training]", "[trainig]", ValueError, "'trainig'; expected a known key.*'training'"),
+        ("seed = 3", 'seed = "3"', TypeError, "seed is '3', a str; expected an integer"),
+        ("count = 4", 'count = "4"', TypeError, r"\[task\] count is '4', a str; expected an integer"),
+        ("eta = 0.01", "eta = true", TypeError, r"\[outer\] eta is True, a bool; expected a number"),
+        ("hidden = [4]", "hidden = [4.5]", TypeError, r"\[optimizer\] hidden is 4.5, a float"),
+        ('kind = "mean"', 'kind = "maen"', ValueError, r"\[objective\] kind is 'maen'.*'mean'"),
+        ('kind = "lstm"', "", ValueError, r"\[optimizer\] kind is None.*lstm"),
+        ("window = 3", "window = 0", ValueError, "window is 0"),
+        ("episodes = 4", "", ValueError, r"\[training\] episodes is missing"),
+        ('dtype = "float32"', 'dtype = "float23"', ValueError, "'float23'.*'float32'"),
+        ("[task]", "[task", ValueError, "which is not TOML"),
+        ("count = 4", 'count = 4\nfamily = "gausian"', ValueError, "'gausian'.*'gaussian'"),
+    ],
+)
+def test_bad_configs_name_the_key(config, old, new, error, message):
+    config.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(error, match=message):
+        setup(read_config(config))
+
+
+def test_meta_train_and_evaluate(config, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["meta-train", str(config), "--out", str(out)]) == 0
+    assert "4 episodes; best final" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [len(row["objective"]) for row in rows] == [2, 2, 3, 3]
+    first = (out / "optimizer.npz").read_bytes()
+    assert main(["meta-train", str(config), "--out", str(out)]) == 0  # nothing left to do
+    trained = load_trained(out / "optimizer.npz")
+    assert trained.about["episodes"] == 4
+    assert same(trained.phi, load_trained(out / "optimizer.npz").phi)
+    assert len(first) < 20_000
+    capsys.readouterr()
+    assert main(["evaluate", str(out / "optimizer.npz"), "--tasks", "3", "--steps", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "12 fresh tasks, 0 of them not finite at step 5" in said
+    assert "mean log10" in said
+
+
+def test_the_file_of_a_run_is_the_run_from_python(config, tmp_path):
+    main(["meta-train", str(config), "--out", str(tmp_path)])
+    run = setup(read_config(config))
+    assert same(load_trained(tmp_path / "optimizer.npz").phi, run.trainer.run(run.phi).phi)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["meta-train", "nowhere.toml"], "nowhere.toml, which does not exist"),
+        (["evaluate", "nowhere.npz"], "nowhere.npz, which does not exist"),
+        (["evaluate", "lstm_quadratic"], "'lstm_quadratic'; expected a trained optimizer that ships"),
+    ],
+)
+def test_commands_say_what_is_wrong(arguments, message, capsys):
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(config, tmp_path, monkeypatch, capsys):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 1
+    assert "error: No space left on device; what was saved before stays." in capsys.readouterr().err
+
+
+def test_an_interrupt_says_how_to_go_on(config, tmp_path, monkeypatch, capsys):
+    import metagrad.training.trainer as module
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "rollout", interrupted)
+    assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_a_trained_file_of_another_architecture(tmp_path):
+    phi = mg.CoordinatewiseLSTM.quadratic((4,)).init_meta(np.random.default_rng(0))
+    save_trained(tmp_path / "a.npz", phi, {"optimizer": {"kind": "lstm", "hidden": [5]}}, {})
+    with pytest.raises(ValueError, match=r"with arrays of shapes \[\(5, 16\).*those of its optimizer, \[\(6, 20\)"):
+        load_trained(tmp_path / "a.npz")
+
+
+def test_a_trained_file_with_a_weight_that_is_no_number(tmp_path):
+    rule = mg.CoordinatewiseLSTM.quadratic((4,))
+    phi = rule.init_meta(np.random.default_rng(0))
+    phi.output[1][:] = np.nan
+    save_trained(tmp_path / "a.npz", phi, {"optimizer": {"kind": "lstm", "hidden": [4]}}, {})
+    with pytest.raises(ValueError, match="finite"):
+        load_trained(tmp_path / "a.npz")
+
+
+def test_every_trained_optimizer_that_ships_loads():
+    for name in trained_names():
+        trained = load_trained(name)
+        assert {"evaluation", "episodes"} <= trained.about.keys()
+        assert setup(trained.config).trainer.optimizer == trained.optimizer
