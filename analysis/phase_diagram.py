@@ -129,6 +129,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays["gain_limit"] = np.stack(
         [tuned_limit.advantage(config.steps[1], **at, tuning=tuning) for tuning in TUNINGS], axis=1
     )
+    arrays["risk_limit"] = tuned_limit.risk_tbt(config.steps[1], **at)
     return Table(arrays, {"gain": "||w*||^2", "sigmas": "units of the targets", "ratios": "1"})
 
 
@@ -137,7 +138,10 @@ def verdict(config: Config, table: Table) -> Verdict:
     arrays = table.arrays
     gain, limit = arrays["gain"], arrays["gain_limit"]
     decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
-    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(limit))))
+    against = decided & (np.sign(gain) != np.sign(limit))
+    # a finite d moves a risk by a few parts in d (experiment finite_dimension), so closer risks may change places
+    close = np.abs(limit) <= 4 / config.d * arrays["risk_limit"][:, None]
+    wrong = int(np.sum(against & ~close))
     half, whole = (arrays[f"map_{k}_{config.steps[1]}"] for k in range(2))
     band = half[0] > half[1]
     strong = arrays["crossing"][arrays["crossing"][:, 0] == 5, 1]
@@ -151,7 +155,10 @@ def verdict(config: Config, table: Table) -> Verdict:
         claim,
         [
             Check(
-                f"samples of d = {config.d}: median gains of the other sign than the limit's", wrong, "0", wrong == 0
+                f"samples of d = {config.d}: gains of the other sign than the limit's above {4 / config.d:.2g} of the risk",
+                wrong,
+                "0",
+                wrong == 0,
             ),
             Check(
                 f"of {gain.size} gains, decided by their 99.9 % interval",

@@ -79,8 +79,9 @@ def caption(result: Result) -> str:
     return (
         f"Risks in the limit of many inputs, each way with its own best step size, t = {config['steps'][1]} steps. "
         f"Points: samples of d = {config['d']}, tuned on {config['tasks']} tasks and compared on {config['tests']}, "
-        f"decided by 99.9 % intervals of the median; {result.measured('samples'):.0f} of the decided ones contradict "
-        f"the limit. Learning from half of the samples, validation wins up to n/d = 2 sigma^2 (within "
+        f"decided by 99.9 % intervals of the median; {result.measured('samples'):.0f} of them contradict the limit "
+        f"where its risks differ by more than {4 / config['d']:.1%}. Learning from half of the samples, validation "
+        f"wins up to n/d = 2 sigma^2 (within "
         f"{100 * result.measured('sigma = 5'):.1f} % at sigma = 5), and with little noise in a band around n = d that "
         f"begins at sigma = {result.measured('least noise'):.2f}; learning from all samples in the end it wins "
         f"everywhere above sigma = 0.7."
