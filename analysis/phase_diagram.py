@@ -155,7 +155,7 @@ def verdict(config: Config, table: Table) -> Verdict:
         claim,
         [
             Check(
-                f"samples of d = {config.d}: gains of the other sign than the limit's above {4 / config.d:.2g} of the risk",
+                f"samples of d = {config.d}: gains of the limit's other sign, above {4 / config.d:.2g} of the risk",
                 wrong,
                 "0",
                 wrong == 0,
