@@ -88,8 +88,7 @@ def _where_larger(g: Any, x: Any, y: Any) -> Any:
 
 def _sigmoid(x: Array) -> Array:
     xp = module_of(x)
-    e = xp.exp(-xp.abs(x))  # never overflows
-    return xp.where(x >= 0, e.dtype.type(1), e) / (1 + e)
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))  # never overflows
 
 
 add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g)

@@ -42,6 +42,8 @@ def along_tasks(factor: Array, leaf: Array) -> Array:
 
 def shift(tree: Tree, by: Array) -> Tree:
     """Return every float array of `tree` times 2**by, `by` an integer array (B,)."""
+    if isinstance(by, np.ndarray) and not by.any():  # only asked on the host, where looking costs nothing
+        return tree
 
     def move(leaf: Any) -> Any:
         return ldexp(leaf, along_tasks(by, leaf)) if is_float_array(leaf) else leaf
