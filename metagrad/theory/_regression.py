@@ -51,8 +51,24 @@ def checked_weights(function: str, name: str, w: ArrayLike, d: int) -> Floats:
 
 
 def checked_level(function: str, name: str, value: ArrayLike) -> Floats:
-    """Return a noise level or a signal strength as float64; ValueError below 0."""
+    """Return a noise level or a signal strength as float64; ValueError below 0, and beyond 1e-75 to 1e75 but for 0."""
     level = finite_floats(function, name, value)
     if np.any(level < 0):
         bad_value(function, name, f"{level.min():.6g}", "a number of at least 0")
-    return level
+    return _moderate(function, name, level, level[level > 0])
+
+
+def checked_ratio(function: str, value: ArrayLike) -> Floats:
+    """Return gamma = d/n as float64; ValueError unless it is above 0, and from 1e-75 to 1e75."""
+    ratio = finite_floats(function, "gamma", value)
+    if np.any(ratio <= 0):
+        bad_value(function, "gamma", f"{ratio.min():.6g}", "d/n > 0")
+    return _moderate(function, "gamma", ratio, ratio)
+
+
+def _moderate(function: str, name: str, array: Floats, positive: Floats) -> Floats:
+    """Return the array, if products and quotients of four such numbers stay in the range of float64."""
+    for x in (positive.min(initial=1.0), positive.max(initial=1.0)):
+        if not 1e-75 <= x <= 1e75:
+            bad_value(function, name, f"{x:.6g}", "a number from 1e-75 to 1e75")
+    return array

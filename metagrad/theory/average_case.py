@@ -96,8 +96,9 @@ def _check(function: str, regression: Regression, sigma: float, signal: float) -
     if not regression.whole:
         came = "of a Krylov space, which belongs to one y"
         bad_value(function, "regression", came, "the whole spectrum of X", "Use Regression.of.")
-    checked_level(function, "sigma", sigma)
-    checked_level(function, "signal", signal)
+    for name, level in (("sigma", sigma), ("signal", signal)):
+        if checked_level(function, name, level).ndim:
+            bad_value(function, name, f"of shape {np.shape(level)}", "one number", "Call it once a level.")
 
 
 def _bias(regression: Regression, signal: float, gains: Floats | None = None) -> Spectrum:
@@ -120,7 +121,7 @@ def _d_fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, si
 
 def _gains(regression: Regression, X_val: ArrayLike, function: str) -> tuple[Floats, float]:
     """Return v_j'H_val v_j (r,), and the trace of H_val outside of the span of X."""
-    inputs, _ = checked_sample(function, X_val, np.zeros(len(np.asarray(X_val))), ("X_val", "y_val"))
+    inputs, _ = checked_sample(function, X_val, np.zeros(np.shape(X_val)[:1]), ("X_val", "y_val"))
     if inputs.shape[1] != regression.d:
         bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
     within = inputs @ regression.basis

@@ -18,17 +18,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory._checks import Floats, bad_value, step_counts
-from metagrad.theory._regression import checked_level
+from metagrad.theory._checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory._regression import checked_level, checked_ratio
 from metagrad.theory.marchenko_pastur import atom
-from metagrad.theory.tuned_limit import Tuning, risk_tbt, risk_tbv
+from metagrad.theory.tuned_limit import Tuning, gain_tbv, risk_tbt, risk_tbv
 
 Verdicts = NDArray[np.bool_]
 
 
 def interpolation_step_size(gamma: ArrayLike) -> Floats:
     """Return 1/(1 + gamma) = 2/(s_- + s_+), where train-by-train's step size ends as t grows."""
-    return np.asarray(1 / (1 + np.asarray(gamma, np.float64)), np.float64)
+    return np.asarray(1 / (1 + checked_ratio("interpolation_step_size", gamma)), np.float64)
 
 
 def interpolation_risk(gamma: ArrayLike, *, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
@@ -65,8 +65,8 @@ def large_noise_boundary(steps: ArrayLike, *, sigma: ArrayLike) -> Floats:
 
 def noise_fitted(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
     """Return R_TbT/sigma^2, the constant of Omega(sigma^2)."""
-    fitted = risk_tbt(steps, ratio=ratio, sigma=sigma, signal=signal) / np.asarray(sigma) ** 2
-    return np.asarray(fitted, np.float64)
+    noise = _noise("noise_fitted", sigma)
+    return np.asarray(risk_tbt(steps, ratio=ratio, sigma=sigma, signal=signal) / noise**2, np.float64)
 
 
 def signal_learned(
@@ -74,13 +74,14 @@ def signal_learned(
 ) -> Floats:
     """Return (signal - R_TbV) sigma^2 d/(n_1 signal^2), the constant of Omega(1/sigma^2) in units of n_1/d."""
     how, strength = tuning or Tuning(), np.asarray(signal, np.float64)
-    gain = strength - risk_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=how)
+    gain = gain_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=how)
     return np.asarray(gain * np.asarray(sigma) ** 2 / (how.split * np.asarray(ratio) * strength**2), np.float64)
 
 
 def excess_over_optimum(risk: ArrayLike, *, ratio: ArrayLike, sigma: ArrayLike) -> Floats:
     """Return R n/(d sigma^2), which is 1 + eps for many samples."""
-    return np.asarray(np.asarray(risk) * np.asarray(ratio) / np.asarray(sigma) ** 2, np.float64)
+    reached, samples = (finite_floats("excess_over_optimum", *x) for x in (("risk", risk), ("ratio", ratio)))
+    return np.asarray(reached * samples / _noise("excess_over_optimum", sigma) ** 2, np.float64)
 
 
 def few_samples_separate(
@@ -100,3 +101,11 @@ def many_samples_agree(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, eps: f
     tbt = excess_over_optimum(risk_tbt(steps, ratio=ratio, sigma=sigma), ratio=ratio, sigma=sigma)
     tbv = excess_over_optimum(risk_tbv(steps, ratio=ratio, sigma=sigma, tuning=how), ratio=ratio, sigma=sigma)
     return np.asarray((np.abs(tbt - 1) <= eps) & (np.abs(tbv - 1) <= eps))
+
+
+def _noise(function: str, sigma: ArrayLike) -> Floats:
+    """Return a noise level, for quantities relative to it; ValueError at 0."""
+    noise = checked_level(function, "sigma", sigma)
+    if np.any(noise == 0):
+        bad_value(function, "sigma", 0.0, "a number above 0", "The result is relative to sigma^2.")
+    return noise

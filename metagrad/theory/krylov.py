@@ -46,14 +46,15 @@ def krylov_regressions(
     (array([0.5, 2. ]), inf)
     """
     inputs, targets = checked_sample("krylov_regressions", X, y)
-    count = int(step_counts("krylov_regressions", steps))
+    if step_counts("krylov_regressions", steps).ndim:
+        bad_value("krylov_regressions", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
     if method not in ("products", "gram"):
         bad_value("krylov_regressions", "method", repr(method), "'products' or 'gram'")
     rows = _training_sets(train, len(inputs))
     (unit, size), (aims, height) = (_moderate(name, x) for name, x in (("X", inputs), ("y", targets)))
     hessian = _products(unit, rows) if method == "products" else _grams(unit, rows)
-    space = _lanczos(hessian, (aims * rows) @ unit, min(count, *inputs.shape), max(inputs.shape))
-    found = [_regression(space, k, unit, aims, row, count) for k, row in enumerate(rows)]
+    space = _lanczos(hessian, (aims * rows) @ unit, min(steps, *inputs.shape), max(inputs.shape))
+    found = [_regression(space, k, unit, aims, row, int(steps)) for k, row in enumerate(rows)]
     return [_rescaled(each, size, height) for each in found]
 
 

@@ -190,12 +190,14 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
 
     ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
     """
-    if not radius > 0:
+    if np.ndim(radius) or not radius > 0:
         bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
+    if step_counts("first_exit", steps).ndim:
+        bad_value("first_exit", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
     step_sizes = finite_floats("first_exit", "eta", eta)
     first = np.full(step_sizes.shape, np.inf)
     # up to eta = 2/s_max, 0 <= s h_k <= 2, and so ||w_k|| <= 2 ||w_LS||
-    far = 4 * np.sum(regression.coefficients**2 / regression.eigenvalues) >= radius**2
+    far = sum_of_squares(regression.coordinates, 0.0).log + np.log(4) >= 2 * np.log(radius)
     may_leave = far | (step_sizes * np.max(regression.eigenvalues, initial=0.0) > 2) | (step_sizes < 0)
     counts = np.arange(1, steps + 1)[:, None]
     blocks = -(-counts.size * np.count_nonzero(may_leave) * len(regression.eigenvalues) // _BLOCK) or 1
@@ -227,7 +229,7 @@ def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
 
 
 def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
-    if np.max(steps) > regression.horizon:
+    if np.max(steps, initial=1) > regression.horizon:
         expected = f"at most {regression.horizon:.0f}, the steps that this Krylov space was made for"
         bad_value(function, "steps", np.max(steps), expected, "Give krylov_regressions more steps.")
 

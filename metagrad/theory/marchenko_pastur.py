@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory._checks import Floats, bad_value, finite_floats
+from metagrad.theory._regression import checked_ratio
 
 
 def edges(gamma: ArrayLike) -> tuple[Floats, Floats]:
@@ -34,18 +35,20 @@ def edges(gamma: ArrayLike) -> tuple[Floats, Floats]:
     >>> [float(s) for s in edges(0.25)]
     [0.25, 2.25]
     """
-    root = np.sqrt(_ratio("edges", gamma))
-    return np.asarray((1 - root) ** 2, np.float64), np.asarray((1 + root) ** 2, np.float64)
+    ratio = checked_ratio("edges", gamma)
+    root = np.sqrt(ratio)
+    # 1 - sqrt(gamma) = (1 - gamma)/(1 + sqrt(gamma)) keeps its digits next to gamma = 1
+    return np.asarray(((1 - ratio) / (1 + root)) ** 2, np.float64), np.asarray((1 + root) ** 2, np.float64)
 
 
 def atom(gamma: ArrayLike) -> Floats:
     """Return the part of the eigenvalues that are 0: max(0, 1 - 1/gamma)."""
-    return np.asarray(np.maximum(0.0, 1 - 1 / _ratio("atom", gamma)), np.float64)
+    return np.asarray(np.maximum(0.0, 1 - 1 / checked_ratio("atom", gamma)), np.float64)
 
 
 def density(s: ArrayLike, gamma: ArrayLike) -> Floats:
     """Return the density of the eigenvalues at s > 0: sqrt((s_+ - s)(s - s_-))/(2 pi gamma s), 0 outside the edges."""
-    x, ratio = finite_floats("density", "s", s), _ratio("density", gamma)
+    x, ratio = finite_floats("density", "s", s), checked_ratio("density", gamma)
     low, high = edges(ratio)
     inside = (x > low) & (x < high)
     safe = np.where(inside, x, 1.0)
@@ -59,13 +62,12 @@ def rule(gamma: ArrayLike, size: int) -> tuple[Floats, Floats]:
     The nodes keep their relative accuracy at the lower edge: s_j = (1 - sqrt gamma)^2 + 4 sqrt(gamma) cos^2(theta_j/2).
     ValueError unless gamma > 0 and size >= 1.
     """
-    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-        bad_value("rule", "size", size, "an integer of at least 1")
-    ratio = _ratio("rule", gamma)[..., None]
+    _check_size("rule", size)
+    ratio = checked_ratio("rule", gamma)[..., None]
     theta = np.arange(size, 0, -1) * np.pi / (size + 1)
     # cos(theta/2) of theta near pi, and sin(theta), through the distance from pi: no cancellation
     left = np.arange(1, size + 1) * np.pi / (size + 1)
-    nodes = (1 - np.sqrt(ratio)) ** 2 + 4 * np.sqrt(ratio) * np.sin(left / 2) ** 2
+    nodes = edges(ratio)[0] + 4 * np.sqrt(ratio) * np.sin(left / 2) ** 2
     weights = 2 * np.sin(np.minimum(theta, left)) ** 2 / (size + 1)
     return np.asarray(nodes, np.float64), np.asarray(weights, np.float64)
 
@@ -76,15 +78,14 @@ def unfitted(gamma: ArrayLike, size: int) -> tuple[Floats, Floats]:
     >>> [float(x) for x in unfitted(1.0, 3)]
     [0.25, 0.25]
     """
-    log = np.log(_ratio("unfitted", gamma))
+    _check_size("unfitted", size)
+    log = np.log(checked_ratio("unfitted", gamma))
     with np.errstate(over="ignore", invalid="ignore"):
         targets = np.where(log == 0, 1 / (size + 1), np.expm1(log) / np.expm1((size + 1) * log))
         weights = np.where(log == 0, 1 / (size + 1), np.expm1(-log) / np.expm1(-(size + 1) * log))
     return np.asarray(targets, np.float64), np.asarray(weights, np.float64)
 
 
-def _ratio(function: str, gamma: ArrayLike) -> Floats:
-    ratio = finite_floats(function, "gamma", gamma)
-    if np.any(ratio <= 0):
-        bad_value(function, "gamma", f"{ratio.min():.6g}", "d/n > 0")
-    return ratio
+def _check_size(function: str, size: int) -> None:
+    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+        bad_value(function, "size", size, "an integer of at least 1")

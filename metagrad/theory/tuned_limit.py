@@ -26,13 +26,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory import marchenko_pastur
 from metagrad.theory._checks import Floats, bad_value, finite_floats
-from metagrad.theory._regression import checked_level
+from metagrad.theory._regression import checked_level, checked_ratio
 from metagrad.theory.minimiser import minimiser
-from metagrad.theory.proportional_limit import d_risk_parts, risk, train_spectrum
+from metagrad.theory.proportional_limit import d_risk_parts, one_horizon, risk, risk_gain, train_spectrum
+from metagrad.theory.signed_log import SignedLog
 
 _GRID = 160
 _HALVINGS = 54
-_NODES_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True)
@@ -65,49 +65,69 @@ def step_size_tbv(steps: int, *, gamma: ArrayLike, sigma: ArrayLike, signal: Arr
     >>> float(step_size_tbv(1, gamma=0.5, sigma=0.0).round(12))
     0.666666666667
     """
+    steps = one_horizon("step_size_tbv", steps)
     strength = checked_level("step_size_tbv", "signal", signal)
     if np.any(strength == 0):
         bad_value("step_size_tbv", "signal", 0.0, "a number above 0", "There is nothing to learn.")
     noise = checked_level("step_size_tbv", "sigma", sigma)
-    points = np.broadcast_arrays(finite_floats("step_size_tbv", "gamma", gamma), noise**2, strength)
+    points = np.broadcast_arrays(checked_ratio("step_size_tbv", gamma), noise**2, strength)
     shape = points[0].shape
+    if points[0].size == 0:
+        return np.zeros(shape)
     ratio, variance, power = (x.ravel() for x in points)
     owner, low, high = _brackets(steps, ratio, variance, power)
     at = ratio[owner], variance[owner], power[owner]
     for _ in range(_HALVINGS):
-        middle = np.sqrt(low * high)
+        middle = np.sqrt(low) * np.sqrt(high)
         falls = _slope_sign(steps, middle, *at) < 0
         low, high = np.where(falls, middle, low), np.where(falls, high, middle)
-    eta = np.sqrt(low * high)
+    eta = np.sqrt(low) * np.sqrt(high)
     value = risk(eta, steps, gamma=at[0], sigma=np.sqrt(at[1]), signal=at[2]).log
     order = np.lexsort((eta, value, owner))  # the lowest risk first; of equal ones the smallest step size
     first = order[np.unique(owner[order], return_index=True)[1]]
     return np.asarray(eta[first].reshape(shape), np.float64)
 
 
-def risk_tbt(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
-    """Return the risk that train-by-train reaches with n/d = `ratio`."""
-    gamma = _gamma("risk_tbt", ratio)
+def reached_tbt(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> SignedLog:
+    """Return the risk that train-by-train reaches with n/d = `ratio`, at any size: without noise it has none."""
+    gamma = _gamma("reached_tbt", ratio)
     eta = step_size_tbt(steps, gamma=gamma, sigma=sigma, signal=signal)
-    return risk(eta, steps, gamma=gamma, sigma=sigma, signal=signal).to_float()
+    return risk(eta, steps, gamma=gamma, sigma=sigma, signal=signal)
+
+
+def reached_tbv(
+    steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
+) -> SignedLog:
+    """Return the risk that train-by-validation reaches with n/d = `ratio`; `tuning` is a half split by default."""
+    eta, gamma = _run_of_tbv("reached_tbv", steps, ratio, sigma, signal, tuning)
+    return risk(eta, steps, gamma=gamma, sigma=sigma, signal=signal)
+
+
+def risk_tbt(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
+    """Return `reached_tbt` as floats; OverflowError where it leaves their range."""
+    return reached_tbt(steps, ratio=ratio, sigma=sigma, signal=signal).to_float()
 
 
 def risk_tbv(
     steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
 ) -> Floats:
-    """Return the risk that train-by-validation reaches with n/d = `ratio`; `tuning` is a half split by default."""
-    how, gamma = tuning or Tuning(), _gamma("risk_tbv", ratio)
-    eta = step_size_tbv(steps, gamma=gamma / how.split, sigma=sigma, signal=signal)
-    run_on = gamma if how.retrain else gamma / how.split
-    return risk(eta, steps, gamma=run_on, sigma=sigma, signal=signal).to_float()
+    """Return `reached_tbv` as floats; OverflowError where it leaves their range."""
+    return reached_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=tuning).to_float()
+
+
+def gain_tbv(
+    steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
+) -> Floats:
+    """Return signal - R_TbV, what train-by-validation gains over w = 0, to full accuracy also where it is small."""
+    eta, gamma = _run_of_tbv("gain_tbv", steps, ratio, sigma, signal, tuning)
+    return risk_gain(eta, steps, gamma=gamma, sigma=sigma, signal=signal).to_float()
 
 
 def advantage(
     steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
 ) -> Floats:
-    """Return R_TbT - R_TbV: above 0 where train-by-validation wins."""
-    tbt = risk_tbt(steps, ratio=ratio, sigma=sigma, signal=signal)
-    return tbt - risk_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=tuning)
+    """Return R_TbT - R_TbV: above 0 where train-by-validation wins; below the range of floats 0 or subnormal."""
+    return _advantage(steps, ratio, sigma, signal, tuning).to_float(ieee=True)
 
 
 def boundary(
@@ -122,22 +142,43 @@ def boundary(
     """Return, for each sigma (k,), the values of n/d in `span` at which both ways reach the same risk, ascending.
 
     Sign changes of `advantage` on `points` ratios, evenly spaced in their logarithm, refined by bisection to 1e-12
-    relative. An empty array: no crossing on that grid (a band narrower than its spacing is not seen).
+    relative. An empty array: no crossing on that grid (a band narrower than its spacing is not seen). ValueError
+    unless 0 < span[0] < span[1] and points >= 2.
     """
     levels = np.atleast_1d(checked_level("boundary", "sigma", sigma))
+    if levels.ndim > 1:
+        bad_value("boundary", "sigma", f"of shape {levels.shape}", "shape (k,)")
+    if checked_level("boundary", "signal", signal).ndim:
+        bad_value("boundary", "signal", f"of shape {np.shape(signal)}", "one number")
+    if not (0 < span[0] < span[1] and points >= 2):
+        bad_value("boundary", "span and points", (*span, points), "0 < span[0] < span[1] and at least 2 points")
     ratios = np.geomspace(*span, points)
 
     def wins(ratio: Floats, level: Floats) -> NDArray[np.bool_]:
-        return np.asarray(advantage(steps, ratio=ratio, sigma=level, signal=signal, tuning=tuning) > 0)
+        return np.asarray(_advantage(steps, ratio, level, signal, tuning).sign > 0)
 
     won = wins(ratios[:, None], levels)
     row, column = np.nonzero(won[1:] != won[:-1])
     low, high, below = ratios[row], ratios[row + 1], won[row, column]
     for _ in range(40 if len(row) else 0):
-        middle = np.sqrt(low * high)
+        middle = np.sqrt(low) * np.sqrt(high)
         same = wins(middle, levels[column]) == below
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     return [np.sort(np.sqrt(low * high)[column == k]) for k in range(len(levels))]
+
+
+def _advantage(steps: int, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike, tuning: Tuning | None) -> SignedLog:
+    tbt = reached_tbt(steps, ratio=ratio, sigma=sigma, signal=signal)
+    return tbt + -reached_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=tuning)
+
+
+def _run_of_tbv(
+    function: str, steps: int, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike, tuning: Tuning | None
+) -> tuple[Floats, Floats]:
+    """Return eta_TbV, and the d/n on which train-by-validation runs with it."""
+    how, gamma = tuning or Tuning(), _gamma(function, ratio)
+    eta = step_size_tbv(steps, gamma=gamma / how.split, sigma=sigma, signal=signal)
+    return eta, gamma if how.retrain else gamma / how.split
 
 
 def _brackets(steps: int, ratio: Floats, variance: Floats, power: Floats) -> tuple[NDArray[np.intp], Floats, Floats]:
@@ -169,14 +210,9 @@ def _grid(steps: int, gamma: float, noise_to_signal: float) -> Floats:
 
 
 def _slope_sign(steps: int, eta: Floats, gamma: Floats, variance: Floats, power: Floats) -> Floats:
-    """Return the sign of R' at points (k,), a block of them at a time."""
-    block = max(1, _NODES_AT_ONCE // (int(steps) + 1))
-    signs = []
-    for start in range(0, len(eta), block):
-        part = slice(start, start + block)
-        bias, fitted = d_risk_parts(eta[part], steps, gamma=gamma[part])
-        signs.append((bias * power[part] + fitted * variance[part]).sign)
-    return np.concatenate(signs)
+    """Return the sign of R' at points (k,)."""
+    bias, fitted = d_risk_parts(eta, steps, gamma=gamma)
+    return (bias * power + fitted * variance).sign
 
 
 def _gamma(function: str, ratio: ArrayLike) -> Floats:

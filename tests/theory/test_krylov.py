@@ -116,6 +116,7 @@ BAD = [
     (lambda: ls.first_exit(small_space(), 50.0, 4, 1.0), "at most 3"),
     (lambda: ac.expected_risk(small_space(), 0.1, 2, sigma=1.0), "Use Regression.of"),
     (lambda: krylov_regressions(X3, Y3, 0), "steps is 0"),
+    (lambda: krylov_regressions(X3, Y3, [1, 2]), "steps is of shape"),
     (lambda: krylov_regressions(X3, Y3, 2, method="qr"), "method is 'qr'"),
     (lambda: krylov_regressions(X3, np.ones(2), 3), "y is of shape"),
     (lambda: krylov_regressions(X3, Y3, 3, train=np.ones(3, bool)), "train is bool of shape"),

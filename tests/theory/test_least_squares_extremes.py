@@ -140,6 +140,14 @@ def test_first_exit_of_long_runs_in_pieces(monkeypatch):
     reg = ls.Regression.of(X, Y)
     etas = np.array([1.9, 2.01, -0.001]) / reg.eigenvalues.max()
     whole = ls.first_exit(reg, etas, 3000, 5.0)
+    far = ls.first_exit(reg, etas[1], 80000, 1e300)  # the square of the radius is beyond the floats
+    np.testing.assert_allclose(far, 300 * np.log(10) / np.log(1.01), rtol=1e-2)
     monkeypatch.setattr(ls, "_BLOCK", 50)
     np.testing.assert_array_equal(ls.first_exit(reg, etas, 3000, 5.0), whole)
     assert np.isfinite(whole[1:]).all()
+
+
+def test_no_step_sizes_and_no_horizons():
+    reg = ls.Regression.of(X, Y)
+    assert ls.risk(reg, W, [], 3).shape == (0,)
+    assert ls.train_loss(reg, 0.1, np.array([], int)).shape == (0,)

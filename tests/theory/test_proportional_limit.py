@@ -136,6 +136,34 @@ def test_arguments_broadcast():
         np.testing.assert_allclose(grid.log[0, 1, 1], f(0.2, 5, gamma=2.0, sigma=1.0).log, rtol=1e-15)
 
 
+def test_points_in_blocks(monkeypatch):
+    """Where the nodes of all points would fill the memory, a few points at a time: the same numbers."""
+    eta, about = np.full((4, 1, 1), 0.2), {"gamma": np.array([[0.5], [2.0], [1.0]]), "sigma": np.array([0.0, 1.0])}
+    curves = (pl.risk, pl.d_risk, pl.train_loss, pl.d_train_loss, pl.risk_gain)
+    whole = [f(eta, 5, **about) for f in curves]
+    monkeypatch.setattr(pl, "_NODES_AT_ONCE", 20)
+    for f, expected in zip(curves, whole, strict=True):
+        found = f(eta, 5, **about)
+        np.testing.assert_array_equal(found.sign, expected.sign)
+        np.testing.assert_allclose(found.log, expected.log, rtol=1e-14)
+
+
+def test_the_gain_is_what_the_risk_lacks_to_the_signal():
+    for eta, t in ((0.2, 3), (0.7, 30), (1.3, 4), (-0.1, 5)):
+        about = {"gamma": 0.4, "sigma": 0.6, "signal": 2.0}
+        gain = pl.risk_gain(eta, t, **about).to_float()
+        np.testing.assert_allclose(gain, 2.0 - pl.risk(eta, t, **about).to_float(), rtol=1e-12)
+    small = pl.risk_gain(1e-30, 3, gamma=0.4, sigma=0.6).to_float()
+    np.testing.assert_allclose(small, 6e-30, rtol=1e-12)  # 2t eta
+
+
+def test_the_lower_edge_next_to_equal_numbers():
+    gap = 2.0**-40
+    with mp.workdps(60):
+        exact = (1 - mp.sqrt(1 + mp.mpf(gap))) ** 2
+    np.testing.assert_allclose(float(law.edges(1 + gap)[0]), float(exact), rtol=1e-14)
+
+
 BAD = [
     (lambda: pl.risk(0.1, 3, gamma=0.0, sigma=1.0), "gamma is 0"),
     (lambda: pl.risk(0.1, 3, gamma=1.0, sigma=-1.0), "sigma is -1"),
@@ -144,6 +172,10 @@ BAD = [
     (lambda: pl.risk(0.1, 0, gamma=1.0, sigma=1.0), "steps is 0"),
     (lambda: pl.risk(0.1, [1, 2], gamma=1.0, sigma=1.0), "one horizon"),
     (lambda: law.rule(1.0, 0), "size is 0"),
+    (lambda: law.unfitted(1.0, 0), "size is 0"),
+    (lambda: pl.risk(0.1, 3, gamma=1e-80, sigma=1.0), "gamma is 1e-80"),
+    (lambda: pl.risk(0.1, 3, gamma=1.0, sigma=[1e80, 0.0]), r"sigma is 1e\+80"),
+    (lambda: pl.risk(0.1, 3, gamma=1.0, sigma=1.0, signal=1e-80), "signal is 1e-80"),
 ]
 
 

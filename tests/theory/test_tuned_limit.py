@@ -84,6 +84,48 @@ def test_statements_of_the_paper_hold_in_the_limit():
     assert not gen.many_samples_agree(200, ratio=1.5, sigma=1.0, eps=0.05)
 
 
+def test_the_global_minimum_against_a_dense_scan():
+    """At random points no step size of a scan that is 60 times finer reaches a lower risk."""
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        t, gamma = int(rng.choice([1, 2, 3, 8, 21, 40])), float(np.exp(rng.uniform(-3, 3)))
+        about = {"gamma": gamma, "sigma": float(np.exp(rng.uniform(-5, 3)))}
+        top = 5 / (1 + np.sqrt(gamma)) ** 2
+        scan = np.concatenate([np.geomspace(1e-6, top, 1500), np.linspace(1e-6, top, 2500)])
+        best = np.min(pl.risk(scan, t, **about).log)
+        assert pl.risk(tl.step_size_tbv(t, **about), t, **about).log <= best + 1e-12, (t, about)
+
+
+def test_without_noise_risks_leave_the_floats_and_their_order_does_not():
+    about = {"ratio": np.array([2.0, 10.0]), "sigma": 0.0}
+    tbt, tbv = tl.reached_tbt(1000, **about), tl.reached_tbv(1000, **about)
+    assert np.all(tbt.log < tbv.log)  # half of the samples learn more slowly
+    assert tbt.log10[1] < -400
+    with pytest.raises(OverflowError, match=r"10\^-4"):
+        tl.risk_tbt(1000, **about)
+    assert tl.boundary(1000, sigma=0.0, span=(2.0, 10.0), points=4)[0].size == 0
+
+
+def test_a_small_gain_keeps_its_digits():
+    gains = gen.signal_learned(50, ratio=0.5, sigma=np.array([1e3, 1e6, 1e12]))
+    np.testing.assert_allclose(1 - gains, [1.25e-6, 1.25e-12, 0], rtol=1e-3, atol=1e-14)
+    gain, risk = (f(7, ratio=2.0, sigma=1.0) for f in (tl.gain_tbv, tl.risk_tbv))
+    np.testing.assert_allclose(gain, 1 - risk, rtol=1e-13)
+
+
+def test_extreme_arguments():
+    """Little or much signal only moves the step size: far below 1/s_+ it is signal/(sigma^2 gamma t)."""
+    for signal in (1e-70, 1e-12):
+        eta = tl.step_size_tbv(5, gamma=0.5, sigma=1.0, signal=signal)
+        np.testing.assert_allclose(eta, signal / (0.5 * 5), rtol=1e-9)
+    for gamma in (1e-8, 1.0, 1e8):
+        risk = pl.risk(tl.step_size_tbv(5, gamma=gamma, sigma=1.0), 5, gamma=gamma, sigma=1.0)
+        assert risk.log < 0
+    assert tl.step_size_tbv(np.int8(100), gamma=1.0, sigma=1.0) == tl.step_size_tbv(100, gamma=1.0, sigma=1.0)
+    assert tl.step_size_tbv(5, gamma=np.ones((0, 2)), sigma=1.0).shape == (0, 2)
+    assert tl.boundary(5, sigma=[]) == []
+
+
 def test_shapes():
     gamma, sigma = np.array([[0.5], [2.0]]), np.array([0.2, 1.0, 3.0])
     eta = tl.step_size_tbv(9, gamma=gamma, sigma=sigma)
@@ -99,6 +141,15 @@ BAD = [
     (lambda: tl.risk_tbt(5, ratio=0.0, sigma=1.0), "ratio is 0"),
     (lambda: tl.Tuning(split=1.0), "Both parts need samples"),
     (lambda: tl.Tuning(split=0.0), "split is 0"),
+    (lambda: tl.step_size_tbv([5, 6], gamma=1.0, sigma=1.0), "one horizon"),
+    (lambda: tl.boundary(5, sigma=1.0, span=(10.0, 1.0)), "span and points"),
+    (lambda: tl.boundary(5, sigma=1.0, points=1), "span and points"),
+    (lambda: tl.boundary(5, sigma=[[1.0]]), "sigma is of shape"),
+    (lambda: tl.boundary(5, sigma=1.0, signal=[1.0, 2.0]), "signal is of shape"),
+    (lambda: gen.noise_fitted(5, ratio=1.0, sigma=0.0), "sigma is 0"),
+    (lambda: gen.excess_over_optimum(np.nan, ratio=1.0, sigma=1.0), "risk is nan"),
+    (lambda: gen.excess_over_optimum(1.0, ratio=1.0, sigma=0.0), "sigma is 0"),
+    (lambda: gen.interpolation_step_size(-1.0), "gamma is -1"),
 ]
 
 
