@@ -89,6 +89,8 @@ UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
 
 def power_weight(rho: float, t: int) -> Scaled:
     """Return rho**t for rho > 0, of any size, by repeated squaring of the mantissa."""
+    if rho == 1:
+        return UNIT_WEIGHT
     result, base = UNIT_WEIGHT, Scaled.of(np.asarray(float(rho)))
     while t:
         if t & 1:

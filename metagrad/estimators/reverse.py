@@ -10,7 +10,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import bad_type
-from metagrad.kernels import block_kernel, fused_step
+from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
@@ -20,6 +20,7 @@ from metagrad.unroll.phi import prepare, restore
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepRule, TapeStep
 from metagrad.unroll.unroll import Carry, Options, Scaling, Unroll
+from metagrad.unroll.window import WindowBackward
 from metagrad.xp import Array, namespace
 
 _DEFAULT_MEMORY = 1 << 30
@@ -64,12 +65,21 @@ class Reverse:
         if start is not None and hasattr(optimizer, "at"):
             bad_type("reverse", "start", "one for a schedule", "an optimizer with one phi for all steps")
         options = Options(self.gradient, self.scaling, self.per_task)
-        unroll = Unroll(task, optimizer, objective, steps, seed, options, start)
+        begin = partial(Unroll, task, optimizer, objective, steps, seed, options, start)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            value, grad = self._sweep(unroll, prepare(phi, unroll, "reverse"))
+            unroll = begin()
+            found = self._by_window(unroll, prepare(phi, unroll, "reverse"))
+            if found is None:
+                unroll = begin()
+                found = self._sweep(unroll, prepare(phi, unroll, "reverse"))
+            value, grad = found
             end = None if start is None else unroll.end()
             return unroll.estimate(value, restore(grad, phi, unroll.batch, per_task=self.per_task), end)
+
+    def _by_window(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree] | None:
+        kernel = lstm_window(unroll.optimizer, phi, unroll.w0) if self.fused and not self.per_task else None
+        return None if kernel is None else WindowBackward(unroll, *kernel, self.memory).run()
 
     def _sweep(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree]:
         task, optimizer = unroll.task, unroll.optimizer

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from metagrad.kernels._curvature import hessian_product
 from metagrad.kernels.block_descent import BlockDescent, block_kernel
 from metagrad.kernels.least_squares_descent import LeastSquaresDescent
+from metagrad.kernels.lstm_window import LstmWindow, lstm_window
 from metagrad.kernels.quadratic_descent import QuadraticDescent
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Optimizer, Task
@@ -26,4 +28,13 @@ def fused_step(task: Task, optimizer: Optimizer, gradient: GradientKind) -> Any:
     return None if kernel is None or minibatches else kernel(task, gradient)
 
 
-__all__ = ["BlockDescent", "LeastSquaresDescent", "QuadraticDescent", "block_kernel", "fused_step"]
+__all__ = [
+    "BlockDescent",
+    "LeastSquaresDescent",
+    "LstmWindow",
+    "QuadraticDescent",
+    "block_kernel",
+    "fused_step",
+    "hessian_product",
+    "lstm_window",
+]

@@ -75,7 +75,7 @@ class Unroll:
         homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
         self.scale_state = options.scaling == "auto" and homogeneous and objective.degree(task) is not None
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
-        self._w0 = w
+        self.w0 = w
         self._frontier = 0
         self._last: Carry | None = None
         self._terms: list[Scaled] = []
@@ -84,8 +84,8 @@ class Unroll:
 
     def start(self) -> Carry:
         """Return the state before the first step."""
-        state = self.optimizer.init(self._w0) if self._state0 is None else self._state0
-        return self._settle(Carry(self._w0, state, self.xp.zeros(self.batch, dtype=np.int64)), 0)
+        state = self.optimizer.init(self.w0) if self._state0 is None else self._state0
+        return self._settle(Carry(self.w0, state, self.xp.zeros(self.batch, dtype=np.int64)), 0)
 
     def end(self) -> Start:
         """Return where the unroll has arrived."""

@@ -1,0 +1,73 @@
+"""One layer of the coordinate-wise LSTM in a window of steps.
+
+Coordinates are columns: the N = B n coordinates of all tasks are the last axis of every array. At step k a layer reads
+one array [x; h; 1] of (inputs + H + 1, N), so that one product with the packed weights, the bias among them, gives all
+four gates, and two more products backwards give the adjoints of what was read and of the weights:
+
+    z = P [x; h; 1],    d[x; h] = P' dz,    dP = sum over k of dz [x; h; 1]'.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad.kernels._arena import Arena
+from metagrad.kernels._lstm_cell import Gates
+from metagrad.xp import Array
+
+
+class Layer:
+    """Packed weights, what is kept of every step, and the adjoints that travel backwards."""
+
+    def __init__(self, weights: Any, steps: int, count: int, arena: Arena) -> None:
+        """Pack the weights, and make room for `steps` steps of `count` coordinates."""
+        rows, columns = weights.weight.shape
+        n, dtype = columns // 4, weights.weight.dtype
+        self._units, self.inputs = n, rows - n
+        i, j, f, o = np.split(np.concatenate([weights.weight, weights.bias[None]]).T, 4)
+        self._packed = np.concatenate([-i, -f, -o, j])
+        self._packed[n : 2 * n, -1] -= 1  # the forget gate opens by 1 more than its bias says
+        self._back = np.ascontiguousarray(self._packed[:, :-1].T)
+        self._gates = arena.array((steps, 4 * n, count), dtype)
+        self.read = arena.array((steps + 1, rows + 1, count), dtype)
+        self.read[:, -1] = 1
+        self.cells = arena.array((steps + 1, n, count), dtype)
+        self._cell = Gates(n, count, dtype)
+        self._dh, self._dc = np.zeros((2, n, count), dtype)
+        self._of_read = arena.array((rows, count), dtype)
+        self._gradient, self._of_step = np.zeros((2, *self._packed.shape), dtype)
+
+    def x(self, k: int) -> Array:
+        """Return what the k-th step reads, (inputs, N)."""
+        return self.read[k, : self.inputs]
+
+    def h(self, k: int) -> Array:
+        """Return h before the k-th step, (H, N)."""
+        return self.read[k, self.inputs : -1]
+
+    def forward(self, k: int) -> Array:
+        """Take the k-th step from x(k), h(k) and cells[k]; return the new h."""
+        z = np.matmul(self._packed, self.read[k], out=self._gates[k])
+        self._cell.forward(z, self.cells[k], self.cells[k + 1], self.h(k + 1))
+        return self.h(k + 1)
+
+    def add_to_h(self, sent: Array) -> None:
+        """Add what is sent to the adjoint of h."""
+        self._dh += sent
+
+    def backward(self, k: int, *, inputs: bool) -> Array:
+        """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`."""
+        dz, first = self._gates[k], 0 if inputs else self.inputs
+        self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
+        self._gradient += np.matmul(dz, self.read[k].T, out=self._of_step)
+        np.matmul(self._back[first : self.inputs], dz, out=self._of_read[first : self.inputs])
+        np.matmul(self._back[self.inputs :], dz, out=self._dh)
+        return self._of_read[first : self.inputs]
+
+    def gradient(self) -> tuple[Array, Array]:
+        """Return what all steps gave to the weights and to the bias."""
+        i, f, o, j = np.split(self._gradient, 4)
+        whole = np.concatenate([-i, j, -f, -o]).T
+        return whole[:-1], whole[-1]

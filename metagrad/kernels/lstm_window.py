@@ -1,0 +1,103 @@
+"""Whole windows of the coordinate-wise LSTM by hand: forwards and backwards in place, without a tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.kernels._arena import Arena
+from metagrad.kernels._lstm_features import Features
+from metagrad.kernels._lstm_layer import Layer
+from metagrad.optimizers import CoordinatewiseLSTM
+from metagrad.optimizers._networks import Affine, gather, scatter
+from metagrad.protocols import Optimizer, Tree
+from metagrad.xp import Array
+
+
+class LstmWindow:
+    """The steps of `CoordinatewiseLSTM` from one time to another, all coordinates of all tasks side by side.
+
+    Sums over coordinates and steps are taken in the dtype of the weights.
+    """
+
+    def __init__(
+        self, optimizer: CoordinatewiseLSTM, phi: CoordinatewiseLSTM.Phi, shape: tuple[int, int], steps: int
+    ) -> None:
+        """Bind the weights, and make room for at most `steps` steps at a time; `shape` (B, n), n coordinates a task."""
+        count, dtype = shape[0] * shape[1], phi.output.weight.dtype
+        self._shape = shape
+        self._scale, self._features = optimizer.scale, Features(optimizer.preprocessing)
+        arena = Arena(self, (steps + 2) * step_bytes(phi, count))
+        self._layers = [Layer(weights, steps, count, arena) for weights in phi.layers]
+        self._w_out, self._b_out = phi.output
+        self._gradients = arena.array((steps, count), dtype)
+        self._sent = arena.array((len(self._w_out), count), dtype)
+        self._w_out_bar, self._b_out_bar = np.zeros_like(self._w_out), np.zeros_like(self._b_out)
+
+    def load(self, state: tuple[CoordinatewiseLSTM.Memory, ...]) -> None:
+        """Begin with this state, arrays (B, n, H)."""
+        for layer, memory in zip(self._layers, state, strict=True):
+            layer.h(0)[...] = memory.h.reshape(-1, memory.h.shape[-1]).T
+            layer.cells[0] = memory.c.reshape(-1, memory.c.shape[-1]).T
+
+    def state(self, k: int) -> tuple[CoordinatewiseLSTM.Memory, ...]:
+        """Return the state before the k-th step, arrays (B, n, H)."""
+
+        def rows(x: Array) -> Array:
+            return np.array(x.T, order="C").reshape((*self._shape, -1))  # a copy: the memory will be used again
+
+        return tuple(CoordinatewiseLSTM.Memory(rows(layer.h(k)), rows(layer.cells[k])) for layer in self._layers)
+
+    def forward(self, k: int, w: Tree, g: Tree) -> Tree:
+        """Take the k-th step from w, where the gradient is g; return the next w."""
+        coordinates = self._gradients[k]
+        coordinates[...] = gather(g).reshape(-1)
+        self._features.write(coordinates, self._layers[0].x(k))
+        for layer, above in pairwise(self._layers):
+            above.x(k)[...] = layer.forward(k)
+        h = self._layers[-1].forward(k)
+        update = self._scale * (np.matmul(self._w_out[:, 0], h) + self._b_out)
+        update[~np.isfinite(coordinates)] = np.nan  # saturating units would hide it
+        return ad.add(w, scatter(update.reshape(self._shape), w))
+
+    def backward(self, k: int, adjoint: Tree, *, full: bool) -> Tree:
+        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None."""
+        update_bar = self._scale * gather(adjoint).reshape(-1)
+        self._w_out_bar[:, 0] += np.matmul(self._layers[-1].h(k + 1), update_bar)
+        self._b_out_bar += update_bar.sum()
+        sent = np.multiply(self._w_out, update_bar, out=self._sent)
+        for number in range(len(self._layers) - 1, -1, -1):
+            self._layers[number].add_to_h(sent)
+            sent = self._layers[number].backward(k, inputs=full or number > 0)
+        if not full:
+            return None
+        return scatter(self._features.adjoint(self._gradients[k], sent).reshape(self._shape), adjoint)
+
+    def gradient(self) -> CoordinatewiseLSTM.Phi:
+        """Return what all steps pulled so far gave to the weights."""
+        layers = tuple(Affine(*layer.gradient()) for layer in self._layers)
+        return CoordinatewiseLSTM.Phi(layers, Affine(self._w_out_bar, self._b_out_bar))
+
+
+def step_bytes(phi: CoordinatewiseLSTM.Phi, count: int) -> int:
+    """Return the memory that a step takes: its gates, cells, what is read, and the gradient."""
+    numbers = sum(5 * (weights.bias.size // 4) + len(weights.weight) + 1 for weights in phi.layers) + 1
+    return int(numbers * count * phi.output.weight.dtype.itemsize)
+
+
+def lstm_window(optimizer: Optimizer, phi: Any, w: Tree) -> tuple[Callable[[int], LstmWindow], int] | None:
+    """Return (steps -> kernel, bytes a step) for this very class on the host; None where the tape must do."""
+    if type(optimizer) is not CoordinatewiseLSTM or not optimizer.hidden:
+        return None
+    arrays = [*ad.leaves(w), *ad.leaves(phi)]
+    if any(type(x) is not np.ndarray or x.dtype != arrays[0].dtype for x in arrays) or arrays[0].dtype.itemsize < 4:
+        return None
+    if phi.output.weight.ndim != 2:  # weights for every task
+        return None
+    shape = gather(w).shape
+    return partial(LstmWindow, optimizer, phi, shape), step_bytes(phi, shape[0] * shape[1])

@@ -1,0 +1,149 @@
+"""The backward sweep with a kernel that keeps and reverses whole windows of steps of an optimizer, in plain floats.
+
+All adjoints share one exponent. So that this is never seen in a result, the sweep gives up where a state leaves the
+range of floats, and its result counts only if the adjoint of every task was zero or well within the range at every
+step, and the meta-gradient is finite. Otherwise it is for the caller to take the way by the tape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.kernels import hessian_product
+from metagrad.protocols import Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.rescale import magnitude, shift
+from metagrad.unroll.steps import gradient_of, sample_of
+from metagrad.unroll.unroll import Carry, Unroll
+from metagrad.xp import Array, float_info
+
+
+class Kernel(Protocol):
+    """What the sweep asks of a kernel; see `metagrad.kernels.lstm_window`."""
+
+    def load(self, state: Tree) -> None:
+        """Begin with this state."""
+        ...
+
+    def state(self, k: int) -> Tree:
+        """Return the state before the k-th step."""
+        ...
+
+    def forward(self, k: int, w: Tree, g: Tree) -> Tree:
+        """Take the k-th step from w, where the gradient is g; return the next w."""
+        ...
+
+    def backward(self, k: int, adjoint: Tree, *, full: bool) -> Tree:
+        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None."""
+        ...
+
+    def gradient(self) -> Tree:
+        """Return what all steps pulled so far gave to phi."""
+        ...
+
+
+class _OutOfRange(Exception):  # noqa: N818 - not an error: another way is taken
+    pass
+
+
+class WindowBackward:
+    """Backpropagation of one phi for all tasks and steps."""
+
+    def __init__(self, unroll: Unroll, make: Callable[[int], Kernel], step_bytes: int, memory: int) -> None:
+        """Bind the unroll, and make the kernel for as many steps at a time as `memory` allows."""
+        self.unroll = unroll
+        self._places = make_plan(unroll.steps, step_bytes, memory).places
+        self._room = min(unroll.steps, self._places + 1)
+        self._kernel = make(self._room)
+        self._full = unroll.options.gradient == "full"
+        self._hessian_product = hessian_product(unroll.task) or self._by_tape
+        self._exponents = np.zeros(unroll.batch, dtype=np.int64)
+        self._top: int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
+        self._sizes: list[Array] = []
+
+    def run(self) -> tuple[Scaled, Tree] | None:
+        """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
+        unroll, value = self.unroll, None
+        blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
+        adjoint: Tree = None
+        try:
+            for lo, hi, states in blocks:
+                for t in range(hi, lo - 1, -1):
+                    w = states[t - lo]
+                    if value is None:  # t = steps: only now is the objective known
+                        value, slope = unroll.finish()
+                        adjoint = ad.tree_map(np.zeros_like, w)
+                    else:
+                        adjoint = self._pull(t, t - lo, w, adjoint)
+                    adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
+        except _OutOfRange:
+            return None
+        assert value is not None
+        grad = self._kernel.gradient()
+        return (value, self._scaled(grad)) if self._in_range(grad) else None
+
+    def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
+        for start in range(lo, hi, self._room):
+            stop = min(hi, start + self._room)
+            w = self._walk(carry, start, stop)[-1]
+            carry = Carry(w, self._kernel.state(stop - start), self._exponents)
+        return carry
+
+    def _record(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
+        # Beside the states at lo..hi the kernel keeps the step from hi on, which is to be pulled back with them.
+        return self._walk(carry, lo, min(hi + 1, self.unroll.steps))
+
+    def _walk(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
+        """Take the steps from lo to hi; return w at lo..hi."""
+        kernel, unroll, ws = self._kernel, self.unroll, [carry.w]
+        kernel.load(carry.state)
+        for t in range(lo, hi):
+            w = ws[-1]
+            ws.append(kernel.forward(t - lo, w, gradient_of(unroll.task, w, self._sample(t))))
+            size = magnitude(ws[-1])
+            # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
+            if not (size.min() >= 2.0 ** float_info(unroll.dtype).min_exponent and size.max() < np.inf):
+                raise _OutOfRange
+            state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
+            unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
+        return ws
+
+    def _pull(self, t: int, k: int, w: Tree, adjoint: Tree) -> Tree:
+        of_gradient = self._kernel.backward(k, adjoint, full=self._full)
+        if self._full:
+            adjoint = ad.add(adjoint, self._hessian_product(w, of_gradient, self._sample(t)))
+        self._sizes.append(magnitude(adjoint))
+        return adjoint
+
+    def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
+        found = self.unroll.objective_adjoint(Carry(w, (), self._exponents), t, slope)
+        if found is None:
+            return adjoint
+        w_bar, exponent = found
+        if self._top is None:
+            size = magnitude(w_bar)
+            powers = (exponent + np.frexp(size)[1])[size > 0]
+            self._top = int(powers.max()) if powers.size else 0
+        adjoint = ad.add(adjoint, shift(w_bar, exponent - self._top))
+        self._sizes.append(magnitude(adjoint))
+        return adjoint
+
+    def _in_range(self, grad: Tree) -> bool:
+        sizes, most = np.stack(self._sizes), float_info(self.unroll.dtype).max_exponent
+        inside = (sizes > 2.0 ** (-3 * most // 4)) & (sizes < 2.0 ** (most // 2))
+        return bool((inside | (sizes == 0)).all()) and all(np.isfinite(leaf).all() for leaf in ad.leaves(grad))
+
+    def _scaled(self, grad: Tree) -> Tree:
+        return ad.tree_map(lambda leaf: Scaled.of(leaf, self._top or 0), grad)
+
+    def _by_tape(self, w: Tree, direction: Tree, sample: Any) -> Tree:
+        _, pull = ad.vjp(lambda u: gradient_of(self.unroll.task, u, sample), w)
+        return pull(direction)[0]
+
+    def _sample(self, t: int) -> Any:
+        return sample_of(self.unroll.task, self.unroll.seed, self.unroll.offset + t, self.unroll.xp)
