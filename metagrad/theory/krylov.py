@@ -1,31 +1,27 @@
-"""Least squares without a decomposition: t steps of Lanczos hold every iterate of t steps of gradient descent.
+"""Least squares without a decomposition of X: t steps of Golub and Kahan's, or Lanczos', hold t of gradient descent.
 
 From w_0 = 0, w_k lies in the Krylov space span{b, Hb, ..., H^{k-1} b} of H = X'X/n, b = X'y/n, at every step size. So
-with an orthonormal basis V of that of dimension t, T = V'HV = S diag(theta) S' (tridiagonal) and V'b = ||b|| e_1,
+with an orthonormal basis V of that of dimension t, V'HV = Q diag(theta) Q' and V'b = ||b|| e_1,
 
-    w_k = VS diag(h_k(theta) sqrt theta) g,   g = diag(theta)^{-1/2} S'V'b     for all k <= t, exactly:
+    w_k = VQ diag(h_k(theta) sqrt theta) g,   g = diag(theta)^{-1/2} Q'V'b     for all k <= t, exactly:
 
 a `Regression` with t Ritz values in the place of eigenvalues, and all functions of `least_squares` apply to it. The
-train loss in particular is a Gauss quadrature. It costs 2t products with X, however large n and d are; the basis is
-reorthogonalised in full, without which Lanczos vectors do not stay orthogonal. Source: Lanczos 1950, and Golub and
-Meurant for the quadrature; checked by tests against the full decomposition.
+train loss in particular is a Gauss quadrature. It costs 2t products with X, however large n and d are. Source: Lanczos
+1950, Golub and Kahan 1965, and Golub and Meurant for the quadrature; checked by tests against the full decomposition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory._checks import Floats, bad_value, step_counts
+from metagrad.theory._krylov_spaces import Space, bidiagonal, tridiagonal
 from metagrad.theory._regression import checked_sample, checked_size
 from metagrad.theory.least_squares import Regression
-
-_EPS = float(np.finfo(np.float64).eps)
-
 
 Method = Literal["products", "gram"]
 
@@ -38,12 +34,12 @@ def krylov_regressions(
     X (n, d), y (n,); `train` (k, n) of bool: the rows of each of k training sets, all rows in one set by default.
     The sets share the work. `method`: "products" with X, or "gram", through X'X, which pays from about n = 3d on, and
     in which eigenvalues below about eps s_max are lost. The result refuses longer horizons (`horizon`), unless the
-    Krylov space was exhausted before: then it holds at any horizon. ValueError on what `Regression.of` refuses, and
-    on a training set without rows.
+    Krylov space was exhausted before: then it holds at any horizon. A set of no more rows, or X of no more columns,
+    than `steps` is decomposed in full. ValueError on what `Regression.of` refuses, and on a set without rows.
 
     >>> reg, = krylov_regressions([[1.0, 0.0], [0.0, 2.0]], [1.0, 1.0], 2)
     >>> reg.eigenvalues.round(12), reg.horizon
-    (array([0.5, 2. ]), inf)
+    (array([2. , 0.5]), inf)
     """
     inputs, targets = checked_sample("krylov_regressions", X, y)
     if step_counts("krylov_regressions", steps).ndim:
@@ -51,21 +47,25 @@ def krylov_regressions(
     if method not in ("products", "gram"):
         bad_value("krylov_regressions", "method", repr(method), "'products' or 'gram'")
     rows = _training_sets(train, len(inputs))
-    (unit, size), (aims, height) = (_moderate(name, x) for name, x in (("X", inputs), ("y", targets)))
-    hessian = _products(unit, rows) if method == "products" else _grams(unit, rows)
-    space = _lanczos(hessian, (aims * rows) @ unit, min(steps, *inputs.shape), max(inputs.shape))
-    found = [_regression(space, k, unit, aims, row, int(steps)) for k, row in enumerate(rows)]
+    small = np.minimum(np.count_nonzero(rows, axis=1), inputs.shape[1]) <= steps
+    found: list[Regression | None] = [None] * len(rows)
+    for k in np.flatnonzero(small):
+        how: Literal["svd", "gram"] = "svd" if method == "products" else "gram"
+        found[k] = Regression.of(inputs[rows[k]], targets[rows[k]], method=how)
+    large = np.flatnonzero(~small)
+    for k, each in zip(large, _projected(inputs, targets, rows[large], int(steps), method), strict=True):
+        found[k] = each
+    return [each for each in found if each is not None]
+
+
+def _projected(X: Floats, y: Floats, train: NDArray[np.bool_], steps: int, method: Method) -> list[Regression]:
+    """Return the sample as seen from the Krylov space of each training set."""
+    (unit, size), (aims, height) = (_moderate(name, x) for name, x in (("X", X), ("y", y)))
+    if not len(train):
+        return []
+    space = (bidiagonal if method == "products" else tridiagonal)(unit, train, (aims * train) @ unit, steps)
+    found = (_regression(space, k, unit, aims, rows) for k, rows in enumerate(train))
     return [_rescaled(each, size, height) for each in found]
-
-
-@dataclass(frozen=True)
-class _Space:
-    """Bases V (k, t, d) of the Krylov spaces, V'X'XV tridiagonal: its diagonals (t, k); zeros once exhausted."""
-
-    basis: Floats
-    diagonal: Floats
-    off_diagonal: Floats
-    steps: int
 
 
 def _moderate(name: str, x: Floats) -> tuple[Floats, float]:
@@ -84,75 +84,22 @@ def _rescaled(regression: Regression, size: float, height: float) -> Regression:
     )
 
 
-def _products(X: Floats, train: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
-    """Return v (k, d) -> X'Xv over the rows of each training set."""
-    weight = train.astype(np.float64)
-    return lambda v: ((v @ X.T) * weight) @ X
-
-
-def _grams(X: Floats, train: NDArray[np.bool_]) -> Callable[[Floats], Floats]:
-    """Return the same through the matrices X'X: one product for the rows that are in the same training sets."""
-    patterns, which = np.unique(train, axis=1, return_inverse=True)
-    H = np.zeros((len(train), X.shape[1], X.shape[1]))
-    for j, pattern in enumerate(patterns.T):
-        part = X[which.ravel() == j]
-        H[pattern] += part.T @ part
-    return lambda v: (v[:, None] @ H)[:, 0]
-
-
-def _lanczos(hessian: Callable[[Floats], Floats], start: Floats, dimension: int, width: int) -> _Space:
-    """Run Lanczos from `start` (k, d), orthogonal against all earlier vectors."""
-    sets, d = start.shape
-    basis = np.zeros((sets, dimension, d))
-    diagonal, off_diagonal = np.zeros((dimension, sets)), np.zeros((dimension, sets))
-    z, least = start, np.zeros(sets)
-    for j in range(dimension):
-        norm = np.sqrt(np.einsum("ij,ij->i", z, z))
-        off_diagonal[j] = norm = np.where(norm <= least, 0.0, norm)
-        v = np.divide(z, np.where(norm == 0, np.inf, norm)[:, None], out=basis[:, j])
-        z = hessian(v)
-        diagonal[j] = np.einsum("ij,ij->i", v, z)
-        least = np.maximum(least, width * _EPS * diagonal[j])
-        if j + 1 < dimension:
-            # the recurrence first: what is left to the projection is rounding, which it cannot amplify
-            z = z - diagonal[j][:, None] * v
-            if j:
-                z -= norm[:, None] * basis[:, j - 1]
-            z = _orthogonal(z, basis[:, : j + 1])
-    return _Space(basis, diagonal, off_diagonal, dimension)
-
-
-def _orthogonal(z: Floats, past: Floats) -> Floats:
-    """Return z (k, d) without its part in the span of `past` (k, j, d); again where most of z was in it."""
-    for _ in range(2):
-        before = np.einsum("ij,ij->i", z, z)
-        z = z - ((past @ z[:, :, None]).transpose(0, 2, 1) @ past)[:, 0]
-        if np.all(np.einsum("ij,ij->i", z, z) > 0.01 * before):
-            break
-    return z
-
-
-def _regression(space: _Space, k: int, X: Floats, y: Floats, rows: NDArray[np.bool_], steps: int) -> Regression:
+def _regression(space: Space, k: int, X: Floats, y: Floats, rows: NDArray[np.bool_]) -> Regression:
     """Return the Ritz values and vectors of training set k, as a `Regression`."""
-    n, d = int(np.count_nonzero(rows)), X.shape[1]
-    found = int(np.count_nonzero(space.off_diagonal[:, k]))
-    T = np.diag(space.diagonal[:found, k])
-    T[range(1, found), range(found - 1)] = space.off_diagonal[1:found, k]
-    theta, S = np.linalg.eigh(T / n)  # reads the lower triangle
-    kept = theta > max(n, d) * _EPS * np.max(theta, initial=0.0)
-    theta, S = theta[kept], S[:, kept]
-    first = S[0] if found else np.zeros(0)
-    g = first * space.off_diagonal[0, k] / (n * np.sqrt(theta))
-    basis = (S.T @ space.basis[k, :found]).T
-    rest = (y - X @ (basis @ (g / np.sqrt(theta))))[rows]
+    n, d, steps = int(np.count_nonzero(rows)), X.shape[1], space.basis.shape[1]
+    singular, Q = space.singular(k, max(n, d) * float(np.finfo(np.float64).eps))
+    basis = (Q.T @ space.basis[k, : len(Q)]).T
+    first = Q[0] if len(Q) else np.zeros(0)
+    solution = first * space.start[k] / singular**2  # X'X w = X'y in the basis
+    rest = (y - X @ (basis @ solution))[rows]
     return Regression(
-        eigenvalues=theta,
-        coefficients=g,
-        residual=float(rest @ rest) / n if len(theta) < n else 0.0,
+        eigenvalues=singular**2 / n,
+        coefficients=solution * singular / np.sqrt(n),
+        residual=float(rest @ rest) / n if len(singular) < n else 0.0,
         basis=basis,
         n=n,
         d=d,
-        horizon=np.inf if found < space.steps or found >= min(n, d) else steps,
+        horizon=np.inf if len(Q) < steps else steps,
         whole=False,
     )
 

@@ -100,6 +100,90 @@ def test_orthogonality_where_the_spectrum_is_narrow(method):
         np.testing.assert_allclose(ls.risk(small, w_star, eta, 40).log, ls.risk(full, w_star, eta, 40).log, atol=1e-9)
 
 
+def with_spectrum(n, d, s, seed=0):
+    """X with the eigenvalues s of X'X/n."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.standard_normal((size, len(s))))[0] for size in (n, d))
+    return left * np.sqrt(np.asarray(s) * n) @ right.T, left
+
+
+def descend(X, y, eta, steps):
+    """w_t by gradient descent itself, in extended precision."""
+    X, y, eta = X.astype(np.longdouble), y.astype(np.longdouble), np.longdouble(eta)
+    w = np.zeros(X.shape[1], np.longdouble)
+    for _ in range(steps):
+        w -= eta * (X.T @ (X @ w - y)) / len(X)
+    return w
+
+
+RNG = np.random.default_rng(3)
+HARD = {
+    "condition 1e16": with_spectrum(60, 40, np.geomspace(1e-16, 1, 40))[0],
+    "one column 1e8 times the others": np.hstack([RNG.standard_normal((60, 39)), 1e8 * RNG.standard_normal((60, 1))]),
+    "clusters": with_spectrum(60, 40, np.r_[1 + 1e-12 * np.arange(20), 0.5 + 1e-6 * np.arange(20)])[0],
+    "duplicated rows": np.repeat(RNG.standard_normal((6, 40)), 10, axis=0),
+    "outliers": with_spectrum(60, 40, np.r_[1e6, 1e3, np.geomspace(1e-3, 1, 38)])[0],
+    "more inputs than samples": with_spectrum(20, 60, RNG.uniform(0.1, 2, 20))[0],
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("steps", [3, 15, 25, 100])
+def test_hard_spectra_are_followed_as_by_the_recursion(name, steps):
+    """Small singular values are not squared away, and what no step reaches is not amplified."""
+    X = HARD[name]
+    y = np.random.default_rng(4).standard_normal(len(X))
+    (small,) = krylov_regressions(X, y, steps)
+    for factor in (0.3, 1.0, 1.9, 2.2):
+        eta = factor / np.linalg.norm(X, 2) ** 2 * len(X)
+        w = descend(X, y, eta, steps)
+        np.testing.assert_allclose(ls.weights(small, eta, steps), w.astype(float), atol=1e-11 * np.linalg.norm(w))
+
+
+@pytest.mark.parametrize("method", ["products", "gram"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_targets_along_a_few_singular_vectors_exhaust_the_space(method, count):
+    X, left = with_spectrum(60, 40, np.linspace(0.1, 2, 40))
+    y = left[:, 5 : 5 + count] @ np.ones(count)
+    (small,) = krylov_regressions(X, y, 12, method=method)
+    w = descend(X, y, 0.8, 12)
+    np.testing.assert_allclose(ls.weights(small, 0.8, 12), w.astype(float), atol=1e-13)
+    big = np.sort(np.abs(small.coefficients))[::-1]
+    assert np.all(big[count:] < 1e-9 * big[0])  # whatever was found beside them is rounding
+
+
+def test_inputs_are_neither_kept_nor_changed():
+    X, y, w_star = sample(12, 20)
+    before = X.copy(), y.copy()
+    X.setflags(write=False)
+    y.setflags(write=False)
+    for make in (lambda: krylov_regressions(X, y, 4)[0], lambda: ls.Regression.of(X, y)):
+        regression = make()
+        one = ls.risk(regression, w_star, 0.1, 4).log
+        for array, old in zip((X, y), before, strict=True):
+            np.testing.assert_array_equal(array, old)
+            array.setflags(write=True)
+            array[:] = 7 * old
+        assert ls.risk(regression, w_star, 0.1, 4).log == one
+        for array, old in zip((X, y), before, strict=True):
+            array[:] = old
+
+
+@pytest.mark.parametrize("method", ["products", "gram"])
+def test_views_and_other_types(method):
+    X, y, _ = sample(24, 40)
+    views = {"reversed": (X[::-1], y[::-1]), "columns": (np.asfortranarray(X), y), "lists": (X.tolist(), y.tolist())}
+    (plain,) = krylov_regressions(X, y, 5, method=method)
+    for name, (inputs, targets) in views.items():
+        (other,) = krylov_regressions(inputs, targets, 5, method=method)
+        np.testing.assert_allclose(other.eigenvalues, plain.eigenvalues, rtol=1e-12, err_msg=name)
+    X, y = np.round(4 * X), np.round(4 * y)
+    (plain,) = krylov_regressions(X, y, 5, method=method)
+    for dtype in (np.int8, np.float32, np.float16):
+        (other,) = krylov_regressions(X.astype(dtype), y.astype(dtype), 5, method=method)
+        np.testing.assert_array_equal(other.eigenvalues, plain.eigenvalues)
+
+
 X3, Y3 = np.ones((3, 2)), np.ones(3)
 
 
