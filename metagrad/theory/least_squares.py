@@ -195,18 +195,20 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
     if step_counts("first_exit", steps).ndim:
         bad_value("first_exit", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
     step_sizes = finite_floats("first_exit", "eta", eta)
-    first = np.full(step_sizes.shape, np.inf)
+    _check_horizon(regression, steps, "first_exit")
     # up to eta = 2/s_max, 0 <= s h_k <= 2, and so ||w_k|| <= 2 ||w_LS||
     far = sum_of_squares(regression.coordinates, 0.0).log + np.log(4) >= 2 * np.log(radius)
     may_leave = far | (step_sizes * np.max(regression.eigenvalues, initial=0.0) > 2) | (step_sizes < 0)
-    counts = np.arange(1, steps + 1)[:, None]
-    blocks = -(-counts.size * np.count_nonzero(may_leave) * len(regression.eigenvalues) // _BLOCK) or 1
-    for block in np.array_split(counts, blocks):
-        fraction, move = _fitted(regression, step_sizes[may_leave], block, "first_exit")
+    flat, first, start = step_sizes.ravel(), np.full(step_sizes.size, np.inf), 1
+    inside = np.flatnonzero(may_leave)
+    while start <= steps and len(inside):
+        length = max(1, _BLOCK // (len(inside) * max(1, len(regression.eigenvalues))))
+        block = np.arange(start, min(start + length, steps + 1))[:, None]
+        fraction, move = _fitted(regression, flat[inside], block, "first_exit")
         left = sum_of_squares(fraction * regression.coordinates, move.scale).log >= 2 * np.log(radius)
-        found = np.min(np.where(left, block, np.inf), axis=0, initial=np.inf)
-        first[may_leave] = np.minimum(first[may_leave], found)
-    return np.asarray(first, np.float64)
+        first[inside] = np.min(np.where(left, block, np.inf), axis=0)
+        inside, start = inside[np.isinf(first[inside])], start + length
+    return first.reshape(step_sizes.shape)
 
 
 def _fitted(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> tuple[Floats, Filter]:
