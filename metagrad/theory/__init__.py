@@ -27,8 +27,8 @@ the targets, `single_pass` those of SGD on fresh Gaussian samples, `noisy_quadra
 
 `least_squares` has gradient descent on a given sample, `average_case` its averages over the targets, `krylov` the same
 without a decomposition, `proportional_limit` the curves for d/n -> gamma (over `marchenko_pastur`), `tuned_limit` the
-step sizes that are chosen in them, `generalization` the paper's statements about them; `symbolic_least_squares`
-derives them.
+step sizes that are chosen in them, `generalization` the paper's statements about them, `sgd_limit` the curves of
+minibatch SGD; `symbolic_least_squares` derives those of gradient descent.
 """
 
 from __future__ import annotations

@@ -1,0 +1,93 @@
+"""The phase diagram of SGD: its curves are the theory's, its choices are minima, its verdict can fail."""
+
+import numpy as np
+import pytest
+
+from analysis import _tuned_curves, _tuned_runs, sgd_phase
+from analysis.framework.contract import Context, Table
+from metagrad.theory import sgd, sgd_limit, tuned_limit
+from metagrad.xp import rng
+
+TINY = sgd_phase.Config(
+    d=6,
+    inputs=4,
+    tasks=60,
+    per_octave=1,
+    nodes=18,
+    noises=30,
+    batches=(1, 2, 0),
+    exact_ratios=(1.0, 2.0),
+    run_ratios=(1.0,),
+    resamples=10,
+)
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return [sgd_phase.compute(TINY, shard, Context(0, "cpu")) for shard in sgd_phase.shards(TINY)]
+
+
+@pytest.fixture(scope="module")
+def table(parts):
+    return sgd_phase.assemble(TINY, parts)
+
+
+def test_parts_are_those_of_the_recursion(parts):
+    index = sgd_phase.shards(TINY).index({"what": "given", "ratio": 2.0, "batch": 2})
+    X = rng(0, "sgd_phase", "inputs", "2.0").standard_normal((4, 12, 6))[1]
+    steps, part = 4 * 12 // 2, parts[index]
+    problem = sgd.SgdProblem(X, np.zeros(12), None, 2)
+    for column, (name, sigma, signal) in enumerate([("train", 0, 1), ("train", 1, 0), ("risk", 0, 1), ("risk", 1, 0)]):
+        average = sgd.SgdAverage(problem, sigma, signal)
+        found = sgd.expected(average, getattr(average, name), part["times"][1, 5] / steps, steps)[-1]
+        assert part["values"][1, 1, 5, column] == pytest.approx(float(found.to_float()), rel=1e-10)
+
+
+def test_the_map_holds_the_risks_at_the_best_times():
+    """Against a fine grid of training times, without interpolation."""
+    ratios, sigmas = TINY.axes
+    risks = sgd_phase._map(TINY, 4)
+    r, s = 3, 20
+    times = np.linspace(0.002, 0.95, 600) * 4 * 2 * ratios[r]
+    levels = {"gamma": 1 / ratios[r], "sigma": sigmas[s]}
+    best = times[np.argmin(sgd_limit.train_loss(times, 4, **levels).log)]
+    assert risks[0, r, s] == pytest.approx(float(sgd_limit.risk(best, 4, **levels).to_float()), rel=2e-2)
+    levels = {"gamma": 2 / ratios[r], "sigma": sigmas[s]}
+    least = np.exp(sgd_limit.risk(times / 2, 4, **levels).log.min())
+    assert risks[1, r, s] == pytest.approx(least, rel=1e-4)
+
+
+def test_the_full_batch_has_the_boundary_of_the_limit(table):
+    known = tuned_limit.boundary(4, sigma=[1.5], span=(0.3, 16.0))[0][0]
+    found = np.interp(np.log(1.5), np.log(sgd_phase._limit_boundary(table, "full")[1]), np.log(table.arrays["ratios"]))
+    assert np.exp(found) == pytest.approx(known, rel=0.03)
+
+
+def test_crossings_of_a_known_curve():
+    sigmas = np.geomspace(0.1, 10, 30)
+    gain = np.log(sigmas / 0.5) * np.log(sigmas / 3)
+    np.testing.assert_allclose(_tuned_curves.crossings(gain, sigmas), [0.5, 3], rtol=0.02)
+    assert _tuned_curves.above(gain, sigmas) == pytest.approx(3, rel=0.02)
+    assert np.isnan(_tuned_curves.above(-gain, sigmas))
+
+
+def test_runs_scatter_around_the_exact_risk():
+    point = _tuned_runs.Point(d=5, n=10, sigma=0.7, batch=2, epochs=3)
+    stream = np.random.default_rng(1)
+    tasks = _tuned_runs._draw(point, 1, stream)
+    many = _tuned_runs.Tasks(*(np.repeat(part, 4000, axis=0) for part in tasks))
+    w = _tuned_runs._run(point, many, np.array([2.0]), stream)[0]
+    squares = np.sum((w - many.w_star) ** 2, axis=1)
+    problem = sgd.SgdProblem(tasks.X[0], tasks.y[0], None, 2)
+    exact = float(sgd.risk(problem, tasks.w_star[0], 2.0 / 15, 15)[-1].to_float())
+    error = squares.std() / np.sqrt(4000)
+    assert abs(squares.mean() - exact) < 4.5 * error
+    assert abs(squares.mean() - 1.3 * exact) > 4.5 * error
+
+
+def test_the_verdict_fails_where_both_ways_of_tuning_are_exchanged(table):
+    swapped = {name: x[:, [1, 0, 2]] if name in ("sgd", "full") else x for name, x in table.arrays.items()}
+    swapped["gain"], swapped["gain_interval"] = -table.arrays["gain"], -table.arrays["gain_interval"]
+    failed = [check.what for check in sgd_phase.verdict(TINY, Table(swapped, {})).checks if not check.holds]
+    assert any("runs of SGD" in what for what in failed)
+    assert any("against the limit" in what for what in failed)
