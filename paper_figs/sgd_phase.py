@@ -118,8 +118,9 @@ def caption(result: Result) -> str:
     return (
         f"Shade and lines: risks in the limit of many inputs, each way with its own best training time eta T; the "
         f"batch size drops out. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs, "
-        f"from exact averages over targets and batches, with 95 % bootstrap intervals over the inputs; batch {large} "
-        f"against {small} moves it by at most {_percent(result, 'boundary, batch'):.1f} %, d = {config['d']} "
+        f"from exact averages over targets and batches, with 95 % bootstrap intervals over the inputs, batch sizes "
+        f"side by side; batch {large} against {small} moves it by at most {_percent(result, 'boundary, batch'):.1f} %, "
+        f"d = {config['d']} "
         f"against the limit by {_percent(result, 'boundary, d ='):.0f} % (upper row). At n = d it falls to "
         f"{100 * result.measured('n = d'):.0f} % from {first} to {last} epochs. Runs of SGD that tune themselves on "
         f"{config['tasks']} tasks (batch {small}, {config['epochs'][1]} epochs): "
