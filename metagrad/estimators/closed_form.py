@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.errors import Status, bad_value
-from metagrad.objectives import Final, LogExcess, LogFinal, MeanLog, WeightedSum
+from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
@@ -63,7 +63,7 @@ def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -
         expected = "a Quadratic, DiagonalQuadratic or LeastSquares"
         bad_value(_WHERE, "task", f"a {type(task).__name__}", expected, _USE_REVERSE)
     regression = type(task) is LeastSquares
-    known = (Final, LogFinal, LogExcess) if regression else (Final, LogFinal, WeightedSum, MeanLog)
+    known = (Final, LogFinal, LogExcess) if regression else (Final, LogFinal, WeightedSum, Mean, MeanLog)
     if type(objective) not in known:
         expected = f"one of {', '.join(o.__name__ for o in known)} on a {type(task).__name__}"
         bad_value(_WHERE, "objective", f"a {type(objective).__name__}", expected, _USE_REVERSE)
@@ -119,6 +119,10 @@ class _Quadratics:
         if isinstance(objective, WeightedSum):
             value = theory.weighted_sum(*at, rho=objective.rho, measure=measure)
             return _scaled(value), _scaled(theory.d_weighted_sum(*at, rho=objective.rho, measure=measure))
+        if isinstance(objective, Mean):
+            share = Scaled.of(np.asarray(1 / self.steps))
+            value, slope = (f(*at, rho=1.0, measure=measure) for f in (theory.weighted_sum, theory.d_weighted_sum))
+            return _scaled(value) * share, _scaled(slope) * share
         return self._mean_log(np.asarray(eta))
 
     def _mean_log(self, eta: Array) -> tuple[Scaled, Scaled]:

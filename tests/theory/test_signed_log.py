@@ -24,9 +24,12 @@ def test_a_sum_is_that_of_floats_at_any_magnitude(values, shift):
     x = SignedLog.from_float(values)
     total = SignedLog(x.sign, x.log + shift).sum(axis=-1)
     exact = float(mp.fsum(mp.mpf(v) for v in values))
-    if abs(exact) > 1e-6 * np.sum(np.abs(values)):
+    size = np.sum(np.abs(values))
+    if abs(exact) > 1e-6 * size:
         assert total.sign == np.sign(exact)
-        assert abs(total.log - shift - np.log(abs(exact))) <= 1e-8
+        # every logarithm is rounded at the size of the shift, and cancellation enlarges that
+        bound = 4 * np.finfo(np.float64).eps * (abs(shift) + 1e3) * size / abs(exact)
+        assert abs(total.log - shift - np.log(abs(exact))) <= bound
 
 
 def test_logarithms_far_outside_the_float_range():
