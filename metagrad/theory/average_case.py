@@ -33,7 +33,7 @@ def expected_risk(
     _check("expected_risk", regression, sigma, signal)
     unseen = signal * (regression.d - len(regression.eigenvalues)) / regression.d
     bias = last_iterate.objective(_bias(regression, signal), eta, steps, measure="squared_norm")
-    return bias + unseen + _fitted_noise(regression, eta, steps, sigma, regression.eigenvalues)
+    return bias + unseen + _fitted_noise(regression, eta, steps, sigma)
 
 
 def d_expected_risk(
@@ -42,7 +42,7 @@ def d_expected_risk(
     """Return dE R/deta = -2t (signal/d) sum_j s_j a_j^{2t-1} + 2 (sigma^2/n) sum_j s_j h_t t a_j^{t-1}."""
     _check("d_expected_risk", regression, sigma, signal)
     bias = last_iterate.d_objective(_bias(regression, signal), eta, steps, measure="squared_norm")
-    return bias + _d_fitted_noise(regression, eta, steps, sigma, regression.eigenvalues)
+    return bias + _d_fitted_noise(regression, eta, steps, sigma)
 
 
 def expected_train_loss(
@@ -50,8 +50,9 @@ def expected_train_loss(
 ) -> SignedLog:
     """Return E T."""
     _check("expected_train_loss", regression, sigma, signal)
-    floor = sigma**2 * (1 - len(regression.eigenvalues) / regression.n) / 2
-    return last_iterate.objective(train_spectrum(regression, sigma=sigma, signal=signal), eta, steps) + floor
+    floor = sigma**2 * (1 - len(regression.eigenvalues) / regression.n)
+    excess = last_iterate.objective(_residuals(regression, sigma, signal), eta, steps, measure="squared_norm")
+    return (excess + floor) * 0.5
 
 
 def d_expected_train_loss(
@@ -59,7 +60,7 @@ def d_expected_train_loss(
 ) -> SignedLog:
     """Return dE T/deta = -t sum_j (signal s_j/d + sigma^2/n) s_j a_j^{2t-1}."""
     _check("d_expected_train_loss", regression, sigma, signal)
-    return last_iterate.d_objective(train_spectrum(regression, sigma=sigma, signal=signal), eta, steps)
+    return last_iterate.d_objective(_residuals(regression, sigma, signal), eta, steps, measure="squared_norm") * 0.5
 
 
 def train_spectrum(regression: Regression, *, sigma: float, signal: float = 1.0) -> Spectrum:
@@ -67,8 +68,8 @@ def train_spectrum(regression: Regression, *, sigma: float, signal: float = 1.0)
 
     So the step size that train-by-train chooses is `minimiser` of it.
     """
-    s = regression.eigenvalues
-    return Spectrum(s, signal / regression.d + sigma**2 / (regression.n * s))
+    _check("train_spectrum", regression, sigma, signal)
+    return _spectrum(regression, signal / regression.d + sigma**2 / (regression.n * regression.eigenvalues))
 
 
 def expected_validation_loss(
@@ -79,7 +80,7 @@ def expected_validation_loss(
     seen, unseen = _gains(regression, X_val, "expected_validation_loss")
     bias = last_iterate.objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")
     constant = signal / regression.d * unseen + sigma**2
-    return (bias + constant + _fitted_noise(regression, eta, steps, sigma, seen * regression.eigenvalues)) * 0.5
+    return (bias + constant + _fitted_noise(regression, eta, steps, sigma, seen)) * 0.5
 
 
 def d_expected_validation_loss(
@@ -89,7 +90,7 @@ def d_expected_validation_loss(
     _check("d_expected_validation_loss", regression, sigma, signal)
     seen, _ = _gains(regression, X_val, "d_expected_validation_loss")
     bias = last_iterate.d_objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")
-    return (bias + _d_fitted_noise(regression, eta, steps, sigma, seen * regression.eigenvalues)) * 0.5
+    return (bias + _d_fitted_noise(regression, eta, steps, sigma, seen)) * 0.5
 
 
 def _check(function: str, regression: Regression, sigma: float, signal: float) -> None:
@@ -104,19 +105,31 @@ def _check(function: str, regression: Regression, sigma: float, signal: float) -
 def _bias(regression: Regression, signal: float, gains: Floats | None = None) -> Spectrum:
     """Return the quadratic whose squared norm is (signal/d) sum_j gains_j a_j^{2t}."""
     each = np.ones_like(regression.eigenvalues) if gains is None else gains
-    return Spectrum(regression.eigenvalues, signal / regression.d * each)
+    return _spectrum(regression, signal / regression.d * each)
 
 
-def _fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, gains: Floats) -> SignedLog:
-    """Return (sigma^2/n) sum_j gains_j h_t(s_j)^2."""
+def _residuals(regression: Regression, sigma: float, signal: float) -> Spectrum:
+    """Return the quadratic whose squared norm is sum_j (signal s_j/d + sigma^2/n) a_j^{2t}."""
+    return _spectrum(regression, signal / regression.d * regression.eigenvalues + sigma**2 / regression.n)
+
+
+def _spectrum(regression: Regression, weights: Floats) -> Spectrum:
+    """Return the quadratic of these weights; of one mode that does not move where X is zero."""
+    return Spectrum(regression.eigenvalues, weights) if len(weights) else Spectrum(np.zeros(1), np.zeros(1))
+
+
+def _fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, *gains: Floats) -> SignedLog:
+    """Return (sigma^2/n) sum_j s_j gains_j h_t(s_j)^2, the gains 1 by default."""
     move = spectral_filter(regression.eigenvalues, eta, steps, "expected_risk")
-    return move.square(gains) * (sigma**2 / regression.n)
+    return move.square(regression.eigenvalues, *gains) * (sigma**2 / regression.n)
 
 
-def _d_fitted_noise(regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, gains: Floats) -> SignedLog:
-    """Return 2 (sigma^2/n) sum_j gains_j h_t(s_j) t a_j^{t-1}."""
+def _d_fitted_noise(
+    regression: Regression, eta: ArrayLike, steps: ArrayLike, sigma: float, *gains: Floats
+) -> SignedLog:
+    """Return 2 (sigma^2/n) sum_j s_j gains_j h_t(s_j) t a_j^{t-1}."""
     move = spectral_filter(regression.eigenvalues, eta, steps, "d_expected_risk")
-    return move.d_square(gains) * (sigma**2 / regression.n)
+    return move.d_square(regression.eigenvalues, *gains) * (sigma**2 / regression.n)
 
 
 def _gains(regression: Regression, X_val: ArrayLike, function: str) -> tuple[Floats, float]:

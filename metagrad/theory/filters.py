@@ -39,13 +39,16 @@ class Filter:
         with np.errstate(under="ignore"):
             return np.asarray(np.exp(-self.scale), np.float64)
 
-    def square(self, weights: Floats) -> SignedLog:
-        """Return sum_j weights_j h_j^2, for weights (r,) >= 0."""
-        return sum_of_squares(np.sqrt(weights) * self.value, self.scale)
+    def square(self, *weights: Floats) -> SignedLog:
+        """Return sum_j weights_j h_j^2, for weights (r,) >= 0 that may come in factors."""
+        root = self.value
+        for factor in weights:
+            root = root * np.sqrt(factor)
+        return sum_of_squares(root, self.scale)
 
-    def d_square(self, weights: Floats) -> SignedLog:
+    def d_square(self, *weights: Floats) -> SignedLog:
         """Return its eta-derivative, 2 sum_j weights_j h_j dh_j/deta."""
-        return self.pull(self.value, 2 * weights)
+        return self.pull(2 * self.value, *weights)
 
     def pull(self, x: Floats, *factors: Floats) -> SignedLog:
         """Return sum_j x_j exp(scale) dh_j/deta, for x (..., r) in the units of `value`; x may come in factors."""

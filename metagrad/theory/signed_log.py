@@ -96,7 +96,7 @@ class SignedLog:
         log|sum| = m + log|sum_i sign_i exp(log_i - m)| with m = max_i log_i. Terms that cancel lose relative accuracy
         in proportion to sum |x_i| / |sum x_i|; an exact cancellation is zero.
         """
-        largest = np.max(self.log, axis=axis, keepdims=True)
+        largest = np.max(self.log, axis=axis, keepdims=True, initial=-np.inf)
         shift = np.where(np.isfinite(largest), largest, 0.0)
         total = np.sum(self.sign * np.exp(self.log - shift), axis=axis, keepdims=True)
         with np.errstate(divide="ignore"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from metagrad.theory import average_case as ac
 from metagrad.theory import least_squares as ls
 from metagrad.theory.filters import spectral_filter
+from metagrad.theory.minimiser import minimiser
 
 SHAPES = [(5, 9), (9, 5), (6, 6), (1, 1), (1, 4), (7, 1)]
 
@@ -138,6 +139,15 @@ def test_inputs_of_zeros_move_nothing():
     assert float(ls.d_train_loss(reg, 0.5, 10).to_float()) == 0
     np.testing.assert_array_equal(ls.weights(reg, 0.5, 10), np.zeros(2))
     np.testing.assert_allclose(ls.risk(reg, [3.0, 4.0], 0.5, 10).to_float(), 25, rtol=1e-14)
+    X_val, y_val = np.ones((2, 2)), np.ones(2)
+    assert ls.validation_loss(reg, X_val, y_val, 0.5, 10).to_float() == 0.5
+    assert ls.d_validation_loss(reg, X_val, y_val, 0.5, 10).sign == ls.d_risk(reg, [3.0, 4.0], 0.5, 10).sign == 0
+    about = {"sigma": 2.0, "signal": 3.0}
+    np.testing.assert_allclose(ac.expected_train_loss(reg, 0.5, 10, **about).to_float(), 2, rtol=1e-14)
+    np.testing.assert_allclose(ac.expected_risk(reg, 0.5, 10, **about).to_float(), 3, rtol=1e-14)
+    np.testing.assert_allclose(ac.expected_validation_loss(reg, X_val, 0.5, 10, **about).to_float(), 3.5, rtol=1e-14)
+    assert ac.d_expected_train_loss(reg, 0.5, 10, **about).sign == ac.d_expected_risk(reg, 0.5, 10, **about).sign == 0
+    assert np.isnan(minimiser(ac.train_spectrum(reg, **about), 10))
 
 
 def test_first_exit_is_that_of_the_trajectory():

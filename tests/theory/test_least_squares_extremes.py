@@ -121,6 +121,20 @@ def test_sizes_of_the_sample_only_change_the_units(size, height, method):
         np.testing.assert_allclose(other[name].log, expected, rtol=1e-14, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1e-149, 1e-80, 1e80, 1e144])
+@pytest.mark.parametrize("level", [1e-70, 1.0, 1e70])
+def test_sizes_in_the_averages(size, level):
+    """E V and E T do not change when X and X_val grow by a factor, w* by its inverse; all grow with both levels."""
+    eta, t, v = 0.3 / ls.Regression.of(X, Y).eigenvalues.max(), 5, 2 * np.log(level)
+    plain, scaled = ls.Regression.of(X, Y), ls.Regression.of(X * size, Y)
+    for name, of_x in (("train_loss", 0), ("d_train_loss", 2), ("validation_loss", 0), ("d_validation_loss", 2)):
+        f = getattr(ac, f"d_expected_{name[2:]}" if name[:2] == "d_" else f"expected_{name}")
+        more = ((X_VAL,), (X_VAL * size,)) if "validation" in name else ((), ())
+        one = f(plain, *more[0], eta, t, sigma=1.0, signal=0.0)
+        other = f(scaled, *more[1], eta / size / size, t, sigma=level, signal=0.0)
+        np.testing.assert_allclose(other.log, one.log + v + of_x * np.log(size), rtol=1e-14, atol=1e-12)
+
+
 @pytest.mark.parametrize("make", METHODS.values())
 @pytest.mark.parametrize(("x", "y", "message"), [(1e-200, 1, "X is of"), (1e200, 1, "X is of"), (1, 1e200, "y is of")])
 def test_sizes_beyond_are_refused(make, x, y, message):
