@@ -6,19 +6,34 @@ sigma is 1/(1 + exp(z)): no more arithmetic than a tanh, and right to the last d
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
+
 import numpy as np
 
 from metagrad.xp import Array
 
+_LEAST_COMPILED = 1 << 14  # gates: below, a second of compilation is not worth it
+
+
+def gates(room: Array) -> Gates | CompiledGates:
+    """Return the gates of a layer, room (4H, N) for what lies between: compiled for many and where Numba is there."""
+    return CompiledGates(room) if room.size >= _LEAST_COMPILED and has_numba() else Gates(room)
+
+
+@cache
+def has_numba() -> bool:
+    """Whether Numba is installed."""
+    return find_spec("numba") is not None
+
 
 class Gates:
-    """Both directions through the gates of one layer of H units for N coordinates, with room for what lies between."""
+    """Both directions through the gates of one layer of H units."""
 
-    def __init__(self, units: int, count: int, dtype: np.dtype) -> None:
-        """Make the room."""
-        self._units = units
-        self._one = dtype.type(1)
-        self._all, self._some = np.empty((3 * units, count), dtype), np.empty((units, count), dtype)
+    def __init__(self, room: Array) -> None:
+        """Bind room (4H, N) for what lies between."""
+        self._units = len(room) // 4
+        self._room, self._one = room, room.dtype.type(1)
 
     def forward(self, z: Array, c: Array, c_next: Array, h: Array) -> None:
         """Turn z into the gates, and write c' = f c + i j and h = o tanh(c')."""
@@ -40,12 +55,12 @@ class Gates:
 
         With t = tanh(c'): dc += dh o (1 - t^2), then di = dc j, df = dc c, do = dh t, dj = dc i.
         """
-        n, one, some = self._units, self._one, self._some
+        n, one, room = self._units, self._one, self._room
         sigmoids, j = z[: 3 * n], z[3 * n :]
         i, f, o = sigmoids[:n], sigmoids[n : 2 * n], sigmoids[2 * n :]
-        slopes = np.subtract(sigmoids, one, out=self._all)  # the sign that the first three gates carry
+        slopes = np.subtract(sigmoids, one, out=room[: 3 * n])  # the sign that the first three gates carry
         np.multiply(slopes, sigmoids, out=slopes)
-        t = np.tanh(c_next, out=some)
+        t = np.tanh(c_next, out=room[3 * n :])
         np.multiply(slopes[2 * n :], t, out=slopes[2 * n :])
         np.multiply(slopes[2 * n :], dh, out=slopes[2 * n :])
         np.multiply(t, t, out=t)
@@ -63,3 +78,27 @@ class Gates:
         np.multiply(j, dc, out=j)
         np.multiply(dc, f, out=dc)
         sigmoids[...] = slopes
+
+
+class CompiledGates:
+    """The same with compiled loops: one pass where NumPy takes ten."""
+
+    def __init__(self, room: Array) -> None:
+        """Bind room (4H, N) for what lies between."""
+        from metagrad.kernels import _lstm_loops
+
+        self._loops, self._units, self._some = _lstm_loops, len(room) // 4, room[: len(room) // 4]
+
+    def forward(self, z: Array, c: Array, c_next: Array, h: Array) -> None:
+        """Turn z into the gates, and write c' and h."""
+        n = self._units
+        np.exp(z[: 3 * n], out=z[: 3 * n])
+        np.tanh(z[3 * n :], out=z[3 * n :])
+        self._loops.open_gates(z.reshape(-1), c.reshape(-1), c_next.reshape(-1))
+        np.tanh(c_next, out=h)
+        np.multiply(z[2 * n : 3 * n], h, out=h)
+
+    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, dc: Array) -> None:
+        """Turn the gates into the adjoint of z, and dc into that of c; dh is spent."""
+        t = np.tanh(c_next, out=self._some)
+        self._loops.close_gates(*(x.reshape(-1) for x in (z, c, t, dh, dc)))

@@ -1,6 +1,6 @@
 """One layer of the coordinate-wise LSTM in a window of steps.
 
-Coordinates are columns: the N = B n coordinates of all tasks are the last axis of every array. At step k a layer reads
+Coordinates are columns, N of them, the last axis of every array. At step k a layer reads
 one array [x; h; 1] of (inputs + H + 1, N), so that one product with the packed weights, the bias among them, gives all
 four gates, and two more products backwards give the adjoints of what was read and of the weights:
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.kernels._arena import Arena
-from metagrad.kernels._lstm_cell import Gates
+from metagrad.kernels._lstm_cell import gates
 from metagrad.xp import Array
 
 
@@ -34,9 +34,10 @@ class Layer:
         self.read = arena.array((steps + 1, rows + 1, count), dtype)
         self.read[:, -1] = 1
         self.cells = arena.array((steps + 1, n, count), dtype)
-        self._cell = Gates(n, count, dtype)
-        self._dh, self._dc = np.zeros((2, n, count), dtype)
-        self._of_read = arena.array((rows, count), dtype)
+        self._cell = gates(arena.array((4 * n, count), dtype))
+        self._of_read, self._dc = arena.array((rows, count), dtype), arena.array((n, count), dtype)
+        self._dh = self._of_read[self.inputs :]
+        self._dh[...] = self._dc[...] = 0
         self._gradient, self._of_step = np.zeros((2, *self._packed.shape), dtype)
 
     def x(self, k: int) -> Array:
@@ -62,8 +63,7 @@ class Layer:
         dz, first = self._gates[k], 0 if inputs else self.inputs
         self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
         self._gradient += np.matmul(dz, self.read[k].T, out=self._of_step)
-        np.matmul(self._back[first : self.inputs], dz, out=self._of_read[first : self.inputs])
-        np.matmul(self._back[self.inputs :], dz, out=self._dh)
+        np.matmul(self._back[first:], dz, out=self._of_read[first:])
         return self._of_read[first : self.inputs]
 
     def gradient(self) -> tuple[Array, Array]:

@@ -32,7 +32,7 @@ class LstmWindow:
         count, dtype = shape[0] * shape[1], phi.output.weight.dtype
         self._shape = shape
         self._scale, self._features = optimizer.scale, Features(optimizer.preprocessing)
-        arena = Arena(self, (steps + 2) * step_bytes(phi, count))
+        arena = Arena(self, (steps + 4) * step_bytes(phi, count))
         self._layers = [Layer(weights, steps, count, arena) for weights in phi.layers]
         self._w_out, self._b_out = phi.output
         self._gradients = arena.array((steps, count), dtype)

@@ -34,6 +34,17 @@ class Carry(NamedTuple):
     exponent: Array  # (B,) int64
 
 
+class _Term(NamedTuple):
+    """What the objective measures, what it makes of it, and the derivative of that; each (B,)."""
+
+    term: Scaled
+    inner: Scaled
+    slope: Scaled
+
+
+_MOST_KNOWN = 256
+
+
 @dataclass(frozen=True)
 class Options:
     """How to differentiate: which gradient, and what is carried beside the digits.
@@ -79,7 +90,7 @@ class Unroll:
         self._frontier = 0
         self._last: Carry | None = None
         self._terms: list[Scaled] = []
-        self._latest: tuple[int, Scaled] | None = None  # the backward sweep asks for the last term once more
+        self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
 
     def start(self) -> Carry:
@@ -138,22 +149,24 @@ class Unroll:
             self._last = carry
             self._collect(carry, t)
 
-    def term_at(self, carry: Carry, t: int) -> Scaled:
-        """Return what the objective measures at time t, Scaled (B,)."""
-        if self._latest is None or self._latest[0] != t:
-            term = self.objective.term(self.task, carry.w, self._sample(t))
-            self._latest = t, Scaled.of(term, self._power(carry, self.objective.degree(self.task)))
-        return self._latest[1]
+    def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
+        """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
+        if t not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self.objective.term(self.task, carry.w, self._sample(t)) if found is None else found
+            term = Scaled.of(found, self._power(carry, self.objective.degree(self.task)))
+            self._known[t] = _Term(term, *self.objective.inner(term))
+        return self._known[t]
 
     def _collect(self, carry: Carry, t: int) -> None:
         weight = self.objective.weight(t, self.steps)
         if weight is None:
             return
-        term = self.term_at(carry, t)
+        term, inner, _ = self._term_at(carry, t)
         if self.objective.logarithmic and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
-        inner, _ = self.objective.inner(term)
         self._terms.append(self._weighted(inner, weight))
         if len(self._terms) >= 256:
             self._fold_terms()
@@ -222,21 +235,19 @@ class Unroll:
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
         degree, weight = self.objective.degree(self.task), self.objective.weight(t, self.steps)
-        term, pull = self._term_and_pullback(carry, t)
+        found, pull = self._term_and_pullback(carry, t)
         assert weight is not None
-        factor = self._weighted(self.objective.inner(term)[1], weight)
+        factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         power = self._power(carry, None if degree is None else degree - 1)
         return Scaled(factor.mantissa, factor.exponent + power), pull
 
-    def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
+    def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
+        """Return the term, unless it need not be computed, and its pullback."""
         sample, known = self._sample(t), getattr(self.objective, "term_gradient", None)
         slope = None if known is None else known(self.task, carry.w, sample)
-        if slope is not None:
-            return self.term_at(carry, t), lambda cotangent: (
-                ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),
-            )
-        term, pull = ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
-        return Scaled.of(term, self._power(carry, self.objective.degree(self.task))), pull
+        if slope is None:
+            return ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
+        return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def estimate(self, value: Scaled, grad: Tree, end: Start | None = None) -> Estimate:
         """Return the estimate, with the status of every task; plain numbers are checked for their own range."""

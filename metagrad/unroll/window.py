@@ -17,10 +17,10 @@ from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
-from metagrad.unroll.rescale import magnitude, shift
+from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.steps import gradient_of, sample_of
 from metagrad.unroll.unroll import Carry, Unroll
-from metagrad.xp import Array, float_info
+from metagrad.xp import float_info
 
 
 class Kernel(Protocol):
@@ -61,10 +61,11 @@ class WindowBackward:
         self._room = min(unroll.steps, self._places + 1)
         self._kernel = make(self._room)
         self._full = unroll.options.gradient == "full"
-        self._hessian_product = hessian_product(unroll.task) or self._by_tape
+        self._known_product = hessian_product(unroll.task)
+        most = float_info(unroll.dtype).max_exponent
+        self._least, self._most = 2.0 ** (-3 * most // 4), 2.0 ** (most // 2)  # of adjoints
         self._exponents = np.zeros(unroll.batch, dtype=np.int64)
         self._top: int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
-        self._sizes: list[Array] = []
 
     def run(self) -> tuple[Scaled, Tree] | None:
         """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
@@ -81,11 +82,14 @@ class WindowBackward:
                     else:
                         adjoint = self._pull(t, t - lo, w, adjoint)
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
+                    self._check(adjoint, self._least, self._most, zero=True)
         except _OutOfRange:
             return None
         assert value is not None
         grad = self._kernel.gradient()
-        return (value, self._scaled(grad)) if self._in_range(grad) else None
+        if not all(np.isfinite(leaf).all() for leaf in ad.leaves(grad)):
+            return None
+        return value, ad.tree_map(lambda leaf: Scaled.of(leaf, self._top or 0), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self._room):
@@ -105,10 +109,8 @@ class WindowBackward:
         for t in range(lo, hi):
             w = ws[-1]
             ws.append(kernel.forward(t - lo, w, gradient_of(unroll.task, w, self._sample(t))))
-            size = magnitude(ws[-1])
             # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
-            if not (size.min() >= 2.0 ** float_info(unroll.dtype).min_exponent and size.max() < np.inf):
-                raise _OutOfRange
+            self._check(ws[-1], 2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
         return ws
@@ -116,8 +118,7 @@ class WindowBackward:
     def _pull(self, t: int, k: int, w: Tree, adjoint: Tree) -> Tree:
         of_gradient = self._kernel.backward(k, adjoint, full=self._full)
         if self._full:
-            adjoint = ad.add(adjoint, self._hessian_product(w, of_gradient, self._sample(t)))
-        self._sizes.append(magnitude(adjoint))
+            return ad.add(adjoint, self._hessian_product(t, w, of_gradient))
         return adjoint
 
     def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
@@ -127,23 +128,25 @@ class WindowBackward:
         w_bar, exponent = found
         if self._top is None:
             size = magnitude(w_bar)
-            powers = (exponent + np.frexp(size)[1])[size > 0]
+            powers = normalise(w_bar, exponent, size, self.unroll.limit)[1][size > 0]
             self._top = int(powers.max()) if powers.size else 0
-        adjoint = ad.add(adjoint, shift(w_bar, exponent - self._top))
-        self._sizes.append(magnitude(adjoint))
-        return adjoint
+        return ad.add(adjoint, shift(w_bar, exponent - self._top))
 
-    def _in_range(self, grad: Tree) -> bool:
-        sizes, most = np.stack(self._sizes), float_info(self.unroll.dtype).max_exponent
-        inside = (sizes > 2.0 ** (-3 * most // 4)) & (sizes < 2.0 ** (most // 2))
-        return bool((inside | (sizes == 0)).all()) and all(np.isfinite(leaf).all() for leaf in ad.leaves(grad))
+    @staticmethod
+    def _check(tree: Tree, least: float, most: float, *, zero: bool) -> None:
+        """Raise unless the size of every task lies in [least, most), or is zero where that is allowed."""
+        entries = [abs(leaf) for leaf in ad.leaves(tree)]
+        if all(x.min() >= least and x.max() < most for x in entries):
+            return  # the common case, for little
+        size = magnitude(tree)
+        if not (((size >= least) & (size < most)) | (zero & (size == 0))).all():
+            raise _OutOfRange
 
-    def _scaled(self, grad: Tree) -> Tree:
-        return ad.tree_map(lambda leaf: Scaled.of(leaf, self._top or 0), grad)
-
-    def _by_tape(self, w: Tree, direction: Tree, sample: Any) -> Tree:
-        _, pull = ad.vjp(lambda u: gradient_of(self.unroll.task, u, sample), w)
-        return pull(direction)[0]
+    def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
+        task, sample = self.unroll.task, self._sample(t)
+        if self._known_product is not None:
+            return self._known_product(w, direction, sample)
+        return ad.vjp(lambda u: gradient_of(task, u, sample), w)[1](direction)[0]
 
     def _sample(self, t: int) -> Any:
         return sample_of(self.unroll.task, self.unroll.seed, self.unroll.offset + t, self.unroll.xp)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import metagrad as mg
 from metagrad import ad
 from metagrad.estimators import reverse
-from metagrad.kernels import lstm_window
+from metagrad.kernels import _lstm_cell, lstm_window
 from metagrad.protocols import Start
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
@@ -214,3 +214,48 @@ def test_where_the_tape_must_do():
     assert lstm_window(linear, weights(linear), w) is None
     assert lstm_window(rule, weights(rule, np.float16), w.astype(np.float16)) is None
     assert lstm_window(rule, ad.tree_map(lambda leaf: np.stack([leaf, leaf]), phi), w) is None
+
+
+@KINDS
+@pytest.mark.parametrize("numba", [False, True])
+def test_the_size_that_is_compiled(numba, gradient, no_tape, monkeypatch):
+    if numba:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(_lstm_cell, "has_numba", lambda: numba)
+    rule, task = mg.CoordinatewiseLSTM.paper(), random_quadratic(30, 10, 3)
+    assert_equal(*both(task, rule, weights(rule), steps=3, gradient=gradient))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_compiled_gates_are_those_of_numpy(dtype):
+    """Also where gates are closed, open, or no numbers."""
+    pytest.importorskip("numba")
+    draw = rng(1, "gates")
+    z = draw.standard_normal((12, 40)) * 10.0 ** draw.uniform(-3, 3, (12, 40))
+    z[3, :3] = np.inf, -np.inf, np.nan
+    c, dh, dc = draw.standard_normal((3, 3, 40))
+    results = []
+    for kind in (_lstm_cell.Gates, _lstm_cell.CompiledGates):
+        arrays = [np.array(x, dtype) for x in (z, c, c, c, dh, dc)]
+        gates, (z_, c_, c_next, h, dh_, dc_) = kind(np.empty_like(arrays[0])), arrays
+        with np.errstate(all="ignore"):
+            gates.forward(z_, c_, c_next, h)
+            ahead = [x.copy() for x in (z_, c_next, h)]
+            gates.backward(z_, c_, c_next, dh_, dc_)
+        results.append([*ahead, z_, dc_])
+    eps = np.finfo(dtype).eps
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=32 * eps, atol=32 * eps)
+
+
+def test_far_apart_the_tape_takes_over(monkeypatch):
+    """The adjoint of the sum is of the size of w: beyond 1e-29 of another task's it is not trusted to plain floats."""
+    taken = []
+    unfused = reverse.Reverse._sweep
+    monkeypatch.setattr(reverse.Reverse, "_sweep", lambda *given: taken.append(1) or unfused(*given))
+    rule = mg.CoordinatewiseLSTM((2,), None, 1e-32)
+    one = random_quadratic(2, 3, 1, np.float32)
+    for size, count in ((1e-10, 0), (1e-30, 1)):
+        task = spoilt(one, w0=one.w0 * np.array([[1.0], [size]], np.float32))
+        mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule, np.float32), steps=3)
+        assert len(taken) == count
