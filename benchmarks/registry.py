@@ -13,6 +13,8 @@ NAMES = [
     "experiment",
     "second_moment",
     "phase_diagram",
+    "lstm",
+    "lstm_two_threads",
     "peak_memory",
     "correctness_map",
 ]
