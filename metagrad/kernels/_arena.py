@@ -1,7 +1,7 @@
 """One piece of memory for all arrays of a window of steps, which the next window finds again.
 
-A window asks for tens of megabytes. The system hands such memory out page by page and in zeros, a quarter of the time
-of a meta-gradient: so the last piece is kept, up to a limit.
+A window asks for tens or hundreds of megabytes. The system hands out such memory page by page and in zeros, up to a
+quarter of the time of a meta-gradient: so the last piece is kept, if it has at most 512 MiB.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from metagrad.xp import Array
 
-_MOST_KEPT = 1 << 27
+_MOST_KEPT = 1 << 29
 _ALIGNMENT = 64
-_kept: list[Array] = []  # one piece or none; taking it out and putting it back are atomic
+_kept: list[Array] = []  # one piece or none
 
 
 class Arena:
@@ -24,7 +24,10 @@ class Arena:
 
     def __init__(self, owner: object, size: int) -> None:
         """Take the piece that was kept if it has `size` bytes, else a new one."""
-        kept = _kept.pop() if _kept else np.empty(0, np.uint8)
+        try:
+            kept = _kept.pop()  # one call, as another thread may be asking too
+        except IndexError:
+            kept = np.empty(0, np.uint8)
         self._piece = kept if kept.size >= size else np.empty(size, np.uint8)
         self._used = -self._piece.ctypes.data % _ALIGNMENT
         if self._piece.size <= _MOST_KEPT:

@@ -1,5 +1,8 @@
 """The LSTM's windows by hand against the tape: values, gradients, ends, and what happens beyond the range of floats."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 import metagrad as mg
 from metagrad import ad
 from metagrad.estimators import reverse
-from metagrad.kernels import _lstm_cell, lstm_window
+from metagrad.kernels import _arena, _lstm_cell, lstm_window
 from metagrad.protocols import Start
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
@@ -259,3 +262,32 @@ def test_far_apart_the_tape_takes_over(monkeypatch):
         task = spoilt(one, w0=one.w0 * np.array([[1.0], [size]], np.float32))
         mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule, np.float32), steps=3)
         assert len(taken) == count
+
+
+@KINDS
+@pytest.mark.parametrize("task", ["quadratics", "a tree"])
+def test_the_memory_of_a_window_is_free_at_once(task, gradient, no_tape, monkeypatch):
+    """Not only when the collector of cycles comes by: windows may be large."""
+    made = []
+    arena = _arena.Arena.__init__
+    monkeypatch.setattr(
+        _arena.Arena, "__init__", lambda self, owner, size: made.append(weakref.ref(owner)) or arena(self, owner, size)
+    )
+    gc.disable()
+    try:
+        mg.Reverse(gradient)(TASKS[task], RULES["dm"], mg.WeightedSum(), weights(RULES["dm"]), steps=2)
+        assert [owner() for owner in made] == [None]
+    finally:
+        gc.enable()
+
+
+def test_memory_that_was_used_before_is_not_seen():
+    """NaN left in the memory that is kept would show in the next window; arrays handed out stay as they are."""
+    rule, task = RULES["paper"], TASKS["quadratics"]
+    first = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, start=Start.of(task, rule))
+    kept = [leaf.copy() for leaf in ad.leaves(first.end.state)]
+    _arena._kept[0].view(np.uint8)[...] = 255
+    second = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, start=Start.of(task, rule))
+    assert_equal(first, second, tolerance=0)
+    for a, b in zip(kept, ad.leaves(first.end.state), strict=True):
+        np.testing.assert_array_equal(a, b)
