@@ -28,7 +28,7 @@ def test_a_sum_is_that_of_floats_at_any_magnitude(values, shift):
     if abs(exact) > 1e-6 * size:
         assert total.sign == np.sign(exact)
         # every logarithm is rounded at the size of the shift, and cancellation enlarges that
-        bound = 4 * np.finfo(np.float64).eps * (abs(shift) + 1e3) * size / abs(exact)
+        bound = 4 * np.finfo(np.float64).eps * (abs(shift) + 1e3) * (size / abs(exact))
         assert abs(total.log - shift - np.log(abs(exact))) <= bound
 
 
