@@ -1,0 +1,241 @@
+"""Explosion and vanishing of the meta-gradient of a learned optimizer: does the log objective cure them as well?
+
+The coordinate-wise LSTM, untrained and briefly trained, reading gradients as they are ("raw") or their logarithm and
+sign ("log-sign"), on regressions without a floor, least squares with one, and a small network on 8 x 8 digits. Every
+run has an LSTM and a task of its own, so intervals are over independent runs. Two statements are known beforehand.
+An LSTM moves a coordinate by at most u = scale (||w_out||_1 + |b_out|) a step, so losses grow as a power of T at most
+(f_up below), and |G'| = |F'|/(T f) >= |F'|/(T f_up): what explodes exponentially does so under the logarithm too. And
+dw_T/dphi grows like the distance of two nearby runs, at the largest Lyapunov exponent where that is above zero.
+Gradient descent is the control: there the logarithm is known to cure both, but for a floor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+import metagrad as mg
+from analysis._learned_runs import Case, bounds, engines, lyapunov, sizes
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad import ad
+from metagrad.data import load_digits8x8
+from metagrad.optimizers import Adam, CoordinatewiseLSTM
+from metagrad.tasks import MLP, image_classifiers, random_regressions
+from metagrad.training import Recipe, Trainer
+from metagrad.xp import rng
+
+claim = (
+    "The log objective does not cure a learned optimizer: an LSTM that reads log|g| and sgn g makes the optimizee "
+    "chaotic, and plain, log and log-excess gradients explode at one rate, that of nearby runs; one that reads g does "
+    "neither explode nor vanish exponentially on least squares, with or without the logarithm, as its end depends on "
+    "phi (open in Wang et al. 2021)"
+)
+CASES = (  # the longest first
+    ("digits", "log-sign"),
+    *((task, rule) for task in ("regression", "floor") for rule in ("raw", "log-sign")),
+)
+CONTROLS = ("regression", "floor")
+OBJECTIVES = ("plain", "log", "log excess")
+LIMIT = 0.02  # orders of magnitude a step: a factor of 10 in 50 steps
+
+
+@dataclass(frozen=True)
+class Config:
+    """Runs, units of the LSTM, horizons (slopes from `fit_from` on), episodes of training, and sizes of the tasks."""
+
+    runs: tuple[int, int]  # untrained, and as many trained: on least squares, on digits
+    hidden: int
+    horizons: tuple[int, ...]
+    episodes: tuple[int, int]  # least squares, digits
+    units: int  # of the small network
+    images: int
+    fit_from: int = 40
+    d: int = 10
+    batch: int = 32
+    training_horizon: int = 60
+    window: int = 20
+    reference_steps: int = 600
+
+
+_LONG = (5, 10, 20, 40, 80, 120, 160, 240, 320)
+presets = {
+    "quick": Config((4, 2), 6, (10, 40, 100), (10, 8), 3, 100, training_horizon=40, reference_steps=200),
+    "default": Config((12, 6), 10, _LONG, (80, 30), 5, 500),
+    "paper": Config((32, 12), 20, (*_LONG, 640, 1000), (300, 100), 20, 1000),
+}
+expected_seconds = {"quick": 8.0, "default": 110.0, "paper": 5000.0}
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """One task and what the LSTM reads each; and gradient descent on two tasks."""
+    learned = [{"task": task, "rule": rule} for task, rule in CASES]
+    return learned + [{"task": task, "rule": "descent"} for task in CONTROLS]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return log10 of the gradient norms, and what explains them: untrained runs first, then trained ones."""
+    name, seed = shard["task"], context.seed
+    if shard["rule"] == "descent":
+        return _control(config, name, seed)
+    runs = config.runs[name == "digits"]
+    rule, fresh = _rule(config, shard["rule"]), partial(_task, config, name, runs)
+    phi = _initial(rule, 2 * runs, seed)
+    learned = _trained(config, rule, fresh, ad.tree_map(lambda leaf: leaf[runs:], phi), seed)
+    phi = ad.tree_map(lambda start, end: np.concatenate([start[:runs], end]), phi, learned)
+    draw = partial(_task, config, name, 2 * runs, int(rng(seed, "measured").integers(2**31)))
+    case = Case(config.horizons, config.fit_from, config.reference_steps, draw(), rule, phi)
+    found = sizes(case) | {"lyapunov": lyapunov(case), "bound": bounds(case)}
+    return found | engines(case, draw(dtype=np.float32))
+
+
+def _task(config: Config, name: str, count: int, seed: int, dtype: Any = np.float64) -> Any:
+    """Return one problem a run; the curvatures of least squares are of order 1."""
+    d = config.d
+    if name == "regression":
+        return random_regressions(count, d, family="gaussian", factor=1 / (2 * d), seed=seed, dtype=dtype)
+    if name == "floor":
+        return mg.random_least_squares(count, 4 * d, d, sigma=1.0, seed=seed, dtype=dtype)
+    net = MLP((64, config.units, 10), init_std=0.1)
+    sizes = {"train": config.images, "batch_size": config.batch, "dtype": dtype}
+    return image_classifiers(load_digits8x8(), net, count, seed=seed % 2**32, **sizes)
+
+
+def _rule(config: Config, name: str) -> CoordinatewiseLSTM:
+    hidden = (config.hidden,)
+    return CoordinatewiseLSTM.quadratic(hidden) if name == "raw" else CoordinatewiseLSTM.paper(hidden)
+
+
+def _initial(rule: CoordinatewiseLSTM, runs: int, seed: int) -> Any:
+    """Return the weights of as many LSTMs as there are runs, side by side."""
+    drawn = [rule.init_meta(rng(seed, "phi", run)) for run in range(runs)]
+    return ad.unflatten(drawn[0], [np.stack(same) for same in zip(*map(ad.leaves, drawn), strict=True)])
+
+
+def _trained(config: Config, rule: CoordinatewiseLSTM, draw: Any, phi: Any, seed: int) -> Any:
+    """Return the weights after training, each LSTM by itself: on a fresh task an episode, for the mean log loss."""
+    episodes = config.episodes[draw.args[1] == "digits"]
+    recipe = Recipe(episodes, config.training_horizon, config.window, evaluate_every=episodes)
+    settings = {"outer_phi": Adam.Phi(0.01), "estimator": mg.Reverse(per_task=True), "seed": seed}
+    return Trainer(rule, draw, mg.MeanLog(), recipe, **settings).run(phi).last
+
+
+def _control(config: Config, name: str, seed: int) -> dict[str, np.ndarray]:
+    """Return the same of gradient descent: beyond 2/L on the regressions, which explodes, and at 1/L with a floor."""
+    task = _task(config, name, config.runs[0], int(rng(seed, "measured").integers(2**31)))
+    curvature = np.linalg.norm(task.X, ord=2, axis=(1, 2)) ** 2 / task.n
+    phi = mg.GradientDescent.Phi((2.5 if name == "regression" else 1.0) / curvature)
+    sizes, floor = [], mg.Scaled.of(task.train_floor())
+    for steps in config.horizons:
+        found = mg.Reverse(per_task=True)(task.centred(), mg.GradientDescent(), mg.Final(), phi, steps=steps)
+        plain, T = found.grad.eta.log10abs(), np.log10(steps)
+        sizes.append([plain, plain - T - (found.value + floor).log10abs(), plain - T - found.value.log10abs()])
+    return {"log10": np.moveaxis(np.array(sizes), 0, 1)[None]}
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return everything by case, and the slopes of log10 |gradient| per step (kinds, objectives, runs)."""
+    arrays: dict[str, np.ndarray] = {"horizons": np.asarray(config.horizons)}
+    for shard, part in zip(shards(config), parts, strict=True):
+        slopes = {"slopes": _slopes(config, part["log10"])}
+        if "mean_log" in part:
+            slopes["mean_log_slopes"] = _slopes(config, part["mean_log"])
+        arrays |= {f"{shard['task']}_{shard['rule']}_{name}": array for name, array in (part | slopes).items()}
+    per_step = {name: "orders of magnitude per step" for name in arrays if name.endswith(("slopes", "lyapunov"))}
+    return Table(arrays, per_step)
+
+
+def _slopes(config: Config, log10: np.ndarray) -> np.ndarray:
+    """Return the slope of the line through (T, log10) by least squares, over the horizons from `fit_from` on."""
+    horizons = np.asarray(config.horizons)
+    x = horizons[horizons >= config.fit_from].astype(float)
+    x -= x.mean()
+    with np.errstate(invalid="ignore"):  # an excess of zero has no slope
+        slopes: np.ndarray = np.einsum("...tr,t->...r", log10[..., -len(x) :, :], x / (x @ x))
+    return slopes
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """What theory says beforehand, and what was open."""
+    arrays = table.arrays
+    checks = _control_checks(config, arrays) + _engine_checks(arrays) + _mechanism_checks(arrays)
+    for task, rule in CASES:
+        checks += _open_checks(config, arrays, task, rule)
+    return Verdict(claim, checks)
+
+
+def _control_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return what is known of gradient descent: beyond 2/L |F'| ~ T (3/2)^(2T), and |G'| is bounded; with a floor
+    the log objective vanishes like the plain one, and the log of the excess does not."""
+    up, down = (arrays[f"{task}_descent_slopes"][0].mean(axis=-1) for task in CONTROLS)
+    T = np.asarray(config.horizons, dtype=float)[:, None]
+    exact = float(_slopes(config, np.log10(T) + 2 * T * np.log10(1.5))[0])
+    flat, apart = float(max(abs(up[1]), abs(down[2]))), float(abs(down[1] - down[0]))
+    return [
+        Check("descent at 2.5/L: slope, plain", float(up[0]), f"{exact:.3f} within 1 %", abs(up[0] / exact - 1) < 0.01),
+        Check("descent with a floor: slope, plain", float(down[0]), f"<= -{LIMIT}", down[0] <= -LIMIT),
+        Check("descent with a floor: slope, log apart from plain", apart, f"<= {LIMIT}", apart <= LIMIT),
+        Check("descent where the log cures: largest slope", flat, f"<= {LIMIT / 4}", flat <= LIMIT / 4),
+    ]
+
+
+def _engine_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return whether the engine keeps every gradient, and says so where plain numbers lose one."""
+    lost, status, sizes = (_all(arrays, name) for name in ("lost", "status", "log10"))
+    error = float(max(_all(arrays, name).max() for name in ("plain_error", "log_error")))
+    kept, silent, count = int((~np.isfinite(sizes[:, 0])).sum()), int((lost[1:] & (status == 0)).sum()), lost.shape[1]
+    return [
+        Check(f"gradients that the engine with exponents loses, of {sizes[:, 0].size}", kept, "0", kept == 0),
+        Check("log10 |gradient|: engines apart, and log from plain / (T f)", error, "<= 1e-7", error <= 1e-7),
+        Check(f"plain float64: runs whose gradient is lost, of {count}", int(lost[1].sum()), "open", True),
+        Check(f"plain float32: runs whose gradient is lost, of {count}", int(lost[2].sum()), "open", True),
+        Check("plain engines: gradients lost with status OK", silent, "0", silent == 0),
+    ]
+
+
+def _mechanism_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return the two statements known beforehand, and what follows for the exploding runs."""
+    over = int((_all(arrays, "loss") > _all(arrays, "bound")).sum())
+    plain, log, excess = _all(arrays, "slopes")[0]
+    apart = float(np.abs(plain - np.maximum(_all(arrays, "lyapunov"), 0)).mean())
+    exploding = plain > 2 * LIMIT
+    found = [
+        Check("losses above f_up", over, "0", over == 0),
+        Check("slope, plain, apart from max(0, Lyapunov number): mean", apart, f"<= {LIMIT / 2}", apart <= LIMIT / 2),
+    ]
+    for name, slopes in (("log", log), ("log excess", excess), ("mean log", _all(arrays, "mean_log_slopes"))):
+        least = float(np.nanmin((slopes / plain)[exploding], initial=np.inf))
+        what = f"least slope of {name} over plain, {int(exploding.sum())} runs with plain > {2 * LIMIT}"
+        found.append(Check(what, least, ">= 0.5", least >= 0.5))
+    return found
+
+
+def _all(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    return np.concatenate([arrays[f"{task}_{rule}_{name}"] for task, rule in CASES], axis=-1)
+
+
+def _open_checks(config: Config, arrays: dict[str, np.ndarray], task: str, rule: str) -> list[Check]:
+    """Return the slopes of the trained runs, with intervals, and how many explode and vanish; of all for "raw"."""
+    runs, slopes = config.runs[task == "digits"], arrays[f"{task}_{rule}_slopes"]
+    case, found = f"{task}, {rule}", []
+    for name, of in zip(OBJECTIVES, slopes[0, :, runs:], strict=True):
+        mean, half = interval(of)
+        counts = f"{int((of > LIMIT).sum())} of {runs} explode, {int((of < -LIMIT).sum())} vanish"
+        found.append(Check(f"{case}, trained: slope, {name} (+- {half:.2g}; {counts})", mean, "open", True))
+    stopped = int((np.abs(slopes[1, 0]) > LIMIT).sum())
+    found.append(Check(f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, stop-gradients", stopped, "open", True))
+    if rule == "raw":
+        beyond = int((np.abs(slopes[0]) > LIMIT).any(axis=0).sum())
+        found.append(Check(f"{case}: runs of {2 * runs} with |slope| > {LIMIT}", beyond, "0", beyond == 0))
+    return found
+
+
+def interval(x: np.ndarray) -> tuple[float, float]:
+    """Return the mean of the finite numbers and half the length of its 95 % interval by Student's t."""
+    x = x[np.isfinite(x)]
+    if len(x) < 2:
+        return float("nan"), float("nan")
+    return float(x.mean()), float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))

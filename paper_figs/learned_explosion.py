@@ -1,0 +1,134 @@
+"""The meta-gradient of a learned optimizer over the unroll length, on three objectives, and what its slope is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from paper_figs.framework.results import Result
+from paper_figs.framework.style import COLOURS, MARKERS, measured, new_figure, theory
+
+title = "A learned optimizer's meta-gradient: the logarithm does not cure it"
+alt = (
+    "Six panels. For LSTMs that read the logarithm and sign of the gradient, plain, log and log-excess meta-gradients "
+    "rise together with the unroll length on three tasks, at the rate of nearby runs; stop-gradients do not. Run by "
+    "run the slope of the log objective equals that of the plain one, unlike for gradient descent without a floor, and "
+    "the plain one's equals the Lyapunov number where that is positive. LSTMs that read the gradient stay near zero."
+)
+_TASKS = ("regression", "floor", "digits")
+_TITLES = ("regression, no floor", "least squares, floor", "network, 8 x 8 digits")
+_OBJECTIVES = (("plain", 1), ("log", 2), ("log excess", 4))
+_CASES = (("regression", "log-sign"), ("floor", "log-sign"), ("digits", "log-sign"), ("regression", "raw"))
+_CASES += (("floor", "raw"),)
+
+
+def draw(result: Result) -> Figure:
+    """Draw gradients over the unroll length for trained LSTMs, and slopes against slopes for all."""
+    figure, axes = new_figure(2, 3, height=5.6)
+    for ax, task, name, letter in zip(axes[0], _TASKS, _TITLES, "abc", strict=True):
+        _gradients(ax, result, task)
+        ax.set(title=f"{letter}  {name}", xlabel="unroll length $T$")
+    axes[0, 0].set_ylabel(r"$\log_{10}\|$meta-gradient$\|$")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    _against_plain(axes[1, 0], result.arrays)
+    _against_growth(axes[1, 1], result.arrays)
+    _by_case(axes[1, 2], result)
+    return figure
+
+
+def _gradients(ax: Axes, result: Result, task: str) -> None:
+    arrays, case = result.arrays, f"{task}_log-sign"
+    T, runs = arrays["horizons"], result.config["runs"][task == "digits"]
+    found = arrays[f"{case}_log10"][..., runs:]
+    for place, (name, style), runs_of in zip((-1, 0, 1), _OBJECTIVES, found[0], strict=True):
+        middle, low, high = _interval(runs_of)
+        measured(ax, T + place * T[-1] / 64, middle, style, (low, high), label=name)  # beside each other
+    middle, low, high = _interval(found[1, 0])
+    measured(ax, T, middle, 5, (low, high), label="plain, stop-gradient")
+    late = result.config["fit_from"] <= T
+    growth = np.maximum(arrays[f"{case}_lyapunov"][runs:], 0).mean()
+    plain = found[0, 0].mean(axis=-1)[late]
+    line = plain.mean() + growth * (T[late] - T[late].mean())
+    theory(ax, T[late], line, 0, label="rate of nearby runs", linewidth=1.0)
+
+
+def _interval(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean over runs and its 95 % interval by Student's t; runs without a finite number are left out."""
+    x = np.ma.masked_invalid(x)
+    count = x.count(axis=-1)
+    half = stats.t.ppf(0.975, np.maximum(count - 1, 1)) * x.std(axis=-1, ddof=1) / np.sqrt(count)
+    middle = x.mean(axis=-1)
+    return tuple(np.ma.filled(y, np.nan) for y in (middle, middle - half, middle + half))
+
+
+def _against_plain(ax: Axes, arrays: dict[str, Any]) -> None:
+    for row, style in ((1, 2), (2, 4)):
+        slopes = [arrays[f"{task}_{rule}_slopes"][0] for task, rule in _CASES]
+        plain, of = np.concatenate([s[0] for s in slopes]), np.concatenate([s[row] for s in slopes])
+        measured(ax, plain, of, style, markersize=3.5)
+        for task in ("regression", "floor"):
+            control = arrays[f"{task}_descent_slopes"][0].mean(axis=-1)
+            ax.plot(*control[[0, row]], marker=MARKERS[style], color=COLOURS[style], markersize=6.5, linestyle="none")
+    ends = np.array(ax.get_xlim())
+    theory(ax, ends, ends, 0, linewidth=0.9)
+    theory(ax, ends, 0 * ends, 3, linewidth=1.2)
+    ax.text(0.55 * ends[1], 0.02 * ends[1], "cured", va="bottom", fontsize=7.5)
+    ax.text(0.55 * ends[1], 0.68 * ends[1], "not cured", ha="right", fontsize=7.5)
+    ax.text(0.97, 0.06, "filled: gradient\ndescent", transform=ax.transAxes, ha="right", fontsize=7.5)
+    ax.set(title="d  log against plain, all runs", xlabel="slope of plain (per step)")
+    ax.set_ylabel("slope of log, log excess")
+
+
+def _against_growth(ax: Axes, arrays: dict[str, Any]) -> None:
+    for rule, style in (("log-sign", 1), ("raw", 6)):
+        cases = [f"{task}_{r}" for task, r in _CASES if r == rule]
+        x = np.concatenate([arrays[f"{case}_lyapunov"] for case in cases])
+        y = np.concatenate([arrays[f"{case}_slopes"][0, 0] for case in cases])
+        measured(ax, x, y, style, markersize=3.5, label=rule)
+    ends = np.array([ax.get_xlim()[0], 0.0, ax.get_xlim()[1]])
+    theory(ax, ends, np.maximum(ends, 0), 0, linewidth=0.9, label=r"$\max(0, \lambda)$")
+    ax.set(
+        title="e  plain against nearby runs", xlabel=r"Lyapunov number $\lambda$ (per step)", ylabel="slope of plain"
+    )
+    ax.legend(loc="upper left", fontsize=7.5)
+
+
+def _by_case(ax: Axes, result: Result) -> None:
+    for place, (task, rule) in enumerate(_CASES):
+        runs = result.config["runs"][task == "digits"]
+        slopes = result.arrays[f"{task}_{rule}_slopes"][..., runs:]
+        rows = [*slopes[0], slopes[1, 0]]
+        for shift, style, row in zip((-0.24, -0.08, 0.08, 0.24), (1, 2, 4, 5), rows, strict=True):
+            middle, low, high = _interval(row)
+            measured(ax, [place + shift], [middle], style, ([low], [high]))
+    ax.axhline(0, color="#444444", linewidth=0.7, linestyle=":")
+    names = [f"{task}\n{rule}" for task, rule in _CASES]
+    ax.set_xticks(range(len(_CASES)), names, rotation=90, fontsize=7, ha="center", multialignment="right")
+    ax.set(title="f  trained: means", ylabel="slope (per step)")
+
+
+def caption(result: Result) -> str:
+    """State the claim with its measured values."""
+    config = result.config
+
+    def slope(case: str, objective: str) -> str:
+        return f"{result.measured(f'{case}, trained: slope, {objective} '):.3f}"
+
+    log_sign = "; ".join(
+        f"{task} {slope(f'{task}, log-sign', 'plain')}, {slope(f'{task}, log-sign', 'log')}, "
+        f"{slope(f'{task}, log-sign', 'log excess')}"
+        for task in _TASKS
+    )
+    return (
+        f"LSTMs of {config['hidden']} units, each run with its own (means and 95 % intervals over runs). a-c: trained "
+        f"ones that read log and sign of the gradient. Orders of magnitude per step, plain, log, log of the excess: "
+        f"{log_sign}. d, e: all runs, trained or not; filled: gradient descent, {result.measured('descent at'):.3f} "
+        f"(plain) and at most {result.measured('descent where'):.0e} where the log cures. Of the runs that explode the "
+        f"log objective keeps at least {result.measured('least slope of log over'):.2f} of the slope, and slopes are "
+        f"within {result.measured('slope, plain, apart'):.3f} of the Lyapunov number where that is positive, 0 "
+        f"elsewhere. The floor of the network's loss is the least that was seen."
+    )
