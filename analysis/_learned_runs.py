@@ -63,7 +63,7 @@ class Case:
 
 
 def sizes(case: Case) -> dict[str, np.ndarray]:
-    """Return log10 of |gradient| (kinds, objectives, horizons, runs), that of the mean log, the loss and its excess.
+    """Return log10 of |gradient| (kinds, objectives, horizons, runs), of the loss, and of its excess.
 
     The gradients of (1/T) log f and of the log of the excess E are that of f over T f and T E.
     """
@@ -73,12 +73,16 @@ def sizes(case: Case) -> dict[str, np.ndarray]:
         value = plain[0].value.to_float()
         pair = (value, value - floor) if case.is_network else (value + floor, value)
         norms, T = np.stack([norm_log10(estimate.grad) for estimate in plain]), np.log10(steps)
-        mean = norm_log10(case.gradient(mg.MeanLog("train"), steps).grad)
         with np.errstate(divide="ignore", invalid="ignore"):  # at the floor, and where rounding takes it below
             loss, excess = np.log10(pair)
-        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), mean, loss, excess))
-    names, parts = ("log10", "mean_log", "loss", "excess"), zip(*found, strict=True)
-    return {name: np.stack(part, axis=-2) for name, part in zip(names, parts, strict=True)} | {"floor": floor}
+        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), loss, excess))
+    log10, loss, excess = (np.stack(part, axis=-2) for part in zip(*found, strict=True))
+    return {"log10": log10, "loss": loss, "excess": excess, "floor": floor}
+
+
+def mean_log_sizes(case: Case) -> np.ndarray:
+    """Return log10 of the norm of the gradient of the mean of log f over the steps, (horizons, runs)."""
+    return np.stack([norm_log10(case.gradient(mg.MeanLog("train"), steps).grad) for steps in case.horizons])
 
 
 def bounds(case: Case) -> np.ndarray:
@@ -96,11 +100,11 @@ def bounds(case: Case) -> np.ndarray:
 
 def lyapunov(case: Case) -> np.ndarray:
     """Return log10 of the growth per step of the distance of two nearby runs, brought near again at every step."""
-    at, size, stream, grown = Start.of(case.task, case.rule)[:2], 1e-8, rng(0, "near"), []
+    at, stream, grown = Start.of(case.task, case.rule)[:2], rng(0, "near"), []
     apart = [stream.standard_normal(leaf.shape) for leaf in ad.leaves(at)]
     for t in range(case.last):
-        distance = _norms(apart)
-        shifted = [a + size * b / along_tasks(distance, b) for a, b in zip(ad.leaves(at), apart, strict=True)]
+        size, distance = 1e-8 * (1 + _norms(ad.leaves(at))), _norms(apart)
+        shifted = [a + along_tasks(size / distance, b) * b for a, b in zip(ad.leaves(at), apart, strict=True)]
         ends = [_step(case, pair, t) for pair in (at, ad.unflatten(at, shifted))]
         apart = [b - a for a, b in zip(*map(ad.leaves, ends), strict=True)]
         at, grown = ends[0], [*grown, np.log10(_norms(apart) / size)]
