@@ -34,8 +34,8 @@ from metagrad.xp import rng
 claim = (
     "The log fix carries over to learned optimizers in part: while a trained LSTM converges, the plain meta-gradient "
     "vanishes, with a floor that of the log too, and that of the log of the excess does not; but LSTMs that read "
-    "log|g| and sgn g often make the optimizee chaotic, and then plain, log and log-excess gradients explode alike, at the "
-    "rate at which nearby runs part (open in Wang et al. 2021)"
+    "log|g| and sgn g often make the optimizee chaotic, and then plain, log and log-excess gradients explode alike, at "
+    "the rate at which nearby runs part (open in Wang et al. 2021)"
 )
 CASES = (  # the longest first
     ("digits", "log-sign"),
