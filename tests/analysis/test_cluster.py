@@ -179,7 +179,9 @@ def test_one_worker_through_a_refusal_an_interrupt_a_failure_and_a_lost_schedule
     assert "the same command goes on from there" in capsys.readouterr().err
     (folder / "second_gate").write_bytes(b"")
     assert run(interrupted, *on_the_cluster) == 0
-    assert began(folder) == ["0", "1", "1", "2", "3", "4", "5"], "what had not begun was cancelled"
+    # what had not begun was cancelled; the next in turn may have begun before its worker heard of it
+    expected = ["0", "1", "1", "2", "3", "4", "5"]
+    assert began(folder) in (expected, sorted([*expected, "2"]))
 
     order(folder, 0, "fail")
     assert run(tmp_path, *on_the_cluster) == 1
