@@ -1,0 +1,128 @@
+"""The trained coordinate-wise LSTM against tuned hand-designed optimizers, on networks for real digits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis import _baselines
+from analysis.framework.contract import Check, Table, Verdict
+from metagrad import MLP, image_classifiers
+from metagrad.data import load_digits5000
+from metagrad.training.trained import load_trained
+from metagrad.unroll.rollout import rollout
+from metagrad.xp import rng
+
+claim = (
+    "A coordinate-wise LSTM, meta-trained on the sum of the losses of 100 steps of a small sigmoid network for real "
+    "digits, has a smaller mean loss along the way on fresh networks of that kind than every baseline with a tuned "
+    "step size, and ends near the best of them (Andrychowicz et al. 2016, section 3.2, on 5,000 of the digits); what "
+    "becomes of it with more units, two layers and ReLU is measured."
+)
+TRAINED = "lstm_digits"
+NETS = {
+    "trained": MLP((784, 20, 10), "sigmoid", 0.01),
+    "units": MLP((784, 40, 10), "sigmoid", 0.01),
+    "layers": MLP((784, 20, 20, 10), "sigmoid", 0.01),
+    "relu": MLP((784, 20, 10), "relu", 0.01),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks to tune step sizes on, fresh ones to compare on; their kinds; steps; those averaged at the end."""
+
+    tuning: int = 4
+    fresh: int = 12
+    nets: tuple[str, ...] = tuple(NETS)
+    steps: int = 100
+    last: int = 10
+    batch_size: int = 128
+
+
+presets = {
+    "quick": Config(tuning=1, fresh=3, nets=("trained",)),
+    "default": Config(),
+    "paper": Config(tuning=10, fresh=100),
+}
+expected_seconds = {"quick": 18.0, "default": 600.0, "paper": 5000.0}
+
+
+def shards(config: Config) -> list[dict[str, Any]]:
+    """Return the LSTM and each baseline on each kind of network."""
+    return [{"net": net, "rule": rule} for net in config.nets for rule in ("LSTM", *_baselines.NAMES)]
+
+
+def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
+    """Return the minibatch losses (steps + 1, networks) of fresh networks, with the tuned step size if there is one."""
+    data, name = load_digits5000(), shard["rule"]
+
+    def networks(stream: str, count: int) -> tuple[Any, int]:
+        seed = int(rng(context.seed, TRAINED, shard["net"], stream).integers(2**31))
+        return image_classifiers(data, NETS[shard["net"]], count, seed=seed, batch_size=config.batch_size), seed
+
+    if name == "LSTM":
+        trained = load_trained(TRAINED)
+        eta, rule = np.nan, (trained.optimizer, trained.phi)
+    else:
+        task, seed = networks("tuning", config.tuning)
+        searched = _baselines.search(name, task, config.steps, seed)
+        eta = float(_baselines.STEP_SIZES[_baselines.best(searched[:, -config.last :].mean(axis=1))])
+        rule = _baselines.baseline(name, eta)
+    task, seed = networks("fresh", config.fresh)
+    return {"curves": rollout(task, *rule, steps=config.steps, seed=seed), "eta": np.array(eta)}
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return mean losses with 95 % intervals over networks, and paired differences of the last steps."""
+    from scipy.stats import t as student
+
+    rules = 1 + len(_baselines.NAMES)
+    curves = np.stack([part["curves"] for part in parts]).astype(np.float64)
+    curves = curves.reshape(len(config.nets), rules, *curves.shape[1:])
+    factor = student.ppf(0.975, config.fresh - 1) / np.sqrt(config.fresh)
+    ends = curves[:, :, -config.last :].mean(axis=2)  # (nets, rules, networks)
+    best = 1 + np.argmin(ends[:, 1:].mean(axis=-1), axis=1)
+    against = ends[:, 0] - np.take_along_axis(ends, best[:, None, None], axis=1)[:, 0]
+    return Table(
+        {
+            "mean": curves.mean(axis=-1),
+            "width": factor * curves.std(axis=-1, ddof=1),
+            "end": ends.mean(axis=-1),
+            "end_width": factor * ends.std(axis=-1, ddof=1),
+            "eta": np.array([float(part["eta"]) for part in parts]).reshape(len(config.nets), rules),
+            "path": curves.mean(axis=(2, 3)),
+            "path_gain": _lower_end(curves[:, 1:].mean(axis=2) - curves[:, :1].mean(axis=2), factor),
+            "best": best,
+            "difference": np.stack([against.mean(axis=-1), factor * against.std(axis=-1, ddof=1)], axis=1),
+        },
+        {"mean": "nats", "end": "nats", "eta": "1"},
+    )
+
+
+def _lower_end(gains: np.ndarray, factor: float) -> np.ndarray:
+    """Return the lower end of the 95 % interval of the mean over the last axis."""
+    return gains.mean(axis=-1) - factor * gains.std(axis=-1, ddof=1)
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """Compare the last steps, network by network."""
+    arrays, checks = table.arrays, []
+    for row, net in enumerate(config.nets):
+        mean, width = arrays["difference"][row]
+        start, best = arrays["mean"][row, 0, 0], arrays["end"][row, arrays["best"][row]]
+        missing = float((mean + width) / (start - best))
+        name = _baselines.NAMES[arrays["best"][row] - 1]
+        what = f"{net}: part of the way of {name} that the LSTM misses, to at most"
+        gain = float(arrays["path_gain"][row].min())
+        ahead = f"{net}: mean loss of all steps, any baseline less the LSTM, paired, at least"
+        if net == "trained":
+            checks.append(Check(ahead, gain, "> 0", gain > 0))
+            checks.append(Check(what, missing, "<= 0.1", missing <= 0.1))
+        else:
+            checks.append(Check(what, missing, "measured: a finite number", bool(np.isfinite(missing))))
+    start, end = arrays["mean"][0, 0, 0], arrays["end"][0, 0]
+    checks.append(Check("trained: last loss over the first", end / start, "<= 0.25", bool(end / start <= 0.25)))
+    return Verdict(claim, checks)

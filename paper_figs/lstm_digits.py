@@ -1,0 +1,68 @@
+"""Learning curves of the trained LSTM and of tuned baselines on networks for real digits."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from paper_figs.framework.results import Result
+from paper_figs.framework.style import COLOURS, LINES, MARKERS, new_figure
+
+title = "A learned optimizer on networks for digits"
+alt = (
+    "Loss over the steps for the trained LSTM and six tuned baselines, a panel a kind of network: the one it was "
+    "trained on, and where there are more, one with more units, one with two layers, one with ReLU."
+)
+_RULES = ("LSTM, trained", "SGD", "momentum", "Nesterov", "RMSprop", "Adagrad", "Adam")
+_TITLES = {
+    "trained": "784-20-10, sigmoid (as trained)",
+    "units": "784-40-10, sigmoid",
+    "layers": "784-20-20-10, sigmoid",
+    "relu": "784-20-10, ReLU",
+}
+
+
+def draw(result: Result) -> Figure:
+    """Draw a panel a kind of network, two a row."""
+    arrays, nets = result.arrays, result.config["nets"]
+    rows = -(-len(nets) // 2)
+    figure, axes = new_figure(rows, min(2, len(nets)), height=0.9 + 2.4 * rows, sharex=True, sharey=True, squeeze=False)
+    steps = np.arange(arrays["mean"].shape[2])
+    for ax, net, mean, width in zip(axes.flat, nets, arrays["mean"], arrays["width"], strict=False):
+        for index, name in enumerate(_RULES):
+            look = {"color": COLOURS[index], "linestyle": LINES[index], "linewidth": 2.0 if index == 0 else 1.0}
+            ax.plot(steps, mean[index], **look)
+            at = slice(4 + 2 * index, None, 20)
+            ax.errorbar(
+                steps[at],
+                mean[index][at],
+                width[index][at],
+                fmt=MARKERS[index],
+                color=COLOURS[index],
+                markerfacecolor="white",
+                capsize=2,
+                elinewidth=0.9,
+                markersize=4,
+                label=name,
+            )
+        ax.set(title=_TITLES[net], ylim=(0, 2.7))
+    figure.supxlabel("step $t$", fontsize=9)
+    figure.supylabel("loss on fresh minibatches (nats)", fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def caption(result: Result) -> str:
+    """State the claim with its measured values."""
+    arrays, config = result.arrays, result.config
+    parts = [
+        f"{_TITLES[net]}: {path[0]:.3f} against {path[1:].min():.3f}, and {end[0]:.3f} against {end[best]:.3f}"
+        for net, path, end, best in zip(config["nets"], arrays["path"], arrays["end"], arrays["best"], strict=True)
+    ]
+    return (
+        f"Networks for 5,000 real digits of MNIST (a subset, 4,000 to train on), minibatches of "
+        f"{config['batch_size']}; means over {config['fresh']} fresh networks with 95 % intervals. The LSTM was "
+        f"meta-trained on the first kind for {config['steps']} steps; the baselines' step sizes are the best of a grid "
+        f"of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, and of the last "
+        f"{config['last']}, LSTM against the best baseline: {'; '.join(parts)}."
+    )
