@@ -167,8 +167,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 def _slopes(config: Config, log10: np.ndarray, last: float = np.inf) -> np.ndarray:
     """Return the slope of the line through (T, log10) by least squares, over the horizons `fit_from` .. `last`."""
     horizons = np.asarray(config.horizons, dtype=float)
-    x = np.where((horizons >= config.fit_from) & (horizons <= last), horizons, np.nan)
-    x = np.nan_to_num(x - np.nanmean(x))
+    used = (horizons >= config.fit_from) & (horizons <= last)
+    x = np.where(used, horizons - horizons[used].mean(), 0.0)
     with np.errstate(invalid="ignore"):  # an excess of zero has no slope
         slopes: np.ndarray = np.einsum("...tr,t->...r", log10, x / (x @ x))
     return slopes
