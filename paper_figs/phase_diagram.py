@@ -15,6 +15,7 @@ alt = (
     "where they are equal: on the left, learning from half of the samples, validation wins below n/d of about two "
     "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise."
 )
+_LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}  # in grey both ends are dark
 _PANELS = ("learns from its training half", "learns from all samples in the end")
 
 
@@ -35,6 +36,9 @@ def draw(result: Result) -> Figure:
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
         ax.grid(False)
+    for where, what in (((0.05, 0.94), "validation wins"), ((0.95, 0.06), "train wins")):
+        side = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
+        axes[0].text(*where, what, transform=axes[0].transAxes, fontsize=8, bbox=_LABEL, **side)
     axes[0].set_ylabel(r"noise $\sigma$ (units of $\|w^*\|$)")
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=30)
     bar.set_label(f"$\\log_{{10}}$ risk by train / risk by validation, $t = {steps[1]}$")
