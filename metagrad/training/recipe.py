@@ -20,6 +20,8 @@ class Recipe:
 
     An episode is a fresh task: `horizon` steps in windows of `window`, and one step of the outer optimizer after each
     window. `curriculum`: pairs (first episode, horizon) that replace `horizon` from that episode on, ascending.
+    `outer_factors`: pairs (first episode, factor of the outer step size from that episode on), ascending: meta-training
+    settles where the step size falls in the end.
     `gradient`: through the optimizee's gradient ("full"), or with it held constant ("stop_gradient").
     `clip_norm`, `clip_value`: the meta-gradient's largest norm over all meta-parameters, and largest entry; None for
     none. What was clipped is reported; a meta-gradient with inf or NaN is never clipped to a number: its episode ends
@@ -33,6 +35,7 @@ class Recipe:
     horizon: int = 100
     window: int = 20
     curriculum: tuple[tuple[int, int], ...] = ()
+    outer_factors: tuple[tuple[int, float], ...] = ()
     gradient: GradientKind = "stop_gradient"
     clip_norm: float | None = None
     clip_value: float | None = None
@@ -58,29 +61,44 @@ class Recipe:
             if getattr(self, name) not in known:
                 came = getattr(self, name)
                 bad_value("Recipe", name, repr(came), "a known choice", nearest(str(came), known))
-        self._check_curriculum()
-
-    def _check_curriculum(self) -> None:
-        firsts = [first for first, _ in self.curriculum]
-        if firsts != sorted(set(firsts)):
-            bad_value("Recipe", "curriculum", self.curriculum, "first episodes in ascending order")
+        self._check_stages("curriculum", self.curriculum)
+        self._check_stages("outer_factors", self.outer_factors)
         for first, horizon in self.curriculum:
-            if first < 0 or horizon < 1:
-                bad_value("Recipe", "curriculum", (first, horizon), "a first episode >= 0 and a horizon >= 1")
+            if horizon < 1:
+                bad_value("Recipe", "curriculum", (first, horizon), "a horizon >= 1")
+        for first, factor in self.outer_factors:
+            if not 0 < factor < math.inf:
+                bad_value("Recipe", "outer_factors", (first, factor), "a finite factor above 0")
+
+    def _check_stages(self, name: str, stages: tuple[tuple[int, float], ...]) -> None:
+        firsts = [first for first, _ in stages]
+        if firsts != sorted(set(firsts)):
+            bad_value("Recipe", name, stages, "first episodes in ascending order")
+        for first, _ in stages:
+            if first < 0:
+                bad_value("Recipe", name, first, "a first episode >= 0")
 
     def horizon_of(self, episode: int) -> int:
         """Return the horizon of an episode, counted from 0."""
-        horizon = self.horizon
-        for first, steps in self.curriculum:
-            if episode >= first:
-                horizon = steps
-        return horizon
+        return int(_stage(episode, self.curriculum, self.horizon))
+
+    def outer_factor_of(self, episode: int) -> float:
+        """Return the factor of the outer step size in an episode, counted from 0."""
+        return _stage(episode, self.outer_factors, 1.0)
 
     def windows_of(self, episode: int) -> list[int]:
         """Return the lengths of the windows of an episode; the last one takes what is left of the horizon."""
         horizon = self.horizon_of(episode)
         whole, rest = divmod(horizon, self.window)
         return [self.window] * whole + ([rest] if rest else [])
+
+
+def _stage(episode: int, stages: tuple[tuple[int, float], ...], value: float) -> float:
+    """Return the value of the last stage that has begun, or the one given if none has."""
+    for first, later in stages:
+        if episode >= first:
+            value = later
+    return value
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -68,6 +68,9 @@ class Trainer:
         phi = phi if check is None else check(phi, "Trainer.run")
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
+        if self.recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
+            came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
+            bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
         position = self._begin(phi)
         key = fingerprint(replace(self, recipe=replace(self.recipe, episodes=1, patience=None)), phi)
         path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
@@ -85,6 +88,10 @@ class Trainer:
             store.save_position(path, position, key)
         return Result(position.best, position.best_value, position.phi, position.episode)
 
+    def _outer_phi(self, episode: int) -> Any:
+        factor = self.recipe.outer_factor_of(episode)
+        return self.outer_phi if factor == 1.0 else self.outer_phi._replace(eta=factor * self.outer_phi.eta)
+
     def _begin(self, phi: Tree) -> store.Position:
         return store.Position(phi=phi, outer=self.outer.init(phi), best=phi)
 
@@ -95,6 +102,7 @@ class Trainer:
         if at.episode == 0:
             _check_start(task, seed)
         phi, outer, start, ended = at.phi, at.outer, Start.of(task, self.optimizer, seed), False
+        outer_phi = self._outer_phi(at.episode)
         estimator = replace(self.estimator, gradient=self.recipe.gradient)
         for steps in self.recipe.windows_of(at.episode):
             found = estimator(task, self.optimizer, self.objective, phi, steps=steps, seed=seed, start=start)
@@ -107,7 +115,7 @@ class Trainer:
                 break
             clipped += step.clipped
             gradient = move(step.gradient, namespace(*ad.leaves(phi)))
-            phi, outer = self.outer.step(self.outer_phi, outer, phi, gradient)
+            phi, outer = self.outer.step(outer_phi, outer, phi, gradient)
             assert found.end is not None
             start = found.end
         row = _row(at.episode, losses, log2_norms, clipped, status, ended)

@@ -102,6 +102,25 @@ def test_curriculum():
     assert recipe.windows_of(3) == [4, 2]
 
 
+def test_the_outer_step_size_falls_by_stages():
+    """After an episode with factor 1 and one with 0.5, phi is where two runs with those step sizes end one by one."""
+    recipe = Recipe(episodes=2, horizon=4, window=4, outer_factors=((1, 0.5),))
+    assert [recipe.outer_factor_of(k) for k in range(4)] == [1.0, 0.5, 0.5, 0.5]
+    outer = mg.GradientDescent()
+    staged = trainer(recipe, outer=outer, outer_phi=mg.GradientDescent.Phi(np.float64(0.01))).run(PHI)
+    plain = trainer(Recipe(episodes=1, horizon=4, window=4), outer=outer, outer_phi=outer.Phi(np.float64(0.01)))
+    first = plain.run(PHI).last
+    full = trainer(Recipe(episodes=2, horizon=4, window=4), outer=outer, outer_phi=outer.Phi(np.float64(0.01)))
+    for start, half, whole in zip(*(ad.leaves(x) for x in (first, staged.last, full.run(PHI).last)), strict=True):
+        np.testing.assert_allclose(half - start, (whole - start) / 2, rtol=1e-9, atol=1e-15)
+
+
+def test_an_outer_optimizer_without_a_step_size_takes_no_factors():
+    recipe = Recipe(episodes=2, horizon=4, window=4, outer_factors=((1, 0.5),))
+    with pytest.raises(ValueError, match="outer_factors, and outer_phi a tuple without `eta`"):
+        trainer(recipe, outer_phi=(0.1,)).run(PHI)
+
+
 def test_early_stopping():
     recipe = Recipe(episodes=50, horizon=3, window=3, evaluate_every=1, patience=3, evaluation_steps=3)
     frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(0))}
@@ -228,6 +247,8 @@ def test_a_task_that_starts_at_inf_is_refused():
         ({"select": "finl"}, "'finl'.*'final'"),
         ({"gradient": "stop"}, "'stop'.*stop_gradient"),
         ({"curriculum": ((5, 10), (2, 20))}, "ascending"),
+        ({"outer_factors": ((5, 0.5), (2, 0.1))}, "outer_factors .*ascending"),
+        ({"outer_factors": ((5, 0.0),)}, "outer_factors .*factor above 0"),
         ({"patience": 0}, "patience is 0"),
     ],
 )
