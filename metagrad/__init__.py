@@ -32,6 +32,8 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
+from metagrad.training import load_trained
+from metagrad.unroll.rollout import rollout
 
 __version__ = "0.1.0"
 
@@ -68,9 +70,11 @@ __all__ = [
     "Truncated",
     "WeightedSum",
     "image_classifiers",
+    "load_trained",
     "meta_gradient",
     "random_least_squares",
     "random_quadratics",
     "random_regressions",
+    "rollout",
     "split_task",
 ]

@@ -1,6 +1,18 @@
 """Meta-training of optimizers on fresh tasks."""
 
+from metagrad.training.config import read_config, setup
 from metagrad.training.recipe import Recipe
+from metagrad.training.trained import load_trained, save_trained, trained_names
 from metagrad.training.trainer import NonFiniteError, Result, Trainer
 
-__all__ = ["NonFiniteError", "Recipe", "Result", "Trainer"]
+__all__ = [
+    "NonFiniteError",
+    "Recipe",
+    "Result",
+    "Trainer",
+    "load_trained",
+    "read_config",
+    "save_trained",
+    "setup",
+    "trained_names",
+]
