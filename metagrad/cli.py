@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/ and the name of the config)")
     train.set_defaults(command=_meta_train)
     evaluate = commands.add_parser("evaluate", help="run a trained optimizer on fresh tasks")
-    evaluate.add_argument("optimizer", help="an .npz file of meta-train, or the name of one that ships")
+    evaluate.add_argument("optimizer", help="an .npz file of a run, or the name of one that ships")
     evaluate.add_argument("--tasks", type=_count, default=10, help="draws of fresh tasks (default: 10)")
     evaluate.add_argument("--steps", type=_count, help="steps (default: those of its evaluation)")
     evaluate.add_argument("--seed", type=int, default=1, help="seed of the fresh tasks (default: 1)")
@@ -64,7 +64,7 @@ def _meta_train(args: Any) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     files = {"checkpoint": folder / "checkpoint.npz", "metrics": folder / "metrics.jsonl"}
     with _Live(run.trainer) as live:
-        result = run.trainer.run(run.phi, **files, progress=live.show)
+        result = run.trainer.run(run.phi, **files, progress=live.show, config=run.config)
     about = {"evaluation": result.value, "episodes": result.episodes, "select": run.trainer.recipe.select}
     save_trained(folder / "optimizer.npz", result.phi, run.config, about)
     print(

@@ -38,14 +38,15 @@ class Position:
     stopped: bool = False
 
 
-def save_position(path: Path, position: Position, key: str) -> None:
-    """Write the position; the old file stays until the new one is complete."""
+def save_position(path: Path, position: Position, key: str, config: dict[str, Any] | None) -> None:
+    """Write the position, and the config that describes the run, if any; the old file stays until all is written."""
     arrays = {
         f"{name}_{k}": np.asarray(to_host(leaf))
         for name in ("phi", "outer", "best")
         for k, leaf in enumerate(ad.leaves(getattr(position, name)))
     }
     about = {"format": 1, "run": key, "best_value": position.best_value}
+    about |= {} if config is None else {"config": config}
     about |= {name: getattr(position, name) for name in _COUNTERS}
     write_npz(path, arrays, about)
 

@@ -38,6 +38,8 @@ def save_trained(path: str | Path, phi: Tree, config: Config, about: dict[str, A
 def load_trained(name: str | Path) -> Trained:
     """Return a trained optimizer: one that ships with the project, by its name, or one from a file.
 
+    The file may be the checkpoint of a run that was given its config; then it is the best of the run so far.
+
     ValueError, saying what came, for an unknown name, and for a file that is damaged, or whose arrays are not those of
     the optimizer in its config.
 
@@ -53,17 +55,24 @@ def load_trained(name: str | Path) -> Trained:
         path = Path(str(resources.files("metagrad") / _FOLDER / f"{name}.npz"))
     arrays, text = read_npz(path, _WHERE)
     if "config" not in text:
-        bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's `optimizer.npz` is one.")
+        bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")
     config = text["config"]
     optimizer = build_optimizer(config)
     template = initial_phi(optimizer, 0, config.get("dtype", "float32"))
     wanted = [leaf.shape for leaf in ad.leaves(template)]
-    came = [arrays[f"phi_{k}"].shape for k in range(len(arrays)) if f"phi_{k}" in arrays]
+    phi_name = "best" if "best_value" in text else "phi"
+    came = [arrays[f"{phi_name}_{k}"].shape for k in range(len(arrays)) if f"{phi_name}_{k}" in arrays]
     if came != wanted:
         bad_value(_WHERE, "name", f"{path}, with arrays of shapes {came}", f"those of its optimizer, {wanted}")
-    phi = ad.unflatten(template, [arrays[f"phi_{k}"] for k in range(len(wanted))])
+    phi = ad.unflatten(template, [arrays[f"{phi_name}_{k}"] for k in range(len(wanted))])
     check = getattr(optimizer, "check_phi", None)
-    return Trained(optimizer, phi if check is None else check(phi, _WHERE), config, text["about"])
+    return Trained(optimizer, phi if check is None else check(phi, _WHERE), config, _about(text))
+
+
+def _about(text: dict[str, Any]) -> dict[str, Any]:
+    if "about" in text:
+        return dict(text["about"])
+    return {"evaluation": text["best_value"], "episodes": text["episode"]}
 
 
 def trained_names() -> list[str]:

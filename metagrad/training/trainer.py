@@ -55,14 +55,16 @@ class Trainer:
         checkpoint: str | Path | None = None,
         metrics: str | Path | None = None,
         progress: Callable[[Row], None] | None = None,
+        config: dict[str, Any] | None = None,
     ) -> Result:
         """Return the result of all episodes, started from `phi`.
 
         `checkpoint`: a file that is replaced atomically after every evaluation; where it exists, the run goes on from
         it, to the same numbers bit for bit (ValueError if it is damaged, or of another run). `metrics`: a file of one
         JSON object a line, an episode each; what an interrupted run wrote after its last checkpoint is written again.
-        `progress(row)` gets each of them. Raises `NonFiniteError`, OSError where a file cannot be written; the
-        last checkpoint stays.
+        `progress(row)` gets each of them. `config`: the nested dicts that `setup` made this run of; they are kept in
+        the checkpoint, and with them `load_trained` reads the best so far from it. Raises `NonFiniteError`, OSError
+        where a file cannot be written; the last checkpoint stays.
         """
         check = getattr(self.optimizer, "check_phi", None)
         phi = phi if check is None else check(phi, "Trainer.run")
@@ -83,9 +85,9 @@ class Trainer:
             if progress is not None:
                 progress(row)
             if "evaluation" in row and path is not None:
-                store.save_position(path, position, key)
+                store.save_position(path, position, key, config)
         if path is not None:
-            store.save_position(path, position, key)
+            store.save_position(path, position, key, config)
         return Result(position.best, position.best_value, position.phi, position.episode)
 
     def _outer_phi(self, episode: int) -> Any:

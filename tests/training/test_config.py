@@ -94,7 +94,9 @@ def test_meta_train_and_evaluate(config, tmp_path, capsys):
     assert main(["meta-train", str(config), "--out", str(out)]) == 0  # nothing left to do
     trained = load_trained(out / "optimizer.npz")
     assert trained.about["episodes"] == 4
-    assert same(trained.phi, load_trained(out / "optimizer.npz").phi)
+    best_so_far = load_trained(out / "checkpoint.npz")
+    assert same(trained.phi, best_so_far.phi)
+    assert best_so_far.about["evaluation"] == trained.about["evaluation"]
     assert len(first) < 20_000
     capsys.readouterr()
     assert main(["evaluate", str(out / "optimizer.npz"), "--tasks", "3", "--steps", "5"]) == 0
