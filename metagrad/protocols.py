@@ -27,6 +27,7 @@ class Task(Protocol):
 
     Optional:
     `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
+    `full_batch` True where every sample is None, so that no random stream need be made for it (default: False);
     `gradient(w, sample)` d loss/d w in differentiable NumPy-style code (default: the tape's gradient of `loss`);
     `degree` the p with loss(s w) = s**p loss(w) for all s > 0, if there is one (default: None);
     `train_loss(w)`, `excess(w)`, `validation_loss(w)`, `risk(w)` what the measures of those names measure, (B,).

@@ -90,6 +90,11 @@ class LeastSquares:
         """Return w0, shape (B, d)."""
         return self.w0
 
+    @property
+    def full_batch(self) -> bool:
+        """Whether every step sees all samples."""
+        return self.batch_size is None
+
     def sample(self, rng: np.random.Generator, t: int) -> Array | None:
         """Return the samples of step t, indices (B, b), each task its own; None for the full batch."""
         if self.batch_size is None:

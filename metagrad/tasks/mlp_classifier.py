@@ -96,6 +96,11 @@ class MLPClassifier:
         xp = namespace(self.x)
         return tuple(xp.asarray(weights) for weights in self.net.draw(rng, self.networks, self.x.dtype))
 
+    @property
+    def full_batch(self) -> bool:
+        """Whether every step sees all samples."""
+        return self.batch_size is None
+
     def sample(self, rng: np.random.Generator, t: int) -> Any:
         """Return which of their training samples the networks see at step t, (B, batch_size); None for all."""
         if self.batch_size is None:

@@ -97,5 +97,5 @@ def gradient_of(task: Task, w: Tree, sample: Any) -> Tree:
 
 def sample_of(task: Task, seed: int, t: int, xp: Namespace) -> Any:
     """Return the randomness of step t of a task, on its device; None for a task that has none."""
-    draw = getattr(task, "sample", None)
+    draw = None if getattr(task, "full_batch", False) else getattr(task, "sample", None)
     return None if draw is None else move(draw(rng(seed, "sample", t), t), xp)
