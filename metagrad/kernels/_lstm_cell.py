@@ -11,13 +11,19 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from metagrad.xp import Array
+from metagrad.kernels._lstm_cuda import CudaGates
+from metagrad.xp import Array, namespace
 
 _LEAST_COMPILED = 1 << 14  # gates: below, a second of compilation is not worth it
 
 
-def gates(room: Array) -> Gates | CompiledGates:
-    """Return the gates of a layer, room (4H, N) for what lies between: compiled for many and where Numba is there."""
+def gates(room: Array) -> Gates | CompiledGates | CudaGates:
+    """Return the gates of a layer, room (4H, N) for what lies between: compiled for many and where Numba is there.
+
+    On a device, for float32 and float64, they are two CUDA kernels.
+    """
+    if namespace(room) is not np:
+        return CudaGates(room)
     return CompiledGates(room) if room.size >= _LEAST_COMPILED and has_numba() else Gates(room)
 
 

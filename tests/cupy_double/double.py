@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from metagrad.xp import register_namespace
+from tests.cupy_double.raw import RawModule
 
 SNAPSHOT = json.loads(Path(__file__).with_name("snapshot.json").read_text(encoding="utf-8"))
 SCALARS = (bool, int, float, complex, np.generic, type(None), str, slice, type(Ellipsis), type, np.dtype)
+OWN = {"RawModule": RawModule}
 TAKES_HOST_ARRAYS = {"asarray", "array", "ascontiguousarray"}
 
 
@@ -153,6 +155,8 @@ class Namespace:
     def __getattr__(self, name):
         if name not in self._members:
             raise AttributeError(f"module 'cupy' has no attribute {name!r}")
+        if name in OWN:
+            return OWN[name]
         member = getattr(np.linalg if self is NAMESPACE.linalg else np, name)
         if not callable(member):
             return member
@@ -196,10 +200,10 @@ def loop_fits(loop, dtypes):
     return all(np.can_cast(d, np.dtype(c)) for d, c in zip(dtypes, loop.split("->")[0], strict=True))
 
 
-def _operator(name, swapped=False):
+def _operator(name, swapped=False, in_place=False):
     def operate(self, other=None):
         args = (self,) if other is None else (other, self) if swapped else (self, other)
-        return getattr(np if is_foreign(other) else NAMESPACE, name)(*args)
+        return getattr(np if is_foreign(other) else NAMESPACE, name)(*args, **({"out": self} if in_place else {}))
 
     return operate
 
@@ -209,6 +213,8 @@ BINARY |= {"matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "floord
 for _short, _name in BINARY.items():
     setattr(DoubleArray, f"__{_short}__", _operator(_name))
     setattr(DoubleArray, f"__r{_short}__", _operator(_name, swapped=True))
+    if _short in ("add", "sub", "mul", "truediv"):
+        setattr(DoubleArray, f"__i{_short}__", _operator(_name, in_place=True))
 for _short, _name in {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}.items():
     setattr(DoubleArray, f"__{_short}__", _operator(_name))
 for _short, _name in {
