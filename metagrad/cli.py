@@ -14,7 +14,7 @@ from rich.table import Table
 
 from metagrad.training.config import read_config, setup
 from metagrad.training.trained import load_trained, save_trained
-from metagrad.training.trainer import NonFiniteError, Result, Trainer
+from metagrad.training.trainer import NonFiniteError, Trainer
 
 _INTERRUPTED = 130
 
@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}; what was saved before stays.", file=sys.stderr)
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); take fewer steps, tasks or units.", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
         return _INTERRUPTED
@@ -65,17 +67,14 @@ def _meta_train(args: Any) -> int:
     files = {"checkpoint": folder / "checkpoint.npz", "metrics": folder / "metrics.jsonl"}
     with _Live(run.trainer) as live:
         result = run.trainer.run(run.phi, **files, progress=live.show, config=run.config)
+    if not np.isfinite(result.value):
+        raise NonFiniteError(f"no evaluation was a finite number; see {files['metrics']}. No optimizer was saved.")
     about = {"evaluation": result.value, "episodes": result.episodes, "select": run.trainer.recipe.select}
     save_trained(folder / "optimizer.npz", result.phi, run.config, about)
     print(
         f"{result.episodes} episodes; best {run.trainer.recipe.select} {result.value:.6g}: {folder / 'optimizer.npz'}"
     )
-    return 0 if np.isfinite(result.value) else _no_number(result)
-
-
-def _no_number(result: Result) -> int:
-    print(f"error: no evaluation was a finite number ({result.value}).", file=sys.stderr)
-    return 1
+    return 0
 
 
 class _Live:

@@ -117,17 +117,21 @@ def log_last(*, measure: Measured = "loss") -> MetaObjective:
 
 def adam(*, eta: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> tuple[Optimizer, Any]:
     """Return Adam and its settings."""
-    return optimizers.Adam(), optimizers.Adam.Phi(eta, beta1, beta2, eps)
+    return _with_settings(optimizers.Adam(), optimizers.Adam.Phi(eta, beta1, beta2, eps))
 
 
 def rmsprop(*, eta: float = 1e-2, rho: float = 0.9, eps: float = 1e-10) -> tuple[Optimizer, Any]:
     """Return RMSprop and its settings."""
-    return optimizers.RMSprop(), optimizers.RMSprop.Phi(eta, rho, eps)
+    return _with_settings(optimizers.RMSprop(), optimizers.RMSprop.Phi(eta, rho, eps))
 
 
 def sgd(*, eta: float) -> tuple[Optimizer, Any]:
     """Return gradient descent and its step size."""
-    return optimizers.GradientDescent(), optimizers.GradientDescent.Phi(eta)
+    return _with_settings(optimizers.GradientDescent(), optimizers.GradientDescent.Phi(eta))
+
+
+def _with_settings(rule: Any, settings: Any) -> tuple[Optimizer, Any]:
+    return rule, rule.check_phi(settings, "config [outer]")
 
 
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {

@@ -50,23 +50,26 @@ def read_config(path: str | Path) -> Config:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         bad_value("config", "path", f"{path}, which does not exist", "a TOML file", "Look at the path.")
+    except IsADirectoryError:
+        bad_value("config", "path", f"{path}, which is a folder", "a TOML file", "Give the file in it.")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         bad_value("config", "path", f"{path}, which is not TOML ({error})", "a TOML file")
 
 
 def setup(config: Config) -> Setup:
     """Return the run that a config describes."""
+    _check_table("config", config)
     _known_keys("config", config, _SECTIONS)
-    seed, dtype = config.get("seed", 0), config.get("dtype", "float32")
+    seed, dtype = config.get("seed", 0), dtype_of(config)
     if isinstance(seed, bool) or not isinstance(seed, int):
         bad_type("config", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer")
-    if dtype not in _DTYPES:
-        bad_value("config", "dtype", repr(dtype), "a known dtype", nearest(str(dtype), _DTYPES))
+    if seed < 0:
+        bad_value("config", "seed", seed, "an integer of at least 0")
     optimizer = build_optimizer(config)
     outer, outer_phi = _build("outer", config.get("outer", {"kind": "adam"}))
     trainer = Trainer(
         optimizer,
-        _build("task", config.get("task", {}), np.dtype(dtype)),
+        _build("task", config.get("task", {}), dtype),
         _build("objective", config.get("objective", {"kind": "sum"})),
         _call("[training]", Recipe, config.get("training", {})),
         outer,
@@ -74,6 +77,14 @@ def setup(config: Config) -> Setup:
         seed=seed,
     )
     return Setup(trainer, initial_phi(optimizer, seed, dtype), config)
+
+
+def dtype_of(config: Config) -> Any:
+    """Return the dtype of a config."""
+    name = config.get("dtype", "float32")
+    if name not in _DTYPES:
+        bad_value("config", "dtype", repr(name), "a known dtype", nearest(str(name), _DTYPES))
+    return np.dtype(name)
 
 
 def build_optimizer(config: Config) -> Optimizer:
@@ -93,17 +104,17 @@ def canonical(config: Config) -> str:
 
 
 def _build(section: str, values: Any, *first: Any) -> Any:
-    if not isinstance(values, dict):
-        bad_type("config", f"[{section}]", f"{values!r}, a {type(values).__name__}", "a table")
+    _check_table(f"[{section}]", values)
     known = KINDS[section]
     kind = values.get("kind")
-    if kind not in known:
+    if not isinstance(kind, str) or kind not in known:
         bad_value("config", f"[{section}] kind", repr(kind), "a known kind", nearest(str(kind), list(known)))
     return _call(f"[{section}]", known[kind], {k: v for k, v in values.items() if k != "kind"}, *first)
 
 
 def _call(where: str, builder: Any, values: Config, *first: Any) -> Any:
     """Call `builder` with the values, after a look at their names and types."""
+    _check_table(where, values)
     parameters = list(inspect.signature(builder).parameters.values())[len(first) :]
     _known_keys(where, values, [p.name for p in parameters])
     missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in values]
@@ -111,6 +122,11 @@ def _call(where: str, builder: Any, values: Config, *first: Any) -> Any:
         bad_value("config", f"{where} {missing[0]}", "missing", "a value", "It has no default.")
     hints = get_type_hints(builder if inspect.isfunction(builder) else builder.__init__)
     return builder(*first, **{name: _value(f"{where} {name}", value, hints[name]) for name, value in values.items()})
+
+
+def _check_table(name: str, values: Any) -> None:
+    if not isinstance(values, dict):
+        bad_type("config", name, f"{values!r}, a {type(values).__name__}", "a table")
 
 
 def _known_keys(where: str, values: Config, known: list[str]) -> None:
@@ -153,4 +169,11 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _noun(kind: Any) -> str:
-    return {int: "an integer", float: "a number", str: "a text", bool: "true or false"}.get(kind, f"{kind}")
+    """Say what a value of this kind is in a config."""
+    origin, options = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType, Literal):
+        return " or ".join(_noun(option) for option in options if option is not NoneType)
+    if origin is tuple:
+        inner = ", ".join(_noun(option) for option in options if option is not ...)
+        return f"a list, each {inner}" if options[-1] is ... else f"a list [{inner}]"
+    return {int: "an integer", float: "a number", str: "a text", bool: "true or false"}.get(kind, repr(kind))

@@ -55,6 +55,8 @@ class Recipe:
             _check_count("patience", self.patience)
         for name in ("clip_norm", "clip_value"):
             limit = getattr(self, name)
+            if isinstance(limit, bool) or not isinstance(limit, int | float | None):
+                bad_type("Recipe", name, repr(limit), "a number, or None")
             if limit is not None and not 0 < limit < math.inf:
                 bad_value("Recipe", name, limit, "a finite number above 0, or None")
         for name, known in (("select", _SELECT), ("gradient", _GRADIENT)):
@@ -63,14 +65,18 @@ class Recipe:
                 bad_value("Recipe", name, repr(came), "a known choice", nearest(str(came), known))
         self._check_stages("curriculum", self.curriculum)
         self._check_stages("outer_factors", self.outer_factors)
-        for first, horizon in self.curriculum:
-            if horizon < 1:
-                bad_value("Recipe", "curriculum", (first, horizon), "a horizon >= 1")
+        for _, horizon in self.curriculum:
+            _check_count("a horizon of curriculum", horizon)
         for first, factor in self.outer_factors:
+            if isinstance(factor, bool) or not isinstance(factor, int | float):
+                bad_type("Recipe", "outer_factors", (first, factor), "a number as factor")
             if not 0 < factor < math.inf:
                 bad_value("Recipe", "outer_factors", (first, factor), "a finite factor above 0")
 
     def _check_stages(self, name: str, stages: tuple[tuple[int, float], ...]) -> None:
+        pairs = isinstance(stages, tuple) and all(isinstance(stage, tuple) and len(stage) == 2 for stage in stages)
+        if not pairs or not all(type(first) is int for first, _ in stages):
+            bad_type("Recipe", name, repr(stages), "a tuple of pairs, each with a first episode")
         firsts = [first for first, _ in stages]
         if firsts != sorted(set(firsts)):
             bad_value("Recipe", name, stages, "first episodes in ascending order")

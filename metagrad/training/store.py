@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,7 +22,8 @@ from metagrad.xp import to_host
 
 _WHERE = "Trainer.run"
 _REMEDY = "Remove the file to start anew, or give another one."
-_COUNTERS = ("episode", "rows", "since", "nonfinite", "stopped")
+_TREES = ("phi", "outer", "best")
+_COUNTERS = ("episode", "since", "nonfinite")
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,15 @@ class Position:
     best: Tree
     best_value: float = math.inf
     episode: int = 0
-    rows: int = 0
     since: int = 0
     nonfinite: int = 0
-    stopped: bool = False
 
 
 def save_position(path: Path, position: Position, key: str, config: dict[str, Any] | None) -> None:
     """Write the position, and the config that describes the run, if any; the old file stays until all is written."""
     arrays = {
         f"{name}_{k}": np.asarray(to_host(leaf))
-        for name in ("phi", "outer", "best")
+        for name in _TREES
         for k, leaf in enumerate(ad.leaves(getattr(position, name)))
     }
     about = {"format": 1, "run": key, "best_value": position.best_value}
@@ -56,16 +57,34 @@ def load_position(path: Path, template: Position, key: str) -> Position:
     arrays, about = read_npz(path, _WHERE)
     if about.get("run") != key:
         bad_value(_WHERE, "checkpoint", f"{path}, of another run", "one of this optimizer, tasks and recipe", _REMEDY)
-    trees = {name: _tree(arrays, name, getattr(template, name)) for name in ("phi", "outer", "best")}
+    try:
+        trees = {name: _tree(arrays, name, getattr(template, name)) for name in _TREES}
+        if arrays:
+            raise ValueError(f"{', '.join(arrays)} does not belong to it")
+        for name in _COUNTERS:
+            if type(about[name]) is not int or about[name] < 0:
+                raise ValueError(f"{name} is {about[name]!r}")
+        if type(about["best_value"]) is not float:
+            raise ValueError(f"best_value is {about['best_value']!r}")
+    except (KeyError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        bad_value(_WHERE, "checkpoint", f"{path}, which was edited ({what})", "a checkpoint as it was written", _REMEDY)
     counters = {name: about[name] for name in (*_COUNTERS, "best_value")}
     return replace(template, **trees, **counters)
 
 
 def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree) -> Tree:
-    """Return the tree, each leaf of the kind (array, Python number) and on the device of the template's."""
+    """Take the tree from the arrays, each leaf of the kind (array, Python number) and on the device of the template's.
+
+    KeyError where one is missing, ValueError where one is of another kind or not finite.
+    """
     leaves: list[Any] = []
     for k, leaf in enumerate(ad.leaves(template)):
-        saved = arrays[f"{name}_{k}"]
+        saved, like = arrays.pop(f"{name}_{k}"), np.asarray(to_host(leaf))
+        if (saved.shape, saved.dtype) != (like.shape, like.dtype):
+            raise ValueError(f"{name}_{k} is {saved.dtype}{saved.shape} in place of {like.dtype}{like.shape}")
+        if not np.isfinite(saved).all():
+            raise ValueError(f"{name}_{k} is not finite everywhere")
         if isinstance(leaf, int | float) and not hasattr(leaf, "dtype"):
             leaves.append(type(leaf)(saved.item()))
         else:
@@ -74,24 +93,19 @@ def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree) -> Tree:
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    """Write arrays and a JSON description in one step."""
-    text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, about=text, **arrays)  # type: ignore[arg-type]  # numpy's stub takes no keywords of arrays
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    """Write arrays and a JSON description in one step, with a checksum of all of them."""
+    arrays = arrays | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    with _replacing(path) as file:
+        np.savez(file, digest=_digest(arrays), **arrays)  # type: ignore[arg-type]  # numpy's stub lacks the arrays
 
 
 def read_npz(path: Path, where: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the description; ValueError, naming the file, where it is damaged or of another kind."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _read(path.read_bytes())
+        digest = arrays.pop("digest", None)  # the first files had none
+        if digest is not None and not np.array_equal(digest, _digest(arrays)):
+            raise ValueError("its content does not match its checksum")
         about = json.loads(bytes(arrays.pop("about")))
         if about["format"] != 1:
             raise ValueError(f"format {about['format']}")
@@ -102,18 +116,87 @@ def read_npz(path: Path, where: str) -> tuple[dict[str, np.ndarray], dict[str, A
     return arrays, about
 
 
+def _read(content: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file; nothing is unpickled, and nothing unpacked to more than it is."""
+    if not content.startswith(b"PK"):
+        raise ValueError("it is no npz archive")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        if sum(member.file_size for member in file.zip.infolist()) > len(content):
+            raise ValueError("it is compressed, as no file of this project is")
+        return {name: file[name] for name in file.files}
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the SHA-256 of names, types, shapes and entries."""
+    sha = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        sha.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(sha.digest(), dtype=np.uint8)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write; in the end it takes the place of the one at `path`, which stays where anything fails."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path | None) -> Iterator[None]:
+    """Hold `path` for this run: ValueError while another process has it. What a killed one left beside it goes."""
+    if path is None:
+        yield
+        return
+    if not path.parent.is_dir():
+        bad_value(_WHERE, "checkpoint", path, "a file in a folder that exists", "Make the folder first.")
+    with path.with_name(f".{path.name}.lock").open("wb") as file:
+        _lock(file, path)
+        for left in path.parent.glob(f"{path.name}.*.part"):
+            left.unlink(missing_ok=True)
+        yield
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up when the process ends, however it does
+    except BlockingIOError:
+        remedy = "Wait for the other run, or give another file."
+        bad_value(_WHERE, "checkpoint", f"{path}, which another run is writing", "one run a file at a time", remedy)
+    except OSError:  # a file system without locks
+        return
+
+
 def append(path: Path | None, row: dict[str, Any]) -> None:
-    """Add one line of JSON."""
+    """Add one line of JSON; inf and NaN, which JSON lacks, as the texts "inf", "-inf" and "nan"."""
     if path is not None:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(_spelled(row), allow_nan=False) + "\n")
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _spelled(x) for name, x in value.items()}
+    if isinstance(value, list):
+        return [_spelled(x) for x in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cut(path: Path | None, rows: int) -> None:
     """Keep the first `rows` lines: those that belong to the position that the run goes on from."""
     if path is None:
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:rows] if path.exists() else []
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text("".join(lines), encoding="utf-8")
-    temporary.replace(path)
+    lines = path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
+    with _replacing(path) as file:
+        file.write(b"".join(lines))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
-from metagrad.errors import bad_value, nearest
+from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import Optimizer, Tree
-from metagrad.training.config import Config, build_optimizer, initial_phi
+from metagrad.training.config import Config, build_optimizer, dtype_of, initial_phi
 from metagrad.training.store import read_npz, write_npz
+from metagrad.xp import to_host
 
 _FOLDER = "trained"
 _WHERE = "load_trained"
@@ -31,7 +32,7 @@ class Trained:
 
 def save_trained(path: str | Path, phi: Tree, config: Config, about: dict[str, Any]) -> None:
     """Write meta-parameters with their config; the old file stays until the new one is complete."""
-    arrays = {f"phi_{k}": np.asarray(leaf) for k, leaf in enumerate(ad.leaves(phi))}
+    arrays = {f"phi_{k}": np.asarray(to_host(leaf)) for k, leaf in enumerate(ad.leaves(phi))}
     write_npz(Path(path), arrays, {"format": 1, "config": config, "about": about})
 
 
@@ -40,8 +41,8 @@ def load_trained(name: str | Path) -> Trained:
 
     The file may be the checkpoint of a run that was given its config; then it is the best of the run so far.
 
-    ValueError, saying what came, for an unknown name, and for a file that is damaged, or whose arrays are not those of
-    the optimizer in its config.
+    ValueError, saying what came, for an unknown name, and for a file that is damaged or edited, or whose arrays are not
+    those of the optimizer in its config; TypeError where they are of another dtype.
 
     >>> load_trained("lstm_quadratics").optimizer.hidden
     (20, 20)
@@ -54,25 +55,38 @@ def load_trained(name: str | Path) -> Trained:
             bad_value(_WHERE, "name", repr(str(name)), "a trained optimizer that ships with the project", remedy)
         path = Path(str(resources.files("metagrad") / _FOLDER / f"{name}.npz"))
     arrays, text = read_npz(path, _WHERE)
-    if "config" not in text:
+    config, about = text.get("config"), _about(text)
+    if not isinstance(config, dict) or not isinstance(about, dict):
         bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")
-    config = text["config"]
+    if "best_value" in text and not np.isfinite(text["best_value"]):
+        remedy = "Wait for one, or look at the metrics."
+        bad_value(_WHERE, "name", f"{path}, of a run without a finite evaluation", "one that has one", remedy)
     optimizer = build_optimizer(config)
-    template = initial_phi(optimizer, 0, config.get("dtype", "float32"))
-    wanted = [leaf.shape for leaf in ad.leaves(template)]
-    phi_name = "best" if "best_value" in text else "phi"
-    came = [arrays[f"{phi_name}_{k}"].shape for k in range(len(arrays)) if f"{phi_name}_{k}" in arrays]
-    if came != wanted:
-        bad_value(_WHERE, "name", f"{path}, with arrays of shapes {came}", f"those of its optimizer, {wanted}")
-    phi = ad.unflatten(template, [arrays[f"{phi_name}_{k}"] for k in range(len(wanted))])
+    phi = _phi(path, arrays, initial_phi(optimizer, 0, dtype_of(config)), "best" if "best_value" in text else "phi")
     check = getattr(optimizer, "check_phi", None)
-    return Trained(optimizer, phi if check is None else check(phi, _WHERE), config, _about(text))
+    return Trained(optimizer, phi if check is None else check(phi, _WHERE), config, about)
 
 
-def _about(text: dict[str, Any]) -> dict[str, Any]:
-    if "about" in text:
-        return dict(text["about"])
-    return {"evaluation": text["best_value"], "episodes": text["episode"]}
+def _phi(path: Path, arrays: dict[str, np.ndarray], template: Tree, name: str) -> Tree:
+    """Return the arrays `name`_0, `name`_1, ... as a tree like the template."""
+    wanted = ad.leaves(template)
+    names = [f"{name}_{k}" for k in range(len(wanted))]
+    others = [x for x in arrays if x not in names and (name == "phi" or x.startswith(f"{name}_"))]
+    shapes, came = [leaf.shape for leaf in wanted], [arrays[x].shape for x in names if x in arrays]
+    if came != shapes:
+        bad_value(_WHERE, "name", f"{path}, with arrays of shapes {came}", f"those of its optimizer, {shapes}")
+    if others:
+        bad_value(_WHERE, "name", f"{path}, with {', '.join(others)} beside them", f"{names[0]} .. {names[-1]} alone")
+    for x, leaf in zip(names, wanted, strict=True):
+        if arrays[x].dtype != leaf.dtype:
+            bad_type(_WHERE, "name", f"{path}, with {x} of {arrays[x].dtype}", f"{leaf.dtype}, as its config says")
+    return ad.unflatten(template, [arrays[x] for x in names])
+
+
+def _about(text: dict[str, Any]) -> Any:
+    if "best_value" in text:
+        return {"evaluation": text["best_value"], "episodes": text.get("episode")}
+    return text.get("about")
 
 
 def trained_names() -> list[str]:

@@ -60,35 +60,66 @@ class Trainer:
         """Return the result of all episodes, started from `phi`.
 
         `checkpoint`: a file that is replaced atomically after every evaluation; where it exists, the run goes on from
-        it, to the same numbers bit for bit (ValueError if it is damaged, or of another run). `metrics`: a file of one
-        JSON object a line, an episode each; what an interrupted run wrote after its last checkpoint is written again.
-        `progress(row)` gets each of them. `config`: the nested dicts that `setup` made this run of; they are kept in
-        the checkpoint, and with them `load_trained` reads the best so far from it. Raises `NonFiniteError`, OSError
-        where a file cannot be written; the last checkpoint stays.
+        it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one that is under way).
+        `metrics`: a file of one JSON object a line, an episode each, inf and NaN as texts; what an interrupted run
+        wrote after its last checkpoint is written again. `progress(row)` gets each of them. `config`: the nested dicts
+        that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained` reads the best so
+        far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss of a
+        task is not finite at its start; the last checkpoint stays.
         """
-        check = getattr(self.optimizer, "check_phi", None)
-        phi = phi if check is None else check(phi, "Trainer.run")
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
+        phi = self._as_arrays(self._checked(phi))
+        if not isinstance(self.outer_phi, tuple) and hasattr(self.outer, "Phi"):
+            came, kind = f"a {type(self.outer_phi).__name__}", self.outer.Phi.__qualname__
+            bad_type("Trainer.run", "outer_phi", came, f"{kind}({', '.join(self.outer.Phi._fields)})")
         if self.recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
             bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
+        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
+        with store.alone(path):
+            position = self._run(phi, path, log, progress, config)
+        return Result(position.best, position.best_value, position.phi, position.episode)
+
+    def _run(self, phi: Tree, path: Path | None, log: Path | None, progress: Any, config: Any) -> store.Position:
         position = self._begin(phi)
         key = fingerprint(replace(self, recipe=replace(self.recipe, episodes=1, patience=None)), phi)
-        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
+
+        def save() -> None:
+            if path is not None:
+                store.save_position(path, position, key, config)
+
         if path is not None and path.exists():
             position = store.load_position(path, position, key)
-        store.cut(log, position.rows)
-        while position.episode < self.recipe.episodes and not position.stopped:
+        save()  # at once: that it cannot be written is better known before hours of training
+        store.cut(log, position.episode)
+        while position.episode < self.recipe.episodes and not self._has_stopped(position):
             position, row = self._episode(position)
             store.append(log, row)
             if progress is not None:
                 progress(row)
-            if "evaluation" in row and path is not None:
-                store.save_position(path, position, key, config)
-        if path is not None:
-            store.save_position(path, position, key, config)
-        return Result(position.best, position.best_value, position.phi, position.episode)
+            if "evaluation" in row:
+                save()
+        return position
+
+    def _checked(self, phi: Tree) -> Tree:
+        check = getattr(self.optimizer, "check_phi", None)
+        return phi if check is None else check(phi, "Trainer.run")
+
+    def _as_arrays(self, phi: Tree) -> Tree:
+        """Return phi with Python's floats, a rule's defaults among them, as arrays of the dtype of the first task."""
+        if all(hasattr(leaf, "dtype") for leaf in ad.leaves(phi)):
+            return phi
+        seed = self._seed_of(0)
+        w = ad.leaves(self.tasks(seed).init(rng(seed, "init")))[0]
+        xp = namespace(w)
+        return self._checked(ad.tree_map(lambda x: x if hasattr(x, "dtype") else xp.asarray(x, dtype=w.dtype), phi))
+
+    def _seed_of(self, episode: int) -> int:
+        return int(rng(self.seed, "episode", episode).integers(2**62))
+
+    def _has_stopped(self, at: store.Position) -> bool:
+        return self.recipe.patience is not None and at.since >= self.recipe.patience
 
     def _outer_phi(self, episode: int) -> Any:
         factor = self.recipe.outer_factor_of(episode)
@@ -99,10 +130,9 @@ class Trainer:
 
     def _episode(self, at: store.Position) -> tuple[store.Position, Row]:
         """Run one episode, and evaluate where it is time to."""
-        seed = int(rng(self.seed, "episode", at.episode).integers(2**62))
+        seed = self._seed_of(at.episode)
         task, losses, log2_norms, clipped, status = self.tasks(seed), [], [], 0, np.zeros(0, dtype=np.int64)
-        if at.episode == 0:
-            _check_start(task, seed)
+        _check_start(task, seed, at.episode)
         phi, outer, start, ended = at.phi, at.outer, Start.of(task, self.optimizer, seed), False
         outer_phi = self._outer_phi(at.episode)
         estimator = replace(self.estimator, gradient=self.recipe.gradient)
@@ -115,9 +145,14 @@ class Trainer:
             if not step.finite:
                 ended = True
                 break
-            clipped += step.clipped
             gradient = move(step.gradient, namespace(*ad.leaves(phi)))
-            phi, outer = self.outer.step(outer_phi, outer, phi, gradient)
+            with np.errstate(all="ignore"):  # what overflows is looked at below
+                moved = self.outer.step(outer_phi, outer, phi, gradient)
+            if not _all_finite(moved):
+                ended = True
+                break
+            clipped += step.clipped
+            phi, outer = moved
             assert found.end is not None
             start = found.end
         row = _row(at.episode, losses, log2_norms, clipped, status, ended)
@@ -126,15 +161,14 @@ class Trainer:
             self._give_up(at, status)
         if at.episode % self.recipe.evaluate_every == 0 or at.episode == self.recipe.episodes:
             at, row = self._evaluated(at, row)
-        return replace(at, rows=at.rows + 1), row
+        return at, row
 
     def _evaluated(self, at: store.Position, row: Row) -> tuple[store.Position, Row]:
         value = self.evaluate(at.phi)
         better = value < at.best_value  # NaN is not
         since = 0 if better else at.since + 1
         best, best_value = (at.phi, value) if better else (at.best, at.best_value)
-        stopped = self.recipe.patience is not None and since >= self.recipe.patience
-        at = replace(at, best=best, best_value=best_value, since=since, stopped=stopped)
+        at = replace(at, best=best, best_value=best_value, since=since)
         return at, row | {"evaluation": value, "best": best_value}
 
     def evaluate(self, phi: Tree) -> float:
@@ -157,9 +191,9 @@ class Trainer:
     def _give_up(self, at: store.Position, status: Array) -> None:
         met = {Status.from_code(code).name for code in np.unique(status)} - {"OK"}
         raise NonFiniteError(
-            f"Trainer.run: the meta-gradient was inf or NaN in {at.nonfinite} episodes in a row, up to episode "
-            f"{at.episode - 1} ({', '.join(sorted(met)) or 'no status'}); expected a finite one. Use shorter windows, "
-            "a smaller outer step size, clip_norm, or an objective that is a logarithm."
+            f"Trainer.run: the meta-gradient, or the outer step along it, was inf or NaN in {at.nonfinite} episodes in "
+            f"a row, up to episode {at.episode - 1} ({', '.join(sorted(met)) or 'no status'}); expected finite ones. "
+            "Use shorter windows, a smaller outer step size, clip_norm, or an objective that is a logarithm."
         )
 
 
@@ -185,11 +219,15 @@ def _row(episode: int, losses: list[float], norms: list[float], clipped: int, st
     }
 
 
-def _check_start(task: Task, seed: int) -> None:
-    """Raise ValueError where the loss of the first task is not finite at its start."""
+def _all_finite(tree: Tree) -> bool:
+    return all(bool(namespace(leaf).isfinite(leaf).all()) for leaf in ad.leaves(tree))
+
+
+def _check_start(task: Task, seed: int, episode: int) -> None:
+    """Raise ValueError where the loss of an episode's task is not finite at its start, which training cannot mend."""
     w = task.init(rng(seed, "init"))
-    loss = to_host(task.loss(w, sample_of(task, seed, 0, namespace(*ad.leaves(w)))))
+    with np.errstate(all="ignore"):
+        loss = to_host(task.loss(w, sample_of(task, seed, 0, namespace(*ad.leaves(w)))))
     if not np.isfinite(loss).all():
-        bad_value(
-            "Trainer.run", "tasks", f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start", "a finite loss"
-        )
+        came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {episode} (seed {seed})"
+        bad_value("Trainer.run", "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")

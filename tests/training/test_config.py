@@ -9,6 +9,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.cli import main
 from metagrad.training.config import read_config, setup
+from metagrad.training.store import write_npz
 from metagrad.training.trained import load_trained, save_trained, trained_names
 
 TEXT = """
@@ -76,12 +77,38 @@ def test_a_config_is_what_it_says(config):
         ('dtype = "float32"', 'dtype = "float23"', ValueError, "'float23'.*'float32'"),
         ("[task]", "[task", ValueError, "which is not TOML"),
         ("count = 4", 'count = 4\nfamily = "gausian"', ValueError, "'gausian'.*'gaussian'"),
+        ("seed = 3", "seed = -3", ValueError, "seed is -3; expected an integer of at least 0"),
+        ("seed = 3", "training = 3", ValueError, "which is not TOML"),
+        ("[[2, 9]]", "[[2, 9, 4]]", TypeError, r"curriculum is \[2, 9, 4\], a list; expected a list \[an integer, an"),
+        ('kind = "lstm"', 'kind = ["lstm"]', ValueError, r"\[optimizer\] kind is \['lstm'\]"),
+        ("eta = 0.01", "eta = nan", ValueError, r"config \[outer\]: eta is nan"),
+        ("eta = 0.01", "eta = -0.01", ValueError, r"config \[outer\]: eta is -0\.01; expected a step size above 0"),
     ],
 )
 def test_bad_configs_name_the_key(config, old, new, error, message):
     config.write_text(TEXT.replace(old, new, 1))
     with pytest.raises(error, match=message):
         setup(read_config(config))
+
+
+@pytest.mark.parametrize("section", ["task", "optimizer", "objective", "outer", "training"])
+def test_a_section_that_is_no_table(section):
+    with pytest.raises(TypeError, match=rf"\[{section}\] is 5, a int; expected a table"):
+        setup({"task": {"kind": "quadratics"}, "optimizer": {"kind": "lstm"}, "training": {"episodes": 1}, section: 5})
+    with pytest.raises(TypeError, match=r"config is .* expected a table"):
+        setup([section])
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(ValueError, match="which is a folder; expected a TOML file"):
+        read_config(tmp_path)
+
+
+def test_without_a_finite_evaluation_no_optimizer_is_saved(config, tmp_path, capsys):
+    config.write_text(TEXT.replace("eta = 0.01", "eta = 1e30"))
+    assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 1
+    assert "error:" in capsys.readouterr().err
+    assert not (tmp_path / "optimizer.npz").exists()
 
 
 def test_meta_train_and_evaluate(config, tmp_path, capsys):
@@ -153,10 +180,36 @@ def test_a_trained_file_of_another_architecture(tmp_path):
 
 def test_a_trained_file_with_a_weight_that_is_no_number(tmp_path):
     rule = mg.CoordinatewiseLSTM.quadratic((4,))
-    phi = rule.init_meta(np.random.default_rng(0))
+    phi = rule.init_meta(np.random.default_rng(0), np.float32)
     phi.output[1][:] = np.nan
     save_trained(tmp_path / "a.npz", phi, {"optimizer": {"kind": "lstm", "hidden": [4]}}, {})
     with pytest.raises(ValueError, match="finite"):
+        load_trained(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("edit", "error", "message"),
+    [
+        (lambda phi, text: phi.append(np.zeros(1, np.float32)), ValueError, "with phi_4 beside them"),
+        (
+            lambda phi, text: phi.insert(0, phi.pop(0).astype(np.float64)),
+            TypeError,
+            "phi_0 of float64; expected float3",
+        ),
+        (lambda phi, text: text.pop("about"), ValueError, "no trained optimizer"),
+        (lambda phi, text: text.update(config=[1]), ValueError, "no trained optimizer"),
+        (lambda phi, text: text["config"].update(dtype="float23"), ValueError, "'float23'.*'float32'"),
+        (lambda phi, text: text["config"].update(optimizer=[]), TypeError, "expected a table"),
+        (lambda phi, text: text.update(best_value=float("inf"), episode=0), ValueError, "without a finite evaluation"),
+    ],
+)
+def test_an_edited_trained_file(tmp_path, edit, error, message):
+    config = {"optimizer": {"kind": "lstm", "hidden": [4]}}
+    phi = ad.leaves(mg.CoordinatewiseLSTM.quadratic((4,)).init_meta(np.random.default_rng(0), np.float32))
+    text = {"format": 1, "config": config, "about": {}}
+    edit(phi, text)
+    write_npz(tmp_path / "a.npz", {f"phi_{k}": leaf for k, leaf in enumerate(phi)}, text)
+    with pytest.raises(error, match=message):
         load_trained(tmp_path / "a.npz")
 
 

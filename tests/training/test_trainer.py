@@ -1,6 +1,8 @@
 """Meta-training: the same numbers whether it was interrupted or not, and no non-finite value made into a number."""
 
 import json
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 import metagrad as mg
 from metagrad import ad
 from metagrad.scaled import Scaled
-from metagrad.training import NonFiniteError, Recipe, Trainer
+from metagrad.training import NonFiniteError, Recipe, Trainer, store
 from metagrad.training.outer import clip
 
 RULE = mg.CoordinatewiseLSTM((4,), None, 1.0)
@@ -59,6 +61,14 @@ def test_more_episodes_go_on_from_a_finished_run(tmp_path):
     assert same(trainer(longer).run(PHI, checkpoint=tmp_path / "a.npz").last, trainer(longer).run(PHI).last)
 
 
+def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
+    recipe = Recipe(episodes=9, horizon=3, window=3, evaluate_every=1, patience=2, evaluation_steps=3)
+    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(0))}
+    path = tmp_path / "a.npz"
+    assert [trainer(recipe, **frozen).run(PHI, checkpoint=path).episodes for _ in range(2)] == [3, 3]
+    assert trainer(replace(recipe, patience=4), **frozen).run(PHI, checkpoint=path).episodes == 5
+
+
 def test_it_learns_and_keeps_the_best():
     recipe = Recipe(episodes=60, horizon=20, window=10, evaluate_every=10, evaluation_steps=20, select="log_final")
     run = Trainer(
@@ -72,6 +82,23 @@ def test_it_learns_and_keeps_the_best():
     found = run.run(PHI)
     assert found.value < run.evaluate(PHI) - 1  # more than an order of magnitude
     assert found.value == run.evaluate(found.phi) <= run.evaluate(found.last)
+
+
+@pytest.mark.parametrize("outer", [mg.Adam(), mg.RMSprop(), mg.Adagrad(), mg.Momentum(), mg.Nesterov()], ids=repr)
+def test_all_hyper_parameters_of_a_hand_designed_rule_are_trained(outer, tmp_path):
+    """Numbers of shape () move as the one entry of an array does, and the rule's defaults are among them."""
+
+    def tasks(seed):
+        return mg.random_quadratics(3, 2, seed=seed % 1000, dtype=np.float32)
+
+    recipe, path = Recipe(episodes=3, horizon=6, window=3, evaluate_every=1), tmp_path / "a.npz"
+    run = Trainer(mg.Adam(), tasks, mg.WeightedSum(), recipe, outer, type(outer).Phi(1e-4))
+    found = run.run(mg.Adam.Phi(0.01), checkpoint=path).last
+    assert all(leaf.shape == () and leaf.dtype == np.float32 for leaf in found)
+    assert all(x != y for x, y in zip(found[:3], mg.Adam.Phi(np.float32(0.01))[:3], strict=True))
+    one = run.run(mg.Adam.Phi(*[np.full(1, x, np.float32) for x in mg.Adam.Phi(0.01)])).last
+    assert all(np.array_equal(x, y[0]) for x, y in zip(found, one, strict=True))
+    assert same(run.run(mg.Adam.Phi(0.01), checkpoint=path).last, found)  # from the checkpoint
 
 
 def test_metrics_are_a_line_an_episode(tmp_path):
@@ -148,6 +175,21 @@ def test_a_gradient_that_is_no_number_ends_the_episode_and_then_the_run():
     assert all(row["clipped"] == 0 for row in rows)
 
 
+def test_metrics_are_json_where_numbers_are_not_finite(tmp_path):
+    recipe = Recipe(episodes=2, horizon=4, window=4, evaluate_every=9)
+    path = tmp_path / "m.jsonl"
+    Trainer(
+        mg.GradientDescent(), lambda seed: Exploding(), mg.Final(), recipe, estimator=mg.Reverse(scaling="none")
+    ).run(mg.GradientDescent.Phi(np.float64(1e60)), metrics=path)
+
+    def no_json(token):
+        raise ValueError(token)
+
+    row = json.loads(path.read_text().splitlines()[0], parse_constant=no_json)
+    assert row["nonfinite"]
+    assert not np.isfinite(float(row["log2_gradient_norm"][0]))
+
+
 def tree(*values):
     return tuple(Scaled.of(np.asarray(v), e) for v, e in values)
 
@@ -212,6 +254,129 @@ def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
     assert path.read_bytes() == before
 
 
+def _drop(arrays, about):
+    del arrays["outer_1"]
+
+
+def _add(arrays, about):
+    arrays["phi_9"] = np.zeros(2)
+
+
+def _wider(arrays, about):
+    arrays["phi_0"] = arrays["phi_0"].astype(np.longdouble)
+
+
+def _flat(arrays, about):
+    arrays["best_0"] = arrays["best_0"].ravel()
+
+
+def _nan(arrays, about):
+    arrays["outer_2"][...] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_drop, "'outer_1' is missing"),
+        (_add, "phi_9 does not belong"),
+        (_wider, "phi_0 is float128.* in place of float64"),
+        (_flat, r"best_0 is float64\(80,\) in place of float64\(5, 16\)"),
+        (_nan, "outer_2 is not finite"),
+        (lambda arrays, about: about.update(episode=1.5), r"episode is 1\.5"),
+        (lambda arrays, about: about.update(since=-1), "since is -1"),
+        (lambda arrays, about: about.pop("nonfinite"), "'nonfinite' is missing"),
+        (lambda arrays, about: about.update(best_value="low"), "best_value is 'low'"),
+    ],
+)
+def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
+    """Even where its checksum was made to match."""
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = store.read_npz(path, "here")
+    edit(arrays, about)
+    store.write_npz(path, arrays, about)
+    with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):
+        trainer().run(PHI, checkpoint=path)
+
+
+def test_arrays_that_changed_places_are_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer(Recipe(episodes=3, horizon=3, window=3)).run(PHI, checkpoint=path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["phi_0"], arrays["outer_0"] = arrays["outer_0"], arrays["phi_0"]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="does not match its checksum"):
+        trainer().run(PHI, checkpoint=path)
+
+
+def test_no_flipped_bit_changes_a_number(tmp_path):
+    path, short = tmp_path / "a.npz", replace(SMALL, episodes=2)
+    whole = trainer(short).run(PHI, checkpoint=path)
+    content = path.read_bytes()
+    draw = np.random.default_rng(0)
+    refused = 0
+    for place in draw.integers(len(content), size=150):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draw.integers(8)
+        path.write_bytes(flipped)
+        try:
+            found = trainer(short).run(PHI, checkpoint=path)
+        except ValueError:
+            refused += 1
+        else:
+            assert same(found.phi, whole.phi)  # it was a date, or a field that nobody reads
+    assert refused > 100
+
+
+def test_nothing_is_unpickled_and_nothing_unpacked_to_more_than_it_is(tmp_path):
+    path, opened = tmp_path / "a.npz", []
+
+    class Trap:
+        def __reduce__(self):
+            return opened.append, (1,)
+
+    np.savez(path, about=np.array([Trap()], dtype=object))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        trainer().run(PHI, checkpoint=path)
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="no npz archive"):
+        trainer().run(PHI, checkpoint=path)
+    np.savez_compressed(path, about=np.zeros(10**6))
+    with pytest.raises(ValueError, match="it is compressed"):
+        trainer().run(PHI, checkpoint=path)
+    assert not opened
+
+
+def test_two_runs_do_not_share_a_checkpoint(tmp_path):
+    path = tmp_path / "a.npz"
+    refused = []
+
+    def second(row):
+        with pytest.raises(ValueError, match=r"a\.npz, which another run is writing"):
+            trainer().run(PHI, checkpoint=path)
+        refused.append(row["episode"])
+
+    trainer(replace(SMALL, episodes=1)).run(PHI, checkpoint=path, progress=second)
+    assert refused == [0]
+    assert trainer(replace(SMALL, episodes=2)).run(PHI, checkpoint=path).episodes == 2
+
+
+def test_that_nothing_can_be_written_is_said_before_training(tmp_path):
+    rows = []
+    with pytest.raises(ValueError, match=r"checkpoint is .*a folder that exists"):
+        trainer().run(PHI, checkpoint=tmp_path / "none" / "a.npz", progress=rows.append)
+    with pytest.raises(OSError, match="none"):
+        trainer().run(PHI, metrics=tmp_path / "none" / "m.jsonl", progress=rows.append)
+    assert not rows
+
+
+def test_what_a_killed_run_left_goes(tmp_path):
+    (tmp_path / "a.npz.123.part").write_bytes(b"half")
+    trainer(replace(SMALL, episodes=1)).run(PHI, checkpoint=tmp_path / "a.npz")
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     with pytest.raises(StopHereError):
@@ -228,15 +393,45 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_task_that_starts_at_inf_is_refused():
-    class Endless(Exploding):
-        def init(self, rng):
-            return np.full((2, 2), 1e200)
+class Endless(Exploding):
+    def init(self, rng):
+        return np.full((2, 2), 1e200)
 
-    with pytest.raises(ValueError, match="whose loss is inf at the start"), np.errstate(over="ignore"):
+
+def test_a_task_that_starts_at_inf_is_refused():
+    with pytest.raises(ValueError, match="whose loss is inf at the start"):
         Trainer(mg.GradientDescent(), lambda seed: Endless(), mg.Final(), SMALL).run(
             mg.GradientDescent.Phi(np.float64(0.1))
         )
+
+
+def test_a_later_task_that_starts_at_inf_is_refused_and_named(tmp_path):
+    def tasks(seed, met=[]):  # noqa: B006 - the third task that is asked for
+        met.append(seed)
+        return mg.random_quadratics(3, 2) if len(met) != 3 else Endless()
+
+    path = tmp_path / "a.npz"
+    recipe = Recipe(episodes=6, horizon=3, window=3, evaluate_every=100)
+    with pytest.raises(ValueError, match=r"whose loss is inf at the start of episode 2 \(seed \d+\)"):
+        trainer(recipe, tasks).run(PHI, checkpoint=path)
+    assert path.exists()
+
+
+def test_an_outer_step_that_overflows_is_no_step():
+    """RMSprop's g^2 is inf long before g is, and g/sqrt(inf) = 0 would end the training without a word."""
+    task = mg.DiagonalQuadratic(np.ones((1, 2), np.float32), np.full((1, 2), 1e16, np.float32))
+    phi = mg.GradientDescent.Phi(np.asarray(np.float32(0.5)))
+    outer = {"outer": mg.RMSprop(), "outer_phi": mg.RMSprop.Phi(0.01)}
+    recipe = Recipe(episodes=9, horizon=2, window=2, patience_nonfinite=2)
+    rows = []
+    run = Trainer(mg.GradientDescent(), lambda seed: task, mg.WeightedSum(), recipe, **outer)
+    with pytest.raises(NonFiniteError, match=r"or the outer step along it.*2 episodes in a row"):
+        run.run(phi, progress=rows.append)
+    assert rows[0]["nonfinite"]
+    clipped = Trainer(
+        mg.GradientDescent(), lambda seed: task, mg.WeightedSum(), replace(recipe, clip_norm=1.0, episodes=1), **outer
+    )
+    assert clipped.run(phi).last.eta != phi.eta
 
 
 @pytest.mark.parametrize(
@@ -250,6 +445,7 @@ def test_a_task_that_starts_at_inf_is_refused():
         ({"outer_factors": ((5, 0.5), (2, 0.1))}, "outer_factors .*ascending"),
         ({"outer_factors": ((5, 0.0),)}, "outer_factors .*factor above 0"),
         ({"patience": 0}, "patience is 0"),
+        ({"curriculum": ((2, 0),)}, "a horizon of curriculum is 0"),
     ],
 )
 def test_bad_recipes(settings, message):
@@ -260,5 +456,12 @@ def test_bad_recipes(settings, message):
 def test_kinds():
     with pytest.raises(TypeError, match=r"window is 2\.5"):
         Recipe(episodes=1, window=2.5)
+    for settings in ({"curriculum": ((2, 3.5),)}, {"curriculum": ((2,),)}, {"outer_factors": ((0.5, 1.0),)}):
+        with pytest.raises(TypeError, match=next(iter(settings))):
+            Recipe(episodes=1, **settings)
+    with pytest.raises(TypeError, match="clip_norm is '1'"):
+        Recipe(episodes=1, clip_norm="1")
+    with pytest.raises(TypeError, match=r"outer_phi is a float; expected Adam\.Phi\(eta"):
+        trainer(outer_phi=0.1).run(PHI)
     with pytest.raises(TypeError, match="a function from a seed to a task"):
         trainer(tasks=quadratics(0)).run(PHI)
