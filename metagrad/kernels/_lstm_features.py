@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from metagrad.xp import Array
+from metagrad.xp import Array, namespace
 
 
 class Features:
@@ -21,15 +19,16 @@ class Features:
         if self._p is None:
             out[0] = g
             return
-        size, p = np.abs(g), self._p
+        xp, p = namespace(g), self._p
+        size = xp.abs(g)
         is_large = size >= math.exp(-p)
-        out[0] = np.where(is_large, np.log(np.where(is_large, size, 1.0)) / p, -1.0)
-        out[1] = np.where(is_large, np.sign(g), math.exp(p) * g)
+        out[0] = xp.where(is_large, xp.log(xp.where(is_large, size, 1.0)) / p, -1.0)
+        out[1] = xp.where(is_large, xp.sign(g), math.exp(p) * g)
 
     def adjoint(self, g: Array, of_features: Array) -> Array:
         """Return the adjoint of g (N,) from that of the features."""
         if self._p is None:
             return of_features[0].copy()
-        p = self._p
-        is_large = np.abs(g) >= math.exp(-p)
-        return np.where(is_large, of_features[0] / (p * np.where(is_large, g, 1.0)), math.exp(p) * of_features[1])
+        xp, p = namespace(g), self._p
+        is_large = xp.abs(g) >= math.exp(-p)
+        return xp.where(is_large, of_features[0] / (p * xp.where(is_large, g, 1.0)), math.exp(p) * of_features[1])

@@ -9,36 +9,34 @@ four gates, and two more products backwards give the adjoints of what was read a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from metagrad.kernels._arena import Arena
 from metagrad.kernels._lstm_cell import gates
-from metagrad.xp import Array
+from metagrad.xp import Array, namespace
 
 
 class Layer:
     """Packed weights, what is kept of every step, and the adjoints that travel backwards."""
 
-    def __init__(self, weights: Any, steps: int, count: int, arena: Arena) -> None:
-        """Pack the weights, and make room for `steps` steps of `count` coordinates."""
+    def __init__(self, weights: Any, steps: int, count: int, empty: Callable[..., Array]) -> None:
+        """Pack the weights, and make room by empty(shape, dtype) for `steps` steps of `count` coordinates."""
         rows, columns = weights.weight.shape
-        n, dtype = columns // 4, weights.weight.dtype
-        self._units, self.inputs = n, rows - n
-        i, j, f, o = np.split(np.concatenate([weights.weight, weights.bias[None]]).T, 4)
-        self._packed = np.concatenate([-i, -f, -o, j])
+        n, dtype, xp = columns // 4, weights.weight.dtype, namespace(weights.weight)
+        self._xp, self._units, self.inputs = xp, n, rows - n
+        i, j, f, o = xp.split(xp.concatenate([weights.weight, weights.bias[None]]).T, 4)
+        self._packed = xp.concatenate([-i, -f, -o, j])
         self._packed[n : 2 * n, -1] -= 1  # the forget gate opens by 1 more than its bias says
-        self._back = np.ascontiguousarray(self._packed[:, :-1].T)
-        self._gates = arena.array((steps, 4 * n, count), dtype)
-        self.read = arena.array((steps + 1, rows + 1, count), dtype)
+        self._back = xp.ascontiguousarray(self._packed[:, :-1].T)
+        self._gates = empty((steps, 4 * n, count), dtype)
+        self.read = empty((steps + 1, rows + 1, count), dtype)
         self.read[:, -1] = 1
-        self.cells = arena.array((steps + 1, n, count), dtype)
-        self._cell = gates(arena.array((4 * n, count), dtype))
-        self._of_read, self._dc = arena.array((rows, count), dtype), arena.array((n, count), dtype)
+        self.cells = empty((steps + 1, n, count), dtype)
+        self._cell = gates(empty((4 * n, count), dtype))
+        self._of_read, self._dc = empty((rows, count), dtype), empty((n, count), dtype)
         self._dh = self._of_read[self.inputs :]
         self._dh[...] = self._dc[...] = 0
-        self._gradient, self._of_step = np.zeros((2, *self._packed.shape), dtype)
+        self._gradient, self._of_step = xp.zeros((2, *self._packed.shape), dtype)
 
     def x(self, k: int) -> Array:
         """Return what the k-th step reads, (inputs, N)."""
@@ -50,7 +48,7 @@ class Layer:
 
     def forward(self, k: int) -> Array:
         """Take the k-th step from x(k), h(k) and cells[k]; return the new h."""
-        z = np.matmul(self._packed, self.read[k], out=self._gates[k])
+        z = self._xp.matmul(self._packed, self.read[k], out=self._gates[k])
         self._cell.forward(z, self.cells[k], self.cells[k + 1], self.h(k + 1))
         return self.h(k + 1)
 
@@ -62,12 +60,12 @@ class Layer:
         """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`."""
         dz, first = self._gates[k], 0 if inputs else self.inputs
         self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
-        self._gradient += np.matmul(dz, self.read[k].T, out=self._of_step)
-        np.matmul(self._back[first:], dz, out=self._of_read[first:])
+        self._gradient += self._xp.matmul(dz, self.read[k].T, out=self._of_step)
+        self._xp.matmul(self._back[first:], dz, out=self._of_read[first:])
         return self._of_read[first : self.inputs]
 
     def gradient(self) -> tuple[Array, Array]:
         """Return what all steps gave to the weights and to the bias."""
-        i, f, o, j = np.split(self._gradient, 4)
-        whole = np.concatenate([-i, j, -f, -o]).T
+        i, f, o, j = self._xp.split(self._gradient, 4)
+        whole = self._xp.concatenate([-i, j, -f, -o]).T
         return whole[:-1], whole[-1]

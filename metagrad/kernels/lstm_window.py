@@ -16,7 +16,7 @@ from metagrad.kernels._lstm_layer import Layer
 from metagrad.optimizers import CoordinatewiseLSTM
 from metagrad.optimizers._networks import Affine, gather, scatter
 from metagrad.protocols import Optimizer, Tree
-from metagrad.xp import Array
+from metagrad.xp import Array, is_array, namespace
 
 
 class LstmWindow:
@@ -30,14 +30,16 @@ class LstmWindow:
     ) -> None:
         """Bind the weights, and make room for at most `steps` steps at a time; `shape` (B, n), n coordinates a task."""
         count, dtype = shape[0] * shape[1], phi.output.weight.dtype
-        self._shape = shape
+        self._shape, self._xp = shape, namespace(phi.output.weight)
         self._scale, self._features = optimizer.scale, Features(optimizer.preprocessing)
-        arena = Arena(self, (steps + 4) * step_bytes(phi, count))
-        self._layers = [Layer(weights, steps, count, arena) for weights in phi.layers]
+        empty = self._xp.empty  # CuPy keeps its memory by itself
+        if self._xp is np:
+            empty = Arena(self, (steps + 4) * step_bytes(phi, count)).array
+        self._layers = [Layer(weights, steps, count, empty) for weights in phi.layers]
         self._w_out, self._b_out = phi.output
-        self._gradients = arena.array((steps, count), dtype)
-        self._sent = arena.array((len(self._w_out), count), dtype)
-        self._w_out_bar, self._b_out_bar = np.zeros_like(self._w_out), np.zeros_like(self._b_out)
+        self._gradients = empty((steps, count), dtype)
+        self._sent = empty((len(self._w_out), count), dtype)
+        self._w_out_bar, self._b_out_bar = self._xp.zeros_like(self._w_out), self._xp.zeros_like(self._b_out)
 
     def load(self, state: tuple[CoordinatewiseLSTM.Memory, ...]) -> None:
         """Begin with this state, arrays (B, n, H)."""
@@ -49,7 +51,7 @@ class LstmWindow:
         """Return the state before the k-th step, arrays (B, n, H)."""
 
         def rows(x: Array) -> Array:
-            return np.array(x.T, order="C").reshape((*self._shape, -1))  # a copy: the memory will be used again
+            return self._xp.array(x.T, order="C").reshape((*self._shape, -1))  # a copy: the memory will be used again
 
         return tuple(CoordinatewiseLSTM.Memory(rows(layer.h(k)), rows(layer.cells[k])) for layer in self._layers)
 
@@ -61,16 +63,16 @@ class LstmWindow:
         for layer, above in pairwise(self._layers):
             above.x(k)[...] = layer.forward(k)
         h = self._layers[-1].forward(k)
-        update = self._scale * (np.matmul(self._w_out[:, 0], h) + self._b_out)
-        update[~np.isfinite(coordinates)] = np.nan  # saturating units would hide it
+        update = self._scale * (self._xp.matmul(self._w_out[:, 0], h) + self._b_out)
+        update[~self._xp.isfinite(coordinates)] = np.nan  # saturating units would hide it
         return ad.add(w, scatter(update.reshape(self._shape), w))
 
     def backward(self, k: int, adjoint: Tree, *, full: bool) -> Tree:
         """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None."""
         update_bar = self._scale * gather(adjoint).reshape(-1)
-        self._w_out_bar[:, 0] += np.matmul(self._layers[-1].h(k + 1), update_bar)
+        self._w_out_bar[:, 0] += self._xp.matmul(self._layers[-1].h(k + 1), update_bar)
         self._b_out_bar += update_bar.sum()
-        sent = np.multiply(self._w_out, update_bar, out=self._sent)
+        sent = self._xp.multiply(self._w_out, update_bar, out=self._sent)
         for number in range(len(self._layers) - 1, -1, -1):
             self._layers[number].add_to_h(sent)
             sent = self._layers[number].backward(k, inputs=full or number > 0)
@@ -91,13 +93,22 @@ def step_bytes(phi: CoordinatewiseLSTM.Phi, count: int) -> int:
 
 
 def lstm_window(optimizer: Optimizer, phi: Any, w: Tree) -> tuple[Callable[[int], LstmWindow], int] | None:
-    """Return (steps -> kernel, bytes a step) for this very class on the host; None where the tape must do."""
+    """Return (steps -> kernel, bytes a step) for this very class; None where the tape must do."""
     if type(optimizer) is not CoordinatewiseLSTM or not optimizer.hidden:
         return None
     arrays = [*ad.leaves(w), *ad.leaves(phi)]
-    if any(type(x) is not np.ndarray or x.dtype != arrays[0].dtype for x in arrays) or arrays[0].dtype.itemsize < 4:
+    if len({(type(x), getattr(x, "dtype", None)) for x in arrays}) > 1 or not _is_wide(arrays[0]):
         return None
     if phi.output.weight.ndim != 2:  # weights for every task
         return None
     shape = gather(w).shape
     return partial(LstmWindow, optimizer, phi, shape), step_bytes(phi, shape[0] * shape[1])
+
+
+def _is_wide(x: Any) -> bool:
+    """Whether there are gates for arrays like x: on the host of 4 bytes and more, on a device float32 and float64."""
+    if not is_array(x):
+        return False
+    if namespace(x) is np:
+        return type(x) is np.ndarray and x.dtype.itemsize >= 4
+    return x.dtype.char in "fd"

@@ -2,7 +2,8 @@
 
 All adjoints share one exponent. So that this is never seen in a result, the sweep gives up where a state leaves the
 range of floats, and its result counts only if the adjoint of every task was zero or well within the range at every
-step, and the meta-gradient is finite. Otherwise it is for the caller to take the way by the tape.
+step, and the meta-gradient is finite. Otherwise it is for the caller to take the way by the tape. On the host it gives
+up at once; a device is asked once, at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.steps import gradient_of, sample_of
 from metagrad.unroll.unroll import Carry, Unroll
-from metagrad.xp import float_info
+from metagrad.xp import Array, float_info, namespace
+
+_MOST_SIZES = 256  # kept before they are looked at together
 
 
 class Kernel(Protocol):
@@ -51,6 +54,39 @@ class _OutOfRange(Exception):  # noqa: N818 - not an error: another way is taken
     pass
 
 
+class _Watch:
+    """Whether the size of every task lies in [least, most), or is zero where that is allowed."""
+
+    def __init__(self, least: float, most: float, *, zero: bool) -> None:
+        self._least, self._most, self._zero = least, most, zero
+        self._sizes: list[Array] = []  # of arrays on a device, (B,), not looked at yet
+        self._verdicts: list[Array] = []
+
+    def see(self, tree: Tree) -> None:
+        """Raise _OutOfRange if an array of the host is outside; of a device only take note."""
+        leaves = ad.leaves(tree)
+        if namespace(leaves[0]) is not np:
+            self._sizes.append(magnitude(tree))
+            if len(self._sizes) >= _MOST_SIZES:
+                self.verdicts()
+            return
+        entries = [abs(leaf) for leaf in leaves]
+        if all(x.min() >= self._least and x.max() < self._most for x in entries):
+            return  # the common case, for little
+        if not self._within(magnitude(tree)).all():
+            raise _OutOfRange
+
+    def verdicts(self) -> list[Array]:
+        """Return what is known of arrays on a device: true all of them if none was outside."""
+        if self._sizes:
+            sizes, self._sizes = namespace(self._sizes[0]).stack(self._sizes), []
+            self._verdicts.append(self._within(sizes).all())
+        return self._verdicts
+
+    def _within(self, size: Array) -> Array:
+        return ((size >= self._least) & (size < self._most)) | (self._zero & (size == 0))
+
+
 class WindowBackward:
     """Backpropagation of one phi for all tasks and steps."""
 
@@ -63,13 +99,15 @@ class WindowBackward:
         self._full = unroll.options.gradient == "full"
         self._known_product = hessian_product(unroll.task)
         most = float_info(unroll.dtype).max_exponent
-        self._least, self._most = 2.0 ** (-3 * most // 4), 2.0 ** (most // 2)  # of adjoints
-        self._exponents = np.zeros(unroll.batch, dtype=np.int64)
-        self._top: int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
+        # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
+        self._states = _Watch(2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
+        self._adjoints = _Watch(2.0 ** (-3 * most // 4), 2.0 ** (most // 2), zero=True)
+        self._exponents = unroll.xp.zeros(unroll.batch, dtype=np.int64)
+        self._top: Array | int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
 
     def run(self) -> tuple[Scaled, Tree] | None:
         """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
-        unroll, value = self.unroll, None
+        unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
         try:
@@ -78,18 +116,20 @@ class WindowBackward:
                     w = states[t - lo]
                     if value is None:  # t = steps: only now is the objective known
                         value, slope = unroll.finish()
-                        adjoint = ad.tree_map(np.zeros_like, w)
+                        adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
                         adjoint = self._pull(t, t - lo, w, adjoint)
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
-                    self._check(adjoint, self._least, self._most, zero=True)
+                    self._adjoints.see(adjoint)
         except _OutOfRange:
             return None
         assert value is not None
         grad = self._kernel.gradient()
-        if not all(np.isfinite(leaf).all() for leaf in ad.leaves(grad)):
+        fine = [xp.isfinite(leaf).all() for leaf in ad.leaves(grad)]
+        if not bool(xp.stack([*fine, *self._states.verdicts(), *self._adjoints.verdicts()]).all()):
             return None
-        return value, ad.tree_map(lambda leaf: Scaled.of(leaf, self._top or 0), grad)
+        top = 0 if self._top is None else self._top
+        return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self._room):
@@ -109,8 +149,7 @@ class WindowBackward:
         for t in range(lo, hi):
             w = ws[-1]
             ws.append(kernel.forward(t - lo, w, gradient_of(unroll.task, w, self._sample(t))))
-            # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
-            self._check(ws[-1], 2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
+            self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
         return ws
@@ -127,20 +166,11 @@ class WindowBackward:
             return adjoint
         w_bar, exponent = found
         if self._top is None:
-            size = magnitude(w_bar)
-            powers = normalise(w_bar, exponent, size, self.unroll.limit)[1][size > 0]
-            self._top = int(powers.max()) if powers.size else 0
+            xp, size, lowest = self.unroll.xp, magnitude(w_bar), np.iinfo(np.int64).min // 4
+            powers = normalise(w_bar, exponent, size, self.unroll.limit)[1]
+            top = xp.where(size > 0, powers, lowest).max()
+            self._top = xp.where(top == lowest, 0, top)
         return ad.add(adjoint, shift(w_bar, exponent - self._top))
-
-    @staticmethod
-    def _check(tree: Tree, least: float, most: float, *, zero: bool) -> None:
-        """Raise unless the size of every task lies in [least, most), or is zero where that is allowed."""
-        entries = [abs(leaf) for leaf in ad.leaves(tree)]
-        if all(x.min() >= least and x.max() < most for x in entries):
-            return  # the common case, for little
-        size = magnitude(tree)
-        if not (((size >= least) & (size < most)) | (zero & (size == 0))).all():
-            raise _OutOfRange
 
     def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
         task, sample = self.unroll.task, self._sample(t)
