@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from scipy.special import stdtrit
 
 from metagrad.training.config import read_config, setup
 from metagrad.training.trained import load_trained, save_trained
@@ -54,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected an integer") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value}; expected at least 1")
     return value
@@ -110,10 +114,12 @@ def _evaluate(args: Any) -> int:
     trainer = setup(trained.config | {"seed": args.seed}).trainer
     steps = args.steps or trainer.recipe.evaluation_steps
     curves = trainer.evaluation_curves(trained.phi, args.tasks, steps, stream="fresh")
+    count = curves.shape[1]
+    factor = stdtrit(max(count - 1, 1), 0.975) / np.sqrt(count)  # Student's t
     table = Table("step", "mean loss", "median", "95 % interval of the mean", "mean log10")
     for t in sorted({0, *np.unique(np.geomspace(1, steps, 7).astype(int))}):
         with np.errstate(all="ignore"):
-            half = 1.96 * np.std(curves[t], ddof=1) / np.sqrt(curves.shape[1]) if curves.shape[1] > 1 else np.nan
+            half = factor * np.std(curves[t], ddof=1) if count > 1 else np.nan
             mean, log = np.mean(curves[t]), np.mean(np.log10(curves[t]))
         table.add_row(
             str(t),
@@ -124,5 +130,5 @@ def _evaluate(args: Any) -> int:
         )
     Console().print(table)
     bad = int(np.sum(~np.isfinite(curves[-1])))
-    print(f"{curves.shape[1]} fresh tasks, {bad} of them not finite at step {steps}.")
+    print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
     return 1 if bad else 0

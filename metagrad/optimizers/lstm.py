@@ -20,7 +20,7 @@ from metagrad.optimizers._networks import (
     truncated_normal,
 )
 from metagrad.protocols import Tree
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, float_info, namespace
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class CoordinatewiseLSTM:
         (i, j, f, o) = [x, h] W + b,   c' = sigma(f + 1) c + sigma(i) tanh(j),   h' = sigma(o) tanh(c').
 
     `hidden`: the numbers of units, from the input to the output; () is the linear rule scale (x w_out + b_out).
-    `preprocessing`: None, or p > 0 for the two features (log|g|/p, sgn g) where |g| >= e^-p, else (-1, e^p g).
+    `preprocessing`: None, or p > 0 for the two features (log|g|/p, sgn g) where |g| >= e^-p, else (-1, e^p g); e^p has
+    to fit the dtype (p <= 11 in float16, 88 in float32).
     `scale`: of the update, a finite number. `CoordinatewiseLSTM.paper()` has p = 10 and scale 0.1, `.dm()` p = 5 and
     scale 0.01, `.quadratic()` no preprocessing and scale 1. Where a gradient is inf or NaN, so is the update NaN.
     Source: Andrychowicz et al. 2016 and its public code.
@@ -67,8 +68,8 @@ class CoordinatewiseLSTM:
         if any(n < 1 for n in self.hidden):
             bad_value(where, "hidden", self.hidden, "at least one unit a layer")
         p = self.preprocessing
-        if p is not None and not 0 < p < math.inf:
-            bad_value(where, "preprocessing", p, "a finite number above 0, or None", "The paper has 10.")
+        if p is not None and not 0 < p < math.log(np.finfo(np.float64).max):
+            bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
         if not math.isfinite(self.scale):
             bad_value(where, "scale", self.scale, "a finite number")
 
@@ -108,8 +109,12 @@ class CoordinatewiseLSTM:
         return CoordinatewiseLSTM.Phi(tuple(layers), output)
 
     def init(self, w: Tree) -> tuple[Memory, ...]:
-        """Return zeros."""
+        """Return zeros; ValueError where e^p does not fit the dtype."""
         xp, first = namespace(*ad.leaves(w)), ad.leaves(w)[0]
+        largest = math.log(2) * float_info(first.dtype).max_exponent
+        if self.preprocessing is not None and self.preprocessing >= largest:
+            expected = f"a number below {largest:.4g}, as e^p is a number of {first.dtype}"
+            bad_value("CoordinatewiseLSTM", "preprocessing", self.preprocessing, expected, "Take a wider dtype.")
         n = sum(math.prod(leaf.shape[1:]) for leaf in ad.leaves(w))
 
         def zeros(units: int) -> Array:

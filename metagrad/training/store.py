@@ -140,13 +140,24 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to write; in the end it takes the place of the one at `path`, which stays where anything fails."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _naming(path):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of writing say which file it was: that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -181,7 +192,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
 def append(path: Path | None, row: dict[str, Any]) -> None:
     """Add one line of JSON; inf and NaN, which JSON lacks, as the texts "inf", "-inf" and "nan"."""
     if path is not None:
-        with path.open("a", encoding="utf-8") as file:
+        with _naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_spelled(row), allow_nan=False) + "\n")
 
 

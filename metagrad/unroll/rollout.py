@@ -30,11 +30,22 @@ def rollout(
     w, state = start.w, start.state
     xp = namespace(*leaves(w))
     at = getattr(optimizer, "at", lambda phi, t: phi)
-    curve = []
+    curve: Array = np.empty(0)
     with np.errstate(all="ignore"):
         for t in range(steps + 1):
             sample = sample_of(task, seed, t, xp)
-            curve.append(to_host(task.loss(w, sample) if measure is None else measure(w)))
+            found = to_host(task.loss(w, sample) if measure is None else measure(w))
+            curve = curve if t else _room(steps, found)
+            curve[t] = found
             if t < steps:
                 w, state = optimizer.step(at(phi, t), state, w, gradient_of(task, w, sample))
-    return np.stack(curve)
+    return curve
+
+
+def _room(steps: int, first: Array) -> Array:
+    """Return an array for steps + 1 arrays like the first; MemoryError at once where they will not fit."""
+    try:
+        return np.empty((steps + 1, *first.shape), dtype=first.dtype)
+    except (MemoryError, ValueError):
+        size = (steps + 1) * first.nbytes
+        raise MemoryError(f"rollout: {steps} steps of {first.size} numbers take {size:.3g} bytes") from None

@@ -262,13 +262,26 @@ def test_it_learns_to_optimize():
     [
         (([20, 20],), TypeError, r"hidden is \[20, 20\]; expected a tuple of integers"),
         (((20, 0),), ValueError, r"hidden is \(20, 0\); expected at least one unit a layer"),
-        (((20,), 0.0), ValueError, r"preprocessing is 0\.0; expected a finite number above 0, or None"),
+        (((20,), 0.0), ValueError, r"preprocessing is 0\.0; expected a number above 0 and below 709, or None"),
+        (((20,), 720.0), ValueError, r"preprocessing is 720\.0; expected a number above 0 and below 709, or None"),
         (((20,), None, float("nan")), ValueError, "scale is nan"),
     ],
 )
 def test_bad_architectures(arguments, kind, message):
     with pytest.raises(kind, match=message):
         mg.CoordinatewiseLSTM(*arguments)
+
+
+@pytest.mark.parametrize(("dtype", "p"), [(np.float16, 12.0), (np.float32, 89.0), (np.float64, 12.0)])
+def test_the_range_of_the_preprocessing_has_to_fit_the_dtype(dtype, p):
+    """Otherwise a gradient of exactly zero would become NaN."""
+    rule = mg.CoordinatewiseLSTM((2,), p)
+    task, phi = mg.Quadratic(np.eye(2, dtype=dtype), np.eye(2, dtype=dtype)), rule.init_meta(rng(0), dtype)
+    if dtype != np.float64:
+        with pytest.raises(ValueError, match=rf"preprocessing is {p}; expected a number below .*{np.dtype(dtype)}"):
+            mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2)
+        return
+    assert mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2).ok
 
 
 @pytest.mark.parametrize(

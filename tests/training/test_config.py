@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import metagrad as mg
 from metagrad import ad
@@ -151,13 +152,49 @@ def test_commands_say_what_is_wrong(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "argument --steps: 0; expected at least 1"),
+        (["--steps", "many"], "argument --steps: 'many'; expected an integer"),
+        (["--tasks", "-2"], "argument --tasks: -2; expected at least 1"),
+    ],
+)
+def test_counts_of_the_command_line(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "lstm_quadratics", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_more_steps_than_memory_is_one_line(capsys):
+    for steps in (10**14, 10**26):
+        assert main(["evaluate", "lstm_quadratics", "--tasks", "1", "--steps", str(steps)]) == 1
+        assert f"error: not enough memory (rollout: {steps} steps" in capsys.readouterr().err
+    assert main(["evaluate", "lstm_quadratics", "--seed", "-1"]) == 1
+    assert "seed is -1" in capsys.readouterr().err
+
+
+def test_the_interval_of_an_evaluation_is_students(config, tmp_path, capsys):
+    main(["meta-train", str(config), "--out", str(tmp_path)])
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "optimizer.npz"), "--tasks", "1", "--steps", "2"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("│ 2 "))
+    said = [float(x) for x in row.split("│")[4].split("..")]
+    trained = load_trained(tmp_path / "optimizer.npz")
+    trainer = setup(trained.config | {"seed": 1}).trainer
+    losses = trainer.evaluation_curves(trained.phi, 1, 2, stream="fresh")[2].astype(np.float64)
+    expected = stats.t.interval(0.95, len(losses) - 1, losses.mean(), stats.sem(losses))
+    np.testing.assert_allclose(said, expected, rtol=1e-4)
+
+
 def test_a_full_disk_is_one_line(config, tmp_path, monkeypatch, capsys):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
     assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 1
-    assert "error: No space left on device; what was saved before stays." in capsys.readouterr().err
+    expected = f"error: {tmp_path / 'checkpoint.npz'}: No space left on device; what was saved before stays."
+    assert expected in capsys.readouterr().err.replace("\n", "")
 
 
 def test_an_interrupt_says_how_to_go_on(config, tmp_path, monkeypatch, capsys):
