@@ -64,9 +64,9 @@ def run(settings: Settings) -> Result:
     return result
 
 
-def compare(case: Case, found: dict[str, ModuleType], repetitions: int) -> list[Row]:
-    """Return a row for each engine and peer; the one by hand carries the targets."""
-    every = calls(case, found)
+def compare(case: Case, found: dict[str, ModuleType], repetitions: int, xp: Any = np) -> list[Row]:
+    """Return a row for each engine, on arrays of xp, and each peer; the one by hand carries the targets."""
+    every = calls(case, found, xp)
     contenders = [Contender(name, call) for name, call in every.items()]
     costs = dict(zip(every, interleave(contenders, repetitions), strict=True))
     values = {name: call() for name, call in every.items()}
@@ -98,19 +98,22 @@ def memory(case: Case, found: dict[str, ModuleType]) -> list[Row]:
     return [Row(what, ours, peaks[ours], peer, peaks[peer], unit="bytes") for peer in theirs for ours in (FUSED, TAPE)]
 
 
-def calls(case: Case, found: dict[str, ModuleType]) -> dict[str, Call]:
-    """Return the calls by name: each gives the value and the gradients, arrays in the order of phi."""
+def calls(case: Case, found: dict[str, ModuleType], xp: Any = np) -> dict[str, Call]:
+    """Return the calls by name: each gives the value and the gradients, arrays of NumPy in the order of phi."""
     import metagrad as mg
+    from metagrad.xp import move, to_host
 
     task, rule, given = (_quadratics if case.problem == "quadratics" else _network)(case)
     phi = rule.init_meta(np.random.default_rng(case.seed), np.float32)
+    here = move(task, xp), rule, mg.WeightedSum(), move(phi, xp)
 
     def engine(*, fused: bool) -> Call:
         reverse = mg.Reverse("full" if case.full else "stop_gradient", fused=fused)
 
         def call() -> list[Any]:
-            found = reverse(task, rule, mg.WeightedSum(), phi, steps=case.steps, seed=case.seed)
-            return [found.value.to_float().mean(), *(leaf.to_float() for leaf in mg.ad.leaves(found.grad))]
+            found = reverse(*here, steps=case.steps, seed=case.seed)
+            value, *grad = (to_host(x.to_float()) for x in (found.value, *mg.ad.leaves(found.grad)))
+            return [value.mean(), *grad]
 
         return call
 

@@ -25,6 +25,7 @@ def provenance(threads: int) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": ", ".join(_versions()),
         "blas": _blas(),
+        "gpu": _gpu(),
     }
 
 
@@ -69,3 +70,15 @@ def _blas() -> str:
 
     found = [f"{p['internal_api']} {p['version']} ({p['num_threads']} threads)" for p in threadpool_info()]
     return ", ".join(sorted(set(found))) or "none found"
+
+
+def _gpu() -> str:
+    from metagrad.xp import GpuState, gpu_state
+
+    state, why = gpu_state()
+    if state is not GpuState.USABLE:
+        return f"none: {why}"
+    import cupy
+
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return f"{name}, CuPy {cupy.__version__}, CUDA driver {cupy.cuda.runtime.driverGetVersion()}"

@@ -15,6 +15,7 @@ NAMES = [
     "phase_diagram",
     "lstm",
     "lstm_two_threads",
+    "lstm_gpu",
     "peak_memory",
     "correctness_map",
 ]

@@ -62,6 +62,34 @@ def networks(problem: Any, phi: Any, steps: int, *, full: bool) -> Callable[[], 
     return _call(objective, phi, *problem)
 
 
+def gates(z: Any, c: Any, dh: Any, dc: Any) -> Callable[[], list[Any]]:
+    """Return a function that returns h and the adjoints of z and c: the gates i, f, o, j of a layer, z (4H, N).
+
+    The first three have the opposite sign, as in the engine; dh and dc are the adjoints of h and c'.
+    """
+
+    def cell(z: Any, c: Any) -> Any:
+        i, f, o, j = jnp.split(z, 4)
+        c = jax.nn.sigmoid(-f) * c + jax.nn.sigmoid(-i) * jnp.tanh(j)
+        return jax.nn.sigmoid(-o) * jnp.tanh(c), c
+
+    @jax.jit
+    def both(z: Any, c: Any, dh: Any, dc: Any) -> Any:
+        (h, _), pull = jax.vjp(cell, z, c)
+        return h, *pull((dh, dc))
+
+    arrays = [jnp.asarray(x) for x in (z, c, dh, dc)]
+    return lambda: list(jax.block_until_ready(both(*arrays)))
+
+
+def on_gpu() -> bool:
+    """Whether JAX computes on a GPU; if so, from now on with all digits of float32 in its products."""
+    if jax.default_backend() != "gpu":
+        return False
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return True
+
+
 def _update(phi: Any, g: Any, state: Any, full: bool, preprocessing: float | None = None) -> Any:
     """Return the update (N,) before its scale, and the new state."""
     g, after = g if full else jax.lax.stop_gradient(g), []
