@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from metagrad.kernels import _lstm_cell, _lstm_cuda
-from metagrad.xp import rng, to_host
+from metagrad.xp import namespace_for, rng, to_host
 from tests.cupy_double import double, raw
 
 NVCC = shutil.which("nvcc")
@@ -40,6 +40,11 @@ def test_faults_and_warnings_are_refused(fault, tmp_path):
     given.write_text(_lstm_cuda.source() + fault, encoding="utf-8")
     command = [NVCC, "-cubin", "-arch=sm_80", *FLAGS, "-o", tmp_path / "gates.cubin", given]
     assert subprocess.run(command, check=False, capture_output=True, timeout=300).returncode != 0
+
+
+@pytest.fixture(params=["double", pytest.param("device", marks=pytest.mark.gpu)])
+def there(request):
+    return double.NAMESPACE if request.param == "double" else namespace_for("gpu")
 
 
 def draws(shape, dtype, seed=1):
@@ -73,11 +78,11 @@ def backward(kind, xp, *given):
 
 @DTYPES
 @SHAPES
-def test_forwards_they_are_those_of_numpy(shape, dtype):
+def test_forwards_they_are_those_of_numpy(shape, dtype, there):
     z, c, *_ = draws(shape, dtype)
     with np.errstate(over="ignore"):
         gates, _, c_next, h = forward(_lstm_cell.Gates, np, z, c)
-    found, kept, c_found, h_found = forward(_lstm_cuda.CudaGates, double.NAMESPACE, z, c)
+    found, kept, c_found, h_found = forward(_lstm_cuda.CudaGates, there, z, c)
     i, f, o, j = np.split(gates, 4)
     terms = np.abs(f * c) + np.abs(i * j)
     np.testing.assert_array_equal(kept, c)
@@ -88,12 +93,12 @@ def test_forwards_they_are_those_of_numpy(shape, dtype):
 
 @DTYPES
 @SHAPES
-def test_backwards_they_are_those_of_numpy(shape, dtype):
+def test_backwards_they_are_those_of_numpy(shape, dtype, there):
     z, c, c_next, dh, dc = draws(shape, dtype)
     with np.errstate(over="ignore"):
         gates = forward(_lstm_cell.Gates, np, z, c)[0]
     of_z, of_c = backward(_lstm_cell.Gates, np, gates, c, c_next, dh, dc)
-    z_found, c_found = backward(_lstm_cuda.CudaGates, double.NAMESPACE, gates, c, c_next, dh, dc)
+    z_found, c_found = backward(_lstm_cuda.CudaGates, there, gates, c, c_next, dh, dc)
     i, f, o, j = np.split(gates, 4)
     whole = np.abs(dc) + np.abs(dh * o)
     slopes = [(1 - i) * i * np.abs(j) * whole, (1 - f) * f * np.abs(c) * whole]
@@ -103,23 +108,23 @@ def test_backwards_they_are_those_of_numpy(shape, dtype):
 
 
 @DTYPES
-def test_a_closed_output_gate_and_no_adjoint_give_zeros(dtype):
+def test_a_closed_output_gate_and_no_adjoint_give_zeros(dtype, there):
     z, c, c_next, dh, dc = draws((3, 5), dtype)
-    gates = forward(_lstm_cuda.CudaGates, double.NAMESPACE, np.where(np.arange(12)[:, None] // 3 == 2, np.inf, z), c)
+    gates = forward(_lstm_cuda.CudaGates, there, np.where(np.arange(12)[:, None] // 3 == 2, np.inf, z), c)
     assert not gates[0][6:9].any()
     assert not gates[3].any()
-    for found in backward(_lstm_cuda.CudaGates, double.NAMESPACE, gates[0], c, c_next, dh, 0 * dc):
+    for found in backward(_lstm_cuda.CudaGates, there, gates[0], c, c_next, dh, 0 * dc):
         assert not found.any()
 
 
 @DTYPES
-def test_what_is_no_number_stays_in_its_cell(dtype):
+def test_what_is_no_number_stays_in_its_cell(dtype, there):
     """NaN in a gate, in c or in an adjoint comes out where NumPy has it, and nowhere else."""
     given = draws((3, 5), dtype)
     for column, (array, row) in enumerate([(0, 1), (0, 4), (0, 10), (1, 2), (4, 0)]):
         given[array][row, column] = np.nan
     z, c, c_next, dh, dc = given
-    ways = [(_lstm_cell.Gates, np), (_lstm_cuda.CudaGates, double.NAMESPACE)]
+    ways = [(_lstm_cell.Gates, np), (_lstm_cuda.CudaGates, there)]
     with np.errstate(all="ignore"):
         ahead = [forward(*way, z, c) for way in ways]
         back = [backward(*way, gates, c, c_next, dh, dc) for way, (gates, *_) in zip(ways, ahead, strict=True)]
@@ -130,10 +135,9 @@ def test_what_is_no_number_stays_in_its_cell(dtype):
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_a_thread_takes_several_cells_of_a_small_grid(blocks, monkeypatch):
+def test_a_thread_takes_several_cells_of_a_small_grid(blocks, monkeypatch, there):
     """Every cell is taken once: a second time would change what is in place."""
     z, c, c_next, dh, dc = draws((3, 41), np.float64)
-    there = double.NAMESPACE
     whole = forward(_lstm_cuda.CudaGates, there, z, c), backward(_lstm_cuda.CudaGates, there, z, c, c_next, dh, dc)
     monkeypatch.setattr(_lstm_cuda, "_THREADS", 16)
     monkeypatch.setattr(_lstm_cuda, "_MOST_BLOCKS", blocks)
