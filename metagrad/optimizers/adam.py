@@ -48,8 +48,10 @@ class Adam:
             eta, beta1, beta2, eps = beside(phi, w)
             m = beta1 * m + (1.0 - beta1) * g
             v = beta2 * v + (1.0 - beta2) * g * g
-            mhat, vhat = m / one_minus_power(beta1, t), v / one_minus_power(beta2, t)
-            return w - eta * mhat / (safe_sqrt(vhat) + eps), m, v
+            mhat = m / one_minus_power(beta1, t)
+            # The root first: v/(1 - beta2^t) may overflow where v does not, and w would stand still without a Status.
+            root = safe_sqrt(v) / one_minus_power(beta2, t) ** 0.5
+            return w - eta * mhat / (root + eps), m, v
 
         w, m, v = leafwise(update, w, state.m, state.v, g)
         return w, Adam.State(m, v, t)

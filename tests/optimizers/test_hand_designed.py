@@ -18,6 +18,27 @@ names = pytest.mark.parametrize("name", HAND_DESIGNED)
 ADAPTIVE = ["rmsprop", "tensorflow's rmsprop", "adagrad", "adam"]
 
 
+@pytest.mark.parametrize(("dtype", "g"), [("float64", 1e155), ("float32", 1e20), ("float16", 1000.0)])
+def test_adam_does_not_stand_still_where_its_bias_correction_overflows(dtype, g):
+    """v = (1 - beta2) g^2 fits and v/(1 - beta2) does not; the steps are eta sgn g, as at any size of g."""
+    large = np.asarray(g, dtype)
+    task = mg.FunctionTask(lambda w: np.sum(large * w, axis=-1), np.ones((1, 2), dtype))
+    found = mg.meta_gradient(task, mg.Adam(), mg.Final(), mg.Adam.Phi(0.125, eps=1e-3), steps=2)
+    assert found.ok
+    assert found.value.to_float()[0] == pytest.approx(1.5 * g, rel=4 * VALUE_TOLERANCE[dtype])
+    assert found.grad.eta.to_float() == pytest.approx(-4 * g, rel=4 * VALUE_TOLERANCE[dtype])
+
+
+@names
+def test_numbers_of_python_leave_the_dtype_as_it_is(name):
+    rule, phi, *_ = HAND_DESIGNED[name]
+    w = np.ones((2, 3), np.float32)
+    state = rule.init(w)
+    for _ in range(3):
+        w, state = rule.step(phi, state, w, w)
+    assert w.dtype == np.float32
+
+
 @names
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 def test_steps_against_50_digits(name, dtype):
