@@ -11,6 +11,7 @@ from analysis import _baselines
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad import MLP, image_classifiers
 from metagrad.data import load_digits5000
+from metagrad.errors import bad_value, nearest
 from metagrad.training.trained import load_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.xp import rng
@@ -40,6 +41,13 @@ class Config:
     steps: int = 100
     last: int = 10
     batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        """Check what intervals and names need."""
+        if self.fresh < 2:
+            bad_value("lstm_digits", "fresh", self.fresh, "at least 2 networks", "One has no interval.")
+        if unknown := [net for net in self.nets if net not in NETS]:
+            bad_value("lstm_digits", "nets", unknown[0], "a known kind", nearest(str(unknown[0]), list(NETS)))
 
 
 presets = {
@@ -123,6 +131,7 @@ def verdict(config: Config, table: Table) -> Verdict:
             checks.append(Check(what, missing, "<= 0.1", missing <= 0.1))
         else:
             checks.append(Check(what, missing, "measured: a finite number", bool(np.isfinite(missing))))
-    start, end = arrays["mean"][0, 0, 0], arrays["end"][0, 0]
-    checks.append(Check("trained: last loss over the first", end / start, "<= 0.25", bool(end / start <= 0.25)))
+        if net == "trained":
+            share = float(arrays["end"][row, 0] / start)
+            checks.append(Check("trained: last loss over the first", share, "<= 0.25", share <= 0.25))
     return Verdict(claim, checks)

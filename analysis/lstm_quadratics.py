@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis import _baselines
 from analysis.framework.contract import Check, Table, Verdict
+from metagrad.errors import bad_value
 from metagrad.training.config import setup
 from metagrad.training.trained import load_trained
 from metagrad.unroll.rollout import rollout
@@ -29,6 +30,11 @@ class Config:
     fresh: int = 40
     trained_steps: int = 100
     steps: int = 400
+
+    def __post_init__(self) -> None:
+        """Check that the curves are long enough."""
+        if not 1 <= self.trained_steps <= self.steps:
+            bad_value("lstm_quadratics", "trained_steps", self.trained_steps, f"1 to steps = {self.steps}")
 
 
 presets = {"quick": Config(6, 8, 100, 200), "default": Config(), "paper": Config(24, 200, 100, 1000)}
@@ -68,7 +74,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     from normal.
     """
     curves = np.stack([part["curves"] for part in parts]).astype(np.float64)
-    times = np.unique([*np.linspace(10, config.steps, 10).astype(int), config.trained_steps])
+    times = np.unique([*np.linspace(min(10, config.steps), config.steps, 10).astype(int), config.trained_steps])
     stream = rng(0, TRAINED, "bootstrap")
     weights = stream.multinomial(curves.shape[-1], np.full(curves.shape[-1], 1 / curves.shape[-1]), size=1000)
     with np.errstate(all="ignore"):

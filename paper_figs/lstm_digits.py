@@ -46,6 +46,8 @@ def draw(result: Result) -> Figure:
                 label=name,
             )
         ax.set(title=_TITLES[net], ylim=(0, 2.7))
+    for ax in axes.flat[len(nets) :]:
+        ax.set_axis_off()
     figure.supxlabel("step $t$", fontsize=9)
     figure.supylabel("loss on fresh minibatches (nats)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -55,6 +57,7 @@ def draw(result: Result) -> Figure:
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
     arrays, config = result.arrays, result.config
+    trained = _TITLES["trained"].removesuffix(" (as trained)")
     parts = [
         f"{_TITLES[net]}: {path[0]:.3f} against {path[1:].min():.3f}, and {end[0]:.3f} against {end[best]:.3f}"
         for net, path, end, best in zip(config["nets"], arrays["path"], arrays["end"], arrays["best"], strict=True)
@@ -62,7 +65,7 @@ def caption(result: Result) -> str:
     return (
         f"Networks for 5,000 real digits of MNIST (a subset, 4,000 to train on), minibatches of "
         f"{config['batch_size']}; means over {config['fresh']} fresh networks with 95 % intervals. The LSTM was "
-        f"meta-trained on the first kind for {config['steps']} steps; the baselines' step sizes are the best of a grid "
-        f"of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, and of the last "
+        f"meta-trained on {trained} for {config['steps']} steps; the baselines' step sizes are the best "
+        f"of a grid of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, and of the last "
         f"{config['last']}, LSTM against the best baseline: {'; '.join(parts)}."
     )

@@ -1,0 +1,100 @@
+"""The figures of the trained LSTMs: edge cases of configs, intervals, and captions that say what the table says."""
+
+import re
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import _baselines, lstm_digits, lstm_quadratics
+from metagrad.xp import rng
+from paper_figs import lstm_digits as digits_figure
+from paper_figs import lstm_quadratics as quadratics_figure
+
+
+def parts(experiment, config, tasks):
+    """Curves that fall from 2.3 at a rate of the shard's own, with noise of the task."""
+    draw, steps = rng(0, "curves"), np.arange(config.steps + 1)[:, None]
+    noise = 0.05 * draw.random(tasks)
+    return [
+        {"curves": 2.3 * np.exp(-steps / (8 + k)) + noise + 0.02 * draw.random(tasks), "eta": np.array(0.1 + k)}
+        for k, _ in enumerate(experiment.shards(config))
+    ]
+
+
+def result(config, table):
+    return SimpleNamespace(arrays=table.arrays, config=asdict(config))
+
+
+@pytest.mark.parametrize("nets", [("relu",), ("units", "trained", "relu"), tuple(lstm_digits.NETS)])
+def test_checks_on_digits_are_about_the_net_that_they_name(nets):
+    config = lstm_digits.Config(fresh=3, nets=nets, steps=40)
+    table = lstm_digits.assemble(config, parts(lstm_digits, config, 3))
+    checks = lstm_digits.verdict(config, table).checks
+    assert [check.what for check in checks if check.what.startswith("trained: last")] == [
+        "trained: last loss over the first"
+    ] * ("trained" in nets)
+    if "trained" in nets:
+        row = nets.index("trained")
+        share = next(check.measured for check in checks if check.what.startswith("trained: last"))
+        assert share == table.arrays["end"][row, 0] / table.arrays["mean"][row, 0, 0]
+    axes = digits_figure.draw(result(config, table)).axes
+    assert sum(ax.axison for ax in axes) == len(nets)
+    caption = digits_figure.caption(result(config, table))
+    for row in range(len(nets)):
+        path = table.arrays["path"][row]
+        assert f"{path[0]:.3f} against {path[1:].min():.3f}" in caption
+    assert "meta-trained on 784-20-10, sigmoid for 40 steps" in caption
+
+
+def test_intervals_on_digits_are_students_and_paired():
+    config = lstm_digits.Config(fresh=5, nets=("trained",), steps=20)
+    found = parts(lstm_digits, config, 5)
+    arrays = lstm_digits.assemble(config, found).arrays
+    curves = np.stack([part["curves"] for part in found])
+    low, high = stats.t.interval(0.95, 4, curves[2, 7].mean(), stats.sem(curves[2, 7]))
+    np.testing.assert_allclose([arrays["mean"][0, 2, 7], 2 * arrays["width"][0, 2, 7]], [(low + high) / 2, high - low])
+    gain = curves[3].mean(axis=0) - curves[0].mean(axis=0)
+    np.testing.assert_allclose(
+        arrays["path_gain"][0, 2], stats.t.interval(0.95, 4, gain.mean(), stats.sem(gain))[0], rtol=1e-12
+    )
+
+
+def test_bad_configs():
+    with pytest.raises(ValueError, match="lstm_digits: fresh is 1; expected at least 2 networks"):
+        lstm_digits.Config(fresh=1)
+    with pytest.raises(ValueError, match=r"nets is rleu; expected a known kind\. Did you mean 'relu'"):
+        lstm_digits.Config(nets=("rleu",))
+    with pytest.raises(ValueError, match="trained_steps is 300; expected 1 to steps = 200"):
+        lstm_quadratics.Config(trained_steps=300, steps=200)
+
+
+def test_intervals_on_quadratics_are_those_of_the_bootstrap():
+    config = lstm_quadratics.Config(1, 1, 20, 30)
+    found = parts(lstm_quadratics, config, 400)
+    table = lstm_quadratics.assemble(config, found)
+    at = list(table.arrays["times"]).index(20)
+    for rule in (0, 4):
+        x = found[rule]["curves"][20]
+        low, high = table.arrays["interval"][:, rule, at]
+        half = 1.96 * stats.sem(x)
+        np.testing.assert_allclose([low, high], [x.mean() - half, x.mean() + half], atol=0.1 * half)
+    caption = quadratics_figure.caption(result(config, table))
+    said = [float(x) for x in re.findall(r"(?:trained|SGD|Adam) ([\d.e-]+)", caption.split("Mean loss at")[1])]
+    means = table.arrays["mean"][:, 20]
+    np.testing.assert_allclose(said, means[[0, 1, 6]], rtol=5e-3)
+    quadratics_figure.draw(result(config, table))
+
+
+def test_curves_shorter_than_ten_steps():
+    config = lstm_quadratics.Config(1, 1, 5, 7)
+    table = lstm_quadratics.assemble(config, parts(lstm_quadratics, config, 16))
+    assert set(table.arrays["times"]) == {5, 7}
+
+
+def test_a_baseline_without_a_finite_loss_is_never_the_best():
+    validation = np.array([[np.inf, 1.0], [np.nan, 0.1], [5.0, 5.0], [6.0, 6.0]])
+    assert _baselines.best(validation) == 2
+    assert len(lstm_quadratics.shards(replace(lstm_quadratics.presets["quick"]))) == 1 + len(_baselines.NAMES)
