@@ -66,6 +66,6 @@ def caption(result: Result) -> str:
         f"Networks for 5,000 real digits of MNIST (a subset, 4,000 to train on), minibatches of "
         f"{config['batch_size']}; means over {config['fresh']} fresh networks with 95 % intervals. The LSTM was "
         f"meta-trained on {trained} for {config['steps']} steps; the baselines' step sizes are the best "
-        f"of a grid of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, and of the last "
-        f"{config['last']}, LSTM against the best baseline: {'; '.join(parts)}."
+        f"of a grid of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, and of the "
+        f"last {config['last']}, LSTM against the best baseline: {'; '.join(parts)}."
     )
