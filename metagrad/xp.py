@@ -187,9 +187,15 @@ def float_info(dtype: Any) -> FloatInfo:
 def rng(seed: int, *path: str | int) -> np.random.Generator:
     """Return the random stream named by `path` under `seed`: the same numbers whoever else draws, in any order.
 
+    ValueError for a seed below 0, TypeError for one that is no integer.
+
     >>> bool(rng(0, "quadratic", 3).random() == rng(0, "quadratic", 3).random())
     True
     """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        bad_type("rng", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer", "Any from 0 on.")
+    if seed < 0:
+        bad_value("rng", "seed", seed, "an integer of at least 0")
     key = [_stream_key(part) for part in path]
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
 

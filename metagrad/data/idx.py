@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from metagrad.errors import bad_value
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_AXES = 32  # of the arrays of NumPy, in its older versions
 _GZIP = b"\x1f\x8b"
 _REMEDY = "Fetch the file again, or look whether it is another one."
 
@@ -58,6 +59,8 @@ def _header_of(content: bytes, origin: str) -> tuple[np.dtype[np.generic], tuple
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
         came = f"{origin}, which begins with the bytes '{magic.hex(' ')}'"
         bad_value("read_idx", "path", came, "an IDX file: '00 00', a type 08 to 0e, a rank", _REMEDY)
+    if not 1 <= magic[3] <= _MOST_AXES:
+        bad_value("read_idx", "path", f"{origin}, of rank {magic[3]}", f"a rank of 1 to {_MOST_AXES}", _REMEDY)
     start = 4 + 4 * magic[3]
     if len(content) < start:
         came = f"{origin}, truncated within its header: {len(content)} bytes"

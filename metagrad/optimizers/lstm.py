@@ -13,7 +13,8 @@ from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._networks import (
     Affine,
     affine,
-    check_generator,
+    check_draw,
+    check_factor,
     check_network,
     gather,
     scatter,
@@ -68,10 +69,11 @@ class CoordinatewiseLSTM:
         if any(n < 1 for n in self.hidden):
             bad_value(where, "hidden", self.hidden, "at least one unit a layer")
         p = self.preprocessing
+        if p is not None:
+            check_factor(where, "preprocessing", p)
         if p is not None and not 0 < p < math.log(np.finfo(np.float64).max):
             bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
-        if not math.isfinite(self.scale):
-            bad_value(where, "scale", self.scale, "a finite number")
+        check_factor(where, "scale", self.scale)
 
     @classmethod
     def paper(cls, hidden: tuple[int, ...] = (20, 20)) -> CoordinatewiseLSTM:
@@ -93,7 +95,7 @@ class CoordinatewiseLSTM:
 
         b_out is 0. The dtype is that of the task.
         """
-        check_generator("CoordinatewiseLSTM.init_meta", rng)
+        check_draw("CoordinatewiseLSTM.init_meta", rng, dtype)
 
         def draw(shape: tuple[int, ...], std: float) -> Array:
             return truncated_normal(rng, shape, std, dtype)

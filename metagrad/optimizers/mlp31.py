@@ -11,7 +11,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import leafwise
-from metagrad.optimizers._networks import Affine, affine, check_generator, check_network
+from metagrad.optimizers._networks import Affine, affine, check_draw, check_factor, check_network
 from metagrad.protocols import Tree
 from metagrad.xp import Array, namespace
 
@@ -63,12 +63,11 @@ class MLP31:
         if self.hidden < 1:
             bad_value("MLP31", "hidden", self.hidden, "at least one unit")
         for name in ("scale", "exponent_scale"):
-            if not math.isfinite(getattr(self, name)):
-                bad_value("MLP31", name, getattr(self, name), "a finite number")
+            check_factor("MLP31", name, getattr(self, name))
 
     def init_meta(self, rng: np.random.Generator, dtype: Any = np.float64) -> Phi:
         """Return random weights: standard normal, biases 0.1. The dtype is that of the task."""
-        check_generator("MLP31.init_meta", rng)
+        check_draw("MLP31.init_meta", rng, dtype)
 
         def layer(inputs: int, outputs: int) -> Affine:
             weight = rng.standard_normal((inputs, outputs)).astype(dtype)

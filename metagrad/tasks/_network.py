@@ -42,7 +42,7 @@ class MLP:
         if len(self.sizes) < 2 or min(self.sizes) < 1 or self.sizes[-1] < 2:
             expected = "the number of inputs, of units in each hidden layer (none is allowed), and of classes, >= 2"
             bad_value(_WHERE, "sizes", self.sizes, expected)
-        if self.activation not in _ACTIVATIONS:
+        if not isinstance(self.activation, str) or self.activation not in _ACTIVATIONS:
             known = nearest(str(self.activation), list(_ACTIVATIONS))
             bad_value(_WHERE, "activation", repr(self.activation), "a known activation", known)
         if self.init_std == "shape":

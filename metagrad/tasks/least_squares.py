@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from metagrad.errors import bad_value, nearest
+from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.tasks import _least_squares_checks as checks
 from metagrad.xp import Array, namespace, rng, to_host
 
@@ -270,8 +270,10 @@ def random_regressions(
     where = "random_regressions"
     for name, value in (("count", count), ("d", d)):
         checks.check_count(where, name, value)
-    if family not in _ENTRIES:
+    if not isinstance(family, str) or family not in _ENTRIES:
         bad_value(where, "family", repr(family), "a known family", nearest(str(family), list(_ENTRIES)))
+    if isinstance(factor, bool | str) or not isinstance(factor, int | float):
+        bad_type(where, "factor", f"{factor!r}, a {type(factor).__name__}", "a number", "1/count for the mean.")
     if not 0 < factor < math.inf:
         bad_value(where, "factor", factor, "a finite number above 0")
     stream, entries = rng(seed, where, family, count, d), _ENTRIES[family]

@@ -183,6 +183,32 @@ def test_a_learned_optimizer(name):
                 rule.check_phi(ad.unflatten(phi, [*leaves[:k], spoilt, *leaves[k + 1 :]]), "here")
 
 
+@pytest.mark.parametrize("name", LEARNED)
+def test_weights_of_integers_are_not_drawn(name):
+    with pytest.raises(TypeError, match="dtype is int64; expected a float dtype"):
+        LEARNED[name].init_meta(rng(0), np.int64)
+
+
+def test_a_rollout_takes_what_an_unroll_takes():
+    task, rule = random_quadratic(2, 3, seed=1, dtype=np.float32), mg.GradientDescent()
+    curve = mg.rollout(task, rule, 0.1, steps=3)
+    assert np.array_equal(curve, mg.rollout(task, rule, rule.Phi(np.float32(0.1)), steps=3))
+    assert curve.shape == (4, 2)
+    assert mg.rollout(task, rule, 0.1, steps=0).shape == (1, 2)
+    weights = mg.CoordinatewiseLSTM().init_meta(rng(0))
+    for learned, phi, message in (
+        (mg.CoordinatewiseLSTM(), mg.MLP31().init_meta(rng(0)), r"rollout: phi is a Phi with 4 arrays"),
+        (mg.CoordinatewiseLSTM(), weights, "rollout: phi is of float64 while the task is float32"),
+        (mg.Adam(), rule.Phi(0.1), r"rollout: phi is a Phi; expected Adam\.Phi"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            mg.rollout(task, learned, phi, steps=3)
+    with pytest.raises(TypeError, match=r"rollout: steps is 2\.5"):
+        mg.rollout(task, rule, 0.1, steps=2.5)
+    with pytest.raises(ValueError, match="rollout: steps is -1; expected an integer of at least 0"):
+        mg.rollout(task, rule, 0.1, steps=-1)
+
+
 @pytest.mark.parametrize("objective", [*OBJECTIVES, mg.LogExcess(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_an_objective(objective):
     assert isinstance(objective, MetaObjective)

@@ -51,6 +51,8 @@ DAMAGED = {
     "empty": (b"", "begins with the bytes ''.*expected an IDX file"),
     "a page instead of the file": (b"<!DOCTYPE html>", "3c 21 44 4f"),
     "an unknown type": (b"\0\0\x0a\x01" + GOOD[4:], "00 00 0a 01"),
+    "no axes": (GOOD[:3] + b"\0" + GOOD[4:], "of rank 0; expected a rank of 1 to 32"),
+    "more axes than an array has": (GOOD[:3] + b"\xff" + GOOD[4:] + 999 * b"\1", "of rank 255; expected a rank of 1"),
     "a header cut short": (GOOD[:9], "truncated within its header: 9 bytes; expected at least 12"),
     "entries cut short": (GOOD[:-1], r"truncated: 17 bytes; expected 18, as its header says \(shape \(2, 3\)\)"),
     "an entry too many": (GOOD + b"\0", "with more behind its last entry: 19 bytes; expected 18"),

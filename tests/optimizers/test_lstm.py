@@ -265,6 +265,9 @@ def test_it_learns_to_optimize():
         (((20,), 0.0), ValueError, r"preprocessing is 0\.0; expected a number above 0 and below 709, or None"),
         (((20,), 720.0), ValueError, r"preprocessing is 720\.0; expected a number above 0 and below 709, or None"),
         (((20,), None, float("nan")), ValueError, "scale is nan"),
+        (((20,), "10"), TypeError, "preprocessing is '10', a str; expected a number"),
+        (((20,), True), TypeError, "preprocessing is True, a bool; expected a number"),
+        (((20,), None, "1"), TypeError, "scale is '1', a str; expected a number"),
     ],
 )
 def test_bad_architectures(arguments, kind, message):
