@@ -53,8 +53,6 @@ def test_the_dtype_is_asked_for():
         ({"d": 2.0}, TypeError, "d is 2.0"),
         ({"family": ["normal"]}, ValueError, r"family is \['normal'\]"),
         ({"factor": "1"}, TypeError, "factor is '1', a str; expected a number"),
-        ({"seed": -1}, ValueError, "seed is -1; expected an integer of at least 0"),
-        ({"seed": 1.5}, TypeError, r"seed is 1\.5, a float; expected an integer"),
         ({"factor": 0.0}, ValueError, "factor is 0.0"),
         ({"factor": float("inf")}, ValueError, "factor is inf"),
     ],
@@ -62,3 +60,10 @@ def test_the_dtype_is_asked_for():
 def test_bad_arguments(change, error, message):
     with pytest.raises(error, match=f"random_regressions: {message}"):
         mg.random_regressions(**({"count": 2, "d": 3, "family": "gaussian"} | change))
+
+
+def test_seeds():
+    with pytest.raises(ValueError, match="seed is -1; expected an integer of at least 0"):
+        mg.random_regressions(2, 3, family="gaussian", seed=-1)
+    with pytest.raises(TypeError, match=r"seed is 1\.5, a float; expected an integer"):
+        mg.random_regressions(2, 3, family="gaussian", seed=1.5)
