@@ -1,6 +1,9 @@
 """Configs, the command line and trained optimizers: what is said of bad ones; a run is what its config says."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -195,6 +198,30 @@ def test_a_full_disk_is_one_line(config, tmp_path, monkeypatch, capsys):
     assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 1
     expected = f"error: {tmp_path / 'checkpoint.npz'}: No space left on device; what was saved before stays."
     assert expected in capsys.readouterr().err.replace("\n", "")
+
+
+KILLED = """
+import os, signal, sys
+from metagrad.training.config import read_config, setup
+run = setup(read_config(sys.argv[1]))
+kill = lambda row: row["episode"] == 2 and os.kill(os.getpid(), signal.SIGKILL)
+run.trainer.run(run.phi, checkpoint=sys.argv[2], metrics=sys.argv[3], progress=kill)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(config, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    killed.mkdir()
+    files = [str(killed / "checkpoint.npz"), str(killed / "metrics.jsonl")]
+    found = subprocess.run([sys.executable, "-c", KILLED, str(config), *files], check=False)
+    assert found.returncode == -signal.SIGKILL
+    assert len((killed / "metrics.jsonl").read_text().splitlines()) == 3  # one after the last checkpoint
+    for out in (whole, killed):
+        assert main(["meta-train", str(config), "--out", str(out)]) == 0
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    first, second = (load_trained(out / "optimizer.npz") for out in (whole, killed))
+    assert same(first.phi, second.phi)
+    assert first.about == second.about
 
 
 def test_an_interrupt_says_how_to_go_on(config, tmp_path, monkeypatch, capsys):

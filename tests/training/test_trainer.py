@@ -12,6 +12,8 @@ from metagrad import ad
 from metagrad.scaled import Scaled
 from metagrad.training import NonFiniteError, Recipe, Trainer, store
 from metagrad.training.outer import clip
+from metagrad.xp import move, to_host
+from tests.cupy_double import double
 
 RULE = mg.CoordinatewiseLSTM((4,), None, 1.0)
 PHI = RULE.init_meta(np.random.default_rng(0))
@@ -28,6 +30,22 @@ def trainer(recipe=SMALL, tasks=quadratics, **more):
 
 def same(x, y):
     return all(np.array_equal(a, b) for a, b in zip(ad.leaves(x), ad.leaves(y), strict=True))
+
+
+def test_on_the_double(tmp_path):
+    """On a device it gives the host's numbers, resumed from a checkpoint; a rule's Python floats go there as well."""
+
+    def there(seed):
+        return move(quadratics(seed), double.NAMESPACE)
+
+    path, phi = tmp_path / "a.npz", move(PHI, double.NAMESPACE)
+    trainer(replace(SMALL, episodes=2), there).run(phi, checkpoint=path)
+    found, host = trainer(tasks=there).run(phi, checkpoint=path), trainer().run(PHI)
+    for x, y in zip(ad.leaves(found.last), ad.leaves(host.last), strict=True):
+        assert type(x) is type(ad.leaves(phi)[0])
+        np.testing.assert_allclose(to_host(x), y, rtol=1e-9, atol=1e-12)
+    rule = Trainer(mg.Adam(), there, mg.WeightedSum(), SMALL, outer_phi=mg.Adam.Phi(1e-4)).run(mg.Adam.Phi(0.01)).last
+    assert {type(x) for x in rule} == {type(ad.leaves(phi)[0])}
 
 
 class StopHereError(Exception):
