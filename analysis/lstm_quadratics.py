@@ -86,7 +86,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     weights = rng(0, TRAINED, "bootstrap").multinomial(count, np.full(count, 1 / count), size=1000).T
     hindsight = [_inf_where_lost(part["ends"]) for part in parts[1:]]
     hindsight = np.stack([ends[_baselines.best(ends)] for ends in hindsight])  # (baselines, tasks)
-    ranks = binom.ppf([0.025, 0.975], count, 0.5).astype(int)
+    below = int(binom.ppf(0.025, count, 0.5))  # as many tasks as this may lie below the median, or above it
+    ranks = np.array([max(below - 1, 0), min(count - below, count - 1)])
     arrays = {
         "mean": curves.mean(axis=-1),
         "median": np.median(curves, axis=-1),

@@ -19,7 +19,11 @@ def parts(experiment, config, tasks):
     draw, steps = rng(0, "curves"), np.arange(config.steps + 1)[:, None]
     noise = 0.05 * draw.random(tasks)
     return [
-        {"curves": 2.3 * np.exp(-steps / (8 + k)) + noise + 0.02 * draw.random(tasks), "eta": np.array(0.1 + k)}
+        {
+            "curves": 2.3 * np.exp(-steps / (8 + k)) + noise + 0.02 * draw.random(tasks),
+            "ends": 0.1 + noise + draw.random((2, 1)),
+            "eta": np.array(0.1 + k),
+        }
         for k, _ in enumerate(experiment.shards(config))
     ]
 
@@ -81,8 +85,11 @@ def test_intervals_on_quadratics_are_those_of_the_bootstrap():
         low, high = table.arrays["interval"][:, rule, at]
         half = 1.96 * stats.sem(x)
         np.testing.assert_allclose([low, high], [x.mean() - half, x.mean() + half], atol=0.1 * half)
-    caption = quadratics_figure.caption(result(config, table))
-    said = [float(x) for x in re.findall(r"(?:trained|SGD|Adam) ([\d.e-]+)", caption.split("Mean loss at")[1])]
+        ranks = np.searchsorted(np.sort(x), table.arrays["median_interval"][:, rule, at])
+        assert ranks[0] + ranks[1] == 399, "as far from one end as from the other"
+        assert 0.95 <= stats.binom.cdf(ranks[1], 400, 0.5) - stats.binom.cdf(ranks[0], 400, 0.5) <= 0.97
+    caption = quadratics_figure.caption(result(config, table)).split("Mean loss at")[1].split("With step sizes")[0]
+    said = [float(x) for x in re.findall(r"(?:LSTM|SGD|Adam) ([\d.e-]+)", caption)]
     means = table.arrays["mean"][:, 20]
     np.testing.assert_allclose(said, means[[0, 1, 6]], rtol=5e-3)
     quadratics_figure.draw(result(config, table))
