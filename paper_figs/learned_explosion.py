@@ -37,6 +37,7 @@ def draw(result: Result) -> Figure:
         ax.set_title(f"{letter}  {name}")
     _gradients(axes[1, 2], result.arrays, "floor_shipped", 0)
     axes[1, 2].set_title("f  shipped LSTM, floor")
+    axes[1, 2].axvline(result.config["converging"][1], color="#777777", linestyle=":", linewidth=0.9)
     for ax in (*axes[0], axes[1, 2]):
         ax.set(xlabel="unroll length $T$", ylabel=r"$\log_{10}\|$meta-gradient$\|$" if ax in axes[:, 0] else None)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
@@ -125,7 +126,8 @@ def caption(result: Result) -> str:
         f"(plain) and at most {result.measured('descent where'):.0e} where the log cures. Of the runs that explode the "
         f"log objective keeps at least {result.measured('least slope of log over'):.2f} of the slope, and slopes are "
         f"within {result.measured('slope, plain, apart'):.3f} of the Lyapunov number where that is positive, 0 "
-        f"elsewhere (mean). f: the LSTM that ships with the project, which reads the gradient itself, while it "
-        f"converges: {shipped}; it ends off the minimum, at a place that depends on phi, and nothing vanishes any "
-        f"more. The floor of the network's loss is the least that was seen."
+        f"elsewhere (mean). f: the LSTM that ships with the project, which reads the gradient itself, from "
+        f"{config['converging'][0]} steps to the {config['converging'][1]} that it was trained for (dotted line): "
+        f"{shipped}; it ends off the minimum, at a place that depends on phi, and nothing vanishes any more. The floor "
+        f"of the network's loss is the least that was seen."
     )

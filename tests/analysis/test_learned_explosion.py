@@ -45,7 +45,7 @@ def test_no_run_leaves_its_bound_and_some_come_near(kind):
 def test_slopes_are_those_of_lines_between_the_horizons_asked_for():
     config = experiment.presets["default"]
     T = np.asarray(config.horizons, dtype=float)
-    kinked = np.where(config.converging >= T, -0.02 * T, -0.02 * config.converging)[:, None]
+    kinked = np.clip(-0.02 * T, *(-0.02 * end for end in reversed(config.converging)))[:, None]
     assert experiment._slopes(config, kinked, config.converging)[0] == pytest.approx(-0.02)
     assert experiment._slopes(config, kinked)[0] > -0.018
     assert experiment._slopes(config, kinked * [1.0, np.inf])[0] == experiment._slopes(config, kinked)[0]
