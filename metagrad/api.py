@@ -38,7 +38,7 @@ def meta_gradient(
     `scaling="none"`, `per_task=True`, `memory=2**20`; see `Reverse`, `Forward`, `ClosedForm`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
-    leaving the range of floating point does not: it is in the Status.
+    leaving the range of floating point and losing all digits to rounding do not: that is in the Status.
 
     >>> import numpy as np, metagrad as mg
     >>> task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))

@@ -2,8 +2,8 @@
 
 Bad arguments are exceptions (`ValueError` for values, `TypeError` for kinds) that say which function, which
 argument, what came, what was expected and what to do. Leaving the range of floating point in the middle of an
-unroll is not an exception: one task of a batch may overflow while the others are fine. It is a `Status` per
-task, with the step at which it was first seen.
+unroll, or losing all digits to rounding, is not an exception: one task of a batch may overflow while the others are
+fine. It is a `Status` per task, with the step at which it was first seen.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class Status(Enum):
     GRADIENT_UNDERFLOW = "the meta-gradient fell below the smallest normal number; use scaling='auto' or a wider dtype"
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
+    GRADIENT_ROUNDING = (
+        "the state had converged to its last digits, so that the meta-gradient is rounding: the true one is as good as "
+        "zero, and its sign is unknown; use task.centred() on least squares, method='closed_form', a wider dtype, or a "
+        "shorter horizon"
+    )
 
     @property
     def code(self) -> int:

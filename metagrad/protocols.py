@@ -29,6 +29,9 @@ class Task(Protocol):
     `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
     `full_batch` True where every sample is None, so that no random stream need be made for it (default: False);
     `gradient(w, sample)` d loss/d w in differentiable NumPy-style code (default: the tape's gradient of `loss`);
+    `gradient_rounding(w)` the gradient on all samples at w and how far rounding may move it, both like w: by it an
+    unroll knows a meta-gradient without digits, Status.GRADIENT_ROUNDING (default: what the floats next to w change,
+    for tasks without samples; random ones without the method are not looked at);
     `degree` the p with loss(s w) = s**p loss(w) for all s > 0, if there is one (default: None);
     `train_loss(w)`, `excess(w)`, `validation_loss(w)`, `risk(w)` what the measures of those names measure, (B,).
     """
@@ -66,7 +69,8 @@ class MetaObjective(Protocol):
     """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for.
 
     Optional: `only_last`, True if no iterate but the last has a weight (default: False);
-    `term_gradient(task, w, sample)`, d term/d w where it is known, else None (default: the tape's).
+    `term_gradient(task, w, sample)`, d term/d w where it is known, else None (default: the tape's);
+    `measured`, or else `measure`, the name of the measure (default: one whose derivative is not that of the loss).
     """
 
     logarithmic: bool  # whether a logarithm is taken, so that a zero or negative term has a Status of its own

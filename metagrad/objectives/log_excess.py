@@ -29,12 +29,12 @@ class LogExcess:
     """E = (1/T) log(f(w_T) - floor): bounded meta-gradients where log f has vanishing ones, for want of a zero.
 
     `floor` None: the least train loss of a task that has the method `excess`, such as `LeastSquares`. The excess is
-    then computed as ||X(w - w_ls)||^2/(2n), with no cancellation: right until w rounds at w_ls, and at any horizon on
-    `task.centred()`. `floor` a number, or an array (B,) in the dtype of the task: of what `measure` names ("train",
-    "validation", "risk", "loss"). The relative error of f - floor is then eps f/(f - floor), and an error of the floor
-    itself comes on top; an excess within 16 eps of f has no digits and counts as zero (Status.LOG_OF_ZERO), one below
-    that is Status.LOG_OF_NEGATIVE. Derived: with a floor T_inf > 0 |(log f)'|/T <= S mu^(2T-1)/T_inf, while the excess
-    of gradient descent is that of a quadratic.
+    then computed as ||X(w - w_ls)||^2/(2n), with no cancellation: right until w rounds at w_ls (from where on it
+    has Status.GRADIENT_ROUNDING), and at any horizon on `task.centred()`. `floor` a number, or an array (B,) in the
+    dtype of the task: of what `measure` names ("train", "validation", "risk", "loss"). The relative error of f -
+    floor is then eps f/(f - floor), and an error of the floor itself comes on top; an excess within 16 eps of f has
+    no digits and counts as zero (Status.LOG_OF_ZERO), one below that is Status.LOG_OF_NEGATIVE. Derived: with a
+    floor T_inf > 0 |(log f)'|/T <= S mu^(2T-1)/T_inf, while the excess of gradient descent is that of a quadratic.
 
     >>> import metagrad as mg
     >>> task, rule = mg.random_least_squares(1, 8, 2, sigma=1.0), mg.GradientDescent()
@@ -63,7 +63,8 @@ class LogExcess:
             bad_value("LogExcess", "floor", self.floor, "finite numbers")
 
     @property
-    def _measured(self) -> Measure:
+    def measured(self) -> Measure:
+        """What is measured: the excess where no floor is given."""
         return "excess" if self.floor is None else self.measure
 
     def weight(self, t: int, steps: int) -> Scaled | None:
@@ -72,12 +73,12 @@ class LogExcess:
 
     def term(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return the excess at w."""
-        value = measure_of(self._measured, task, w, sample)
+        value = measure_of(self.measured, task, w, sample)
         return value if self.floor is None else _resolved(value, self._floor_for(value))
 
     def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
         """Return the derivative of the term in w where it is known, else None."""
-        return measure_gradient(self._measured, task, w, sample)
+        return measure_gradient(self.measured, task, w, sample)
 
     def degree(self, task: Task) -> int | None:
         """Return the degree of homogeneity of the excess; None with a given floor."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.tasks import _least_squares_checks as checks
+from metagrad.tasks._least_squares_rounding import gradient_rounding
 from metagrad.xp import Array, namespace, rng, to_host
 
 _WHERE = "LeastSquares"
@@ -116,6 +117,13 @@ class LeastSquares:
             return np.matmul(residual, X) / X.shape[-2]
         return np.matmul(residual[..., None, :], X)[..., 0, :] / X.shape[-2]
 
+    def gradient_rounding(self, w: Array) -> tuple[Array, Array]:
+        """Return the gradient on all samples at w, and how far rounding may move it: both (B, d).
+
+        At the solution the first is within a few times the second: there it has no digits. See `centred`.
+        """
+        return self.gradient(w, None), gradient_rounding(self.X, w, _predictions(self.X, w), self.y)
+
     def predictions(self, w: Array) -> Array:
         """Return Xw, shape (B, n)."""
         return _predictions(self.X, w)
@@ -166,6 +174,7 @@ class LeastSquares:
         Its train loss is the excess of this task's; its validation loss and its risk are the same numbers, after every
         number of full-batch steps. Steps are homogeneous in e, and e is small where w rounds at w_ls: derivatives that
         vanish keep their digits, and the log of the excess is right at any horizon (the engine rescales the state).
+        On the task itself they are rounding from some horizon on, with Status.GRADIENT_ROUNDING.
         """
         U, S, V, inside, start = self._decomposed()
         k, d = S.shape[-1], self.d

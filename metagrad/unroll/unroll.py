@@ -18,6 +18,7 @@ from metagrad.errors import Status
 from metagrad.measures import UNIT_WEIGHT
 from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.unroll.digits import Digits
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepRule, sample_of
@@ -86,6 +87,8 @@ class Unroll:
         homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
         self.scale_state = options.scaling == "auto" and homogeneous and objective.degree(task) is not None
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
+        self._digits = Digits(steps)
+        self._lost: Array | None = None
         self.w0 = w
         self._frontier = 0
         self._last: Carry | None = None
@@ -147,22 +150,22 @@ class Unroll:
         if t >= self._frontier:
             self._frontier = t + 1
             self._last = carry
-            self._collect(carry, t)
+            weight = self.objective.weight(t, self.steps)
+            self._digits.see(carry, t, in_sum=weight is not None)
+            if weight is not None:
+                self._collect(carry, t, weight)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
         if t not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = self.objective.term(self.task, carry.w, self._sample(t)) if found is None else found
+            found = self.objective.term(self.task, carry.w, self.sample(t)) if found is None else found
             term = Scaled.of(found, self._power(carry, self.objective.degree(self.task)))
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
 
-    def _collect(self, carry: Carry, t: int) -> None:
-        weight = self.objective.weight(t, self.steps)
-        if weight is None:
-            return
+    def _collect(self, carry: Carry, t: int, weight: Scaled) -> None:
         term, inner, _ = self._term_at(carry, t)
         if self.objective.logarithmic and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
@@ -189,6 +192,7 @@ class Unroll:
         if self.options.scaling == "none":
             self._note_value(value, slope)
         self._note_no_number()
+        self._lost = self._digits.lost(self)
         return value, slope
 
     def _note_no_number(self) -> None:
@@ -227,10 +231,15 @@ class Unroll:
         """Return weight * inner'(term) * (d term/d w) (d_w 2**exponent) at time t, or None if it has no weight."""
         if self.objective.weight(t, self.steps) is None:
             return None
-        factor, pull = self._linearised(carry, t)
-        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        factor, w_bar = self.term_slope(carry, t)
         products = [_inner(a, b) for a, b in zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True) if is_float_array(a)]
         return factor * Scaled.of(sum(products[1:], products[0]), exponent)
+
+    def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
+        """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""
+        factor, pull = self._linearised(carry, t)
+        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        return factor, w_bar
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
@@ -243,7 +252,7 @@ class Unroll:
 
     def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
         """Return the term, unless it need not be computed, and its pullback."""
-        sample, known = self._sample(t), getattr(self.objective, "term_gradient", None)
+        sample, known = self.sample(t), getattr(self.objective, "term_gradient", None)
         slope = None if known is None else known(self.task, carry.w, sample)
         if slope is None:
             return ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
@@ -253,6 +262,9 @@ class Unroll:
         """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
         if self.options.scaling == "none":
             self._note_gradient(grad)
+        if self._lost is not None:  # the least of all troubles: where there is another, that one is said
+            self.monitor.flush()
+            self.monitor.note(self.steps, self._lost)
         status, step = self.monitor.finish()
         return Estimate(value, grad, status, step, end=end)
 
@@ -272,7 +284,8 @@ class Unroll:
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
-    def _sample(self, t: int) -> Any:
+    def sample(self, t: int) -> Any:
+        """Return the randomness of time t."""
         return sample_of(self.task, self.seed, self.offset + t, self.xp)
 
     def _power(self, carry: Carry, degree: int | None) -> Array | int:

@@ -1,0 +1,155 @@
+"""Whether a meta-gradient has digits: it has none where the state has converged to the last ones of its own.
+
+Gradient descent that has arrived at w* up to rounding stays there, and what is left of g = grad f(w) is the rounding
+of its evaluation, dg. The meta-gradient is a sum of products h' P g_t, h the derivative of what is measured and P the
+steps in between, in which h or the late g_t are then nothing but dg: the truth is smaller by orders of magnitude.
+At the end of an unroll of T steps, u the unit roundoff and max the largest entry, the digits are gone where
+    max|g| < 8 max|dg|                                    the gradient is within 8 times its rounding,
+    max|w_T - w_{T-2}| < 4u max|w_T|, max|g| < 2T max|dg|   the steps round away, and T of them could have moved g,
+    |h'g| < 8 |h dg|                                      h is orthogonal to g, but for rounding,
+    max|h - g| > max|g|/8                                 the excess is that above a solution which is rounded itself.
+g is taken at w_T where the training loss or its excess is measured (then h is g), else at w_{T-1}, where the last
+step was. Two steps count together, as beyond the best step size rounding makes w go back and forth for ever. The
+constants are measured ones: no meta-gradient that is off by more than a third for this reason should be called right,
+and some with one or two digits left are called rounding. Derived; checked by tests against the theory.
+
+A sum over all times counts as lost only if its late terms count: if T times the last one, by |h||g|, is above a tenth
+of the first. A task that never moved where g is exactly zero has lost nothing: it started at a solution.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.errors import Status
+from metagrad.protocols import Task, Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
+from metagrad.unroll.steps import gradient_of
+from metagrad.xp import Array, float_info, namespace, rng
+
+if TYPE_CHECKING:
+    from metagrad.unroll.unroll import Carry, Unroll
+
+_ROUNDINGS, _STEP_ROUNDINGS = 8.0, 2.0
+_OF_THE_LOSS = ("loss", "train", "excess")
+
+
+class Digits:
+    """The few states of an unroll by which its digits are judged."""
+
+    def __init__(self, steps: int) -> None:
+        """Remember those at time 0, where a sum begins, and at the last three times."""
+        self._steps = steps
+        self._kept: dict[int, Carry] = {}
+        self._sum_from: int | None = None
+
+    def see(self, carry: Carry, t: int, *, in_sum: bool) -> None:
+        """Note the state at t, which is reached for the first time; `in_sum` if it has a weight."""
+        begins = in_sum and self._sum_from is None and t < self._steps
+        if begins:
+            self._sum_from = t
+        if begins or t == 0 or t >= self._steps - 2:
+            self._kept[t] = carry
+
+    def lost(self, unroll: Unroll) -> Array | None:
+        """Return GRADIENT_ROUNDING for the tasks whose meta-gradient is rounding, else 0, (B,); None if unknown."""
+        objective = unroll.objective
+        measure = getattr(objective, "measured", None) or getattr(objective, "measure", None)
+        of_loss = measure in _OF_THE_LOSS
+        if unroll.options.gradient == "stop_gradient" and not of_loss:
+            return None  # sum_t g_t: the early ones decide, none of them has lost a digit
+        last, before = self._kept[self._steps], self._kept[self._steps - 1]
+        at = last if of_loss else before
+        found = _gradient_and_rounding(unroll.task, at.w, fixed=unroll.sample(self._steps) is None)
+        if found is None:
+            return None
+        g, dg = found
+        size, level = magnitude(g), magnitude(dg)
+        few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (unroll.offset + self._steps) * level
+        if unroll.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
+            return None  # the common case, for little
+        lost = (size < few) | (self._stalled(last) & (size < drift))
+        if measure == "excess":
+            lost = lost | _differ(unroll.term_slope(last, self._steps)[1], g)
+        elif not of_loss:
+            lost = lost | _orthogonal(unroll.term_slope(last, self._steps)[1], g, dg)
+        lost = lost & ((size > 0) | (magnitude(_change(self._kept[0], last)) > 0))
+        if self._sum_from is not None:
+            lost = lost & self._late_terms_count(unroll, self._sum_from, unroll.xp.maximum(size, level), of_loss)
+        return unroll.xp.where(lost, Status.GRADIENT_ROUNDING.code, 0)
+
+    def _stalled(self, last: Carry) -> Array:
+        """Whether the last two steps changed w by less than two roundings each."""
+        steps = min(2, self._steps)
+        eps = max(float_info(leaf.dtype).eps for leaf in ad.leaves(last.w) if is_float_array(leaf))
+        change = magnitude(_change(self._kept[self._steps - steps], last))
+        return change < steps * _STEP_ROUNDINGS * eps / 2 * magnitude(last.w)
+
+    def _late_terms_count(self, unroll: Unroll, first: int, size: Array, of_loss: bool) -> Array:
+        carry, end = self._kept[first], self._kept[self._steps]
+        g = gradient_of(unroll.task, carry.w, unroll.sample(first))
+        factor, h = unroll.term_slope(carry, first)
+        early = factor * Scaled.of(magnitude(h)) * Scaled.of(magnitude(g), carry.exponent)
+        factor, h = unroll.term_slope(end, self._steps)
+        late = factor * Scaled.of(size if of_loss else magnitude(h)) * Scaled.of(size, end.exponent)
+        return late.log2abs() + np.log2(10.0 * self._steps) > early.log2abs()
+
+
+def _gradient_and_rounding(task: Task, w: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
+    """Return g and dg at w; None for a task that is random (not `fixed`) and does not know of its rounding."""
+    own = getattr(task, "gradient_rounding", None)
+    if own is not None:
+        found: tuple[Tree, Tree] = own(w)
+        return found
+    if not fixed:
+        return None
+    g, near = (gradient_of(task, x, None) for x in (w, ad.tree_map(_neighbour, w)))
+    return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
+
+
+def _neighbour(leaf: Any) -> Any:
+    """Return floats near those of a leaf: one or two units in the last place up or down, alike for all tasks."""
+    if not is_float_array(leaf):
+        return leaf
+    xp, eps = namespace(leaf), float_info(leaf.dtype).eps
+    return leaf + leaf * xp.asarray((eps * _units(leaf.shape[1:])).astype(leaf.dtype))
+
+
+@cache
+def _units(shape: tuple[int, ...]) -> Any:
+    return rng(0, "neighbour", *shape).choice([-2.0, -1.0, 1.0, 2.0], size=shape)
+
+
+def _change(before: Carry, last: Carry) -> Tree:
+    """Return the last w less an earlier one, in the digits of the last."""
+    earlier = shift(before.w, before.exponent - last.exponent)
+    return ad.tree_map(lambda a, b: a - b if is_float_array(a) else a, last.w, earlier)
+
+
+def _differ(h: Tree, g: Tree) -> Array:
+    """Whether two ways to the same derivative differ by an eighth: that of the excess and that of the loss."""
+    return _ROUNDINGS * magnitude(ad.tree_map(lambda a, b: a - b, h, g)) > magnitude(g)
+
+
+def _orthogonal(h: Tree, g: Tree, dg: Tree) -> Array:
+    """Whether h'g is within 8 times what rounding makes of it; entries relative to the largest, for the range."""
+    h, g, dg = (_relative_to(tree, magnitude(top)) for tree, top in ((h, h), (g, g), (dg, g)))
+    product = _sum(ad.tree_map(lambda a, b: a * b, h, g))
+    rounding = _sum(ad.tree_map(lambda a, b: (a * b) ** 2, h, dg)) ** 0.5
+    return abs(product) < _ROUNDINGS * rounding
+
+
+def _relative_to(tree: Tree, top: Array) -> Tree:
+    xp = namespace(top)
+    safe = xp.where(top == 0, xp.asarray(1, dtype=top.dtype), top)
+    return ad.tree_map(lambda leaf: leaf / along_tasks(safe, leaf), tree)
+
+
+def _sum(tree: Tree) -> Array:
+    sums = [leaf.reshape(leaf.shape[0], -1).sum(axis=1) for leaf in ad.leaves(tree) if is_float_array(leaf)]
+    return sum(sums[1:], sums[0])
