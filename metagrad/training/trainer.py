@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from metagrad.xp import Array, move, namespace, rng, to_host
 
 Tasks = Callable[[int], Task]  # the task of a seed: the same whenever it is asked for
 Row = dict[str, Any]
+SAVE_SECONDS = 60.0  # what a killed run loses at most, beside an episode
 
 
 class NonFiniteError(ArithmeticError):
@@ -59,13 +61,13 @@ class Trainer:
     ) -> Result:
         """Return the result of all episodes, started from `phi`.
 
-        `checkpoint`: a file that is replaced atomically after every evaluation; where it exists, the run goes on from
-        it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one that is under way).
-        `metrics`: a file of one JSON object a line, an episode each, inf and NaN as texts; what an interrupted run
-        wrote after its last checkpoint is written again. `progress(row)` gets each of them. `config`: the nested dicts
-        that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained` reads the best so
-        far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss of a
-        task is not finite at its start; the last checkpoint stays.
+        `checkpoint`: a file that is replaced atomically after every evaluation, and every minute; where it exists, the
+        run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one
+        that is under way). `metrics`: a file of one JSON object a line, an episode each, inf and NaN as texts; what an
+        interrupted run wrote after its last checkpoint is written again. `progress(row)` gets each of them. `config`:
+        the nested dicts that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained`
+        reads the best so far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where
+        the loss of a task is not finite at its start; the last checkpoint stays.
         """
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
@@ -92,14 +94,16 @@ class Trainer:
         if path is not None and path.exists():
             position = store.load_position(path, position, key)
         save()  # at once: that it cannot be written is better known before hours of training
+        saved = time.monotonic()
         store.cut(log, position.episode)
         while position.episode < self.recipe.episodes and not self._has_stopped(position):
             position, row = self._episode(position)
             store.append(log, row)
             if progress is not None:
                 progress(row)
-            if "evaluation" in row:
+            if "evaluation" in row or time.monotonic() - saved > SAVE_SECONDS:
                 save()
+                saved = time.monotonic()
         return position
 
     def _checked(self, phi: Tree) -> Tree:

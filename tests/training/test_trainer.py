@@ -73,6 +73,18 @@ def test_interrupted_and_resumed_it_gives_the_same_bits(tmp_path, episode):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_checkpoints_come_between_evaluations_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("metagrad.training.trainer.SAVE_SECONDS", 0.0)
+    path, rare = tmp_path / "a.npz", Recipe(**{**vars(SMALL), "evaluate_every": 6})
+    whole = trainer(rare).run(PHI)
+    with pytest.raises(StopHereError):
+        trainer(rare).run(PHI, checkpoint=path, progress=until(3))
+    seen = []
+    again = trainer(rare).run(PHI, checkpoint=path, progress=seen.append)
+    assert [row["episode"] for row in seen] == [3, 4, 5]
+    assert same(again.last, whole.last)
+
+
 def test_more_episodes_go_on_from_a_finished_run(tmp_path):
     longer = Recipe(**{**vars(SMALL), "episodes": 8})
     trainer().run(PHI, checkpoint=tmp_path / "a.npz")
