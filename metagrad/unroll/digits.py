@@ -2,7 +2,8 @@
 
 Gradient descent that has arrived at w* up to rounding stays there, and what is left of g = grad f(w) is the rounding
 of its evaluation, dg. The meta-gradient is a sum of products h' P g_t, h the derivative of what is measured and P the
-steps in between, in which h or the late g_t are then nothing but dg: the truth is smaller by orders of magnitude.
+steps in between, in which h or the late g_t are then nothing but dg. The truth goes on shrinking (a loss with a floor)
+or stays what it was (the log of a loss without one).
 At the end of an unroll of T steps, u the unit roundoff and max the largest entry, the digits are gone where
     max|g| < 8 max|dg|                                    the gradient is within 8 times its rounding,
     max|w_T - w_{T-2}| < 4u max|w_T|, max|g| < 2T max|dg|   the steps round away, and T of them could have moved g,
