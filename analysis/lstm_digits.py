@@ -18,9 +18,9 @@ from metagrad.xp import rng
 
 claim = (
     "A coordinate-wise LSTM, meta-trained on the sum of the losses of 100 steps of a small sigmoid network for real "
-    "digits, has a smaller mean loss along the way on fresh networks of that kind than every baseline with a tuned "
-    "step size, and ends near the best of them (Andrychowicz et al. 2016, section 3.2, on 5,000 of the digits); what "
-    "becomes of it with more units, two layers and ReLU is measured."
+    "digits, has on fresh networks of that kind a smaller mean loss along the way, and at the end, than every baseline "
+    "with a tuned step size (Andrychowicz et al. 2016, section 3.2, on 5,000 of the digits); what becomes of it with "
+    "more units, two layers and ReLU is measured."
 )
 TRAINED = "lstm_digits"
 NETS = {
@@ -51,7 +51,7 @@ class Config:
 
 
 presets = {
-    "quick": Config(tuning=1, fresh=3, nets=("trained",)),
+    "quick": Config(tuning=1, fresh=5, nets=("trained",)),
     "default": Config(),
     "paper": Config(tuning=10, fresh=100),
 }
@@ -92,8 +92,6 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     curves = curves.reshape(len(config.nets), rules, *curves.shape[1:])
     factor = student.ppf(0.975, config.fresh - 1) / np.sqrt(config.fresh)
     ends = curves[:, :, -config.last :].mean(axis=2)  # (nets, rules, networks)
-    best = 1 + np.argmin(ends[:, 1:].mean(axis=-1), axis=1)
-    against = ends[:, 0] - np.take_along_axis(ends, best[:, None, None], axis=1)[:, 0]
     return Table(
         {
             "mean": curves.mean(axis=-1),
@@ -103,8 +101,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             "eta": np.array([float(part["eta"]) for part in parts]).reshape(len(config.nets), rules),
             "path": curves.mean(axis=(2, 3)),
             "path_gain": _lower_end(curves[:, 1:].mean(axis=2) - curves[:, :1].mean(axis=2), factor),
-            "best": best,
-            "difference": np.stack([against.mean(axis=-1), factor * against.std(axis=-1, ddof=1)], axis=1),
+            "end_gain": _lower_end(ends[:, 1:] - ends[:, :1], factor),
         },
         {"mean": "nats", "end": "nats", "eta": "1"},
     )
@@ -116,22 +113,15 @@ def _lower_end(gains: np.ndarray, factor: float) -> np.ndarray:
 
 
 def verdict(config: Config, table: Table) -> Verdict:
-    """Compare the last steps, network by network."""
+    """Compare the whole way and the last steps, network by network: how far ahead of any baseline the LSTM is."""
     arrays, checks = table.arrays, []
     for row, net in enumerate(config.nets):
-        mean, width = arrays["difference"][row]
-        start, best = arrays["mean"][row, 0, 0], arrays["end"][row, arrays["best"][row]]
-        missing = float((mean + width) / (start - best))
-        name = _baselines.NAMES[arrays["best"][row] - 1]
-        what = f"{net}: part of the way of {name} that the LSTM misses, to at most"
-        gain = float(arrays["path_gain"][row].min())
-        ahead = f"{net}: mean loss of all steps, any baseline less the LSTM, paired, at least"
-        if net == "trained":
-            checks.append(Check(ahead, gain, "> 0", gain > 0))
-            checks.append(Check(what, missing, "<= 0.1", missing <= 0.1))
-        else:
-            checks.append(Check(what, missing, "measured: a finite number", bool(np.isfinite(missing))))
-        if net == "trained":
-            share = float(arrays["end"][row, 0] / start)
+        judged = net == "trained"
+        for key, what in (("path_gain", "mean loss of all steps"), ("end_gain", "loss at the end")):
+            gain = float(arrays[key][row].min())
+            name = f"{net}: {what}, any baseline less the LSTM, paired, at least"
+            checks.append(Check(name, gain, "> 0" if judged else "measured", not judged or gain > 0))
+        if judged:
+            share = float(arrays["end"][row, 0] / arrays["mean"][row, 0, 0])
             checks.append(Check("trained: last loss over the first", share, "<= 0.25", share <= 0.25))
     return Verdict(claim, checks)

@@ -59,8 +59,8 @@ def caption(result: Result) -> str:
     arrays, config = result.arrays, result.config
     trained = _TITLES["trained"].removesuffix(" (as trained)")
     parts = [
-        f"{_TITLES[net]}: {path[0]:.3f} against {path[1:].min():.3f}, and {end[0]:.3f} against {end[best]:.3f}"
-        for net, path, end, best in zip(config["nets"], arrays["path"], arrays["end"], arrays["best"], strict=True)
+        f"{_TITLES[net]}: {path[0]:.3f} against {path[1:].min():.3f}, and {end[0]:.3f} against {end[1:].min():.3f}"
+        for net, path, end in zip(config["nets"], arrays["path"], arrays["end"], strict=True)
     ]
     return (
         f"Networks for 5,000 real digits of MNIST (a subset, 4,000 to train on), minibatches of "
