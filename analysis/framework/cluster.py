@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -142,10 +142,10 @@ class Cluster(Executor):
 
     def _arrived(self, shard: _Shard, remote: Any) -> None:
         """Hand on what came of a shard; called in a thread of the client."""
-        if shard.future.done():
+        if shard.future.done() or self._ended.is_set():
             return
         try:
-            outcome = self._opened(shard, *remote.result())
+            outcome = self._opened(shard, *self._result(remote))
         except Exception as error:
             shard.attempts -= 1
             if type(error).__name__ == "KilledWorker" and shard.attempts:
@@ -158,6 +158,19 @@ class Cluster(Executor):
                 shard.future.set_result(outcome)
             else:
                 shard.future.set_exception(outcome)
+
+    def _result(self, remote: Any) -> Any:
+        """Return the result of a remote future; CancelledError where this client leaves before it is here.
+
+        Its own `result` would wait for ever for the loop of a client that was closed in the meantime, in the one thread
+        that all clients of a process have for callbacks, and for which the interpreter waits at its end.
+        """
+        gathered = self._client.gather(remote, asynchronous=True)
+        waiting = asyncio.run_coroutine_threadsafe(gathered, self._client.loop.asyncio_loop)
+        while not wait([waiting], LOOK_SECONDS).done:
+            if self._ended.is_set():
+                raise CancelledError
+        return waiting.result()
 
     def _opened(self, shard: _Shard, kind: str, sender: str, what: Any) -> bytes | Exception:
         if kind == "data":

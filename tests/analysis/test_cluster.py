@@ -4,14 +4,17 @@ Scheduler and workers are processes on this machine; a shard and the test wait f
 time to pass.
 """
 
+import asyncio
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -225,9 +228,6 @@ class FakeRemote:
     def add_done_callback(self, act):
         act(self)
 
-    def result(self):
-        raise self.error
-
     def cancelled(self):
         return False
 
@@ -236,8 +236,17 @@ class FakeRemote:
 
 
 class FakeClient:
-    def __init__(self, error):
-        self.error, self.sent = error, 0
+    """A client whose every shard has a result: an error, or none ever where that is None; `gathering` when asked."""
+
+    def __init__(self, error, loop):
+        self.error, self.sent, self.gathering = error, 0, threading.Event()
+        self.loop = SimpleNamespace(asyncio_loop=loop)
+
+    async def gather(self, remote, asynchronous):
+        self.gathering.set()
+        if self.error is None:
+            await asyncio.Event().wait()
+        raise self.error
 
     def nthreads(self):
         return {"tcp://127.0.0.1:1": 4}
@@ -249,6 +258,20 @@ class FakeClient:
 
     def close(self, timeout):
         pass
+
+
+@pytest.fixture
+def loop():
+    """Run an event loop in a thread, as a client does."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    for task in asyncio.all_tasks(loop):
+        loop.call_soon_threadsafe(task.cancel)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 @pytest.mark.parametrize(
@@ -263,8 +286,8 @@ class FakeClient:
         (ModuleNotFoundError("No module named 'analysis'"), runner.RunError, "at the root of this checkout", 1),
     ],
 )
-def test_what_dask_says_is_said_in_our_words(folder, error, kind, message, sent):
-    client = FakeClient(error)
+def test_what_dask_says_is_said_in_our_words(folder, loop, error, kind, message, sent):
+    client = FakeClient(error, loop)
     said = []
     crew = cluster.Cluster(client, "tcp://127.0.0.1:2", said.append)
     assert "one shard at a time" in said[0]
@@ -274,6 +297,20 @@ def test_what_dask_says_is_said_in_our_words(folder, error, kind, message, sent)
         future.result()
     assert client.sent == sent
     crew.shutdown()
+
+
+def test_a_callback_does_not_outlive_its_client(folder, loop, monkeypatch):
+    """What Dask calls back in is one thread of the process: waiting there for a closed client would stop the next."""
+    monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.01)
+    client = FakeClient(None, loop)
+    crew = cluster.Cluster(client, "tcp://127.0.0.1:2", lambda said: None)
+    context = contract.Context(0, "cpu")
+    shard = (runner.compute_shard, "clustered", "quick", {"index": 7}, context)
+    calling = threading.Thread(target=lambda: crew.submit(*shard))  # the fake calls back at once
+    calling.start()
+    client.gathering.wait()
+    crew.shutdown()
+    calling.join()
 
 
 def test_a_worker_does_one_shard_at_a_time(folder, monkeypatch):
