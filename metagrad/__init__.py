@@ -16,6 +16,7 @@ from metagrad.optimizers import (
     RMSprop,
     Scheduled,
     Truncated,
+    Unconstrained,
 )
 from metagrad.protocols import Estimate
 from metagrad.scaled import Scaled
@@ -68,6 +69,7 @@ __all__ = [
     "Scheduled",
     "Status",
     "Truncated",
+    "Unconstrained",
     "WeightedSum",
     "image_classifiers",
     "load_trained",

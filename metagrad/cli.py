@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy.special import stdtrit
 
+from metagrad.optimizers import Unconstrained
 from metagrad.training.config import read_config, setup
 from metagrad.training.trained import load_trained, save_trained
 from metagrad.training.trainer import NonFiniteError, Trainer
@@ -78,7 +79,20 @@ def _meta_train(args: Any) -> int:
     print(
         f"{result.episodes} episodes; best {run.trainer.recipe.select} {result.value:.6g}: {folder / 'optimizer.npz'}"
     )
+    _say_hyper_parameters(run.trainer.optimizer, result.phi)
     return 0
+
+
+def _say_hyper_parameters(rule: Any, phi: Any) -> None:
+    """Print the hyper-parameters of a hand-designed rule; a learned one has none."""
+    if not isinstance(rule, Unconstrained):
+        return
+    try:
+        found = rule.phi(rule.Phi(*map(float, phi)))
+    except ValueError as error:  # float64 rounds one to its bound; the coordinate is as good as any
+        print(error)
+    else:
+        print(", ".join(f"{name} = {x:.6g}" for name, x in found._asdict().items()))
 
 
 class _Live:
@@ -129,6 +143,7 @@ def _evaluate(args: Any) -> int:
             f"{log:.4f}",
         )
     Console().print(table)
+    _say_hyper_parameters(trained.optimizer, trained.phi)
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
     return 1 if bad else 0

@@ -18,6 +18,7 @@ from metagrad import ad
 from metagrad.errors import Status, bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import fingerprint
+from metagrad.optimizers import Unconstrained
 from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
@@ -100,6 +101,7 @@ class MetaTrainer:
         """
         check = getattr(self.optimizer, "check_phi", None)
         phi = phi if check is None else check(phi, "MetaTrainer.run")
+        _check_floor(self.floor, self.optimizer)
         _check_count("MetaTrainer.run", "meta_steps", meta_steps)
         _check_count("MetaTrainer.run", "every", every)
         path = None if checkpoint is None else Path(checkpoint)
@@ -147,6 +149,15 @@ class MetaTrainer:
     def _fingerprint(self, phi: Tree) -> str:
         """Identify the run: everything that its numbers depend on, but for the number of meta-steps."""
         return fingerprint(self, phi)
+
+
+def _check_floor(floor: float, rule: Any) -> None:
+    """Raise ValueError for a floor under coordinates that have none; the rule may be inside of another."""
+    while rule is not None and floor > -math.inf:
+        if isinstance(rule, Unconstrained):
+            remedy = "The coordinates of Unconstrained may be any numbers."
+            bad_value("MetaTrainer.run", "floor", floor, "-math.inf", remedy)
+        rule = getattr(rule, "rule", None)
 
 
 def _check_count(where: str, name: str, value: Any) -> None:

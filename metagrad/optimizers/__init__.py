@@ -10,6 +10,7 @@ from metagrad.optimizers.nesterov import Nesterov
 from metagrad.optimizers.rmsprop import RMSprop
 from metagrad.optimizers.scheduled import Scheduled
 from metagrad.optimizers.truncated import Truncated
+from metagrad.optimizers.unconstrained import Unconstrained
 
 __all__ = [
     "MLP31",
@@ -22,4 +23,5 @@ __all__ = [
     "RMSprop",
     "Scheduled",
     "Truncated",
+    "Unconstrained",
 ]

@@ -65,6 +65,8 @@ def beside(phi: Any, leaf: Array) -> Any:
 
 
 def _spread(x: Any, leaf: Array) -> Any:
+    if isinstance(x, tuple):  # a decay and its rest
+        return beside(x, leaf)
     is_one_a_task = leaf.ndim not in (0, 2) and getattr(x, "shape", ()) == (leaf.shape[0], 1)
     return x.reshape((leaf.shape[0],) + (1,) * (leaf.ndim - 1)) if is_one_a_task else x
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, leafwise, zeros
-from metagrad.optimizers._safe import one_minus_power, safe_sqrt
+from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
 from metagrad.protocols import Tree
 from metagrad.xp import Array
 
@@ -20,6 +20,8 @@ class Adam:
     `eta` > 0, `beta1` and `beta2` in [0, 1), `eps` > 0: floats, or arrays that broadcast against w (B, d). All
     derivatives are kept, those of the bias corrections among them, and they are finite where g is zero.
     """
+
+    decays = ("beta1", "beta2")  # `step` takes them as `Decay`, too
 
     class Phi(NamedTuple):
         """The meta-parameters."""
@@ -46,8 +48,9 @@ class Adam:
 
         def update(w: Array, m: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
             eta, beta1, beta2, eps = beside(phi, w)
-            m = beta1 * m + (1.0 - beta1) * g
-            v = beta2 * v + (1.0 - beta2) * g * g
+            (b1, rest1), (b2, rest2) = with_rest(beta1), with_rest(beta2)
+            m = b1 * m + rest1 * g
+            v = b2 * v + rest2 * g * g
             mhat = m / one_minus_power(beta1, t)
             # The root first: v/(1 - beta2^t) may overflow where v does not, and w would stand still without a Status.
             root = safe_sqrt(v) / one_minus_power(beta2, t) ** 0.5

@@ -9,7 +9,7 @@ import numpy as np
 
 from metagrad.errors import bad_value, nearest
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, filled, leafwise
-from metagrad.optimizers._safe import safe_sqrt
+from metagrad.optimizers._safe import safe_sqrt, with_rest
 from metagrad.protocols import Tree
 from metagrad.xp import Array
 
@@ -26,6 +26,8 @@ class RMSprop:
     """
 
     form: Form = "torch"
+
+    decays = ("rho",)  # `step` takes it as `Decay`, too
 
     class Phi(NamedTuple):
         """The meta-parameters."""
@@ -48,7 +50,8 @@ class RMSprop:
 
         def update(w: Array, v: Array, g: Array) -> tuple[Array, Array]:
             eta, rho, eps = beside(phi, w)
-            v = rho * v + (1.0 - rho) * g * g
+            decay, rest = with_rest(rho)
+            v = decay * v + rest * g * g
             root = safe_sqrt(v) + eps if self.form == "torch" else np.sqrt(v + eps)
             return w - eta * g / root, v
 

@@ -10,6 +10,7 @@ from metagrad import objectives, optimizers, tasks
 from metagrad.data import ImageData, load_digits8x8, load_digits5000, load_fashion_mnist, load_mnist
 from metagrad.errors import bad_value
 from metagrad.protocols import MetaObjective, Optimizer, Task
+from metagrad.training import tuned
 
 Tasks = Callable[[int], Task]
 Measured = Literal["loss", "train", "validation", "risk", "squared_norm"]
@@ -136,7 +137,7 @@ def _with_settings(rule: Any, settings: Any) -> tuple[Optimizer, Any]:
 
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     "task": {"quadratics": quadratics, "regressions": regressions, "images": images},
-    "optimizer": {"lstm": lstm, "mlp31": mlp31},
+    "optimizer": {"lstm": lstm, "mlp31": mlp31, **tuned.KINDS},
     "objective": {"sum": sum_, "mean": mean, "last": last, "mean_log": mean_log, "log_last": log_last},
     "outer": {"adam": adam, "rmsprop": rmsprop, "sgd": sgd},
 }

@@ -72,12 +72,18 @@ TASKS = {
     "classifier in epochs": lambda: classifier(epoch_seed=3),
 }
 LEARNED = {"lstm": mg.CoordinatewiseLSTM.quadratic((1,)), "mlp31": mg.MLP31(hidden=1, scale=0.05, exponent_scale=0.1)}
+UNCONSTRAINED = {
+    "unconstrained adam": mg.Unconstrained(mg.Adam(), mg.Adam.Phi(0.05, 0.8, 0.95, 0.01)),
+    "unconstrained momentum": mg.Unconstrained(mg.Momentum(), mg.Momentum.Phi(0.1, 0.6), maps={"eta": "softplus"}),
+    "unconstrained rmsprop": mg.Unconstrained(mg.RMSprop(), mg.RMSprop.Phi(0.05, 0.8, 0.01), ("eps",)),
+}
 RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
     "never truncated": (mg.Truncated(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
+    **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in UNCONSTRAINED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in LEARNED.items()},
 }
 ON_ONE_ARRAY = ("heavy ball", "never truncated")  # the w of a classifier is a tuple

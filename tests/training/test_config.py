@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +283,79 @@ def test_every_trained_optimizer_that_ships_loads():
         trained = load_trained(name)
         assert {"evaluation", "episodes"} <= trained.about.keys()
         assert setup(trained.config).trainer.optimizer == trained.optimizer
+
+
+HAND_DESIGNED = {
+    "sgd": (mg.GradientDescent(), "", ()),
+    "momentum": (mg.Momentum(), "mu = 0.5", ("log_eta", "logit_mu")),
+    "nesterov": (mg.Nesterov(), 'fixed = ["mu"]', ("log_eta",)),
+    "rmsprop": (mg.RMSprop("tensorflow"), 'form = "tensorflow"', ("log_eta", "logit_rho", "log_eps")),
+    "adagrad": (mg.Adagrad(), "eps = 1e-4", ("log_eta", "log_eps")),
+    "adam": (mg.Adam(), 'beta1 = 0.5\nfixed = ["eps"]', ("log_eta", "logit_beta1", "logit_beta2")),
+}
+
+
+def hand_designed(kind):
+    return TEXT.replace('kind = "lstm"\nhidden = [4]', f'kind = "{kind}"\neta = 0.01\n{HAND_DESIGNED[kind][1]}', 1)
+
+
+@pytest.mark.parametrize("kind", HAND_DESIGNED)
+def test_hand_designed_optimizers_are_tuned(kind, config, tmp_path, capsys):
+    rule, _, fields = HAND_DESIGNED[kind]
+    config.write_text(hand_designed(kind))
+    run = setup(read_config(config))
+    assert run.trainer.optimizer.rule == rule
+    assert run.phi._fields == (fields or ("log_eta",))
+    assert {leaf.dtype for leaf in run.phi} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(run.phi.log_eta, np.log(0.01), rtol=1e-6)
+    assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 0
+    assert "\neta = 0.0" in capsys.readouterr().out
+    trained = load_trained(tmp_path / "optimizer.npz")
+    assert trained.optimizer == run.trainer.optimizer
+    assert not same(trained.phi, run.phi)
+    assert same(trained.phi, run.trainer.run(run.phi).phi)
+    assert same(trained.phi, load_trained(tmp_path / "checkpoint.npz").phi)
+    found = trained.optimizer.phi(trained.phi)
+    assert main(["evaluate", str(tmp_path / "optimizer.npz"), "--tasks", "2", "--steps", "3"]) == 0
+    assert f"eta = {float(found.eta):.6g}" in capsys.readouterr().out
+
+
+def test_a_hyper_parameter_that_float64_rounds_to_its_bound_is_said(config, tmp_path, capsys):
+    """Its coordinate is trained and saved all the same."""
+    config.write_text(hand_designed("adam"))
+    run = setup(read_config(config))
+    save_trained(tmp_path / "far.npz", run.phi._replace(logit_beta2=np.float32(60.0)[...]), run.config, {})
+    assert main(["evaluate", str(tmp_path / "far.npz"), "--tasks", "1", "--steps", "2"]) == 0
+    assert "beta2 is 1.0; expected a decay in [0, 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "message"),
+    [
+        ("eta = 0.01", "", ValueError, r"\[optimizer\] eta is missing"),
+        ("eta = 0.01", "eta = -0.01", ValueError, r"config \[optimizer\]: eta is -0\.01; expected a step size above 0"),
+        ("eta = 0.01", "eta = 1e-100", ValueError, r"log_eta is .* whose eta, above 0, float32 can hold"),
+        ("beta1 = 0.5", "beta1 = 1.0", ValueError, r"config \[optimizer\]: beta1 is 1\.0; expected a decay"),
+        ("beta1 = 0.5", "beta1 = 0.0", ValueError, r"beta1 is 0\.0; .*hold it with `fixed`"),
+        ("beta1 = 0.5", "beta = 0.5", ValueError, r"'beta'; expected a key of \[optimizer\].*'beta1'"),
+        ('["eps"]', '["esp"]', ValueError, "fixed is 'esp'.*'eps'"),
+        ('["eps"]', '"eps"', TypeError, r"\[optimizer\] fixed is 'eps', a str; expected a list"),
+        ('kind = "adam"', 'kind = "adma"', ValueError, r"\[optimizer\] kind is 'adma'.*'adam'"),
+    ],
+)
+def test_bad_configs_of_hand_designed_optimizers(config, old, new, error, message):
+    config.write_text(hand_designed("adam").replace(old, new, 1))
+    with pytest.raises(error, match=message):
+        setup(read_config(config))
+
+
+def test_the_config_that_ships_tunes_all_of_adam():
+    run = setup(read_config(Path(__file__).parents[2] / "configs" / "adam_quadratics.toml"))
+    assert run.phi._fields == ("log_eta", "logit_beta1", "logit_beta2", "log_eps")
+    assert run.trainer.recipe.gradient == "full"
+    task = run.trainer.tasks(0)
+    start = run.trainer.optimizer.phi(run.phi)
+    np.testing.assert_allclose(start, (0.001, 0.9, 0.999, 1e-8), rtol=1e-13)
+    found = mg.meta_gradient(task, run.trainer.optimizer, run.trainer.objective, run.phi, steps=20)
+    assert found.ok
+    assert float(found.grad.log_eta.to_float()) < 0, "from there the step size has to grow"

@@ -1,0 +1,258 @@
+"""Hand-designed rules whose hyper-parameters may be tuned by gradient: they cannot leave their range."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from metagrad.ad import leaves
+from metagrad.ad.tape import value_of
+from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.optimizers._coordinates import MAPS, Map, guarded, within
+from metagrad.optimizers._safe import Decay
+from metagrad.protocols import Tree
+from metagrad.xp import is_array, namespace
+
+_WHERE = "Unconstrained"
+
+
+@dataclass(frozen=True)
+class Unconstrained:
+    """The update rule `rule` in coordinates that may be any numbers: eta = exp(a), beta = 1/(1 + exp(-c)).
+
+    Its meta-parameters `Phi` are the coordinates: those of Adam are `log_eta`, `logit_beta1`, `logit_beta2`, `log_eps`;
+    d/da = eta d/d eta, d/dc = beta (1 - beta) d/d beta. `free` gives the coordinates of hyper-parameters, `phi` the
+    hyper-parameters of coordinates. In the logit neither beta near 0 nor 1 - beta near 0 loses digits: rules that need
+    1 - beta (Adam, RMSprop) get it beside beta, and 1 - beta = r is the coordinate log((1 - r)/r). beta = 1 - exp(c)
+    would leave its range at c >= 0. A coordinate x rounded to its dtype moves eta by |x| times half its roundoff.
+
+    `start`: hyper-parameters of the rule at which training begins (`init_meta`). `fixed`: names of those that are held
+    at the values of `start`, Python's floats, or else at the rule's defaults; they are no meta-parameters. `maps`: for
+    some of the names "log" (above 0), "softplus" (above 0, log(1 + exp(a)): linear where it is large), "logit" (within
+    (0, 1)) or "identity" (as it is, with nothing that keeps it in its range); by default "log", "logit" or "identity",
+    by what the rule's `check_phi` takes. For a schedule write `Scheduled(Unconstrained(rule))`, for a truncated run
+    `Truncated(Unconstrained(rule), ...)`. Hyper-parameters that the dtype rounds to their bound are a ValueError at the
+    start and NaN, with a Status, within an unroll: never a rule that silently stands still.
+    Source: derived; checked by tests.
+
+    >>> import metagrad as mg
+    >>> rule = mg.Unconstrained(mg.Adam(), fixed=("beta2", "eps"))
+    >>> rule.free(mg.Adam.Phi(1.0, 0.5))
+    Coordinates(log_eta=0.0, logit_beta1=0.0)
+    >>> rule.phi(rule.Phi(log_eta=0.0, logit_beta1=0.0))
+    Phi(eta=1.0, beta1=0.5, beta2=0.999, eps=1e-08)
+    """
+
+    rule: Any  # an Optimizer with a `Phi` of named numbers
+    start: Any = None
+    fixed: tuple[str, ...] = ()
+    maps: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the rule, and what is said of its hyper-parameters."""
+        names = self._names()
+        if self.start is not None:
+            object.__setattr__(self, "start", self._checked(self.start, _WHERE))
+        if not isinstance(self.fixed, tuple | list):
+            bad_type(_WHERE, "fixed", repr(self.fixed), "a tuple of names", f"Write ({self.fixed!r},).")
+        for argument, given in (("fixed", self.fixed), ("maps", self.maps)):
+            for name in given:
+                if name not in names:
+                    bad_value(_WHERE, argument, repr(name), "hyper-parameters of the rule", nearest(str(name), names))
+        object.__setattr__(self, "fixed", tuple(self.fixed))
+        for name in self.fixed:
+            if not isinstance(self._held(name), float):
+                bad_type(_WHERE, "fixed", f"{name!r}, whose value is an array", "a Python float", "Give it in `start`.")
+        if set(self.fixed) >= set(names):
+            bad_value(_WHERE, "fixed", self.fixed, "at least one hyper-parameter that is free")
+        _ = self._kinds  # raises where none fits
+
+    def _names(self) -> list[str]:
+        if isinstance(self.rule, type):
+            bad_type(_WHERE, "rule", f"the class {self.rule.__name__}", "an instance", f"Write {self.rule.__name__}().")
+        if not hasattr(self.rule, "Phi") or not hasattr(self.rule.Phi, "_fields"):
+            kind, inner = type(self.rule).__name__, getattr(self.rule, "rule", None)
+            remedy = f"Write {kind}(Unconstrained({type(inner).__name__}()))." if inner is not None else ""
+            bad_type(_WHERE, "rule", f"a {kind}", "a rule whose `Phi` names its hyper-parameters", remedy)
+        return list(self.rule.Phi._fields)
+
+    @cached_property
+    def _kinds(self) -> dict[str, str]:
+        """The kind of map of each hyper-parameter that is not fixed."""
+        return {name: self._kind(name) for name in self._names() if name not in self.fixed}
+
+    def _kind(self, name: str) -> str:
+        chosen = self.maps.get(name)
+        if chosen is not None:
+            if chosen not in MAPS:
+                bad_value(_WHERE, "maps", f"{chosen!r} for {name}", "a known map", nearest(str(chosen), list(MAPS)))
+            if chosen != "identity" and not self._takes(name, MAPS[chosen]):
+                came = f"{chosen!r} for {name}, which reaches numbers {MAPS[chosen].bounds}"
+                bad_value(_WHERE, "maps", came, "a map within the range of the hyper-parameter")
+            return chosen
+        if not hasattr(self.rule, "check_phi"):
+            came = f"a {type(self.rule).__name__} without `check_phi`, which does not say what {name} may be"
+            bad_type(_WHERE, "rule", came, f"one that does, or a map for {name}", "Give `maps`.")
+        fits = [kind for kind in MAPS if self._takes(name, MAPS[kind])]
+        if not fits:
+            came = f"a {type(self.rule).__name__}, whose {name} takes none of the numbers -2, 0.5 and 2"
+            bad_type(_WHERE, "rule", came, "a rule of numbers", "The weights of a network need no other coordinates.")
+        return fits[0]
+
+    def _takes(self, name: str, examples: Map) -> bool:
+        """Return whether the rule's own check takes the examples of a map."""
+        check = getattr(self.rule, "check_phi", lambda phi, where: phi)
+        others = dict.fromkeys(self._names(), 0.5) if self.start is None else self.start._asdict()
+        try:
+            for value in examples.reaches:
+                check(self.rule.Phi(**others | {name: value}), _WHERE)
+        except (ValueError, TypeError):
+            return False
+        return True
+
+    def _held(self, name: str) -> Any:
+        """Return the value at which a hyper-parameter is fixed."""
+        if self.start is not None:
+            return getattr(self.start, name)
+        defaults = self.rule.Phi._field_defaults
+        if name not in defaults:
+            bad_value(_WHERE, "fixed", f"{name!r}, which has no default", "one with a value", "Give it in `start`.")
+        return defaults[name]
+
+    def _checked(self, phi: Any, where: str) -> Any:
+        check = getattr(self.rule, "check_phi", None)
+        return phi if check is None else check(phi, where)
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether the rule is homogeneous."""
+        return bool(getattr(self.rule, "homogeneous", False))
+
+    @property
+    def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
+        """The NamedTuple of the coordinates, a field for each hyper-parameter that is not fixed."""
+        return _coordinates(tuple(MAPS[kind].prefix + name for name, kind in self._kinds.items()))
+
+    def free(self, phi: Any = None) -> Any:
+        """Return the coordinates of hyper-parameters of the rule, or of `start`; ValueError for any out of range.
+
+        A bare number is eta, as in the rule itself. What is fixed must have the value at which it is held.
+        """
+        if phi is None and self.start is None:
+            bad_type("Unconstrained.free", "phi", "None", "hyper-parameters", "Or give the rule a `start`.")
+        given = self.start if phi is None else self._checked(phi, "Unconstrained.free")
+        for name in self.fixed:
+            held, came = self._held(name), getattr(given, name)
+            if np.ndim(came) or float(came) != held:
+                expected = f"{held}, at which it is fixed"
+                bad_value("Unconstrained.free", name, came, expected, "Give all that is fixed as in `start`.")
+        return self.Phi(*[_coordinate(name, kind, getattr(given, name)) for name, kind in self._kinds.items()])
+
+    def phi(self, free: Any) -> Any:
+        """Return the hyper-parameters of coordinates, for the rule itself; ValueError where the dtype rounds one out.
+
+        Of 1 - beta they have the digits that beta has; the coordinate has all.
+        """
+        where = "Unconstrained.phi"
+        free = self._numbers(free, where)
+        values = {name: self._held(name) for name in self.fixed}
+        for (name, kind), x in zip(self._kinds.items(), free, strict=True):
+            found = _plain(_value(kind, x))
+            values[name] = float(found) if isinstance(x, float) else namespace(x).asarray(found)
+        return self._checked(self.rule.Phi(**values), where)
+
+    def init_meta(self, rng: Any, dtype: Any = np.float64) -> Any:
+        """Return the coordinates of `start` as arrays of `dtype`; nothing is random, and `rng` is not used."""
+        if np.dtype(dtype).kind != "f":
+            bad_type("Unconstrained.init_meta", "dtype", np.dtype(dtype).name, "a float dtype")
+        found = [namespace(x).asarray(x, dtype=dtype) for x in self.free()]
+        return self.check_phi(self.Phi(*found), "Unconstrained.init_meta")
+
+    def init(self, w: Tree) -> Tree:
+        """Return the state of the rule; ValueError where the dtype of w rounds what is fixed to 0 or 1."""
+        dtype = leaves(w)[0].dtype
+        for name in self.fixed:
+            held = self._held(name)
+            with np.errstate(over="ignore", under="ignore"):
+                rounded = float(np.asarray(held).astype(dtype))
+            if rounded != held and (rounded in (0.0, 1.0) or np.isinf(rounded)):
+                came = f"fixed at {held}, which {np.dtype(dtype).name} rounds to {rounded}"
+                bad_value("Unconstrained.init", name, came, "within the range of the dtype of the task")
+        return self.rule.init(w)
+
+    def step(self, phi: Any, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+        """Take one step of the rule with the hyper-parameters of the coordinates phi."""
+        like = value_of(leaves(w)[0])
+        decays = getattr(self.rule, "decays", ())
+        values: dict[str, Any] = {name: self._held(name) for name in self.fixed}
+        for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
+            x = namespace(like).asarray(x, dtype=like.dtype) if isinstance(x, float) else x  # noqa: PLW2901
+            found = _value(kind, x)
+            values[name] = guarded(kind, found if name in decays else _plain(found))
+        moved: tuple[Tree, Tree] = self.rule.step(self.rule.Phi(**values), state, w, g)
+        return moved
+
+    def check_phi(self, phi: Any, where: str) -> Any:
+        """Return the coordinates phi; raise unless all are finite floats whose hyper-parameters the dtype can hold."""
+        phi = self._numbers(phi, where)
+        decays = getattr(self.rule, "decays", ())
+        for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
+            called = MAPS[kind].prefix + name
+            xp = namespace(x)
+            if not bool(xp.all(xp.isfinite(xp.asarray(x)))):
+                bad_value(where, called, x, "a finite coordinate")
+            found = _value(kind, x)
+            if not bool(xp.all(within(kind, found if name in decays else _plain(found)))):
+                dtype = np.dtype(getattr(x, "dtype", np.float64)).name
+                expected = f"a coordinate whose {name}, {MAPS[kind].bounds}, {dtype} can hold"
+                bad_value(where, called, x, expected)
+        return phi
+
+    def _numbers(self, phi: Any, where: str) -> Any:
+        """Return the coordinates phi as floats and float arrays; TypeError where they are anything else."""
+        kind, numbers = self.Phi, []
+        if not isinstance(phi, kind):
+            came = "hyper-parameters themselves" if isinstance(phi, self.rule.Phi) else f"a {type(phi).__name__}"
+            remedy = "`free(phi)` of the rule gives them for hyper-parameters."
+            bad_type(where, "phi", came, f"the coordinates Phi({', '.join(kind._fields)})", remedy)
+        for called, x in zip(kind._fields, phi, strict=True):
+            if not isinstance(x, float) and getattr(getattr(x, "dtype", None), "kind", "") != "f":
+                bad_type(where, called, f"a {type(x).__name__}", "a float or a float array", "Write 1.0 for 1.")
+            numbers.append(x if isinstance(x, float) or is_array(x) else float(x))
+        return kind(*numbers)
+
+
+def _value(kind: str, x: Any) -> Any:
+    with np.errstate(over="ignore", under="ignore"):  # what leaves the range is looked at
+        return MAPS[kind].value(x)
+
+
+def _plain(value: Any) -> Any:
+    return value.beta if isinstance(value, Decay) else value
+
+
+def _coordinate(name: str, kind: str, value: Any) -> Any:
+    """Return the coordinate of a hyper-parameter, a float for a float; ValueError where it would not be finite."""
+    xp = namespace(value)
+    with np.errstate(all="ignore"):
+        found = MAPS[kind].coordinate(xp.asarray(value))
+    if not bool(xp.all(xp.isfinite(found))):
+        bounds = MAPS[kind].bounds
+        bad_value("Unconstrained.free", name, value, f"a number {bounds}", "Or hold it with `fixed`.")
+    return xp.asarray(found) if is_array(value) else float(found)
+
+
+@cache
+def _coordinates(fields: tuple[str, ...]) -> Any:
+    """Return the NamedTuple of these fields: one class for one list of fields, in every process."""
+    bare = namedtuple("Coordinates", fields)  # type: ignore[misc]
+    return type("Coordinates", (bare,), {"__slots__": (), "__reduce__": lambda self: (_rebuilt, (fields, *self))})
+
+
+def _rebuilt(fields: tuple[str, ...], *values: Any) -> Any:
+    return _coordinates(fields)(*values)
