@@ -14,6 +14,7 @@ alt = (
     "trained on, and where there are more, one with more units, one with two layers, one with ReLU."
 )
 _RULES = ("LSTM, trained", "SGD", "momentum", "Nesterov", "RMSprop", "Adagrad", "Adam")
+_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
 _TITLES = {
     "trained": "784-20-10, sigmoid (as trained)",
     "units": "784-40-10, sigmoid",
@@ -33,10 +34,11 @@ def draw(result: Result) -> Figure:
             look = {"color": COLOURS[index], "linestyle": LINES[index], "linewidth": 2.0 if index == 0 else 1.0}
             ax.plot(steps, mean[index], **look)
             at = slice(4 + 2 * index, None, 20)
+            below = np.minimum(width[index][at], 0.99 * mean[index][at])  # on a logarithmic axis
             ax.errorbar(
                 steps[at],
                 mean[index][at],
-                width[index][at],
+                (below, width[index][at]),
                 fmt=MARKERS[index],
                 color=COLOURS[index],
                 markerfacecolor="white",
@@ -45,7 +47,9 @@ def draw(result: Result) -> Figure:
                 markersize=4,
                 label=name,
             )
-        ax.set(title=_TITLES[net], ylim=(0, 2.7))
+        ax.set(title=_TITLES[net], yscale="log", ylim=(0.07, 14))
+        ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+        ax.minorticks_off()
     for ax in axes.flat[len(nets) :]:
         ax.set_axis_off()
     figure.supxlabel("step $t$", fontsize=9)
