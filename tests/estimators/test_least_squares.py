@@ -46,7 +46,9 @@ def test_engine_and_closed_form_agree(n, d, seed, start, size, steps, measure):
     L = spectrum_of(task)[:, -1]
     phi, objective = Phi(size / L), mg.Final(measure)
     ours, exact = (m(per_task=True)(task, RULE, objective, phi, steps=steps) for m in (mg.Reverse, mg.ClosedForm))
-    assert ours.ok
+    # One step of 1/L solves a task of one dimension: then what is left is rounding, and is said to be.
+    assert np.isin(ours.status, [mg.Status.OK.code, mg.Status.GRADIENT_ROUNDING.code]).all()
+    assert exact.ok
     growth = max(1.0, abs(1 - size)) ** (2 * steps)
     at_start = mg.Final(measure).term(task, task.w0, None) + task.train_loss(task.w0) * (1 + 1 / L)
     scale = exact.value.to_float() + at_start * growth
