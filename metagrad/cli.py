@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from scipy.special import stdtrit
+from threadpoolctl import threadpool_limits
 
 from metagrad.optimizers import Unconstrained
-from metagrad.training.config import read_config, setup
+from metagrad.training.config import known_keys, read_config, setup
 from metagrad.training.trained import load_trained, save_trained
 from metagrad.training.trainer import NonFiniteError, Trainer
 
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 if it did what was asked, 1 if it could not, 2 for bad arguments, 130 if it was interrupted."""
     args = _parser().parse_args(arguments)
     try:
-        return int(args.command(args))
+        with threadpool_limits(limits=1):  # the last bits depend on it, and small products are slower with more
+            return int(args.command(args))
     except (ValueError, TypeError, NonFiniteError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
     except OSError as error:
@@ -42,7 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="metagrad", description="Meta-gradients of optimizers.")
     commands = parser.add_subparsers(required=True)
-    train = commands.add_parser("meta-train", help="meta-train an optimizer; an interrupted run goes on where it was")
+    train = commands.add_parser(
+        "meta-train",
+        help="meta-train an optimizer; an interrupted run goes on where it was",
+        epilog="What a config may say, with the defaults; help(metagrad.training.Recipe) explains [training]:\n\n"
+        + known_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     train.add_argument("config", type=Path, help="a TOML file")
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/ and the name of the config)")
     train.set_defaults(command=_meta_train)
@@ -96,7 +104,7 @@ def _say_hyper_parameters(rule: Any, phi: Any) -> None:
 
 
 class _Live:
-    """A bar with the loss, the norm of the meta-gradient, and how many tasks had a status, as training goes on."""
+    """A bar with the objective, the norm of the meta-gradient, and how many tasks had a status, as training goes on."""
 
     def __init__(self, trainer: Trainer) -> None:
         columns = (TextColumn("episode"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
@@ -115,7 +123,9 @@ class _Live:
         """Show one episode; evaluations stay in view."""
         trouble = sum(row["status"].values()) - row["status"].get("OK", 0)
         norm = row["log2_gradient_norm"][-1] * np.log10(2)
-        text = f"loss {row['objective'][-1]:.4g}  log10|grad| {norm:.2f}  clipped {row['clipped']}  status {trouble}"
+        text = (
+            f"objective {row['objective'][-1]:.4g}  log10|grad| {norm:.2f}  clipped {row['clipped']}  status {trouble}"
+        )
         if "evaluation" in row:
             self._said = f"  evaluation {row['evaluation']:.5g}, best {row['best']:.5g}"
             if not self._progress.console.is_terminal:

@@ -8,13 +8,15 @@
     [outer]         kind = "adam", eta = 0.001, ...
     [training]      the fields of `Recipe`
 
-An unknown key is a ValueError that names the nearest known one, a value of another type a TypeError.
+`known_keys` lists all of them. An unknown key is a ValueError that names the nearest known one, a value of another type
+a TypeError.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +117,48 @@ def _build(section: str, values: Any, *first: Any) -> Any:
 def _call(where: str, builder: Any, values: Config, *first: Any) -> Any:
     """Call `builder` with the values, after a look at their names and types."""
     _check_table(where, values)
-    parameters = list(inspect.signature(builder).parameters.values())[len(first) :]
+    parameters = _parameters(builder, len(first))
     _known_keys(where, values, [p.name for p in parameters])
     missing = [p.name for p in parameters if p.default is inspect.Parameter.empty and p.name not in values]
     if missing:
         bad_value("config", f"{where} {missing[0]}", "missing", "a value", "It has no default.")
-    hints = get_type_hints(builder if inspect.isfunction(builder) else builder.__init__)
+    hints = _hints(builder)
     return builder(*first, **{name: _value(f"{where} {name}", value, hints[name]) for name, value in values.items()})
+
+
+def _parameters(builder: Any, first: int) -> list[inspect.Parameter]:
+    """Return the parameters that a config can give: all but the `first` ones."""
+    return list(inspect.signature(builder).parameters.values())[first:]
+
+
+def _hints(builder: Any) -> dict[str, Any]:
+    return get_type_hints(builder if inspect.isfunction(builder) else builder.__init__)
+
+
+def known_keys() -> str:
+    """Return a list, for people, of every section, kind and key of a config, with the defaults."""
+    lines = [f"seed = 0, dtype = {json.dumps(_DTYPES[0])} ({' or '.join(map(repr, _DTYPES))})"]
+    for section, kinds in KINDS.items():
+        lines.append(f"[{section}]")
+        first = 1 if section == "task" else 0  # the dtype of the config
+        lines += [_listed(f'kind = "{kind}"', builder, first) for kind, builder in kinds.items()]
+    return "\n".join([*lines, "[training]", _listed("", Recipe)])
+
+
+def _listed(kind: str, builder: Any, first: int = 0) -> str:
+    hints = _hints(builder)
+    keys = [_described(p, hints[p.name]) for p in _parameters(builder, first)]
+    text = ", ".join(key.replace(" ", "\0") for key in ([kind, *keys] if kind else keys))  # lines end between keys
+    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    ").replace("\0", " ")
+
+
+def _described(key: inspect.Parameter, hint: Any) -> str:
+    if key.default is inspect.Parameter.empty:
+        return f"{key.name} (needed: {_noun(hint)})"
+    if key.default in (None, ()):
+        return f"{key.name} (none, or {_noun(hint)})"
+    choices = f" ({_noun(hint)})" if get_origin(hint) in (Literal, Union, UnionType) else ""
+    return f"{key.name} = {json.dumps(key.default)}{choices}"
 
 
 def _check_table(name: str, values: Any) -> None:

@@ -59,7 +59,7 @@ def load_trained(name: str | Path) -> Trained:
     if not isinstance(config, dict) or not isinstance(about, dict):
         bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")
     if "best_value" in text and not np.isfinite(text["best_value"]):
-        remedy = "Wait for one, or look at the metrics."
+        remedy = "Its recipe says after how many episodes (evaluate_every); go on with the run, or look at its metrics."
         bad_value(_WHERE, "name", f"{path}, of a run without a finite evaluation", "one that has one", remedy)
     optimizer = build_optimizer(config)
     phi = _phi(path, arrays, initial_phi(optimizer, 0, dtype_of(config)), "best" if "best_value" in text else "phi")

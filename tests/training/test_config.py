@@ -4,15 +4,19 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import metagrad as mg
 from metagrad import ad
 from metagrad.cli import main
+from metagrad.training import Recipe
+from metagrad.training.builders import KINDS
 from metagrad.training.config import read_config, setup
 from metagrad.training.store import write_npz
 from metagrad.training.trained import load_trained, save_trained, trained_names
@@ -154,6 +158,30 @@ def test_the_file_of_a_run_is_the_run_from_python(config, tmp_path):
 def test_commands_say_what_is_wrong(arguments, message, capsys):
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_the_help_lists_every_key(capsys):
+    with pytest.raises(SystemExit):
+        main(["meta-train", "--help"])
+    listed = " ".join(capsys.readouterr().out.split())
+    assert "kind = \"regressions\", count = 128, d = 10, family = \"gaussian\" ('gaussian' or 'uniform')" in listed
+    assert "data (needed: 'digits5000' or " in listed
+    assert all(f'kind = "{kind}"' in listed for kinds in KINDS.values() for kind in kinds)
+    assert all(f" {field.name} " in listed.split("[training]")[-1] for field in fields(Recipe))
+    assert " dtype" not in listed.split("[task]")[1]
+
+
+def test_a_command_computes_in_one_thread_so_that_the_bits_do_not_depend_on_their_number(monkeypatch):
+    seen = []
+
+    def look(path):
+        seen.extend(library["num_threads"] for library in threadpool_info())
+        raise ValueError("seen")
+
+    monkeypatch.setattr("metagrad.cli.read_config", look)
+    with threadpool_limits(limits=2):
+        main(["meta-train", "small.toml"])
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize(
