@@ -40,7 +40,7 @@ class Config:
 
 
 presets = {"quick": Config(6, 6, 100, 200), "default": Config(), "paper": Config(100, 200, 100, 1000)}
-expected_seconds = {"quick": 10.0, "default": 180.0, "paper": 1500.0}
+expected_seconds = {"quick": 15.0, "default": 150.0, "paper": 1500.0}
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
