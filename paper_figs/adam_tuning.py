@@ -73,7 +73,7 @@ def caption(result: Result) -> str:
     from_afar = (
         ""
         if far is None
-        else f" From the recipe's own start, the step size 0.001, {int((gain[far, 0, :, 1] < 0).sum())} of "
+        else f" From the step size 0.001, {int((gain[far, 0, :, 1] < 0).sum())} of "
         f"{config['seeds']} meta-trainings end below the grid in mean log10 loss "
         f"({gain[far, 0, :, 0].min():.2f} to {gain[far, 0, :, 1].max():.2f})."
     )

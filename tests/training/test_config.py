@@ -383,7 +383,7 @@ def test_the_config_that_ships_tunes_all_of_adam():
     assert run.trainer.recipe.gradient == "full"
     task = run.trainer.tasks(0)
     start = run.trainer.optimizer.phi(run.phi)
-    np.testing.assert_allclose(start, (0.001, 0.9, 0.999, 1e-8), rtol=1e-13)
+    np.testing.assert_allclose(start, (0.1, 0.9, 0.999, 1e-8), rtol=1e-13)
     found = mg.meta_gradient(task, run.trainer.optimizer, run.trainer.objective, run.phi, steps=20)
     assert found.ok
     assert float(found.grad.log_eta.to_float()) < 0, "from there the step size has to grow"
