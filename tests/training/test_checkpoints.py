@@ -1,0 +1,217 @@
+"""Checkpoints of meta-training: the same bits after an interruption, and nothing else is taken for one."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.training import Recipe, Trainer, store
+from tests.training.small_run import PHI, RULE, SMALL, StopHereError, quadratics, same, trainer, until
+
+
+@pytest.mark.parametrize("episode", [0, 2, 3, 5])
+def test_interrupted_and_resumed_it_gives_the_same_bits(tmp_path, episode):
+    whole = trainer().run(PHI, checkpoint=tmp_path / "a.npz", metrics=tmp_path / "a.jsonl")
+    with pytest.raises(StopHereError):
+        trainer().run(PHI, checkpoint=tmp_path / "b.npz", metrics=tmp_path / "b.jsonl", progress=until(episode))
+    again = trainer().run(PHI, checkpoint=tmp_path / "b.npz", metrics=tmp_path / "b.jsonl")
+    assert same(again.phi, whole.phi)
+    assert same(again.last, whole.last)
+    assert again.value == whole.value
+    assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_checkpoints_come_between_evaluations_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("metagrad.training.trainer.SAVE_SECONDS", 0.0)
+    path, rare = tmp_path / "a.npz", Recipe(**{**vars(SMALL), "evaluate_every": 6})
+    whole = trainer(rare).run(PHI)
+    with pytest.raises(StopHereError):
+        trainer(rare).run(PHI, checkpoint=path, progress=until(3))
+    seen = []
+    again = trainer(rare).run(PHI, checkpoint=path, progress=seen.append)
+    assert [row["episode"] for row in seen] == [3, 4, 5]
+    assert same(again.last, whole.last)
+
+
+def test_more_episodes_go_on_from_a_finished_run(tmp_path):
+    longer = Recipe(**{**vars(SMALL), "episodes": 8})
+    trainer().run(PHI, checkpoint=tmp_path / "a.npz")
+    assert same(trainer(longer).run(PHI, checkpoint=tmp_path / "a.npz").last, trainer(longer).run(PHI).last)
+
+
+def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
+    recipe = Recipe(episodes=9, horizon=3, window=3, evaluate_every=1, patience=2, evaluation_steps=3)
+    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(0))}
+    path = tmp_path / "a.npz"
+    assert [trainer(recipe, **frozen).run(PHI, checkpoint=path).episodes for _ in range(2)] == [3, 3]
+    assert trainer(replace(recipe, patience=4), **frozen).run(PHI, checkpoint=path).episodes == 5
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    others = [
+        Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3),
+        Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3),
+        Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4),
+        trainer(Recipe(**{**vars(SMALL), "window": 4})),
+        trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="of another run"):
+            other.run(other.optimizer.init_meta(np.random.default_rng(0)), checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:100], lambda b: b[:-40], lambda b: b"no archive", lambda b: b[:200] + b"xx" + b[202:]]
+)
+def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    path.write_bytes(damage(path.read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"a\.npz, which cannot be read|of another run"):
+        trainer().run(PHI, checkpoint=path)
+    assert path.read_bytes() == before
+
+
+def _drop(arrays, about):
+    del arrays["outer_1"]
+
+
+def _add(arrays, about):
+    arrays["phi_9"] = np.zeros(2)
+
+
+def _wider(arrays, about):
+    arrays["phi_0"] = arrays["phi_0"].astype(np.longdouble)
+
+
+def _flat(arrays, about):
+    arrays["best_0"] = arrays["best_0"].ravel()
+
+
+def _nan(arrays, about):
+    arrays["outer_2"][...] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (_drop, "'outer_1' is missing"),
+        (_add, "phi_9 does not belong"),
+        (_wider, "phi_0 is float128.* in place of float64"),
+        (_flat, r"best_0 is float64\(80,\) in place of float64\(5, 16\)"),
+        (_nan, "outer_2 is not finite"),
+        (lambda arrays, about: about.update(episode=1.5), r"episode is 1\.5"),
+        (lambda arrays, about: about.update(since=-1), "since is -1"),
+        (lambda arrays, about: about.pop("nonfinite"), "'nonfinite' is missing"),
+        (lambda arrays, about: about.update(best_value="low"), "best_value is 'low'"),
+    ],
+)
+def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
+    """Even where its checksum was made to match."""
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = store.read_npz(path, "here")
+    edit(arrays, about)
+    store.write_npz(path, arrays, about)
+    with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):
+        trainer().run(PHI, checkpoint=path)
+
+
+def test_arrays_that_changed_places_are_noticed(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer(Recipe(episodes=3, horizon=3, window=3)).run(PHI, checkpoint=path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["phi_0"], arrays["outer_0"] = arrays["outer_0"], arrays["phi_0"]
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="does not match its checksum"):
+        trainer().run(PHI, checkpoint=path)
+
+
+def test_no_flipped_bit_changes_a_number(tmp_path):
+    path, short = tmp_path / "a.npz", replace(SMALL, episodes=2)
+    whole = trainer(short).run(PHI, checkpoint=path)
+    content = path.read_bytes()
+    draw = np.random.default_rng(0)
+    refused = 0
+    for place in draw.integers(len(content), size=150):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << draw.integers(8)
+        path.write_bytes(flipped)
+        try:
+            found = trainer(short).run(PHI, checkpoint=path)
+        except ValueError:
+            refused += 1
+        else:
+            assert same(found.phi, whole.phi)  # it was a date, or a field that nobody reads
+    assert refused > 100
+
+
+def test_nothing_is_unpickled_and_nothing_unpacked_to_more_than_it_is(tmp_path):
+    path, opened = tmp_path / "a.npz", []
+
+    class Trap:
+        def __reduce__(self):
+            return opened.append, (1,)
+
+    np.savez(path, about=np.array([Trap()], dtype=object))
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        trainer().run(PHI, checkpoint=path)
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="no npz archive"):
+        trainer().run(PHI, checkpoint=path)
+    np.savez_compressed(path, about=np.zeros(10**6))
+    with pytest.raises(ValueError, match="it is compressed"):
+        trainer().run(PHI, checkpoint=path)
+    assert not opened
+
+
+def test_two_runs_do_not_share_a_checkpoint(tmp_path):
+    path = tmp_path / "a.npz"
+    refused = []
+
+    def second(row):
+        with pytest.raises(ValueError, match=r"a\.npz, which another run is writing"):
+            trainer().run(PHI, checkpoint=path)
+        refused.append(row["episode"])
+
+    trainer(replace(SMALL, episodes=1)).run(PHI, checkpoint=path, progress=second)
+    assert refused == [0]
+    assert trainer(replace(SMALL, episodes=2)).run(PHI, checkpoint=path).episodes == 2
+
+
+def test_that_nothing_can_be_written_is_said_before_training(tmp_path):
+    rows = []
+    with pytest.raises(ValueError, match=r"checkpoint is .*a folder that exists"):
+        trainer().run(PHI, checkpoint=tmp_path / "none" / "a.npz", progress=rows.append)
+    with pytest.raises(OSError, match="none"):
+        trainer().run(PHI, metrics=tmp_path / "none" / "m.jsonl", progress=rows.append)
+    assert not rows
+
+
+def test_what_a_killed_run_left_goes(tmp_path):
+    (tmp_path / "a.npz.123.part").write_bytes(b"half")
+    trainer(replace(SMALL, episodes=1)).run(PHI, checkpoint=tmp_path / "a.npz")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    with pytest.raises(StopHereError):
+        trainer().run(PHI, checkpoint=path, progress=until(3))
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        trainer().run(PHI, checkpoint=path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
