@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.estimators import ClosedForm, Forward, Reverse
 from metagrad.protocols import Estimate, Estimator, GradientKind, MetaObjective, Optimizer, Task, Tree
-from metagrad.unroll.unroll import Scaling
+from metagrad.unroll.carry import Scaling
 from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form"]

@@ -15,11 +15,12 @@ from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer,
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.block import BlockBackward
+from metagrad.unroll.carry import Carry, Options, Scaling
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.phi import prepare, restore
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepRule, TapeStep
-from metagrad.unroll.unroll import Carry, Options, Scaling, Unroll
+from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window import WindowBackward
 from metagrad.xp import Array, namespace
 
@@ -116,7 +117,7 @@ class _Backward:
             for t in range(hi, lo - 1, -1):
                 carry = states.pop()
                 if value is None or slope is None:  # t = steps: only now is the objective known
-                    value, slope = unroll.finish()
+                    value, slope = unroll.tally.finish()
                     self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
                 else:
                     self._pull(t, carry)
@@ -150,7 +151,7 @@ class _Backward:
         return power - top, top
 
     def _add_term(self, t: int, carry: Carry, slope: Scaled) -> None:
-        found = self.unroll.objective_adjoint(carry, t, slope)
+        found = self.unroll.tally.adjoint(carry, t, slope)
         if found is None:
             return
         w_bar, exponent = found
