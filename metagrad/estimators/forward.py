@@ -11,7 +11,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_value
 from metagrad.kernels import fused_step
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry, Options, Scaling
 from metagrad.unroll.phi import prepare, restore
@@ -37,7 +37,7 @@ class Forward:
     fused: bool = True
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps."""
         options = Options(self.gradient, self.scaling, self.per_task)

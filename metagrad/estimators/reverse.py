@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import bad_type
 from metagrad.kernels import block_kernel, fused_step, lstm_window
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.block import BlockBackward
@@ -50,7 +50,7 @@ class Reverse:
         self,
         task: Task,
         optimizer: Optimizer,
-        objective: MetaObjective,
+        objective: Objective,
         phi: Tree,
         *,
         steps: int,
@@ -84,7 +84,7 @@ class Reverse:
 
     def _sweep(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree]:
         task, optimizer = unroll.task, unroll.optimizer
-        if self.fused and getattr(unroll.objective, "only_last", False):
+        if self.fused and parts.looks_at_the_last_only(unroll.objective):
             scales = {"scale_state": unroll.scale_state, "scale_adjoint": self.scaling != "none"}
             kernel = block_kernel(task, optimizer, phi, self.gradient, **scales)
             if kernel is not None:

@@ -61,8 +61,7 @@ class Digits:
 
         `held`: whether the gradient was held constant; `done`: the steps before time 0.
         """
-        objective = tally.objective
-        measure = getattr(objective, "measured", None) or getattr(objective, "measure", None)
+        measure = tally.objective.measure.name
         of_loss = measure in _OF_THE_LOSS
         if held and not of_loss:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit

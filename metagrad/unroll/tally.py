@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import Status
-from metagrad.measures import UNIT_WEIGHT
-from metagrad.protocols import MetaObjective, Task, Tree
+from metagrad.protocols import Objective, Task, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.rescale import along_tasks, is_float_array
@@ -35,7 +35,7 @@ class Tally:
     def __init__(
         self,
         task: Task,
-        objective: MetaObjective,
+        objective: Objective,
         steps: int,
         sample: Callable[[int], Any],
         monitor: Monitor,
@@ -56,7 +56,7 @@ class Tally:
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
         term, inner, _ = self._term_at(carry, t)
-        if self.objective.logarithmic and not surely_positive(term):
+        if parts.takes_a_logarithm(self.objective) and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
         self._terms.append(self._weighted(inner, weight))
@@ -101,7 +101,7 @@ class Tally:
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
-        degree, weight = self.objective.degree(self.task), self.objective.weight(t, self.steps)
+        degree, weight = self.objective.measure.degree(self.task), self.objective.weight(t, self.steps)
         found, pull = self._term_and_pullback(carry, t)
         assert weight is not None
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -110,10 +110,10 @@ class Tally:
 
     def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
         """Return the term, unless it need not be computed, and its pullback."""
-        sample, known = self.sample(t), getattr(self.objective, "term_gradient", None)
-        slope = None if known is None else known(self.task, carry.w, sample)
+        sample, measure = self.sample(t), self.objective.measure
+        slope = measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            return ad.vjp(lambda w: self.objective.term(self.task, w, sample), carry.w)
+            return ad.vjp(lambda w: measure.of(self.task, w, sample), carry.w)
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
@@ -121,8 +121,8 @@ class Tally:
         if t not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = self.objective.term(self.task, carry.w, self.sample(t)) if found is None else found
-            term = Scaled.of(found, self._power(carry, self.objective.degree(self.task)))
+            found = self.objective.measure.of(self.task, carry.w, self.sample(t)) if found is None else found
+            term = Scaled.of(found, self._power(carry, self.objective.measure.degree(self.task)))
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
-from metagrad.protocols import Estimate, MetaObjective, Optimizer, Start, Task, Tree
+from metagrad.protocols import Estimate, Objective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled, surely_in_range
 from metagrad.unroll.carry import Carry, Options
 from metagrad.unroll.digits import Digits
@@ -31,7 +31,7 @@ class Unroll:
         self,
         task: Task,
         optimizer: Optimizer,
-        objective: MetaObjective,
+        objective: Objective,
         steps: int,
         seed: int,
         options: Options,
@@ -49,7 +49,7 @@ class Unroll:
         self.scheduled = hasattr(optimizer, "at")
         self._at: Callable[[Tree, int], Tree] = getattr(optimizer, "at", lambda phi, t: phi)
         homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
-        self.scale_state = options.scaling == "auto" and homogeneous and objective.degree(task) is not None
+        self.scale_state = options.scaling == "auto" and homogeneous and objective.measure.degree(task) is not None
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
         self._digits = Digits(steps)
         self.tally = Tally(
