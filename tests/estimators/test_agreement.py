@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metagrad import ClosedForm, DiagonalQuadratic, Final, Forward, GradientDescent, LogFinal, Quadratic, Reverse
+from metagrad import ClosedForm, DiagonalQuadratic, Final, Forward, GradientDescent, LogFinal, Quadratic, Reverse, parts
 from metagrad.xp import GRADIENT_TOLERANCE
 from tests.strategies import OBJECTIVES, horizons, objectives, phi_of, quadratics, random_quadratic, step_sizes
 
