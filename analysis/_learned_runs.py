@@ -10,10 +10,9 @@ import numpy as np
 import metagrad as mg
 from metagrad import ad
 from metagrad.optimizers import Adam
-from metagrad.protocols import Start
+from metagrad.system import Training, begin
 from metagrad.unroll.rescale import along_tasks
 from metagrad.unroll.rollout import rollout
-from metagrad.unroll.steps import gradient_of, sample_of
 from metagrad.xp import rng
 
 KINDS = ("full", "stop_gradient")
@@ -92,7 +91,7 @@ def bounds(case: Case) -> np.ndarray:
     moved = np.outer(case.horizons, step)
     if case.is_network:  # its hidden units are in (0, 1)
         units, classes = task.net.sizes[-2:]
-        start = np.max([np.abs(leaf).max() for leaf in Start.of(task, case.rule).w])
+        start = np.max([np.abs(leaf).max() for leaf in begin(task, case.rule, case.phi).w])
         return np.log10(np.log(classes) + 2 * (units + 1) * (start + moved))
     largest = np.linalg.norm(task.X, ord=2, axis=(1, 2)) / np.sqrt(2 * task.n)
     return 2 * np.log10(np.sqrt(task.train_loss(task.w0)) + largest * np.sqrt(task.d) * moved)
@@ -100,7 +99,7 @@ def bounds(case: Case) -> np.ndarray:
 
 def lyapunov(case: Case) -> np.ndarray:
     """Return log10 of the growth per step of the distance of two nearby runs, brought near again at every step."""
-    at, stream, grown = Start.of(case.task, case.rule)[:2], rng(0, "near"), []
+    at, stream, grown = begin(case.task, case.rule, case.phi)[:2], rng(0, "near"), []
     apart = [stream.standard_normal(leaf.shape) for leaf in ad.leaves(at)]
     for t in range(case.last):
         size, distance = 1e-8 * (1 + _norms(ad.leaves(at))), _norms(apart)
@@ -113,7 +112,7 @@ def lyapunov(case: Case) -> np.ndarray:
 
 def _step(case: Case, pair: Any, t: int) -> tuple[Any, Any]:
     w, state = pair
-    return case.rule.step(case.phi, state, w, gradient_of(case.task, w, sample_of(case.task, 0, t, np)))
+    return Training(case.task, case.rule, 0).step(t, case.phi, w, state)
 
 
 def _norms(parts: list[np.ndarray]) -> np.ndarray:

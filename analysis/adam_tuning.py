@@ -22,7 +22,7 @@ import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.errors import bad_value
 from metagrad.estimators import Reverse
-from metagrad.protocols import Tree
+from metagrad.protocols import Tree, View
 from metagrad.training import NonFiniteError
 from metagrad.training.config import Setup, canonical, read_config, setup
 from metagrad.unroll.rollout import rollout
@@ -116,12 +116,12 @@ class _Watched:
 
     path: list[Tree] = field(default_factory=list)
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Any, w: Tree) -> Tree:
         self.path.append(w)
-        return mg.Adam().init(w)
+        return mg.Adam().init(phi, w)
 
-    def step(self, phi: Any, state: Any, w: Tree, g: Tree) -> tuple[Tree, Tree]:
-        moved, state = mg.Adam().step(phi, state, w, g)
+    def step(self, phi: Any, state: Any, w: Tree, f: View) -> tuple[Tree, Tree]:
+        moved, state = mg.Adam().step(phi, state, w, f)
         self.path.append(moved)
         return moved, state
 

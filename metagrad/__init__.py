@@ -1,8 +1,8 @@
 """metagrad: meta-gradients of unrolled optimizers, right where floating point overflows, checked against theory."""
 
-from metagrad.api import meta_gradient
+from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
-from metagrad.estimators import ClosedForm, Forward, Reverse
+from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.meta_train import MetaRun, MetaTrainer
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import (
@@ -15,10 +15,11 @@ from metagrad.optimizers import (
     Nesterov,
     RMSprop,
     Scheduled,
-    Truncated,
+    Stopped,
     Unconstrained,
+    beside,
 )
-from metagrad.protocols import Estimate
+from metagrad.protocols import Estimate, Joint, Position
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
     MLP,
@@ -35,6 +36,7 @@ from metagrad.tasks import (
 )
 from metagrad.training import load_trained
 from metagrad.unroll.rollout import rollout
+from metagrad.views import FixedGradient
 
 __version__ = "0.1.0"
 
@@ -48,9 +50,11 @@ __all__ = [
     "DiagonalQuadratic",
     "Estimate",
     "Final",
+    "FixedGradient",
     "Forward",
     "FunctionTask",
     "GradientDescent",
+    "Joint",
     "LeastSquares",
     "LogExcess",
     "LogFinal",
@@ -61,6 +65,7 @@ __all__ = [
     "MetaTrainer",
     "Momentum",
     "Nesterov",
+    "Position",
     "Quadratic",
     "RMSprop",
     "RangeError",
@@ -68,9 +73,12 @@ __all__ = [
     "Scaled",
     "Scheduled",
     "Status",
-    "Truncated",
+    "Stopped",
     "Unconstrained",
+    "Value",
     "WeightedSum",
+    "Windows",
+    "beside",
     "image_classifiers",
     "load_trained",
     "meta_gradient",
@@ -79,4 +87,5 @@ __all__ = [
     "random_regressions",
     "rollout",
     "split_task",
+    "value",
 ]

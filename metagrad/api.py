@@ -1,41 +1,42 @@
-"""The one call: the meta-gradient of a task, an update rule and a meta-objective."""
+"""The calls of a user: the meta-gradient of a task, an update rule and a meta-objective, and their value alone."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+from metagrad import parts
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.estimators import ClosedForm, Forward, Reverse
-from metagrad.protocols import Estimate, Estimator, GradientKind, Objective, Optimizer, Task, Tree
-from metagrad.unroll.carry import Scaling
+from metagrad.estimators import METHODS, Value
+from metagrad.protocols import Estimate, Estimator, Joint, Objective, Rule, Task, Tree
 from metagrad.xp import move, namespace_for
 
-Method = Literal["reverse", "forward", "closed_form"]
-_METHODS: dict[str, Any] = {"reverse": Reverse, "forward": Forward, "closed_form": ClosedForm}
+Method = Literal["reverse", "forward", "closed_form", "windows"]
+Device = Literal["auto", "cpu", "gpu"]
 _CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"]}
-_WHERE = "meta_gradient"
 
 
 def meta_gradient(
     task: Task,
-    optimizer: Optimizer,
+    rule: Rule,
     objective: Objective,
     phi: Tree,
     *,
     steps: int,
     method: Method | Estimator = "reverse",
-    device: Literal["auto", "cpu", "gpu"] | None = None,
+    device: Device | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Estimate:
     """Return the meta-objective and its gradient in the meta-parameters `phi` after `steps` steps.
 
-    `phi`: what `optimizer` takes; for `GradientDescent` simply the step size, a float or an array.
+    `phi`: what `rule` takes; for `GradientDescent` simply the step size, a float or an array. `Joint(rule=, task=)` has
+    the meta-parameters of the task beside those of the rule: a learned start, a decay, weights of samples, data.
     `steps`: the horizon T, an integer of at least 1.
-    `method`: "reverse" (backpropagation), "forward" (tangents), "closed_form" (theory, where there is one), or an
-    `Estimator`. `device`: None leaves the arrays where they are, "cpu" and "gpu" move them, "auto" prefers a GPU.
-    `seed`: of everything random in the task. `options`: those of the method, such as `gradient="stop_gradient"`,
-    `scaling="none"`, `per_task=True`, `memory=2**20`; see `Reverse`, `Forward`, `ClosedForm`.
+    `method`: "reverse" (backpropagation), "forward" (tangents), "windows" (truncated backpropagation), "closed_form"
+    (theory, where there is one), or an `Estimator`. `device`: None leaves the arrays where they are, "cpu" and "gpu"
+    move them, "auto" prefers a GPU. `seed`: of everything random in the task. `options`: those of the method, such as
+    `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory=2**20`, `window=20`; see `Reverse`,
+    `Forward`, `Windows`, `ClosedForm`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
     leaving the range of floating point and losing all digits to rounding do not: that is in the Status.
@@ -46,62 +47,100 @@ def meta_gradient(
     >>> print(found.grad.eta.to_float().round(6), found.report())
     -2.857143 all numbers stayed within the range of the dtype
     """
-    _check_parts(task, optimizer, objective)
-    _check_integer("steps", steps, 1)
-    _check_integer("seed", seed, 0)
-    estimator = _estimator(method, options)
-    check = getattr(optimizer, "check_phi", None)
-    phi = phi if check is None else check(phi, _WHERE)
-    check_horizon = getattr(optimizer, "check_horizon", None)
-    if check_horizon is not None:
-        check_horizon(phi, steps, _WHERE)
+    where = "meta_gradient"
+    estimator = _estimator(where, method, options)
+    return _asked(where, estimator, (task, rule, objective, phi), steps, device, seed)
+
+
+def value(
+    task: Task,
+    rule: Rule,
+    objective: Objective,
+    phi: Tree,
+    *,
+    steps: int,
+    device: Device | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Estimate:
+    """Return the meta-objective after `steps` steps, without a gradient: `Estimate.grad` is None.
+
+    The arguments are those of `meta_gradient`, the `options` those of `Value`: `scaling` and `per_task`. No state is
+    kept, so that memory does not grow with the horizon.
+
+    >>> import numpy as np, metagrad as mg
+    >>> task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
+    >>> print(mg.value(task, mg.GradientDescent(), mg.Final(), 0.1, steps=2).value.to_float())
+    [0.58725]
+    """
+    _check_options("value", "value", list(Value.__dataclass_fields__), options)
+    return _asked("value", Value(**options), (task, rule, objective, phi), steps, device, seed)
+
+
+def _asked(
+    where: str, estimator: Estimator, given: tuple[Task, Rule, Objective, Tree], steps: int, device: Any, seed: int
+) -> Estimate:
+    task, rule, objective, phi = given
+    check_parts(where, task, rule, objective)
+    check_integer(where, "steps", steps, 1)
+    check_integer(where, "seed", seed, 0)
+    phi = check_phi(where, task, rule, phi, steps)
     if device is not None:
-        target = namespace_for(device, _WHERE)
-        task, optimizer, objective, phi = (move(part, target) for part in (task, optimizer, objective, phi))
-    return estimator(task, optimizer, objective, phi, steps=steps, seed=seed)
+        target = namespace_for(device, where)
+        task, rule, objective, phi = (move(part, target) for part in (task, rule, objective, phi))
+    return estimator(task, rule, objective, phi, steps=steps, seed=seed)
 
 
-def _check_parts(task: Any, optimizer: Any, objective: Any) -> None:
-    parts = {"task": (task, Task), "optimizer": (optimizer, Optimizer), "objective": (objective, Objective)}
-    for name, (part, protocol) in parts.items():
+def check_phi(where: str, task: Any, rule: Any, phi: Tree, steps: int) -> Tree:
+    """Return the meta-parameters of both parts, completed and checked by them."""
+    if not isinstance(phi, Joint):
+        phi = parts.check_phi(rule, phi, where)
+        parts.check_horizon(rule, phi, steps, where)
+        return phi
+    of_rule = check_phi(where, task, rule, phi.rule, steps)
+    return Joint(of_rule, parts.check_given(task, phi.task, where))
+
+
+def check_parts(where: str, task: Any, rule: Any, objective: Any = None) -> None:
+    """Raise TypeError unless each part has the members that its protocol requires."""
+    found = {"task": (task, Task), "rule": (rule, Rule)}
+    if objective is not None:
+        found["objective"] = (objective, Objective)
+    for name, (part, protocol) in found.items():
         if isinstance(part, type):
-            bad_type(_WHERE, name, f"the class {part.__name__}", "an instance", f"Write {part.__name__}().")
+            bad_type(where, name, f"the class {part.__name__}", "an instance", f"Write {part.__name__}().")
         if not isinstance(part, protocol):
-            missing = [m for m in sorted(_members(protocol)) if not hasattr(part, m)]
-            came = f"a {type(part).__name__} without {', '.join(missing)}"
-            bad_type(_WHERE, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
+            came = f"a {type(part).__name__} without {', '.join(parts.missing(part, protocol))}"
+            bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
+        parts.check_wrapper(part, where)
 
 
-def _members(protocol: type) -> set[str]:
-    names = set(vars(protocol)) | set(protocol.__annotations__)
-    return {name for name in names if not name.startswith("_")}
+def check_integer(where: str, name: str, given: Any, least: int) -> None:
+    """Raise TypeError unless `given` is an integer, ValueError unless it is at least `least`."""
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        bad_type(where, name, f"{given!r}, a {type(given).__name__}", "an integer", f"Use int({name}).")
+    if given < least:
+        bad_value(where, name, given, f"an integer of at least {least}")
 
 
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        bad_type(_WHERE, name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
-    if value < least:
-        bad_value(_WHERE, name, value, f"an integer of at least {least}")
-
-
-def _estimator(method: Any, options: dict[str, Any]) -> Estimator:
+def _estimator(where: str, method: Any, options: dict[str, Any]) -> Estimator:
     if not isinstance(method, str):
         if not callable(method) or isinstance(method, type):
-            bad_type(_WHERE, "method", repr(method), "a name or an Estimator", nearest("", list(_METHODS)))
+            bad_type(where, "method", repr(method), "a name or an Estimator", nearest("", list(METHODS)))
         if options:
             remedy = "Give them to the estimator itself."
-            bad_type(_WHERE, "options", f"{sorted(options)} beside an Estimator", "no options", remedy)
+            bad_type(where, "options", f"{sorted(options)} beside an Estimator", "no options", remedy)
         return cast(Estimator, method)
-    if method not in _METHODS:
-        bad_value(_WHERE, "method", repr(method), "a known method", nearest(method, list(_METHODS)))
-    chosen = _METHODS[method]
-    known = list(chosen.__dataclass_fields__)
-    for name, value in options.items():
-        if name not in known:
-            bad_type(_WHERE, "options", f"{name!r}", f"an option of method {method!r}", nearest(name, known))
-        if name in _CHOICES and value not in _CHOICES[name]:
-            bad_value(_WHERE, name, repr(value), "a known choice", nearest(str(value), _CHOICES[name]))
+    if method not in METHODS:
+        bad_value(where, "method", repr(method), "a known method", nearest(method, list(METHODS)))
+    chosen = METHODS[method]
+    _check_options(where, method, list(chosen.__dataclass_fields__), options)
     return cast(Estimator, chosen(**options))
 
 
-__all__ = ["GradientKind", "Method", "Scaling", "meta_gradient"]
+def _check_options(where: str, method: str, known: list[str], options: dict[str, Any]) -> None:
+    for name, given in options.items():
+        if name not in known:
+            bad_type(where, "options", f"{name!r}", f"an option of method {method!r}", nearest(name, known))
+        if name in _CHOICES and given not in _CHOICES[name]:
+            bad_value(where, name, repr(given), "a known choice", nearest(str(given), _CHOICES[name]))

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.errors import Status, bad_type, bad_value, nearest
+from metagrad import ad, parts
+from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import fingerprint
 from metagrad.optimizers import Unconstrained
-from metagrad.protocols import Estimator, Objective, Optimizer, Task, Tree
+from metagrad.protocols import Estimator, Objective, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
 
@@ -60,7 +60,7 @@ class MetaTrainer:
     """
 
     task: Task
-    optimizer: Optimizer
+    optimizer: Rule
     objective: Objective
     steps: int
     scale: float = 0.01
@@ -99,8 +99,7 @@ class MetaTrainer:
         variables is not compared).
         `progress(done, meta_steps)` is called after every meta-step.
         """
-        check = getattr(self.optimizer, "check_phi", None)
-        phi = phi if check is None else check(phi, "MetaTrainer.run")
+        phi = parts.check_phi(self.optimizer, phi, "MetaTrainer.run")
         _check_floor(self.floor, self.optimizer)
         _check_count("MetaTrainer.run", "meta_steps", meta_steps)
         _check_count("MetaTrainer.run", "every", every)
@@ -157,7 +156,7 @@ def _check_floor(floor: float, rule: Any) -> None:
         if isinstance(rule, Unconstrained):
             remedy = "The coordinates of Unconstrained may be any numbers."
             bad_value("MetaTrainer.run", "floor", floor, "-math.inf", remedy)
-        rule = getattr(rule, "rule", None)
+        rule = parts.inner_rule(rule)
 
 
 def _check_count(where: str, name: str, value: Any) -> None:
@@ -214,9 +213,3 @@ def _load(path: Path, fingerprint: str) -> list[dict[str, Array]]:
         bad_value(where, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", remedy)
     count = len(arrays["status"])
     return [{name: array[k] for name, array in arrays.items()} for k in range(count)]
-
-
-def statuses(run: MetaRun) -> dict[str, int]:
-    """Count how often each Status was met, by name."""
-    codes, counts = np.unique(run.status, return_counts=True)
-    return {Status.from_code(code).name: int(n) for code, n in zip(codes, counts, strict=True)}

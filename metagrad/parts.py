@@ -6,11 +6,16 @@ other module asks a part whether it has a member; a test forbids it.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from metagrad import ad
-from metagrad.protocols import Objective, Task, Tree
+from metagrad.errors import bad_type, bad_value
+from metagrad.protocols import Objective, Rule, Task, Tree
 from metagrad.xp import Array, Namespace, move, rng
+
+# -- tasks
 
 
 def known_gradient(task: Task, w: Tree, sample: Any) -> Tree | None:
@@ -22,7 +27,23 @@ def known_gradient(task: Task, w: Tree, sample: Any) -> Tree | None:
 def gradient(task: Task, w: Tree, sample: Any) -> Tree:
     """Return d loss/d w: the task's own where it has one, else the tape's."""
     own = getattr(task, "gradient", None)
-    return own(w, sample) if own is not None else ad.grad(lambda u: task.loss(u, sample))(w)
+    return own(w, sample) if own is not None else ad.grad(lambda u: checked_loss(task, u, sample))(w)
+
+
+def checked_loss(task: Task, w: Tree, sample: Any) -> Array:
+    """Return the loss; an error that names the task where it is not one number a task in the dtype of w."""
+    loss, first = task.loss(w, sample), ad.leaves(w)[0]
+    if loss.shape != first.shape[:1]:
+        remedy = "Sum over the last axes only, and keep the task axis."
+        bad_value(_loss_of(task), "the loss", f"of shape {loss.shape}", f"one a task, {first.shape[:1]}", remedy)
+    if loss.dtype != first.dtype:
+        remedy = "Convert the data of the task to the dtype of its parameters, or the parameters to that of the data."
+        bad_type(_loss_of(task), "the loss", f"of {loss.dtype} for w of {first.dtype}", "one dtype", remedy)
+    return loss
+
+
+def _loss_of(task: Task) -> str:
+    return f"{type(task).__name__}.loss"
 
 
 def sample(task: Task, seed: int, t: int, xp: Namespace) -> Any:
@@ -47,6 +68,111 @@ def own_measure(task: Task, method: str, w: Tree) -> Array:
     return getattr(task, method)(w)
 
 
+def gradient_rounding(task: Task, w: Tree) -> tuple[Tree, Tree] | None:
+    """Return the gradient on all samples and how far rounding may move it; None where the task does not know."""
+    own = getattr(task, "gradient_rounding", None)
+    return None if own is None else own(w)
+
+
+def given(task: Task, phi: Tree) -> Task:
+    """Return the task with the meta-parameters phi in it; TypeError for a task that has none."""
+    if phi is None:
+        return task
+    own: Callable[[Tree], Task] | None = getattr(task, "given", None)
+    if own is None:
+        came = f"a {type(task).__name__}, which has no meta-parameters, while phi is a Joint with `task`"
+        remedy = "Give FunctionTask a `theta`, wrap the task in LearnedStart, or add a method `given(phi)`."
+        bad_type("metagrad", "task", came, "a task with a method `given(phi)`", remedy)
+    return own(phi)
+
+
+def check_given(task: Task, phi: Tree, where: str) -> Tree:
+    """Return the meta-parameters of the task, completed and checked."""
+    if phi is not None and getattr(task, "given", None) is None:
+        given(task, phi)  # says so
+    own = getattr(task, "check_given", None)
+    return phi if own is None or phi is None else own(phi, where)
+
+
+def answers(task: Task, question: Any, w: Tree, sample: Any) -> Tree:
+    """Return question(task, w, sample), or what the task's method of that name returns; TypeError where it has none."""
+    if not isinstance(question, str):
+        return question(task, w, sample)
+    own = getattr(task, question, None)
+    if not callable(own):
+        came = f"a {type(task).__name__}, which does not tell {question!r}"
+        remedy = f"Take a task with a method `{question}(w, sample)`, or another rule."
+        bad_type("a rule's question", "task", came, "a task that can answer what the rule asks", remedy)
+    return own(w, sample)
+
+
+# -- rules
+
+
+def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
+    """Return the meta-parameters of the rule, completed and checked by the rule where it knows them."""
+    own = getattr(rule, "check_phi", None)
+    return phi if own is None else own(phi, where)
+
+
+def checks_phi(rule: Any) -> bool:
+    """Whether the rule says what its meta-parameters may be."""
+    return getattr(rule, "check_phi", None) is not None
+
+
+def check_horizon(rule: Any, phi: Tree, steps: int, where: str) -> None:
+    """Raise where the meta-parameters are not those of a run of so many steps."""
+    own = getattr(rule, "check_horizon", None)
+    if own is not None:
+        own(phi, steps, where)
+
+
+def is_homogeneous(rule: Any) -> bool:
+    """Whether the rule declares that its step commutes with scaling."""
+    return bool(getattr(rule, "homogeneous", False))
+
+
+def at(rule: Any, phi: Tree, t: int) -> Tree:
+    """Return the meta-parameters of step t."""
+    own = getattr(rule, "at", None)
+    return phi if own is None else own(phi, t)
+
+
+def changes_with_time(rule: Any) -> bool:
+    """Whether the meta-parameters of a step depend on its time."""
+    return getattr(rule, "at", None) is not None
+
+
+def entries(rule: Any) -> tuple[str, ...] | bool | None:
+    """Return the names of the fields of phi that lead with time, True where all of phi does, or None."""
+    found: tuple[str, ...] | bool | None = getattr(rule, "entries", None)
+    return found
+
+
+def answer_of(rule: Any) -> Callable[[Tree, Tree, Tree], Tree] | None:
+    """Return the function (phi, state, w) -> the parameters that objectives look at; None where that is w."""
+    own: Callable[[Tree, Tree, Tree], Tree] | None = getattr(rule, "answer", None)
+    return own
+
+
+def decays(rule: Any) -> tuple[str, ...]:
+    """Return the names of the meta-parameters that `step` takes as a `Decay`, with their rest."""
+    return tuple(getattr(rule, "decays", ()))
+
+
+def named_phi(rule: Any) -> Any:
+    """Return the NamedTuple of the rule's meta-parameters, or None where it has none."""
+    return getattr(rule, "Phi", None)
+
+
+def inner_rule(rule: Any) -> Any:
+    """Return the rule that a wrapper holds, or None."""
+    return getattr(rule, "rule", None)
+
+
+# -- objectives
+
+
 def looks_at_the_last_only(objective: Objective) -> bool:
     """Whether no iterate but the last has a weight."""
     return bool(getattr(objective, "only_last", False))
@@ -55,3 +181,46 @@ def looks_at_the_last_only(objective: Objective) -> bool:
 def takes_a_logarithm(objective: Objective) -> bool:
     """Whether a term that is zero or negative has a Status of its own."""
     return bool(getattr(objective, "logarithmic", False))
+
+
+# -- what a wrapper must pass on
+
+# Without these the answer is another one. What only costs range or speed (`degree`, `homogeneous`, `gradient`) may be
+# left out: the tape gives the same gradient, and a state that leaves the range has a Status.
+_PASSED_ON = {
+    Task: ("sample", "given"),
+    Rule: ("at", "entries", "check_horizon", "answer"),
+}
+
+
+def check_wrapper(part: Any, where: str) -> None:
+    """Raise TypeError where `part` holds another part of its kind and has lost members that change the answer.
+
+    A member that is left out on purpose is set to None.
+    """
+    for kind, members in _PASSED_ON.items():
+        if not isinstance(part, kind):
+            continue
+        for name, held in _held(part):
+            if isinstance(held, type) or not isinstance(held, kind):
+                continue
+            lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
+            if "sample" in lost and getattr(held, "full_batch", False):
+                lost.remove("sample")
+            if lost:
+                outer, inner = type(part).__name__, type(held).__name__
+                came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
+                remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
+                bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
+
+
+def _held(part: Any) -> list[tuple[str, Any]]:
+    if dataclasses.is_dataclass(part):
+        return [(field.name, getattr(part, field.name)) for field in dataclasses.fields(part)]
+    return list(vars(part).items()) if hasattr(part, "__dict__") else []
+
+
+def missing(part: Any, protocol: Any) -> list[str]:
+    """Return the required members that a part lacks."""
+    names = {name for name in {*vars(protocol), *protocol.__annotations__} if not name.startswith("_")}
+    return sorted(name for name in names if not hasattr(part, name))

@@ -1,8 +1,9 @@
-"""The contracts between a task, an optimizer, a meta-objective and an estimator, on one page.
+"""The contracts between a task, an update rule, a meta-objective and an estimator, on one page.
 
 Arrays lead with the task axis B. `w` are the optimizee's parameters, `phi` the meta-parameters, `t` the index of a
-step, `steps` the horizon T, `g` the gradient of the task's loss. A user's class needs no base class: it needs the
-methods marked *required*; the others are looked up and have the stated default.
+step, `steps` the horizon T. A tree is an array, or a tuple, NamedTuple, list or dict of trees. A user's class needs
+no base class: it needs the methods marked *required*; the others are looked up, in `metagrad.parts` and nowhere else,
+and have the stated default.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import numpy as np
 
 from metagrad.errors import Status
 from metagrad.scaled import Scaled
-from metagrad.xp import Array, rng, to_host
+from metagrad.xp import Array, to_host
 
-Tree = Any  # an array, or a tuple or NamedTuple of trees
+Tree = Any  # an array, or a tuple, NamedTuple, list or dict of trees
 # Whether the derivative goes through the optimizee's gradient, or holds it constant: two different numbers.
 GradientKind = Literal["full", "stop_gradient"]
 
@@ -28,6 +29,9 @@ class Task(Protocol):
     Optional:
     `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
     `full_batch` True where every sample is None, so that no random stream need be made for it (default: False);
+    `given(phi)` the task with these meta-parameters in it: its start, its loss, its data. It checks nothing, because
+    the leaves of phi may be traced (default: the task has no meta-parameters);
+    `check_given(phi, where)` phi, completed and checked, or an error (default: phi as it is);
     `gradient(w, sample)` d loss/d w in differentiable NumPy-style code (default: the tape's gradient of `loss`);
     `gradient_rounding(w)` the gradient on all samples at w and how far rounding may move it, both like w: by it an
     unroll knows a meta-gradient without digits, Status.GRADIENT_ROUNDING (default: what the floats next to w change,
@@ -45,22 +49,48 @@ class Task(Protocol):
         ...
 
 
-@runtime_checkable
-class Optimizer(Protocol):
-    """An update rule with meta-parameters phi.
+class View(Protocol):
+    """What a rule sees of its task at one step: the loss and its gradient wherever it asks, on one sample.
 
-    Optional:
-    `homogeneous` True if scaling w, the state and g by s > 0 scales the new w and state by s (default: False);
-    `check_phi(phi, where)` returns phi, completed and checked, or raises (default: phi as it is);
-    `at(phi, t)` the meta-parameters of step t (default: phi).
+    Under `gradient="stop_gradient"` every answer is a constant, whatever is asked.
     """
 
-    def init(self, w: Tree) -> Tree:
-        """Return the optimizer's state before the first step; every float array (B, ...). Required."""
+    t: int  # the time of the run, from 0 on, also where it is cut into windows
+    steps: int | None  # the horizon of the run, where it is known
+
+    def __call__(self, w: Tree) -> Array:
+        """Return the loss at w, shape (B,)."""
         ...
 
-    def step(self, phi: Tree, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
-        """Return (new w, new state), in NumPy-style code. Required."""
+    def gradient(self, w: Tree) -> Tree:
+        """Return the gradient of the loss at w, like w."""
+        ...
+
+    def ask(self, question: Any, w: Tree) -> Tree:
+        """Return question(task, w, sample), or what the task's method of that name returns for (w, sample)."""
+        ...
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """An update rule with meta-parameters phi: hand-designed or learned.
+
+    Optional:
+    `answer(phi, state, w)` the parameters that the objective looks at, such as an average (default: w);
+    `homogeneous` True if scaling w, the state and the gradient by s > 0 scales the new w and state by s (False);
+    `check_phi(phi, where)` phi, completed and checked, or an error (default: phi as it is);
+    `check_horizon(phi, steps, where)` an error where phi is not for so many steps (default: none);
+    `at(phi, t)` the meta-parameters of step t, differentiated through (default: phi);
+    `entries` the names of the fields of phi that lead with time, or True for all: `at` takes their entries t (None);
+    `decays` names of the fields of `Phi` that `step` takes with their rest, see `metagrad.optimizers.Unconstrained`.
+    """
+
+    def init(self, phi: Tree, w: Tree) -> Tree:
+        """Return the rule's state before the first step; every float array (B, ...). Required."""
+        ...
+
+    def step(self, phi: Tree, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
+        """Return (new w, new state), in NumPy-style code; the gradient is `f.gradient(w)`. Required."""
         ...
 
 
@@ -112,21 +142,24 @@ class Objective(Protocol):
         ...
 
 
-class Start(NamedTuple):
-    """Where an unroll begins: the optimizee's parameters, the optimizer's state, and the time t that both belong to.
+class Joint(NamedTuple):
+    """The meta-parameters of the rule and of the task, tuned side by side; a bare phi is the rule's."""
 
-    What came before is held constant: the meta-gradient is that of the steps from t on (truncated backpropagation).
+    rule: Tree
+    task: Tree = None
+
+
+class Position(NamedTuple):
+    """Where an unroll stands at time t: the true parameters are w * 2**exponent, the true state likewise.
+
+    What came before is held constant: a meta-gradient from here on is that of the later steps alone (truncated
+    backpropagation). The exponent (B,) is zero but for homogeneous problems, whose state may leave the range of floats.
     """
 
     w: Tree
     state: Tree
+    exponent: Array
     t: int
-
-    @classmethod
-    def of(cls, task: Task, optimizer: Optimizer, seed: int = 0) -> Start:
-        """Return the start of a whole unroll with this seed, at t = 0."""
-        w = task.init(rng(seed, "init"))
-        return cls(w, optimizer.init(w), 0)
 
 
 @dataclass(frozen=True)
@@ -136,7 +169,8 @@ class Estimate:
     `value`: Scaled (B,). `grad`: the tree of phi with Scaled leaves: the gradient of the mean over tasks, or task by
     task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
     was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where an
-    unroll that was given a `Start` has arrived, to go on from there; else None.
+    unroll has arrived, to go on from there; None for estimators that do not unroll. `notes`: sentences about what the
+    numbers leave out.
     """
 
     value: Scaled
@@ -144,7 +178,8 @@ class Estimate:
     status: Array
     status_step: Array
     stderr: Tree | None = None
-    end: Start | None = None
+    end: Position | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -160,14 +195,27 @@ class Estimate:
             status = Status.from_code(code)
             where = f"{hit.sum()} of {codes.size} tasks, first at step {at[hit].min()}"
             lines.append(f"{status.name} ({where}): {status.message}")
-        return "\n".join(lines) or Status.OK.message
+        return "\n".join([*(lines or [Status.OK.message]), *self.notes])
 
 
 class Estimator(Protocol):
     """A way to a meta-gradient; all of them share one call."""
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
     ) -> Estimate:
-        """Return the value and the meta-gradient after `steps` steps."""
+        """Return the value and the meta-gradient after `steps` steps.
+
+        `at`: go on from there instead of from the task's own start; the objective counts its own time from 0 and sees
+        both ends. `run`: the horizon of the whole run that a rule is shown, where these steps are a part of it.
+        """
         ...

@@ -124,11 +124,11 @@ class Decay:
 
     Phi = mg.GradientDescent.Phi
 
-    def init(self, w):
+    def init(self, phi, w):
         return ()
 
-    def step(self, phi, state, w, g):
-        return w - self.rate(phi.eta) * g, state
+    def step(self, phi, state, w, f):
+        return w - self.rate(phi.eta) * f.gradient(w), state
 
 
 def decay(rate):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import ops  # gives Var its operators
+from metagrad.ad.hold import are_gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.tape import Record, Var, leaf, value_of
 from metagrad.ad.tree import Tree, leaves, leaves_as, rebuild, tree_map, unflatten
@@ -48,6 +49,11 @@ class Pullback:
         ends = [out for out in self._outputs if type(out) is Var]
         self._record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
         self.out = _filled(traced_out, [self._record.plain(x) for x in self._outputs])
+
+    @property
+    def depends(self) -> bool:
+        """Whether an output depends on an argument."""
+        return any(type(out) is Var and out.id in self._record.reached for out in self._outputs)
 
     @property
     def visited(self) -> int:
@@ -153,6 +159,8 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
         out, pullback = vjp(of_chosen, *[args[i] for i in positions])
         grads = pullback(_ones_like(out))
+        if are_gradients_held():
+            grads = stop_gradient(grads)
         return out, grads[0] if isinstance(argnums, int) else grads
 
     return evaluate

@@ -1,7 +1,14 @@
 """Ways to a meta-gradient, one file each, all with the call of `metagrad.protocols.Estimator`."""
 
+from typing import Any
+
 from metagrad.estimators.closed_form import ClosedForm
 from metagrad.estimators.forward import Forward
 from metagrad.estimators.reverse import Reverse
+from metagrad.estimators.value import Value
+from metagrad.estimators.windows import Windows
 
-__all__ = ["ClosedForm", "Forward", "Reverse"]
+# What `method=` can name: the one list of estimators that give a meta-gradient.
+METHODS: dict[str, Any] = {"reverse": Reverse, "forward": Forward, "windows": Windows, "closed_form": ClosedForm}
+
+__all__ = ["METHODS", "ClosedForm", "Forward", "Reverse", "Value", "Windows"]

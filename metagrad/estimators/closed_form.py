@@ -6,7 +6,7 @@ evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from metagrad.errors import Status, bad_value
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
-from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import Array, to_host
@@ -37,18 +37,37 @@ class ClosedForm:
     per_task: bool = False
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
     ) -> Estimate:
-        """Return the value and the meta-gradient after `steps` steps; `seed` is not used, nothing is random."""
-        rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
-        if type(rule) is not GradientDescent:
-            bad_value(_WHERE, "optimizer", f"a {type(rule).__name__}", "GradientDescent", _USE_REVERSE)
+        """Return the value and the meta-gradient after `steps` steps; `seed` is not used, nothing is random.
+
+        There is no `at`: a closed form begins where its task does (ValueError).
+        """
+        if at is not None:
+            bad_value(_WHERE, "at", f"the position at t = {at.t}", "None, the start of the task", _USE_REVERSE)
+        if isinstance(phi, Joint):
+            if phi.task is not None:
+                bad_value(_WHERE, "phi", "a Joint with meta-parameters of the task", "those of the rule", _USE_REVERSE)
+            found = self(task, rule, objective, phi.rule, steps=steps, seed=seed)
+            return replace(found, grad=Joint(found.grad, None))
+        inner = rule.rule if type(rule) is Scheduled else rule
+        if type(inner) is not GradientDescent:
+            bad_value(_WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", _USE_REVERSE)
         problem = _problem_of(task, objective, steps, self.gradient)
         eta = np.asarray(to_host(phi.eta), dtype=np.float64)
-        value, slope = problem.solve(eta, scheduled=type(optimizer) is Scheduled, per_task=self.per_task)
+        value, slope = problem.solve(eta, scheduled=type(rule) is Scheduled, per_task=self.per_task)
         if not self.per_task:
             slope = slope.mean(axis=0)
-        elif type(optimizer) is Scheduled:  # phi leads with time, the derivatives with the task
+        elif type(rule) is Scheduled:  # phi leads with time, the derivatives with the task
             slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
         status, step = _status_of(value, steps)
         return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)

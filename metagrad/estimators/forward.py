@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_value
 from metagrad.kernels import fused_step
-from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
-from metagrad.unroll.carry import Carry, Options, Scaling
-from metagrad.unroll.phi import prepare, restore
+from metagrad.unroll.accumulate import padded
+from metagrad.unroll.carry import Ask, Carry, Options, Scaling
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
-from metagrad.unroll.steps import StepRule, TapeStep
+from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
@@ -37,32 +36,45 @@ class Forward:
     fused: bool = True
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
     ) -> Estimate:
-        """Return the value and the meta-gradient after `steps` steps."""
+        """Return the value and the meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task)
-        unroll = Unroll(task, optimizer, objective, steps, seed, options)
-        rule = fused_step(task, optimizer, self.gradient) if self.fused else None
-        if rule is None:
-            rule = TapeStep(task, optimizer, seed, self.gradient, unroll.xp)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            return _forward(unroll, rule, prepare(phi, unroll, "forward"), phi)
+            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
+            fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
+            return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
 
 
-def _forward(unroll: Unroll, rule: StepRule, phi: Tree, given_phi: Tree) -> Estimate:
+def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     carry = unroll.start()
-    tangents = [_Tangent(unroll, direction, carry) for direction in _directions(unroll, phi)]
+    directions = _directions(unroll)
+    tangents = [_Tangent(unroll, direction, carry) for direction in directions]
+    pull = unroll.start_pullback()
+    for tangent in tangents:
+        if pull is not None:
+            tangent.begin(carry)
+        if unroll.tally.joint:
+            tangent.measure(carry, 0)
     for t in range(unroll.steps):
         for tangent in tangents:
-            tangent.push(rule, t, unroll.phi_at(phi, t), carry)
-        carry = unroll.advance(rule, phi, carry, t, t + 1)
+            tangent.push(kernel, t, carry)
+        carry = unroll.advance(kernel, carry, t, t + 1)
         for tangent in tangents:
             tangent.measure(carry, t + 1)
     value, slope = unroll.tally.finish()
     columns = [slope * tangent.derivative for tangent in tangents]
-    grad = restore(_assemble(unroll, phi, columns), given_phi, unroll.batch, per_task=unroll.options.per_task)
-    return unroll.estimate(value, grad)
+    return unroll.estimate(value, _assemble(unroll, directions, columns))
 
 
 class _Tangent:
@@ -76,34 +88,46 @@ class _Tangent:
         zero = unroll.xp.zeros(unroll.batch, dtype=unroll.dtype)
         self.derivative = Scaled.of(zero)
 
-    def push(self, rule: StepRule, t: int, phi: Tree, carry: Carry) -> None:
+    def begin(self, carry: Carry) -> None:
+        """Set the derivative of the start, which owes something to phi."""
+        whole = self.direction.whole(self.unroll.phi, self.unroll.entries)
+        _, moved = ad.jvp(self.unroll.system.start, (self.unroll.phi,), (whole,))
+        self.tree = ad.tree_map(lambda zero, d: zero if d is None else d, self.tree, moved)
+        if not self.plain:
+            size = magnitude(self.tree)
+            self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
+
+    def push(self, kernel: StepKernel, t: int, carry: Carry) -> None:
+        """Take the derivative from t to t + 1."""
         d_phi, reached = self.direction.at(t)
         if not reached:
             return
-        of_state, of_phi = rule.pushforward(t, phi, (carry.w, carry.state), d_phi, self.tree)
+        of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
         if self.plain:
             self.tree = ad.tree_map(_plus, of_state, of_phi)
         else:
             self.tree, self.exponent = add_aligned(of_state, self.exponent, of_phi, carry.exponent)
         size = magnitude(self.tree)
-        if t:  # the tangent of the first step may be zero by right
+        if t:  # the tangent of the first step may be zero: the start owes nothing to phi
             self.unroll.monitor.observe("ADJOINT", t, size)
         if not self.plain:
             self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
 
     def measure(self, carry: Carry, t: int) -> None:
-        """Add weight * inner'(term) * (d term/d w) dw at time t."""
-        found = self.unroll.tally.tangent(carry, t, self.tree[0], self.exponent)
+        """Add the derivative of weight * inner(term) at time t."""
+        d_phi, _ = self.direction.at(max(0, t - 1))
+        found = self.unroll.tally.tangent(carry, t, d_phi, self.tree, self.exponent)
         if found is not None:
             self.derivative = self.derivative + found
 
 
 @dataclass(frozen=True)
 class _Direction:
-    """A unit vector in the space of phi: `tree` at every step, or only at step `only` of a schedule."""
+    """A unit vector in the space of phi: an entry of a leaf, and of one step `only` where the leaf leads with time."""
 
-    tree: Tree
+    leaf: int
     only: int | None
+    tree: Tree  # like the meta-parameters of one step
 
     def at(self, t: int) -> tuple[Tree, bool]:
         """Return the direction of the meta-parameters of step t, and whether it has been reached."""
@@ -111,26 +135,45 @@ class _Direction:
             return self.tree, True
         return ad.tree_map(_zeros, self.tree), t > self.only
 
+    def whole(self, phi: Tree, entries: Tree | None) -> Tree:
+        """Return the direction in all of phi, with every step."""
+        if entries is None:
+            return self.tree
 
-def _directions(unroll: Unroll, phi: Tree) -> list[_Direction]:
-    times: list[int | None] = list(range(unroll.steps)) if unroll.scheduled else [None]
-    count = len(times) * sum(_width(unroll, leaf) for leaf in ad.leaves(unroll.phi_at(phi, 0)))
-    if count > _MOST_DIRECTIONS:
+        def spread(unit: Any, leaf: Any, is_led: bool) -> Any:
+            if not is_led:
+                return unit
+            rows = namespace(leaf).zeros_like(leaf)
+            if self.only is not None:
+                rows[self.only] = unit
+            return rows
+
+        return ad.tree_map(spread, self.tree, phi, entries)
+
+
+def _directions(unroll: Unroll) -> list[_Direction]:
+    phi = unroll.phi_at(0)
+    flat = ad.leaves(phi)
+    led = [False] * len(flat) if unroll.entries is None else ad.leaves(unroll.entries)
+    widths = [_width(unroll, leaf) * (unroll.steps if is_led else 1) for leaf, is_led in zip(flat, led, strict=True)]
+    if sum(widths) > _MOST_DIRECTIONS:
         remedy = "Use method='reverse'."
-        bad_value("forward", "phi", f"{count} meta-parameters", f"at most {_MOST_DIRECTIONS}", remedy)
-    return [_Direction(tree, only) for only in times for tree in _units(unroll, unroll.phi_at(phi, 0))]
+        bad_value("forward", "phi", f"{sum(widths)} meta-parameters", f"at most {_MOST_DIRECTIONS}", remedy)
+
+    def unit(which: int, k: int) -> Tree:
+        return ad.unflatten(phi, [_unit(unroll, x, k if i == which else None) for i, x in enumerate(flat)])
+
+    return [
+        _Direction(which, only, unit(which, k))
+        for which, leaf in enumerate(flat)
+        for only in (range(unroll.steps) if led[which] else [None])
+        for k in range(_width(unroll, leaf))
+    ]
 
 
 def _width(unroll: Unroll, leaf: Array) -> int:
     size = int(np.prod(leaf.shape))
     return size // unroll.batch if unroll.options.per_task else size
-
-
-def _units(unroll: Unroll, phi: Tree) -> Iterator[Tree]:
-    flat = ad.leaves(phi)
-    for which, leaf in enumerate(flat):
-        for entry in range(_width(unroll, leaf)):
-            yield ad.unflatten(phi, [_unit(unroll, x, entry if i == which else None) for i, x in enumerate(flat)])
 
 
 def _unit(unroll: Unroll, leaf: Array, entry: int | None) -> Array:
@@ -141,21 +184,21 @@ def _unit(unroll: Unroll, leaf: Array, entry: int | None) -> Array:
     return unroll.xp.asarray(columns.reshape(leaf.shape).astype(unroll.dtype))
 
 
-def _assemble(unroll: Unroll, phi: Tree, columns: list[Scaled]) -> Tree:
+def _assemble(unroll: Unroll, directions: list[_Direction], columns: list[Scaled]) -> Tree:
     """Return the meta-gradient as a tree like phi: columns (B,) summed over tasks, or kept task by task."""
-    flat, position = ad.leaves(unroll.phi_at(phi, 0)), 0
-    repeats = unroll.steps if unroll.scheduled else 1
-    widths = [_width(unroll, leaf) for leaf in flat]
+    phi = unroll.phi_at(0)
     gathered = []
-    for which, width in enumerate(widths):
-        position = sum(widths[:which])
-        mine = [columns[k * sum(widths) + position + j] for k in range(repeats) for j in range(width)]
-        entries = Scaled(*(unroll.xp.stack([getattr(c, part) for c in mine]) for part in ("mantissa", "exponent")))
-        if not unroll.options.per_task:
-            gathered.append(entries.sum(axis=1))
-            continue
-        by_task = (repeats, width, unroll.batch)
-        gathered.append(Scaled(*(x.reshape(by_task).swapaxes(1, 2) for x in (entries.mantissa, entries.exponent))))
+    for which, leaf in enumerate(ad.leaves(phi)):
+        mine = [column for column, d in zip(columns, directions, strict=True) if d.leaf == which]
+        led = any(d.only is not None for d in directions if d.leaf == which)
+        numbers = Scaled(*(unroll.xp.stack([getattr(c, part) for c in mine]) for part in ("mantissa", "exponent")))
+        repeats = unroll.steps if led else 1
+        by_task = (repeats, _width(unroll, leaf), unroll.batch)
+        if unroll.options.per_task:
+            numbers = Scaled(*(x.reshape(by_task).swapaxes(1, 2) for x in (numbers.mantissa, numbers.exponent)))
+        else:
+            numbers = numbers.sum(axis=1).reshape(by_task[:2])
+        gathered.append(padded(numbers, *unroll.other_entries()) if led else numbers)
     return ad.unflatten(phi, gathered)
 
 

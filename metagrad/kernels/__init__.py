@@ -10,7 +10,7 @@ from metagrad.kernels.least_squares_descent import LeastSquaresDescent
 from metagrad.kernels.lstm_window import LstmWindow, lstm_window
 from metagrad.kernels.quadratic_descent import QuadraticDescent
 from metagrad.optimizers import GradientDescent, Scheduled
-from metagrad.protocols import GradientKind, Optimizer, Task
+from metagrad.protocols import GradientKind, Rule, Task
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 
 _FUSED: dict[tuple[type, type], Any] = {
@@ -20,11 +20,11 @@ _FUSED: dict[tuple[type, type], Any] = {
 }
 
 
-def fused_step(task: Task, optimizer: Optimizer, gradient: GradientKind) -> Any:
+def fused_step(task: Task, rule: Rule, gradient: GradientKind) -> Any:
     """Return the fused step of this very pair of classes, or None: a subclass may have changed what a step does."""
-    rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
-    kernel = _FUSED.get((type(task), type(rule)))
-    minibatches = getattr(task, "batch_size", None) is not None
+    inner = rule.rule if type(rule) is Scheduled else rule
+    kernel = _FUSED.get((type(task), type(inner)))
+    minibatches = type(task) is LeastSquares and task.batch_size is not None
     return None if kernel is None or minibatches else kernel(task, gradient)
 
 

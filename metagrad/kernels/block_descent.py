@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.optimizers import GradientDescent, Scheduled
-from metagrad.protocols import GradientKind, Optimizer, Task
+from metagrad.protocols import GradientKind, Rule, Task
 from metagrad.tasks import DiagonalQuadratic, Quadratic
 from metagrad.xp import Array, float_info
 
@@ -72,17 +72,17 @@ def block_eta(eta: Array, batch: int, *, scheduled: bool) -> Array | None:
 
 
 def block_kernel(
-    task: Task, optimizer: Optimizer, phi: Any, gradient: GradientKind, *, scale_state: bool, scale_adjoint: bool
+    task: Task, rule: Rule, phi: Any, gradient: GradientKind, *, scale_state: bool, scale_adjoint: bool
 ) -> BlockDescent | None:
     """Return the compiled kernel for this pair of classes, or None where there is none or it does not pay."""
-    rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
-    if type(rule) is not GradientDescent or gradient != "full" or not isinstance(task, Quadratic | DiagonalQuadratic):
+    inner = rule.rule if type(rule) is Scheduled else rule
+    if type(inner) is not GradientDescent or gradient != "full" or not isinstance(task, Quadratic | DiagonalQuadratic):
         return None
     if type(task) not in (Quadratic, DiagonalQuadratic) or type(task.w0) is not np.ndarray:
         return None
     if task.w0.dtype.itemsize < 4 or (type(task) is Quadratic and task.w0.shape[1] > _LARGEST_DENSE):
         return None
-    eta = block_eta(phi.eta, task.w0.shape[0], scheduled=type(optimizer) is Scheduled)
+    eta = block_eta(phi.eta, task.w0.shape[0], scheduled=type(rule) is Scheduled)
     if eta is None or find_spec("numba") is None:
         return None
     return BlockDescent(task, eta, scale_state=scale_state, scale_adjoint=scale_adjoint)

@@ -14,8 +14,8 @@ from metagrad.kernels._arena import Arena
 from metagrad.kernels._lstm_features import Features
 from metagrad.kernels._lstm_layer import Layer
 from metagrad.optimizers import CoordinatewiseLSTM
-from metagrad.optimizers._networks import Affine, gather, scatter
-from metagrad.protocols import Optimizer, Tree
+from metagrad.optimizers.learned._networks import Affine, gather, scatter
+from metagrad.protocols import Rule, Tree
 from metagrad.xp import Array, is_array, namespace
 
 
@@ -26,12 +26,12 @@ class LstmWindow:
     """
 
     def __init__(
-        self, optimizer: CoordinatewiseLSTM, phi: CoordinatewiseLSTM.Phi, shape: tuple[int, int], steps: int
+        self, rule: CoordinatewiseLSTM, phi: CoordinatewiseLSTM.Phi, shape: tuple[int, int], steps: int
     ) -> None:
         """Bind the weights, and make room for at most `steps` steps at a time; `shape` (B, n), n coordinates a task."""
         count, dtype = shape[0] * shape[1], phi.output.weight.dtype
         self._shape, self._xp = shape, namespace(phi.output.weight)
-        self._scale, self._features = optimizer.scale, Features(optimizer.preprocessing)
+        self._scale, self._features = rule.scale, Features(rule.preprocessing)
         empty = self._xp.empty  # CuPy keeps its memory by itself
         if self._xp is np:
             empty = Arena(self, (steps + 4) * step_bytes(phi, count)).array
@@ -92,9 +92,9 @@ def step_bytes(phi: CoordinatewiseLSTM.Phi, count: int) -> int:
     return int(numbers * count * phi.output.weight.dtype.itemsize)
 
 
-def lstm_window(optimizer: Optimizer, phi: Any, w: Tree) -> tuple[Callable[[int], LstmWindow], int] | None:
+def lstm_window(rule: Rule, phi: Any, w: Tree) -> tuple[Callable[[int], LstmWindow], int] | None:
     """Return (steps -> kernel, bytes a step) for this very class; None where the tape must do."""
-    if type(optimizer) is not CoordinatewiseLSTM or not optimizer.hidden:
+    if type(rule) is not CoordinatewiseLSTM or not rule.hidden:
         return None
     arrays = [*ad.leaves(w), *ad.leaves(phi)]
     if len({(type(x), getattr(x, "dtype", None)) for x in arrays}) > 1 or not _is_wide(arrays[0]):
@@ -102,7 +102,7 @@ def lstm_window(optimizer: Optimizer, phi: Any, w: Tree) -> tuple[Callable[[int]
     if phi.output.weight.ndim != 2:  # weights for every task
         return None
     shape = gather(w).shape
-    return partial(LstmWindow, optimizer, phi, shape), step_bytes(phi, shape[0] * shape[1])
+    return partial(LstmWindow, rule, phi, shape), step_bytes(phi, shape[0] * shape[1])
 
 
 def _is_wide(x: Any) -> bool:

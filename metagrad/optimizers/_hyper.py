@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metagrad.ad import leaves, unflatten
+from metagrad.ad import leaves, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
+from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
 from metagrad.xp import Array, is_array, namespace
 
@@ -42,6 +43,8 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 
 
 def _checked(where: str, name: str, value: Any, within: Range) -> Any:
+    if isinstance(value, tuple | list | dict):  # one for each array of w
+        return tree_map(lambda x: _checked(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
     if not isinstance(value, float) and not is_array(value):
@@ -59,22 +62,52 @@ def _checked(where: str, name: str, value: Any, within: Range) -> Any:
 def beside(phi: Any, leaf: Array) -> Any:
     """Return the hyper-parameters phi in shapes that broadcast against `leaf` (B, ...).
 
-    Those given task by task come as (B, 1): they are spread along all axes of the leaf but the first.
+    What is given task by task comes with as many axes as the largest array of w, (B, 1, 1) say: for an array with
+    fewer axes, axes of length 1 behind the task axis go. Rules whose w may be a tree of several arrays need it.
     """
-    return type(phi)(*[_spread(x, leaf) for x in phi])
+    return type(phi)(*[_fitted(x, leaf) for x in phi])
 
 
-def _spread(x: Any, leaf: Array) -> Any:
+def _fitted(x: Any, leaf: Array) -> Any:
     if isinstance(x, tuple):  # a decay and its rest
         return beside(x, leaf)
-    is_one_a_task = leaf.ndim not in (0, 2) and getattr(x, "shape", ()) == (leaf.shape[0], 1)
-    return x.reshape((leaf.shape[0],) + (1,) * (leaf.ndim - 1)) if is_one_a_task else x
+    surplus = getattr(x, "ndim", 0) - leaf.ndim
+    if surplus <= 0 or x.shape[1 : 1 + surplus] != (1,) * surplus:
+        return x
+    return x.reshape(x.shape[:1] + x.shape[1 + surplus :])
+
+
+def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others: Tree) -> tuple[Tree, ...]:
+    """Return the trees of what update(p, w, ...) returns for the arrays of w and of the others, which are built alike.
+
+    p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
+    one for each (a step size a layer).
+    """
+    if hasattr(w, "dtype"):
+        return update(beside(phi, w), w, *others)
+    flat = leaves(w)
+    own = [_one_each(x, len(flat)) for x in phi]
+    columns = [leaves(other) for other in others]
+    rows = [
+        update(beside(type(phi)(*[x[k] for x in own]), leaf), leaf, *[column[k] for column in columns])
+        for k, leaf in enumerate(flat)
+    ]
+    return tuple(unflatten(w, column) for column in zip(*rows, strict=True))
+
+
+def _one_each(x: Any, count: int) -> list[Any]:
+    if hasattr(x, "dtype") or isinstance(x, float | Decay):
+        return [x] * count
+    found = leaves(x)
+    if len(found) != count:
+        bad_value("a rule", "phi", f"one with {len(found)} numbers", f"one number, or {count} in a tree like w")
+    return found
 
 
 def leafwise(update: Callable[..., tuple[Any, ...]], *trees: Tree) -> tuple[Tree, ...]:
     """Return the trees of what `update` returns for the leaves of `trees`, which have one structure."""
     first = trees[0]
-    if not isinstance(first, tuple):
+    if hasattr(first, "dtype"):
         return update(*trees)
     rows = [update(*row) for row in zip(*map(leaves, trees), strict=True)]
     return tuple(unflatten(first, column) for column in zip(*rows, strict=True))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from metagrad import objectives, optimizers, tasks
 from metagrad.data import ImageData, load_digits8x8, load_digits5000, load_fashion_mnist, load_mnist
 from metagrad.errors import bad_value
-from metagrad.protocols import Objective, Optimizer, Task
+from metagrad.protocols import Objective, Rule, Task
 from metagrad.training import tuned
 
 Tasks = Callable[[int], Task]
@@ -80,13 +80,13 @@ def lstm(
     *,
     preset: Literal["paper", "dm", "quadratic"] = "quadratic",
     hidden: tuple[int, ...] = (20, 20),
-) -> Optimizer:
+) -> Rule:
     """Return the coordinate-wise LSTM."""
-    rule: Optimizer = getattr(optimizers.CoordinatewiseLSTM, preset)(tuple(hidden))
+    rule: Rule = getattr(optimizers.CoordinatewiseLSTM, preset)(tuple(hidden))
     return rule
 
 
-def mlp31(*, hidden: int = 32) -> Optimizer:
+def mlp31(*, hidden: int = 32) -> Rule:
     """Return the MLP with 31 features."""
     return optimizers.MLP31(hidden)
 
@@ -116,22 +116,22 @@ def log_last(*, measure: Measured = "loss") -> Objective:
     return objectives.LogFinal(measure)
 
 
-def adam(*, eta: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> tuple[Optimizer, Any]:
+def adam(*, eta: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> tuple[Rule, Any]:
     """Return Adam and its settings."""
     return _with_settings(optimizers.Adam(), optimizers.Adam.Phi(eta, beta1, beta2, eps))
 
 
-def rmsprop(*, eta: float = 1e-2, rho: float = 0.9, eps: float = 1e-10) -> tuple[Optimizer, Any]:
+def rmsprop(*, eta: float = 1e-2, rho: float = 0.9, eps: float = 1e-10) -> tuple[Rule, Any]:
     """Return RMSprop and its settings."""
     return _with_settings(optimizers.RMSprop(), optimizers.RMSprop.Phi(eta, rho, eps))
 
 
-def sgd(*, eta: float) -> tuple[Optimizer, Any]:
+def sgd(*, eta: float) -> tuple[Rule, Any]:
     """Return gradient descent and its step size."""
     return _with_settings(optimizers.GradientDescent(), optimizers.GradientDescent.Phi(eta))
 
 
-def _with_settings(rule: Any, settings: Any) -> tuple[Optimizer, Any]:
+def _with_settings(rule: Any, settings: Any) -> tuple[Rule, Any]:
     return rule, rule.check_phi(settings, "config [outer]")
 
 

@@ -26,7 +26,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.protocols import Optimizer, Tree
+from metagrad.protocols import Rule, Tree
 from metagrad.training.builders import KINDS
 from metagrad.training.recipe import Recipe
 from metagrad.training.trainer import Trainer
@@ -89,9 +89,9 @@ def dtype_of(config: Config) -> Any:
     return np.dtype(name)
 
 
-def build_optimizer(config: Config) -> Optimizer:
+def build_optimizer(config: Config) -> Rule:
     """Return the optimizer of a config."""
-    rule: Optimizer = _build("optimizer", config.get("optimizer", {}))
+    rule: Rule = _build("optimizer", config.get("optimizer", {}))
     return rule
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.protocols import Optimizer, Tree
+from metagrad.protocols import Rule, Tree
 from metagrad.training.config import Config, build_optimizer, dtype_of, initial_phi
 from metagrad.training.store import read_npz, write_npz
 from metagrad.xp import to_host
@@ -24,7 +24,7 @@ _WHERE = "load_trained"
 class Trained:
     """An optimizer with its trained meta-parameters, the config that made them, and what was measured of them."""
 
-    optimizer: Optimizer
+    optimizer: Rule
     phi: Tree
     config: Config
     about: dict[str, Any]
@@ -63,8 +63,7 @@ def load_trained(name: str | Path) -> Trained:
         bad_value(_WHERE, "name", f"{path}, of a run without a finite evaluation", "one that has one", remedy)
     optimizer = build_optimizer(config)
     phi = _phi(path, arrays, initial_phi(optimizer, 0, dtype_of(config)), "best" if "best_value" in text else "phi")
-    check = getattr(optimizer, "check_phi", None)
-    return Trained(optimizer, phi if check is None else check(phi, _WHERE), config, about)
+    return Trained(optimizer, parts.check_phi(optimizer, phi, _WHERE), config, about)
 
 
 def _phi(path: Path, arrays: dict[str, np.ndarray], template: Tree, name: str) -> Tree:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import fingerprint
 from metagrad.optimizers import Adam
-from metagrad.protocols import Objective, Optimizer, Start, Task, Tree
+from metagrad.protocols import Objective, Rule, Task, Tree
+from metagrad.system import begin
 from metagrad.training import store
 from metagrad.training.outer import clip
 from metagrad.training.recipe import Recipe
 from metagrad.unroll.rollout import rollout
-from metagrad.unroll.steps import sample_of
+from metagrad.views import FixedGradient
 from metagrad.xp import Array, move, namespace, rng, to_host
 
 Tasks = Callable[[int], Task]  # the task of a seed: the same whenever it is asked for
@@ -41,11 +42,11 @@ class Trainer:
     0.001 by default). Everything random comes from `seed`. Source: Andrychowicz et al. 2016, as specified.
     """
 
-    optimizer: Optimizer
+    optimizer: Rule
     tasks: Tasks
     objective: Objective
     recipe: Recipe
-    outer: Optimizer = field(default_factory=Adam)
+    outer: Rule = field(default_factory=Adam)
     outer_phi: Any = field(default_factory=lambda: Adam.Phi(1e-3))
     estimator: Reverse = field(default_factory=Reverse)
     seed: int = 0
@@ -72,9 +73,10 @@ class Trainer:
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
         phi = self._as_arrays(self._checked(phi))
-        if not isinstance(self.outer_phi, tuple) and hasattr(self.outer, "Phi"):
-            came, kind = f"a {type(self.outer_phi).__name__}", self.outer.Phi.__qualname__
-            bad_type("Trainer.run", "outer_phi", came, f"{kind}({', '.join(self.outer.Phi._fields)})")
+        kind = parts.named_phi(self.outer)
+        if not isinstance(self.outer_phi, tuple) and kind is not None:
+            came = f"a {type(self.outer_phi).__name__}"
+            bad_type("Trainer.run", "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
         if self.recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
             bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
@@ -107,8 +109,7 @@ class Trainer:
         return position
 
     def _checked(self, phi: Tree) -> Tree:
-        check = getattr(self.optimizer, "check_phi", None)
-        return phi if check is None else check(phi, "Trainer.run")
+        return parts.check_phi(self.optimizer, phi, "Trainer.run")
 
     def _as_arrays(self, phi: Tree) -> Tree:
         """Return phi with Python's floats, a rule's defaults among them, as arrays of the dtype of the first task."""
@@ -130,18 +131,18 @@ class Trainer:
         return self.outer_phi if factor == 1.0 else self.outer_phi._replace(eta=factor * self.outer_phi.eta)
 
     def _begin(self, phi: Tree) -> store.Position:
-        return store.Position(phi=phi, outer=self.outer.init(phi), best=phi)
+        return store.Position(phi=phi, outer=self.outer.init(self.outer_phi, phi), best=phi)
 
     def _episode(self, at: store.Position) -> tuple[store.Position, Row]:
         """Run one episode, and evaluate where it is time to."""
         seed = self._seed_of(at.episode)
         task, losses, log2_norms, clipped, status = self.tasks(seed), [], [], 0, np.zeros(0, dtype=np.int64)
         _check_start(task, seed, at.episode)
-        phi, outer, start, ended = at.phi, at.outer, Start.of(task, self.optimizer, seed), False
+        phi, outer, start, ended = at.phi, at.outer, begin(task, self.optimizer, at.phi, seed), False
         outer_phi = self._outer_phi(at.episode)
         estimator = replace(self.estimator, gradient=self.recipe.gradient)
         for steps in self.recipe.windows_of(at.episode):
-            found = estimator(task, self.optimizer, self.objective, phi, steps=steps, seed=seed, start=start)
+            found = estimator(task, self.optimizer, self.objective, phi, steps=steps, seed=seed, at=start)
             step = clip(found.grad, self.recipe)
             losses.append(float(np.mean(found.value.to_float(out_of_range="ieee"))))
             log2_norms.append(step.log2_norm)
@@ -151,7 +152,7 @@ class Trainer:
                 break
             gradient = move(step.gradient, namespace(*ad.leaves(phi)))
             with np.errstate(all="ignore"):  # what overflows is looked at below
-                moved = self.outer.step(outer_phi, outer, phi, gradient)
+                moved = self.outer.step(outer_phi, outer, phi, FixedGradient(gradient))
             if not _all_finite(moved):
                 ended = True
                 break
@@ -231,7 +232,7 @@ def _check_start(task: Task, seed: int, episode: int) -> None:
     """Raise ValueError where the loss of an episode's task is not finite at its start, which training cannot mend."""
     w = task.init(rng(seed, "init"))
     with np.errstate(all="ignore"):
-        loss = to_host(task.loss(w, sample_of(task, seed, 0, namespace(*ad.leaves(w)))))
+        loss = to_host(task.loss(w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
     if not np.isfinite(loss).all():
         came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {episode} (seed {seed})"
         bad_value("Trainer.run", "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")

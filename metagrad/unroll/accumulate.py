@@ -18,30 +18,74 @@ _CHUNK = 128
 class Accumulator:
     """Sums contributions to d(meta-objective)/d phi, in the order they come, whatever the checkpoint plan.
 
-    `scheduled`: every step has its own entry, so nothing is summed. `plain`: floats are added in the dtype, as any
-    automatic differentiation does; otherwise numbers are aligned at the largest exponent, chunk by chunk.
+    `entries`: None, or a tree of bools like phi; where it is true a leaf leads with time, every step has its own entry,
+    and nothing is summed. `plain`: floats are added in the dtype, as any automatic differentiation does; otherwise
+    numbers are aligned at the largest exponent, chunk by chunk.
     """
 
-    def __init__(self, xp: Namespace, *, scheduled: bool, plain: bool) -> None:
+    def __init__(self, xp: Namespace, *, entries: Tree | None, plain: bool) -> None:
         """Start with nothing."""
-        self._xp, self._scheduled, self._plain = xp, scheduled, plain
+        self._entries = entries
+        self._sum, self._rows = _Sum(xp, plain=plain), _Rows(xp)
+        self._whole: Tree = None
+
+    def add(self, phi_bar: Tree, exponent: Array | int) -> None:
+        """Add what the step before the last added one gives, phi_bar * 2**exponent.
+
+        `exponent`: one for all, or one a task, (B,), where the leaves lead with B.
+        """
+        if self._entries is None:
+            self._sum.add(phi_bar, exponent)
+            return
+        summed = ad.tree_map(lambda leaf, is_entry: None if is_entry else leaf, phi_bar, self._entries)
+        if ad.leaves(summed):
+            self._sum.add(summed, exponent)
+        self._rows.add(ad.tree_map(lambda leaf, is_entry: leaf if is_entry else None, phi_bar, self._entries), exponent)
+
+    def add_term(self, phi_bar: Tree, exponent: Array | int) -> None:
+        """Add what the objective's term gives right away, phi_bar * 2**exponent; entries are those of the next step."""
+        if self._entries is None:
+            self._sum.add(phi_bar, exponent)
+            return
+        summed = ad.tree_map(lambda leaf, is_entry: None if is_entry else leaf, phi_bar, self._entries)
+        if ad.leaves(summed):
+            self._sum.add(summed, exponent)
+        rows = ad.tree_map(lambda leaf, is_entry: leaf if is_entry else None, phi_bar, self._entries)
+        self._rows.add_beside(ad.tree_map(lambda leaf: _scaled(leaf, exponent), rows))
+
+    def add_whole(self, phi_bar: Tree, exponent: Array | int) -> None:
+        """Add phi_bar * 2**exponent where leaves that lead with time come whole, with an entry for each step."""
+        scaled = ad.tree_map(lambda leaf: _scaled(leaf, exponent) if is_float(leaf) else None, phi_bar)
+        self._whole = scaled if self._whole is None else ad.tree_map(_plus, self._whole, scaled)
+
+    def result(self, before: int = 0, after: int = 0) -> Tree:
+        """Return the sum with Scaled leaves, entries in the order of time (they came reversed).
+
+        `before`, `after`: how many entries of other steps stand on both sides; they are zero.
+        """
+        total = self._sum.result()
+        if self._entries is not None:
+            total = ad.add(total, ad.tree_map(lambda leaf: padded(leaf, before, after), self._rows.result()))
+        return total if self._whole is None else ad.tree_map(_plus, total, self._whole)
+
+
+class _Sum:
+    """A sum over steps, in chunks of one size."""
+
+    def __init__(self, xp: Namespace, *, plain: bool) -> None:
+        self._xp, self._plain = xp, plain
         self._pending: list[tuple[Tree, Array]] = []
         self._total: Tree = None
 
     def add(self, phi_bar: Tree, exponent: Array | int) -> None:
-        """Add phi_bar * 2**exponent: one exponent for all, or one a task, (B,), where the leaves lead with B."""
-        if self._plain and not self._scheduled:
+        if self._plain:
             self._total = phi_bar if self._total is None else ad.tree_map(_plus, self._total, phi_bar)
             return
         self._pending.append((phi_bar, self._xp.asarray(exponent, dtype=np.int64)))
-        if len(self._pending) >= _CHUNK and not self._scheduled:
+        if len(self._pending) >= _CHUNK:
             self._flush()
 
     def result(self) -> Tree:
-        """Return the sum with Scaled leaves; for a schedule, the entries in the order of time (they came reversed)."""
-        if self._scheduled:
-            self._pending.reverse()
-            return self._stacked(lambda numbers: numbers)
         if not self._plain:
             self._flush()
             return self._total
@@ -50,22 +94,67 @@ class Accumulator:
     def _flush(self) -> None:
         if not self._pending:
             return
-        chunk = self._stacked(lambda numbers: numbers.sum(axis=0))
+        chunk = ad.tree_map(_sum_over_time, _stacked(self._xp, self._pending))
         self._pending = []
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
 
-    def _stacked(self, finish: Any) -> Tree:
-        exponents = self._xp.stack([exponent for _, exponent in self._pending])
 
-        def stack(*leaves: Any) -> Any:
-            if not is_float(leaves[0]):
-                return None
-            mantissa = self._xp.stack(leaves)
-            return finish(
-                Scaled.of(mantissa, exponents.reshape(exponents.shape + (1,) * (mantissa.ndim - exponents.ndim)))
-            )
+class _Rows:
+    """One entry a step."""
 
-        return ad.tree_map(stack, *[phi_bar for phi_bar, _ in self._pending])
+    def __init__(self, xp: Namespace) -> None:
+        self._xp = xp
+        self._pending: list[tuple[Tree, Array]] = []
+        self._beside: list[tuple[int, Tree]] = []
+
+    def add(self, phi_bar: Tree, exponent: Array | int) -> None:
+        self._pending.append((phi_bar, self._xp.asarray(exponent, dtype=np.int64)))
+
+    def add_beside(self, scaled: Tree) -> None:
+        """Add to the entry that comes next, or to the first in time where none does."""
+        self._beside.append((len(self._pending), scaled))
+
+    def result(self) -> Tree:
+        rows, last = _stacked(self._xp, self._pending[::-1]), len(self._pending) - 1
+        for position, more in self._beside:
+            t = max(0, last - position)
+            rows = ad.tree_map(lambda leaf, added, t=t: _with_row(leaf, t, leaf[t] + added), rows, more)
+        return rows
+
+
+def _stacked(xp: Namespace, rows: list[tuple[Tree, Array]]) -> Tree:
+    exponents = xp.stack([exponent for _, exponent in rows])
+
+    def stack(*leaves: Any) -> Any:
+        if not is_float(leaves[0]):
+            return None
+        mantissa = xp.stack(leaves)
+        return Scaled.of(mantissa, exponents.reshape(exponents.shape + (1,) * (mantissa.ndim - exponents.ndim)))
+
+    return ad.tree_map(stack, *[phi_bar for phi_bar, _ in rows])
+
+
+def _with_row(numbers: Scaled, t: int, row: Scaled) -> Scaled:
+    mantissa, exponent = numbers.mantissa.copy(), numbers.exponent.copy()
+    mantissa[t], exponent[t] = row.mantissa, row.exponent
+    return Scaled(mantissa, exponent)
+
+
+def _sum_over_time(numbers: Scaled) -> Scaled:
+    return numbers.sum(axis=0)
+
+
+def _scaled(leaf: Array, exponent: Array | int) -> Scaled:
+    shape = np.shape(exponent)
+    return Scaled.of(leaf, exponent.reshape(shape + (1,) * (leaf.ndim - len(shape))) if shape else exponent)
+
+
+def padded(numbers: Scaled, before: int, after: int) -> Scaled:
+    """Return the numbers with `before` and `after` rows of zeros along the first axis."""
+    if not before and not after:
+        return numbers
+    widths = [(before, after)] + [(0, 0)] * (numbers.mantissa.ndim - 1)
+    return Scaled(np.pad(numbers.mantissa, widths), np.pad(numbers.exponent, widths))
 
 
 def is_float(leaf: Any) -> bool:

@@ -1,22 +1,46 @@
-"""The state of an unroll at one time, and how it is to be differentiated."""
+"""What an unroll is asked for, how it is to be differentiated, and its state at one time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from metagrad.protocols import GradientKind, Tree
+from metagrad.protocols import GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.xp import Array
 
 Scaling = Literal["auto", "adjoint", "none"]
 
 
 class Carry(NamedTuple):
-    """The state at one time: the true parameters are w * 2**exponent, the true optimizer state likewise."""
+    """The state at one time: the true parameters are w * 2**exponent, the true state of the rule likewise."""
 
     w: Tree
     state: Tree
     exponent: Array  # (B,) int64
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What an estimator is asked for: its arguments, as they were given; see `metagrad.protocols.Estimator`."""
+
+    task: Task
+    rule: Rule
+    objective: Objective
+    phi: Tree
+    steps: int
+    seed: int = 0
+    at: Position | None = None
+    run: int | None = None
+
+    @property
+    def offset(self) -> int:
+        """The time of the run at which these steps begin."""
+        return 0 if self.at is None else self.at.t
+
+    @property
+    def horizon(self) -> int:
+        """The horizon of the run, as far as it is known."""
+        return max(self.offset + self.steps, 0 if self.run is None else self.run)
 
 
 @dataclass(frozen=True)

@@ -3,36 +3,69 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Tree
+from metagrad.protocols import Joint, Tree
 from metagrad.scaled import Scaled
-from metagrad.unroll.unroll import Unroll
-from metagrad.xp import Array, is_array
+from metagrad.unroll.rescale import is_float_array
+from metagrad.xp import Array, Namespace, is_array
 
 
-def prepare(phi: Tree, unroll: Unroll, where: str) -> Tree:
-    """Return phi with every float as an array of the task's dtype; one a task, (B,), becomes (B, 1).
+@dataclass(frozen=True)
+class Shape:
+    """What meta-parameters have to fit: device, dtype, number of tasks, the most axes of w, and whether one a task."""
+
+    xp: Namespace
+    dtype: Any
+    batch: int
+    axes: int
+    per_task: bool
+
+    @classmethod
+    def of(cls, w: Tree, xp: Namespace, *, per_task: bool) -> Shape:
+        """Return that of the optimizee's parameters w."""
+        arrays = [leaf for leaf in ad.leaves(w) if is_float_array(leaf)]
+        return cls(xp, arrays[0].dtype, arrays[0].shape[0], max(leaf.ndim for leaf in arrays), per_task)
+
+
+def bare(phi: Tree) -> Tree:
+    """Return the meta-parameters of the rule where those of the task are None: that costs nothing more."""
+    return phi.rule if isinstance(phi, Joint) and phi.task is None else phi
+
+
+def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
+    """Return phi with every leaf as an array of the task's dtype.
 
     Python floats take the dtype of the task, within its range (ValueError); arrays must have it already: nothing is
-    converted silently.
+    converted silently, and integers are no meta-parameters (TypeError). One number a task, (B,), becomes (B, 1, ...)
+    with as many axes as the largest array of w, so that it meets the tasks and no other axis; where `entries` is true
+    for a leaf it leads with time before.
     """
 
-    def leaf_of(leaf: Any) -> Any:
+    def leaf_of(leaf: Any, is_led: bool = False) -> Any:
         if isinstance(leaf, float):
-            leaf = unroll.xp.asarray(_in_range(leaf, unroll.dtype, where), dtype=unroll.dtype)
-        if not is_array(leaf) or leaf.dtype.kind != "f":
-            return leaf
-        if leaf.dtype != unroll.dtype:
-            came = f"an array of {leaf.dtype} while the task is {np.dtype(unroll.dtype).name}"
+            leaf = shape.xp.asarray(_in_range(leaf, shape.dtype, where), dtype=shape.dtype)
+        if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
+            _refuse(leaf, where)
+        if leaf.dtype != shape.dtype:
+            came = f"an array of {leaf.dtype} while the task is {np.dtype(shape.dtype).name}"
             bad_type(where, "phi", came, "the dtype of the task", "Convert it, or pass a Python float.")
-        return _along_tasks(leaf, unroll, where) if unroll.options.per_task else leaf
+        if not is_array(leaf):  # a NumPy scalar
+            leaf = np.asarray(leaf)
+        return _along_tasks(leaf, int(is_led), shape, where) if shape.per_task else leaf
 
-    return ad.tree_map(leaf_of, phi)
+    return ad.tree_map(leaf_of, phi) if entries is None else ad.tree_map(leaf_of, phi, entries)
+
+
+def _refuse(leaf: Any, where: str) -> None:
+    kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, a {type(leaf).__name__}"
+    remedy = "Write 1.0 for 1; keep what is not tuned, such as counts and names, in the rule or the task."
+    bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays", remedy)
 
 
 def _in_range(number: float, dtype: Any, where: str) -> float:
@@ -44,16 +77,15 @@ def _in_range(number: float, dtype: Any, where: str) -> float:
     return number
 
 
-def _along_tasks(leaf: Array, unroll: Unroll, where: str) -> Array:
-    axis = 1 if unroll.scheduled else 0  # a schedule leads with time
-    if leaf.ndim <= axis or leaf.shape[axis] != unroll.batch:
-        expected = f"a task axis of {unroll.batch} at position {axis}"
+def _along_tasks(leaf: Array, axis: int, shape: Shape, where: str) -> Array:
+    if leaf.ndim <= axis or leaf.shape[axis] != shape.batch:
+        expected = f"a task axis of {shape.batch} at position {axis}"
         bad_value(where, "phi", f"of shape {leaf.shape} with per_task=True", expected)
-    return leaf[..., None] if leaf.ndim == axis + 1 else leaf
+    return leaf.reshape(leaf.shape + (1,) * (shape.axes - 1)) if leaf.ndim == axis + 1 else leaf
 
 
 def restore(grad: Tree, phi: Tree, batch: int, *, per_task: bool) -> Tree:
-    """Return the meta-gradient in the shapes of phi as it was given: of the mean over tasks, or task by task."""
+    """Return the meta-gradient as phi was given, of the mean over tasks or task by task."""
 
     def leaf_of(leaf: Any, given: Any) -> Any:
         if leaf is None:
@@ -62,4 +94,6 @@ def restore(grad: Tree, phi: Tree, batch: int, *, per_task: bool) -> Tree:
             leaf = Scaled.of(leaf.mantissa / batch, leaf.exponent)
         return leaf.reshape(np.shape(given))
 
+    if isinstance(phi, Joint) and phi.task is None:
+        return Joint(restore(grad, phi.rule, batch, per_task=per_task), None)
     return ad.tree_map(leaf_of, grad, phi)

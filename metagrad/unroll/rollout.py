@@ -1,64 +1,109 @@
-"""Running an optimizer without differentiating it: the loss along the trajectory."""
+"""Running a rule without differentiating it: the loss along the trajectory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.ad import leaves
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Optimizer, Start, Task, Tree
-from metagrad.unroll.steps import gradient_of, sample_of
+from metagrad.protocols import Joint, Position, Rule, Task, Tree
+from metagrad.system import Training, begin
+from metagrad.unroll.phi import Shape, bare, prepare
+from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
 
+_WHERE = "rollout"
+Look = Callable[[Tree], Array]
 
+
+@overload
 def rollout(
     task: Task,
-    optimizer: Optimizer,
+    rule: Rule,
     phi: Tree,
     *,
     steps: int,
     seed: int = 0,
-    measure: Callable[[Tree], Array] | None = None,
-) -> Array:
+    measure: Look | None = None,
+    per_task: bool = False,
+    at: Position | None = None,
+    with_end: Literal[False] = False,
+) -> Array: ...
+@overload
+def rollout(
+    task: Task,
+    rule: Rule,
+    phi: Tree,
+    *,
+    steps: int,
+    seed: int = 0,
+    measure: Look | None = None,
+    per_task: bool = False,
+    at: Position | None = None,
+    with_end: Literal[True],
+) -> tuple[Array, Position]: ...
+def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked at
+    task: Task,
+    rule: Rule,
+    phi: Tree,
+    *,
+    steps: int,
+    seed: int = 0,
+    measure: Look | None = None,
+    per_task: bool = False,
+    at: Position | None = None,
+    with_end: bool = False,
+) -> Array | tuple[Array, Position]:
     """Return what `measure` gives (B,) at w_0..w_T, as floats on the host, shape (T + 1, B).
 
-    `measure(w)`: by default the loss on the sample of the time (that of step t at w_t). A run that leaves the range of
-    floats goes on as inf and NaN, and is returned so. `phi`: what the optimizer takes, in the dtype of the task or as
-    Python's floats; a bare number is its first field. ValueError for `steps` below 0, TypeError for other kinds.
+    `measure(w)`: by default the loss on the sample of the time (that of step t at w_t), at the rule's answer where it
+    has one. A run that leaves the range of floats goes on as inf and NaN, and is returned so. `phi`: what
+    `meta_gradient` takes, a `Joint` or `per_task` too. `at`: go on from there; `with_end=True` returns (curve, where
+    the run ended) in place of the curve. ValueError for `steps` below 0, and for a schedule of another length;
+    TypeError for other kinds.
     """
     if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-        bad_type("rollout", "steps", f"{steps!r}, a {type(steps).__name__}", "an integer", "Use int(steps).")
+        bad_type(_WHERE, "steps", f"{steps!r}, a {type(steps).__name__}", "an integer", "Use int(steps).")
     if steps < 0:
-        bad_value("rollout", "steps", steps, "an integer of at least 0")
-    start = Start.of(task, optimizer, seed)
-    w, state = start.w, start.state
-    xp = namespace(*leaves(w))
-    phi = _checked(optimizer, phi, leaves(w)[0].dtype)
-    at = getattr(optimizer, "at", lambda phi, t: phi)
+        bad_value(_WHERE, "steps", steps, "an integer of at least 0")
+    phi, offset = bare(_checked(task, rule, phi, steps, at)), 0 if at is None else at.t
+    system = Training(task, rule, seed, steps=offset + steps)
+    start = begin(task, rule, phi, seed) if at is None else at
+    system.xp = namespace(*leaves(start.w))
+    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE)
+    w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
     curve: Array = np.empty(0)
     with np.errstate(all="ignore"):
         for t in range(steps + 1):
-            sample = sample_of(task, seed, t, xp)
-            found = to_host(task.loss(w, sample) if measure is None else measure(w))
+            now = system.phi_at(phi, min(offset + t, max(0, offset + steps - 1)))
+            found = to_host(_look(system, now, w, state, offset + t, measure))
             curve = curve if t else _room(steps, found)
             curve[t] = found
             if t < steps:
-                w, state = optimizer.step(at(phi, t), state, w, gradient_of(task, w, sample))
-    return curve
+                w, state = system.step(offset + t, now, w, state)
+    if not with_end:
+        return curve
+    return curve, Position(w, state, start.exponent * 0, offset + steps)
 
 
-def _checked(optimizer: Any, phi: Tree, dtype: Any) -> Tree:
-    """Return phi as the optimizer's; TypeError for that of another one, and for arrays of another dtype."""
-    kind = getattr(optimizer, "Phi", None)
-    if kind is not None and not isinstance(phi, kind) and hasattr(optimizer, "check_phi"):
-        phi = optimizer.check_phi(phi, "rollout")
-    for leaf in leaves(phi):
-        if getattr(leaf, "dtype", dtype) != dtype:
-            came = f"of {leaf.dtype} while the task is {dtype}"
-            bad_type("rollout", "phi", came, "the dtype of the task", "Convert it, or pass a Python float.")
+def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Look | None) -> Array:
+    task, answer = system.measured(phi, w, state)
+    return task.loss(answer, system.sample(t)) if measure is None else measure(answer)
+
+
+def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -> Tree:
+    """Return phi as the rule's own, and the task's; TypeError for those of another one."""
+    if isinstance(phi, Joint):
+        return Joint(_checked(task, rule, phi.rule, steps, at), parts.check_given(task, phi.task, _WHERE))
+    kind = parts.named_phi(rule)
+    if kind is None or not isinstance(phi, kind):
+        phi = parts.check_phi(rule, phi, _WHERE)
+    if steps and at is None:
+        parts.check_horizon(rule, phi, steps, _WHERE)
     return phi
 
 

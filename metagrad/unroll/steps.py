@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from metagrad import ad
-from metagrad.protocols import GradientKind, Optimizer, Task, Tree
+from metagrad.protocols import Tree
+from metagrad.system import Training
 from metagrad.unroll.rescale import shift
-from metagrad.xp import Array, Namespace, move, rng
+from metagrad.xp import Array
 
 
-class StepRule(Protocol):
+class StepKernel(Protocol):
     """What the driver asks of a step: (w, state) at t -> (w, state) at t + 1, and its two derivatives."""
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
@@ -35,26 +36,15 @@ class StepRule(Protocol):
 
 
 class TapeStep:
-    """The step g = grad f(w), (w, state) <- rule.step(phi, state, w, g), differentiated by the tape."""
+    """The step of the system, differentiated by the tape; times are those of the unroll, `offset` later in the run."""
 
-    def __init__(
-        self, task: Task, optimizer: Optimizer, seed: int, gradient: GradientKind, xp: Namespace, offset: int = 0
-    ) -> None:
-        """Bind the task and the rule; `gradient="stop_gradient"` holds g constant when differentiating.
-
-        Step t has the randomness of time offset + t.
-        """
-        self._task, self._optimizer, self._seed, self._xp = task, optimizer, seed, xp
-        self._offset = offset
-        self._held = gradient == "stop_gradient"
+    def __init__(self, system: Training, offset: int = 0) -> None:
+        """Bind the system."""
+        self._system, self._offset = system, offset
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return the next (w, state)."""
-        return self._optimizer.step(phi, state, w, gradient_of(self._task, w, self.sample(t)))
-
-    def sample(self, t: int) -> Any:
-        """Return the randomness of step t: the same whenever it is asked for."""
-        return sample_of(self._task, self._seed, self._offset + t, self._xp)
+        return self._system.step(self._offset + t, phi, w, state)
 
     def pullback(
         self, t: int, phi: Tree, at: tuple[Tree, Tree], adjoint: tuple[Tree, Tree], fold: Array | None
@@ -78,24 +68,4 @@ class TapeStep:
         return of_state, of_phi
 
     def _map(self, t: int) -> Any:
-        sample = self.sample(t)
-
-        def step(phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
-            g = gradient_of(self._task, w, sample)
-            if self._held:
-                g = ad.tree_map(ad.stop_gradient, g)
-            return self._optimizer.step(phi, state, w, g)
-
-        return step
-
-
-def gradient_of(task: Task, w: Tree, sample: Any) -> Tree:
-    """Return d loss/d w: the task's own where it has one, else the tape's."""
-    own = getattr(task, "gradient", None)
-    return own(w, sample) if own is not None else ad.grad(lambda u: task.loss(u, sample))(w)
-
-
-def sample_of(task: Task, seed: int, t: int, xp: Namespace) -> Any:
-    """Return the randomness of step t of a task, on its device; None for a task that has none."""
-    draw = None if getattr(task, "full_batch", False) else getattr(task, "sample", None)
-    return None if draw is None else move(draw(rng(seed, "sample", t), t), xp)
+        return lambda phi, w, state: self._system.step(self._offset + t, phi, w, state)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import Status
-from metagrad.protocols import Objective, Task, Tree
+from metagrad.errors import Status, bad_type, bad_value
+from metagrad.protocols import Joint, Objective, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
-from metagrad.unroll.rescale import along_tasks, is_float_array
+from metagrad.unroll.rescale import along_tasks, is_float_array, shift
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -26,18 +26,38 @@ class _Term(NamedTuple):
     slope: Scaled
 
 
+class Pulled(NamedTuple):
+    """What a term gives to the adjoint, (w, state) * 2**exponent, and to the meta-parameters, phi * 2**top."""
+
+    adjoint: tuple[Tree, Tree]
+    exponent: Array
+    phi: Tree = None
+    top: Array | int = 0
+
+
+class Times(NamedTuple):
+    """How many steps there are, and how many the run has done before."""
+
+    steps: int
+    offset: int
+
+
 _MOST_KNOWN = 256
 
 
 class Tally:
-    """finish(sum over t of weight(t) inner(term(w_t))), added up as the times come by."""
+    """finish(sum over t of weight(t) inner(measure of w_t)), added up as the times come by.
+
+    A term depends on w_t alone, unless the task has meta-parameters of its own or the rule an `answer`: then it is
+    `joint`, and is differentiated in phi and in the state of the rule too.
+    """
 
     def __init__(
         self,
-        task: Task,
+        system: Training,
         objective: Objective,
-        steps: int,
-        sample: Callable[[int], Any],
+        phi: Tree,
+        times: Times,
         monitor: Monitor,
         w: Tree,
         *,
@@ -47,11 +67,17 @@ class Tally:
         """Bind the parts; `w` is any state, for its device, dtype and number of tasks."""
         first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
-        self.task, self.objective, self.steps, self.sample = task, objective, steps, sample
+        self.system, self.objective, self.phi = system, objective, phi
+        self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
         self.monitor, self.scale_state, self.plain = monitor, scale_state, plain
+        self.steps, self._offset = times
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
+
+    def sample(self, t: int) -> Any:
+        """Return the randomness of time t."""
+        return self.system.sample(self._offset + t)
 
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
@@ -73,25 +99,58 @@ class Tally:
         self._note_no_number()
         return value, slope
 
-    def adjoint(self, carry: Carry, t: int, slope: Scaled) -> tuple[Tree, Array] | None:
-        """Return the derivative of the meta-objective in w at time t as (tree, exponent), or None if there is none."""
+    def pulled(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled | None:
+        """Return the derivative of the meta-objective in what stands at time t, or None if it has no weight."""
         if self.objective.weight(t, self.steps) is None:
             return None
+        if self.joint:
+            return self._pulled_jointly(carry, t, slope, per_task=per_task)
         factor, pull = self._linearised(carry, t)
         factor = slope * factor
         if self.plain:
             (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
-            return w_bar, self.xp.zeros(self.batch, dtype=np.int64)
+            return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
-        return ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar), factor.exponent
+        w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar)
+        return Pulled((w_bar, _nothing_like(carry.state)), factor.exponent)
 
-    def tangent(self, carry: Carry, t: int, d_w: Tree, exponent: Array) -> Scaled | None:
-        """Return weight * inner'(term) * (d term/d w) (d_w 2**exponent) at time t, or None if it has no weight."""
-        if self.objective.weight(t, self.steps) is None:
+    def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
+        phi = self._phi_at(t)
+        found, pull = ad.vjp(lambda p, w, s: self._measure(p, w, s, t), phi, carry.w, carry.state)
+        weight, degree = self.objective.weight(t, self.steps), self._degree()
+        assert weight is not None
+        factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
+        if self.plain:
+            phi_bar, *adjoint = pull(factor.to_float(out_of_range="ieee"))
+            return Pulled((adjoint[0], adjoint[1]), self.xp.zeros(self.batch, dtype=np.int64), phi_bar)
+        _, *adjoint = pull(factor.mantissa, wrt=(1, 2))
+        exponent = factor.exponent + self._power(carry, None if degree is None else degree - 1)
+        power = factor.exponent + self._power(carry, degree)  # phi stands beside the true w, not beside its digits
+        if per_task:
+            phi_bar, _, _ = pull(factor.mantissa, wrt=(0,))
+            return Pulled((adjoint[0], adjoint[1]), exponent, phi_bar, power)
+        lowest = np.iinfo(np.int64).min // 4
+        top = self.xp.where(factor.mantissa == 0, lowest, power).max()
+        phi_bar, _, _ = pull(shift(factor.mantissa, power - top), wrt=(0,))
+        return Pulled((adjoint[0], adjoint[1]), exponent, phi_bar, self.xp.where(top == lowest, 0, top))
+
+    def tangent(self, carry: Carry, t: int, d_phi: Tree, tangent: tuple[Tree, Tree], exponent: Array) -> Scaled | None:
+        """Return the derivative of weight * inner(term) along d_phi and along tangent * 2**exponent, or None."""
+        weight = self.objective.weight(t, self.steps)
+        if weight is None:
             return None
-        factor, w_bar = self.term_slope(carry, t)
-        products = [_inner(a, b) for a, b in zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True) if is_float_array(a)]
-        return factor * Scaled.of(sum(products[1:], products[0]), exponent)
+        if not self.joint:
+            factor, w_bar = self.term_slope(carry, t)
+            d_w = tangent[0]
+            pairs = zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True)
+            products = [_inner(a, b) for a, b in pairs if is_float_array(a)]
+            return factor * Scaled.of(sum(products[1:], products[0]), exponent)
+        phi, degree = self._phi_at(t), self._degree()
+        found, along = ad.jvp(lambda w, s: self._measure(phi, w, s, t), (carry.w, carry.state), tangent)
+        _, beside = ad.jvp(lambda p: self._measure(p, carry.w, carry.state, t), (phi,), (d_phi,))
+        factor = self._weighted(self._term_at(carry, t, found).slope, weight)
+        moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
+        return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
 
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""
@@ -101,7 +160,7 @@ class Tally:
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
-        degree, weight = self.objective.measure.degree(self.task), self.objective.weight(t, self.steps)
+        degree, weight = self._degree(), self.objective.weight(t, self.steps)
         found, pull = self._term_and_pullback(carry, t)
         assert weight is not None
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -109,11 +168,11 @@ class Tally:
         return Scaled(factor.mantissa, factor.exponent + power), pull
 
     def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
-        """Return the term, unless it need not be computed, and its pullback."""
+        """Return the term, unless it need not be computed, and its pullback to w."""
         sample, measure = self.sample(t), self.objective.measure
-        slope = measure.gradient(self.task, carry.w, sample)
+        slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            return ad.vjp(lambda w: measure.of(self.task, w, sample), carry.w)
+            return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
@@ -121,10 +180,35 @@ class Tally:
         if t not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
-            found = self.objective.measure.of(self.task, carry.w, self.sample(t)) if found is None else found
-            term = Scaled.of(found, self._power(carry, self.objective.measure.degree(self.task)))
+            found = self._measure(self._phi_at(t), carry.w, carry.state, t) if found is None else found
+            self._check_term(found)
+            term = Scaled.of(found, self._power(carry, self._degree()))
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
+
+    def _measure(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
+        """Return what the objective measures at time t, a function of phi too where the term is joint."""
+        if not self.joint:
+            return self.objective.measure.of(self.task, w, self.sample(t))
+        task, answer = self.system.measured(phi, w, state)
+        return self.objective.measure.of(task, answer, self.sample(t))
+
+    def _phi_at(self, t: int) -> Tree:
+        """Return the meta-parameters beside which the state at t stands: those of the step that made it."""
+        return self.system.phi_at(self.phi, self._offset + max(0, t - 1)) if self.joint else self.phi
+
+    def _degree(self) -> int | None:
+        found: int | None = self.objective.measure.degree(self.task)
+        return found
+
+    def _check_term(self, found: Array) -> None:
+        where = f"the measure {self.objective.measure.name!r} of {type(self.task).__name__}"
+        if getattr(found, "shape", None) != (self.batch,):
+            remedy = "Sum over the last axes only, and keep the task axis."
+            bad_value(where, "what it returns", f"of shape {np.shape(found)}", f"one a task, ({self.batch},)", remedy)
+        if found.dtype != self.dtype:
+            remedy = "Convert the data of the task to the dtype of its parameters."
+            bad_type(where, "what it returns", f"of {found.dtype} for w of {self.dtype}", "one dtype", remedy)
 
     def _fold_terms(self) -> None:
         xp = self.xp
@@ -169,3 +253,7 @@ class Tally:
 
 def _inner(a: Array, b: Array) -> Array:
     return (a * b).reshape(a.shape[0], -1).sum(axis=1)
+
+
+def _nothing_like(state: Tree) -> Tree:
+    return ad.tree_map(lambda leaf: namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None, state)

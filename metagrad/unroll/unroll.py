@@ -7,98 +7,145 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.protocols import Estimate, Objective, Optimizer, Start, Task, Tree
+from metagrad import ad, parts
+from metagrad.errors import bad_value
+from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_in_range
-from metagrad.unroll.carry import Carry, Options
-from metagrad.unroll.digits import Digits
+from metagrad.system import Training
+from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
+from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, normalise, shift
-from metagrad.unroll.steps import StepRule, sample_of
-from metagrad.unroll.tally import Tally
-from metagrad.xp import Array, namespace, rng
+from metagrad.unroll.steps import StepKernel
+from metagrad.unroll.tally import Tally, Times
+from metagrad.unroll.trust import Trust
+from metagrad.xp import Array, namespace
 
 
 class Unroll:
-    """One unroll of `steps` steps of `optimizer` on `task`, valued by `objective`."""
+    """One unroll of `steps` steps of a rule on a task with the meta-parameters phi, valued by an objective."""
 
-    def __init__(
-        self,
-        task: Task,
-        optimizer: Optimizer,
-        objective: Objective,
-        steps: int,
-        seed: int,
-        options: Options,
-        start: Start | None = None,
-    ) -> None:
-        """Bind the parts; `start` and `advance` then move a `Carry` through time."""
-        self.task, self.optimizer, self.objective = task, optimizer, objective
-        self.steps, self.seed, self.options = steps, seed, options
-        w: Tree = task.init(rng(seed, "init")) if start is None else start.w
-        self._state0: Tree = None if start is None else start.state
-        self.offset = 0 if start is None else start.t
-        first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
+    def __init__(self, ask: Ask, options: Options, where: str) -> None:
+        """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
+        self.ask, self.options = ask, options
+        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.offset, at = ask.offset, ask.at
+        self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
+        phi = bare(ask.phi)
+        start = self.system.start(phi) if at is None else (at.w, at.state)
+        first = _first_float(start[0], where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
+        self.system.xp = self.xp
+        self.entries = self.system.entries(phi)
+        shape = Shape.of(start[0], self.xp, per_task=options.per_task)
+        self.phi = prepare(phi, self.entries, shape, where)
+        self.joint = isinstance(phi, Joint)
+        # A start that owes nothing to phi is what it was; else it is made again, of phi as it was prepared.
+        self._start = start if at is not None or not self.joint else self.system.start(self.phi)
+        self.w0 = self._start[0]
         self.limit = exponent_limit(self.dtype)
-        self.scheduled = hasattr(optimizer, "at")
-        self._at: Callable[[Tree, int], Tree] = getattr(optimizer, "at", lambda phi, t: phi)
-        homogeneous = getattr(task, "degree", None) == 2 and getattr(optimizer, "homogeneous", False)
-        self.scale_state = options.scaling == "auto" and homogeneous and objective.measure.degree(task) is not None
+        self.scale_state = options.scaling == "auto" and self._is_homogeneous()
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
-        self._digits = Digits(steps)
+        self._trust = Trust(ask.steps)
+        plain = options.scaling == "none"
         self.tally = Tally(
-            task,
-            objective,
-            steps,
-            self.sample,
+            self.system,
+            ask.objective,
+            self.phi,
+            Times(ask.steps, self.offset),
             self.monitor,
-            w,
+            self.w0,
             scale_state=self.scale_state,
-            plain=options.scaling == "none",
+            plain=plain,
         )
-        self.w0 = w
         self._frontier = 0
         self._last: Carry | None = None
+        self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def _is_homogeneous(self) -> bool:
+        """Whether scaling the state scales the next one, and the measure by a power."""
+        task, rule = self.system.given(self.phi), self.rule
+        if parts.degree(task) != 2 or not parts.is_homogeneous(rule) or parts.answer_of(rule) is not None:
+            return False
+        return self.objective.measure.degree(task) is not None
 
     def start(self) -> Carry:
         """Return the state before the first step."""
-        state = self.optimizer.init(self.w0) if self._state0 is None else self._state0
-        return self._settle(Carry(self.w0, state, self.xp.zeros(self.batch, dtype=np.int64)), 0)
+        exponent, (w, state) = self.xp.zeros(self.batch, dtype=np.int64), self._start
+        if self.ask.at is not None and self.scale_state:
+            exponent = self.ask.at.exponent
+        elif self.ask.at is not None:
+            w, state = shift((w, state), self.ask.at.exponent)
+        return self._settle(Carry(w, state, exponent), 0)
 
-    def end(self) -> Start:
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has been run yet."""
+        return self._frontier == 0
+
+    def other_entries(self) -> tuple[int, int]:
+        """Return how many entries of leaves that lead with time belong to steps before and after these."""
+        if self.entries is None:
+            return 0, 0
+        led = [x for x, is_led in zip(ad.leaves(self.phi), ad.leaves(self.entries), strict=True) if is_led]
+        return self.offset, led[0].shape[0] - self.offset - self.steps if led else 0
+
+    def start_pullback(self) -> ad.Pullback | None:
+        """Return the pullback of the start to phi, or None where the start owes nothing to phi."""
+        if self.ask.at is not None:
+            return None
+        w = self.w0
+        of_state = None if self.joint else (lambda phi: (w, self.rule.init(phi, w)))
+        _, pull = ad.vjp(self.system.start if of_state is None else of_state, self.phi)
+        return pull if pull.depends else None
+
+    def position(self, carry: Carry, t: int) -> Position:
+        """Return the position of the state at t, counted from where the unroll begins."""
+        return Position(carry.w, carry.state, carry.exponent, self.offset + t)
+
+    def end(self) -> Position:
         """Return where the unroll has arrived."""
         assert self._last is not None, "the last step has not been taken"
-        w, state = shift((self._last.w, self._last.state), self._last.exponent)
-        return Start(w, state, self.offset + self.steps)
+        return self.position(self._last, self.steps)
 
-    def phi_at(self, phi: Tree, t: int) -> Tree:
-        """Return the meta-parameters of step t."""
-        return self._at(phi, t)
+    def phi_at(self, t: int) -> Tree:
+        """Return the meta-parameters of step t, counted from where the unroll begins."""
+        return self.system.phi_at(self.phi, self.offset + t)
 
-    def advance(self, rule: StepRule, phi: Tree, carry: Carry, lo: int, hi: int) -> Carry:
+    def advance(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> Carry:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
-            w, state = rule.step(t, self.phi_at(phi, t), carry.w, carry.state)
+            w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+            if t == 0 and self._frontier <= 1:
+                self._check_step(carry.w, w)
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
 
-    def record(self, rule: StepRule, phi: Tree, carry: Carry, lo: int, hi: int) -> list[Carry]:
+    def record(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> list[Carry]:
         """Return the states at lo..hi from the state at `lo`."""
         kept = [carry]
         for t in range(lo, hi):
-            kept.append(self.advance(rule, phi, kept[-1], t, t + 1))
+            kept.append(self.advance(kernel, kept[-1], t, t + 1))
         return kept
+
+    def _check_step(self, before: Tree, after: Tree) -> None:
+        shapes, moved = ([getattr(x, "shape", None) for x in ad.leaves(w)] for w in (before, after))
+        if shapes != moved:
+            where, remedy = f"{type(self.rule).__name__}.step", ""
+            if self.options.per_task:
+                remedy = (
+                    "With per_task=True use metagrad.beside(phi, leaf) where arrays of w have other numbers of axes."
+                )
+            bad_value(where, "the next w", f"of shapes {moved}", f"those of w, {shapes}", remedy)
 
     def _settle(self, carry: Carry, t: int) -> Carry:
         fresh = t >= self._frontier
         if self.scale_state or fresh:
-            size = magnitude((carry.w, carry.state))
+            size = magnitude((carry.w, self._watched(carry.state)))
             if t == 0 and fresh:
                 self.monitor.start(size)
             if fresh:
@@ -108,6 +155,19 @@ class Unroll:
                 carry = Carry(w, state, exponent)
         self.reach(carry, t)
         return carry
+
+    def _watched(self, state: Tree) -> Tree:
+        """Return the state with zeros where it is inf since the start: that means "none yet", and is no overflow."""
+        if not self._unset:
+            return state
+
+        def seen(leaf: Any, first: Any) -> Any:
+            if not is_float_array(leaf) or leaf.shape != first.shape:
+                return leaf
+            xp = namespace(leaf)
+            return xp.where(xp.isinf(first) & (leaf == first), xp.zeros_like(leaf), leaf)
+
+        return ad.tree_map(seen, state, self._start[1])
 
     def observe_block(self, lo: int, sizes: Array) -> None:
         """Note the sizes (n, B) of the states at lo+1..lo+n, where they are seen for the first time."""
@@ -121,30 +181,48 @@ class Unroll:
             self._frontier = t + 1
             self._last = carry
             weight = self.objective.weight(t, self.steps)
-            self._digits.see(carry, t, in_sum=weight is not None)
+            self._trust.see(carry, t, in_sum=weight is not None)
             if weight is not None:
                 self.tally.add(carry, t, weight)
 
-    def estimate(self, value: Scaled, grad: Tree, end: Start | None = None) -> Estimate:
-        """Return the estimate, with the status of every task; plain numbers are checked for their own range."""
-        if self.options.scaling == "none":
-            self._note_gradient(grad)
-        lost = self._digits.lost(self.tally, held=self.options.gradient == "stop_gradient", done=self.offset)
-        if lost is not None:  # the least of all troubles: where there is another, that one is said
-            self.monitor.flush()
-            self.monitor.note(self.steps, lost)
+    def estimate(self, value: Scaled, grad: Tree) -> Estimate:
+        """Return the estimate, with the status of every task; `grad` as of the prepared phi, or None.
+
+        Plain numbers are checked for their own range.
+        """
+        notes: list[str] = []
+        if grad is not None:
+            grad = restore(grad, self.ask.phi, self.batch, per_task=self.options.per_task)
+            if self.options.scaling == "none":
+                self._note_gradient(grad)
+            lost = self._lost()
+            if lost is not None and self.joint:
+                notes += _rounding_note(lost)
+            elif lost is not None:  # the least of all troubles: where there is another, that one is said
+                self.monitor.flush()
+                self.monitor.note(self.steps, lost)
+        if self.joint and self.offset:
+            notes.append(
+                f"The run before step {self.offset} is held constant: what the start owes to the task's "
+                "meta-parameters is not in their gradient."
+            )
         status, step = self.monitor.finish()
-        return Estimate(value, grad, status, step, end=end)
+        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes))
+
+    def _lost(self) -> Array | None:
+        if parts.answer_of(self.rule) is not None:
+            return None  # what is measured is not the w whose gradient is looked at
+        return self._trust.lost(self.tally, held=self.options.gradient == "stop_gradient", done=self.offset)
 
     def _note_gradient(self, grad: Tree) -> None:
         if all(surely_in_range(leaf) for leaf in ad.leaves(grad)):
             return
         code = self.xp.zeros(self.batch, dtype=np.int64)
-        axis = 1 if self.scheduled else 0
-        for leaf in ad.leaves(grad):
+        led = [False] * len(ad.leaves(grad)) if self.entries is None else ad.leaves(self.entries)
+        for leaf, is_led in zip(ad.leaves(grad), led, strict=True):
             status = leaf.range_status()
             if self.options.per_task:
-                rows = self.xp.moveaxis(status, axis, 0).reshape(self.batch, -1)
+                rows = self.xp.moveaxis(status, int(is_led), 0).reshape(self.batch, -1)
                 code = self.xp.maximum(code, rows.max(axis=1))
             else:  # a sum over tasks: whoever spoilt it has a status already, or all share it
                 code = self.xp.maximum(code, status.max())
@@ -152,10 +230,28 @@ class Unroll:
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
-    def sample(self, t: int) -> Any:
-        """Return the randomness of time t."""
-        return sample_of(self.task, self.seed, self.offset + t, self.xp)
-
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
+
+
+def _first_float(w: Tree, where: str) -> Array:
+    for leaf in ad.leaves(w):
+        if is_float_array(leaf):
+            return leaf
+    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
+    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
+
+
+def _is_unset(leaf: Any) -> bool:
+    return is_float_array(leaf) and bool(namespace(leaf).isinf(leaf).any())
+
+
+def _rounding_note(lost: Array) -> list[str]:
+    count = int((lost != 0).sum())
+    if not count:
+        return []
+    return [
+        f"In {count} of {len(lost)} tasks the run had converged to its last digits: the gradient in meta-parameters "
+        "that multiply the loss's gradient, such as step sizes, is rounding there."
+    ]

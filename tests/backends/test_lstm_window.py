@@ -5,10 +5,9 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.estimators import reverse
 from metagrad.kernels import lstm_window
-from metagrad.protocols import Start
-from metagrad.unroll import window
+from metagrad.system import begin
+from metagrad.unroll import backward, window_sweep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import move, rng
 from tests.cupy_double import double
@@ -56,8 +55,8 @@ def assert_same(found, expected, tolerance):
 @pytest.fixture
 def tape_calls(monkeypatch):
     """Count the ways by the tape."""
-    calls, sweep = [], reverse.Reverse._sweep
-    monkeypatch.setattr(reverse.Reverse, "_sweep", lambda *given: calls.append(1) or sweep(*given))
+    calls, sweep = [], backward._by_steps
+    monkeypatch.setattr(backward, "_by_steps", lambda *given, **more: calls.append(1) or sweep(*given, **more))
     return calls
 
 
@@ -88,7 +87,7 @@ def test_less_memory_and_a_long_window_are_the_same_bits(monkeypatch, tape_calls
     task, rule = TASKS["quadratics"], RULES["quadratic"]
     step = lstm_window(rule, weights(rule), task.w0)[1]
     plenty = there(task, rule, weights(rule), steps=23)
-    monkeypatch.setattr(window, "_MOST_SIZES", 5)
+    monkeypatch.setattr(window_sweep, "_MOST_SIZES", 5)
     tight = there(task, rule, weights(rule), steps=23, memory=3 * step)
     assert not tape_calls
     for a, b in zip(ad.leaves(plenty.grad), ad.leaves(tight.grad), strict=True):
@@ -97,11 +96,11 @@ def test_less_memory_and_a_long_window_are_the_same_bits(monkeypatch, tape_calls
 
 def test_windows_go_on_where_the_last_one_ended():
     task, rule = TASKS["quadratics"], RULES["dm"]
-    phi, start, device = weights(rule), Start.of(task, rule, 4), None
+    phi, start, device = weights(rule), begin(task, rule, weights(rule), 4), None
     for steps in (3, 2):
         device = move(start, cp) if device is None else device
-        found = mg.Reverse()(move(task, cp), rule, mg.WeightedSum(), move(phi, cp), steps=steps, start=device)
-        expected = mg.Reverse()(task, rule, mg.WeightedSum(), phi, steps=steps, start=start)
+        found = mg.Reverse()(move(task, cp), rule, mg.WeightedSum(), move(phi, cp), steps=steps, at=device)
+        expected = mg.Reverse()(task, rule, mg.WeightedSum(), phi, steps=steps, at=start)
         assert_same(found, expected, 1e-11)
         start, device = expected.end, found.end
         for a, b in zip(ad.leaves(device.state), ad.leaves(start.state), strict=True):
@@ -135,9 +134,9 @@ def test_second_derivatives_are_those_of_the_tape():
     direction = ad.tree_map(lambda leaf: rng(5, "direction", leaf.size).standard_normal(leaf.shape), phi)
 
     def value(phi):
-        w, state, total = task.w0, rule.init(task.w0), 0.0
+        w, state, total = task.w0, rule.init(phi, task.w0), 0.0
         for _ in range(steps):
-            w, state = rule.step(phi, state, w, task.gradient(w, None))
+            w, state = rule.step(phi, state, w, mg.FixedGradient(task.gradient(w, None)))
             total = total + np.mean(task.loss(w, None))
         return total
 

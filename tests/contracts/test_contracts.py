@@ -7,7 +7,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad, parts
-from metagrad.protocols import Objective, Optimizer, Task
+from metagrad.protocols import Objective, Rule, Task
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
 from tests.optimizers.rules import HAND_DESIGNED, in_dtype
@@ -21,11 +21,11 @@ class HeavyBall:
         eta: np.ndarray
         beta: np.ndarray
 
-    def init(self, w):
+    def init(self, phi, w):
         return np.zeros_like(w)
 
-    def step(self, phi, velocity, w, g):
-        velocity = phi.beta * velocity - phi.eta * g
+    def step(self, phi, velocity, w, f):
+        velocity = phi.beta * velocity - phi.eta * f.gradient(w)
         return w + velocity, velocity
 
 
@@ -81,7 +81,7 @@ RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
-    "never truncated": (mg.Truncated(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
+    "never truncated": (mg.Stopped(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in UNCONSTRAINED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in LEARNED.items()},
@@ -118,22 +118,22 @@ def test_a_task(name):
 @pytest.mark.parametrize("name", RULES)
 def test_an_optimizer(name):
     rule, phi = RULES[name]
-    assert isinstance(rule, Optimizer)
-    phi = rule.at(phi, 0) if hasattr(rule, "at") else phi
+    assert isinstance(rule, Rule)
     w, g = np.ones((2, 3)), np.full((2, 3), 0.5)
-    moved, state = rule.step(phi, rule.init(w), w, g)
+    start, phi = rule.init(phi, w), parts.at(rule, phi, 0)
+    moved, state = rule.step(phi, start, w, mg.FixedGradient(g))
     assert moved.shape == w.shape
-    moved, _ = rule.step(phi, state, moved, g)
-    if getattr(rule, "homogeneous", False):
-        scaled, state = rule.step(phi, rule.init(w), 4 * w, 4 * g)
-        scaled, _ = rule.step(phi, state, scaled, 4 * g)
+    moved, _ = rule.step(phi, state, moved, mg.FixedGradient(g))
+    if parts.is_homogeneous(rule):
+        scaled, state = rule.step(phi, start, 4 * w, mg.FixedGradient(4 * g))
+        scaled, _ = rule.step(phi, state, scaled, mg.FixedGradient(4 * g))
         assert np.array_equal(scaled, 4 * moved)
 
 
 def two_steps(rule, phi, w, gradients):
-    state = rule.init(w)
+    state = rule.init(phi, w)
     for t, g in enumerate(gradients):
-        w, state = rule.step(rule.at(phi, t) if hasattr(rule, "at") else phi, state, w, g)
+        w, state = rule.step(parts.at(rule, phi, t), state, w, mg.FixedGradient(g))
     return w
 
 
@@ -204,7 +204,7 @@ def test_a_rollout_takes_what_an_unroll_takes():
     weights = mg.CoordinatewiseLSTM().init_meta(rng(0))
     for learned, phi, message in (
         (mg.CoordinatewiseLSTM(), mg.MLP31().init_meta(rng(0)), r"rollout: phi is a Phi with 4 arrays"),
-        (mg.CoordinatewiseLSTM(), weights, "rollout: phi is of float64 while the task is float32"),
+        (mg.CoordinatewiseLSTM(), weights, "rollout: phi is an array of float64 while the task is float32"),
         (mg.Adam(), rule.Phi(0.1), r"rollout: phi is a Phi; expected Adam\.Phi"),
     ):
         with pytest.raises(TypeError, match=message):

@@ -185,7 +185,7 @@ def test_the_gradient_of_a_schedule_of_sgd():
         ({}, RULE, mg.Final(), np.full(2, 0.1), {}, r"eta of shape \(2,\) with per_task=False"),
         ({}, RULE, mg.Final(), 0.1, {"gradient": "stop_gradient"}, "gradient is 'stop_gradient'"),
         ({}, mg.Scheduled(RULE), mg.Final("risk"), np.full(3, 0.1), {}, "'risk' with a schedule"),
-        ({}, mg.Truncated(RULE, np.inf), mg.Final(), 0.1, {}, "a Truncated; expected GradientDescent"),
+        ({}, mg.Stopped(RULE, np.inf), mg.Final(), 0.1, {}, "a Stopped; expected GradientDescent"),
         ({}, RULE, mg.Final("validation"), 0.1, {}, "validation is None"),
     ],
 )

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.estimators import reverse
 from metagrad.kernels import _arena, _lstm_cell, lstm_window
-from metagrad.protocols import Start
+from metagrad.system import begin
+from metagrad.unroll import backward
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
 from tests.optimizers.test_trees import TwoLayers, WithGradient
@@ -39,11 +39,11 @@ def weights(rule, dtype=np.float64, seed=1):
     return rule.init_meta(rng(seed, "weights"), dtype)
 
 
-def both(task, rule, phi, objective=None, *, steps=6, start=None, seed=0, **options):
+def both(task, rule, phi, objective=None, *, steps=6, at=None, seed=0, **options):
     """Return the estimates by windows and by the tape."""
     return [
         mg.Reverse(fused=fused, **options)(
-            task, rule, objective or mg.WeightedSum(), phi, steps=steps, start=start, seed=seed
+            task, rule, objective or mg.WeightedSum(), phi, steps=steps, at=at, seed=seed
         )
         for fused in (True, False)
     ]
@@ -68,12 +68,12 @@ def assert_equal(a, b, tolerance=1e-12):
 def no_tape(monkeypatch):
     """Let the way by the tape fail where windows are asked for."""
 
-    def sweep(self, unroll, phi):
-        assert not self.fused, "the kernel was not used"
-        return unfused(self, unroll, phi)
+    def sweep(unroll, memory, *, fused):
+        assert not fused, "the kernel was not used"
+        return unfused(unroll, memory, fused=fused)
 
-    unfused = reverse.Reverse._sweep
-    monkeypatch.setattr(reverse.Reverse, "_sweep", sweep)
+    unfused = backward._by_steps
+    monkeypatch.setattr(backward, "_by_steps", sweep)
 
 
 @KINDS
@@ -113,9 +113,9 @@ def test_any_size(hidden, p, shape, steps, seed):
 @pytest.mark.parametrize("task", ["quadratics", "minibatches from zero", "a tree"])
 def test_windows_that_go_on_where_the_last_one_ended(task, gradient, no_tape):
     rule = RULES["paper"]
-    phi, start = weights(rule), Start.of(TASKS[task], rule, 4)
+    phi, start = weights(rule), begin(TASKS[task], rule, weights(rule), 4)
     for steps in (3, 1, 4):
-        found = both(TASKS[task], rule, phi, steps=steps, start=start, seed=4, gradient=gradient)
+        found = both(TASKS[task], rule, phi, steps=steps, at=start, seed=4, gradient=gradient)
         assert_equal(*found)
         start = found[0].end
     assert start.t == 8
@@ -145,9 +145,9 @@ def test_second_derivatives_are_those_of_the_tape(p):
     direction = ad.tree_map(lambda leaf: rng(5, "direction", leaf.size).standard_normal(leaf.shape), phi)
 
     def value(phi):
-        w, state, total = task.w0, rule.init(task.w0), 0.0
+        w, state, total = task.w0, rule.init(phi, task.w0), 0.0
         for _ in range(steps):
-            w, state = rule.step(phi, state, w, task.gradient(w, None))
+            w, state = rule.step(phi, state, w, mg.FixedGradient(task.gradient(w, None)))
             total = total + np.mean(task.loss(w, None))
         return total
 
@@ -254,8 +254,8 @@ def test_compiled_gates_are_those_of_numpy(dtype):
 def test_far_apart_the_tape_takes_over(monkeypatch):
     """The adjoint of the sum is of the size of w: beyond 1e-29 of another task's it is not trusted to plain floats."""
     taken = []
-    unfused = reverse.Reverse._sweep
-    monkeypatch.setattr(reverse.Reverse, "_sweep", lambda *given: taken.append(1) or unfused(*given))
+    unfused = backward._by_steps
+    monkeypatch.setattr(backward, "_by_steps", lambda *given, **more: taken.append(1) or unfused(*given, **more))
     rule = mg.CoordinatewiseLSTM((2,), None, 1e-32)
     one = random_quadratic(2, 3, 1, np.float32)
     for size, count in ((1e-10, 0), (1e-30, 1)):
@@ -284,10 +284,10 @@ def test_the_memory_of_a_window_is_free_at_once(task, gradient, no_tape, monkeyp
 def test_memory_that_was_used_before_is_not_seen():
     """NaN left in the memory that is kept would show in the next window; arrays handed out stay as they are."""
     rule, task = RULES["paper"], TASKS["quadratics"]
-    first = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, start=Start.of(task, rule))
+    first = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, at=begin(task, rule, weights(rule)))
     kept = [leaf.copy() for leaf in ad.leaves(first.end.state)]
     _arena._kept[0].view(np.uint8)[...] = 255
-    second = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, start=Start.of(task, rule))
+    second = mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule), steps=5, at=begin(task, rule, weights(rule)))
     assert_equal(first, second, tolerance=0)
     for a, b in zip(kept, ad.leaves(first.end.state), strict=True):
         np.testing.assert_array_equal(a, b)

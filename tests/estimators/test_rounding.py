@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metagrad as mg
-from metagrad.protocols import Start
 from metagrad.scaled import Scaled
+from metagrad.system import begin
 from metagrad.xp import move, rng
 from tests.cupy_double import double
 
@@ -191,9 +191,9 @@ def test_every_task_has_its_own():
 
 def test_a_window_after_the_floor_was_reached():
     task = regressions()
-    first = mg.Reverse()(task, RULE, mg.Final(), Phi(0.4), steps=500, start=Start.of(task, RULE))
+    first = mg.Reverse()(task, RULE, mg.Final(), Phi(0.4), steps=500, at=begin(task, RULE, Phi(0.4)))
     for objective in (mg.Final(), mg.Mean()):
-        found = mg.Reverse()(task, RULE, objective, Phi(0.4), steps=5, start=first.end)
+        found = mg.Reverse()(task, RULE, objective, Phi(0.4), steps=5, at=first.end)
         assert statuses(found) == {ROUNDING}
 
 

@@ -33,9 +33,9 @@ def test_adam_does_not_stand_still_where_its_bias_correction_overflows(dtype, g)
 def test_numbers_of_python_leave_the_dtype_as_it_is(name):
     rule, phi, *_ = HAND_DESIGNED[name]
     w = np.ones((2, 3), np.float32)
-    state = rule.init(w)
+    state = rule.init(phi, w)
     for _ in range(3):
-        w, state = rule.step(phi, state, w, w)
+        w, state = rule.step(phi, state, w, mg.FixedGradient(w))
     assert w.dtype == np.float32
 
 
@@ -46,11 +46,11 @@ def test_steps_against_50_digits(name, dtype):
     phi = in_dtype(phi, dtype)
     gradients = rng(0, "gradients").standard_normal(12).astype(dtype)
     w = np.full((1, 1), 0.5, dtype=dtype)
-    state = rule.init(w)
+    state = rule.init(phi, w)
     with mpmath.workdps(50):
         exact, numbers = mpmath.mpf(0.5), [mpmath.mpf(float(x)) for x in phi]
         for t, g in enumerate(gradients, start=1):
-            w, state = rule.step(phi, state, w, np.full((1, 1), g))
+            w, state = rule.step(phi, state, w, mg.FixedGradient(np.full((1, 1), g)))
             exact, memory = by_hand(t, exact, memory, mpmath.mpf(float(g)), *numbers)
             assert w.dtype == dtype
             assert float(w[0, 0]) == pytest.approx(float(exact), rel=0, abs=8 * VALUE_TOLERANCE[dtype])
@@ -59,13 +59,14 @@ def test_steps_against_50_digits(name, dtype):
 def test_nesterov_takes_its_gradients_ahead():
     """The classical form: g at theta + mu m; theta_t = w_t - mu m_t."""
     task, rule, eta, mu = random_quadratic(2, 3, seed=1), mg.Nesterov(), 0.2, 0.7
-    w = theta = task.init(None)
-    state = rule.init(w)
+    phi, w = rule.Phi(eta, mu), task.init(None)
+    theta = w
+    state = rule.init(phi, w)
     m = np.zeros_like(w)
     for _ in range(10):
         m = mu * m - eta * task.gradient(theta + mu * m, None)
         theta = theta + m
-        w, state = rule.step(rule.Phi(eta, mu), state, w, task.gradient(w, None))
+        w, state = rule.step(rule.Phi(eta, mu), state, w, mg.FixedGradient(task.gradient(w, None)))
         np.testing.assert_allclose(w - mu * state, theta, rtol=1e-13)
 
 
@@ -123,7 +124,8 @@ def test_the_plain_square_root_would_give_nan():
     """What safe_sqrt is for: the same rule with sqrt alone."""
 
     class PlainAdagrad(mg.Adagrad):
-        def step(self, phi, state, w, g):
+        def step(self, phi, state, w, f):
+            g = f.gradient(w)
             state = state + g * g
             return w - phi.eta * g / (np.sqrt(state) + phi.eps), state
 
@@ -142,7 +144,7 @@ def test_the_derivative_of_a_step_at_a_zero_gradient_is_its_limit():
         w = np.zeros((1, 1))
 
         def moved(g, rule=rule, phi=phi, w=w):
-            return rule.step(phi, rule.init(w), w, g)[0]
+            return rule.step(phi, rule.init(phi, w), w, mg.FixedGradient(g))[0]
 
         slope = mg.ad.grad(moved)(np.zeros((1, 1)))[0, 0]
         assert slope == pytest.approx(-0.1 / 1e-3, rel=1e-12)

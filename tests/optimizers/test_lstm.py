@@ -7,8 +7,8 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.optimizers._networks import truncated_normal
-from metagrad.optimizers.lstm import log_and_sign
+from metagrad.optimizers.learned._networks import truncated_normal
+from metagrad.optimizers.learned.lstm import log_and_sign
 from metagrad.xp import move, rng
 from tests.cupy_double import double
 from tests.estimators.test_agreement import worst_difference
@@ -36,7 +36,7 @@ def size(tree):
 def test_parameter_counts(preset, count):
     rule = getattr(mg.CoordinatewiseLSTM, preset)()
     assert size(weights(rule)) == count
-    assert size(rule.init(np.zeros((2, 7)))) == 2 * 7 * 80
+    assert size(rule.init(None, np.zeros((2, 7)))) == 2 * 7 * 80
 
 
 def test_presets():
@@ -79,9 +79,9 @@ def test_steps_against_loops_over_single_numbers(name):
     gradients = rng(2, "gradients").standard_normal((5, 2, 3)) * 10.0 ** rng(2, "sizes").uniform(-7, 2, (5, 2, 3))
     gradients[2, 0, 0] = 0.0
     w = w0 = rng(2, "w").standard_normal((2, 3))
-    state = rule.init(w)
+    state = rule.init(phi, w)
     for g in gradients:
-        w, state = rule.step(phi, state, w, g)
+        w, state = rule.step(phi, state, w, mg.FixedGradient(g))
     for task in range(2):
         for k in range(3):
             assert (w - w0)[task, k] == pytest.approx(by_hand(rule, phi, gradients[:, task, k]), rel=1e-11)
@@ -114,7 +114,7 @@ def test_a_gradient_that_is_no_number_gives_an_update_that_is_none(name, bad):
     rule = SMALL[name]
     g = np.array([[1.0, bad, 2.0]])
     with np.errstate(invalid="ignore"):
-        w, _ = rule.step(weights(rule), rule.init(g), np.zeros((1, 3)), g)
+        w, _ = rule.step(weights(rule), rule.init(weights(rule), g), np.zeros((1, 3)), mg.FixedGradient(g))
     assert np.isfinite(w[0, [0, 2]]).all()
     assert np.isnan(w[0, 1])
 
@@ -164,8 +164,8 @@ def test_coordinates_do_not_see_each_other(name):
     rule = SMALL[name]
     phi = weights(rule)
     g, order = rng(6, "g").standard_normal((2, 17)), rng(6, "order").permutation(17)
-    w, _ = rule.step(phi, rule.init(g), np.zeros_like(g), g)
-    other, _ = rule.step(phi, rule.init(g), np.zeros_like(g), g[:, order])
+    w, _ = rule.step(phi, rule.init(phi, g), np.zeros_like(g), mg.FixedGradient(g))
+    other, _ = rule.step(phi, rule.init(phi, g), np.zeros_like(g), mg.FixedGradient(g[:, order]))
     np.testing.assert_allclose(other, w[:, order], rtol=1e-13)
     flat, tree = (mg.meta_gradient(task, rule, mg.Final(), phi, steps=4).grad for task in (ON_ONE_ARRAY, TwoLayers()))
     for a, b in zip(ad.leaves(flat), ad.leaves(tree), strict=True):

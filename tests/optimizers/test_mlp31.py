@@ -7,7 +7,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.optimizers.mlp31 import _normalised
+from metagrad.optimizers.learned.mlp31 import _normalised
 from metagrad.xp import VALUE_TOLERANCE, move, rng
 from tests.cupy_double import double
 from tests.estimators.test_agreement import worst_difference
@@ -62,9 +62,9 @@ def test_steps_against_loops_over_single_numbers():
     gradients = rng(2, "gradients").standard_normal((6, 2, 3)) * 10.0 ** rng(2, "sizes").uniform(-5, 2, (6, 2, 3))
     gradients[2, 0, 0] = 0.0
     w = w0 = rng(2, "w").standard_normal((2, 3))
-    state = SMALL.init(w)
+    state = SMALL.init(phi, w)
     for g in gradients:
-        w, state = SMALL.step(phi, state, w, g)
+        w, state = SMALL.step(phi, state, w, mg.FixedGradient(g))
     for task in range(2):
         np.testing.assert_allclose(w[task], by_hand(SMALL, phi, w0[task], gradients[:, task]), rtol=1e-11)
 
@@ -74,12 +74,12 @@ def test_every_tensor_has_a_normalisation_of_its_own():
     phi, task = weights(), TwoLayers()
     w = task.init(None)
     g = task.gradient(w, None) if hasattr(task, "gradient") else ad.grad(lambda u: task.loss(u, None))(w)
-    together, _ = SMALL.step(phi, SMALL.init(w), w, g)
+    together, _ = SMALL.step(phi, SMALL.init(phi, w), w, mg.FixedGradient(g))
     for moved, leaf, slope in zip(together, w, g, strict=True):
-        apart, _ = SMALL.step(phi, SMALL.init(leaf), leaf, slope)
+        apart, _ = SMALL.step(phi, SMALL.init(phi, leaf), leaf, mg.FixedGradient(slope))
         np.testing.assert_array_equal(moved, apart)
     flat, flat_g = (np.concatenate([x.reshape((2, -1)) for x in tree], axis=1) for tree in (w, g))
-    other, _ = SMALL.step(phi, SMALL.init(flat), flat, flat_g)
+    other, _ = SMALL.step(phi, SMALL.init(phi, flat), flat, mg.FixedGradient(flat_g))
     assert np.abs(other[:, :12] - together[0].reshape((2, 12))).max() > 1e-4
 
 
@@ -161,7 +161,7 @@ def test_gradients_that_are_exactly_zero(gradient):
 def test_a_gradient_that_is_no_number_gives_an_update_that_is_none(bad):
     g = np.array([[1.0, bad, 2.0], [1.0, 2.0, 3.0]])
     with np.errstate(invalid="ignore"):
-        w, _ = SMALL.step(weights(), SMALL.init(g), np.zeros((2, 3)), g)
+        w, _ = SMALL.step(weights(), SMALL.init(weights(), g), np.zeros((2, 3)), mg.FixedGradient(g))
     assert np.isnan(w[0]).all()
     assert np.isfinite(w[1]).all()
 

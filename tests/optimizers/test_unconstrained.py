@@ -160,7 +160,8 @@ def test_the_rule_itself_has_lost_those_digits():
     x = free.Phi(math.log(1e-3), math.log((1 - 1e-12) / 1e-12), math.log(1e-8))
     w = np.ones((1, 1))
     exact = 1e-3 / (1e-6 + 1e-8)
-    moved = [abs(r.step(p, r.init(w), 0 * w, w)[0][0, 0]) for r, p in ((free, x), (rule, free.phi(x)))]
+    f, pairs = mg.FixedGradient(w), ((free, x), (rule, free.phi(x)))
+    moved = [abs(r.step(p, r.init(p, w), 0 * w, f)[0][0, 0]) for r, p in pairs]
     assert moved[0] == pytest.approx(exact, rel=1e-13)
     assert abs(moved[1] / exact - 1) > 1e-6
 
@@ -173,7 +174,7 @@ def test_a_beta_that_the_dtype_rounds_to_one(dtype):
     x = free.Phi(*[np.asarray(c, dtype) for c in (math.log(1e-3), math.log((1 - rest) / rest))])
     assert free.check_phi(x, "test") is not None
     w = np.zeros((1, 1), dtype)
-    moved, _ = free.step(x, free.init(w), w, np.ones((1, 1), dtype))
+    moved, _ = free.step(x, free.init(x, w), w, mg.FixedGradient(np.ones((1, 1), dtype)))
     # a coordinate x is rounded by |x| eps/2
     assert float(moved[0, 0]) == pytest.approx(-1e-3 / (rest**0.5 + 1e-3), rel=20 * VALUE_TOLERANCE[dtype])
     with pytest.raises(ValueError, match=r"Unconstrained\.phi: rho is 1\.0; expected a decay in \[0, 1\)"):
@@ -241,11 +242,11 @@ class Ball:
         eta: float
         slope: float = 0.0
 
-    def init(self, w):
+    def init(self, phi, w):
         return ()
 
-    def step(self, phi, state, w, g):
-        return w - phi.eta * g + phi.slope, ()
+    def step(self, phi, state, w, f):
+        return w - phi.eta * f.gradient(w) + phi.slope, ()
 
 
 class CheckedBall(Ball):
@@ -271,10 +272,10 @@ def test_a_users_rule():
 
 def test_around_it_a_run_that_is_truncated():
     free = mg.Unconstrained(mg.GradientDescent(), 0.6)
-    task, rule = mg.random_least_squares(2, 10, 20, sigma=1.0, seed=1), mg.Truncated(free, 5.0, np.full(20, 20**-0.5))
+    task, rule = mg.random_least_squares(2, 10, 20, sigma=1.0, seed=1), mg.Stopped(free, 5.0, np.full(20, 20**-0.5))
     found = mg.meta_gradient(task, rule, mg.Final("risk"), free.init_meta(None), steps=3)
     direct = mg.meta_gradient(
-        task, mg.Truncated(mg.GradientDescent(), 5.0, rule.direction), mg.Final("risk"), 0.6, steps=3
+        task, mg.Stopped(mg.GradientDescent(), 5.0, rule.direction), mg.Final("risk"), 0.6, steps=3
     )
     assert worst_difference(found.grad.log_eta, times(direct.grad.eta, 0.6)) <= 1e-11
 
@@ -403,7 +404,7 @@ def test_a_floor_is_not_for_coordinates():
     free = mg.Unconstrained(mg.GradientDescent(), 0.01)
     task, x = random_quadratic(2, 3, seed=1), free.init_meta(None)
     with pytest.raises(ValueError, match=r"MetaTrainer\.run: floor is 0\.0; expected -math\.inf"):
-        mg.MetaTrainer(task, mg.Truncated(free, math.inf), mg.LogFinal(), steps=5).run(x, 3)
+        mg.MetaTrainer(task, mg.Stopped(free, math.inf), mg.LogFinal(), steps=5).run(x, 3)
     run = mg.MetaTrainer(task, free, mg.LogFinal(), steps=5, scale=3.0, floor=-math.inf).run(x, 3)
     assert np.isfinite(run.phi).all()
     assert run.value_log2[-1].sum() != run.value_log2[0].sum()

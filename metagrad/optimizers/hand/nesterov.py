@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, STEP_SIZE, beside, check_phi, leafwise, zeros
-from metagrad.protocols import Tree
+from metagrad.optimizers._hyper import DECAY, STEP_SIZE, check_phi, each_leaf, zeros
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 
@@ -27,19 +27,19 @@ class Nesterov:
         eta: Array
         mu: Array | float = 0.9
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Phi, w: Tree) -> Tree:
         """Return m_0 = 0."""
         return zeros(w)
 
-    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+    def step(self, phi: Phi, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
         """Return (w_{t+1}, m_{t+1})."""
 
-        def update(w: Array, m: Array, g: Array) -> tuple[Array, Array]:
-            eta, mu = beside(phi, w)
+        def update(p: Any, w: Array, m: Array, g: Array) -> tuple[Array, Array]:
+            eta, mu = p
             m = mu * m - eta * g
             return w + mu * m - eta * g, m
 
-        return leafwise(update, w, state, g)
+        return each_leaf(update, phi, w, state, f.gradient(w))
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""

@@ -11,8 +11,8 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import leafwise
-from metagrad.optimizers._networks import Affine, affine, check_draw, check_factor, check_network
-from metagrad.protocols import Tree
+from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_factor, check_network
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace
 
 _DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)
@@ -75,7 +75,7 @@ class MLP31:
 
         return MLP31.Phi(layer(_STATE_FEATURES + len(_TIMES), self.hidden), layer(self.hidden, 2))
 
-    def init(self, w: Tree) -> State:
+    def init(self, phi: Phi, w: Tree) -> State:
         """Return m = s = 0 and t = 0."""
 
         def zeros(leaf: Array) -> Array:
@@ -84,7 +84,7 @@ class MLP31:
 
         return MLP31.State(ad.tree_map(zeros, w), ad.tree_map(zeros, w), 0)
 
-    def step(self, phi: Phi, state: State, w: Tree, g: Tree) -> tuple[Tree, State]:
+    def step(self, phi: Phi, state: State, w: Tree, f: View) -> tuple[Tree, State]:
         """Return the next w and state."""
         t = state.t + 1
         layer = _at_time(phi.hidden, t)
@@ -99,7 +99,7 @@ class MLP31:
             moved = self.scale * out[..., 0] * np.exp(self.exponent_scale * out[..., 1])
             return w - moved.reshape(w.shape), m, s
 
-        w, m, s = leafwise(update, w, state.m, state.s, g)
+        w, m, s = leafwise(update, w, state.m, state.s, f.gradient(w))
         return w, MLP31.State(m, s, t)
 
     def check_phi(self, phi: Any, where: str) -> Phi:

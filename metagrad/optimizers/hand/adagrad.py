@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import EPS, STEP_SIZE, beside, check_phi, leafwise, zeros
+from metagrad.optimizers._hyper import EPS, STEP_SIZE, check_phi, each_leaf, zeros
 from metagrad.optimizers._safe import safe_sqrt
-from metagrad.protocols import Tree
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 
@@ -24,19 +24,19 @@ class Adagrad:
         eta: Array
         eps: Array | float = 1e-8
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Phi, w: Tree) -> Tree:
         """Return v_0 = 0."""
         return zeros(w)
 
-    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+    def step(self, phi: Phi, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
         """Return (w_{t+1}, v_{t+1})."""
 
-        def update(w: Array, v: Array, g: Array) -> tuple[Array, Array]:
-            eta, eps = beside(phi, w)
+        def update(p: Any, w: Array, v: Array, g: Array) -> tuple[Array, Array]:
+            eta, eps = p
             v = v + g * g
             return w - eta * g / (safe_sqrt(v) + eps), v
 
-        return leafwise(update, w, state, g)
+        return each_leaf(update, phi, w, state, f.gradient(w))
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.ad import leaves
 from metagrad.ad.tape import value_of
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.optimizers._coordinates import MAPS, Map, guarded, within
 from metagrad.optimizers._safe import Decay
-from metagrad.protocols import Tree
+from metagrad.optimizers.wrappers._coordinates import MAPS, Map, guarded, within
+from metagrad.protocols import Tree, View
 from metagrad.xp import is_array, namespace
 
 _WHERE = "Unconstrained"
@@ -35,9 +36,9 @@ class Unconstrained:
     at the values of `start`, Python's floats, or else at the rule's defaults; they are no meta-parameters. `maps`: for
     some of the names "log" (above 0), "softplus" (above 0, log(1 + exp(a)): linear where it is large), "logit" (within
     (0, 1)) or "identity" (as it is, with nothing that keeps it in its range); by default "log", "logit" or "identity",
-    by what the rule's `check_phi` takes. For a schedule write `Scheduled(Unconstrained(rule))`, for a truncated run
-    `Truncated(Unconstrained(rule), ...)`. Hyper-parameters that the dtype rounds to their bound are a ValueError at the
-    start and NaN, with a Status, within an unroll: never a rule that silently stands still.
+    by what the rule's `check_phi` takes. For a schedule write `Scheduled(Unconstrained(rule))`, for a run that
+    stops at a ball `Stopped(Unconstrained(rule), ...)`. Hyper-parameters that the dtype rounds to their bound are a
+    ValueError at the start and NaN, with a Status, within an unroll: never a rule that silently stands still.
     Source: derived; checked by tests.
 
     >>> import metagrad as mg
@@ -48,7 +49,7 @@ class Unconstrained:
     Phi(eta=1.0, beta1=0.5, beta2=0.999, eps=1e-08)
     """
 
-    rule: Any  # an Optimizer with a `Phi` of named numbers
+    rule: Any  # an Rule with a `Phi` of named numbers
     start: Any = None
     fixed: tuple[str, ...] = ()
     maps: Mapping[str, str] = field(default_factory=dict)
@@ -75,8 +76,8 @@ class Unconstrained:
     def _names(self) -> list[str]:
         if isinstance(self.rule, type):
             bad_type(_WHERE, "rule", f"the class {self.rule.__name__}", "an instance", f"Write {self.rule.__name__}().")
-        if not hasattr(self.rule, "Phi") or not hasattr(self.rule.Phi, "_fields"):
-            kind, inner = type(self.rule).__name__, getattr(self.rule, "rule", None)
+        if not hasattr(parts.named_phi(self.rule), "_fields"):
+            kind, inner = type(self.rule).__name__, parts.inner_rule(self.rule)
             remedy = f"Write {kind}(Unconstrained({type(inner).__name__}()))." if inner is not None else ""
             bad_type(_WHERE, "rule", f"a {kind}", "a rule whose `Phi` names its hyper-parameters", remedy)
         return list(self.rule.Phi._fields)
@@ -95,7 +96,7 @@ class Unconstrained:
                 came = f"{chosen!r} for {name}, which reaches numbers {MAPS[chosen].bounds}"
                 bad_value(_WHERE, "maps", came, "a map within the range of the hyper-parameter")
             return chosen
-        if not hasattr(self.rule, "check_phi"):
+        if not parts.checks_phi(self.rule):
             came = f"a {type(self.rule).__name__} without `check_phi`, which does not say what {name} may be"
             bad_type(_WHERE, "rule", came, f"one that does, or a map for {name}", "Give `maps`.")
         fits = [kind for kind in MAPS if self._takes(name, MAPS[kind])]
@@ -106,11 +107,10 @@ class Unconstrained:
 
     def _takes(self, name: str, examples: Map) -> bool:
         """Return whether the rule's own check takes the examples of a map."""
-        check = getattr(self.rule, "check_phi", lambda phi, where: phi)
         others = dict.fromkeys(self._names(), 0.5) if self.start is None else self.start._asdict()
         try:
             for value in examples.reaches:
-                check(self.rule.Phi(**others | {name: value}), _WHERE)
+                parts.check_phi(self.rule, self.rule.Phi(**others | {name: value}), _WHERE)
         except (ValueError, TypeError):
             return False
         return True
@@ -125,13 +125,12 @@ class Unconstrained:
         return defaults[name]
 
     def _checked(self, phi: Any, where: str) -> Any:
-        check = getattr(self.rule, "check_phi", None)
-        return phi if check is None else check(phi, where)
+        return parts.check_phi(self.rule, phi, where)
 
     @property
     def homogeneous(self) -> bool:
         """Whether the rule is homogeneous."""
-        return bool(getattr(self.rule, "homogeneous", False))
+        return parts.is_homogeneous(self.rule)
 
     @property
     def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
@@ -173,7 +172,7 @@ class Unconstrained:
         found = [namespace(x).asarray(x, dtype=dtype) for x in self.free()]
         return self.check_phi(self.Phi(*found), "Unconstrained.init_meta")
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Any, w: Tree) -> Tree:
         """Return the state of the rule; ValueError where the dtype of w rounds what is fixed to 0 or 1."""
         dtype = leaves(w)[0].dtype
         for name in self.fixed:
@@ -183,24 +182,33 @@ class Unconstrained:
             if rounded != held and (rounded in (0.0, 1.0) or np.isinf(rounded)):
                 came = f"fixed at {held}, which {np.dtype(dtype).name} rounds to {rounded}"
                 bad_value("Unconstrained.init", name, came, "within the range of the dtype of the task")
-        return self.rule.init(w)
+        return self.rule.init(self._hyper_parameters(phi, w), w)
 
-    def step(self, phi: Any, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+    def step(self, phi: Any, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
         """Take one step of the rule with the hyper-parameters of the coordinates phi."""
+        moved: tuple[Tree, Tree] = self.rule.step(self._hyper_parameters(phi, w), state, w, f)
+        return moved
+
+    @property
+    def answer(self) -> Any:
+        """The answer of the rule, None where it has none."""
+        own = parts.answer_of(self.rule)
+        return None if own is None else lambda phi, state, w: own(self._hyper_parameters(phi, w), state, w)
+
+    def _hyper_parameters(self, phi: Any, w: Tree) -> Any:
         like = value_of(leaves(w)[0])
-        decays = getattr(self.rule, "decays", ())
+        decays = parts.decays(self.rule)
         values: dict[str, Any] = {name: self._held(name) for name in self.fixed}
         for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
             x = namespace(like).asarray(x, dtype=like.dtype) if isinstance(x, float) else x  # noqa: PLW2901
             found = _value(kind, x)
             values[name] = guarded(kind, found if name in decays else _plain(found))
-        moved: tuple[Tree, Tree] = self.rule.step(self.rule.Phi(**values), state, w, g)
-        return moved
+        return self.rule.Phi(**values)
 
     def check_phi(self, phi: Any, where: str) -> Any:
         """Return the coordinates phi; raise unless all are finite floats whose hyper-parameters the dtype can hold."""
         phi = self._numbers(phi, where)
-        decays = getattr(self.rule, "decays", ())
+        decays = parts.decays(self.rule)
         for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
             called = MAPS[kind].prefix + name
             xp = namespace(x)

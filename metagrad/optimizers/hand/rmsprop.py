@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from metagrad.errors import bad_value, nearest
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, filled, leafwise
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled
 from metagrad.optimizers._safe import safe_sqrt, with_rest
-from metagrad.protocols import Tree
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 Form = Literal["torch", "tensorflow"]
@@ -41,21 +41,21 @@ class RMSprop:
         if self.form not in _FORMS:
             bad_value("RMSprop", "form", repr(self.form), "a known form", nearest(str(self.form), _FORMS))
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Phi, w: Tree) -> Tree:
         """Return v_0."""
         return filled(w, 0.0 if self.form == "torch" else 1.0)
 
-    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+    def step(self, phi: Phi, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
         """Return (w_{t+1}, v_{t+1})."""
 
-        def update(w: Array, v: Array, g: Array) -> tuple[Array, Array]:
-            eta, rho, eps = beside(phi, w)
+        def update(p: Any, w: Array, v: Array, g: Array) -> tuple[Array, Array]:
+            eta, rho, eps = p
             decay, rest = with_rest(rho)
             v = decay * v + rest * g * g
             root = safe_sqrt(v) + eps if self.form == "torch" else np.sqrt(v + eps)
             return w - eta * g / root, v
 
-        return leafwise(update, w, state, g)
+        return each_leaf(update, phi, w, state, f.gradient(w))
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""

@@ -13,21 +13,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.rescale import magnitude, normalise, shift
-from metagrad.unroll.steps import gradient_of, sample_of
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info, namespace
 
 _MOST_SIZES = 256  # kept before they are looked at together
 
 
-class Kernel(Protocol):
+class WindowKernel(Protocol):
     """What the sweep asks of a kernel; see `metagrad.kernels.lstm_window`."""
 
     def load(self, state: Tree) -> None:
@@ -88,10 +87,10 @@ class _Watch:
         return ((size >= self._least) & (size < self._most)) | (self._zero & (size == 0))
 
 
-class WindowBackward:
+class WindowSweep:
     """Backpropagation of one phi for all tasks and steps."""
 
-    def __init__(self, unroll: Unroll, make: Callable[[int], Kernel], step_bytes: int, memory: int) -> None:
+    def __init__(self, unroll: Unroll, make: Callable[[int], WindowKernel], step_bytes: int, memory: int) -> None:
         """Bind the unroll, and make the kernel for as many steps at a time as `memory` allows."""
         self.unroll = unroll
         self._places = make_plan(unroll.steps, step_bytes, memory).places
@@ -149,7 +148,7 @@ class WindowBackward:
         kernel.load(carry.state)
         for t in range(lo, hi):
             w = ws[-1]
-            ws.append(kernel.forward(t - lo, w, gradient_of(unroll.task, w, self._sample(t))))
+            ws.append(kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t))))
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
@@ -162,10 +161,10 @@ class WindowBackward:
         return adjoint
 
     def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
-        found = self.unroll.tally.adjoint(Carry(w, (), self._exponents), t, slope)
+        found = self.unroll.tally.pulled(Carry(w, (), self._exponents), t, slope, per_task=False)
         if found is None:
             return adjoint
-        w_bar, exponent = found
+        w_bar, exponent = found.adjoint[0], found.exponent
         if self._top is None:
             xp, size, lowest = self.unroll.xp, magnitude(w_bar), np.iinfo(np.int64).min // 4
             powers = normalise(w_bar, exponent, size, self.unroll.limit)[1]
@@ -177,7 +176,7 @@ class WindowBackward:
         task, sample = self.unroll.task, self._sample(t)
         if self._known_product is not None:
             return self._known_product(w, direction, sample)
-        return ad.vjp(lambda u: gradient_of(task, u, sample), w)[1](direction)[0]
+        return ad.vjp(lambda u: parts.gradient(task, u, sample), w)[1](direction)[0]
 
     def _sample(self, t: int) -> Any:
-        return sample_of(self.unroll.task, self.unroll.seed, self.unroll.offset + t, self.unroll.xp)
+        return self.unroll.system.sample(self.unroll.offset + t)

@@ -20,7 +20,7 @@ def solve(rule, method=mg.Reverse, task=TASK, phi=ETA, objective=None, steps=10)
 @pytest.mark.parametrize("method", [mg.Reverse, mg.Forward])
 def test_truncated_runs_have_ended_and_the_others_go_on(method):
     plain = solve(mg.GradientDescent(), method)
-    found = solve(mg.Truncated(mg.GradientDescent(), 5.0, UNIT), method)
+    found = solve(mg.Stopped(mg.GradientDescent(), 5.0, UNIT), method)
     assert found.ok
     end = ((5.0 * UNIT - TASK.w_star) ** 2).sum(axis=1)
     np.testing.assert_allclose(found.value.to_float()[1:], end[1:], rtol=1e-13)
@@ -32,20 +32,20 @@ def test_truncated_runs_have_ended_and_the_others_go_on(method):
 
 def test_a_run_that_has_ended_does_not_come_back():
     """A step size that would contract leaves w where it is, on the rim, though rounding may put it just inside."""
-    rule = mg.Truncated(mg.GradientDescent(), 5.0, UNIT)
+    rule = mg.Stopped(mg.GradientDescent(), 5.0, UNIT)
     w = 6.0 * np.eye(20)[:3]
-    state = rule.init(w)
+    state = rule.init(mg.GradientDescent.Phi(0.5), w)
     for _ in range(50):
-        w, state = rule.step(mg.GradientDescent.Phi(0.5), state, w, w)
+        w, state = rule.step(mg.GradientDescent.Phi(0.5), state, w, mg.FixedGradient(w))
     assert not np.array_equal(w, np.tile(5.0 * UNIT, (3, 1))), "0.5 * 6 was inside of the ball: never truncated"
-    w, state = rule.step(mg.GradientDescent.Phi(-100.0), state, np.ones_like(w), np.ones_like(w))
+    w, state = rule.step(mg.GradientDescent.Phi(-100.0), state, np.ones_like(w), mg.FixedGradient(np.ones_like(w)))
     for _ in range(50):
         assert np.array_equal(w, np.tile(5.0 * UNIT, (3, 1)))
-        w, state = rule.step(mg.GradientDescent.Phi(0.5), state, w, w)
+        w, state = rule.step(mg.GradientDescent.Phi(0.5), state, w, mg.FixedGradient(w))
 
 
 def test_a_schedule_is_cut_at_the_step_of_truncation():
-    rule = mg.Scheduled(mg.Truncated(mg.GradientDescent(), 5.0, UNIT))
+    rule = mg.Scheduled(mg.Stopped(mg.GradientDescent(), 5.0, UNIT))
     eta = np.full((10, 3), 0.05)
     found = solve(rule, phi=eta).grad.eta.to_float()
     assert (np.abs(found) > 0).all()
@@ -57,23 +57,24 @@ def test_a_schedule_is_cut_at_the_step_of_truncation():
 
 def test_the_radius_beside_the_range_of_the_dtype():
     w = np.full((1, 20), 100.0, dtype=np.float16)
-    rule = mg.Truncated(mg.GradientDescent(), 1e4, UNIT.astype(np.float16))
-    moved, _ = rule.step(mg.GradientDescent.Phi(np.float16(0.0)), rule.init(w), w, w)
+    rule = mg.Stopped(mg.GradientDescent(), 1e4, UNIT.astype(np.float16))
+    phi = mg.GradientDescent.Phi(np.float16(0.0))
+    moved, _ = rule.step(phi, rule.init(phi, w), w, mg.FixedGradient(w))
     assert np.array_equal(moved, w), "||w||^2 = 2e5 overflows float16, ||w / radius||^2 does not"
 
 
 def test_the_papers_radius_and_no_noise():
-    assert mg.Truncated.at_noise(mg.GradientDescent(), 0.5, UNIT).radius == 20.0
-    never = mg.Truncated.at_noise(mg.GradientDescent(), 0.0, UNIT)
+    assert mg.Stopped.at_noise(mg.GradientDescent(), 0.5, UNIT).radius == 20.0
+    never = mg.Stopped.at_noise(mg.GradientDescent(), 0.0, UNIT)
     assert never.radius == np.inf
     assert never.homogeneous
-    assert not mg.Truncated(mg.GradientDescent(), 5.0, UNIT).homogeneous
+    assert not mg.Stopped(mg.GradientDescent(), 5.0, UNIT).homogeneous
     a, b = solve(never), solve(mg.GradientDescent())
     assert np.array_equal(a.grad.eta.mantissa, b.grad.eta.mantissa)
 
 
 def test_on_the_double():
-    rule = mg.Truncated(mg.GradientDescent(), 5.0, np.tile(UNIT, (3, 1)))
+    rule = mg.Stopped(mg.GradientDescent(), 5.0, np.tile(UNIT, (3, 1)))
     task, there = (move(x, double.NAMESPACE) for x in (TASK, rule))
     here = solve(rule)
     found = solve(there, task=task, phi=move(ETA, double.NAMESPACE))
@@ -82,7 +83,7 @@ def test_on_the_double():
 
 def test_training_through_it():
     """From a step size at which every run ends there is no gradient; from one at which none does it is learned."""
-    rule = mg.Truncated.at_noise(mg.GradientDescent(), 1.0, UNIT)
+    rule = mg.Stopped.at_noise(mg.GradientDescent(), 1.0, UNIT)
     trainer = mg.MetaTrainer(TASK, rule, mg.Final("risk"), steps=10, scale=0.02)
     stuck, learned = trainer.run(3.0, 5), trainer.run(0.02, 60)
     assert (stuck.phi == 3.0).all()
@@ -98,14 +99,14 @@ def test_training_through_it():
         ((mg.GradientDescent(), 40, UNIT), ValueError, "radius is 40; expected a float"),
         ((mg.GradientDescent(), 1.0), TypeError, "direction is a NoneType"),
         ((mg.GradientDescent(), 1.0, np.ones(2)), ValueError, "direction is of length 1.414; expected unit vectors"),
-        ((mg.Scheduled(mg.GradientDescent()), 1.0, UNIT), TypeError, r"Write Scheduled\(Truncated\(rule"),
+        ((mg.Scheduled(mg.GradientDescent()), 1.0, UNIT), TypeError, r"Write Scheduled\(Stopped\(rule"),
     ],
 )
 def test_bad_truncations(options, kind, message):
     with pytest.raises(kind, match=message):
-        mg.Truncated(*options)
+        mg.Stopped(*options)
 
 
 def test_bad_noise():
     with pytest.raises(ValueError, match=r"sigma is -1\.0"):
-        mg.Truncated.at_noise(mg.GradientDescent(), -1.0, UNIT)
+        mg.Stopped.at_noise(mg.GradientDescent(), -1.0, UNIT)

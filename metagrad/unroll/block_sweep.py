@@ -14,7 +14,7 @@ from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
 
 
-class Kernel(Protocol):
+class BlockKernel(Protocol):
     """What the sweep asks of a kernel; see `metagrad.kernels.block_descent`."""
 
     chunk: int
@@ -35,13 +35,14 @@ class Block(NamedTuple):
     exponents: Array
 
 
-class BlockBackward:
+class BlockSweep:
     """Backpropagation of one shared or per-task step size (or a schedule) through blocks of steps."""
 
-    def __init__(self, unroll: Unroll, kernel: Kernel) -> None:
+    def __init__(self, unroll: Unroll, kernel: BlockKernel) -> None:
         """Bind the unroll and its kernel."""
         self.unroll, self.kernel = unroll, kernel
         self.plain = unroll.options.scaling == "none"
+        self._scheduled = unroll.entries is not None
         self._pending: list[tuple[Array, Array]] = []
         self._parts: list[Any] = []
 
@@ -81,9 +82,9 @@ class BlockBackward:
         return Block(states, exponents)
 
     def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:
-        found = self.unroll.tally.adjoint(last, self.unroll.steps, slope)
+        found = self.unroll.tally.pulled(last, self.unroll.steps, slope, per_task=self.unroll.options.per_task)
         assert found is not None, "the objective weighs the last iterate"
-        adjoint, exponent = found
+        adjoint, exponent = found.adjoint[0], found.exponent
         if not self.plain:
             adjoint, exponent = normalise(adjoint, exponent, magnitude(adjoint), self.unroll.limit)
         return np.array(adjoint), np.array(exponent, dtype=np.int64)
@@ -110,13 +111,13 @@ class BlockBackward:
         numbers = rows if self.plain else Scaled.of(rows, powers)
         if not self.unroll.options.per_task:
             numbers = numbers.sum(axis=1)
-        return numbers if self.unroll.scheduled else numbers.sum(axis=0)
+        return numbers if self._scheduled else numbers.sum(axis=0)
 
     def _gradient(self) -> Scaled:
         self._fold(at_least=1)
-        if self.plain and not self.unroll.scheduled:
+        if self.plain and not self._scheduled:
             return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
         parts = [Scaled.of(part) if self.plain else part for part in self._parts]
-        join = np.concatenate if self.unroll.scheduled else np.stack
+        join = np.concatenate if self._scheduled else np.stack
         joined = Scaled(join([p.mantissa for p in parts]), join([p.exponent for p in parts]))
-        return joined[::-1] if self.unroll.scheduled else joined.sum(axis=0)
+        return joined[::-1] if self._scheduled else joined.sum(axis=0)

@@ -25,13 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
-from metagrad.unroll.steps import gradient_of
 from metagrad.unroll.tally import Tally
 from metagrad.xp import Array, float_info, namespace, rng
 
@@ -39,7 +38,7 @@ _ROUNDINGS, _STEP_ROUNDINGS = 8.0, 2.0
 _OF_THE_LOSS = ("loss", "train", "excess")
 
 
-class Digits:
+class Trust:
     """The few states of an unroll by which its digits are judged."""
 
     def __init__(self, steps: int) -> None:
@@ -94,7 +93,7 @@ class Digits:
 
     def _late_terms_count(self, tally: Tally, first: int, size: Array, of_loss: bool) -> Array:
         carry, end = self._kept[first], self._kept[self._steps]
-        g = gradient_of(tally.task, carry.w, tally.sample(first))
+        g = parts.gradient(tally.task, carry.w, tally.sample(first))
         factor, h = tally.term_slope(carry, first)
         early = factor * Scaled.of(magnitude(h)) * Scaled.of(magnitude(g), carry.exponent)
         factor, h = tally.term_slope(end, self._steps)
@@ -104,13 +103,12 @@ class Digits:
 
 def _gradient_and_rounding(task: Task, w: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
     """Return g and dg at w; None for a task that is random (not `fixed`) and does not know of its rounding."""
-    own = getattr(task, "gradient_rounding", None)
-    if own is not None:
-        found: tuple[Tree, Tree] = own(w)
+    found = parts.gradient_rounding(task, w)
+    if found is not None:
         return found
     if not fixed:
         return None
-    g, near = (gradient_of(task, x, None) for x in (w, ad.tree_map(_neighbour, w)))
+    g, near = (parts.gradient(task, x, None) for x in (w, ad.tree_map(_neighbour, w)))
     return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
 
 

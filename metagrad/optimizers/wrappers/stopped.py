@@ -8,28 +8,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Optimizer, Tree
+from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import Array, is_array, namespace
 
 
 @dataclass(frozen=True)
-class Truncated:
+class Stopped:
     """The update rule `rule` until ||w|| >= radius; from then on w = radius * direction, and its derivative is zero.
 
     `radius` > 0, `math.inf` for never; `direction` (d,) or (B, d), unit vectors in the dtype of the task, not needed
     where the radius is infinite. For tasks whose w is one array (B, d). The paper ends a run of training at 40 sigma,
-    at a random unit vector: `Truncated.at_noise`. For a schedule write `Scheduled(Truncated(rule, ...))`.
+    at a random unit vector: `Stopped.at_noise`. For a schedule write `Scheduled(Stopped(rule, ...))`.
     A wrong shape or value raises ValueError, a wrong kind TypeError. Source: Wang et al. 2021, section 4.
 
     >>> from metagrad.optimizers import GradientDescent
-    >>> rule = Truncated(GradientDescent(), 5.0, np.array([0.0, 1.0]))
+    >>> from metagrad.views import FixedGradient
+    >>> rule = Stopped(GradientDescent(), 5.0, np.array([0.0, 1.0]))
     >>> w = np.array([[3.0, 0.0]])
-    >>> rule.step(GradientDescent.Phi(1.0), rule.init(w), w, -w)[0]
+    >>> phi = GradientDescent.Phi(1.0)
+    >>> rule.step(phi, rule.init(phi, w), w, FixedGradient(-w))[0]
     array([[0., 5.]])
     """
 
-    rule: Optimizer
+    rule: Rule
     radius: float
     direction: Array | None = None
 
@@ -41,50 +44,55 @@ class Truncated:
 
     def __post_init__(self) -> None:
         """Check the radius and the direction."""
-        if hasattr(self.rule, "at"):
-            bad_type("Truncated", "rule", f"a {type(self.rule).__name__}", "a rule without a schedule", _SCHEDULE)
+        if parts.changes_with_time(self.rule):
+            bad_type("Stopped", "rule", f"a {type(self.rule).__name__}", "a rule without a schedule", _SCHEDULE)
         if not isinstance(self.radius, float) or math.isnan(self.radius) or self.radius <= 0:
-            remedy = "Use math.inf for no truncation, Truncated.at_noise for the paper's 40 sigma."
-            bad_value("Truncated", "radius", repr(self.radius), "a float above 0", remedy)
+            remedy = "Use math.inf for no truncation, Stopped.at_noise for the paper's 40 sigma."
+            bad_value("Stopped", "radius", repr(self.radius), "a float above 0", remedy)
         if self.radius == math.inf:
             return
         u: Any = self.direction
         if not is_array(u) or u.dtype.kind != "f" or u.ndim not in (1, 2):
-            bad_type("Truncated", "direction", f"a {type(u).__name__}", "a float array (d,) or (B, d) of unit vectors")
+            bad_type("Stopped", "direction", f"a {type(u).__name__}", "a float array (d,) or (B, d) of unit vectors")
         norms = namespace(u).linalg.norm(u.astype(np.float64), axis=-1)
         if not bool((abs(norms - 1) <= 0.01).all()):
-            bad_value("Truncated", "direction", f"of length {float(norms.max()):.4g}", "unit vectors", "Normalise it.")
+            bad_value("Stopped", "direction", f"of length {float(norms.max()):.4g}", "unit vectors", "Normalise it.")
 
     @classmethod
-    def at_noise(cls, rule: Optimizer, sigma: float, direction: Array | None) -> Truncated:
+    def at_noise(cls, rule: Rule, sigma: float, direction: Array | None) -> Stopped:
         """Return the paper's rule: truncated at 40 sigma, and never for sigma = 0, where that would be at once."""
         if not 0 <= sigma < math.inf:
-            bad_value("Truncated.at_noise", "sigma", sigma, "a finite standard deviation, at least 0")
+            bad_value("Stopped.at_noise", "sigma", sigma, "a finite standard deviation, at least 0")
         return cls(rule, 40.0 * sigma if sigma > 0 else math.inf, direction)
 
     @property
     def homogeneous(self) -> bool:
         """Whether the rule is homogeneous and never truncated: a ball of a fixed radius is not."""
-        return self.radius == math.inf and bool(getattr(self.rule, "homogeneous", False))
+        return self.radius == math.inf and parts.is_homogeneous(self.rule)
 
-    def init(self, w: Tree) -> State:
+    def init(self, phi: Tree, w: Tree) -> State:
         """Return the state of the rule; no run has ended."""
-        inner = self.rule.init(w)
-        return Truncated.State(inner, namespace(w).zeros(w.shape[0], dtype=bool))
+        inner = self.rule.init(phi, w)
+        return Stopped.State(inner, namespace(w).zeros(w.shape[0], dtype=bool))
 
-    def step(self, phi: Tree, state: State, w: Array, g: Array) -> tuple[Array, State]:
+    def step(self, phi: Tree, state: State, w: Array, f: View) -> tuple[Array, State]:
         """Take one step of the rule, and end the runs that it takes out of the ball."""
-        moved, inner = self.rule.step(phi, state.inner, w, g)
+        moved, inner = self.rule.step(phi, state.inner, w, f)
         if self.direction is None or self.radius == math.inf:
-            return moved, Truncated.State(inner, state.ended)
+            return moved, Stopped.State(inner, state.ended)
         # The norm in units of the radius: its square fits wherever the radius does.
         ended = state.ended | (np.sum((moved / self.radius) ** 2, axis=-1) >= 1)
-        return np.where(ended[:, None], self.radius * self.direction, moved), Truncated.State(inner, ended)
+        return np.where(ended[:, None], self.radius * self.direction, moved), Stopped.State(inner, ended)
+
+    @property
+    def answer(self) -> Any:
+        """The answer of the rule, None where it has none."""
+        own = parts.answer_of(self.rule)
+        return None if own is None else lambda phi, state, w: own(phi, state.inner, w)
 
     def check_phi(self, phi: Any, where: str) -> Tree:
         """Let the rule check the meta-parameters."""
-        check = getattr(self.rule, "check_phi", None)
-        return phi if check is None else check(phi, where)
+        return parts.check_phi(self.rule, phi, where)
 
 
-_SCHEDULE = "Write Scheduled(Truncated(rule, ...)) for Truncated(Scheduled(rule), ...)."
+_SCHEDULE = "Write Scheduled(Stopped(rule, ...)) for Stopped(Scheduled(rule), ...)."

@@ -10,7 +10,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
-from metagrad.optimizers._networks import (
+from metagrad.optimizers.learned._networks import (
     Affine,
     affine,
     check_draw,
@@ -20,7 +20,7 @@ from metagrad.optimizers._networks import (
     scatter,
     truncated_normal,
 )
-from metagrad.protocols import Tree
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -110,7 +110,7 @@ class CoordinatewiseLSTM:
         output = Affine(draw((inputs, 1), 1 / math.sqrt(inputs)), np.zeros(1, dtype=dtype))
         return CoordinatewiseLSTM.Phi(tuple(layers), output)
 
-    def init(self, w: Tree) -> tuple[Memory, ...]:
+    def init(self, phi: Phi, w: Tree) -> tuple[Memory, ...]:
         """Return zeros; ValueError where e^p does not fit the dtype."""
         xp, first = namespace(*ad.leaves(w)), ad.leaves(w)[0]
         largest = math.log(2) * float_info(first.dtype).max_exponent
@@ -124,9 +124,9 @@ class CoordinatewiseLSTM:
 
         return tuple(CoordinatewiseLSTM.Memory(zeros(units), zeros(units)) for units in self.hidden)
 
-    def step(self, phi: Phi, state: tuple[Memory, ...], w: Tree, g: Tree) -> tuple[Tree, tuple[Memory, ...]]:
+    def step(self, phi: Phi, state: tuple[Memory, ...], w: Tree, f: View) -> tuple[Tree, tuple[Memory, ...]]:
         """Return the next w and state."""
-        gradient = gather(g)
+        gradient = gather(f.gradient(w))
         x, memories = self._features(gradient), []
         for layer, memory in zip(phi.layers, state, strict=True):
             memories.append(lstm_cell(layer, x, memory))

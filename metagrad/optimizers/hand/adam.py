@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, beside, check_phi, leafwise, zeros
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, zeros
 from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
-from metagrad.protocols import Tree
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 
@@ -38,16 +38,16 @@ class Adam:
         v: Tree
         t: int
 
-    def init(self, w: Tree) -> State:
+    def init(self, phi: Phi, w: Tree) -> State:
         """Return m = v = 0 and t = 0."""
         return Adam.State(zeros(w), zeros(w), 0)
 
-    def step(self, phi: Phi, state: State, w: Tree, g: Tree) -> tuple[Tree, State]:
+    def step(self, phi: Phi, state: State, w: Tree, f: View) -> tuple[Tree, State]:
         """Return the next w and state."""
         t = state.t + 1
 
-        def update(w: Array, m: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
-            eta, beta1, beta2, eps = beside(phi, w)
+        def update(p: Any, w: Array, m: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
+            eta, beta1, beta2, eps = p
             (b1, rest1), (b2, rest2) = with_rest(beta1), with_rest(beta2)
             m = b1 * m + rest1 * g
             v = b2 * v + rest2 * g * g
@@ -56,7 +56,7 @@ class Adam:
             root = safe_sqrt(v) / one_minus_power(beta2, t) ** 0.5
             return w - eta * mhat / (root + eps), m, v
 
-        w, m, v = leafwise(update, w, state.m, state.v, g)
+        w, m, v = each_leaf(update, phi, w, state.m, state.v, f.gradient(w))
         return w, Adam.State(m, v, t)
 
     def check_phi(self, phi: Any, where: str) -> Phi:

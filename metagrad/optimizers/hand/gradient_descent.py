@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import STEP_SIZE, beside, check_phi, leafwise
-from metagrad.protocols import Tree
+from metagrad.optimizers._hyper import STEP_SIZE, check_phi, each_leaf
+from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 
@@ -25,18 +25,17 @@ class GradientDescent:
 
         eta: Array
 
-    def init(self, w: Tree) -> Tree:
+    def init(self, phi: Phi, w: Tree) -> Tree:
         """Return the empty state."""
         return ()
 
-    def step(self, phi: Phi, state: Tree, w: Tree, g: Tree) -> tuple[Tree, Tree]:
+    def step(self, phi: Phi, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:
         """Return w - eta g."""
 
-        def update(w: Array, g: Array) -> tuple[Array]:
-            (eta,) = beside(phi, w)
-            return (w - eta * g,)
+        def update(p: Any, w: Array, g: Array) -> tuple[Array]:
+            return (w - p.eta * g,)
 
-        return leafwise(update, w, g)[0], ()
+        return each_leaf(update, phi, w, f.gradient(w))[0], ()
 
     def check_phi(self, phi: Phi | float | Array, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless eta is floating, finite and > 0."""

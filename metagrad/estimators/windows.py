@@ -1,0 +1,166 @@
+"""Truncated backpropagation: the horizon in windows, each with what came before it held constant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad, parts
+from metagrad.errors import bad_type, bad_value
+from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.backward import backward
+from metagrad.unroll.carry import Ask, Options, Scaling
+from metagrad.unroll.steps import TapeStep
+from metagrad.unroll.unroll import Unroll
+from metagrad.xp import Array, namespace
+
+
+@dataclass(frozen=True)
+class Windows:
+    """d objective/d phi as the sum over windows of `window` steps, each of which holds its start constant.
+
+    The value is that of the whole run. A gradient reaches back at most `window` steps: it is biased, and its variance
+    and size stay small where the whole one explodes (Williams and Peng 1990; Andrychowicz et al. 2016). With
+    `window` >= T it is that of `reverse`, bit for bit. Windows are counted from the start; the last takes what is left.
+    The exponents of a state survive from one window to the next. The start w_0 of a learned start reaches the first
+    window only, and `report` says so.
+
+    The other options are those of `Reverse`, for each window. The run is taken forwards once more, because what a
+    window adds to the objective is only known at the end. ValueError unless `window` is at least 1.
+    """
+
+    window: int
+    gradient: GradientKind = "full"
+    scaling: Scaling = "auto"
+    per_task: bool = False
+    memory: int = 1 << 30
+    fused: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the window."""
+        if isinstance(self.window, bool) or not hasattr(self.window, "__index__"):
+            bad_type("windows", "window", f"{self.window!r}, a {type(self.window).__name__}", "an integer of steps")
+        if self.window < 1:
+            bad_value("windows", "window", self.window, "at least 1 step")
+
+    def __call__(
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
+    ) -> Estimate:
+        """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
+        options = Options(self.gradient, self.scaling, self.per_task)
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        sweep = partial(backward, options=options, where="windows", memory=self.memory, fused=self.fused)
+        if self.window >= steps:
+            return sweep(ask)
+        ask = replace(ask, run=ask.horizon)
+        cuts = [(lo, min(self.window, steps - lo)) for lo in range(0, steps, self.window)]
+        weighed = [_Part(objective, lo, steps).weighs(count) for lo, count in cuts]
+        position, slope, seen = _forwards(Unroll(ask, options, "windows"), cuts[weighed.index(True)][0])
+        found: list[tuple[int, Estimate]] = []
+        for (lo, count), has_weight in zip(cuts, weighed, strict=True):
+            if has_weight:
+                part = _Part(objective, lo, steps, slope)
+                found.append((lo, sweep(replace(ask, objective=part, steps=count, at=position))))
+                position = found[-1][1].end
+            elif found:  # nothing is measured here: only go on
+                silent = replace(ask, objective=_Part(objective, lo, steps), steps=count, at=position)
+                position = _onwards(Unroll(silent, options, "windows"))
+        grad = found[0][1].grad
+        for _, estimate in found[1:]:
+            grad = ad.tree_map(lambda a, b: a + b, grad, estimate.grad)
+        status, step = _first_trouble(seen, found)
+        return replace(seen, grad=grad, status=status, status_step=step, notes=self._notes(phi, at))
+
+    def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
+        if not isinstance(phi, Joint) or phi.task is None:
+            return ()
+        reached = "no window" if at is not None and at.t else "the first window alone"
+        return (
+            f"Each window of {self.window} steps holds its start constant: what the run's start owes to the task's "
+            f"meta-parameters reaches {reached}.",
+        )
+
+
+def _forwards(unroll: Unroll, lo: int) -> tuple[Position | None, Scaled, Estimate]:
+    """Return where the run stands at `lo`, the derivative of the objective in its sum, and the value."""
+    with np.errstate(all="ignore"):
+        kernel = TapeStep(unroll.system, unroll.offset)
+        carry = unroll.advance(kernel, unroll.start(), 0, lo)
+        position = unroll.position(carry, lo) if lo else unroll.ask.at
+        unroll.advance(kernel, carry, lo, unroll.steps)
+        value, slope = unroll.tally.finish()
+        return position, slope, unroll.estimate(value, None)
+
+
+def _onwards(unroll: Unroll) -> Position:
+    with np.errstate(all="ignore"):
+        unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
+        return unroll.end()
+
+
+def _first_trouble(seen: Estimate, found: list[tuple[int, Estimate]]) -> tuple[Array, Array]:
+    """Return the Status of the run, and where it has none the first of the windows, with its step in the run."""
+    status, step = seen.status, seen.status_step
+    xp = namespace(status)
+    for lo, estimate in found:
+        fresh = (status == 0) & (estimate.status != 0)
+        status, step = xp.where(fresh, estimate.status, status), xp.where(fresh, lo + estimate.status_step, step)
+    return status, step
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The share of the steps lo..lo + n of a run of `total` steps in a meta-objective; the border belongs to the left.
+
+    `slope`: the derivative of the whole objective in its sum.
+    """
+
+    whole: Objective
+    lo: int
+    total: int
+    slope: Scaled | None = None
+
+    @property
+    def measure(self) -> Any:
+        """That of the whole."""
+        return self.whole.measure
+
+    @property
+    def only_last(self) -> bool:
+        """Whether no iterate of the whole but the last has a weight."""
+        return parts.looks_at_the_last_only(self.whole)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether the whole takes a logarithm."""
+        return parts.takes_a_logarithm(self.whole)
+
+    def weighs(self, steps: int) -> bool:
+        """Whether any iterate of these steps has a weight."""
+        return any(self.weight(t, steps) is not None for t in range(steps + 1))
+
+    def weight(self, t: int, steps: int) -> Scaled | None:
+        """Return the weight that the iterate has in the whole."""
+        return None if t == 0 and self.lo else self.whole.weight(self.lo + t, self.total)
+
+    def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
+        """Return the transformation of the whole."""
+        return self.whole.inner(term)
+
+    def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
+        """Return the share, and the derivative of the whole in it."""
+        assert self.slope is not None, "the run was taken forwards before"
+        return total, self.slope

@@ -1,0 +1,1 @@
+"""Rules whose update is a network, one file each."""

@@ -1,0 +1,1 @@
+"""Rules around other rules, one file each."""

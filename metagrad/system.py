@@ -1,0 +1,103 @@
+"""One training step: a task that a rule solves, as functions of the meta-parameters.
+
+    start      w_0 = task.init,              s_0 = rule.init(phi, w_0)
+    step       w_{t+1}, s_{t+1} = rule.step(phi_t, s_t, w_t, f_t),   f_t the task on the sample of step t
+    measured   the objective looks at        answer(phi, s_t, w_t)
+
+The meta-parameters are the rule's, or a `Joint` of the rule's and the task's: then the task is `task.given(phi.task)`.
+Sweeps, rollouts, windows and trainers take their steps here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad, parts
+from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
+from metagrad.views import TaskView
+from metagrad.xp import Namespace, namespace, rng
+
+
+class Training:
+    """A task and the rule that solves it; times t are those of the run."""
+
+    def __init__(
+        self,
+        task: Task,
+        rule: Rule,
+        seed: int,
+        *,
+        gradient: GradientKind = "full",
+        steps: int | None = None,
+        xp: Namespace = np,
+    ) -> None:
+        """Bind the parts. `gradient="stop_gradient"` holds all that the rule is shown constant; `steps`: the horizon
+        that the rule is told; `xp`: where samples live.
+        """
+        self.task, self.rule, self.seed, self.steps, self.xp = task, rule, seed, steps, xp
+        self.held = gradient == "stop_gradient"
+        self._by_entry = parts.entries(rule) is not None
+        self._by_function = parts.changes_with_time(rule) and not self._by_entry
+
+    def given(self, phi: Tree) -> Task:
+        """Return the task with its meta-parameters in it."""
+        return parts.given(self.task, phi.task) if isinstance(phi, Joint) else self.task
+
+    def sample(self, t: int) -> Any:
+        """Return the randomness of step t: the same whenever it is asked for."""
+        return parts.sample(self.task, self.seed, t, self.xp)
+
+    def start(self, phi: Tree) -> tuple[Tree, Tree]:
+        """Return (w, state) at time 0."""
+        w = self.given(phi).init(rng(self.seed, "init"))
+        return w, self.rule.init(_of_rule(phi), w)
+
+    def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
+        """Return (w, state) at t + 1 from those at t; phi as `phi_at` gives it."""
+        seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
+        f = TaskView(self.given(seen), self.sample(t), t, self.steps, held=self.held)
+        of_rule = _of_rule(phi)
+        if self._by_function:
+            of_rule = parts.at(self.rule, of_rule, t)
+        if self.held:
+            with ad.gradients_held():
+                return self.rule.step(of_rule, state, w, f)
+        return self.rule.step(of_rule, state, w, f)
+
+    def phi_at(self, phi: Tree, t: int) -> Tree:
+        """Return the meta-parameters with the entries of step t in the place of leaves that lead with time."""
+        if not self._by_entry:
+            return phi
+        if isinstance(phi, Joint):
+            return Joint(parts.at(self.rule, phi.rule, t), phi.task)
+        return parts.at(self.rule, phi, t)
+
+    def entries(self, phi: Tree) -> Tree | None:
+        """Return a tree of bools like phi, whether a leaf leads with time; None where none does."""
+        names, of_rule = parts.entries(self.rule), _of_rule(phi)
+        if names is None:
+            return None
+        if isinstance(names, bool):
+            mask = ad.tree_map(lambda leaf: True, of_rule)
+        else:
+            led = [ad.tree_map(lambda leaf, is_led=f in names: is_led, getattr(of_rule, f)) for f in of_rule._fields]
+            mask = type(of_rule)(*led)
+        return Joint(mask, ad.tree_map(lambda leaf: False, phi.task)) if isinstance(phi, Joint) else mask
+
+    def measured(self, phi: Tree, w: Tree, state: Tree) -> tuple[Task, Tree]:
+        """Return the task and the parameters that objectives look at."""
+        answer = parts.answer_of(self.rule)
+        return self.given(phi), w if answer is None else answer(_of_rule(phi), state, w)
+
+
+def _of_rule(phi: Tree) -> Tree:
+    return phi.rule if isinstance(phi, Joint) else phi
+
+
+def begin(task: Task, rule: Rule, phi: Tree, seed: int = 0) -> Position:
+    """Return where a whole run with this seed begins, at t = 0."""
+    w, state = Training(task, rule, seed).start(phi)
+    first = ad.leaves(w)[0]
+    return Position(w, state, namespace(first).zeros(first.shape[0], dtype=np.int64), 0)

@@ -1,0 +1,111 @@
+"""The backward sweep step by step: lambda_t = (dU/dw)' lambda_{t+1} + d term_t/d w, with exponents beside its digits.
+
+d/d phi = sum_t (dU/dphi)' lambda_{t+1}, and (d start/d phi)' lambda_0 and sum_t d term_t/d phi where they owe it
+something.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.accumulate import Accumulator
+from metagrad.unroll.carry import Carry
+from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.steps import StepKernel
+from metagrad.unroll.unroll import Unroll
+from metagrad.xp import Array, namespace
+
+
+class TapeSweep:
+    """The backward sweep: the adjoint of the state at one time, and the meta-gradient so far."""
+
+    def __init__(self, unroll: Unroll, kernel: StepKernel) -> None:
+        """Bind the unroll, and what takes a step and pulls it back."""
+        self.unroll, self.kernel = unroll, kernel
+        self.plain = unroll.options.scaling == "none"
+        self.per_task = unroll.options.per_task
+        self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
+        self.adjoint: tuple[Tree, Tree] = (None, None)
+        self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
+
+    def run(self, memory: int) -> tuple[Scaled, Tree]:
+        """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
+        unroll = self.unroll
+        first = unroll.start()
+        plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
+        advance, record = partial(unroll.advance, self.kernel), partial(unroll.record, self.kernel)
+        value = slope = None
+        for lo, hi, states in blocks_in_reverse(advance, record, first, unroll.steps, plan.places):
+            for t in range(hi, lo - 1, -1):
+                carry = states.pop()
+                if value is None or slope is None:  # t = steps: only now is the objective known
+                    value, slope = unroll.tally.finish()
+                    self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
+                else:
+                    self._pull(t, carry)
+                if t > 0 or unroll.tally.joint:
+                    self._add_term(t, carry, slope)
+        assert value is not None
+        self._pull_start()
+        return value, self.gradient.result(*unroll.other_entries())
+
+    def _pull(self, t: int, carry: Carry) -> None:
+        """Go from the adjoint at t + 1 to the one at t, and add what step t gives to the meta-gradient."""
+        phi, at = self.unroll.phi_at(t), (carry.w, carry.state)
+        # The true cotangent of phi is that of the digits times 2**(adjoint exponent + state exponent), task by task.
+        fold, top = self._fold(self.exponent + carry.exponent)
+        phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
+        self.gradient.add(phi_bar, top)
+        size = magnitude(self.adjoint)
+        self.unroll.monitor.observe("ADJOINT", t, size)
+        if not self.plain:
+            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+
+    def _pull_start(self) -> None:
+        """Add what the start gives to the meta-gradient: its adjoint is that of the true state, not of the digits."""
+        pull = self.unroll.start_pullback()
+        if pull is None:
+            return
+        fold, top = self._fold(self.exponent)
+        (phi_bar,) = pull(self.adjoint if fold is None else shift(self.adjoint, fold))
+        self.gradient.add_whole(phi_bar, top)
+
+    def _fold(self, power: Array) -> tuple[Array | None, Array | int]:
+        """Return by how much each task is shifted before tasks are summed, and the exponent that all have then."""
+        if self.plain:
+            return None, 0
+        if self.per_task or self.unroll.batch == 1:
+            return None, power if self.per_task else power[0]
+        if self.unroll.xp is np and bool((power == power[0]).all()):
+            return None, power[0]  # one sweep does for all tasks
+        lowest = np.iinfo(np.int64).min // 4
+        top = self.unroll.xp.where(magnitude(self.adjoint) == 0, lowest, power).max()
+        return power - top, top
+
+    def _add_term(self, t: int, carry: Carry, slope: Scaled) -> None:
+        found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task)
+        if found is None:
+            return
+        if found.phi is not None:
+            self.gradient.add_term(found.phi, found.top)
+        if self.plain:
+            self.adjoint = ad.tree_map(_plus, self.adjoint, found.adjoint)
+            return
+        self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
+        size = magnitude(self.adjoint)
+        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return a + b if is_float_array(a) else a
+
+
+def _zeros(leaf: Any) -> Any:
+    return namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None
