@@ -16,7 +16,7 @@ from metagrad.errors import Status
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
 
-Tree = Any  # an array, or a tuple or NamedTuple of trees
+Tree = Any  # an array, or a tuple, NamedTuple, list or dict of trees
 # Whether the derivative goes through the optimizee's gradient, or holds it constant: two different numbers.
 GradientKind = Literal["full", "stop_gradient"]
 

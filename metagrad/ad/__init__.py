@@ -13,7 +13,7 @@ from metagrad.ad.check import check_gradients
 from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.tape import Var, primitive
-from metagrad.ad.tree import add, leaves, tree_map, unflatten
+from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
 __all__ = [
     "Pullback",
@@ -22,10 +22,12 @@ __all__ = [
     "check_gradients",
     "grad",
     "hvp",
+    "is_branch",
     "jvp",
     "leaves",
     "log_softmax",
     "logsumexp",
+    "paths",
     "primitive",
     "relu",
     "sigmoid",

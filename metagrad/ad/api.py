@@ -10,7 +10,7 @@ import numpy as np
 from metagrad.ad import ops  # gives Var its operators
 from metagrad.ad.shapes import is_float
 from metagrad.ad.tape import Record, Var, leaf, value_of
-from metagrad.ad.tree import Tree, leaves, leaves_as, rebuild, tree_map, unflatten
+from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import is_array, namespace
 
@@ -29,8 +29,9 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
         return is_float(x.dtype)
     if isinstance(x, int):
         return False
-    remedy = "Make lists tuples; close over anything that is no array."
-    return bad_type(where, argument, f"a {type(x).__name__}", "arrays, floats, None, and tuples of them", remedy)
+    remedy = "Make records NamedTuples; let the function take all else from outside of its arguments."
+    expected = "arrays, floats, None, and tuples, lists or dicts of them"
+    return bad_type(where, argument, f"a {type(x).__name__}", expected, remedy)
 
 
 class Pullback:
@@ -80,7 +81,7 @@ class Pullback:
 
 def _filled(tree: Tree, flat: list[Any]) -> Tree:
     """Return `tree` with the leaves `flat`; a lone leaf, the common case, at once."""
-    if isinstance(tree, tuple):
+    if is_branch(tree):
         return unflatten(tree, flat)
     return flat[0] if flat else None
 
@@ -113,10 +114,11 @@ def zeros_like(x: Any) -> Any:
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     """Return f(*args) and its pullback, the map v -> J'v, J the Jacobian of f at args.
 
-    Arguments and output are trees: arrays, floats, None, and tuples or NamedTuples of them. `pullback(cotangent)`
-    returns one cotangent for each argument, of its structure, shapes and dtypes; integers, booleans and None are
-    constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions only; the others get
-    None. It can be called repeatedly; what it returns may share memory with the cotangent. TypeError for other kinds.
+    Arguments and output are trees: arrays, floats, None, and tuples, NamedTuples, lists or dicts of them (see `tree`).
+    `pullback(cotangent)` returns one cotangent for each argument, of its structure, shapes and dtypes; integers,
+    booleans and None are constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions
+    only; the others get None. It can be called repeatedly; what it returns may share memory with the cotangent.
+    TypeError for other kinds.
 
     >>> out, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
     >>> out, [float(g) for g in pullback(1.0)]
@@ -159,7 +161,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
 
 def _ones_like(out: Any) -> Any:
-    if isinstance(out, tuple) or out is None or not _is_differentiable(out, "grad", "what the function returns"):
+    if is_branch(out) or out is None or not _is_differentiable(out, "grad", "what the function returns"):
         came = f"a {type(out).__name__}" if not hasattr(out, "dtype") else f"an array of {out.dtype}"
         bad_type("grad", "what the function returns", came, "one float array", "Return the loss alone.")
     value = value_of(out)
@@ -215,6 +217,4 @@ def stop_gradient(x: Tree) -> Tree:
     >>> float(grad(lambda w: w * stop_gradient(w))(3.0))
     3.0
     """
-    if isinstance(x, tuple):
-        return rebuild(x, [stop_gradient(item) for item in x])
-    return value_of(x)
+    return tree_map(value_of, x)

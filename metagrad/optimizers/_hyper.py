@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metagrad.ad import leaves, unflatten
+from metagrad.ad import is_branch, leaves, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.xp import Array, is_array, namespace
@@ -35,7 +35,7 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 
     TypeError unless every field is a float or a float array; ValueError unless it is finite and within its range.
     """
-    if isinstance(phi, tuple) and not isinstance(phi, kind):
+    if is_branch(phi) and not isinstance(phi, kind):
         bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(kind._fields)})")
     full = phi if isinstance(phi, kind) else kind(phi)
     return kind(*[_checked(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
@@ -74,7 +74,7 @@ def _spread(x: Any, leaf: Array) -> Any:
 def leafwise(update: Callable[..., tuple[Any, ...]], *trees: Tree) -> tuple[Tree, ...]:
     """Return the trees of what `update` returns for the leaves of `trees`, which have one structure."""
     first = trees[0]
-    if not isinstance(first, tuple):
+    if not is_branch(first):
         return update(*trees)
     rows = [update(*row) for row in zip(*map(leaves, trees), strict=True)]
     return tuple(unflatten(first, column) for column in zip(*rows, strict=True))

@@ -1,5 +1,7 @@
 """Code written for NumPy runs on traced values as it stands, or says what to change."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -123,8 +125,13 @@ def test_unsupported_functions_are_named_with_the_remedy():
     raises(r"Write x = x \+ y", in_place)
 
 
+@dataclasses.dataclass(frozen=True)
+class Record:
+    w: float
+
+
 def test_bad_arguments_are_named():
-    for bad, came in (([1.0], "list"), ({"a": 1.0}, "dict"), (np.ones(1, complex), "complex")):
+    for bad, came in (({1.0}, "set"), (Record(1.0), "Record"), (np.ones(1, complex), "complex")):
         with pytest.raises(TypeError, match=f"vjp: an argument is a? ?{came}.*expected"):
             ad.vjp(lambda x: x, bad)
     raises("grad: what the function returns is a tuple", lambda x: (x, x))
