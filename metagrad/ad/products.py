@@ -19,7 +19,7 @@ from metagrad.ad.shapes import (
     sum_,
     swapaxes,
 )
-from metagrad.ad.tape import Function, primitive, value_of
+from metagrad.ad.tape import Function, multilinear, primitive, value_of
 from metagrad.xp import namespace
 
 
@@ -55,7 +55,7 @@ def _columns(x: Any) -> Any:
     return reshape(moveaxis(x, -2, 0), (x.shape[-2], math.prod(x.shape[:-2]) * x.shape[-1]))
 
 
-matmul: Function = primitive("matmul", lambda x, y: module_of(x, y).matmul(x, y), (_left, _right))
+matmul: Function = primitive("matmul", lambda x, y: module_of(x, y).matmul(x, y), (_left, _right), multilinear)
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -149,6 +149,7 @@ _einsum: Function = primitive(
     "einsum",
     lambda subscripts, optimize, *operands: namespace(*operands).einsum(subscripts, *operands, optimize=optimize),
     EachOperand(_einsum_rule, first=2),  # type: ignore[arg-type]  # indexed as a sequence is
+    multilinear,
 )
 
 
