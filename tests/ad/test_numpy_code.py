@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metagrad import ad
-from metagrad.xp import GRADIENT_TOLERANCE
+from metagrad.xp import GRADIENT_TOLERANCE, VALUE_TOLERANCE
 
 X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 SAME = {
@@ -34,6 +34,62 @@ def test_it_computes_and_differentiates(name):
     out, _ = ad.vjp(f, X)
     assert np.array_equal(out, f(X))
     ad.check_gradients(f, (X + 0.01,), name=name)
+
+
+SUMS = [
+    ("ij,jk->ik", (20, 30), (30, 20)),
+    ("ij,kj->ki", (20, 30), (20, 30)),
+    ("bij,bjk->kbi", (4, 20, 10), (4, 10, 20)),
+    ("bij,bj->bi", (4, 40, 30), (4, 30)),
+    ("ij,ij->", (80, 60), (80, 60)),
+    ("aij,jbk->bi", (3, 20, 30), (30, 5, 2)),
+    ("...ij,...j->...i", (2, 3, 30, 40), (3, 40)),
+    ("ij,j->i", (80, 60), (1,)),
+    ("ij,k->ikj", (20, 30), (10,)),
+    ("ij,ij->ij", (80, 60), (80, 60)),
+]
+
+
+@pytest.mark.parametrize(("subscripts", "of_x", "of_y"), SUMS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_large_sums_of_products_are_those_of_einsum(subscripts, of_x, of_y, dtype):
+    stream = np.random.default_rng(0)
+    x, y = (stream.standard_normal(shape).astype(dtype) for shape in (of_x, of_y))
+    f = lambda a, b: np.einsum(subscripts, a, b)  # noqa: E731
+    out, pullback = ad.vjp(f, x, y)
+    expected = f(x, y)
+    size = np.einsum(subscripts, abs(x), abs(y))
+    assert (out.dtype, out.shape) == (expected.dtype, expected.shape)
+    assert np.all(abs(out - expected) <= 4 * VALUE_TOLERANCE[dtype] * size)
+    u = stream.standard_normal(out.shape).astype(dtype)
+    x_bar, y_bar = pullback(u)
+    # <u, f(dx, y)> = <x_bar, dx> in float64, the sum being linear in each operand
+    wide = [a.astype("float64") for a in (x, y, u, x_bar, y_bar)]
+    dx, dy = stream.standard_normal(of_x), stream.standard_normal(of_y)
+    for forth, back in ((f(dx, wide[1]), wide[3] * dx), (f(wide[0], dy), wide[4] * dy)):
+        assert abs(np.sum(wide[2] * forth) - np.sum(back)) <= GRADIENT_TOLERANCE[dtype] * np.sum(abs(back))
+    if dtype == "float64":
+        slope = lambda a, b: ad.vjp(f, a, b)[1](u)  # noqa: E731
+        tangent = ad.jvp(slope, (x, y), (dx, dy))[1]
+        assert np.allclose(tangent[0], ad.vjp(f, x, dy)[1](u)[0], rtol=1e-11, atol=1e-11 * np.abs(tangent[0]).max())
+        assert np.allclose(tangent[1], ad.vjp(f, dx, y)[1](u)[1], rtol=1e-11, atol=1e-11 * np.abs(tangent[1]).max())
+
+
+def test_large_tensordot_inner_and_dot():
+    stream = np.random.default_rng(1)
+    x, y, z = (stream.standard_normal(shape) for shape in ((8, 20, 30), (30, 20, 5), (6, 30)))
+    for f, a, b in (
+        (lambda a, b: np.tensordot(a, b, ((1, 2), (1, 0))), x, y),
+        (lambda a, b: np.tensordot(a, b, 1), x, y),
+        (np.inner, x, z),
+        (np.dot, z, y.transpose(1, 0, 2)),
+    ):
+        out, pullback = ad.vjp(f, a, b)
+        assert np.allclose(out, f(a, b), rtol=1e-12, atol=1e-12)
+        da, db = stream.standard_normal(a.shape), stream.standard_normal(b.shape)
+        a_bar, b_bar = pullback(out)
+        assert np.isclose(np.sum(out * f(da, b)), np.sum(a_bar * da), rtol=1e-10, atol=1e-10 * np.sum(out * out))
+        assert np.isclose(np.sum(out * f(a, db)), np.sum(b_bar * db), rtol=1e-10, atol=1e-10 * np.sum(out * out))
 
 
 def test_in_place_operators_rebind():
