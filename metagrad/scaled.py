@@ -8,18 +8,21 @@ array. Multiplying by a power of two is exact, so nothing is lost by it.
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.errors import RangeError, Status, bad_value
-from metagrad.xp import Array, Namespace, float_info, namespace, to_host
+from metagrad.errors import RangeError, Status, bad_type, bad_value
+from metagrad.xp import Array, Namespace, float_info, is_array, namespace, to_host
 
 _LN2 = math.log(2.0)
 _LOG10_2 = math.log10(2.0)
 # ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
 _FAR = 1 << 16
+_LARGEST_POWER = 1 << 31  # exponents of this size times it still fit into int64
 
 
 def ldexp(x: Array, exponent: Array) -> Array:
@@ -28,12 +31,15 @@ def ldexp(x: Array, exponent: Array) -> Array:
     return xp.ldexp(x, xp.minimum(xp.maximum(exponent, -_FAR), _FAR).astype(np.int32))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Scaled:
     """The numbers mantissa * 2**exponent, entry by entry; `mantissa` a float array, `exponent` int64, same shape.
 
     Build one with `Scaled.of` (from floats) or `Scaled.from_log`; the results of all operations are normalised:
     1/2 <= |mantissa| < 1, zero has exponent 0, and a mantissa that is inf or NaN stays what it is.
+
+    +, -, *, / and comparisons work entry by entry as those of arrays do, with numbers and arrays on either side; a
+    Python number takes the dtype of the digits. Like an array it is not hashable.
 
     >>> tiny = Scaled.of(np.array([1e-300])) * Scaled.of(np.array([1e-300]))
     >>> tiny.log10abs()
@@ -42,6 +48,9 @@ class Scaled:
 
     mantissa: Array
     exponent: Array
+
+    __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
+    __array_ufunc__ = None  # NumPy's operators leave it to those below
 
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
@@ -97,28 +106,152 @@ class Scaled:
         """Return the same numbers in another shape."""
         return Scaled(self.mantissa.reshape(shape), self.exponent.reshape(shape))
 
+    def __len__(self) -> int:
+        """Return the length of the first axis."""
+        if not self.shape:
+            bad_type("len", "a Scaled", "one number", "an array of numbers")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Scaled]:
+        """Go along the first axis."""
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        """Tell whether the one number is not zero; ValueError for more than one, or none."""
+        self._refuse_many("bool", bad_value)
+        return bool((self.mantissa != 0).all())
+
+    def __float__(self) -> float:
+        """Return the one number as a float; RangeError outside the range of float64, TypeError for more than one."""
+        self._refuse_many("float", bad_type)
+        return float(self.to_float(np.float64).reshape(()))
+
+    def _refuse_many(self, where: str, refuse: Callable[..., NoReturn]) -> None:
+        if math.prod(self.shape) != 1:
+            refuse(
+                where, "a Scaled", f"of shape {self.shape}", "one number", "Pick an entry, or compare entry by entry."
+            )
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: no array holds these numbers."""
+        bad_type("np.asarray", "its argument", "a Scaled", "an array", "Use to_float(), log10abs(), or its mantissa.")
+
+    def _as_scaled(self, other: Any) -> Scaled | None:
+        """Return a number or an array as Scaled, a Python number in the dtype of these digits; None for other kinds."""
+        if isinstance(other, Scaled):
+            return other
+        if isinstance(other, np.generic) or is_array(other):
+            xp = namespace(self.mantissa, other, where="Scaled")
+            x = xp.asarray(other)
+            return None if x.dtype.kind not in "fiub" else Scaled.of(x.astype(np.result_type(x.dtype, self.dtype)))
+        if not isinstance(other, int | float):
+            return None
+        try:
+            wide = Scaled.of(self._xp.asarray(float(other)))
+        except OverflowError:
+            bad_value(
+                "Scaled", "the other operand", "an integer beyond float64", "a float", "Use Scaled.of(x, exponent)."
+            )
+        return Scaled.of(wide.mantissa.astype(self.dtype), wide.exponent)
+
     def __neg__(self) -> Scaled:
         """Return the negatives."""
         return Scaled(-self.mantissa, self.exponent)
 
-    def __mul__(self, other: Scaled) -> Scaled:
+    def __abs__(self) -> Scaled:
+        """Return the magnitudes."""
+        return Scaled(abs(self.mantissa), self.exponent)
+
+    def __mul__(self, other: Any) -> Scaled:
         """Return the products, entry by entry."""
-        return Scaled.of(self.mantissa * other.mantissa, self.exponent + other.exponent)
+        b = self._as_scaled(other)
+        return NotImplemented if b is None else Scaled.of(self.mantissa * b.mantissa, self.exponent + b.exponent)
 
-    def __truediv__(self, other: Scaled) -> Scaled:
+    def __truediv__(self, other: Any) -> Scaled:
         """Return the quotients, entry by entry; a zero divisor gives the inf or NaN of IEEE."""
-        return Scaled.of(self.mantissa / other.mantissa, self.exponent - other.exponent)
+        b = self._as_scaled(other)
+        return NotImplemented if b is None else Scaled.of(self.mantissa / b.mantissa, self.exponent - b.exponent)
 
-    def __add__(self, other: Scaled) -> Scaled:
+    def __rtruediv__(self, other: Any) -> Scaled:
+        """Return the quotients other / self."""
+        a = self._as_scaled(other)
+        return NotImplemented if a is None else a / self
+
+    def __pow__(self, n: Any) -> Scaled:
+        """Return the n-th powers for an integer n, |n| below 2**31; a zero to a power below 0 is the inf of IEEE.
+
+        >>> Scaled.of(np.array([10.0])) ** -100000
+        Scaled(1e-100000)
+        """
+        if not hasattr(n, "__index__") or isinstance(n, np.ndarray):
+            return NotImplemented
+        n = operator.index(n)
+        if abs(n) >= _LARGEST_POWER:
+            bad_value("Scaled", "the power", n, "an integer of size below 2**31")
+        return self._power(-n).__rtruediv__(1) if n < 0 else self._power(n)
+
+    def _power(self, n: int) -> Scaled:
+        most = -float_info(np.dtype(self.dtype)).min_exponent - 2  # (1/2)**most is a normal number
+        a = Scaled.of(self.mantissa, self.exponent)
+        if n <= most:
+            return Scaled.of(a.mantissa**n, a.exponent * n)
+        times, rest = divmod(n, most)
+        return a._power(most)._power(times) * a._power(rest)
+
+    def __add__(self, other: Any) -> Scaled:
         """Return the sums, entry by entry, aligned at the larger exponent."""
+        b = self._as_scaled(other)
+        if b is None:
+            return NotImplemented
         xp = self._xp
-        shape = np.broadcast_shapes(self.shape, other.shape)
-        pair = [Scaled(*(xp.broadcast_to(a, shape) for a in (s.mantissa, s.exponent))) for s in (self, other)]
+        shape = np.broadcast_shapes(self.shape, b.shape)
+        pair = [Scaled(*(xp.broadcast_to(a, shape) for a in (s.mantissa, s.exponent))) for s in (self, b)]
         return Scaled(xp.stack([p.mantissa for p in pair]), xp.stack([p.exponent for p in pair])).sum(axis=0)
 
-    def __sub__(self, other: Scaled) -> Scaled:
+    __rmul__, __radd__ = __mul__, __add__
+
+    def __sub__(self, other: Any) -> Scaled:
         """Return the differences, entry by entry."""
-        return self + (-other)
+        b = self._as_scaled(other)
+        return NotImplemented if b is None else self + (-b)
+
+    def __rsub__(self, other: Any) -> Scaled:
+        """Return the differences other - self."""
+        return (-self).__add__(other)
+
+    def _compare(self, other: Any, holds: Callable[[Array, Array], Array]) -> Array:
+        """Return, entry by entry, whether the exact numbers compare so; NaN does not."""
+        b = self._as_scaled(other)
+        if b is None:
+            return NotImplemented
+        a, b = Scaled.of(self.mantissa, self.exponent), Scaled.of(b.mantissa, b.exponent)
+        # Digits lie in [1/2, 1): of two exponents that differ, one step decides as all of them do.
+        ahead = self._xp.clip(a.exponent - b.exponent, -1, 1)
+        return holds(ldexp(a.mantissa, ahead), b.mantissa)
+
+    def __lt__(self, other: Any) -> Array:
+        """Return whether self < other."""
+        return self._compare(other, operator.lt)
+
+    def __le__(self, other: Any) -> Array:
+        """Return whether self <= other."""
+        return self._compare(other, operator.le)
+
+    def __gt__(self, other: Any) -> Array:
+        """Return whether self > other."""
+        return self._compare(other, operator.gt)
+
+    def __ge__(self, other: Any) -> Array:
+        """Return whether self >= other."""
+        return self._compare(other, operator.ge)
+
+    def __eq__(self, other: object) -> Array:
+        """Return whether self == other."""
+        return self._compare(other, operator.eq)
+
+    def __ne__(self, other: object) -> Array:
+        """Return whether self != other; NaN is unequal to all."""
+        return self._compare(other, operator.ne)
 
     def sum(self, axis: int | None = None) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""

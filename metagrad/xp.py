@@ -118,14 +118,16 @@ def to_host(x: Array) -> Any:
 
 
 def move(tree: Any, target: Namespace) -> Any:
-    """Return `tree` with every array in `target`; tuples, NamedTuples and frozen dataclasses are rebuilt."""
+    """Return `tree` with every array in `target`; tuples, lists, dicts and frozen dataclasses are rebuilt."""
     if is_array(tree):
         if namespace(tree) is target:
             return tree
         return target.asarray(to_host(tree))
-    if isinstance(tree, tuple):
+    if isinstance(tree, tuple | list):
         moved = [move(item, target) for item in tree]
-        return type(tree)(*moved) if hasattr(tree, "_fields") else tuple(moved)
+        return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
+    if isinstance(tree, dict):
+        return {key: move(item, target) for key, item in tree.items()}
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         return _move_fields(tree, target)
     return tree

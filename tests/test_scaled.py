@@ -1,5 +1,6 @@
 """Scaled against exact rational arithmetic, and what it says at the edges of the float range."""
 
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -102,3 +103,143 @@ def test_relative_difference():
 def test_integers_are_refused():
     with pytest.raises(ValueError, match="float dtype"):
         Scaled.of(np.array([1, 2]))
+
+
+COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
+plain = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
+
+
+def fraction(pair, origin=0):
+    return Fraction(pair[0]) * Fraction(2) ** (pair[1] - origin)
+
+
+@given(numbers, numbers | mantissas.map(lambda m: (m, 0)), st.sampled_from(COMPARISONS))
+def test_comparisons_are_exact(a, b, holds):
+    found = holds(scaled([a, b, a]), scaled([b, b, a]))
+    x, y = fraction(a), fraction(b)
+    assert found.tolist() == [holds(x, y), holds(y, y), holds(x, x)]
+
+
+@given(mantissas, exponents, st.integers(-2, 2), st.sampled_from(COMPARISONS))
+def test_comparisons_of_neighbours_are_exact(m, e, off, holds):
+    near = np.nextafter(m, np.inf) * 2.0**off
+    x, y = Fraction(m), Fraction(float(near))
+    assert holds(scaled([(m, e)]), scaled([(near, e)])).tolist() == [holds(x, y)]
+
+
+@given(numbers, plain, st.sampled_from(COMPARISONS))
+def test_comparisons_with_numbers_on_either_side(a, c, holds):
+    s, x = scaled([a]), fraction(a)
+    assert holds(s, c).tolist() == holds(s, np.float64(c)).tolist() == [holds(x, Fraction(c))]
+    assert holds(c, s).tolist() == holds(np.float64(c), s).tolist() == [holds(Fraction(c), x)]
+    assert holds(np.array([c, c], dtype=float), s).tolist() == [holds(Fraction(c), x)] * 2
+
+
+def test_nan_compares_false_and_infinities_are_the_ends():
+    s = Scaled.of(np.array([np.nan, np.inf, -np.inf]))
+    for holds in COMPARISONS:
+        expected = [holds(x, 1.0) for x in (np.nan, np.inf, -np.inf)]
+        assert holds(s, Scaled.of(np.ones(1), 10**6)).tolist() == expected
+        assert holds(s, s).tolist() == [holds(x, x) for x in (np.nan, np.inf, -np.inf)]
+    assert (Scaled(np.array([0.25]), np.array([3])) == 2.0).tolist() == [True]  # of digits that are not normal
+    assert (s == "text") is False
+    assert (s != None) is True  # noqa: E711
+
+
+@given(numbers, plain.filter(lambda c: c == 0 or abs(c) > 1e-300))
+def test_arithmetic_with_numbers_on_either_side(a, c):
+    s, x, c_exact = scaled([a]), fraction(a), Fraction(c)
+    pairs = [
+        (s * c, x * c_exact),
+        (c * s, x * c_exact),
+        (s + c, x + c_exact),
+        (c - s, c_exact - x),
+        (s - c, x - c_exact),
+    ]
+    pairs += [(s / c, x / c_exact)] if c else []
+    pairs += [(c / s, c_exact / x)] if x else []
+    for found, expected in pairs:
+        error = abs(fraction((float(found.mantissa[0]), int(found.exponent[0]))) - expected)
+        assert error <= max(abs(expected), abs(x), abs(c_exact)) * Fraction(2) ** -51
+        if found.mantissa[0] != 0 and expected and not isinstance(c, int):
+            assert found.dtype == np.float64
+    for one in (np.float64(c), np.array([float(c)])):
+        for operation in (operator.add, operator.sub, operator.mul):
+            both = operation(one, s), operation(float(c), s)
+            assert (both[0] == both[1]).all()
+            assert (operation(s, one) == operation(s, float(c))).all()
+
+
+@given(numbers.filter(lambda pair: pair[0] != 0), st.integers(-3000, 3000))
+def test_integer_powers(a, n):
+    found, m = scaled([a]) ** n, Fraction(a[0])
+    exact_power = m**n
+    error = abs(fraction((float(found.mantissa[0]), int(found.exponent[0])), a[1] * n) - exact_power)
+    assert error <= 8 * abs(exact_power) * Fraction(2) ** -52
+
+
+def test_powers_at_the_edges():
+    s = Scaled.of(np.array([0.0, -2.0, np.inf, np.nan]), 0)
+    assert (s**0 == 1).all()
+    assert (s**3).to_float(out_of_range="ieee").tolist()[:3] == [0.0, -8.0, np.inf]
+    with np.errstate(divide="ignore"):
+        assert (s**-1).to_float().tolist()[:3] == [np.inf, -0.5, 0.0]
+    narrow = Scaled.of(np.array([0.75], "float16")) ** 100_000
+    assert narrow.dtype == np.float16
+    assert narrow.log2abs()[0] == pytest.approx(100_000 * np.log2(0.75), rel=1e-3)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        s**0.5
+    with pytest.raises(ValueError, match="Scaled: the power is 4294967296; expected an integer of size below"):
+        s ** (2**32)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_python_numbers_take_the_dtype_of_the_digits(dtype):
+    s = Scaled.of(np.ones(2, dtype), 9000)
+    for found in (2 * s, s / 3.0, 1e300 * s, s + 1, 1 - s, abs(-s), s**2, s + np.ones(2, dtype), True * s):
+        assert found.dtype == dtype
+    assert (np.float64(2) * s).dtype == (s * np.ones(2)).dtype == np.float64
+    assert (1e300 * s).log10abs() == pytest.approx(300 + 9000 * np.log10(2), rel=1e-4)
+
+
+def test_one_number_is_a_float_and_a_truth_many_are_not():
+    assert float(Scaled.of(np.array([[3.0]]))) == 3.0
+    assert float(Scaled.of(np.array(3.0, "float16"), 100)) == 3.0 * 2.0**100
+    for far in (5000, -5000, -1070):
+        with pytest.raises(RangeError, match=r"Scaled.to_float: 1 of 1 numbers outside float64"):
+            float(Scaled.of(np.array(1.0), far))
+    assert bool(Scaled.of(np.array([1.0]), -5000))
+    assert not Scaled.of(np.array(0.0))
+    for shape in ((2,), (0,)):
+        with pytest.raises(TypeError, match=r"float: a Scaled is of shape \(\d,\); expected one number"):
+            float(Scaled.of(np.ones(shape)))
+        with pytest.raises(ValueError, match=r"bool: a Scaled is of shape \(\d,\); expected one number"):
+            bool(Scaled.of(np.ones(shape)))
+
+
+def test_it_is_a_sequence_of_its_first_axis():
+    s = Scaled.of(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), 5000)
+    assert len(s) == 3
+    assert [row.shape for row in s] == [(2,)] * 3
+    assert (sum(s) == Scaled.of(np.array([9.0, 12.0]), 5000)).all()
+    assert (s[1:, 0] == Scaled.of(np.array([3.0, 5.0]), 5000)).all()
+    for f in (len, list):
+        with pytest.raises(TypeError, match="len: a Scaled is one number"):
+            f(Scaled.of(np.array(1.0)))
+
+
+def test_it_becomes_no_array_and_no_key_unseen():
+    s = Scaled.of(np.ones(2), 5000)
+    for f in (np.asarray, np.array, lambda x: np.array([x, x]), lambda x: np.stack([x, x])):
+        with pytest.raises(TypeError, match=r"np.asarray: its argument is a Scaled; .* Use to_float\(\), log10abs"):
+            f(s)
+    for f in (np.exp, lambda x: np.add(np.ones(2), x)):
+        with pytest.raises(TypeError, match="does not support ufuncs"):
+            f(s)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(s)
+    for other in ("a", None, [1.0, 2.0], 1j, np.ones(2, complex)):
+        with pytest.raises(TypeError):
+            s * other
+    with pytest.raises(ValueError, match="the other operand is an integer beyond float64"):
+        s * 10**400

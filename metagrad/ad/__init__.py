@@ -14,7 +14,7 @@ from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.hold import gradients_held
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.tape import Var, primitive
-from metagrad.ad.tree import add, leaves, tree_map, unflatten
+from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
 __all__ = [
     "Pullback",
@@ -24,10 +24,12 @@ __all__ = [
     "grad",
     "gradients_held",
     "hvp",
+    "is_branch",
     "jvp",
     "leaves",
     "log_softmax",
     "logsumexp",
+    "paths",
     "primitive",
     "relu",
     "sigmoid",

@@ -11,7 +11,7 @@ from metagrad.ad import ops  # gives Var its operators
 from metagrad.ad.hold import are_gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.tape import Record, Var, leaf, value_of
-from metagrad.ad.tree import Tree, leaves, leaves_as, rebuild, tree_map, unflatten
+from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import is_array, namespace
 
@@ -30,8 +30,9 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
         return is_float(x.dtype)
     if isinstance(x, int):
         return False
-    remedy = "Make lists tuples; close over anything that is no array."
-    return bad_type(where, argument, f"a {type(x).__name__}", "arrays, floats, None, and tuples of them", remedy)
+    remedy = "Make records NamedTuples; let the function take all else from outside of its arguments."
+    expected = "arrays, floats, None, and tuples, lists or dicts of them"
+    return bad_type(where, argument, f"a {type(x).__name__}", expected, remedy)
 
 
 class Pullback:
@@ -67,7 +68,7 @@ class Pullback:
         seeds: dict[int, Any] = {}
         for out, cotangent_of_out in zip(self._outputs, given, strict=True):
             if cotangent_of_out is not None and type(out) is Var and out.id in reached:
-                g = _as_cotangent(cotangent_of_out, out)
+                g = _beside(cotangent_of_out, out, "pullback", "cotangent", "the output")
                 seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
@@ -86,21 +87,21 @@ class Pullback:
 
 def _filled(tree: Tree, flat: list[Any]) -> Tree:
     """Return `tree` with the leaves `flat`; a lone leaf, the common case, at once."""
-    if isinstance(tree, tuple):
+    if is_branch(tree):
         return unflatten(tree, flat)
     return flat[0] if flat else None
 
 
-def _as_cotangent(g: Any, out: Var) -> Any:
-    """Return g, a Python number in the dtype of the output; raise where shape or dtype do not match."""
+def _beside(g: Any, variable: Var, where: str, argument: str, of: str) -> Any:
+    """Return g, a Python number in the dtype of the variable; raise where shape or dtype do not match."""
     if type(g) is float or type(g) is int:
-        g = namespace(out.value).asarray(g, dtype=out.dtype)
+        g = namespace(variable.value).asarray(g, dtype=variable.dtype)
     elif not (type(g) is Var or is_array(g) or isinstance(g, np.generic)):
-        bad_type("pullback", "cotangent", f"a {type(g).__name__}", "an array")
-    if g.shape != out.shape:
-        bad_value("pullback", "cotangent", f"of shape {g.shape}", f"the shape of the output, {out.shape}")
-    if g.dtype != out.dtype and type(out.value) is not float:
-        bad_type("pullback", "cotangent", f"of {g.dtype}", f"the dtype of the output, {out.dtype}", "Convert it.")
+        bad_type(where, argument, f"a {type(g).__name__}", "an array")
+    if g.shape != variable.shape:
+        bad_value(where, argument, f"of shape {g.shape}", f"the shape of {of}, {variable.shape}")
+    if g.dtype != variable.dtype and type(variable.value) is not float:
+        bad_type(where, argument, f"of {g.dtype}", f"the dtype of {of}, {variable.dtype}", "Convert it.")
     return g
 
 
@@ -119,23 +120,31 @@ def zeros_like(x: Any) -> Any:
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     """Return f(*args) and its pullback, the map v -> J'v, J the Jacobian of f at args.
 
-    Arguments and output are trees: arrays, floats, None, and tuples or NamedTuples of them. `pullback(cotangent)`
-    returns one cotangent for each argument, of its structure, shapes and dtypes; integers, booleans and None are
-    constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions only; the others get
-    None. It can be called repeatedly; what it returns may share memory with the cotangent. TypeError for other kinds.
+    Arguments and output are trees: arrays, floats, None, and tuples, NamedTuples, lists or dicts of them (see `tree`).
+    `pullback(cotangent)` returns one cotangent for each argument, of its structure, shapes and dtypes; integers,
+    booleans and None are constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions
+    only; the others get None. It can be called repeatedly; what it returns may share memory with the cotangent.
+    TypeError for other kinds.
 
     >>> out, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
     >>> out, [float(g) for g in pullback(1.0)]
     (10.0, [5.0, 2.0])
     """
+    variables, traced = _traced(args, "vjp")
+    pullback = Pullback(args, variables, f(*traced))
+    return pullback.out, pullback
+
+
+def _traced(args: tuple[Tree, ...], where: str) -> tuple[list[list[Var | None]], list[Tree]]:
+    """Return a fresh variable for every leaf of every argument, None for constants, and the arguments with them."""
     variables: list[list[Var | None]] = []
     traced = []
     for arg in args:
-        of_arg = [leaf(x) if _is_differentiable(x, "vjp", "an argument") else None for x in leaves(arg)]
-        traced.append(_filled(arg, [x if v is None else v for x, v in zip(leaves(arg), of_arg, strict=True)]))
+        flat = leaves(arg)
+        of_arg = [leaf(x) if _is_differentiable(x, where, "an argument") else None for x in flat]
+        traced.append(_filled(arg, [x if v is None else v for x, v in zip(flat, of_arg, strict=True)]))
         variables.append(of_arg)
-    pullback = Pullback(args, variables, f(*traced))
-    return pullback.out, pullback
+    return variables, traced
 
 
 def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Any, Tree]]:
@@ -167,7 +176,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
 
 def _ones_like(out: Any) -> Any:
-    if isinstance(out, tuple) or out is None or not _is_differentiable(out, "grad", "what the function returns"):
+    if is_branch(out) or out is None or not _is_differentiable(out, "grad", "what the function returns"):
         came = f"a {type(out).__name__}" if not hasattr(out, "dtype") else f"an array of {out.dtype}"
         bad_type("grad", "what the function returns", came, "one float array", "Return the loss alone.")
     value = value_of(out)
@@ -196,23 +205,35 @@ def hvp(f: Callable[[Tree], Any], w: Tree, v: Tree) -> Tree:
 
 
 def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> tuple[Tree, Tree]:
-    """Return f(*args) and J applied to the tangents (None for constants).
+    """Return f(*args) and J applied to the tangents (None for zero and for constants).
 
-    Reverse over reverse: the pullback v -> J'v is linear in v, and the VJP of that map is u -> J u.
+    The tangents are pushed once along what f recorded, in the order in which it was computed.
 
     >>> out, tangent = jvp(lambda x: x**2, (3.0,), (10.0,))
     >>> out, float(tangent)
     (9.0, 60.0)
     """
-    out, pullback = vjp(f, *args)
-    nothing = tree_map(_zero_cotangent, out)
-    _, transposed = vjp(pullback, nothing)
-    return out, transposed(tuple(tangents))[0]
+    args = tuple(args)
+    variables, traced = _traced(args, "jvp")
+    flat = [v for of_arg in variables for v in of_arg]
+    traced_out = f(*traced)
+    outputs = leaves(traced_out)
+    record = Record([out for out in outputs if type(out) is Var], [v for v in flat if v is not None])
+    coming = {
+        v.id: _beside(t, v, "jvp", "tangents", "the argument")
+        for v, t in zip(flat, leaves_as(args, tuple(tangents), "jvp", "tangents"), strict=True)
+        if v is not None and t is not None
+    }
+    found = record.push(coming, {out.id for out in outputs if type(out) is Var})
+    tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
+    return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
 
 
-def _zero_cotangent(out: Any) -> Any:
+def _tangent_of(out: Any, record: Record, found: dict[int, Any]) -> Any:
     if not _is_differentiable(out, "jvp", "what the function returns"):
         return None
+    if type(out) is Var and out.id in record.reached and out.id in found:
+        return found[out.id]
     value = value_of(out)
     return np.float64(0.0) if type(value) is float else zeros_like(value)
 
@@ -223,6 +244,4 @@ def stop_gradient(x: Tree) -> Tree:
     >>> float(grad(lambda w: w * stop_gradient(w))(3.0))
     3.0
     """
-    if isinstance(x, tuple):
-        return rebuild(x, [stop_gradient(item) for item in x])
-    return value_of(x)
+    return tree_map(value_of, x)

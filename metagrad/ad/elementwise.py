@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from metagrad.ad.shapes import like, module_of
-from metagrad.ad.tape import Function, Op, Rule, Var, primitive, value_of
+from metagrad.ad.shapes import in_place_of, like, module_of
+from metagrad.ad.tape import Function, Op, Push, Rule, Var, primitive, value_of
 from metagrad.xp import Array, namespace
 
 _HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
 
 
+def entrywise(*rules: Rule | None) -> Push:
+    """Return the rule of tangents of a primitive that works entry by entry, from its VJP rules before `like`.
+
+    Its Jacobian is diagonal, so that what takes a cotangent back takes a tangent forth.
+    """
+
+    def push(tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+        total: Any = None
+        for i, t in tangents.items():
+            part = rules[i](t, out, *args)  # type: ignore[misc]  # None only where no tangent comes
+            total = part if total is None else total + part
+        return in_place_of(total, out)
+
+    return push
+
+
 def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
     """Return the function `name` of the array module, with its rule(g, out, x)."""
-    op = Op(name, (rule,))
+    op = Op(name, (rule,), entrywise(rule))
     host = getattr(np, name)
 
     def call(x: Any) -> Any:
@@ -35,7 +51,7 @@ def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: 
         lambda g, out, x, y: like(rule_x(g, out, x, y), x),
         lambda g, out, x, y: like(rule_y(g, out, x, y), y),
     )
-    op = Op(name, rules)
+    op = Op(name, rules, entrywise(rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
         x_value = x.value if type(x) is Var else x
@@ -133,9 +149,16 @@ arctan = unary("arctan", lambda g, out, x: g / (1.0 + x * x))
 arcsinh = unary("arcsinh", lambda g, out, x: g / sqrt(1.0 + x * x))
 absolute = unary("abs", lambda g, out, x: g * sign(x))
 reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
-sigmoid: Function = primitive("sigmoid", _sigmoid, (lambda g, out, x: g * (out * sigmoid(-x)),))  # 1 - out cancels
+
+
+def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
+    """Return a function of one argument, entry by entry, that the array module lacks."""
+    return primitive(name, forward, (rule,), lambda call: entrywise(rule))
+
+
+sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = primitive("relu", lambda x: module_of(x).maximum(x, 0), (lambda g, out, x: where(x > 0, g, 0.0),))
+relu = _own("relu", lambda x: module_of(x).maximum(x, 0), lambda g, out, x: where(x > 0, g, 0.0))
 
 _where: Function = primitive(
     "where",
@@ -145,6 +168,7 @@ _where: Function = primitive(
         lambda g, out, c, x, y: like(_where(c, g, 0.0), x),
         lambda g, out, c, x, y: like(_where(c, 0.0, g), y),
     ),
+    lambda call: entrywise(None, lambda t, out, c, x, y: call(c, t, 0.0), lambda t, out, c, x, y: call(c, 0.0, t)),
 )
 
 

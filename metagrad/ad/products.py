@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import string
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from metagrad.ad.shapes import (
     EachOperand,
@@ -19,8 +19,10 @@ from metagrad.ad.shapes import (
     sum_,
     swapaxes,
 )
-from metagrad.ad.tape import Function, primitive, value_of
+from metagrad.ad.tape import Function, multilinear, primitive, value_of
 from metagrad.xp import namespace
+
+_MANY_PRODUCTS = 8192  # below, NumPy's own loop is done before the axes are in order
 
 
 def _left(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -55,7 +57,7 @@ def _columns(x: Any) -> Any:
     return reshape(moveaxis(x, -2, 0), (x.shape[-2], math.prod(x.shape[:-2]) * x.shape[-1]))
 
 
-matmul: Function = primitive("matmul", lambda x, y: module_of(x, y).matmul(x, y), (_left, _right))
+matmul: Function = primitive("matmul", lambda x, y: module_of(x, y).matmul(x, y), (_left, _right), multilinear)
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -145,10 +147,78 @@ def _einsum_rule(i: int, g: Any, out: Any, subscripts: str, optimize: Any, *oper
     return like(part if full == part.shape else broadcast_to(reshape(part, kept), full), x)
 
 
+class _Plan(NamedTuple):
+    """How a sum of products of two operands becomes a product of matrices."""
+
+    alone: tuple[tuple[int, ...], tuple[int, ...]]  # the axes of each that occur nowhere else: summed first
+    x_axes: tuple[int, ...]  # what is left of x: batch, rows, summed
+    y_axes: tuple[int, ...]  # of y: batch, summed, columns
+    shared: tuple[tuple[int, int], ...]  # an axis of x, an axis of y: the same index
+    batch: int  # how many axes are batch, rows, summed
+    rows: int
+    summed: int
+    out_axes: tuple[int, ...]  # the axes of (batch, rows, columns) in the order of the result
+
+
+@lru_cache(maxsize=1024)
+def _plan(subscripts: str) -> _Plan:
+    inputs, _, result = subscripts.partition("->")
+    x, y = inputs.split(",")
+    alone = [tuple(i for i, c in enumerate(mine) if c not in other + result) for mine, other in ((x, y), (y, x))]
+    both = [c for c in x if c in y]
+    batch, summed = [c for c in both if c in result], [c for c in both if c not in result]
+    rows, columns = [c for c in x if c not in y and c in result], [c for c in y if c not in x and c in result]
+    x_left, y_left = [c for c in x if c in y + result], [c for c in y if c in x + result]
+    made = batch + rows + columns
+    return _Plan(
+        (alone[0], alone[1]),
+        tuple(x_left.index(c) for c in batch + rows + summed),
+        tuple(y_left.index(c) for c in batch + summed + columns),
+        tuple((x.index(c), y.index(c)) for c in both),
+        len(batch),
+        len(rows),
+        len(summed),
+        tuple(made.index(c) for c in result),
+    )
+
+
+def _by_matmul(subscripts: str, x: Any, y: Any) -> Any:
+    """Return the sum of products of two arrays by one (stack of) matrix product."""
+    plan = _plan(subscripts)
+    x, y = [a.sum(axis=axes) if axes else a for a, axes in zip((x, y), plan.alone, strict=True)]
+    x, y = x.transpose(plan.x_axes), y.transpose(plan.y_axes)
+    b, r = plan.batch, plan.batch + plan.rows
+    batch, rows, summed, columns = x.shape[:b], x.shape[b:r], x.shape[r:], y.shape[b + plan.summed :]
+    inside = math.prod(summed)
+    left = x.reshape((*batch, math.prod(rows), inside))
+    right = y.reshape((*batch, inside, math.prod(columns)))
+    return module_of(left, right).matmul(left, right).reshape(batch + rows + columns).transpose(plan.out_axes)
+
+
+def _is_for_matmul(plan: _Plan, x: Any, y: Any) -> bool:
+    """Tell whether a product of matrices is possible, and the faster way: where many products are summed."""
+    if not plan.summed or x.dtype != y.dtype or x.dtype.itemsize < 4:
+        return False  # NumPy's product of float16 matrices is a slow loop
+    common = 1
+    for i, j in plan.shared:
+        if x.shape[i] != y.shape[j]:  # einsum broadcasts an axis of 1
+            return False
+        common *= x.shape[i]
+    return bool(common and x.size * y.size // common >= _MANY_PRODUCTS)
+
+
+def _sum_of_products(subscripts: str, optimize: Any, *operands: Any) -> Any:
+    xp = namespace(*operands)
+    if len(operands) == 2 and _is_for_matmul(_plan(subscripts), *operands):
+        return _by_matmul(subscripts, *operands)
+    return xp.einsum(subscripts, *operands, optimize=optimize)
+
+
 _einsum: Function = primitive(
     "einsum",
-    lambda subscripts, optimize, *operands: namespace(*operands).einsum(subscripts, *operands, optimize=optimize),
+    _sum_of_products,
     EachOperand(_einsum_rule, first=2),  # type: ignore[arg-type]  # indexed as a sequence is
+    multilinear,
 )
 
 

@@ -20,7 +20,7 @@ from metagrad.ad.shapes import (
     squeeze,
     sum_,
 )
-from metagrad.ad.tape import Function, primitive, value_of
+from metagrad.ad.tape import Function, multilinear, primitive, value_of
 
 
 def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -36,13 +36,16 @@ def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return where(chosen, broadcast_to(reshape(share, kept), x.shape), 0.0)
 
 
-_mean = primitive("mean", lambda x, axis, keepdims: as_array(x).mean(axis=axis, keepdims=keepdims), (_mean_rule,))
+_mean = primitive(
+    "mean", lambda x, axis, keepdims: as_array(x).mean(axis=axis, keepdims=keepdims), (_mean_rule,), multilinear
+)
 _max = primitive("max", lambda x, axis, keepdims: as_array(x).max(axis=axis, keepdims=keepdims), (_extreme_rule,))
 _min = primitive("min", lambda x, axis, keepdims: as_array(x).min(axis=axis, keepdims=keepdims), (_extreme_rule,))
 _cumsum: Function = primitive(
     "cumsum",
     lambda x, axis: module_of(x).cumsum(x, axis=axis, dtype=x.dtype),
     (lambda g, out, x, axis: flip(_cumsum(flip(g, axis), axis), axis),),
+    multilinear,
 )
 
 

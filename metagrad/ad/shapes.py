@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.tape import Function, Rule, Var, primitive, value_of
+from metagrad.ad.tape import Function, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.xp import Array, namespace
 
 _SMALL = 4096  # entries below which a copy is cheaper than NumPy's broadcast view
@@ -59,6 +59,18 @@ def like(g: Any, x: Any) -> Any:
     return g if g.dtype is x.dtype or g.dtype == x.dtype else astype(g, x.dtype)
 
 
+def in_place_of(tangent: Any, out: Any) -> Any:
+    """Return a tangent, computed from operands that broadcast and promote, in the shape and dtype of the output."""
+    value = value_of(out)
+    if type(value) is float:
+        return tangent
+    if type(tangent) is float:
+        tangent = namespace(value).asarray(tangent, dtype=value.dtype)
+    if tangent.shape != value.shape:
+        tangent = broadcast_to(tangent, value.shape)
+    return tangent if tangent.dtype == value.dtype else astype(tangent, value.dtype)
+
+
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Return g summed over the axes along which an array of `shape` was broadcast to it."""
     if shape == ():
@@ -96,20 +108,26 @@ _sum: Function = primitive(
     "sum",
     lambda x, axis, keepdims: as_array(x).sum(axis=axis, keepdims=keepdims),
     (lambda g, out, x, axis, keepdims: spread(g, x, axis),),
+    multilinear,
 )
-_broadcast: Function = primitive("broadcast_to", _broadcast_to, (lambda g, out, x, shape: like(g, x),))
+_broadcast: Function = primitive("broadcast_to", _broadcast_to, (lambda g, out, x, shape: like(g, x),), multilinear)
 _reshape: Function = primitive(
     "reshape",
     lambda x, shape: module_of(x).reshape(x, shape),
     (lambda g, out, x, shape: reshape(g, getattr(x, "shape", ())),),
+    multilinear,
 )
 _astype: Function = primitive(
-    "astype", lambda x, dtype: x.astype(dtype), (lambda g, out, x, dtype: astype(g, x.dtype),)
+    "astype",
+    lambda x, dtype: as_array(x).astype(dtype),
+    (lambda g, out, x, dtype: astype(g, x.dtype),),
+    multilinear,
 )
 _transpose: Function = primitive(
     "transpose",
     lambda x, axes: x.transpose(axes),
     (lambda g, out, x, axes: _transpose(g, tuple(int(a) for a in np.argsort(axes))),),
+    multilinear,
 )
 
 
@@ -198,8 +216,10 @@ def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     return full
 
 
-_getitem: Function = primitive("getitem", lambda x, index: x[index], (lambda g, out, x, index: put(g, index, x.shape),))
-put: Function = primitive("put", _put, (lambda g, out, x, index, shape: _getitem(g, index),))
+_getitem: Function = primitive(
+    "getitem", lambda x, index: x[index], (lambda g, out, x, index: put(g, index, x.shape),), multilinear
+)
+put: Function = primitive("put", _put, (lambda g, out, x, index, shape: _getitem(g, index),), multilinear)
 
 
 def getitem(x: Any, index: Any) -> Any:
@@ -212,6 +232,21 @@ def getitem(x: Any, index: Any) -> Any:
 def flip(m: Any, axis: int) -> Any:
     """Entries in reverse order along one axis."""
     return _getitem(m, (slice(None),) * (axis % m.ndim) + (slice(None, None, -1),))
+
+
+def _together(call: Function) -> Push:
+    """Return the rule of tangents of a primitive (axis, *arrays) that is linear in all arrays together."""
+
+    def push(tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+        rest = enumerate(args[1:], start=1)
+        return call(args[0], *[tangents[i] if i in tangents else _zeros(x) for i, x in rest])
+
+    return push
+
+
+def _zeros(x: Any) -> Any:
+    value = as_array(value_of(x))
+    return namespace(value).zeros_like(value)
 
 
 def _concatenate_rule(i: int, g: Any, out: Any, axis: int, *arrays: Any) -> Any:
@@ -228,6 +263,7 @@ _concatenate: Function = primitive(
     "concatenate",
     lambda axis, *arrays: namespace(*arrays).concatenate(arrays, axis=axis),
     EachOperand(_concatenate_rule, first=1),  # type: ignore[arg-type]  # indexed as a sequence is
+    _together,
 )
 _stack: Function = primitive(
     "stack",
@@ -236,6 +272,7 @@ _stack: Function = primitive(
         lambda i, g, out, axis, *arrays: like(_getitem(g, (slice(None),) * (axis % g.ndim) + (i,)), arrays[i]),
         first=1,
     ),
+    _together,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metagrad.ad import leaves, tree_map, unflatten
+from metagrad.ad import is_branch, leaves, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -36,14 +36,14 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 
     TypeError unless every field is a float or a float array; ValueError unless it is finite and within its range.
     """
-    if isinstance(phi, tuple) and not isinstance(phi, kind):
+    if is_branch(phi) and not isinstance(phi, kind):
         bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(kind._fields)})")
     full = phi if isinstance(phi, kind) else kind(phi)
     return kind(*[_checked(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
 
 
 def _checked(where: str, name: str, value: Any, within: Range) -> Any:
-    if isinstance(value, tuple | list | dict):  # one for each array of w
+    if is_branch(value):  # one for each array of w
         return tree_map(lambda x: _checked(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
@@ -83,7 +83,7 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
     one for each (a step size a layer).
     """
-    if hasattr(w, "dtype"):
+    if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)
     own = [_one_each(x, len(flat)) for x in phi]
@@ -107,7 +107,7 @@ def _one_each(x: Any, count: int) -> list[Any]:
 def leafwise(update: Callable[..., tuple[Any, ...]], *trees: Tree) -> tuple[Tree, ...]:
     """Return the trees of what `update` returns for the leaves of `trees`, which have one structure."""
     first = trees[0]
-    if hasattr(first, "dtype"):
+    if not is_branch(first):
         return update(*trees)
     rows = [update(*row) for row in zip(*map(leaves, trees), strict=True)]
     return tuple(unflatten(first, column) for column in zip(*rows, strict=True))

@@ -1,10 +1,12 @@
 """Code written for NumPy runs on traced values as it stands, or says what to change."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from metagrad import ad
-from metagrad.xp import GRADIENT_TOLERANCE
+from metagrad.xp import GRADIENT_TOLERANCE, VALUE_TOLERANCE
 
 X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 SAME = {
@@ -32,6 +34,62 @@ def test_it_computes_and_differentiates(name):
     out, _ = ad.vjp(f, X)
     assert np.array_equal(out, f(X))
     ad.check_gradients(f, (X + 0.01,), name=name)
+
+
+SUMS = [
+    ("ij,jk->ik", (20, 30), (30, 20)),
+    ("ij,kj->ki", (20, 30), (20, 30)),
+    ("bij,bjk->kbi", (4, 20, 10), (4, 10, 20)),
+    ("bij,bj->bi", (4, 40, 30), (4, 30)),
+    ("ij,ij->", (80, 60), (80, 60)),
+    ("aij,jbk->bi", (3, 20, 30), (30, 5, 2)),
+    ("...ij,...j->...i", (2, 3, 30, 40), (3, 40)),
+    ("ij,j->i", (80, 60), (1,)),
+    ("ij,k->ikj", (20, 30), (10,)),
+    ("ij,ij->ij", (80, 60), (80, 60)),
+]
+
+
+@pytest.mark.parametrize(("subscripts", "of_x", "of_y"), SUMS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_large_sums_of_products_are_those_of_einsum(subscripts, of_x, of_y, dtype):
+    stream = np.random.default_rng(0)
+    x, y = (stream.standard_normal(shape).astype(dtype) for shape in (of_x, of_y))
+    f = lambda a, b: np.einsum(subscripts, a, b)  # noqa: E731
+    out, pullback = ad.vjp(f, x, y)
+    expected = f(x, y)
+    size = np.einsum(subscripts, abs(x), abs(y))
+    assert (out.dtype, out.shape) == (expected.dtype, expected.shape)
+    assert np.all(abs(out - expected) <= 4 * VALUE_TOLERANCE[dtype] * size)
+    u = stream.standard_normal(out.shape).astype(dtype)
+    x_bar, y_bar = pullback(u)
+    # <u, f(dx, y)> = <x_bar, dx> in float64, the sum being linear in each operand
+    wide = [a.astype("float64") for a in (x, y, u, x_bar, y_bar)]
+    dx, dy = stream.standard_normal(of_x), stream.standard_normal(of_y)
+    for forth, back in ((f(dx, wide[1]), wide[3] * dx), (f(wide[0], dy), wide[4] * dy)):
+        assert abs(np.sum(wide[2] * forth) - np.sum(back)) <= GRADIENT_TOLERANCE[dtype] * np.sum(abs(back))
+    if dtype == "float64":
+        slope = lambda a, b: ad.vjp(f, a, b)[1](u)  # noqa: E731
+        tangent = ad.jvp(slope, (x, y), (dx, dy))[1]
+        assert np.allclose(tangent[0], ad.vjp(f, x, dy)[1](u)[0], rtol=1e-11, atol=1e-11 * np.abs(tangent[0]).max())
+        assert np.allclose(tangent[1], ad.vjp(f, dx, y)[1](u)[1], rtol=1e-11, atol=1e-11 * np.abs(tangent[1]).max())
+
+
+def test_large_tensordot_inner_and_dot():
+    stream = np.random.default_rng(1)
+    x, y, z = (stream.standard_normal(shape) for shape in ((8, 20, 30), (30, 20, 5), (6, 30)))
+    for f, a, b in (
+        (lambda a, b: np.tensordot(a, b, ((1, 2), (1, 0))), x, y),
+        (lambda a, b: np.tensordot(a, b, 1), x, y),
+        (np.inner, x, z),
+        (np.dot, z, y.transpose(1, 0, 2)),
+    ):
+        out, pullback = ad.vjp(f, a, b)
+        assert np.allclose(out, f(a, b), rtol=1e-12, atol=1e-12)
+        da, db = stream.standard_normal(a.shape), stream.standard_normal(b.shape)
+        a_bar, b_bar = pullback(out)
+        assert np.isclose(np.sum(out * f(da, b)), np.sum(a_bar * da), rtol=1e-10, atol=1e-10 * np.sum(out * out))
+        assert np.isclose(np.sum(out * f(a, db)), np.sum(b_bar * db), rtol=1e-10, atol=1e-10 * np.sum(out * out))
 
 
 def test_in_place_operators_rebind():
@@ -100,6 +158,8 @@ def test_what_would_lose_the_derivative_is_refused():
     raises(r"float\(x\) is not possible while x is traced.*stop_gradient", float, 1.0)
     raises(r"bool\(x\).*Compare it", lambda x: x if x else -x, 1.0)
     raises(r"np.asarray\(x\)", np.asarray)
+    raises(r"np.array\(\[x, y\]\), is not possible .* np.stack\(\[x, y\]\)", lambda x: np.array([x[0], x[1]]))
+    raises(r"np.stack\(\[x, y\]\)", lambda x: np.array([x[:1], x[1:]]))
     raises(r"x\[index\] = value.*np.where", lambda x: x.__setitem__(0, 1.0))
     raises("the index is traced", lambda x: x[x])
 
@@ -123,8 +183,13 @@ def test_unsupported_functions_are_named_with_the_remedy():
     raises(r"Write x = x \+ y", in_place)
 
 
+@dataclasses.dataclass(frozen=True)
+class Record:
+    w: float
+
+
 def test_bad_arguments_are_named():
-    for bad, came in (([1.0], "list"), ({"a": 1.0}, "dict"), (np.ones(1, complex), "complex")):
+    for bad, came in (({1.0}, "set"), (Record(1.0), "Record"), (np.ones(1, complex), "complex")):
         with pytest.raises(TypeError, match=f"vjp: an argument is a? ?{came}.*expected"):
             ad.vjp(lambda x: x, bad)
     raises("grad: what the function returns is a tuple", lambda x: (x, x))

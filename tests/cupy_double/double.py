@@ -202,6 +202,8 @@ def loop_fits(loop, dtypes):
 
 def _operator(name, swapped=False, in_place=False):
     def operate(self, other=None):
+        if name in BINARY.values() and getattr(type(other), "__array_ufunc__", self) is None:
+            return NotImplemented  # as CuPy, after NEP 13, in arithmetic: the other's reflected operator has its turn
         args = (self,) if other is None else (other, self) if swapped else (self, other)
         return getattr(np if is_foreign(other) else NAMESPACE, name)(*args, **({"out": self} if in_place else {}))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad import leaves, unflatten
+from metagrad.ad import leaves, paths, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.xp import Array, is_array, namespace
@@ -80,7 +79,8 @@ def check_network(where: str, phi: Any, expected: Tree) -> Any:
         came = f"a {type(phi).__name__} with {len(leaves(phi))} arrays"
         bad_type(where, "phi", came, f"{kind.__qualname__} with {len(leaves(expected))} arrays", remedy)
     lead: tuple[int, ...] | None = None
-    for (name, leaf), want in zip(_named(phi, "phi"), leaves(expected), strict=True):
+    for path, leaf, want in zip(paths(phi), leaves(phi), leaves(expected), strict=True):
+        name = f"phi{path}"
         if not is_array(leaf) or leaf.dtype.kind != "f":
             came = f"an array of {leaf.dtype}" if is_array(leaf) else f"a {type(leaf).__name__}"
             bad_type(where, name, came, "a float array", remedy)
@@ -91,14 +91,3 @@ def check_network(where: str, phi: Any, expected: Tree) -> Any:
         if not bool(namespace(leaf).isfinite(leaf).all()):
             bad_value(where, name, "not finite everywhere", "finite numbers", "Look for NaN and inf.")
     return phi
-
-
-def _named(tree: Tree, name: str) -> Iterator[tuple[str, Any]]:
-    if not isinstance(tree, tuple):
-        yield name, tree
-        return
-    fields = (
-        [f".{field}" for field in tree._fields] if hasattr(tree, "_fields") else [f"[{i}]" for i in range(len(tree))]
-    )
-    for field, item in zip(fields, tree, strict=True):
-        yield from _named(item, name + field)
