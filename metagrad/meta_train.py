@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, files
 from metagrad.errors import Status, bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import fingerprint
@@ -23,6 +19,8 @@ from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
 
+_WHERE = "MetaTrainer.run"
+_REMEDY = "Remove the file to start anew, or give another one."
 _STEPS = ["gradient", "sign"]
 
 
@@ -93,10 +91,10 @@ class MetaTrainer:
     ) -> MetaRun:
         """Return the run of `meta_steps` steps from `phi`, a tree of float arrays or floats.
 
-        `checkpoint`: a file that is written atomically every `every` meta-steps; if it exists, the run goes on from it
-        and gives the same bits as an unbroken one (ValueError if it is damaged or belongs to another run: another task,
-        rule, objective, estimator or setting, by their data and their code; what their code reads from global
-        variables is not compared).
+        `checkpoint`: a file that is replaced in one step every `every` meta-steps; if it exists, the run goes on from
+        it and gives the same bits as an unbroken one (ValueError if it is damaged, of a run that is under way, or of
+        another run: another task, rule, objective, estimator or setting, by their data and their code; what their code
+        reads from global variables is not compared).
         `progress(done, meta_steps)` is called after every meta-step.
         """
         check = getattr(self.optimizer, "check_phi", None)
@@ -105,18 +103,25 @@ class MetaTrainer:
         _check_count("MetaTrainer.run", "meta_steps", meta_steps)
         _check_count("MetaTrainer.run", "every", every)
         path = None if checkpoint is None else Path(checkpoint)
-        if path is not None and not path.parent.is_dir():
-            bad_value("MetaTrainer.run", "checkpoint", path, "a file in a folder that exists", "Make the folder first.")
-        fingerprint = "" if path is None else self._fingerprint(phi)
-        rows = [] if path is None or not path.exists() else _load(path, fingerprint)
+        with files.alone(path, _WHERE):
+            rows = self._rows(phi, meta_steps, path, every, progress)
+        return _collect(phi, rows[:meta_steps])
+
+    def _rows(
+        self, phi: Tree, meta_steps: int, path: Path | None, every: int, progress: Callable[[int, int], None] | None
+    ) -> list[dict[str, Array]]:
+        key = "" if path is None else self._fingerprint(phi)
+        rows = [] if path is None or not path.exists() else _load(path, key)
+        if path is not None and len(rows) < meta_steps:
+            _save(path, rows, key)  # at once: that it cannot be written is better known before hours of training
         for k in range(len(rows) + 1, meta_steps + 1):
             current = _with_leaves(phi, rows[-1]["after"]) if rows else phi
             rows.append(self._meta_step(k, current))
             if progress is not None:
                 progress(k, meta_steps)
             if path is not None and (k % every == 0 or k == meta_steps):
-                _save(path, rows, fingerprint)
-        return _collect(phi, rows[:meta_steps])
+                _save(path, rows, key)
+        return rows
 
     def _meta_step(self, k: int, phi: Tree) -> dict[str, Array]:
         seed = int(rng(self.seed, "meta_step", k).integers(2**31))
@@ -188,32 +193,20 @@ def _collect(phi: Tree, rows: list[dict[str, Array]]) -> MetaRun:
     return MetaRun(phi=np.concatenate([first[None].astype(after.dtype), after]), **stacked)
 
 
-def _save(path: Path, rows: list[dict[str, Array]], fingerprint: str) -> None:
-    arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    arrays["about"] = np.frombuffer(json.dumps({"fingerprint": fingerprint, "format": 1}).encode(), dtype=np.uint8)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _save(path: Path, rows: list[dict[str, Array]], key: str) -> None:
+    arrays = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    files.write_npz(path, arrays, {"format": 2, "run": key, "meta_steps": len(rows)})
 
 
-def _load(path: Path, fingerprint: str) -> list[dict[str, Array]]:
-    where, remedy = "MetaTrainer.run", "Remove the file to start anew, or give another one."
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        found = json.loads(bytes(arrays.pop("about")))["fingerprint"]
-    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
-        bad_value(where, "checkpoint", f"{path}, which cannot be read ({error})", "a checkpoint", remedy)
-    if found != fingerprint:
-        bad_value(where, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", remedy)
-    count = len(arrays["status"])
-    return [{name: array[k] for name, array in arrays.items()} for k in range(count)]
+def _load(path: Path, key: str) -> list[dict[str, Array]]:
+    arrays, about = files.read_npz(path, _WHERE, formats=(2,))
+    if about.get("run") != key:
+        bad_value(_WHERE, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", _REMEDY)
+    count = about.get("meta_steps")
+    if {len(array) for array in arrays.values()} != ({count} if count else set()):
+        came = f"{path}, which was edited (its arrays are not those of {count} meta-steps)"
+        bad_value(_WHERE, "checkpoint", came, "a checkpoint as it was written", _REMEDY)
+    return [{name: array[k] for name, array in arrays.items()} for k in range(count or 0)]
 
 
 def statuses(run: MetaRun) -> dict[str, int]:

@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 
 from analysis.framework import cluster, contract, processes, runner, store
 from analysis.framework.progress import progress_on
+from metagrad import files
 from metagrad.errors import nearest
 from metagrad.xp import gpu_state, module_name, namespace_for
 
@@ -181,7 +182,7 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
     path = runner.failure_path(name, request)
     trace = f"trace in {path}"
     try:
-        store.write_atomically(path, "".join(traceback.format_exception(error)).encode())
+        files.write(path, "".join(traceback.format_exception(error)).encode())
     except OSError as trouble:  # a full disk, say: then the result could not be saved either
         trace = f"no trace in {path}: {trouble.strerror}"
     if isinstance(error, BrokenProcessPool):

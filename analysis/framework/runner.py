@@ -23,6 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analysis.framework import contract, store
+from metagrad import files
 
 Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
 
@@ -138,7 +139,7 @@ def _compute_parts(
         for index, data in computed:
             with _saving(paths[index]):
                 store.save_shard(paths[index], data)  # at once: an interrupted run keeps it
-            parts[index] = store.from_bytes(data)
+            parts[index] = files.npz_arrays(data)
             progress(name, len(parts), len(shards))
     return [parts[index] for index in range(len(shards))]
 
@@ -193,7 +194,7 @@ def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contra
     """Return the arrays of one shard as an npz file; one BLAS thread, so that workers do not fight."""
     module = contract.load(name)
     with threadpool_limits(limits=1):
-        return store.to_bytes(module.compute(contract.config_of(module, preset), shard, context))
+        return files.npz_bytes(module.compute(contract.config_of(module, preset), shard, context))
 
 
 def _key(module: Any, request: Request) -> str:
@@ -210,7 +211,7 @@ def _save(
     about_run: dict[str, Any],
 ) -> None:
     arrays_path, sidecar_path = result_paths(name, request)
-    data = store.to_bytes(table.arrays)
+    data = files.npz_bytes(table.arrays)
     sidecar = {
         "experiment": name,
         "claim": verdict.claim,
@@ -222,7 +223,7 @@ def _save(
         "device": request.device,
         "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
         "units": table.units,
-        "sha256": store.digest(data),
+        "sha256": files.sha256(data),
         "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed} "
         f"--device {request.device}",
         "unix_time": int(time.time()),
@@ -231,7 +232,7 @@ def _save(
     }
     with _saving(arrays_path):
         about = json.dumps(sidecar, indent=1, default=_plain).encode()
-        store.write_together({arrays_path: data, sidecar_path: about})
+        files.write_together({arrays_path: data, sidecar_path: about})
 
 
 def _plain(x: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.framework import contract, store
+from metagrad import files
 
 _FRAMEWORK = Path(__file__).parent
 _HARMLESS = ("metagrad", "matplotlib")  # metagrad is compared file by file, and no shard draws
@@ -57,7 +58,7 @@ def fingerprint(name: str) -> dict[str, str]:
 
 def digest(fingerprint: dict[str, str]) -> str:
     """Return one hash of a fingerprint."""
-    return store.digest(json.dumps(fingerprint, sort_keys=True).encode())
+    return files.sha256(json.dumps(fingerprint, sort_keys=True).encode())
 
 
 def differences(wanted: dict[str, str], found: dict[str, str]) -> str:
@@ -79,7 +80,7 @@ def _label(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    now = store.digest(path.read_bytes())
+    now = files.sha256(path.read_bytes())
     if _first_read.setdefault(str(path), now) != now:
         return f"was changed after process {os.getpid()} on {platform.node()} read it"
     return now

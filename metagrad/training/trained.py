@@ -11,9 +11,9 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.files import read_npz, write_npz
 from metagrad.protocols import Optimizer, Tree
 from metagrad.training.config import Config, build_optimizer, dtype_of, initial_phi
-from metagrad.training.store import read_npz, write_npz
 from metagrad.xp import to_host
 
 _FOLDER = "trained"
@@ -54,7 +54,7 @@ def load_trained(name: str | Path) -> Trained:
             remedy = f"{nearest(str(name), known)} Or give the path of an .npz file."
             bad_value(_WHERE, "name", repr(str(name)), "a trained optimizer that ships with the project", remedy)
         path = Path(str(resources.files("metagrad") / _FOLDER / f"{name}.npz"))
-    arrays, text = read_npz(path, _WHERE)
+    arrays, text = read_npz(path, _WHERE, argument="name", what="trained optimizer")
     config, about = text.get("config"), _about(text)
     if not isinstance(config, dict) or not isinstance(about, dict):
         bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, files
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import fingerprint
 from metagrad.optimizers import Adam
 from metagrad.protocols import MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.training import store
+from metagrad.training.metrics import append_row, keep_rows
 from metagrad.training.outer import clip
 from metagrad.training.recipe import Recipe
 from metagrad.unroll.rollout import rollout
@@ -63,11 +64,11 @@ class Trainer:
 
         `checkpoint`: a file that is replaced atomically after every evaluation, and every minute; where it exists, the
         run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one
-        that is under way). `metrics`: a file of one JSON object a line, an episode each, inf and NaN as texts; what an
-        interrupted run wrote after its last checkpoint is written again. `progress(row)` gets each of them. `config`:
-        the nested dicts that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained`
-        reads the best so far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where
-        the loss of a task is not finite at its start; the last checkpoint stays.
+        that is under way). `metrics`: a file of one JSON object a line, an episode each, null for inf and NaN, which
+        `read_metrics` reads; what an interrupted run wrote after its last checkpoint is written again. `progress(row)`
+        gets each of them. `config`: the nested dicts that `setup` made this run of; they are kept in the checkpoint,
+        and with them `load_trained` reads the best so far from it. Raises `NonFiniteError`, OSError where a file cannot
+        be written, ValueError where the loss of a task is not finite at its start; the last checkpoint stays.
         """
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
@@ -79,7 +80,7 @@ class Trainer:
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
             bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
         path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
-        with store.alone(path):
+        with files.alone(path, "Trainer.run"):
             position = self._run(phi, path, log, progress, config)
         return Result(position.best, position.best_value, position.phi, position.episode)
 
@@ -95,10 +96,12 @@ class Trainer:
             position = store.load_position(path, position, key)
         save()  # at once: that it cannot be written is better known before hours of training
         saved = time.monotonic()
-        store.cut(log, position.episode)
+        if log is not None:
+            keep_rows(log, position.episode)
         while position.episode < self.recipe.episodes and not self._has_stopped(position):
             position, row = self._episode(position)
-            store.append(log, row)
+            if log is not None:
+                append_row(log, row)
             if progress is not None:
                 progress(row)
             if "evaluation" in row or time.monotonic() - saved > SAVE_SECONDS:

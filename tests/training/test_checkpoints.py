@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.training import Recipe, Trainer, store
+from metagrad import files
+from metagrad.training import Recipe, Trainer
 from tests.training.small_run import PHI, RULE, SMALL, StopHereError, quadratics, same, trainer, until
 
 
@@ -116,9 +117,9 @@ def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
     """Even where its checksum was made to match."""
     path = tmp_path / "a.npz"
     trainer().run(PHI, checkpoint=path)
-    arrays, about = store.read_npz(path, "here")
+    arrays, about = files.read_npz(path, "here")
     edit(arrays, about)
-    store.write_npz(path, arrays, about)
+    files.write_npz(path, arrays, about)
     with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):
         trainer().run(PHI, checkpoint=path)
 

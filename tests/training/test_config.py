@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import metagrad as mg
 from metagrad import ad
 from metagrad.cli import main
+from metagrad.files import write_npz
 from metagrad.training import Recipe
 from metagrad.training.builders import KINDS
 from metagrad.training.config import read_config, setup
-from metagrad.training.store import write_npz
 from metagrad.training.trained import load_trained, save_trained, trained_names
 
 TEXT = """
