@@ -122,8 +122,11 @@ def _device(asked: str) -> str:
 
 def _list(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     for name in names:
-        state = runner.saved_state(name, request).value
-        console.print(f"[bold]{name}[/] ({request.preset}: {state})\n  {escape(contract.load(name).claim)}")
+        state = runner.saved_state(name, request)
+        changed = f": {escape(runner.changes(name, request))}" if state is runner.Saved.CHANGED else ""
+        console.print(
+            f"[bold]{name}[/] ({request.preset}: {state.value}{changed})\n  {escape(contract.load(name).claim)}"
+        )
     return 0
 
 
@@ -175,6 +178,8 @@ def _announce(names: list[str], request: runner.Request, workers: int, console: 
     for name in todo:
         if states[name] is runner.Saved.DAMAGED:
             console.print(f"{name}: the saved result is damaged (its hash does not fit); computing it again")
+        if states[name] is runner.Saved.CHANGED:
+            console.print(f"{name}: computing it again, since it has changed ({escape(runner.changes(name, request))})")
 
 
 def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
@@ -200,6 +205,10 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
 
 def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     verdicts = {name: runner.verify(name, request) for name in names}
+    for name in names:
+        changed = runner.changes(name, request)
+        if changed:
+            print(f"note: {name}: this result is not of what is here now ({changed}); run it again.", file=sys.stderr)
     print_verdicts(verdicts, console)
     return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,26 +35,6 @@ def prepare_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise StoreError(f"--out {path} cannot be written to ({error.strerror}); choose another folder.") from error
-
-
-def key_of(config: Any, seed: int, device: str, sources: Iterable[Path]) -> str:
-    """Return the hash of everything a result depends on: config, seed, device, and the source that computes it."""
-    hasher = hashlib.sha256()
-    hasher.update(json.dumps([dataclasses.asdict(config), seed, device, np.__version__], sort_keys=True).encode())
-    for path in sorted(sources):
-        data = path.read_bytes()
-        hasher.update(f"{path.name} {len(data)} ".encode() + data)
-    return hasher.hexdigest()[:32]
-
-
-def sources_of(module: Any) -> list[Path]:
-    """Return the files a result depends on: the experiment, and what experiments share."""
-    return [Path(module.__file__), *shared_sources()]
-
-
-def shared_sources() -> list[Path]:
-    """Return the files every result depends on: all of metagrad, and the private modules beside the experiments."""
-    return [*(ROOT / "metagrad").rglob("*.py"), *(ROOT / "analysis").glob("_[!_]*.py")]
 
 
 def load_arrays(path: Path, expected_hash: str | None = None) -> dict[str, np.ndarray] | None:
