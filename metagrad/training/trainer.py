@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from metagrad import ad, files
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
-from metagrad.fingerprint import fingerprint
+from metagrad.fingerprint import check_changed, named_parts
 from metagrad.optimizers import Adam
 from metagrad.protocols import MetaObjective, Optimizer, Start, Task, Tree
 from metagrad.training import store
@@ -59,16 +59,25 @@ class Trainer:
         metrics: str | Path | None = None,
         progress: Callable[[Row], None] | None = None,
         config: dict[str, Any] | None = None,
+        changed: tuple[str, ...] = (),
     ) -> Result:
         """Return the result of all episodes, started from `phi`.
 
         `checkpoint`: a file that is replaced atomically after every evaluation, and every minute; where it exists, the
-        run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one
-        that is under way). `metrics`: a file of one JSON object a line, an episode each, null for inf and NaN, which
-        `read_metrics` reads; what an interrupted run wrote after its last checkpoint is written again. `progress(row)`
-        gets each of them. `config`: the nested dicts that `setup` made this run of; they are kept in the checkpoint,
-        and with them `load_trained` reads the best so far from it. Raises `NonFiniteError`, OSError where a file cannot
-        be written, ValueError where the loss of a task is not finite at its start; the last checkpoint stays.
+        run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of a run that is under way,
+        or of another run, whose parts that differ it names). `metrics`: a file of one JSON object a line, an episode
+        each, null for inf and NaN, which `read_metrics` reads; what an interrupted run wrote after its last checkpoint
+        is written again. `progress(row)` gets each of them. `config`: the nested dicts that `setup` made this run of;
+        they are kept in the checkpoint, and with them `load_trained` reads the best so far from it. Raises
+        `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss of a task is not finite at
+        its start; the last checkpoint stays.
+
+        `changed`: names of settings that may differ from those of the checkpoint, for the episodes that are left:
+        "outer_phi", "estimator", and of the recipe "recipe.horizon", "recipe.window", "recipe.curriculum",
+        "recipe.outer_factors", "recipe.gradient", "recipe.clip_norm", "recipe.clip_value",
+        "recipe.patience_nonfinite", "recipe.evaluate_every". Not what the best so far was selected by, nor what it is
+        an optimizer of. The checkpoint keeps what was changed, and after which episode. `episodes` and `patience` may
+        differ always.
         """
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
@@ -81,19 +90,23 @@ class Trainer:
             bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
         path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
         with files.alone(path, "Trainer.run"):
-            position = self._run(phi, path, log, progress, config)
+            parts = self._parts(phi)
+            check_changed("Trainer.run", changed, parts, store.CHANGEABLE)
+            run = store.Run({} if path is None else named_parts(parts), config)
+            position = self._run(phi, path, log, progress, run, changed)
         return Result(position.best, position.best_value, position.phi, position.episode)
 
-    def _run(self, phi: Tree, path: Path | None, log: Path | None, progress: Any, config: Any) -> store.Position:
+    def _run(
+        self, phi: Tree, path: Path | None, log: Path | None, progress: Any, run: store.Run, changed: tuple[str, ...]
+    ) -> store.Position:
         position = self._begin(phi)
-        key = fingerprint(replace(self, recipe=replace(self.recipe, episodes=1, patience=None)), phi)
 
         def save() -> None:
             if path is not None:
-                store.save_position(path, position, key, config)
+                store.save_position(path, position, run)
 
         if path is not None and path.exists():
-            position = store.load_position(path, position, key)
+            position, run = store.load_position(path, position, run, changed)
         save()  # at once: that it cannot be written is better known before hours of training
         saved = time.monotonic()
         if log is not None:
@@ -108,6 +121,18 @@ class Trainer:
                 save()
                 saved = time.monotonic()
         return position
+
+    def _parts(self, phi: Tree) -> dict[str, Any]:
+        """Identify the run: everything that its numbers depend on, but for when it ends."""
+        parts = {one.name: getattr(self, one.name) for one in fields(self)} | {"phi": phi}
+        parts |= {f"the code of {kind.__name__}": kind for kind in (type(self), Recipe)}
+        recipe, outer_phi = parts.pop("recipe"), parts["outer_phi"]
+        parts |= {f"recipe.{one.name}": getattr(recipe, one.name) for one in fields(recipe)}
+        del parts["recipe.episodes"], parts["recipe.patience"]
+        if hasattr(outer_phi, "_asdict"):
+            del parts["outer_phi"]
+            parts |= {f"outer_phi.{name}": value for name, value in outer_phi._asdict().items()}
+        return parts
 
     def _checked(self, phi: Tree) -> Tree:
         check = getattr(self.optimizer, "check_phi", None)

@@ -229,6 +229,18 @@ def test_a_full_disk_is_one_line(config, tmp_path, monkeypatch, capsys):
     assert expected in capsys.readouterr().err.replace("\n", "")
 
 
+def test_a_run_goes_on_with_a_changed_config_where_that_is_asked_for(config, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["meta-train", str(config), "--out", str(out)]
+    assert main(command) == 0
+    config.write_text(TEXT.replace("eta = 0.01", "eta = 0.001").replace("episodes = 4", "episodes = 6"))
+    assert main(command) == 1
+    assert "outer_phi.eta 0.01 there, 0.001 here" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--changed", "outer_phi.eta"]) == 0
+    assert load_trained(out / "checkpoint.npz").config["outer"]["eta"] == 0.001
+    assert main(command) == 0
+
+
 KILLED = """
 import os, signal, sys
 from metagrad.training.config import read_config, setup
