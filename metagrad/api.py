@@ -6,8 +6,8 @@ from typing import Any, Literal, cast
 
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.estimators import ClosedForm, Forward, Reverse
-from metagrad.protocols import Estimate, Estimator, GradientKind, MetaObjective, Optimizer, Task, Tree
-from metagrad.unroll.unroll import Scaling
+from metagrad.protocols import Estimate, Estimator, GradientKind, Objective, Optimizer, Task, Tree
+from metagrad.unroll.carry import Scaling
 from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form"]
@@ -19,7 +19,7 @@ _WHERE = "meta_gradient"
 def meta_gradient(
     task: Task,
     optimizer: Optimizer,
-    objective: MetaObjective,
+    objective: Objective,
     phi: Tree,
     *,
     steps: int,
@@ -62,7 +62,7 @@ def meta_gradient(
 
 
 def _check_parts(task: Any, optimizer: Any, objective: Any) -> None:
-    parts = {"task": (task, Task), "optimizer": (optimizer, Optimizer), "objective": (objective, MetaObjective)}
+    parts = {"task": (task, Task), "optimizer": (optimizer, Optimizer), "objective": (objective, Objective)}
     for name, (part, protocol) in parts.items():
         if isinstance(part, type):
             bad_type(_WHERE, name, f"the class {part.__name__}", "an instance", f"Write {part.__name__}().")

@@ -1,99 +1,161 @@
-"""What a meta-objective measures of the optimizee, and how it transforms it: the parts objectives are made of."""
+"""What a meta-objective looks at: measures of the optimizee, each with its derivative and its degree.
+
+    name            of(task, w, sample)                      offered by
+    "loss"          the loss on the sample of the step       every task
+    "squared_norm"  ||w||^2 of all parameters                every task
+    "train"         the loss on all training samples         `train_loss(w)`
+    "excess"        that above the least train loss          `excess(w)`
+    "validation"    the loss on held-out samples             `validation_loss(w)`
+    "risk"          the loss on the population               `risk(w)`
+
+A measure of one's own is any object with `of`, `gradient` and `degree` (`metagrad.protocols.Measure`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.errors import bad_value, nearest
-from metagrad.protocols import Task, Tree
-from metagrad.scaled import Scaled
-from metagrad.xp import Array, namespace
+from metagrad import ad, parts
+from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.protocols import Measure, Task, Tree
+from metagrad.xp import Array, float_info
 
-Measure = Literal["loss", "squared_norm", "train", "excess", "validation", "risk"]
-# what a task measures by methods of its own, beside its loss
-_OWN = {"train": "train_loss", "excess": "excess", "validation": "validation_loss", "risk": "risk"}
-_MEASURES = ["loss", "squared_norm", *_OWN]
+MeasureName = Literal["loss", "squared_norm", "train", "excess", "validation", "risk"]
 
 
-def check_measure(where: str, measure: str) -> None:
-    """Raise ValueError unless `measure` is one of the known ones."""
-    if measure not in _MEASURES:
-        bad_value(where, "measure", repr(measure), "a known measure", nearest(str(measure), _MEASURES))
+@dataclass(frozen=True)
+class Loss:
+    """f(w) on the sample of the step."""
 
+    name: str = "loss"
 
-def measure_of(measure: Measure, task: Task, w: Tree, sample: Any) -> Array:
-    """Return what `measure` names, shape (B,): ValueError where the task has no method for it.
-
-    "loss": the loss on the sample of the step; "squared_norm": ||w||^2 of all parameters; and what the task
-    offers by methods of its own: "train" `train_loss(w)` on all training samples, "excess" `excess(w)` above the least
-    train loss, "validation" `validation_loss(w)`, "risk" `risk(w)` on the population.
-    """
-    if measure == "loss":
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return the loss, shape (B,)."""
         return task.loss(w, sample)
-    if measure == "squared_norm":
-        return _squared_norm(w)
-    own = getattr(task, _OWN[measure], None)
-    if own is None:
-        came, remedy = f"{measure!r} on a {type(task).__name__}", "LeastSquares has all of them."
-        bad_value("measure_of", "measure", came, f"a task with a method {_OWN[measure]}(w)", remedy)
-    return own(w)
+
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return the task's own gradient, or None where the tape has to find it."""
+        return parts.known_gradient(task, w, sample)
+
+    def degree(self, task: Task) -> int | None:
+        """Return the degree of the loss."""
+        return parts.degree(task)
 
 
-def _squared_norm(w: Tree) -> Array:
-    squares = [np.sum(x * x, axis=tuple(range(1, x.ndim))) for x in ad.leaves(w)]
-    return sum(squares[1:], squares[0])
+@dataclass(frozen=True)
+class SquaredNorm:
+    """||w||^2, over all arrays of w."""
 
+    name: str = "squared_norm"
 
-def measure_gradient(measure: Measure, task: Task, w: Tree, sample: Any) -> Tree | None:
-    """Return the derivative of the measure in w where it is known without the tape, else None."""
-    own = getattr(task, "gradient", None)
-    if measure == "loss":
-        return None if own is None else own(w, sample)
-    return ad.tree_map(lambda x: 2 * x, w) if measure == "squared_norm" else None
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return the squared norm, shape (B,)."""
+        squares = [np.sum(x * x, axis=tuple(range(1, x.ndim))) for x in ad.leaves(w)]
+        return sum(squares[1:], squares[0])
 
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return 2 w."""
+        return ad.tree_map(lambda x: 2 * x, w)
 
-def degree_of(measure: Measure, task: Task) -> int | None:
-    """Return the degree of homogeneity of the measure in w, if there is one.
-
-    The train loss and its excess have the degree of the loss: they are its average over samples, and its floor is
-    zero where it is homogeneous.
-    """
-    if measure == "squared_norm":
+    def degree(self, task: Task) -> int | None:
+        """Return 2."""
         return 2
-    return None if measure in ("validation", "risk") else getattr(task, "degree", None)
 
 
-def one_like(x: Scaled) -> Scaled:
-    """Return the number 1, in the shape and dtype of `x`."""
-    xp = namespace(x.mantissa)
-    return Scaled(xp.full(x.shape, 0.5, dtype=x.dtype), xp.ones(x.shape, dtype=np.int64))
+@dataclass(frozen=True)
+class Offered:
+    """What a task measures by a method of its own, `method(w)`; `as_loss` if it has the degree of the loss."""
+
+    name: str
+    method: str
+    as_loss: bool = False
+
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return what the method returns, shape (B,); ValueError where the task has no such method, or no data."""
+        if not parts.has_measure(task, self.method):
+            came, remedy = f"{self.name!r} on a {type(task).__name__}", "LeastSquares has all of them."
+            bad_value("measure_of", "measure", came, f"a task with a method {self.method}(w)", remedy)
+        return parts.own_measure(task, self.method, w)
+
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return None: the tape finds it."""
+        return None
+
+    def degree(self, task: Task) -> int | None:
+        """Return the degree of the loss where the measure has it.
+
+        The train loss and its excess have it: they are its average over samples, and its floor is zero where it is
+        homogeneous.
+        """
+        return parts.degree(task) if self.as_loss else None
 
 
-def log_and_slope(x: Scaled, scale: float = 1.0) -> tuple[Scaled, Scaled]:
-    """Return scale * log(x) and its derivative scale / x; -inf and inf at zero, NaN below."""
-    xp = namespace(x.mantissa)
-    factor = xp.asarray(scale, dtype=x.dtype)
-    # The logarithm is taken in float64 (the exponents of a long unroll do not fit float16), then stored as x is.
-    value = Scaled.of((scale * x.log()).astype(x.dtype))
-    safe = Scaled(xp.where(x.mantissa == 0, xp.asarray(0.5, dtype=x.dtype), x.mantissa), x.exponent)
-    slope = Scaled.of(factor / safe.mantissa, -safe.exponent)
-    undefined = xp.where(x.mantissa == 0, xp.asarray(xp.inf, dtype=x.dtype), slope.mantissa)
-    return value, Scaled(xp.where(x.mantissa < 0, xp.asarray(xp.nan, dtype=x.dtype), undefined), slope.exponent)
+@dataclass(frozen=True)
+class AboveFloor:
+    """base - floor, and zero where no digit of the difference is more than rounding.
+
+    `floor`: a float, or an array (B,) in the dtype of the task. The relative error of the difference is eps
+    base/(base - floor); one within 16 eps of the larger of the two counts as zero.
+    """
+
+    base: Measure
+    floor: float | Array
+
+    @property
+    def name(self) -> str:
+        """The name of the base: the derivative is the same."""
+        return self.base.name
+
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return the difference, shape (B,)."""
+        value = self.base.of(task, w, sample)
+        floor = self._floor_for(value)
+        rounding = 16 * float_info(value.dtype).eps * np.maximum(np.absolute(value), np.absolute(floor))
+        excess = value - floor
+        return np.where(np.absolute(excess) <= rounding, 0 * excess, excess)
+
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return the derivative of the base."""
+        return self.base.gradient(task, w, sample)
+
+    def degree(self, task: Task) -> int | None:
+        """Return None: a constant floor is not homogeneous in w."""
+        return None
+
+    def _floor_for(self, value: Array) -> Any:
+        floor = self.floor
+        if isinstance(floor, float):
+            return floor
+        if floor.shape not in ((), value.shape):
+            bad_value("LogExcess", "floor", f"of shape {floor.shape}", f"one number a task, shape {value.shape}")
+        if floor.dtype != value.dtype:
+            came = f"of {floor.dtype} while the task is {value.dtype}"
+            bad_type("LogExcess", "floor", came, "the dtype of the task", "Convert it, or pass a Python float.")
+        return floor
 
 
-UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
+LOSS = Loss()
+EXCESS = Offered("excess", "excess", as_loss=True)
+_KNOWN: dict[str, Measure] = {
+    "loss": LOSS,
+    "squared_norm": SquaredNorm(),
+    "train": Offered("train", "train_loss", as_loss=True),
+    "excess": EXCESS,
+    "validation": Offered("validation", "validation_loss"),
+    "risk": Offered("risk", "risk"),
+}
 
 
-def power_weight(rho: float, t: int) -> Scaled:
-    """Return rho**t for rho > 0, of any size, by repeated squaring of the mantissa."""
-    if rho == 1:
-        return UNIT_WEIGHT
-    result, base = UNIT_WEIGHT, Scaled.of(np.asarray(float(rho)))
-    while t:
-        if t & 1:
-            result = result * base
-        base, t = base * base, t >> 1
-    return result
+def as_measure(where: str, measure: Any) -> Measure:
+    """Return the measure of a name, or the measure itself; ValueError for an unknown name, TypeError for a kind."""
+    if isinstance(measure, str):
+        if measure not in _KNOWN:
+            bad_value(where, "measure", repr(measure), "a known measure", nearest(measure, list(_KNOWN)))
+        return _KNOWN[measure]
+    if isinstance(measure, type) or not isinstance(measure, Measure):
+        remedy = nearest("", list(_KNOWN))
+        bad_type(where, "measure", repr(measure), "a name, or an object with `of`, `gradient` and `degree`", remedy)
+    return measure

@@ -15,7 +15,7 @@ from metagrad.errors import Status, bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import check_changed, differing_parts, named_parts, refuse_other_run
 from metagrad.optimizers import Unconstrained
-from metagrad.protocols import Estimator, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimator, Objective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
 
@@ -60,7 +60,7 @@ class MetaTrainer:
 
     task: Task
     optimizer: Optimizer
-    objective: MetaObjective
+    objective: Objective
     steps: int
     scale: float = 0.01
     power: float = 0.5

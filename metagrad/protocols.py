@@ -65,26 +65,42 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
-class MetaObjective(Protocol):
-    """finish(sum over t of weight(t) * inner(term(w_t))): what the meta-parameters are tuned for.
+class Measure(Protocol):
+    """What a meta-objective looks at, beside its derivative and degree where they are known (`metagrad.measures`)."""
 
-    Optional: `only_last`, True if no iterate but the last has a weight (default: False);
-    `term_gradient(task, w, sample)`, d term/d w where it is known, else None (default: the tape's);
-    `measured`, or else `measure`, the name of the measure (default: one whose derivative is not that of the loss).
-    """
-
-    logarithmic: bool  # whether a logarithm is taken, so that a zero or negative term has a Status of its own
-
-    def weight(self, t: int, steps: int) -> Scaled | None:
-        """Return the weight of w_t in the sum, or None where w_t does not enter (t = 0..steps)."""
+    @property
+    def name(self) -> str:
+        """What it is called; "loss", "train" and "excess" say that its derivative is the gradient of the loss."""
         ...
 
-    def term(self, task: Task, w: Tree, sample: Any) -> Array:
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return what is measured at w, shape (B,), in NumPy-style code."""
         ...
 
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return its derivative in w where a formula is known, else None: the tape then finds it."""
+        ...
+
     def degree(self, task: Task) -> int | None:
-        """Return the p with term(s w) = s**p term(w) for all s > 0, if there is one."""
+        """Return the p with of(s w) = s**p of(w) for all s > 0, if there is one."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """finish(sum over t of weight(t) * inner(measure of w_t)): what the meta-parameters are tuned for.
+
+    Optional: `only_last`, True if no iterate but the last has a weight (default: False);
+    `logarithmic`, True if a logarithm is taken, so that a zero or negative term has a Status of its own (False).
+    """
+
+    @property
+    def measure(self) -> Any:
+        """The `Measure`."""
+        ...
+
+    def weight(self, t: int, steps: int) -> Scaled | None:
+        """Return the weight of w_t in the sum, or None where w_t does not enter (t = 0..steps)."""
         ...
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
@@ -151,7 +167,7 @@ class Estimator(Protocol):
     """A way to a meta-gradient; all of them share one call."""
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps."""
         ...

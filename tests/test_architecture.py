@@ -14,7 +14,8 @@ LAYERS = [
     {"scaled", "files", "fingerprint"},
     {"protocols"},
     {"ad"},
-    {"measures", "data"},
+    {"parts"},
+    {"measures", "transforms", "data"},
     {"tasks", "optimizers", "objectives"},
     {"kernels"},
     {"unroll"},
@@ -56,6 +57,26 @@ def test_imports_point_to_the_left(path):
     if path.name == "closed_form.py":
         allowed |= {"theory"}  # the one place where theory meets engine
     assert parts <= allowed
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports for types count too: whoever reads one file of a circle has to read them all."""
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in SOURCES if p.name != "__init__.py"}
+    graph = {
+        name: {n for i in imported_modules(path) for n in (i, i.rpartition(".")[0]) if n in modules}
+        for name, path in modules.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, f"circle: {' -> '.join((*above[above.index(name) :], name))}"
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
 
 
 @pytest.mark.parametrize("folder", sorted(PLUGIN_FOLDERS))

@@ -14,7 +14,7 @@ import numpy as np
 from metagrad.errors import Status, bad_value
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import Array, to_host
@@ -37,7 +37,7 @@ class ClosedForm:
     per_task: bool = False
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps; `seed` is not used, nothing is random."""
         rule = optimizer.rule if type(optimizer) is Scheduled else optimizer
@@ -87,7 +87,7 @@ class _Quadratics:
 
         self.theory, self.task, self.objective = quadratic, task, objective
         self.steps, self.held = steps, gradient == "stop_gradient"
-        self.measure = objective.measure
+        self.measure = objective.measure.name
         w0 = np.asarray(to_host(task.w0), dtype=np.float64)
         if isinstance(task, DiagonalQuadratic):
             self.spectrum = quadratic.Spectrum(np.asarray(to_host(task.eigenvalues), dtype=np.float64), w0**2)
@@ -176,11 +176,10 @@ class _Regressions:
         if task.batch_size is not None:
             remedy = "metagrad.theory.sgd has the expectations; use method='reverse' for one run."
             bad_value(_WHERE, "task", f"one with batch_size={task.batch_size}", "the full batch", remedy)
-        objective.term(task, task.w0, None)  # a measure that this task has no data for says so
+        objective.measure.of(task, task.w0, None)  # a measure that this task has no data for says so
         self.theory, self.schedule = least_squares, schedule
         self.task, self.objective, self.steps = task, objective, steps
-        own_floor = isinstance(objective, LogExcess) and objective.floor is None
-        measure = "excess" if own_floor else objective.measure
+        measure = objective.measure.name
         # homogeneous: the floor is exactly zero, not what rounding leaves of it
         self.measure = "excess" if measure in ("loss", "train") and task.degree == 2 else measure
 

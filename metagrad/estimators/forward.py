@@ -11,12 +11,13 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_value
 from metagrad.kernels import fused_step
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Task, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Carry, Options, Scaling
 from metagrad.unroll.phi import prepare, restore
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepRule, TapeStep
-from metagrad.unroll.unroll import Carry, Options, Scaling, Unroll
+from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
 _MOST_DIRECTIONS = 4096
@@ -36,7 +37,7 @@ class Forward:
     fused: bool = True
 
     def __call__(
-        self, task: Task, optimizer: Optimizer, objective: MetaObjective, phi: Tree, *, steps: int, seed: int = 0
+        self, task: Task, optimizer: Optimizer, objective: Objective, phi: Tree, *, steps: int, seed: int = 0
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps."""
         options = Options(self.gradient, self.scaling, self.per_task)
@@ -58,7 +59,7 @@ def _forward(unroll: Unroll, rule: StepRule, phi: Tree, given_phi: Tree) -> Esti
         carry = unroll.advance(rule, phi, carry, t, t + 1)
         for tangent in tangents:
             tangent.measure(carry, t + 1)
-    value, slope = unroll.finish()
+    value, slope = unroll.tally.finish()
     columns = [slope * tangent.derivative for tangent in tangents]
     grad = restore(_assemble(unroll, phi, columns), given_phi, unroll.batch, per_task=unroll.options.per_task)
     return unroll.estimate(value, grad)
@@ -92,7 +93,7 @@ class _Tangent:
 
     def measure(self, carry: Carry, t: int) -> None:
         """Add weight * inner'(term) * (d term/d w) dw at time t."""
-        found = self.unroll.objective_tangent(carry, t, self.tree[0], self.exponent)
+        found = self.unroll.tally.tangent(carry, t, self.tree[0], self.exponent)
         if found is not None:
             self.derivative = self.derivative + found
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, parts
 from metagrad.errors import bad_type
 from metagrad.kernels import block_kernel, fused_step, lstm_window
-from metagrad.protocols import Estimate, GradientKind, MetaObjective, Optimizer, Start, Task, Tree
+from metagrad.protocols import Estimate, GradientKind, Objective, Optimizer, Start, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.block import BlockBackward
+from metagrad.unroll.carry import Carry, Options, Scaling
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.phi import prepare, restore
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepRule, TapeStep
-from metagrad.unroll.unroll import Carry, Options, Scaling, Unroll
+from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window import WindowBackward
 from metagrad.xp import Array, namespace
 
@@ -49,7 +50,7 @@ class Reverse:
         self,
         task: Task,
         optimizer: Optimizer,
-        objective: MetaObjective,
+        objective: Objective,
         phi: Tree,
         *,
         steps: int,
@@ -83,7 +84,7 @@ class Reverse:
 
     def _sweep(self, unroll: Unroll, phi: Tree) -> tuple[Scaled, Tree]:
         task, optimizer = unroll.task, unroll.optimizer
-        if self.fused and getattr(unroll.objective, "only_last", False):
+        if self.fused and parts.looks_at_the_last_only(unroll.objective):
             scales = {"scale_state": unroll.scale_state, "scale_adjoint": self.scaling != "none"}
             kernel = block_kernel(task, optimizer, phi, self.gradient, **scales)
             if kernel is not None:
@@ -116,7 +117,7 @@ class _Backward:
             for t in range(hi, lo - 1, -1):
                 carry = states.pop()
                 if value is None or slope is None:  # t = steps: only now is the objective known
-                    value, slope = unroll.finish()
+                    value, slope = unroll.tally.finish()
                     self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
                 else:
                     self._pull(t, carry)
@@ -150,7 +151,7 @@ class _Backward:
         return power - top, top
 
     def _add_term(self, t: int, carry: Carry, slope: Scaled) -> None:
-        found = self.unroll.objective_adjoint(carry, t, slope)
+        found = self.unroll.tally.adjoint(carry, t, slope)
         if found is None:
             return
         w_bar, exponent = found

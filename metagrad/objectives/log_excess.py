@@ -6,22 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from metagrad.errors import bad_type, bad_value
-from metagrad.measures import (
-    UNIT_WEIGHT,
-    Measure,
-    check_measure,
-    degree_of,
-    log_and_slope,
-    measure_gradient,
-    measure_of,
-    one_like,
-)
-from metagrad.protocols import Task, Tree
+from metagrad.measures import EXCESS, AboveFloor, MeasureName, as_measure
+from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.xp import Array, float_info, is_array, namespace
+from metagrad.transforms import at_the_end, log_and_slope, unchanged
+from metagrad.xp import Array, is_array, namespace
 
 
 @dataclass(frozen=True)
@@ -44,72 +34,39 @@ class LogExcess:
     """
 
     floor: float | Array | None = None
-    measure: Measure = "train"
+    measure: MeasureName | Measure = "train"
     only_last = True
     logarithmic = True
 
     def __post_init__(self) -> None:
-        """Check the floor, and the name of the measure."""
-        check_measure("LogExcess", self.measure)
-        if self.floor is None:
-            if self.measure != "train":
-                remedy = f"Give the floor of {self.measure!r} as a number."
-                bad_value("LogExcess", "measure", f"{self.measure!r} without a floor", "'train'", remedy)
-            return
-        if not (isinstance(self.floor, float) or (is_array(self.floor) and self.floor.dtype.kind == "f")):
-            bad_type("LogExcess", "floor", repr(self.floor), "a float, a float array (B,), or None")
-        finite = math.isfinite(self.floor) if isinstance(self.floor, float) else _all_finite(self.floor)
-        if not finite:
-            bad_value("LogExcess", "floor", self.floor, "finite numbers")
-
-    @property
-    def measured(self) -> Measure:
-        """What is measured: the excess where no floor is given."""
-        return "excess" if self.floor is None else self.measure
+        """Check the floor, and find the measure: the excess where no floor is given."""
+        given = self.measure.base if isinstance(self.measure, AboveFloor) else as_measure("LogExcess", self.measure)
+        if self.floor is None and given not in (_TRAIN, EXCESS):
+            remedy = f"Give the floor of {given.name!r} as a number."
+            bad_value("LogExcess", "measure", f"{given.name!r} without a floor", "'train'", remedy)
+        measured = EXCESS if self.floor is None else AboveFloor(given, _checked(self.floor))
+        object.__setattr__(self, "measure", measured)
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1 at the last iterate."""
-        return UNIT_WEIGHT if t == steps else None
-
-    def term(self, task: Task, w: Tree, sample: Any) -> Array:
-        """Return the excess at w."""
-        value = measure_of(self.measured, task, w, sample)
-        return value if self.floor is None else _resolved(value, self._floor_for(value))
-
-    def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
-        """Return the derivative of the term in w where it is known, else None."""
-        return measure_gradient(self.measured, task, w, sample)
-
-    def degree(self, task: Task) -> int | None:
-        """Return the degree of homogeneity of the excess; None with a given floor."""
-        return degree_of("excess", task) if self.floor is None else None
+        return at_the_end(t, steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself: the logarithm is taken at the end."""
-        return term, one_like(term)
+        return unchanged(term)
 
     def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
         """Return log(f(w_T) - floor)/T and 1/(T (f(w_T) - floor))."""
         return log_and_slope(total, 1.0 / steps)
 
-    def _floor_for(self, value: Array) -> Any:
-        floor = self.floor
-        if floor is None or isinstance(floor, float):
-            return floor
-        if floor.shape not in ((), value.shape):
-            bad_value("LogExcess", "floor", f"of shape {floor.shape}", f"one number a task, shape {value.shape}")
-        if floor.dtype != value.dtype:
-            came = f"of {floor.dtype} while the task is {value.dtype}"
-            bad_type("LogExcess", "floor", came, "the dtype of the task", "Convert it, or pass a Python float.")
-        return floor
+
+_TRAIN = as_measure("LogExcess", "train")
 
 
-def _resolved(value: Array, floor: Any) -> Array:
-    """Return value - floor, or zero where no digit of the difference is more than rounding."""
-    rounding = 16 * float_info(value.dtype).eps * np.maximum(np.absolute(value), np.absolute(floor))
-    excess = value - floor
-    return np.where(np.absolute(excess) <= rounding, 0 * excess, excess)
-
-
-def _all_finite(x: Array) -> bool:
-    return bool(namespace(x).isfinite(x).all())
+def _checked(floor: Any) -> Any:
+    if not (isinstance(floor, float) or (is_array(floor) and floor.dtype.kind == "f")):
+        bad_type("LogExcess", "floor", repr(floor), "a float, a float array (B,), or None")
+    finite = math.isfinite(floor) if isinstance(floor, float) else bool(namespace(floor).isfinite(floor).all())
+    if not finite:
+        bad_value("LogExcess", "floor", floor, "finite numbers")
+    return floor

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from metagrad.measures import (
-    UNIT_WEIGHT,
-    Measure,
-    check_measure,
-    degree_of,
-    log_and_slope,
-    measure_gradient,
-    measure_of,
-    one_like,
-)
-from metagrad.protocols import Task, Tree
+from metagrad.measures import MeasureName, as_measure
+from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.xp import Array
+from metagrad.transforms import at_the_end, log_and_slope, unchanged
 
 
 @dataclass(frozen=True)
@@ -28,33 +18,21 @@ class LogFinal:
     objective. A loss that reaches zero has the value -inf, with Status.LOG_OF_ZERO.
     """
 
-    measure: Measure = "loss"
+    measure: MeasureName | Measure = "loss"
     only_last = True
     logarithmic = True
 
     def __post_init__(self) -> None:
-        """Check the name of the measure."""
-        check_measure("LogFinal", self.measure)
+        """Find the measure of the name."""
+        object.__setattr__(self, "measure", as_measure("LogFinal", self.measure))
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1 at the last iterate."""
-        return UNIT_WEIGHT if t == steps else None
-
-    def term(self, task: Task, w: Tree, sample: Any) -> Array:
-        """Return the measure at w."""
-        return measure_of(self.measure, task, w, sample)
-
-    def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
-        """Return the derivative of the term in w where it is known, else None."""
-        return measure_gradient(self.measure, task, w, sample)
-
-    def degree(self, task: Task) -> int | None:
-        """Return the degree of homogeneity of the measure."""
-        return degree_of(self.measure, task)
+        return at_the_end(t, steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself: the logarithm is taken at the end."""
-        return term, one_like(term)
+        return unchanged(term)
 
     def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
         """Return log(f(w_T))/T and 1/(T f(w_T))."""

@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from metagrad.measures import Measure, check_measure, degree_of, log_and_slope, measure_gradient, measure_of, one_like
-from metagrad.protocols import Task, Tree
+from metagrad.measures import MeasureName, as_measure
+from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.xp import Array
+from metagrad.transforms import equal_share, log_and_slope, unchanged
 
 
 @dataclass(frozen=True)
 class MeanLog:
     """M = (1/T) sum over t = 1..T of log f(w_t)."""
 
-    measure: Measure = "loss"
+    measure: MeasureName | Measure = "loss"
     logarithmic = True
 
     def __post_init__(self) -> None:
-        """Check the name of the measure."""
-        check_measure("MeanLog", self.measure)
+        """Find the measure of the name."""
+        object.__setattr__(self, "measure", as_measure("MeanLog", self.measure))
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1/T for t = 1..T."""
-        return Scaled.of(np.asarray(1.0 / steps)) if t >= 1 else None
-
-    def term(self, task: Task, w: Tree, sample: Any) -> Array:
-        """Return the measure at w."""
-        return measure_of(self.measure, task, w, sample)
-
-    def term_gradient(self, task: Task, w: Tree, sample: Any) -> Array | None:
-        """Return the derivative of the term in w where it is known, else None."""
-        return measure_gradient(self.measure, task, w, sample)
-
-    def degree(self, task: Task) -> int | None:
-        """Return the degree of homogeneity of the measure."""
-        return degree_of(self.measure, task)
+        return equal_share(t, steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return log f(w_t) and 1/f(w_t)."""
@@ -46,4 +31,4 @@ class MeanLog:
 
     def finish(self, total: Scaled, steps: int) -> tuple[Scaled, Scaled]:
         """Return the sum itself."""
-        return total, one_like(total)
+        return unchanged(total)

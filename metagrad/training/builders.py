@@ -9,7 +9,7 @@ from typing import Any, Literal
 from metagrad import objectives, optimizers, tasks
 from metagrad.data import ImageData, load_digits8x8, load_digits5000, load_fashion_mnist, load_mnist
 from metagrad.errors import bad_value
-from metagrad.protocols import MetaObjective, Optimizer, Task
+from metagrad.protocols import Objective, Optimizer, Task
 from metagrad.training import tuned
 
 Tasks = Callable[[int], Task]
@@ -91,27 +91,27 @@ def mlp31(*, hidden: int = 32) -> Optimizer:
     return optimizers.MLP31(hidden)
 
 
-def sum_(*, measure: Measured = "loss") -> MetaObjective:
+def sum_(*, measure: Measured = "loss") -> Objective:
     """Return the sum over the window."""
     return objectives.WeightedSum(measure=measure)
 
 
-def mean(*, measure: Measured = "loss") -> MetaObjective:
+def mean(*, measure: Measured = "loss") -> Objective:
     """Return the mean over the window."""
     return objectives.Mean(measure)
 
 
-def last(*, measure: Measured = "loss") -> MetaObjective:
+def last(*, measure: Measured = "loss") -> Objective:
     """Return the last of the window."""
     return objectives.Final(measure)
 
 
-def mean_log(*, measure: Measured = "loss") -> MetaObjective:
+def mean_log(*, measure: Measured = "loss") -> Objective:
     """Return the mean of the logarithms over the window."""
     return objectives.MeanLog(measure=measure)
 
 
-def log_last(*, measure: Measured = "loss") -> MetaObjective:
+def log_last(*, measure: Measured = "loss") -> Objective:
     """Return the logarithm of the last of the window."""
     return objectives.LogFinal(measure)
 

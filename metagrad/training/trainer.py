@@ -15,7 +15,7 @@ from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import check_changed, named_parts
 from metagrad.optimizers import Adam
-from metagrad.protocols import MetaObjective, Optimizer, Start, Task, Tree
+from metagrad.protocols import Objective, Optimizer, Start, Task, Tree
 from metagrad.training import store
 from metagrad.training.metrics import append_row, keep_rows
 from metagrad.training.outer import clip
@@ -44,7 +44,7 @@ class Trainer:
 
     optimizer: Optimizer
     tasks: Tasks
-    objective: MetaObjective
+    objective: Objective
     recipe: Recipe
     outer: Optimizer = field(default_factory=Adam)
     outer_phi: Any = field(default_factory=lambda: Adam.Phi(1e-3))

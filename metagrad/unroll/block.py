@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.rescale import magnitude, normalise
-from metagrad.unroll.unroll import Carry, Unroll
+from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
 
 
@@ -55,7 +56,7 @@ class BlockBackward:
             if value is not None:
                 self._pull(lo, hi, block, adjoint, exponent)
                 continue
-            value, slope = unroll.finish()  # hi is the last time: only now is the objective known
+            value, slope = unroll.tally.finish()  # hi is the last time: only now is the objective known
             last = Carry(block.states[-1], (), block.exponents[-1])
             adjoint, exponent = self._seed(last, slope)
             self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
@@ -80,7 +81,7 @@ class BlockBackward:
         return Block(states, exponents)
 
     def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:
-        found = self.unroll.objective_adjoint(last, self.unroll.steps, slope)
+        found = self.unroll.tally.adjoint(last, self.unroll.steps, slope)
         assert found is not None, "the objective weighs the last iterate"
         adjoint, exponent = found
         if not self.plain:

@@ -21,7 +21,7 @@ of the first. A task that never moved where g is exactly zero has lost nothing: 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +29,11 @@ from metagrad import ad
 from metagrad.errors import Status
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
 from metagrad.unroll.steps import gradient_of
+from metagrad.unroll.tally import Tally
 from metagrad.xp import Array, float_info, namespace, rng
-
-if TYPE_CHECKING:
-    from metagrad.unroll.unroll import Carry, Unroll
 
 _ROUNDINGS, _STEP_ROUNDINGS = 8.0, 2.0
 _OF_THE_LOSS = ("loss", "train", "excess")
@@ -57,32 +56,34 @@ class Digits:
         if begins or t == 0 or t >= self._steps - 2:
             self._kept[t] = carry
 
-    def lost(self, unroll: Unroll) -> Array | None:
-        """Return GRADIENT_ROUNDING for the tasks whose meta-gradient is rounding, else 0, (B,); None if unknown."""
-        objective = unroll.objective
-        measure = getattr(objective, "measured", None) or getattr(objective, "measure", None)
+    def lost(self, tally: Tally, *, held: bool, done: int) -> Array | None:
+        """Return GRADIENT_ROUNDING for the tasks whose meta-gradient is rounding, else 0, (B,); None if unknown.
+
+        `held`: whether the gradient was held constant; `done`: the steps before time 0.
+        """
+        measure = tally.objective.measure.name
         of_loss = measure in _OF_THE_LOSS
-        if unroll.options.gradient == "stop_gradient" and not of_loss:
+        if held and not of_loss:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
-        found = _gradient_and_rounding(unroll.task, at.w, fixed=unroll.sample(self._steps) is None)
+        found = _gradient_and_rounding(tally.task, at.w, fixed=tally.sample(self._steps) is None)
         if found is None:
             return None
         g, dg = found
         size, level = magnitude(g), magnitude(dg)
-        few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (unroll.offset + self._steps) * level
-        if unroll.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
+        few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (done + self._steps) * level
+        if tally.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
             return None  # the common case, for little
         lost = (size < few) | (self._stalled(last) & (size < drift))
         if measure == "excess":
-            lost = lost | _differ(unroll.term_slope(last, self._steps)[1], g)
+            lost = lost | _differ(tally.term_slope(last, self._steps)[1], g)
         elif not of_loss:
-            lost = lost | _orthogonal(unroll.term_slope(last, self._steps)[1], g, dg)
+            lost = lost | _orthogonal(tally.term_slope(last, self._steps)[1], g, dg)
         lost = lost & ((size > 0) | (magnitude(_change(self._kept[0], last)) > 0))
         if self._sum_from is not None:
-            lost = lost & self._late_terms_count(unroll, self._sum_from, unroll.xp.maximum(size, level), of_loss)
-        return unroll.xp.where(lost, Status.GRADIENT_ROUNDING.code, 0)
+            lost = lost & self._late_terms_count(tally, self._sum_from, tally.xp.maximum(size, level), of_loss)
+        return tally.xp.where(lost, Status.GRADIENT_ROUNDING.code, 0)
 
     def _stalled(self, last: Carry) -> Array:
         """Whether the last two steps changed w by less than two roundings each."""
@@ -91,12 +92,12 @@ class Digits:
         change = magnitude(_change(self._kept[self._steps - steps], last))
         return change < steps * _STEP_ROUNDINGS * eps / 2 * magnitude(last.w)
 
-    def _late_terms_count(self, unroll: Unroll, first: int, size: Array, of_loss: bool) -> Array:
+    def _late_terms_count(self, tally: Tally, first: int, size: Array, of_loss: bool) -> Array:
         carry, end = self._kept[first], self._kept[self._steps]
-        g = gradient_of(unroll.task, carry.w, unroll.sample(first))
-        factor, h = unroll.term_slope(carry, first)
+        g = gradient_of(tally.task, carry.w, tally.sample(first))
+        factor, h = tally.term_slope(carry, first)
         early = factor * Scaled.of(magnitude(h)) * Scaled.of(magnitude(g), carry.exponent)
-        factor, h = unroll.term_slope(end, self._steps)
+        factor, h = tally.term_slope(end, self._steps)
         late = factor * Scaled.of(size if of_loss else magnitude(h)) * Scaled.of(size, end.exponent)
         return late.log2abs() + np.log2(10.0 * self._steps) > early.log2abs()
 

@@ -17,10 +17,11 @@ from metagrad import ad
 from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.steps import gradient_of, sample_of
-from metagrad.unroll.unroll import Carry, Unroll
+from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info, namespace
 
 _MOST_SIZES = 256  # kept before they are looked at together
@@ -115,7 +116,7 @@ class WindowBackward:
                 for t in range(hi, lo - 1, -1):
                     w = states[t - lo]
                     if value is None:  # t = steps: only now is the objective known
-                        value, slope = unroll.finish()
+                        value, slope = unroll.tally.finish()
                         adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
                         adjoint = self._pull(t, t - lo, w, adjoint)
@@ -161,7 +162,7 @@ class WindowBackward:
         return adjoint
 
     def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
-        found = self.unroll.objective_adjoint(Carry(w, (), self._exponents), t, slope)
+        found = self.unroll.tally.adjoint(Carry(w, (), self._exponents), t, slope)
         if found is None:
             return adjoint
         w_bar, exponent = found

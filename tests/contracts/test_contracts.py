@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad import ad
-from metagrad.protocols import MetaObjective, Optimizer, Task
+from metagrad import ad, parts
+from metagrad.protocols import Objective, Optimizer, Task
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
 from tests.optimizers.rules import HAND_DESIGNED, in_dtype
@@ -217,9 +217,9 @@ def test_a_rollout_takes_what_an_unroll_takes():
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, mg.LogExcess(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_an_objective(objective):
-    assert isinstance(objective, MetaObjective)
+    assert isinstance(objective, Objective)
     assert objective.weight(6, 6) is not None, "the last iterate always counts"
-    if getattr(objective, "only_last", False):
+    if parts.looks_at_the_last_only(objective):
         assert all(objective.weight(t, 6) is None for t in range(6))
     x, h = mg.Scaled.of(np.array([2.5])), 1e-6
     for transform in (objective.inner, lambda s: objective.finish(s, 6)):

@@ -50,7 +50,7 @@ def test_engine_and_closed_form_agree(n, d, seed, start, size, steps, measure):
     assert np.isin(ours.status, [mg.Status.OK.code, mg.Status.GRADIENT_ROUNDING.code]).all()
     assert exact.ok
     growth = max(1.0, abs(1 - size)) ** (2 * steps)
-    at_start = mg.Final(measure).term(task, task.w0, None) + task.train_loss(task.w0) * (1 + 1 / L)
+    at_start = mg.Final(measure).measure.of(task, task.w0, None) + task.train_loss(task.w0) * (1 + 1 / L)
     scale = exact.value.to_float() + at_start * growth
     assert (np.abs(ours.value.to_float() - exact.value.to_float()) <= 1e-13 * steps * scale).all()
     slope_error = np.abs(ours.grad.eta.to_float() - exact.grad.eta.to_float())
