@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Timing
 from benchmarks.results import Result, Row, Table
+from metagrad import files
 
 _HEADER = ["what", "ours", "", "peer", "", "ours/peer", "target", "met", "same numbers to", "note"]
 
@@ -25,13 +25,10 @@ def read(out: Path) -> dict[str, Result]:
 
 def write(results: dict[str, Result], out: Path) -> list[Path]:
     """Write `out` (Markdown) and the same with the suffix .json; return the two paths."""
-    paths = [out.with_suffix(".md"), out.with_suffix(".json")]
-    for path, text in zip(paths, (markdown(results), to_json(results)), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    return paths
+    texts = {out.with_suffix(".md"): markdown(results), out.with_suffix(".json"): to_json(results)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files.write_together({path: text.encode() for path, text in texts.items()})
+    return list(texts)
 
 
 def markdown(results: dict[str, Result]) -> str:

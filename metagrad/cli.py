@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("config", type=Path, help="a TOML file")
     train.add_argument("--out", type=Path, help="folder of the run (default: runs/ and the name of the config)")
+    train.add_argument(
+        "--changed",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="settings that may differ from those of the run that goes on, such as outer_phi.eta; the error of a run "
+        "that is refused names them",
+    )
     train.set_defaults(command=_meta_train)
     evaluate = commands.add_parser("evaluate", help="run a trained optimizer on fresh tasks")
     evaluate.add_argument("optimizer", help="an .npz file of a run, or the name of one that ships")
@@ -77,11 +85,18 @@ def _meta_train(args: Any) -> int:
     run = setup(read_config(args.config))
     folder: Path = args.out or Path("runs") / args.config.stem
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"checkpoint": folder / "checkpoint.npz", "metrics": folder / "metrics.jsonl"}
+    checkpoint, metrics = folder / "checkpoint.npz", folder / "metrics.jsonl"
     with _Live(run.trainer) as live:
-        result = run.trainer.run(run.phi, **files, progress=live.show, config=run.config)
+        result = run.trainer.run(
+            run.phi,
+            checkpoint=checkpoint,
+            metrics=metrics,
+            progress=live.show,
+            config=run.config,
+            changed=tuple(args.changed),
+        )
     if not np.isfinite(result.value):
-        raise NonFiniteError(f"no evaluation was a finite number; see {files['metrics']}. No optimizer was saved.")
+        raise NonFiniteError(f"no evaluation was a finite number; see {metrics}. No optimizer was saved.")
     about = {"evaluation": result.value, "episodes": result.episodes, "select": run.trainer.recipe.select}
     save_trained(folder / "optimizer.npz", result.phi, run.config, about)
     print(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copyreg
 import hashlib
+import sys
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
+from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.xp import is_array, to_host
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_LONGEST_TEXT = 60
 
 
 def fingerprint(*parts: Any) -> str:
@@ -30,6 +34,82 @@ def fingerprint(*parts: Any) -> str:
     for part in parts:
         walk.add(part)
     return walk.hash.hexdigest()
+
+
+def named_parts(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return, as JSON can keep it, the fingerprint ("is") of every part, and what it is ("text") where that is short.
+
+    Numbers, texts and tuples of them have a text. The version of Python is a part too, since code has another
+    fingerprint in another one.
+
+    >>> named_parts({"scale": 0.1})["scale"]["text"]
+    '0.1'
+    """
+    parts = {**parts, "python": "{}.{}".format(*sys.version_info)}
+    return {name: {"is": fingerprint(part)} | _text(part) for name, part in parts.items()}
+
+
+def _text(part: Any) -> dict[str, str]:
+    if is_array(part) and part.ndim == 0:
+        part = to_host(part)
+    elif not isinstance(part, (*_PLAIN, np.generic)) and not (isinstance(part, tuple) and all(map(_text, part))):
+        return {}
+    return {"text": text} if len(text := repr(part)) <= _LONGEST_TEXT else {}
+
+
+Difference = tuple[str | None, str | None]
+
+
+def differing_parts(saved: Any, mine: Mapping[str, Mapping[str, str]]) -> dict[str, Difference]:
+    """Return the parts that differ from saved ones: the text there and the one here, empty without, None without part.
+
+    >>> differing_parts(named_parts({"scale": 0.1, "task": len}), named_parts({"scale": 0.2, "task": len}))
+    {'scale': ('0.1', '0.2')}
+    """
+    saved = saved if isinstance(saved, dict) else {}
+    found = {name: part for name, part in saved.items() if isinstance(part, dict)}
+    differing = [x for x in dict.fromkeys((*mine, *found)) if found.get(x, {}).get("is") != mine.get(x, {}).get("is")]
+    return {x: (_text_in(found.get(x)), _text_in(mine.get(x))) for x in differing}
+
+
+def _text_in(part: Mapping[str, str] | None) -> str | None:
+    return None if part is None else str(part.get("text", ""))
+
+
+def _told(name: str, there: str | None, here: str | None) -> str:
+    if there is None or here is None:
+        return f"{name}, which is {'here' if there is None else 'there'} alone"
+    return f"{name} {there} there, {here} here" if there and here else name
+
+
+def check_changed(where: str, changed: Any, parts: Mapping[str, Any], changeable: Sequence[str]) -> None:
+    """Raise TypeError unless `changed` is a tuple of names, ValueError unless each is one of the `changeable` parts."""
+    if not isinstance(changed, tuple) or not all(isinstance(name, str) for name in changed):
+        bad_type(where, "changed", repr(changed), "a tuple of names of settings", "Write ('scale',) for a single one.")
+    known = [name for name in parts if _is_under(name, changeable)]
+    for name in changed:
+        if name not in changeable and name not in known:
+            expected = "a setting that does not change what the checkpoint holds"
+            bad_value(where, "changed", repr(name), expected, nearest(name, list(dict.fromkeys((*changeable, *known)))))
+
+
+def refuse_other_run(
+    where: str, path: Any, differing: Mapping[str, Difference], changed: Any, changeable: Sequence[str]
+) -> None:
+    """Raise ValueError, which names what differs, unless all parts that differ are under those that were `changed`."""
+    others = [name for name in differing if not _is_under(name, changed)]
+    if not others:
+        return
+    came = f"{path}, of another run ({'; '.join(_told(name, *differing[name]) for name in others)})"
+    remedy = "Remove the file to start anew, or give another one."
+    if all(_is_under(name, changeable) for name in others):
+        remedy += f" With changed={(*changed, *others)!r} the run goes on with the new ones."
+    bad_value(where, "checkpoint", came, "one of the same parts and settings", remedy)
+
+
+def _is_under(name: str, names: Sequence[str]) -> bool:
+    """Tell whether a part, such as "recipe.window", is among the names, or a piece of one of them ("recipe")."""
+    return any(name == one or name.startswith(f"{one}.") for one in names)
 
 
 class _Walk:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import os
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, files, parts
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.estimators import Reverse
-from metagrad.fingerprint import fingerprint
+from metagrad.fingerprint import check_changed, differing_parts, named_parts, refuse_other_run
 from metagrad.optimizers import Unconstrained
 from metagrad.protocols import Estimator, Objective, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng, to_host
 
+_WHERE = "MetaTrainer.run"
+_REMEDY = "Remove the file to start anew, or give another one."
 _STEPS = ["gradient", "sign"]
+_CHANGEABLE = ("scale", "power", "floor", "step", "seed", "estimator")
 
 
 @dataclass(frozen=True)
@@ -90,13 +89,16 @@ class MetaTrainer:
         checkpoint: str | Path | None = None,
         every: int = 100,
         progress: Callable[[int, int], None] | None = None,
+        changed: tuple[str, ...] = (),
     ) -> MetaRun:
         """Return the run of `meta_steps` steps from `phi`, a tree of float arrays or floats.
 
-        `checkpoint`: a file that is written atomically every `every` meta-steps; if it exists, the run goes on from it
-        and gives the same bits as an unbroken one (ValueError if it is damaged or belongs to another run: another task,
-        rule, objective, estimator or setting, by their data and their code; what their code reads from global
-        variables is not compared).
+        `checkpoint`: a file that is replaced in one step every `every` meta-steps; if it exists, the run goes on from
+        it and gives the same bits as an unbroken one (ValueError if it is damaged, of a run that is under way, or of
+        another run: another task, rule, objective, estimator or setting, by their data and their code; what their code
+        reads from global variables is not compared. The message names the parts that differ).
+        `changed`: names of settings that may differ from those of the checkpoint, for the steps that are left: "scale",
+        "power", "floor", "step", "seed", "estimator". The checkpoint keeps what was changed, and after which step.
         `progress(done, meta_steps)` is called after every meta-step.
         """
         phi = parts.check_phi(self.optimizer, phi, "MetaTrainer.run")
@@ -104,18 +106,35 @@ class MetaTrainer:
         _check_count("MetaTrainer.run", "meta_steps", meta_steps)
         _check_count("MetaTrainer.run", "every", every)
         path = None if checkpoint is None else Path(checkpoint)
-        if path is not None and not path.parent.is_dir():
-            bad_value("MetaTrainer.run", "checkpoint", path, "a file in a folder that exists", "Make the folder first.")
-        fingerprint = "" if path is None else self._fingerprint(phi)
-        rows = [] if path is None or not path.exists() else _load(path, fingerprint)
+        with files.alone(path, _WHERE):
+            rows = self._rows(phi, meta_steps, path, every, progress, changed)
+        return _collect(phi, rows[:meta_steps])
+
+    def _rows(
+        self,
+        phi: Tree,
+        meta_steps: int,
+        path: Path | None,
+        every: int,
+        progress: Callable[[int, int], None] | None,
+        changed: tuple[str, ...],
+    ) -> list[dict[str, Array]]:
+        rows: list[dict[str, Array]] = []
+        named = self._parts(phi)
+        check_changed(_WHERE, changed, named, _CHANGEABLE)
+        about: dict[str, Any] = {"format": 2, "parts": {} if path is None else named_parts(named), "changes": []}
+        if path is not None and path.exists():
+            rows, about["changes"] = _load(path, about["parts"], changed)
+        if path is not None and len(rows) < meta_steps:
+            _save(path, rows, about)  # at once: that it cannot be written is better known before hours of training
         for k in range(len(rows) + 1, meta_steps + 1):
             current = _with_leaves(phi, rows[-1]["after"]) if rows else phi
             rows.append(self._meta_step(k, current))
             if progress is not None:
                 progress(k, meta_steps)
             if path is not None and (k % every == 0 or k == meta_steps):
-                _save(path, rows, fingerprint)
-        return _collect(phi, rows[:meta_steps])
+                _save(path, rows, about)
+        return rows
 
     def _meta_step(self, k: int, phi: Tree) -> dict[str, Array]:
         seed = int(rng(self.seed, "meta_step", k).integers(2**31))
@@ -145,9 +164,10 @@ class MetaTrainer:
         moved = np.maximum(self.floor, leaf - np.asarray(step.to_float(out_of_range="ieee")))
         return np.where(np.isfinite(digits), moved, np.nan).astype(np.asarray(leaf).dtype)
 
-    def _fingerprint(self, phi: Tree) -> str:
+    def _parts(self, phi: Tree) -> dict[str, Any]:
         """Identify the run: everything that its numbers depend on, but for the number of meta-steps."""
-        return fingerprint(self, phi)
+        settings = {one.name: getattr(self, one.name) for one in fields(self)}
+        return settings | {"phi": phi, f"the code of {type(self).__name__}": type(self)}
 
 
 def _check_floor(floor: float, rule: Any) -> None:
@@ -187,29 +207,21 @@ def _collect(phi: Tree, rows: list[dict[str, Array]]) -> MetaRun:
     return MetaRun(phi=np.concatenate([first[None].astype(after.dtype), after]), **stacked)
 
 
-def _save(path: Path, rows: list[dict[str, Array]], fingerprint: str) -> None:
-    arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    arrays["about"] = np.frombuffer(json.dumps({"fingerprint": fingerprint, "format": 1}).encode(), dtype=np.uint8)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _save(path: Path, rows: list[dict[str, Array]], about: dict[str, Any]) -> None:
+    arrays = {name: np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    files.write_npz(path, arrays, about | {"meta_steps": len(rows)})
 
 
-def _load(path: Path, fingerprint: str) -> list[dict[str, Array]]:
-    where, remedy = "MetaTrainer.run", "Remove the file to start anew, or give another one."
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        found = json.loads(bytes(arrays.pop("about")))["fingerprint"]
-    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
-        bad_value(where, "checkpoint", f"{path}, which cannot be read ({error})", "a checkpoint", remedy)
-    if found != fingerprint:
-        bad_value(where, "checkpoint", f"{path}, of another run", "one of this task, phi and settings", remedy)
-    count = len(arrays["status"])
-    return [{name: array[k] for name, array in arrays.items()} for k in range(count)]
+def _load(
+    path: Path, named: dict[str, dict[str, str]], changed: tuple[str, ...]
+) -> tuple[list[dict[str, Array]], list[dict[str, Any]]]:
+    """Return the rows of this very run, but for what was changed, and all changes up to now."""
+    arrays, about = files.read_npz(path, _WHERE, formats=(2,))
+    differing = differing_parts(about.get("parts"), named)
+    refuse_other_run(_WHERE, path, differing, changed, _CHANGEABLE)
+    count, changes = about.get("meta_steps"), about.get("changes")
+    if not isinstance(changes, list) or {len(array) for array in arrays.values()} != ({count} if count else set()):
+        came = f"{path}, which was edited (its arrays are not those of {count} meta-steps)"
+        bad_value(_WHERE, "checkpoint", came, "a checkpoint as it was written", _REMEDY)
+    changes = [*changes, {"after": count, "parts": differing}] if differing else changes
+    return [{name: array[k] for name, array in arrays.items()} for k in range(count or 0)], changes

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"xp"},
-    {"scaled", "fingerprint"},
+    {"scaled", "files", "fingerprint"},
     {"protocols"},
     {"ad"},
     {"parts"},
@@ -101,9 +101,21 @@ def test_the_array_modules_are_named_only_where_they_may_be():
 
 
 def test_figures_import_neither_the_engine_nor_the_analysis():
+    """What writes files is all that they share with either: a figure shows saved numbers, and computes none."""
     for path in (ROOT / "paper_figs").rglob("*.py"):
-        tops = {name.split(".")[0] for name in imported_modules(path)}
+        tops = {name.split(".")[0] for name in imported_modules(path) - {"metagrad.files"}}
         assert not tops & {"metagrad", "analysis"}, path
+
+
+def test_files_are_written_in_one_place():
+    """Elsewhere there is nothing that could leave half a file, or a second way to replace one."""
+    allowed = {ROOT / "metagrad" / "files.py", ROOT / "benchmarks" / "memory.py"}  # a switch of Linux, no file
+    writers = {"write_bytes", "write_text", "savez", "savez_compressed", "fsync", "mkstemp", "NamedTemporaryFile"}
+    for folder in ("metagrad", "analysis", "paper_figs", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & writers
+            assert not called or path in allowed, f"{path}: {called}"
 
 
 def test_importing_metagrad_is_light():

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import math
 import os
 import subprocess
@@ -15,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metagrad as mg
-from metagrad.fingerprint import fingerprint
+from metagrad.fingerprint import differing_parts, fingerprint, named_parts, refuse_other_run
+from metagrad.xp import move
+from tests.cupy_double import double
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -138,6 +141,27 @@ def test_cycles_end_and_locks_are_passed_over():
     loop.append(loop)
     assert fingerprint(loop) != fingerprint([1])
     assert fingerprint(Plain(a=1, lock=threading.Lock())) == fingerprint(Plain(a=1, lock=threading.Lock()))
+
+
+def test_parts_have_names_and_short_ones_a_text():
+    device = move(np.array(2.0), double.NAMESPACE)
+    parts = {"scale": 0.1, "stages": ((2, 0.5),), "long": (1.0,) * 50, "task": Plain(a=1), "w": np.ones(2), "x": device}
+    found = named_parts(parts)
+    texts = {name: part["text"] for name, part in found.items() if "text" in part}
+    python = "{}.{}".format(*sys.version_info)
+    assert texts == {"scale": "0.1", "stages": "((2, 0.5),)", "x": "array(2.)", "python": f"'{python}'"}
+    assert json.loads(json.dumps(found)) == found
+    assert differing_parts(found, named_parts(parts)) == {}
+
+
+def test_parts_that_differ_are_found_by_name():
+    mine = named_parts({"scale": np.float32(0.1), "task": Plain(a=1), "new": 1})
+    saved = named_parts({"scale": 0.1, "task": Plain(a=2), "old": None})
+    expected = {"scale": ("0.1", repr(np.float32(0.1))), "task": ("", ""), "new": (None, "1"), "old": ("None", None)}
+    assert differing_parts(saved, mine) == expected
+    with pytest.raises(ValueError, match=r"\(task; new, which is here alone; old, which is there alone\)"):
+        refuse_other_run("here", "a.npz", expected, ("scale",), ("scale",))
+    assert set(differing_parts("no parts", mine)) == {"scale", "task", "new", "python"}
 
 
 def with_a_module():

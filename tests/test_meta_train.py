@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
+from metagrad import files
 from metagrad.theory import least_squares, quadratic
 from tests.strategies import random_quadratic
 
@@ -62,15 +63,128 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"scale": 0.2}, {"steps": 11}, {"objective": mg.Final()}, {"seed": 1}, {"step": "sign"}]
+    ("changes", "said"),
+    [
+        ({"scale": 0.2}, r"scale 0\.1 there, 0\.2 here"),
+        ({"steps": 11}, "steps 10 there, 11 here"),
+        ({"objective": mg.Final()}, "objective"),
+        ({"seed": 1}, "seed 0 there, 1 here"),
+        ({"step": "sign"}, "step 'gradient' there, 'sign' here"),
+        ({"scale": 0.2, "floor": -np.inf}, r"scale 0\.1 there, 0\.2 here; floor 0\.0 there, -inf here"),
+    ],
 )
-def test_the_checkpoint_of_another_run_is_refused(tmp_path, changes):
+def test_the_checkpoint_of_another_run_is_refused(tmp_path, changes, said):
     path = tmp_path / "run.npz"
     trainer().run(np.full(4, 0.3), 6, checkpoint=path)
-    with pytest.raises(ValueError, match="of another run"):
+    with pytest.raises(ValueError, match=rf"of another run \({said}\)"):
         trainer(**changes).run(np.full(4, 0.3), 6, checkpoint=path)
-    with pytest.raises(ValueError, match="of another run"):
+    with pytest.raises(ValueError, match=r"of another run \(phi\)"):
         trainer().run(np.full(4, 0.31), 6, checkpoint=path)
+
+
+@pytest.mark.parametrize("changes", [{"scale": 0.02}, {"power": 0.0}, {"step": "sign"}, {"scale": 0.02, "power": 0.0}])
+def test_a_run_goes_on_with_other_settings_where_that_is_asked_for(tmp_path, changes):
+    """Three steps as before, then as another run would go on from there; the checkpoint is then that of the new one."""
+    path, phi = tmp_path / "run.npz", np.full(4, 0.3)
+    first = trainer().run(phi, 3, checkpoint=path)
+    other = trainer(**changes)
+    with pytest.raises(ValueError, match=r"of another run.*With changed=\(.*\) the run goes on"):
+        other.run(phi, 5, checkpoint=path)
+    found = other.run(phi, 5, checkpoint=path, changed=tuple(changes))
+    assert np.array_equal(found.phi[:4], first.phi)
+    eta = first.phi[3]
+    for k in (4, 5):
+        eta = other._meta_step(k, mg.GradientDescent.Phi(eta))["after"]
+        assert np.array_equal(found.phi[k], eta)
+    assert not np.array_equal(found.phi, trainer().run(phi, 5).phi)
+    assert np.array_equal(other.run(phi, 6, checkpoint=path).phi[:6], found.phi)
+    (change,) = files.read_npz(path, "here", formats=(2,))[1]["changes"]
+    assert change["after"] == 3
+    assert set(change["parts"]) == set(changes)
+    with pytest.raises(ValueError, match="of another run"):
+        trainer().run(phi, 6, checkpoint=path)
+
+
+def test_what_was_not_named_may_not_change(tmp_path):
+    path, phi = tmp_path / "run.npz", np.full(4, 0.3)
+    trainer().run(phi, 3, checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"of another run \(power 0\.5 there, 0\.0 here\).*changed=\('scale', 'power'\)"
+    ):
+        trainer(scale=0.02, power=0.0).run(phi, 5, checkpoint=path, changed=("scale",))
+    with pytest.raises(ValueError, match=r"of another run \(objective\); .*give another one\.$"):
+        trainer(scale=0.02, objective=mg.Final()).run(phi, 5, checkpoint=path, changed=("scale",))
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "message"),
+    [
+        ("scale", TypeError, r"changed is 'scale'; expected a tuple of names.*\('scale',\)"),
+        ((1,), TypeError, "a tuple of names"),
+        (("scal",), ValueError, "changed is 'scal'.*Did you mean 'scale'"),
+        (("objective",), ValueError, "changed is 'objective'; expected a setting that does not change what"),
+    ],
+)
+def test_names_of_changed_settings_are_checked(changed, kind, message):
+    with pytest.raises(kind, match=message):
+        trainer().run(np.full(4, 0.3), 1, changed=changed)
+
+
+def test_a_checkpoint_of_the_old_format_is_named(tmp_path):
+    path = tmp_path / "run.npz"
+    about = np.frombuffer(b'{"fingerprint": "0", "format": 1}', dtype=np.uint8)
+    np.savez(path, status=np.zeros((3, 4)), about=about)
+    message = r"run\.npz, an old checkpoint of another format \(1\); expected one of format 2\. Use the version of"
+    with pytest.raises(ValueError, match=message):
+        trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+
+
+def test_an_edited_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+    arrays, about = files.read_npz(path, "here", formats=(2,))
+    for edited in (about | {"meta_steps": 5}, about | {"meta_steps": None}, about | {"changes": 0}):
+        files.write_npz(path, arrays, edited)
+        with pytest.raises(ValueError, match="which was edited"):
+            trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+    files.write_npz(path, arrays, about | {"parts": [1]})
+    with pytest.raises(ValueError, match="of another run"):
+        trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+
+
+def test_two_runs_do_not_share_a_checkpoint(tmp_path):
+    path, refused = tmp_path / "run.npz", []
+
+    def second(done, count):
+        with pytest.raises(ValueError, match=r"run\.npz, which another run is writing"):
+            trainer().run(np.full(4, 0.3), 6, checkpoint=path)
+        refused.append(done)
+
+    trainer().run(np.full(4, 0.3), 2, checkpoint=path, progress=second)
+    assert refused == [1, 2]
+
+
+def test_that_nothing_can_be_written_is_said_before_training(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    done = []
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        trainer().run(np.full(4, 0.3), 6, checkpoint=tmp_path / "run.npz", progress=lambda *x: done.append(x))
+    assert caught.value.filename == str(tmp_path / "run.npz")
+    assert not done
+
+
+def test_a_run_that_was_stopped_before_its_first_step_begins_anew(tmp_path):
+    path = tmp_path / "run.npz"
+
+    def stop(done, count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer().run(np.full(4, 0.3), 2, checkpoint=path, progress=stop)
+    assert np.array_equal(trainer().run(np.full(4, 0.3), 2, checkpoint=path).phi, trainer().run(np.full(4, 0.3), 2).phi)
 
 
 def test_a_gradient_that_is_no_number_ends_its_own_run_only():

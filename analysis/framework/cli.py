@@ -21,6 +21,7 @@ from rich.table import Table as RichTable
 
 from analysis.framework import cluster, contract, processes, runner, store
 from analysis.framework.progress import progress_on
+from metagrad import files
 from metagrad.errors import nearest
 from metagrad.xp import gpu_state, module_name, namespace_for
 
@@ -121,8 +122,11 @@ def _device(asked: str) -> str:
 
 def _list(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     for name in names:
-        state = runner.saved_state(name, request).value
-        console.print(f"[bold]{name}[/] ({request.preset}: {state})\n  {escape(contract.load(name).claim)}")
+        state = runner.saved_state(name, request)
+        changed = f": {escape(runner.changes(name, request))}" if state is runner.Saved.CHANGED else ""
+        console.print(
+            f"[bold]{name}[/] ({request.preset}: {state.value}{changed})\n  {escape(contract.load(name).claim)}"
+        )
     return 0
 
 
@@ -174,6 +178,8 @@ def _announce(names: list[str], request: runner.Request, workers: int, console: 
     for name in todo:
         if states[name] is runner.Saved.DAMAGED:
             console.print(f"{name}: the saved result is damaged (its hash does not fit); computing it again")
+        if states[name] is runner.Saved.CHANGED:
+            console.print(f"{name}: computing it again, since it has changed ({escape(runner.changes(name, request))})")
 
 
 def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
@@ -181,7 +187,7 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
     path = runner.failure_path(name, request)
     trace = f"trace in {path}"
     try:
-        store.write_atomically(path, "".join(traceback.format_exception(error)).encode())
+        files.write(path, "".join(traceback.format_exception(error)).encode())
     except OSError as trouble:  # a full disk, say: then the result could not be saved either
         trace = f"no trace in {path}: {trouble.strerror}"
     if isinstance(error, BrokenProcessPool):
@@ -199,6 +205,10 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
 
 def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
     verdicts = {name: runner.verify(name, request) for name in names}
+    for name in names:
+        changed = runner.changes(name, request)
+        if changed:
+            print(f"note: {name}: this result is not of what is here now ({changed}); run it again.", file=sys.stderr)
     print_verdicts(verdicts, console)
     return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
 

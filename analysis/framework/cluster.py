@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.framework import runner, worker
+from analysis.framework import depends, runner, worker
 
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 1.0
@@ -180,7 +180,7 @@ class Cluster(Executor):
             error.__cause__ = Exception(f"on worker {sender}:\n{what[1]}")
             return error
         return runner.RunError(
-            f"worker {sender} would compute something else ({worker.differences(shard.fingerprint, what)}); finished "
+            f"worker {sender} would compute something else ({depends.differences(shard.fingerprint, what)}); finished "
             "shards are saved. Give it this checkout and these packages, start it again, and run this again."
         )
 

@@ -22,7 +22,8 @@ from typing import Any, TypeGuard
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.framework import contract, store
+from analysis.framework import contract, depends, store
+from metagrad import files
 
 Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
 
@@ -61,7 +62,7 @@ class Saved(Enum):
 
     CURRENT = "cached"
     MISSING = "to run"
-    CHANGED = "to run: its source, config or device has changed"
+    CHANGED = "to run: its source, config or device has changed, or its weights or libraries"
     DAMAGED = "to run: the saved result is damaged"
 
 
@@ -82,7 +83,7 @@ def saved_state(name: str, request: Request) -> Saved:
     sidecar = store.load_sidecar(sidecar_path)
     if not _is_result(sidecar):
         return Saved.DAMAGED if sidecar_path.exists() else Saved.MISSING
-    if sidecar.get("key") != _key(contract.load(name), request):
+    if sidecar.get("key") != depends.key_of(_parts(contract.load(name), request)):
         return Saved.CHANGED
     whole = store.load_arrays(arrays_path, str(sidecar.get("sha256"))) is not None
     return Saved.CURRENT if whole else Saved.DAMAGED
@@ -95,6 +96,23 @@ def cached_sidecar(name: str, request: Request) -> dict[str, Any] | None:
     return store.load_sidecar(result_paths(name, request)[1])
 
 
+def changes(name: str, request: Request) -> str:
+    """Say in what the source, the config, the device, the weights or the libraries of a saved result are others now.
+
+    An empty text where nothing has changed, or where there is no result.
+    """
+    sidecar = store.load_sidecar(result_paths(name, request)[1])
+    if not _is_result(sidecar):
+        return ""
+    now = _parts(contract.load(name), request)
+    if sidecar.get("key") == depends.key_of(now):
+        return ""
+    then = sidecar.get("depends")
+    if not isinstance(then, dict):
+        return "what it was computed from was not recorded"
+    return depends.differences(now, then, "then", "now") or "its key was edited"
+
+
 def run(name: str, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
     """Run one experiment, or take it from the cache; `executor` None computes in this process."""
     module, started = contract.load(name), time.perf_counter()
@@ -102,7 +120,8 @@ def run(name: str, request: Request, executor: Executor | None, progress: Progre
     if sidecar is not None:
         failure_path(name, request).unlink(missing_ok=True)
         return Outcome(name, _verdict_of(sidecar), True, 0.0)
-    key = _key(module, request)  # now: the source may be edited while the run goes on
+    from_what = _parts(module, request)  # now: the source may be edited while the run goes on
+    key = depends.key_of(from_what)
     config = contract.config_of(module, request.preset)
     folder = _shard_folder(name, request) / key
     parts = _compute_parts(name, module.shards(config), folder, request, executor, progress)
@@ -110,7 +129,7 @@ def run(name: str, request: Request, executor: Executor | None, progress: Progre
         table = module.assemble(config, parts)
         verdict = module.verdict(config, table)
     seconds = time.perf_counter() - started
-    _save(name, module, request, table, verdict, {"seconds": round(seconds, 3), "key": key})
+    _save(name, module, request, table, verdict, {"seconds": round(seconds, 3), "key": key, "depends": from_what})
     failure_path(name, request).unlink(missing_ok=True)
     shutil.rmtree(_shard_folder(name, request), ignore_errors=True)
     return Outcome(name, verdict, False, seconds)
@@ -138,7 +157,7 @@ def _compute_parts(
         for index, data in computed:
             with _saving(paths[index]):
                 store.save_shard(paths[index], data)  # at once: an interrupted run keeps it
-            parts[index] = store.from_bytes(data)
+            parts[index] = files.npz_arrays(data)
             progress(name, len(parts), len(shards))
     return [parts[index] for index in range(len(shards))]
 
@@ -193,12 +212,12 @@ def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contra
     """Return the arrays of one shard as an npz file; one BLAS thread, so that workers do not fight."""
     module = contract.load(name)
     with threadpool_limits(limits=1):
-        return store.to_bytes(module.compute(contract.config_of(module, preset), shard, context))
+        return files.npz_bytes(module.compute(contract.config_of(module, preset), shard, context))
 
 
-def _key(module: Any, request: Request) -> str:
+def _parts(module: Any, request: Request) -> dict[str, str]:
     config = contract.config_of(module, request.preset)
-    return store.key_of(config, request.seed, request.device, store.sources_of(module))
+    return depends.parts_of(Path(module.__file__), config, request.seed, request.device)
 
 
 def _save(
@@ -210,7 +229,7 @@ def _save(
     about_run: dict[str, Any],
 ) -> None:
     arrays_path, sidecar_path = result_paths(name, request)
-    data = store.to_bytes(table.arrays)
+    data = files.npz_bytes(table.arrays)
     sidecar = {
         "experiment": name,
         "claim": verdict.claim,
@@ -222,7 +241,7 @@ def _save(
         "device": request.device,
         "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
         "units": table.units,
-        "sha256": store.digest(data),
+        "sha256": files.sha256(data),
         "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed} "
         f"--device {request.device}",
         "unix_time": int(time.time()),
@@ -231,7 +250,7 @@ def _save(
     }
     with _saving(arrays_path):
         about = json.dumps(sidecar, indent=1, default=_plain).encode()
-        store.write_together({arrays_path: data, sidecar_path: about})
+        files.write_together({arrays_path: data, sidecar_path: about})
 
 
 def _plain(x: Any) -> Any:

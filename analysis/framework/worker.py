@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.framework import contract, store
+from analysis.framework import contract, depends, store
+from metagrad import files
 
 _FRAMEWORK = Path(__file__).parent
 _HARMLESS = ("metagrad", "matplotlib")  # metagrad is compared file by file, and no shard draws
@@ -47,39 +48,21 @@ def fingerprint(name: str) -> dict[str, str]:
     """
     found = dict(_versions())
     # before the experiment is loaded, so that what is read here is what will be imported
-    found |= {_label(path): _read(path) for path in (*_FRAMEWORK.glob("*.py"), *store.shared_sources())}
+    found |= {depends.label(path): _read(path) for path in (*_FRAMEWORK.glob("*.py"), *depends.shared_sources())}
     try:
         path = Path(str(contract.load(name).__file__))
     except Exception as error:  # its import runs whatever the experiment imports
         return found | {f"analysis/{name}.py": f"cannot be loaded ({type(error).__name__}: {error})"}
-    return found | {_label(path): _read(path)}
+    return found | {depends.label(x): _read(x) for x in (path, *depends.weights_of(path))}
 
 
 def digest(fingerprint: dict[str, str]) -> str:
     """Return one hash of a fingerprint."""
-    return store.digest(json.dumps(fingerprint, sort_keys=True).encode())
-
-
-def differences(wanted: dict[str, str], found: dict[str, str]) -> str:
-    """Say in what two fingerprints differ, by at most three examples."""
-    differing = [name for name in sorted(wanted | found) if wanted.get(name) != found.get(name)]
-    shown = [_difference(name, wanted.get(name, "none"), found.get(name, "none")) for name in differing[:3]]
-    return ", ".join(shown) + f" and {len(differing) - 3} more" * (len(differing) > 3)
-
-
-def _difference(name: str, wanted: str, found: str) -> str:
-    for value in (found, wanted):
-        if " " in value:  # a sentence, not a digest
-            return f"{name} {value}"
-    return f"{name} is another file" if name.endswith(".py") else f"{name} {found} there, {wanted} here"
-
-
-def _label(path: Path) -> str:
-    return path.relative_to(store.ROOT).as_posix() if path.is_relative_to(store.ROOT) else path.name
+    return files.sha256(json.dumps(fingerprint, sort_keys=True).encode())
 
 
 def _read(path: Path) -> str:
-    now = store.digest(path.read_bytes())
+    now = depends.digest(path)
     if _first_read.setdefault(str(path), now) != now:
         return f"was changed after process {os.getpid()} on {platform.node()} read it"
     return now

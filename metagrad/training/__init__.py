@@ -1,6 +1,7 @@
 """Meta-training of optimizers on fresh tasks."""
 
 from metagrad.training.config import read_config, setup
+from metagrad.training.metrics import read_metrics
 from metagrad.training.recipe import Recipe
 from metagrad.training.trained import load_trained, save_trained, trained_names
 from metagrad.training.trainer import NonFiniteError, Result, Trainer
@@ -12,6 +13,7 @@ __all__ = [
     "Trainer",
     "load_trained",
     "read_config",
+    "read_metrics",
     "save_trained",
     "setup",
     "trained_names",

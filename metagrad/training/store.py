@@ -1,22 +1,18 @@
-"""Where a meta-training run stands, on disk: one npz file, replaced atomically, and a line of JSON an episode."""
+"""Where a meta-training run stands, on disk."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from metagrad import ad
 from metagrad.errors import bad_value
+from metagrad.files import read_npz, write_npz
+from metagrad.fingerprint import differing_parts, refuse_other_run
 from metagrad.protocols import Tree
 from metagrad.xp import to_host
 
@@ -24,6 +20,20 @@ _WHERE = "Trainer.run"
 _REMEDY = "Remove the file to start anew, or give another one."
 _TREES = ("phi", "outer", "best")
 _COUNTERS = ("episode", "since", "nonfinite")
+FORMAT = 2  # 1 had one hash of the whole run in place of its parts
+CHANGEABLE = (
+    "outer_phi",
+    "estimator",
+    "recipe.horizon",
+    "recipe.window",
+    "recipe.curriculum",
+    "recipe.outer_factors",
+    "recipe.gradient",
+    "recipe.clip_norm",
+    "recipe.clip_value",
+    "recipe.patience_nonfinite",
+    "recipe.evaluate_every",
+)
 
 
 @dataclass(frozen=True)
@@ -39,24 +49,36 @@ class Position:
     nonfinite: int = 0
 
 
-def save_position(path: Path, position: Position, key: str, config: dict[str, Any] | None) -> None:
-    """Write the position, and the config that describes the run, if any; the old file stays until all is written."""
+@dataclass(frozen=True)
+class Run:
+    """Whose position it is: its parts by name, what was changed on the way, and the config that it was made of."""
+
+    parts: dict[str, dict[str, str]]
+    config: dict[str, Any] | None = None
+    changes: tuple[dict[str, Any], ...] = ()
+
+
+def save_position(path: Path, position: Position, run: Run) -> None:
+    """Write the position, and whose it is; the old file stays until all is written."""
     arrays = {
         f"{name}_{k}": np.asarray(to_host(leaf))
         for name in _TREES
         for k, leaf in enumerate(ad.leaves(getattr(position, name)))
     }
-    about = {"format": 1, "run": key, "best_value": position.best_value}
-    about |= {} if config is None else {"config": config}
+    about = {"format": FORMAT, "parts": run.parts, "changes": run.changes, "best_value": position.best_value}
+    about |= {} if run.config is None else {"config": run.config}
     about |= {name: getattr(position, name) for name in _COUNTERS}
     write_npz(path, arrays, about)
 
 
-def load_position(path: Path, template: Position, key: str) -> Position:
-    """Return the position of this very run, in the trees of `template`; ValueError on anything else."""
-    arrays, about = read_npz(path, _WHERE)
-    if about.get("run") != key:
-        bad_value(_WHERE, "checkpoint", f"{path}, of another run", "one of this optimizer, tasks and recipe", _REMEDY)
+def load_position(path: Path, template: Position, run: Run, changed: tuple[str, ...]) -> tuple[Position, Run]:
+    """Return the position of this very run, in the trees of `template`, and the run with all changes up to now.
+
+    ValueError on anything else: where a part differs that is not among those that were `changed`, it is named.
+    """
+    arrays, about = read_npz(path, _WHERE, formats=(FORMAT,))
+    differing = differing_parts(about.get("parts"), run.parts)
+    refuse_other_run(_WHERE, path, differing, changed, CHANGEABLE)
     try:
         trees = {name: _tree(arrays, name, getattr(template, name)) for name in _TREES}
         if arrays:
@@ -66,11 +88,14 @@ def load_position(path: Path, template: Position, key: str) -> Position:
                 raise ValueError(f"{name} is {about[name]!r}")
         if type(about["best_value"]) is not float:
             raise ValueError(f"best_value is {about['best_value']!r}")
+        if not isinstance(about["changes"], list):
+            raise ValueError(f"changes is {about['changes']!r}")
     except (KeyError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         bad_value(_WHERE, "checkpoint", f"{path}, which was edited ({what})", "a checkpoint as it was written", _REMEDY)
     counters = {name: about[name] for name in (*_COUNTERS, "best_value")}
-    return replace(template, **trees, **counters)
+    changes = (*about["changes"], *([{"after": about["episode"], "parts": differing}] if differing else ()))
+    return replace(template, **trees, **counters), replace(run, changes=changes)
 
 
 def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree) -> Tree:
@@ -90,124 +115,3 @@ def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree) -> Tree:
         else:
             leaves.append(saved if isinstance(leaf, np.ndarray | np.generic) else type(leaf)(saved))
     return ad.unflatten(template, leaves)
-
-
-def write_npz(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
-    """Write arrays and a JSON description in one step, with a checksum of all of them."""
-    arrays = arrays | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
-    with _replacing(path) as file:
-        np.savez(file, digest=_digest(arrays), **arrays)  # type: ignore[arg-type]  # numpy's stub lacks the arrays
-
-
-def read_npz(path: Path, where: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the arrays and the description; ValueError, naming the file, where it is damaged or of another kind."""
-    try:
-        arrays = _read(path.read_bytes())
-        digest = arrays.pop("digest", None)  # the first files had none
-        if digest is not None and not np.array_equal(digest, _digest(arrays)):
-            raise ValueError("its content does not match its checksum")
-        about = json.loads(bytes(arrays.pop("about")))
-        if about["format"] != 1:
-            raise ValueError(f"format {about['format']}")
-    except FileNotFoundError:
-        bad_value(where, "checkpoint", f"{path}, which does not exist", "a file", "Look at the path.")
-    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
-        bad_value(where, "checkpoint", f"{path}, which cannot be read ({error})", "a checkpoint", _REMEDY)
-    return arrays, about
-
-
-def _read(content: bytes) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file; nothing is unpickled, and nothing unpacked to more than it is."""
-    if not content.startswith(b"PK"):
-        raise ValueError("it is no npz archive")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        if sum(member.file_size for member in file.zip.infolist()) > len(content):
-            raise ValueError("it is compressed, as no file of this project is")
-        return {name: file[name] for name in file.files}
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the SHA-256 of names, types, shapes and entries."""
-    sha = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        sha.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return np.frombuffer(sha.digest(), dtype=np.uint8)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write; in the end it takes the place of the one at `path`, which stays where anything fails."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with _naming(path):
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an error of writing say which file it was: that of a full disk does not."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
-
-
-@contextmanager
-def alone(path: Path | None) -> Iterator[None]:
-    """Hold `path` for this run: ValueError while another process has it. What a killed one left beside it goes."""
-    if path is None:
-        yield
-        return
-    if not path.parent.is_dir():
-        bad_value(_WHERE, "checkpoint", path, "a file in a folder that exists", "Make the folder first.")
-    with path.with_name(f".{path.name}.lock").open("wb") as file:
-        _lock(file, path)
-        for left in path.parent.glob(f"{path.name}.*.part"):
-            left.unlink(missing_ok=True)
-        yield
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given up when the process ends, however it does
-    except BlockingIOError:
-        remedy = "Wait for the other run, or give another file."
-        bad_value(_WHERE, "checkpoint", f"{path}, which another run is writing", "one run a file at a time", remedy)
-    except OSError:  # a file system without locks
-        return
-
-
-def append(path: Path | None, row: dict[str, Any]) -> None:
-    """Add one line of JSON; inf and NaN, which JSON lacks, as the texts "inf", "-inf" and "nan"."""
-    if path is not None:
-        with _naming(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_spelled(row), allow_nan=False) + "\n")
-
-
-def _spelled(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _spelled(x) for name, x in value.items()}
-    if isinstance(value, list):
-        return [_spelled(x) for x in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def cut(path: Path | None, rows: int) -> None:
-    """Keep the first `rows` lines: those that belong to the position that the run goes on from."""
-    if path is None:
-        return
-    lines = path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
-    with _replacing(path) as file:
-        file.write(b"".join(lines))

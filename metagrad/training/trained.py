@@ -11,13 +11,15 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.files import read_npz, write_npz
 from metagrad.protocols import Rule, Tree
 from metagrad.training.config import Config, build_optimizer, dtype_of, initial_phi
-from metagrad.training.store import read_npz, write_npz
+from metagrad.training.store import FORMAT
 from metagrad.xp import to_host
 
 _FOLDER = "trained"
 _WHERE = "load_trained"
+_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Trained:
 def save_trained(path: str | Path, phi: Tree, config: Config, about: dict[str, Any]) -> None:
     """Write meta-parameters with their config; the old file stays until the new one is complete."""
     arrays = {f"phi_{k}": np.asarray(to_host(leaf)) for k, leaf in enumerate(ad.leaves(phi))}
-    write_npz(Path(path), arrays, {"format": 1, "config": config, "about": about})
+    write_npz(Path(path), arrays, {"format": _FORMAT, "config": config, "about": about})
 
 
 def load_trained(name: str | Path) -> Trained:
@@ -54,7 +56,7 @@ def load_trained(name: str | Path) -> Trained:
             remedy = f"{nearest(str(name), known)} Or give the path of an .npz file."
             bad_value(_WHERE, "name", repr(str(name)), "a trained optimizer that ships with the project", remedy)
         path = Path(str(resources.files("metagrad") / _FOLDER / f"{name}.npz"))
-    arrays, text = read_npz(path, _WHERE)
+    arrays, text = read_npz(path, _WHERE, argument="name", what="trained optimizer", formats=(_FORMAT, FORMAT))
     config, about = text.get("config"), _about(text)
     if not isinstance(config, dict) or not isinstance(about, dict):
         bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, files, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators import Reverse
-from metagrad.fingerprint import fingerprint
+from metagrad.fingerprint import check_changed, named_parts
 from metagrad.optimizers import Adam
 from metagrad.protocols import Objective, Rule, Task, Tree
 from metagrad.system import begin
 from metagrad.training import store
+from metagrad.training.metrics import append_row, keep_rows
 from metagrad.training.outer import clip
 from metagrad.training.recipe import Recipe
 from metagrad.unroll.rollout import rollout
@@ -59,16 +60,25 @@ class Trainer:
         metrics: str | Path | None = None,
         progress: Callable[[Row], None] | None = None,
         config: dict[str, Any] | None = None,
+        changed: tuple[str, ...] = (),
     ) -> Result:
         """Return the result of all episodes, started from `phi`.
 
         `checkpoint`: a file that is replaced atomically after every evaluation, and every minute; where it exists, the
-        run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of another run, or of one
-        that is under way). `metrics`: a file of one JSON object a line, an episode each, inf and NaN as texts; what an
-        interrupted run wrote after its last checkpoint is written again. `progress(row)` gets each of them. `config`:
-        the nested dicts that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained`
-        reads the best so far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where
-        the loss of a task is not finite at its start; the last checkpoint stays.
+        run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of a run that is under way,
+        or of another run, whose parts that differ it names). `metrics`: a file of one JSON object a line, an episode
+        each, null for inf and NaN, which `read_metrics` reads; what an interrupted run wrote after its last checkpoint
+        is written again. `progress(row)` gets each of them. `config`: the nested dicts that `setup` made this run of;
+        they are kept in the checkpoint, and with them `load_trained` reads the best so far from it. Raises
+        `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss of a task is not finite at
+        its start; the last checkpoint stays.
+
+        `changed`: names of settings that may differ from those of the checkpoint, for the episodes that are left:
+        "outer_phi", "estimator", and of the recipe "recipe.horizon", "recipe.window", "recipe.curriculum",
+        "recipe.outer_factors", "recipe.gradient", "recipe.clip_norm", "recipe.clip_value",
+        "recipe.patience_nonfinite", "recipe.evaluate_every". Not what the best so far was selected by, nor what it is
+        an optimizer of. The checkpoint keeps what was changed, and after which episode. `episodes` and `patience` may
+        differ always.
         """
         if not callable(self.tasks):
             bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
@@ -81,32 +91,50 @@ class Trainer:
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
             bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
         path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
-        with store.alone(path):
-            position = self._run(phi, path, log, progress, config)
+        with files.alone(path, "Trainer.run"):
+            named = self._parts(phi)
+            check_changed("Trainer.run", changed, named, store.CHANGEABLE)
+            run = store.Run({} if path is None else named_parts(named), config)
+            position = self._run(phi, path, log, progress, run, changed)
         return Result(position.best, position.best_value, position.phi, position.episode)
 
-    def _run(self, phi: Tree, path: Path | None, log: Path | None, progress: Any, config: Any) -> store.Position:
+    def _run(
+        self, phi: Tree, path: Path | None, log: Path | None, progress: Any, run: store.Run, changed: tuple[str, ...]
+    ) -> store.Position:
         position = self._begin(phi)
-        key = fingerprint(replace(self, recipe=replace(self.recipe, episodes=1, patience=None)), phi)
 
         def save() -> None:
             if path is not None:
-                store.save_position(path, position, key, config)
+                store.save_position(path, position, run)
 
         if path is not None and path.exists():
-            position = store.load_position(path, position, key)
+            position, run = store.load_position(path, position, run, changed)
         save()  # at once: that it cannot be written is better known before hours of training
         saved = time.monotonic()
-        store.cut(log, position.episode)
+        if log is not None:
+            keep_rows(log, position.episode)
         while position.episode < self.recipe.episodes and not self._has_stopped(position):
             position, row = self._episode(position)
-            store.append(log, row)
+            if log is not None:
+                append_row(log, row)
             if progress is not None:
                 progress(row)
             if "evaluation" in row or time.monotonic() - saved > SAVE_SECONDS:
                 save()
                 saved = time.monotonic()
         return position
+
+    def _parts(self, phi: Tree) -> dict[str, Any]:
+        """Identify the run: everything that its numbers depend on, but for when it ends."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)} | {"phi": phi}
+        named |= {f"the code of {kind.__name__}": kind for kind in (type(self), Recipe)}
+        recipe, outer_phi = named.pop("recipe"), named["outer_phi"]
+        named |= {f"recipe.{one.name}": getattr(recipe, one.name) for one in fields(recipe)}
+        del named["recipe.episodes"], named["recipe.patience"]
+        if hasattr(outer_phi, "_asdict"):
+            del named["outer_phi"]
+            named |= {f"outer_phi.{name}": value for name, value in outer_phi._asdict().items()}
+        return named
 
     def _checked(self, phi: Tree) -> Tree:
         return parts.check_phi(self.optimizer, phi, "Trainer.run")

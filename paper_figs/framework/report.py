@@ -6,7 +6,8 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from paper_figs.framework.results import ResultError, write_atomically
+from metagrad import files
+from paper_figs.framework.results import ResultError
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -27,4 +28,5 @@ def write_report(items: list[dict[str, Any]], path: Path, preset: str, seed: int
     held = sum(item["holds"] for item in items)
     page = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
     text = page.render(items=ready, held=held, preset=preset, seed=seed)
-    write_atomically(path, text.encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, text.encode())

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import io
 import json
-import os
 import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from metagrad import files
 
 _PROVENANCE = {"command", "commit", "dirty", "seconds", "device", "machine", "versions"}
 _NEEDED = {"claim", "checks", "holds", "config", "units", "sha256"} | _PROVENANCE
@@ -55,11 +54,9 @@ def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
         raise ResultError(f"{name}: {stem}.json is damaged ({error}); run `{command} --force`.") from error
     if not isinstance(sidecar, dict) or not set(sidecar) >= _NEEDED:
         raise ResultError(f"{name}: {stem}.json is not the sidecar of a result; run `{command} --force`.")
-    if hashlib.sha256(data).hexdigest() != sidecar["sha256"]:
+    if files.sha256(data) != sidecar["sha256"]:
         raise ResultError(f"{name}: {stem}.npz is not the file that was hashed; run `{command} --force`.")
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = {key: file[key] for key in file.files}
-    return Result(name, arrays, sidecar["units"], sidecar)
+    return Result(name, files.npz_arrays(data), sidecar["units"], sidecar)
 
 
 def last_failure(name: str, out: Path, preset: str, seed: int) -> str:
@@ -67,17 +64,6 @@ def last_failure(name: str, out: Path, preset: str, seed: int) -> str:
     note = out / name / f"{preset}-seed{seed}.failed"
     lines = note.read_text(encoding="utf-8").split("\n") if note.exists() else []
     return next((line for line in reversed(lines) if line), "")
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` in one step, making its folder: the old file stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def names() -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paper_figs.framework.results import write_atomically
+from metagrad import files
 
 # it doubts the date in every font that it embeds, on every figure; nothing here can change that date
 logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
@@ -83,8 +83,11 @@ def measured(axes: Axes, x: Any, y: Any, index: int, interval: Any = None, **opt
 def save(figure: Figure, stem: Path) -> None:
     """Write stem.png and stem.pdf; the same figure gives the same bytes."""
     os.environ.setdefault("SOURCE_DATE_EPOCH", "1577836800")  # 2020: before 1980 the font tools complain
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    drawn = {}
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-        write_atomically(stem.with_suffix(suffix), buffer.getvalue())
+        drawn[stem.with_suffix(suffix)] = buffer.getvalue()
+    files.write_together(drawn)
     plt.close(figure)

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 import analysis
-from analysis.framework import cli, cluster, contract, runner, store, worker
+from analysis.framework import cli, cluster, contract, depends, runner, store, worker
 from paper_figs.framework import cli as figures_cli
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
@@ -324,9 +324,9 @@ def test_a_worker_does_one_shard_at_a_time(folder, monkeypatch):
 def test_an_experiment_that_cannot_be_loaded_is_a_difference(folder):
     here = worker.fingerprint("clustered")
     there = worker.fingerprint("no_such_experiment")
-    assert "cannot be loaded (ModuleNotFoundError" in worker.differences(here, there)
-    assert worker.differences(here, {**here, "metagrad/xp.py": "0"}) == "metagrad/xp.py is another file"
-    assert worker.differences(here, {}).endswith(f" and {len(here) - 3} more")
+    assert "cannot be loaded (ModuleNotFoundError" in depends.differences(here, there)
+    assert depends.differences(here, {**here, "metagrad/xp.py": "0"}) == "metagrad/xp.py is another file"
+    assert depends.differences(here, {}).endswith(f" and {len(here) - 3} more")
 
 
 @pytest.mark.parametrize(

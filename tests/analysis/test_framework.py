@@ -9,6 +9,7 @@ import pytest
 
 import analysis
 from analysis.framework import cli, contract, runner, store
+from metagrad import files
 
 SOURCE = Path(__file__).with_name("tiny_experiment.py.txt")
 
@@ -149,14 +150,14 @@ def test_an_output_folder_that_cannot_be_written(tiny, tmp_path, capsys):
 
 def test_an_atomic_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "x"
-    store.write_atomically(path, b"old")
+    files.write(path, b"old")
 
     def no_space(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", no_space)
+    monkeypatch.setattr("os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
-        store.write_atomically(path, b"new")
+        files.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.training import Recipe, Trainer, store
+from metagrad import files
+from metagrad.training import Recipe, Trainer
 from tests.training.small_run import PHI, RULE, SMALL, StopHereError, quadratics, same, trainer, until
 
 
@@ -50,19 +51,73 @@ def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
     assert trainer(replace(recipe, patience=4), **frozen).run(PHI, checkpoint=path).episodes == 5
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+OTHERS = [
+    (Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3), "optimizer; phi"),
+    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective"),
+    (Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4), "seed 3 there, 4 here"),
+    (trainer(Recipe(**{**vars(SMALL), "window": 4})), "recipe.window 3 there, 4 here"),
+    (trainer(Recipe(**{**vars(SMALL), "curriculum": ((2, 6),)})), r"recipe.curriculum \(\) there, \(\(2, 6\),\) here"),
+    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks"),
+    (trainer(outer_phi=mg.Adam.Phi(0.02)), r"outer_phi\.eta 0\.001 there, 0\.02 here"),
+    (trainer(outer_phi=mg.Adam.Phi(np.float32(1e-3))), r"outer_phi\.eta 0\.001 there, np\.float32\(0\.001\) here"),
+]
+
+
+@pytest.mark.parametrize(("other", "said"), OTHERS)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, said):
     path = tmp_path / "a.npz"
     trainer().run(PHI, checkpoint=path)
-    others = [
-        Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3),
-        Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3),
-        Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4),
-        trainer(Recipe(**{**vars(SMALL), "window": 4})),
-        trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)),
-    ]
-    for other in others:
-        with pytest.raises(ValueError, match="of another run"):
-            other.run(other.optimizer.init_meta(np.random.default_rng(0)), checkpoint=path)
+    with pytest.raises(ValueError, match=rf"of another run \({said}\)"):
+        other.run(other.optimizer.init_meta(np.random.default_rng(0)), checkpoint=path)
+
+
+def test_a_run_goes_on_with_another_outer_step_where_that_is_asked_for(tmp_path):
+    """With an outer step of zero nothing moves any more, and the metrics go on."""
+    path, longer = tmp_path / "a.npz", replace(SMALL, episodes=8)
+    before = trainer().run(PHI, checkpoint=path)
+    still = trainer(longer, outer_phi=mg.Adam.Phi(np.float64(0)))
+    with pytest.raises(ValueError, match=r"With changed=\('outer_phi\.eta',\) the run goes on with the new ones"):
+        still.run(PHI, checkpoint=path)
+    found = still.run(PHI, checkpoint=path, changed=("outer_phi",))
+    assert found.episodes == 8
+    assert same(found.last, before.last)
+    assert same(still.run(PHI, checkpoint=path).last, before.last)  # it is the checkpoint of the new run now
+    (change,) = files.read_npz(path, "here", formats=(2,))[1]["changes"]
+    assert change == {"after": 6, "parts": {"outer_phi.eta": ["0.001", "np.float64(0.0)"]}}
+
+
+def test_a_run_goes_on_with_another_recipe_to_the_bits_of_one_that_changes_by_itself(tmp_path):
+    path, staged = tmp_path / "a.npz", replace(SMALL, curriculum=((2, 9),), outer_factors=((2, 0.5),))
+    trainer(replace(SMALL, episodes=2)).run(PHI, checkpoint=path)
+    found = trainer(staged).run(PHI, checkpoint=path, changed=("recipe.curriculum", "recipe.outer_factors"))
+    whole = trainer(staged).run(PHI)
+    assert same(found.last, whole.last)
+    assert found.value == whole.value
+    assert not same(found.last, trainer().run(PHI).last)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("recipe.select",), "changed is 'recipe.select'; expected a setting that does not change what the checkpoint"),
+        (("recipe",), "changed is 'recipe'"),
+        (("outer_phi.et",), "Did you mean 'outer_phi.eta'"),
+    ],
+)
+def test_what_the_best_was_selected_by_may_not_change(changed, message):
+    with pytest.raises(ValueError, match=message):
+        trainer().run(PHI, changed=changed)
+
+
+def test_a_checkpoint_of_the_old_format_is_named(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = files.read_npz(path, "here", formats=(2,))
+    files.write_npz(path, arrays, about | {"format": 1})
+    with pytest.raises(
+        ValueError, match=r"a\.npz, an old checkpoint of another format \(1\); expected one of format 2"
+    ):
+        trainer().run(PHI, checkpoint=path)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +165,16 @@ def _nan(arrays, about):
         (lambda arrays, about: about.update(since=-1), "since is -1"),
         (lambda arrays, about: about.pop("nonfinite"), "'nonfinite' is missing"),
         (lambda arrays, about: about.update(best_value="low"), "best_value is 'low'"),
+        (lambda arrays, about: about.update(changes=0), "changes is 0"),
     ],
 )
 def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
     """Even where its checksum was made to match."""
     path = tmp_path / "a.npz"
     trainer().run(PHI, checkpoint=path)
-    arrays, about = store.read_npz(path, "here")
+    arrays, about = files.read_npz(path, "here", formats=(2,))
     edit(arrays, about)
-    store.write_npz(path, arrays, about)
+    files.write_npz(path, arrays, about)
     with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):
         trainer().run(PHI, checkpoint=path)
 

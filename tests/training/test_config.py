@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import metagrad as mg
 from metagrad import ad
 from metagrad.cli import main
+from metagrad.files import write_npz
 from metagrad.training import Recipe
 from metagrad.training.builders import KINDS
 from metagrad.training.config import read_config, setup
-from metagrad.training.store import write_npz
 from metagrad.training.trained import load_trained, save_trained, trained_names
 
 TEXT = """
@@ -227,6 +227,18 @@ def test_a_full_disk_is_one_line(config, tmp_path, monkeypatch, capsys):
     assert main(["meta-train", str(config), "--out", str(tmp_path)]) == 1
     expected = f"error: {tmp_path / 'checkpoint.npz'}: No space left on device; what was saved before stays."
     assert expected in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_run_goes_on_with_a_changed_config_where_that_is_asked_for(config, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["meta-train", str(config), "--out", str(out)]
+    assert main(command) == 0
+    config.write_text(TEXT.replace("eta = 0.01", "eta = 0.001").replace("episodes = 4", "episodes = 6"))
+    assert main(command) == 1
+    assert "outer_phi.eta 0.01 there, 0.001 here" in " ".join(capsys.readouterr().err.split())
+    assert main([*command, "--changed", "outer_phi.eta"]) == 0
+    assert load_trained(out / "checkpoint.npz").config["outer"]["eta"] == 0.001
+    assert main(command) == 0
 
 
 KILLED = """

@@ -1,0 +1,235 @@
+"""Files that are whole or not there: replaced in one step, checksummed, held by one run at a time, never unpickled."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import io
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+
+from metagrad.errors import bad_value
+
+Arrays = Mapping[str, np.ndarray]
+
+_ANEW = "Remove the file to start anew, or give another one."
+_WITHOUT_CHECKSUM = 1  # the last format of which some files have none
+
+
+def write(path: Path, data: bytes) -> None:
+    """Make `data` the content of the file at `path` in one step: the old file stays until the new one is on the disk.
+
+    Raises OSError, which names `path`, where that fails; what was there before stays, and nothing is left beside it.
+    """
+    write_together({path: data})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all old ones stay until all new ones are complete on the disk."""
+
+    def put(data: bytes) -> Callable[[IO[bytes]], object]:
+        return lambda file: file.write(data)
+
+    _replace({path: put(data) for path, data in contents.items()})
+
+
+def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
+    """Write arrays and a JSON description, `about`, in one step, with a checksum of all of them.
+
+    `about["format"]` is the number of the layout, which `read_npz` compares. No array is named "about" or "digest".
+    """
+    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+
+    def save(file: IO[bytes]) -> None:
+        np.savez(file, digest=_checksum(everything), **everything)
+
+    _replace({path: save})
+
+
+def read_npz(
+    path: Path, where: str, *, argument: str = "checkpoint", what: str = "checkpoint", formats: tuple[int, ...] = (1,)
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays and the description that `write_npz` wrote, in one of the `formats`, the newest last.
+
+    ValueError, which names `where`, `argument` and the file, where it does not exist, is damaged, does not match its
+    checksum, or is a `what` of another format. Nothing is unpickled, and nothing unpacks to more than it is.
+    """
+    try:
+        arrays = npz_arrays(path.read_bytes())
+        about = json.loads(bytes(arrays["about"]))
+        came = about["format"]
+        if type(came) is not int:
+            raise ValueError(f"format {came!r}")
+        if came in formats:
+            _compare(arrays, came)
+    except FileNotFoundError:
+        bad_value(where, argument, f"{path}, which does not exist", "a file", "Look at the path.")
+    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
+        bad_value(where, argument, f"{path}, which cannot be read ({error})", f"a whole {what}", _ANEW)
+    if came not in formats:
+        _refuse_format(path, where, argument, what, came, formats)
+    return {name: array for name, array in arrays.items() if name not in ("about", "digest")}, about
+
+
+def _compare(arrays: Arrays, came: int) -> None:
+    """Raise ValueError unless the arrays match the checksum among them."""
+    if "digest" not in arrays:
+        if came > _WITHOUT_CHECKSUM:
+            raise ValueError("it has no checksum")
+        return
+    if not np.array_equal(arrays["digest"], _checksum({name: x for name, x in arrays.items() if name != "digest"})):
+        raise ValueError("its content does not match its checksum")
+
+
+def _refuse_format(path: Path, where: str, argument: str, what: str, came: int, formats: tuple[int, ...]) -> NoReturn:
+    newer = came > formats[-1]
+    text = f"{path}, {'a newer' if newer else 'an old'} {what} of another format ({came})"
+    remedy = "Update metagrad" if newer else "Use the version of metagrad that wrote it"
+    known = " or ".join(map(str, formats))
+    bad_value(where, argument, text, f"one of format {known}", f"{remedy}, or remove the file to start anew.")
+
+
+def npz_bytes(arrays: Arrays) -> bytes:
+    """Return the arrays as an npz file; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    in_order: dict[str, Any] = {name: np.asarray(array) for name, array in sorted(arrays.items())}
+    np.savez(buffer, **in_order)
+    return buffer.getvalue()
+
+
+def npz_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file; ValueError where it is none, is compressed, or would have to be unpickled."""
+    if not data.startswith(b"PK"):
+        raise ValueError("it is no npz archive")
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if sum(member.file_size for member in file.zip.infolist()) > len(data):
+            raise ValueError("it is compressed, as no file of this project is")
+        return {name: file[name] for name in file.files}
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of `data`, as hexadecimal digits.
+
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checksum(arrays: Arrays) -> np.ndarray:
+    """Return the SHA-256 of names, types, shapes and entries."""
+    sha = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        sha.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(sha.digest(), dtype=np.uint8)
+
+
+def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
+    """Let each function fill a file beside its path; when all are on the disk, each takes the place of the old one."""
+    # a plain file in the same folder: one of tempfile's may be read by its owner only. The name is random, since
+    # threads share a process number, and machines with a common folder may do so too
+    parts = {path: path.with_name(f"{path.name}.{secrets.token_hex(8)}.part") for path in fills}
+    try:
+        for path, part in parts.items():
+            with _naming(path), part.open("xb") as file:
+                fills[path](file)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            with _naming(path):
+                part.replace(path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+    for folder in {path.parent for path in fills}:
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new names on the disk too, where the system can do that."""
+    with suppress(OSError):  # Windows opens no folder, and some file systems sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let an error of writing say which file it was: that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterator[None]:
+    """Hold the file at `path` for this run; what a killed run left beside it goes. None: there is nothing to hold.
+
+    ValueError, which names `where` and `argument`, while another run holds it, and where its folder does not exist.
+    In a folder that cannot be written to nothing is held, since nobody can write: `write` says so.
+    """
+    if path is None:
+        yield
+        return
+    if not path.parent.is_dir():
+        bad_value(where, argument, path, "a file in a folder that exists", "Make the folder first.")
+    with ExitStack() as held:
+        file = _lock_file(path)
+        if file is not None and not _locked(held.enter_context(file)):
+            remedy = "Wait for the other run, or give another file."
+            bad_value(where, argument, f"{path}, which another run is writing", "one run a file at a time", remedy)
+        if file is not None:
+            for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+                left.unlink(missing_ok=True)
+        yield
+
+
+def _lock_file(path: Path) -> IO[bytes] | None:
+    """Open the file beside `path` that is locked in its place; None where the folder may only be read."""
+    try:
+        with _naming(path):
+            return path.with_name(f".{path.name}.lock").open("wb")
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return None
+        raise
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock the file until it is closed or the process ends, however it does; False while another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file of lines; ValueError for inf and NaN, which JSON lacks."""
+    with _naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def keep_lines(path: Path, count: int) -> None:
+    """Keep the first `count` lines of a file, of those that are complete; the file is made where there is none."""
+    lines = path.read_bytes().split(b"\n")[:-1][:count] if path.exists() else []
+    write(path, b"".join(line + b"\n" for line in lines))
