@@ -78,7 +78,7 @@ class Offered:
         if not parts.has_measure(task, self.method):
             came, remedy = f"{self.name!r} on a {type(task).__name__}", "LeastSquares has all of them."
             bad_value("measure_of", "measure", came, f"a task with a method {self.method}(w)", remedy)
-        return parts.own_measure(task, self.method, w)
+        return parts.own_measure(task, self.method, w, sample)
 
     def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
         """Return None: the tape finds it."""

@@ -63,9 +63,26 @@ def has_measure(task: Task, method: str) -> bool:
     return getattr(task, method, None) is not None
 
 
-def own_measure(task: Task, method: str, w: Tree) -> Array:
-    """Return what the task's `method(w)` measures, shape (B,); it must have one."""
-    return getattr(task, method)(w)
+def own_measure(task: Task, method: str, w: Tree, sample: Any) -> Array:
+    """Return what the task's `method(w)`, or method(w, sample), measures, shape (B,); it must have one."""
+    own = getattr(task, method)
+    return own(w, sample) if takes_sample(own) else own(w)
+
+
+def takes_sample(measure: Any) -> bool:
+    """Whether a measure of a task's own takes the sample of the step beside w."""
+    code = getattr(measure, "__code__", None)
+    return code is not None and "sample" in code.co_varnames[: code.co_argcount]
+
+
+def member(part: Any, name: str) -> Any:
+    """Return a member of a part, for a wrapper that has all that it holds has; AttributeError where it has none."""
+    return getattr(part, name)
+
+
+def has_given(task: Task) -> bool:
+    """Whether the task has meta-parameters of its own."""
+    return getattr(task, "given", None) is not None
 
 
 def gradient_rounding(task: Task, w: Tree) -> tuple[Tree, Tree] | None:
@@ -88,7 +105,7 @@ def given(task: Task, phi: Tree) -> Task:
 
 def check_given(task: Task, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the task, completed and checked."""
-    if phi is not None and getattr(task, "given", None) is None:
+    if phi is not None and not has_given(task):
         given(task, phi)  # says so
     own = getattr(task, "check_given", None)
     return phi if own is None or phi is None else own(phi, where)
@@ -113,6 +130,12 @@ def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the rule, completed and checked by the rule where it knows them."""
     own = getattr(rule, "check_phi", None)
     return phi if own is None else own(phi, where)
+
+
+def complete_phi(rule: Any, phi: Tree, where: str) -> Tree:
+    """Return the meta-parameters of the rule as its `Phi`; what is that already is not looked at again."""
+    kind = getattr(rule, "Phi", None)
+    return phi if not isinstance(kind, type) or isinstance(phi, kind) else check_phi(rule, phi, where)
 
 
 def checks_phi(rule: Any) -> bool:

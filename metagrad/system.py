@@ -57,7 +57,7 @@ class Training:
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return (w, state) at t + 1 from those at t; phi as `phi_at` gives it."""
         seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
-        f = TaskView(self.given(seen), self.sample(t), t, self.steps, held=self.held)
+        f = TaskView(self.given(seen), self.sample(t), t, self.steps)
         of_rule = _of_rule(phi)
         if self._by_function:
             of_rule = parts.at(self.rule, of_rule, t)

@@ -36,6 +36,12 @@ class Unroll:
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
+        self.joint = isinstance(phi, Joint)
+        if isinstance(phi, Joint):
+            phi = Joint(parts.complete_phi(ask.rule, phi.rule, where), parts.check_given(ask.task, phi.task, where))
+        else:
+            phi = parts.complete_phi(ask.rule, phi, where)
+        self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         start = self.system.start(phi) if at is None else (at.w, at.state)
         first = _first_float(start[0], where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
@@ -43,7 +49,6 @@ class Unroll:
         self.entries = self.system.entries(phi)
         shape = Shape.of(start[0], self.xp, per_task=options.per_task)
         self.phi = prepare(phi, self.entries, shape, where)
-        self.joint = isinstance(phi, Joint)
         # A start that owes nothing to phi is what it was; else it is made again, of phi as it was prepared.
         self._start = start if at is not None or not self.joint else self.system.start(self.phi)
         self.w0 = self._start[0]
@@ -192,7 +197,7 @@ class Unroll:
         """
         notes: list[str] = []
         if grad is not None:
-            grad = restore(grad, self.ask.phi, self.batch, per_task=self.options.per_task)
+            grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
             if self.options.scaling == "none":
                 self._note_gradient(grad)
             lost = self._lost()
