@@ -162,7 +162,7 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     def evaluate(*args: Any) -> tuple[Any, Tree]:
         if are_gradients_held():  # constants all around, but what is differentiated here still has to be seen
             with gradients_held(False):
-                out, grads = evaluate(*stop_gradient(args))
+                out, grads = value_and_grad(f, argnums)(*stop_gradient(args))
                 return stop_gradient(out), stop_gradient(grads)
 
         def of_chosen(*values: Any) -> Any:
