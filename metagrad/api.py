@@ -12,7 +12,7 @@ from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form", "windows"]
 Device = Literal["auto", "cpu", "gpu"]
-_CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"]}
+_CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"], "diverged": ["keep", "skip"]}
 
 
 def meta_gradient(

@@ -134,8 +134,15 @@ def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
 
 def complete_phi(rule: Any, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the rule as its `Phi`; what is that already is not looked at again."""
-    kind = getattr(rule, "Phi", None)
-    return phi if not isinstance(kind, type) or isinstance(phi, kind) else check_phi(rule, phi, where)
+    kind: Any = getattr(rule, "Phi", None)
+    if not isinstance(kind, type) or isinstance(phi, kind):
+        return phi
+    if checks_phi(rule):
+        return check_phi(rule, phi, where)
+    fields, defaults = getattr(kind, "_fields", ()), getattr(kind, "_field_defaults", {})
+    if isinstance(phi, tuple | dict | list) or not set(fields[1:]) <= set(defaults):
+        bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(fields)})")
+    return kind(phi)
 
 
 def checks_phi(rule: Any) -> bool:

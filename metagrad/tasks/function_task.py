@@ -162,7 +162,7 @@ def _check_losses(name: str, loss: Any, batch: int) -> None:
 def _check_floats(name: str, tree: Tree, where: str = _WHERE) -> None:
     for path, leaf in zip(paths(tree), leaves(tree), strict=True):
         if not isinstance(leaf, float) and getattr(getattr(leaf, "dtype", None), "kind", "") != "f":
-            came = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, a {type(leaf).__name__}"
+            came = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__}"
             remedy = "Write 1.0 for 1; what is not tuned belongs into the function."
             bad_type(where, f"{name}{path}", came, "a float or a float array", remedy)
     if not leaves(tree):

@@ -71,6 +71,7 @@ class Tally:
         self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
         self.monitor, self.scale_state, self.plain = monitor, scale_state, plain
         self.steps, self._offset = times
+        self.kept: Array | None = None  # (B,) bools, where some tasks weigh nothing
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
@@ -97,6 +98,9 @@ class Tally:
         if self.plain:
             self._note_value(value, slope)
         self._note_no_number()
+        if self.kept is not None:
+            nothing = self.xp.zeros_like(slope.mantissa)
+            slope = Scaled(self.xp.where(self.kept, slope.mantissa, nothing), slope.exponent)
         return value, slope
 
     def pulled(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled | None:

@@ -19,7 +19,7 @@ from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
-from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -70,6 +70,19 @@ class Unroll:
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def keep(self, kept: Array) -> None:
+        """Let the tasks that are not kept (B,) stay at the start of one that is, and weigh nothing."""
+        first = int(kept.argmax())
+
+        def placed(leaf: Any) -> Any:
+            if not is_float_array(leaf):
+                return leaf
+            return namespace(leaf).where(along_tasks(kept, leaf), leaf, leaf[first])
+
+        self.system.kept = self.tally.kept = kept
+        self._start = ad.tree_map(placed, self._start)
+        self.w0 = self._start[0]
 
     def _is_homogeneous(self) -> bool:
         """Whether scaling the state scales the next one, and the measure by a power."""

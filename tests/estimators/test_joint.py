@@ -354,7 +354,7 @@ STARTS = mg.LearnedStart(few_shot(0))
 BAD = {
     "a task without given": Bad(few_shot(0), mg.Joint(0.1, np.array(1.0)), TypeError, "has no meta-parameters"),
     "theta of another tree": Bad(decay(0)[0], mg.Joint(0.1, np.array(1.0)), TypeError, r"a tree like theta.*log decay"),
-    "an integer": Bad(decay(0)[0], mg.Joint(0.1, {"log decay": 1}), TypeError, r"\['log decay'\] is 1, a int"),
+    "an integer": Bad(decay(0)[0], mg.Joint(0.1, {"log decay": 1}), TypeError, r"\['log decay'\] is 1, of type int"),
     "a start with a task axis too many": Bad(
         STARTS, mg.Joint(0.1, {"w": np.zeros((2, 3)), "b": np.zeros(1)}), ValueError, r"\['w'\] is of shape \(2, 3\)"
     ),
