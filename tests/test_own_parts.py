@@ -159,12 +159,9 @@ def test_a_wrapper_gets_the_answers_of_what_it_holds(steps):
     assert found.ok == (steps < 100)
 
 
+MINIBATCHES = mg.LeastSquares(np.ones((1, 4, 2)), np.ones((1, 4)), batch_size=2)
 LOST = {
-    "minibatches": (
-        Bare(mg.LeastSquares(np.ones((1, 4, 2)), np.ones((1, 4)), batch_size=2)),
-        mg.GradientDescent(),
-        "sample",
-    ),
+    "minibatches": (Bare(MINIBATCHES), mg.GradientDescent(), "sample"),
     "a schedule": (random_quadratic(2, 3, seed=3), Bare(mg.Scheduled(mg.GradientDescent())), "at"),
     "meta-parameters": (Bare(mg.LearnedStart(random_quadratic(2, 3, seed=3))), mg.GradientDescent(), "given"),
 }
