@@ -24,6 +24,7 @@ class Reverse:
     `fused`: use a fused kernel where there is one (compiled, with the extra `fast`).
     `diverged`: "keep" lets a task that leaves the range spoil the gradient of the mean over tasks; "skip" leaves such
     tasks out where the gradient is not finite: it is then that of the mean over the others, and `report` counts them.
+    `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
     """
 
     gradient: GradientKind = "full"
@@ -32,6 +33,7 @@ class Reverse:
     memory: int = _DEFAULT_MEMORY
     fused: bool = True
     diverged: Diverged = "keep"
+    record: bool = False
 
     def __call__(
         self,
@@ -51,6 +53,6 @@ class Reverse:
         objective counts its own time from 0, and sees both ends; what came before is held constant. `run`: the horizon
         that the rule is told, by default the last time of these steps.
         """
-        options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
+        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)

@@ -70,7 +70,7 @@ _SPOILT = [
 
 
 def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
-    if unroll.options.per_task or unroll.joint:
+    if unroll.options.per_task or unroll.options.record or unroll.joint:
         return None
     kernel = lstm_window(unroll.rule, unroll.phi, unroll.w0)
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
@@ -79,7 +79,7 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
 def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree]:
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint
-    if may_fuse and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
+    if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
         scales = {"scale_state": unroll.scale_state, "scale_adjoint": options.scaling != "none"}
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:

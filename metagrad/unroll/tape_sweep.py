@@ -52,6 +52,8 @@ class TapeSweep:
                     self._pull(t, carry)
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
+                if unroll.recorder is not None:
+                    unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
         self._pull_start()
         return value, self.gradient.result(*unroll.other_entries())

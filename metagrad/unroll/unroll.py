@@ -19,6 +19,7 @@ from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
@@ -67,6 +68,7 @@ class Unroll:
             scale_state=self.scale_state,
             plain=plain,
         )
+        self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
@@ -168,6 +170,8 @@ class Unroll:
                 self.monitor.start(size)
             if fresh:
                 self.monitor.observe("STATE", t, size)
+                if self.recorder is not None:
+                    self.recorder.state(t, size, carry.exponent)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
@@ -225,7 +229,8 @@ class Unroll:
                 "meta-parameters is not in their gradient."
             )
         status, step = self.monitor.finish()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes))
+        record = None if self.recorder is None or grad is None else self.recorder.result()
+        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
