@@ -112,7 +112,7 @@ def check_parts(where: str, task: Any, rule: Any, objective: Any = None) -> None
         if not isinstance(part, protocol):
             came = f"a {type(part).__name__} without {', '.join(parts.missing(part, protocol))}"
             bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
-        parts.check_wrapper(part, where)
+        parts.check_wrapper(part, protocol, where)
 
 
 def check_integer(where: str, name: str, given: Any, least: int) -> None:

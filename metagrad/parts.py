@@ -217,31 +217,29 @@ def takes_a_logarithm(objective: Objective) -> bool:
 
 # Without these the answer is another one. What only costs range or speed (`degree`, `homogeneous`, `gradient`) may be
 # left out: the tape gives the same gradient, and a state that leaves the range has a Status.
-_PASSED_ON = {
+_PASSED_ON: dict[Any, tuple[str, ...]] = {
     Task: ("sample", "given"),
     Rule: ("at", "entries", "check_horizon", "answer"),
 }
 
 
-def check_wrapper(part: Any, where: str) -> None:
-    """Raise TypeError where `part` holds another part of its kind and has lost members that change the answer.
+def check_wrapper(part: Any, kind: Any, where: str) -> None:
+    """Raise TypeError where `part`, of this kind, holds another part of it and has lost members that change the answer.
 
     A member that is left out on purpose is set to None.
     """
-    for kind, members in _PASSED_ON.items():
-        if not isinstance(part, kind):
+    members = _PASSED_ON.get(kind, ())
+    for name, held in _held(part) if members else ():
+        if not hasattr(held, "init") or isinstance(held, type) or not isinstance(held, kind):
             continue
-        for name, held in _held(part):
-            if isinstance(held, type) or not isinstance(held, kind):
-                continue
-            lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
-            if "sample" in lost and getattr(held, "full_batch", False):
-                lost.remove("sample")
-            if lost:
-                outer, inner = type(part).__name__, type(held).__name__
-                came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
-                remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
-                bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
+        lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
+        if "sample" in lost and getattr(held, "full_batch", False):
+            lost.remove("sample")
+        if lost:
+            outer, inner = type(part).__name__, type(held).__name__
+            came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
+            remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
+            bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
 
 
 def _held(part: Any) -> list[tuple[str, Any]]:

@@ -86,4 +86,6 @@ def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
             return value, type(phi)(eta_bar)
     step = fused_step(task, rule, options.gradient) if may_fuse else None
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset) if step is None else step).run(memory)
+    if step is not None:
+        return TapeSweep(unroll, step, fused=True).run(memory)
+    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
