@@ -46,6 +46,11 @@ def _loss_of(task: Task) -> str:
     return f"{type(task).__name__}.loss"
 
 
+def is_random(task: Task) -> bool:
+    """Whether the task draws a sample for every step."""
+    return not getattr(task, "full_batch", False) and getattr(task, "sample", None) is not None
+
+
 def sample(task: Task, seed: int, t: int, xp: Namespace) -> Any:
     """Return the randomness of step t of a task, on its device; None for a task that has none."""
     draw = None if getattr(task, "full_batch", False) else getattr(task, "sample", None)

@@ -260,4 +260,6 @@ def _inner(a: Array, b: Array) -> Array:
 
 
 def _nothing_like(state: Tree) -> Tree:
+    if isinstance(state, tuple) and not state:
+        return state
     return ad.tree_map(lambda leaf: namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None, state)

@@ -97,7 +97,11 @@ class TapeSweep:
         if found.phi is not None:
             self.gradient.add_term(found.phi, found.top)
         if self.plain:
-            self.adjoint = ad.tree_map(_plus, self.adjoint, found.adjoint)
+            of_w = ad.tree_map(_plus, self.adjoint[0], found.adjoint[0])
+            of_state = self.adjoint[1]
+            if self.unroll.tally.joint:
+                of_state = ad.tree_map(_plus, of_state, found.adjoint[1])
+            self.adjoint = of_w, of_state
             return
         self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
         size = magnitude(self.adjoint)

@@ -134,7 +134,7 @@ class Unroll:
 
     def phi_at(self, t: int) -> Tree:
         """Return the meta-parameters of step t, counted from where the unroll begins."""
-        return self.system.phi_at(self.phi, self.offset + t)
+        return self.phi if self.entries is None else self.system.phi_at(self.phi, self.offset + t)
 
     def advance(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> Carry:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
