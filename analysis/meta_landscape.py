@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import metagrad as mg
-from analysis.framework.contract import Check, Table, Verdict
+from analysis.framework.contract import Check, Names, Table, Verdict
 from metagrad.theory import least_squares, marchenko_pastur, proportional_limit, tuned_limit
 from metagrad.xp import rng
 
@@ -18,6 +18,7 @@ claim = (
     "and both meta-gradients, and samples of finite size lie on them (the setting of Wang et al. 2021, section 4)."
 )
 MEASURES = ("train", "validation")
+PARTS = ("value", "meta-gradient")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ presets = {
     "paper": Config(d=1000, tasks=20, block=4),
 }
 expected_seconds = {"quick": 5.0, "default": 90.0, "paper": 1500.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("engine", "limit", "step_sizes", "risk_train", "risk_validation")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -131,7 +137,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             arrays.setdefault(name, []).append(value)
     table = {name: np.stack(values) for name, values in arrays.items()}
     table["ratios"] = np.array(config.ratios)
-    return Table(table, {"mean": "squared units of the targets, and 1", "etas": "1", "risk": "||w*||^2"})
+    names: dict[str, Names] = dict.fromkeys(("mean", "error"), (None, MEASURES, None, PARTS))
+    names |= dict.fromkeys(("curve", "curve_at_points"), (None, MEASURES, None, PARTS))
+    names |= {"best": (None, MEASURES), "risk": (None, MEASURES)}
+    return Table(table, {"mean": "squared units of the targets, and 1", "etas": "1", "risk": "||w*||^2"}, names)
 
 
 def _limit(config: Config, ratio: float, etas: np.ndarray) -> np.ndarray:
@@ -161,26 +170,36 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check("engine against closed form, task by task: largest relative error", wrong, "<= 1e-9", wrong <= 1e-9),
             Check(
+                "engine",
+                "engine against closed form, task by task: largest relative error",
+                wrong,
+                "<= 1e-9",
+                wrong <= 1e-9,
+            ),
+            Check(
+                "limit",
                 f"losses, eta s_+ < 1.5: distance to the limit over 4 standard errors + {20 / config.d:.2g} of it",
                 excess,
                 "<= 1",
                 excess <= 1,
             ),
             Check(
+                "step_sizes",
                 "n <= d: best step size on training loss over that on held-out samples, at least",
                 apart[few].min(),
                 ">= 10",
                 bool(apart[few].min() >= 10),
             ),
             Check(
+                "risk_train",
                 "n <= d: risk at the former less that of w = 0, at least",
                 arrays["risk"][few, 0].min() - 1,
                 "> 0",
                 bool(arrays["risk"][few, 0].min() > 1),
             ),
             Check(
+                "risk_validation",
                 "n <= d: risk at the latter less that of w = 0, at most",
                 arrays["risk"][few, 1].max() - 1,
                 "< 0",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.framework.contract import Check, Table, Verdict
+from analysis.framework.contract import Check, Names, Table, Verdict
 from metagrad import random_least_squares
 from metagrad.theory import least_squares, tuned_limit
 from metagrad.theory.krylov import krylov_regressions
@@ -18,6 +18,8 @@ claim = (
     "the half that it trains on only, almost everywhere if it learns from all samples in the end; with little noise, "
     "in a band around n = d (the boundary in the proportional limit, sharpening Wang et al. 2021, section 4)."
 )
+BY = ("train", "validation")
+LEARNS_FROM = ("half", "all")  # what train-by-validation learns from in the end, tuned as in TUNINGS
 TUNINGS = (tuned_limit.Tuning(), tuned_limit.Tuning(retrain=True))
 
 
@@ -48,6 +50,11 @@ presets = {
     "paper": Config(d=1000, tasks=300, tests=100),
 }
 expected_seconds = {"quick": 5.0, "default": 100.0, "paper": 3000.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("samples", "decided", "boundary", "least_noise", "band", "all_samples")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -130,7 +137,9 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         [tuned_limit.advantage(config.steps[1], **at, tuning=tuning) for tuning in TUNINGS], axis=1
     )
     arrays["risk_limit"] = tuned_limit.risk_tbt(config.steps[1], **at)
-    return Table(arrays, {"gain": "||w*||^2", "sigmas": "units of the targets", "ratios": "1"})
+    names: dict[str, Names] = {name: (BY,) for name in arrays if name.startswith("map_")}
+    names |= dict.fromkeys(("gain", "gain_interval", "gain_limit"), (None, LEARNS_FROM))
+    return Table(arrays, {"gain": "||w*||^2", "sigmas": "units of the targets", "ratios": "1"}, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -155,20 +164,30 @@ def verdict(config: Config, table: Table) -> Verdict:
         claim,
         [
             Check(
+                "samples",
                 f"samples of d = {config.d}: gains of the limit's other sign, above {4 / config.d:.2g} of the risk",
                 wrong,
                 "0",
                 wrong == 0,
             ),
             Check(
+                "decided",
                 f"of {gain.size} gains, decided by their 99.9 % interval",
                 decided.sum(),
                 f">= {gain.size // 2}",
                 decided.sum() >= gain.size // 2,
             ),
-            Check("sigma = 5, half only: boundary n/d over 2 sigma^2, less 1", ratio, "<= 0.05", ratio <= 0.05),
-            Check("least noise at which validation wins, half only", lowest, "0.25 .. 0.6", 0.25 <= lowest <= 0.6),
-            Check("there the band lies around n/d", centre, "0.7 .. 1.4", 0.7 <= centre <= 1.4),
-            Check("all samples in the end, sigma > 0.7: share of the plane won", share, "1", share == 1),
+            Check(
+                "boundary", "sigma = 5, half only: boundary n/d over 2 sigma^2, less 1", ratio, "<= 0.05", ratio <= 0.05
+            ),
+            Check(
+                "least_noise",
+                "least noise at which validation wins, half only",
+                lowest,
+                "0.25 .. 0.6",
+                0.25 <= lowest <= 0.6,
+            ),
+            Check("band", "there the band lies around n/d", centre, "0.7 .. 1.4", 0.7 <= centre <= 1.4),
+            Check("all_samples", "all samples in the end, sigma > 0.7: share of the plane won", share, "1", share == 1),
         ],
     )

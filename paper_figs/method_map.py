@@ -21,7 +21,7 @@ _HATCHES = ("", "////", "....", "")
 def draw(result: Result) -> Figure:
     """Draw one map a method."""
     outcome, steps, etas = (result.arrays[name] for name in ("outcome", "steps", "etas"))
-    names, outcomes = result.arrays["methods"], result.arrays["outcomes"]
+    names, outcomes = result.names("outcome"), result.arrays["outcomes"]
     figure, axes = new_figure(2, 4, height=4.3, sharex=True, sharey=True)
     colours, norm = ListedColormap(_SHADES), BoundaryNorm(np.arange(-0.5, len(_SHADES)), len(_SHADES))
     for panel, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
@@ -70,10 +70,10 @@ def caption(result: Result) -> str:
     return (
         "Meta-gradient of the log objective on one quadratic of the paper's family (d = 20), held against "
         "theory. With "
-        f"exponents beside the digits float64 is right on {result.measured('scaled, float64'):.0%} of the map "
+        f"exponents beside the digits float64 is right on {result.measured('scaled_float64'):.0%} of the map "
         f"and float32 on "
-        f"{result.measured('scaled, float32'):.0%}; plain float64 on {result.measured('plain, float64'):.0%}, "
+        f"{result.measured('scaled_float32'):.0%}; plain float64 on {result.measured('plain_float64'):.0%}, "
         f"plain float32 "
-        f"on {result.measured('plain, float32'):.0%}, the public code's recipe on "
-        f"{result.measured('public code'):.0%}."
+        f"on {result.measured('plain_float32'):.0%}, the public code's recipe on "
+        f"{result.measured('public_code'):.0%}."
     )

@@ -88,9 +88,9 @@ def key_of(config: Any, seed: int, device: str, sources: Iterable[Path]) -> str:
     return hasher.hexdigest()[:32]
 
 
-def sources_of(module: Any) -> list[Path]:
-    """Return the files a result depends on: the experiment, and what experiments share."""
-    return [Path(module.__file__), *shared_sources()]
+def sources_of(source: Path) -> list[Path]:
+    """Return the files a result depends on: the experiment's own `source`, and what experiments share."""
+    return [source, *shared_sources()]
 
 
 def shared_sources() -> list[Path]:
