@@ -213,10 +213,6 @@ def verdict(config: Config, table: Table) -> Verdict:
     few = np.exp(5 * _MEDIAN_ERROR / np.sqrt(config.spectra))
     middle, large = arrays["d"] == 200, arrays["d"] == 1000
     edge, inside = float(size[-1, middle, 0, 0].max()), float(size[:, large, :, 1:].max())
-    limit = stats.t.ppf(1 - _LEVEL / 2, config.targets - 1)
-    missed = np.abs(arrays["mean"] - arrays["expected"]) > limit * arrays["error"]
-    worst, cases = float(missed.reshape(-1, len(QUANTITIES)).sum(axis=0).max()), missed[..., 0].size
-    allowed = int(stats.binom.ppf(0.999, cases, _LEVEL))
     return Verdict(
         claim,
         [
@@ -244,15 +240,19 @@ def verdict(config: Config, table: Table) -> Verdict:
             Check(
                 "train_edge", "train loss at TbT, gamma = 2, d = 200: deviation (median X)", edge, ">= 0.1", edge >= 0.1
             ),
-            Check(
-                "monte_carlo",
-                f"Monte-Carlo: intervals of {cases} that miss, worst quantity",
-                worst,
-                f"<= {allowed}",
-                worst <= allowed,
-            ),
+            _monte_carlo_check(config, arrays),
         ],
     )
+
+
+def _monte_carlo_check(config: Config, arrays: dict[str, np.ndarray]) -> Check:
+    """Return whether no more intervals miss the average given X than chance allows."""
+    limit = stats.t.ppf(1 - _LEVEL / 2, config.targets - 1)
+    missed = np.abs(arrays["mean"] - arrays["expected"]) > limit * arrays["error"]
+    worst, cases = float(missed.reshape(-1, len(QUANTITIES)).sum(axis=0).max()), missed[..., 0].size
+    allowed = int(stats.binom.ppf(0.999, cases, _LEVEL))
+    what = f"Monte-Carlo: intervals of {cases} that miss, worst quantity"
+    return Check("monte_carlo", what, worst, f"<= {allowed}", worst <= allowed)
 
 
 def law_median(law: np.ndarray) -> np.ndarray:

@@ -218,6 +218,11 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(claim, checks)
 
 
+def _open(key: str, what: str, measured: float) -> Check:
+    """Return a number that is measured, and cannot fail."""
+    return Check(key, what, measured, "open", True)
+
+
 def _control_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
     """Return what is known of gradient descent: beyond 2/L |F'| ~ T (3/2)^(2T), and |G'| is bounded; with a floor
     the log objective vanishes like the plain one, and the log of the excess does not."""
@@ -273,12 +278,8 @@ def _engine_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
             "<= 1e-7",
             error <= 1e-7,
         ),
-        Check(
-            "float64_lost", f"plain float64: runs whose gradient is lost, of {count}", int(lost[1].sum()), "open", True
-        ),
-        Check(
-            "float32_lost", f"plain float32: runs whose gradient is lost, of {count}", int(lost[2].sum()), "open", True
-        ),
+        _open("float64_lost", f"plain float64: runs whose gradient is lost, of {count}", int(lost[1].sum())),
+        _open("float32_lost", f"plain float32: runs whose gradient is lost, of {count}", int(lost[2].sum())),
         Check("silent", "plain engines: gradients lost with status OK", silent, "0", silent == 0),
     ]
 
@@ -313,12 +314,10 @@ def _shipped_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check
         for name, of in zip(OBJECTIVES, arrays[f"{task}_shipped_slopes"][0], strict=True):
             mean, half = interval(of)
             found.append(
-                Check(
+                _open(
                     f"{task}_shipped_{word(name)}",
                     f"{task}, shipped: slope, {name} (+- {half:.2g}, {of.size} tasks)",
                     mean,
-                    "open",
-                    True,
                 )
             )
     plain, log, excess = arrays["floor_shipped_slopes"][0].mean(axis=-1)
@@ -362,28 +361,14 @@ def _open_checks(config: Config, arrays: dict[str, np.ndarray], task: str, rule:
     for name, of in zip(OBJECTIVES, slopes[0, :, runs:], strict=True):
         mean, half = interval(of)
         counts = f"{int((of > LIMIT).sum())} of {runs} explode, {int((of < -LIMIT).sum())} vanish"
-        found.append(
-            Check(
-                f"{key}_{word(name)}", f"{case}, trained: slope, {name} (+- {half:.2g}; {counts})", mean, "open", True
-            )
-        )
+        found.append(_open(f"{key}_{word(name)}", f"{case}, trained: slope, {name} (+- {half:.2g}; {counts})", mean))
     stopped = int((np.abs(slopes[1, 0]) > LIMIT).sum())
     found.append(
-        Check(
-            f"{key}_stop_gradient",
-            f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, stop-gradients",
-            stopped,
-            "open",
-            True,
-        )
+        _open(f"{key}_stop_gradient", f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, stop-gradients", stopped)
     )
     if rule == "raw":
         beyond = int((np.abs(slopes[0]) > LIMIT).any(axis=0).sum())
-        found.append(
-            Check(
-                f"{key}_any", f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, any objective", beyond, "open", True
-            )
-        )
+        found.append(_open(f"{key}_any", f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, any objective", beyond))
     return found
 
 

@@ -160,13 +160,11 @@ def verdict(config: Config, table: Table) -> Verdict:
     """Compare the engine with theory task by task, the means with the limit, and the two minima."""
     arrays = table.arrays
     wrong = float(arrays["disagreement"].max())
-    apart = arrays["best"][:, 0] / arrays["best"][:, 1]
     stable = arrays["etas"] * ((1 + np.sqrt(1 / arrays["ratios"])) ** 2)[:, None] < 1.5
     loss, error = arrays["mean"][..., 0], arrays["error"][..., 0]
     limit = np.exp(np.minimum(config.steps * arrays["curve_at_points"][..., 0], 600))
     far, allowed = np.abs(loss - limit), 4 * error + 20 / config.d * limit
     excess = float(np.max(np.where(stable[:, None], far / allowed, 0)))
-    few = arrays["ratios"] <= 1
     return Verdict(
         claim,
         [
@@ -184,26 +182,21 @@ def verdict(config: Config, table: Table) -> Verdict:
                 "<= 1",
                 excess <= 1,
             ),
-            Check(
-                "step_sizes",
-                "n <= d: best step size on training loss over that on held-out samples, at least",
-                apart[few].min(),
-                ">= 10",
-                bool(apart[few].min() >= 10),
-            ),
-            Check(
-                "risk_train",
-                "n <= d: risk at the former less that of w = 0, at least",
-                arrays["risk"][few, 0].min() - 1,
-                "> 0",
-                bool(arrays["risk"][few, 0].min() > 1),
-            ),
-            Check(
-                "risk_validation",
-                "n <= d: risk at the latter less that of w = 0, at most",
-                arrays["risk"][few, 1].max() - 1,
-                "< 0",
-                bool(arrays["risk"][few, 1].max() < 1),
-            ),
+            *_minima_checks(arrays),
         ],
     )
+
+
+def _minima_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return how far apart both minima are where samples are few, and the risk at each."""
+    few = arrays["ratios"] <= 1
+    apart = (arrays["best"][few, 0] / arrays["best"][few, 1]).min()
+    former, latter = arrays["risk"][few, 0].min(), arrays["risk"][few, 1].max()
+    what = "n <= d: best step size on training loss over that on held-out samples, at least"
+    at_former = "n <= d: risk at the former less that of w = 0, at least"
+    at_latter = "n <= d: risk at the latter less that of w = 0, at most"
+    return [
+        Check("step_sizes", what, apart, ">= 10", bool(apart >= 10)),
+        Check("risk_train", at_former, former - 1, "> 0", bool(former > 1)),
+        Check("risk_validation", at_latter, latter - 1, "< 0", bool(latter < 1)),
+    ]

@@ -271,9 +271,6 @@ def _compared(config: Config, pairs: Any, given: dict[Any, dict[str, np.ndarray]
 def verdict(config: Config, table: Table) -> Verdict:
     """Runs against exact moments, those against the limit; how the boundary moves with batch size and epochs."""
     arrays = table.arrays
-    gain, exact = arrays["gain"], arrays["gain_exact"]
-    decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
-    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(exact))))
     given, limit = np.log(arrays["boundary"][0]), np.log(_limit_boundary(table, "sgd"))
     above = limit - np.log(_limit_boundary(table, "full"))
     x = np.log(arrays["ratios"])
@@ -284,19 +281,7 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check(
-                "runs",
-                f"runs of SGD, d = {d}: decided gains of the other sign than the exact ones",
-                wrong,
-                "0",
-                wrong == 0,
-            ),
-            _check(
-                "undecided",
-                f"of {gain.size} gains, undecided by their 99.9 % interval",
-                np.sum(~decided),
-                gain.size // 2,
-            ),
+            *_run_checks(config, arrays),
             _check("all_at_once", "a batch of all samples: largest relative error", arrays["all_at_once"], 1e-8),
             _check(
                 "batches", f"boundary, {batches}: |ln sigma| moves by", np.abs(given[1] - given[0]), (large - small) / d
@@ -317,6 +302,16 @@ def verdict(config: Config, table: Table) -> Verdict:
             _check("calm", "there: risk by train over that of gradient descent", _calm(table, many), 1.0),
         ],
     )
+
+
+def _run_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return whether the runs that are decided agree with the exact moments, and how many are not decided."""
+    gain, exact = arrays["gain"], arrays["gain_exact"]
+    decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
+    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(exact))))
+    what = f"runs of SGD, d = {config.d}: decided gains of the other sign than the exact ones"
+    few = f"of {gain.size} gains, undecided by their 99.9 % interval"
+    return [Check("runs", what, wrong, "0", wrong == 0), _check("undecided", few, np.sum(~decided), gain.size // 2)]
 
 
 def _calm(table: Table, which: np.ndarray) -> np.ndarray:
