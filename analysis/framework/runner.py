@@ -1,5 +1,7 @@
 """Running experiments: shards on any `concurrent.futures.Executor`, each saved as it ends, so that a run can go on.
 
+What is run is an `Experiment`, which `contract.load` makes; a new experiment needs nothing here. A worker gets the name
+of an experiment instead, and makes its own.
 Results do not depend on the number of workers: a shard is a function of (config, shard, seed), and shards are put
 together in their fixed order.
 """

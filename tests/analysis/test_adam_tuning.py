@@ -103,6 +103,15 @@ def test_the_verdict_fails_where_grid_and_tuned_are_exchanged_or_a_step_size_is_
     assert tuple(check.key for check in adam_tuning.verdict(TINY, table).checks) == adam_tuning.keys(TINY)
 
 
+def test_every_way_of_tuning_has_its_checks(table):
+    config = replace(TINY, tuned=("eta", "eps", "all", "far"))
+    count = len(adam_tuning.rules(config))
+    gain = np.ones((count, count, 3, 2, 2))
+    chosen = np.repeat(table.arrays["chosen"][:1], 4, axis=0)
+    checks = adam_tuning.verdict(config, Table(table.arrays | {"gain": gain, "chosen": chosen}, {})).checks
+    assert tuple(check.key for check in checks) == adam_tuning.keys(config)
+
+
 def _failed(arrays):
     return [check for check in adam_tuning.verdict(TINY, Table(arrays, {})).checks if not check.holds]
 

@@ -255,6 +255,18 @@ def test_a_damaged_sidecar_is_said_by_verify_and_computed_again_by_run(troubled,
     assert call("verify", tmp_path) == 0
 
 
+def test_names_that_do_not_fit_the_arrays_are_damage(troubled, tmp_path, capsys):
+    run(tmp_path)
+    path = tmp_path / "troubled" / "quick-seed0.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for names in ({"x": [["a"]]}, {"x": 3}, {"y": []}):
+        path.write_text(json.dumps(whole | {"names": names}), encoding="utf-8")
+        assert call("verify", tmp_path) == 2, names
+        assert "quick-seed0.json is damaged" in capsys.readouterr().err
+    path.write_text(json.dumps(whole | {"names": {"x": [["a", "b", "c", "d"]]}}), encoding="utf-8")
+    assert call("verify", tmp_path) == 0
+
+
 def test_a_sidecar_that_lost_one_part_is_damaged_whichever_it_is(troubled, tmp_path, capsys):
     run(tmp_path)
     path = tmp_path / "troubled" / "quick-seed0.json"
