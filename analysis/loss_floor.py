@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 import metagrad as mg
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import last_iterate, least_squares, marchenko_pastur, proportional_limit
 
 claim = (
@@ -206,7 +206,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays |= {f"line_{name}": array for name, array in lines.items()}
     arrays |= {"path": np.stack([part["eta"] for part in paths]), "best": np.stack([part["best"] for part in paths])}
     arms = tuple(f"{kind}, {step}" for kind, step in ARMS)
-    names: dict[str, Names] = {"line_t_slopes": (KINDS,), "line_e_slopes": (KINDS,), "path": (arms,), "best": (arms,)}
+    names: dict[str, Any] = {"line_t_slopes": (KINDS,), "line_e_slopes": (KINDS,), "path": (arms,), "best": (arms,)}
     names |= {f"{p}{name}": (None, KINDS) for p in ("t_", "e_") for name in ("exact", "engine", "plain", "limit")}
     units = {"etas": "1/curvature", "t_engine": "orders of magnitude", "path": "1/curvature"}
     return Table(arrays, units, names)

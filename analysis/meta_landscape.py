@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import metagrad as mg
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import least_squares, marchenko_pastur, proportional_limit, tuned_limit
 from metagrad.xp import rng
 
@@ -137,7 +137,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             arrays.setdefault(name, []).append(value)
     table = {name: np.stack(values) for name, values in arrays.items()}
     table["ratios"] = np.array(config.ratios)
-    names: dict[str, Names] = dict.fromkeys(("mean", "error"), (None, MEASURES, None, PARTS))
+    names: dict[str, Any] = dict.fromkeys(("mean", "error"), (None, MEASURES, None, PARTS))
     names |= dict.fromkeys(("curve", "curve_at_points"), (None, MEASURES, None, PARTS))
     names |= {"best": (None, MEASURES), "risk": (None, MEASURES)}
     return Table(table, {"mean": "squared units of the targets, and 1", "etas": "1", "risk": "||w*||^2"}, names)

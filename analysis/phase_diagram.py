@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad import random_least_squares
 from metagrad.theory import least_squares, tuned_limit
 from metagrad.theory.krylov import krylov_regressions
@@ -137,7 +137,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         [tuned_limit.advantage(config.steps[1], **at, tuning=tuning) for tuning in TUNINGS], axis=1
     )
     arrays["risk_limit"] = tuned_limit.risk_tbt(config.steps[1], **at)
-    names: dict[str, Names] = {name: (BY,) for name in arrays if name.startswith("map_")}
+    names: dict[str, Any] = {name: (BY,) for name in arrays if name.startswith("map_")}
     names |= dict.fromkeys(("gain", "gain_interval", "gain_limit"), (None, LEARNS_FROM))
     return Table(arrays, {"gain": "||w*||^2", "sigmas": "units of the targets", "ratios": "1"}, names)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis import _tuned_curves as tuned
 from analysis import _tuned_runs as runs
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import average_case, sgd, sgd_limit, tuned_limit
 from metagrad.theory.least_squares import Regression
 from metagrad.xp import rng
@@ -216,7 +216,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays["epochs"] = np.array(config.epochs)
     arrays |= _boundaries(config, given)
     arrays["all_at_once"] = np.concatenate([p["difference"] for s, p in pairs if s["what"] == "same"])
-    names: dict[str, Names] = {"sgd": (None, RISKS), "full": (None, RISKS)}
+    names: dict[str, Any] = {"sgd": (None, RISKS), "full": (None, RISKS)}
     names |= {"boundary": (WAYS,), "boundary_interval": (("low", "high"), WAYS)}
     names |= dict.fromkeys(("gain", "gain_interval", "gain_exact"), (None, WAYS))
     return Table(arrays | _compared(config, pairs, given), {"sigmas": "units of the targets", "ratios": "1"}, names)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import noisy_quadratic, noisy_quadratic_schedules
 from metagrad.theory.noisy_quadratic import NoisyQuadratic
 from metagrad.xp import rng
@@ -130,7 +130,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         "look_losses": np.array([looks[k] for k in config.looks]),
         "alone": np.array([part["bias"] for shard, part in named if shard["what"] == "alone"]),
     }
-    names: dict[str, Names] = dict.fromkeys(("losses", "runs", "runs_error"), (None, SCHEDULES))
+    names: dict[str, Any] = dict.fromkeys(("losses", "runs", "runs_error"), (None, SCHEDULES))
     names |= {f"shown_{name}": (SCHEDULES,) for name in ("etas", "losses", "runs", "runs_error")}
     return Table(arrays, {"losses": "units of the loss", "shown_etas": "1/curvature", "horizons": "steps"}, names)
 

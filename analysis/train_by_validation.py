@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad import random_least_squares
 from metagrad.theory import least_squares, proportional_limit
 from metagrad.theory.krylov import krylov_regressions
@@ -136,7 +136,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             arrays.setdefault(name, []).append(value)
     table = {name: np.stack(values) for name, values in arrays.items()}
     table |= {"samples": np.array(config.samples), "etas": config.etas}
-    names: dict[str, Names] = dict.fromkeys(("objective", "objective_error", "chosen", "limit_chosen"), (None, BY))
+    names: dict[str, Any] = dict.fromkeys(("objective", "objective_error", "chosen", "limit_chosen"), (None, BY))
     names |= dict.fromkeys(("rmse", "rmse_error", "limit_rmse"), (None, SAMPLES, BY))
     names |= {"excess": (None, ("mean", "half width"), BY), "difference": (None, ("mean", "half width"))}
     units = {"rmse": "units of the targets", "chosen": "1", "objective": "squared units of the targets"}

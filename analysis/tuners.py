@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
 import metagrad as mg
-from analysis.framework.contract import Check, Names, Table, Verdict
+from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import least_squares
 from metagrad.theory.signed_log import SignedLog
 
@@ -171,7 +171,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays["median"] = np.stack([np.median(fresh, axis=-1), fresh[..., low], fresh[..., -1 - low]], axis=-1)
     arrays["exploded"] = (fresh[..., 2, :] > _EXPLODED).mean(axis=-1)
     arrays["ratios"] = np.asarray(config.ratios)
-    names: dict[str, Names] = dict.fromkeys(("etas", "objective", "exploded"), (None, OBJECTIVES, TUNERS))
+    names: dict[str, Any] = dict.fromkeys(("etas", "objective", "exploded"), (None, OBJECTIVES, TUNERS))
     names |= {"path": (None, OBJECTIVES), "fresh": (None, OBJECTIVES, TUNERS, MEASURES)}
     names["median"] = (None, OBJECTIVES, TUNERS, MEASURES, ("median", "low", "high"))
     return Table(arrays, {"etas": "1/curvature", "objective": "log of the loss", "median": "loss"}, names)
