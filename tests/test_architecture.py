@@ -24,6 +24,7 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+THEORY = ["numbers", "quadratic", "least_squares", "sgd"]
 PLUGIN_FOLDERS = {"tasks", "optimizers", "objectives", "kernels", "estimators"}
 SOURCES = sorted(p for p in (ROOT / "metagrad").rglob("*.py") if p != ROOT / "metagrad" / "__init__.py")
 
@@ -56,6 +57,49 @@ def test_imports_point_to_the_left(path):
     if path.name == "closed_form.py":
         allowed |= {"theory"}  # the one place where theory meets engine
     assert parts <= allowed
+
+
+def modules_of_theory() -> dict[str, Path]:
+    paths = (ROOT / "metagrad" / "theory").rglob("*.py")
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
+
+
+def imports_in_theory() -> dict[str, set[str]]:
+    """Which modules of the theory each of them imports; of `from package import name`, `name` where it is a module."""
+    modules = modules_of_theory()
+    named = {module: imported_modules(path) for module, path in modules.items()}
+    return {
+        module: {n if n in modules else n.rpartition(".")[0] for n in names if n.startswith("metagrad.theory.")}
+        for module, names in named.items()
+    }
+
+
+def test_the_theory_lies_in_its_folders():
+    folders = {".".join(module.split(".")[2:3]) for module in modules_of_theory()}
+    assert folders == {"", *THEORY}
+
+
+@pytest.mark.parametrize("folder", THEORY)
+def test_a_folder_of_the_theory_imports_those_before_it(folder):
+    allowed = THEORY[: THEORY.index(folder) + 1]
+    for module, imported in imports_in_theory().items():
+        if module.split(".")[2:3] == [folder]:
+            others = {n for n in imported if (n.split(".")[2:3] or [""])[0] not in allowed}
+            assert not others, f"{module} imports {others}"
+
+
+def test_the_theory_has_no_import_circle():
+    left = imports_in_theory()
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    assert not left
+
+
+@pytest.mark.parametrize("folder", THEORY)
+def test_a_folder_of_the_theory_says_what_is_in_it(folder):
+    paths = (ROOT / "metagrad" / "theory" / folder).glob("[!_]*.py")
+    doc = ast.get_docstring(ast.parse((ROOT / "metagrad" / "theory" / folder / "__init__.py").read_text("utf-8")))
+    assert not {p.stem for p in paths if f"| `{p.stem}` " not in (doc or "")}
 
 
 @pytest.mark.parametrize("folder", sorted(PLUGIN_FOLDERS))

@@ -169,7 +169,8 @@ class _Regressions:
     """The closed forms of least squares, task by task: in the coordinates of w - w_0, which start at zero."""
 
     def __init__(self, task: LeastSquares, objective: Any, steps: int, gradient: GradientKind) -> None:
-        from metagrad.theory import least_squares, schedule
+        from metagrad.theory import least_squares
+        from metagrad.theory.quadratic import schedule
 
         if gradient != "full":
             bad_value(_WHERE, "gradient", repr(gradient), "'full' on LeastSquares", _USE_REVERSE)
