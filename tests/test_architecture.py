@@ -104,14 +104,15 @@ def test_a_folder_of_the_theory_says_what_is_in_it(folder):
 
 @pytest.mark.parametrize("folder", sorted(PLUGIN_FOLDERS))
 def test_plugins_do_not_import_each_other(folder):
-    for path in (ROOT / "metagrad" / folder).glob("*.py"):
-        if path.name == "__init__.py":
+    here = ROOT / "metagrad" / folder
+    for path in here.rglob("*.py"):
+        plugin = path.relative_to(here).parts[0].removesuffix(".py")
+        if plugin == "__init__":
             continue
-        # a private module is a part of the plugin that imports it
-        prefixes = (f"metagrad.{folder}.", f"metagrad.{folder}._")
-        named = {n.replace(f"metagrad.{folder}._", "") for n in imported_modules(path)}
-        siblings = {n for n in named if n.startswith(prefixes[0])}
-        assert not siblings, f"{path.name} imports {siblings}"
+        named = {n.removeprefix(f"metagrad.{folder}.") for n in imported_modules(path) if part_of(n) == folder}
+        # a private module is a part of the plugin that imports it, and a folder is one plugin
+        siblings = {n for n in named if not n.startswith("_") and n.split(".")[0] != plugin}
+        assert not siblings, f"{path.relative_to(here)} imports {siblings}"
 
 
 def test_the_array_modules_are_named_only_where_they_may_be():
