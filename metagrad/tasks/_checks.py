@@ -8,12 +8,17 @@ from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
 
-def check_array(where: str, name: str, x: Any) -> None:
-    """Raise unless x is a float array without NaN and inf."""
+def check_floats(where: str, name: str, x: Any) -> None:
+    """Raise unless x is an array of floats."""
     if not is_array(x):
         bad_type(where, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
     if x.dtype.kind != "f":
         bad_type(where, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+
+
+def check_array(where: str, name: str, x: Any) -> None:
+    """Raise unless x is a float array without NaN and inf."""
+    check_floats(where, name, x)
     if not bool(namespace(x).isfinite(x).all()):
         bad_value(where, name, "not finite everywhere", "finite numbers", "Look for NaN and inf; drop those rows.")
 
@@ -43,14 +48,14 @@ def check_vector(where: str, name: str, x: Any, d: int) -> None:
         bad_value(where, name, f"of shape {x.shape}", f"shape ({d},) or (B, {d}), as X has {d} columns")
 
 
-def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool) -> None:
-    """Raise unless a minibatch of this size can be drawn from n samples."""
+def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool, called: str = "n") -> None:
+    """Raise unless a minibatch of this size can be drawn from n samples; `called` is what n is in the message."""
     if batch_size is None:
         return
     check_count(where, "batch_size", batch_size)
     if batch_size > n and not replacement:
         remedy = "Take a smaller batch, or replacement=True."
-        bad_value(where, "batch_size", batch_size, f"at most n = {n} without replacement", remedy)
+        bad_value(where, "batch_size", batch_size, f"at most {called} = {n} without replacement", remedy)
 
 
 def check_count(where: str, name: str, value: Any) -> None:

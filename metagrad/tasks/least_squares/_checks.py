@@ -7,12 +7,18 @@ from typing import Any
 
 from metagrad.errors import bad_type, bad_value
 from metagrad.tasks import _checks as shared
+from metagrad.xp import Array
 
 
 def check_samples(where: str, names: tuple[str, str], X: Any, y: Any) -> None:
-    """Raise unless X is (n, d) or (B, n, d) with n, d >= 1 and y is (n,) or (B, n)."""
+    """Raise unless X and y are float arrays without NaN and inf, of shapes that belong together."""
     for name, array in zip(names, (X, y), strict=True):
         shared.check_array(where, name, array)
+    check_shapes(where, names, X, y)
+
+
+def check_shapes(where: str, names: tuple[str, str], X: Array, y: Array) -> None:
+    """Raise unless X is (n, d) or (B, n, d) with n, d >= 1 and y is (n,) or (B, n)."""
     if X.ndim not in (2, 3):
         remedy = "One sample a row." if X.ndim != 1 else "Use X[:, None] for one feature."
         bad_value(where, names[0], f"of shape {X.shape}", "shape (n, d) or (B, n, d)", remedy)
@@ -25,10 +31,14 @@ def check_samples(where: str, names: tuple[str, str], X: Any, y: Any) -> None:
         bad_value(where, names[1], f"of shape {y.shape}", expected)
 
 
-def check_validation(where: str, validation: Any, d: int) -> None:
-    """Raise unless `validation` is a pair (X_val, y_val) with the d features of X."""
+def check_pair(where: str, validation: Any) -> None:
+    """Raise unless `validation` is a pair."""
     if not isinstance(validation, tuple) or len(validation) != 2:
         bad_type(where, "validation", f"a {type(validation).__name__}", "a pair (X_val, y_val)")
+
+
+def check_validation(where: str, validation: tuple[Any, Any], d: int) -> None:
+    """Raise unless the pair (X_val, y_val) is samples with the d features of X."""
     check_samples(where, ("X_val", "y_val"), *validation)
     if validation[0].shape[-1] != d:
         came = f"of shape {validation[0].shape}"

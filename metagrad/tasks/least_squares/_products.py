@@ -12,7 +12,13 @@ def predictions(X: Array, w: Array) -> Array:
     return np.matmul(w, X.T) if X.ndim == 2 else np.matmul(X, w[..., None])[..., 0]
 
 
-def half_mean_square(X: Array, y: Array, w: Array) -> Array:
-    """Return ||Xw - y||^2/(2n), shape (B,)."""
+def half_mean_square(X: Array, y: Array, w: Array, sizes: Array | None) -> Array:
+    """Return ||Xw - y||^2/(2n), shape (B,), n those of `sizes` where given."""
     residual = predictions(X, w) - y
-    return 0.5 * np.mean(residual * residual, axis=-1)
+    return 0.5 * own_mean(residual * residual, sizes)
+
+
+def own_mean(terms: Array, sizes: Array | None) -> Array:
+    """Return the mean over samples, (B,), of terms (B, n): over `sizes` (B,) of them where given; the rest are 0."""
+    mean = np.mean(terms, axis=-1)
+    return mean if sizes is None else mean * (terms.shape[-1] / sizes)

@@ -7,8 +7,10 @@ from metagrad.xp import Array, float_info, namespace
 _CHUNK_ENTRIES = 1 << 20
 
 
-def gradient_rounding(X: Array, w: Array, predictions: Array, y: Array) -> Array:
+def gradient_rounding(X: Array, w: Array, predictions: Array, y: Array, sizes: Array | None) -> Array:
     """Return the rounding level (B, d) of X'r/n, r = p - y, p = Xw (B, n), for X (n, d) or (B, n, d) and w (B, d).
+
+    `sizes` (B,): the n of each task where they are unequal, X and y being 0 beyond.
 
     Every product, sum and residual is off by u, the unit roundoff, each in its own direction:
     dr_i = u (sqrt(sum_k x_ik^2 w_k^2) + |p_i| + |r_i|), dg_j = sqrt(sum_i x_ij^2 dr_i^2)/n. Derived.
@@ -16,6 +18,11 @@ def gradient_rounding(X: Array, w: Array, predictions: Array, y: Array) -> Array
     sums = abs(predictions) + abs(predictions - y)
     if X.ndim == 2:
         return _level(X, w, sums)
+    level = _by_parts(X, w, sums)
+    return level if sizes is None else level * (X.shape[1] / sizes[:, None])
+
+
+def _by_parts(X: Array, w: Array, sums: Array) -> Array:
     tasks = max(1, _CHUNK_ENTRIES // (X.shape[1] * X.shape[2]))  # no second X in memory
     parts = [slice(b, b + tasks) for b in range(0, X.shape[0], tasks)]
     return namespace(X).concatenate([_level(X[part], w[part], sums[part]) for part in parts])

@@ -95,6 +95,9 @@ def split_task(task: LeastSquares, fraction: float = 0.5, seed: int = 0) -> Leas
     where = "split_task"
     if task.validation is not None:
         bad_value(where, "task", "one with validation data", "one without", "Build it with validation=None.")
+    if task.mask is not None:
+        remedy = "Split the samples of each task yourself, and give LeastSquares lists of both parts."
+        bad_value(where, "task", "one with tasks of unequal sizes", "tasks of equal sizes", remedy)
     size = checks.training_size(where, "fraction", fraction, task.n)
     count = 1 if task.X.ndim == 2 else task.y.shape[0]
     order = rng(seed, where, count, task.n).permuted(np.tile(np.arange(task.n), (count, 1)), axis=1)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.tasks.least_squares._products import predictions
+from metagrad.tasks.least_squares._products import own_mean, predictions
 from metagrad.xp import Array, to_host
 
 
@@ -33,29 +33,36 @@ class Centred(NamedTuple):
     w_star: Any
 
 
-def decompose(X: Array, y: Array, w0: Array) -> Decomposed:
-    """Return the decomposition in float64; singular values up to max(n, d) eps times the largest count as zero."""
+def decompose(X: Array, y: Array, w0: Array, sizes: Any | None) -> Decomposed:
+    """Return the decomposition in float64; singular values up to max(n, d) eps times the largest count as zero.
+
+    `sizes` (B,): the n of each task where they are unequal, X and y being 0 beyond.
+    """
     X, y, w0 = (to_host(x).astype(np.float64) for x in (X, y, w0))
     U, S, Vt = np.linalg.svd(X, full_matrices=False)
-    smallest = max(X.shape[-2:]) * np.finfo(np.float64).eps * S[..., :1]
-    inside = smallest < S
+    n, d = X.shape[-2], X.shape[-1]
+    rows = n if sizes is None else sizes[:, None]
+    smallest = np.maximum(rows, d) * np.finfo(np.float64).eps * S[..., :1]
+    inside = (smallest < S) & (np.arange(S.shape[-1]) < rows)
     S, V, start = np.where(inside, S, 0.0), Vt.swapaxes(-1, -2), y - predictions(X, w0)
     U, S, V, inside = (_of_each_task(part, y.shape[0], X.ndim == 2) for part in (U, S, V, inside))
     return Decomposed(U, S, V, inside, start)
 
 
-def solve(X: Array, y: Array, w0: Array) -> tuple[Any, Any]:
+def solve(X: Array, y: Array, w0: Array, sizes: Any | None) -> tuple[Any, Any]:
     """Return the solution nearest to w0, (B, d), and the smallest train loss, (B,)."""
-    U, S, V, inside, start = decompose(X, y, w0)
+    U, S, V, inside, start = decompose(X, y, w0, sizes)
     coefficients = np.einsum("bnk,bn->bk", U, start) * inside
     moved = np.einsum("bdk,bk->bd", V, coefficients / np.where(inside, S, 1.0))
     residual = start - np.einsum("bnk,bk->bn", U, coefficients)
-    return to_host(w0) + moved, 0.5 * np.mean(residual**2, axis=-1)
+    return to_host(w0) + moved, 0.5 * own_mean(residual**2, sizes)
 
 
-def centre(X: Array, y: Array, w0: Array, validation: tuple[Array, Array] | None, w_star: Array) -> Centred:
+def centre(
+    X: Array, y: Array, w0: Array, sizes: Any | None, validation: tuple[Array, Array] | None, w_star: Array
+) -> Centred:
     """Return the task in the coordinates about its solution, d of them, V completed to a basis."""
-    U, S, V, inside, start = decompose(X, y, w0)
+    U, S, V, inside, start = decompose(X, y, w0, sizes)
     k, (n, d) = S.shape[-1], X.shape[-2:]
     e0 = np.zeros((start.shape[0], d))
     e0[:, :k] = -np.einsum("bnk,bn->bk", U, start) * inside / np.where(inside, S, 1.0)

@@ -11,10 +11,11 @@ import numpy as np
 from metagrad.errors import bad_value
 from metagrad.tasks import _checks as shared
 from metagrad.tasks.least_squares import _checks as checks
-from metagrad.tasks.least_squares._products import half_mean_square, predictions
+from metagrad.tasks.least_squares._products import half_mean_square, own_mean, predictions
+from metagrad.tasks.least_squares._ragged import counts, draw, padded, sizes_of
 from metagrad.tasks.least_squares._rounding import gradient_rounding
 from metagrad.tasks.least_squares.solution import centre, solve
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, namespace, to_host
 
 _WHERE = "LeastSquares"
 
@@ -26,6 +27,11 @@ class LeastSquares:
     `X` (n, d) for one design shared by all tasks or (B, n, d); `y` (n,) or (B, n); `w0` (d,) or (B, d), zero by
     default; `validation`, a pair (X_val, y_val) of such arrays; `w_star` (d,) or (B, d), the true weights. All in one
     float dtype. Any rank: n < d, collinear and constant columns are allowed.
+    Tasks may have unequal numbers of samples n_b. Then `X` and `y` are lists of arrays, X_b (n_b, d) and y_b (n_b,), or
+    padded arrays with a `mask` (B, n) of bool, which is True for the samples of a task; nothing else in the arrays is
+    looked at. Either way the task keeps padded arrays that are 0 where the mask is False, and takes every mean over
+    the task's own n_b samples. `validation` may be a pair of lists too, or of padded arrays with `validation_mask`.
+    A mask is None where all sizes are equal.
     `batch_size` b: `loss` and `gradient` are those of b samples drawn anew at every step, a function of (seed, t)
     alone; `replacement` says whether a sample may be drawn twice within one minibatch. The measures "train",
     "excess", "validation" and "risk" of the meta-objectives always see all samples.
@@ -34,6 +40,9 @@ class LeastSquares:
     >>> task = LeastSquares(np.array([[1.0], [1.0]]), np.array([1.0, 3.0]))
     >>> task.train_loss(np.array([[2.0]])), task.train_floor()
     (array([0.5]), array([0.5]))
+    >>> X, y = [np.ones((1, 1)), np.ones((2, 1))], [np.array([3.0]), np.array([1.0, 3.0])]
+    >>> LeastSquares(X, y).train_loss(np.array([[2.0], [2.0]]))
+    array([0.5, 0.5])
     """
 
     X: Array
@@ -43,13 +52,20 @@ class LeastSquares:
     w_star: Array = None
     batch_size: int | None = None
     replacement: bool = True
+    mask: Array = None
+    validation_mask: Array = None
+    sizes: Array = field(init=False, default=None)  # (B,) n_b in the dtype of X; None where all are equal
+    validation_sizes: Array = field(init=False, default=None)
     degree: int | None = field(init=False, default=None)  # 2 where y = 0: f(s w) = s^2 f(w)
 
     def __post_init__(self) -> None:
         """Check the data, and bring vectors to the shapes (B, n) and (B, d)."""
+        self._pad()
         checks.check_samples(_WHERE, ("X", "y"), self.X, self.y)
-        n, d = self.X.shape[-2:]
-        shared.check_batch_size(_WHERE, self.batch_size, n, self.replacement)
+        d = self.d
+        own = counts(self.mask)
+        smallest, called = (self.n, "n") if own is None else (int(own.min()), "the smallest n")
+        shared.check_batch_size(_WHERE, self.batch_size, smallest, self.replacement, called)
         parts = {"X": self.X, "y": self.y}
         for name in ("w0", "w_star"):
             if getattr(self, name) is not None:
@@ -62,6 +78,22 @@ class LeastSquares:
         axes = {name: 3 if name in ("X", "X_val") else 2 for name in parts}
         count = shared.task_count(_WHERE, {k: x.shape[0] if x.ndim == axes[k] else None for k, x in parts.items()})
         self._bring_to_shape(count)
+
+    def _pad(self) -> None:
+        found: dict[str, Any] = {}
+        found["X"], found["y"], found["mask"] = padded(_WHERE, ("X", "y", "mask"), self.X, self.y, self.mask)
+        if self.validation is not None:
+            checks.check_pair(_WHERE, self.validation)
+            names = ("X_val", "y_val", "validation_mask")
+            X_val, y_val, found["validation_mask"] = padded(_WHERE, names, *self.validation, self.validation_mask)
+            found["validation"] = X_val, y_val
+        elif self.validation_mask is not None:
+            remedy = "Give validation=(X_val, y_val) too, or no mask of it."
+            bad_value(_WHERE, "validation_mask", "given", "None without validation data", remedy)
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+        for sizes, mask in (("sizes", self.mask), ("validation_sizes", self.validation_mask)):
+            object.__setattr__(self, sizes, sizes_of(mask, getattr(self.X, "dtype", None)))
 
     def _bring_to_shape(self, count: int) -> None:
         xp = namespace(self.X)
@@ -80,13 +112,18 @@ class LeastSquares:
 
     @property
     def n(self) -> int:
-        """The number of training samples of a task."""
+        """The number of rows of X: the samples of a task, and its padding where `sizes` has the numbers of samples."""
         return int(self.X.shape[-2])
 
     @property
     def d(self) -> int:
         """The number of weights of a task."""
         return int(self.X.shape[-1])
+
+    @property
+    def divisor(self) -> Any:
+        """What a sum over the training samples is divided by: n, or the n_b, shape (B, 1), where they are unequal."""
+        return self.n if self.sizes is None else self.sizes[:, None]
 
     def init(self, rng: np.random.Generator | None) -> Array:
         """Return w0, shape (B, d)."""
@@ -101,6 +138,8 @@ class LeastSquares:
         """Return the samples of step t, indices (B, b), each task its own; None for the full batch."""
         if self.batch_size is None:
             return None
+        if self.mask is not None:
+            return draw(rng, to_host(self.mask), self.batch_size, self.replacement)
         shape = (self.y.shape[0], self.batch_size)
         if self.replacement:
             return rng.integers(self.n, size=shape)
@@ -108,7 +147,7 @@ class LeastSquares:
 
     def loss(self, w: Array, sample: Any) -> Array:
         """Return the loss (B,) on the samples drawn, or on all where `sample` is None."""
-        return half_mean_square(*self._rows(sample), w)
+        return half_mean_square(*self._rows(sample), w, self.sizes if sample is None else None)
 
     def gradient(self, w: Array, sample: Any) -> Array:
         """Return X'(Xw - y)/n over the samples drawn, or over all where `sample` is None: shape (B, d)."""
@@ -116,29 +155,34 @@ class LeastSquares:
         residual = predictions(X, w) - y
         if X.ndim == 2:
             return np.matmul(residual, X) / X.shape[-2]
-        return np.matmul(residual[..., None, :], X)[..., 0, :] / X.shape[-2]
+        return np.matmul(residual[..., None, :], X)[..., 0, :] / (self.divisor if sample is None else X.shape[-2])
 
     def gradient_rounding(self, w: Array) -> tuple[Array, Array]:
         """Return the gradient on all samples at w, and how far rounding may move it: both (B, d).
 
         At the solution the first is within a few times the second: there it has no digits. See `centred`.
         """
-        return self.gradient(w, None), gradient_rounding(self.X, w, predictions(self.X, w), self.y)
+        return self.gradient(w, None), gradient_rounding(self.X, w, predictions(self.X, w), self.y, self.sizes)
+
+    def samples(self, b: int) -> tuple[Array, Array]:
+        """Return the training samples of task b, X (n_b, d) and y (n_b,), without padding."""
+        return _own_rows(self.X, self.y, self.mask, b)
+
+    def validation_samples(self, b: int) -> tuple[Array, Array]:
+        """Return the validation samples of task b, without padding; ValueError without validation data."""
+        return _own_rows(*self._validation(), self.validation_mask, b)
 
     def predictions(self, w: Array) -> Array:
-        """Return Xw, shape (B, n)."""
+        """Return Xw, shape (B, n), 0 for padding."""
         return predictions(self.X, w)
 
     def train_loss(self, w: Array) -> Array:
         """Return ||Xw - y||^2/(2n) on all training samples, shape (B,)."""
-        return half_mean_square(self.X, self.y, w)
+        return half_mean_square(self.X, self.y, w, self.sizes)
 
     def validation_loss(self, w: Array) -> Array:
         """Return ||X_val w - y_val||^2/(2 n_val), shape (B,); ValueError without validation data."""
-        if self.validation is None:
-            remedy = "Give validation=(X_val, y_val), or use split_task."
-            bad_value(_WHERE, "validation", "None", "a validation set for the validation loss", remedy)
-        return half_mean_square(*self.validation, w)
+        return half_mean_square(*self._validation(), w, self.validation_sizes)
 
     def risk(self, w: Array) -> Array:
         """Return ||w - w_star||^2, shape (B,), twice the excess loss on fresh x ~ N(0, I); ValueError if unknown."""
@@ -155,7 +199,7 @@ class LeastSquares:
         if self.degree == 2:  # the floor is zero
             return self.train_loss(w)
         residual = predictions(self.X, w - self.solution())
-        return 0.5 * np.mean(residual * residual, axis=-1)
+        return 0.5 * own_mean(residual * residual, self.sizes)
 
     def solution(self) -> Array:
         """Return w_ls (B, d), the least-squares solution nearest to w0: where gradient descent from w0 ends."""
@@ -177,13 +221,20 @@ class LeastSquares:
         vanish keep their digits, and the log of the excess is right at any horizon (the engine rescales the state).
         On the task itself they are rounding from some horizon on, with Status.GRADIENT_ROUNDING.
         """
-        there = centre(self.X, self.y, self.w0, self.validation, self.w_star)
+        there = centre(self.X, self.y, self.w0, counts(self.mask), self.validation, self.w_star)
         validation = there.validation
         if validation is not None:
             validation = self._as_here(validation[0]), self._as_here(validation[1])
         w_star = None if there.w_star is None else self._as_here(there.w_star)
         y, w0, X = (self._as_here(x) for x in (np.zeros(self.y.shape), there.w0, there.X))
-        return LeastSquares(X, y, w0=w0, validation=validation, w_star=w_star)
+        masks = {"mask": self.mask, "validation_mask": self.validation_mask}
+        return LeastSquares(X, y, w0=w0, validation=validation, w_star=w_star, **masks)
+
+    def _validation(self) -> tuple[Array, Array]:
+        if self.validation is None:
+            remedy = "Give validation=(X_val, y_val), or use split_task."
+            bad_value(_WHERE, "validation", "None", "a validation set for the validation loss", remedy)
+        return self.validation
 
     def _as_here(self, x: Any) -> Array:
         return namespace(self.X).asarray(x.astype(self.X.dtype))
@@ -191,7 +242,7 @@ class LeastSquares:
     def _solved(self) -> tuple[Array, Array]:
         """Return the solution and the floor, computed once a task."""
         if self not in _SOLUTIONS:
-            w_ls, floor = solve(self.X, self.y, self.w0)
+            w_ls, floor = solve(self.X, self.y, self.w0, counts(self.mask))
             _SOLUTIONS[self] = self._as_here(w_ls), self._as_here(floor)
         return _SOLUTIONS[self]
 
@@ -200,6 +251,11 @@ class LeastSquares:
             return self.X, self.y
         tasks = namespace(self.X).arange(self.y.shape[0])[:, None]
         return (self.X[sample] if self.X.ndim == 2 else self.X[tasks, sample]), self.y[tasks, sample]
+
+
+def _own_rows(X: Array, y: Array, mask: Array | None, b: int) -> tuple[Array, Array]:
+    X = X if X.ndim == 2 else X[b]
+    return (X, y[b]) if mask is None else (X[mask[b]], y[b][mask[b]])
 
 
 # beside the tasks, not in them: what a task has computed is no part of what it is
