@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import bounds, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import bounds
 
 claim = (
     "The meta-gradient F'(eta) of the plain objective f(w_t) is exponentially small for 0 < eta < 2/L and "

@@ -10,9 +10,8 @@ import numpy as np
 from scipy import fft, linalg, stats
 
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import average_case, marchenko_pastur, proportional_limit, tuned_limit
-from metagrad.theory.filters import spectral_filter
-from metagrad.theory.least_squares import Regression
+from metagrad.theory.least_squares import Regression, average_case, marchenko_pastur, proportional_limit, tuned_limit
+from metagrad.theory.numbers.filters import spectral_filter
 
 claim = (
     "For nearly every X the averages over the targets deviate from the limit d/n -> gamma as their first order in 1/d "

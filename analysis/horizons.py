@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import horizons, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import horizons
 
 claim = (
     "Plain backpropagation of f(w_t) and of (1/t) log f(w_t) breaks at the horizon that the range of the dtype "

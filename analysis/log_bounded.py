@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import bounds, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import bounds
 
 claim = (
     "The meta-gradient G'(eta) of the log objective (1/t) log f(w_t) is bounded uniformly in eta, and the bound "

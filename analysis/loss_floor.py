@@ -16,7 +16,9 @@ from scipy.optimize import minimize_scalar
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import last_iterate, least_squares, marchenko_pastur, proportional_limit
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import marchenko_pastur, proportional_limit
+from metagrad.theory.quadratic import last_iterate
 
 claim = (
     "Where a loss has a floor (noise and n > d, or validation data) the log objective vanishes again, |G'| <= "

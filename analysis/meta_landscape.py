@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import least_squares, marchenko_pastur, proportional_limit, tuned_limit
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import marchenko_pastur, proportional_limit, tuned_limit
 from metagrad.xp import rng
 
 claim = (

@@ -10,7 +10,7 @@ import numpy as np
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import quadratic
-from metagrad.theory.meta_descent import meta_descent_batch
+from metagrad.theory.quadratic.meta_descent import meta_descent_batch
 
 claim = (
     "With exact gradients and outer steps c/sqrt(k), the log objective learns the step size over several "

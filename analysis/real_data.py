@@ -9,8 +9,7 @@ import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory.least_squares import Regression, validation_loss
-from metagrad.theory.minimiser import minimiser
-from metagrad.theory.spectrum import Spectrum
+from metagrad.theory.quadratic import Spectrum, minimiser
 
 claim = (
     "On real data with unknown noise, the step size chosen on validation samples has a smaller test error than the one "

@@ -1,8 +1,8 @@
 """Where train-by-validation wins with minibatch SGD: the plane of samples per input and noise, over epochs and batches.
 
-The boundary in the limit of many inputs (`metagrad.theory.sgd_limit`), beside that of as many steps of gradient descent
+The boundary in the limit of many inputs (`metagrad.theory.sgd.limit`), beside that of as many steps of gradient descent
 (`tuned_limit`); the boundary at finite d from expected losses that are exact given the inputs and averaged over the
-targets (`sgd_average`); and runs of SGD that choose their step sizes themselves. Each combination has a training time
+targets (`sgd.average`); and runs of SGD that choose their step sizes themselves. Each combination has a training time
 eta T of its own, one for all tasks. Validation trains on a half, for as many epochs over it; run on all samples in the
 end, it keeps its training time.
 """
@@ -18,8 +18,9 @@ import numpy as np
 from analysis import _tuned_curves as tuned
 from analysis import _tuned_runs as runs
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import average_case, sgd, sgd_limit, tuned_limit
-from metagrad.theory.least_squares import Regression
+from metagrad.theory import sgd
+from metagrad.theory.least_squares import Regression, average_case, tuned_limit
+from metagrad.theory.sgd import limit as sgd_limit
 from metagrad.xp import rng
 
 claim = (

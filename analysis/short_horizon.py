@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import noisy_quadratic, noisy_quadratic_schedules
-from metagrad.theory.noisy_quadratic import NoisyQuadratic
+from metagrad.theory.sgd import noisy_quadratic, noisy_schedules
+from metagrad.theory.sgd.noisy_quadratic import NoisyQuadratic
 from metagrad.xp import rng
 
 claim = (
@@ -69,7 +69,7 @@ def _look(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.n
     """Return the last loss where every step is the first of the best `ahead` ones."""
     problem = _problem(config)
     limit = problem.largest_stable
-    etas = noisy_quadratic_schedules.lookahead_schedule(problem, config.shown, shard["ahead"], largest=limit)
+    etas = noisy_schedules.lookahead_schedule(problem, config.shown, shard["ahead"], largest=limit)
     return {"loss": noisy_quadratic.expected_loss(problem, etas)[-1].to_float()}
 
 
@@ -79,9 +79,9 @@ def _horizon(config: Config, shard: dict[str, Any], context: Any) -> dict[str, n
     limit = problem.largest_stable
     etas = np.stack(
         [
-            noisy_quadratic_schedules.greedy_schedule(problem, steps, largest=limit),
-            noisy_quadratic_schedules.optimal_schedule(problem, steps, largest=limit),
-            noisy_quadratic_schedules.optimal_schedule(problem, steps),
+            noisy_schedules.greedy_schedule(problem, steps, largest=limit),
+            noisy_schedules.optimal_schedule(problem, steps, largest=limit),
+            noisy_schedules.optimal_schedule(problem, steps),
         ]
     )
     losses = noisy_quadratic.expected_loss(problem, etas)
@@ -113,7 +113,7 @@ def _alone(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.
     """Return the bias of one coordinate alone."""
     problem, i = _problem(config), [shard["coordinate"]]
     one = NoisyQuadratic(problem.curvatures[i], problem.noise[i], problem.start[i])
-    return {"bias": noisy_quadratic_schedules.short_horizon_bias(one, config.shown).to_float()}
+    return {"bias": noisy_schedules.short_horizon_bias(one, config.shown).to_float()}
 
 
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:

@@ -9,8 +9,9 @@ import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad import random_least_squares
-from metagrad.theory import least_squares, proportional_limit
-from metagrad.theory.krylov import krylov_regressions
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import proportional_limit
+from metagrad.theory.least_squares.krylov import krylov_regressions
 from metagrad.xp import rng
 
 claim = (

@@ -19,7 +19,7 @@ from scipy.stats import binom
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import least_squares
-from metagrad.theory.signed_log import SignedLog
+from metagrad.theory.numbers.signed_log import SignedLog
 
 claim = (
     "Gradient, grid and exact minimiser find the same step size on either objective (Wang et al. 2021, section 4); a "

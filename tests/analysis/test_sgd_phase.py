@@ -5,7 +5,9 @@ import pytest
 
 from analysis import _tuned_curves, _tuned_runs, sgd_phase
 from analysis.framework.contract import Context, Table
-from metagrad.theory import sgd, sgd_limit, tuned_limit
+from metagrad.theory import sgd
+from metagrad.theory.least_squares import tuned_limit
+from metagrad.theory.sgd import limit as sgd_limit
 from metagrad.xp import rng
 
 TINY = sgd_phase.Config(
