@@ -55,8 +55,8 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
         if leaf.dtype != shape.dtype:
             came = f"an array of {leaf.dtype} while the task is {np.dtype(shape.dtype).name}"
             bad_type(where, "phi", came, "the dtype of the task", "Convert it, or pass a Python float.")
-        if not is_array(leaf):  # a NumPy scalar
-            leaf = np.asarray(leaf)
+        if not is_array(leaf):  # a NumPy scalar: a number, which is on no device
+            leaf = shape.xp.asarray(leaf)
         return _along_tasks(leaf, int(is_led), shape, where) if shape.per_task else leaf
 
     return ad.tree_map(leaf_of, phi) if entries is None else ad.tree_map(leaf_of, phi, entries)
