@@ -38,16 +38,19 @@ def bare(phi: Tree) -> Tree:
     return phi.rule if isinstance(phi, Joint) and phi.task is None else phi
 
 
-def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
+def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats: bool = True) -> Tree:
     """Return phi with every leaf as an array of the task's dtype.
 
     Python floats take the dtype of the task, within its range (ValueError); arrays must have it already: nothing is
     converted silently, and integers are no meta-parameters (TypeError). One number a task, (B,), becomes (B, 1, ...)
     with as many axes as the largest array of w, so that it meets the tasks and no other axis; where `entries` is true
-    for a leaf it leads with time before.
+    for a leaf it leads with time before. `floats` False leaves Python floats as they are, where nothing is
+    differentiated: 1 - 0.999 in float64 has digits that it has not in float32.
     """
 
     def leaf_of(leaf: Any, is_led: bool = False) -> Any:
+        if isinstance(leaf, float) and not hasattr(leaf, "dtype") and not floats:
+            return leaf
         if isinstance(leaf, float):
             leaf = shape.xp.asarray(_in_range(leaf, shape.dtype, where), dtype=shape.dtype)
         if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
