@@ -5,6 +5,7 @@ Nothing is imported but for a caller that says in which folder: a config that ca
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import sys
@@ -21,6 +22,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.ad.shapes import is_float
 from metagrad.errors import bad_type, bad_value
+from metagrad.files import sha256
 from metagrad.protocols import Objective, Rule, Task, Tree
 from metagrad.training.values import arguments
 from metagrad.xp import is_array, namespace, rng
@@ -40,6 +42,21 @@ def is_own(kind: Any) -> bool:
     (True, False)
     """
     return isinstance(kind, str) and ":" in kind
+
+
+@dataclass(frozen=True)
+class OwnTasks:
+    """A function from a seed to a task, with a digest of the code of its module: a checkpoint compares both.
+
+    Of what a function reads by its name, the classes of its tasks among them, a fingerprint does not know.
+    """
+
+    tasks: Callable[[int], Task]
+    source: str
+
+    def __call__(self, seed: int) -> Task:
+        """Return the task of a seed."""
+        return self.tasks(seed)
 
 
 @dataclass(frozen=True)
@@ -116,7 +133,7 @@ class Maker:
         self._floats("whose task has an init that returned w", w, dtype)
         sample = self._asked("makes a task whose sample raised", lambda: parts.sample(task, seed, 0, _namespace(w)))
         self._asked("makes a task whose loss raised", lambda: parts.checked_loss(task, w, sample))
-        return tasks
+        return OwnTasks(tasks, _source(self.function))
 
     def _floats(self, what: str, tree: Tree, dtype: Any) -> None:
         """Raise ValueError unless the tree has leaves, and all of them are float arrays of the dtype."""
@@ -196,6 +213,15 @@ def _has_signature(function: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _source(function: Any) -> str:
+    """Return a digest of the module of a function, "" without source; comments and spaces do not change it."""
+    try:
+        text = inspect.getsource(sys.modules[function.__module__])
+    except (OSError, TypeError, KeyError, AttributeError):
+        return ""
+    return sha256(ast.dump(ast.parse(text)).encode())
 
 
 def _is_pair(found: Any) -> bool:

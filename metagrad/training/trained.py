@@ -69,8 +69,7 @@ def save_trained(
     Phi(eta=0.1, mu=0.9)
     """
     where = "save_trained"
-    completed = parts.check_phi(optimizer, phi, where)  # of a number alone it makes a tree, of others perhaps floats
-    phi = phi if ad.paths(phi) == ad.paths(completed) else completed
+    phi = _completed(optimizer, phi, where)
     arrays = {}
     for k, (at, leaf) in enumerate(zip(ad.paths(phi), ad.leaves(phi), strict=True)):
         arrays[f"phi_{k}"] = _saved(leaf, f"phi{at}", where)
@@ -87,6 +86,12 @@ def save_trained(
         except (TypeError, ValueError) as error:
             bad_type(where, name, f"one that JSON cannot hold ({error})", "numbers, texts, lists and dicts")
     write_npz(Path(path), arrays, text)
+
+
+def _completed(rule: Any, phi: Tree, where: str) -> Tree:
+    """Return phi, checked, and completed where it was not whole; the dtypes of its leaves stay."""
+    checked = parts.check_phi(rule, phi, where)
+    return phi if ad.paths(phi) == ad.paths(checked) else checked
 
 
 def _saved(leaf: Any, name: str, where: str) -> np.ndarray:
@@ -112,8 +117,8 @@ def load_trained(
     because a file says so:
     `make`: the function "module:function" of the config, or any that returns a rule with `init_meta(rng, dtype)`, or
     (rule, phi). It is called with what the config says in [optimizer], by name; with nothing where there is no config.
-    `template`: (rule, phi), the rule and any meta-parameters that it takes, of the structure, shapes and dtypes of those
-    in the file. The config of the file is then not looked at.
+    `template`: (rule, phi), the rule and any meta-parameters that it takes, of the structure, shapes and dtypes of
+    those in the file. The config of the file is then not looked at.
 
     ValueError, saying what came, for an unknown name, for a file that is damaged or edited, or whose arrays are not
     those of the optimizer, with the path of the first that is not, and for an optimizer of the user's own without
@@ -149,7 +154,7 @@ def _made(path: Path, arrays: dict[str, np.ndarray], text: dict[str, Any], make:
     if template is not None:
         if type(template) is not tuple or len(template) != 2 or parts.missing(template[0], Rule):
             bad_type(_WHERE, "template", f"a {type(template).__name__}", "(rule, phi)", "Give an optimizer in it.")
-        return template[0], parts.check_phi(template[0], template[1], _WHERE)
+        return template[0], _completed(*template, _WHERE)
     config = text.get("config")
     section = {} if config is None else config.get("optimizer", {})
     kind = section.get("kind") if isinstance(section, dict) else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from types import NoneType, UnionType
+from contextlib import suppress
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from metagrad.errors import bad_type, bad_value, nearest
@@ -42,11 +43,14 @@ def _is_needed(key: inspect.Parameter) -> bool:
 
 
 def _hints(builder: Any) -> dict[str, Any]:
-    """Return the kinds that a builder states; none where they name what is not there at run time."""
-    try:
-        return get_type_hints(builder if inspect.isroutine(builder) else builder.__init__)
-    except (NameError, AttributeError, TypeError):
-        return {}
+    """Return the kinds that a builder states, but for those that name what is not there at run time."""
+    function = builder if inspect.isroutine(builder) else builder.__init__
+    found: dict[str, Any] = {}
+    for name, stated in getattr(function, "__annotations__", {}).items():
+        with suppress(NameError, AttributeError, TypeError):
+            one: Any = SimpleNamespace(__annotations__={name: stated})
+            found |= get_type_hints(one, getattr(function, "__globals__", {}))
+    return found
 
 
 def listed(kind: str, builder: Any) -> str:
