@@ -117,7 +117,7 @@ class Maker:
             draw = rng(seed, "init_meta")
             phi = self._asked("returned a rule whose init_meta raised", lambda: rule.init_meta(draw, dtype))
         phi = parts.check_phi(rule, phi, f"{self.where}: {self.argument}")
-        phi = ad.tree_map(lambda x: np.asarray(x, dtype) if isinstance(x, float) else x, phi)
+        phi = ad.tree_map(lambda x: np.asarray(x, dtype) if type(x) is float else x, phi)
         self._floats("which returned meta-parameters phi", phi, dtype)
         return rule, phi
 

@@ -79,7 +79,15 @@ def test_every_file_of_a_part_exports_it():
 
 
 def test_the_start_of_every_kind_of_optimizer_is_finite():
-    for section, config in sections(("optimizer",)):
-        assert section == "optimizer"
+    for _, config in sections(("optimizer",)):
         phi = setup(config | {"training": {"episodes": 1}}).phi
         assert all(np.isfinite(leaf).all() for leaf in mg.ad.leaves(phi))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, mg.LogExcess()), ({"floor": 1, "measure": "loss"}, mg.LogExcess(1.0, "loss"))],
+)
+def test_the_floor_of_an_objective(values, expected):
+    config = {"task": {"kind": "regressions"}, "optimizer": {"kind": "lstm"}, "training": {"episodes": 1}}
+    assert setup(config | {"objective": {"kind": "log_excess", **values}}).trainer.objective == expected
