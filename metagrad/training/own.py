@@ -95,7 +95,7 @@ class Maker:
         if lacking:
             remedy = f"help(metagrad.protocols.{protocol.__name__}) says what each is."
             self._refuse(f"{what} a {type(part).__name__} without {', '.join(lacking)}", remedy)
-        parts.check_wrapper(part, f"{self.where}: {self.argument}")
+        parts.check_wrapper(part, protocol, f"{self.where}: {self.argument}")
 
     def _objective(self, found: Any, dtype: Any, seed: int) -> Any:
         self._part(found, Objective)
