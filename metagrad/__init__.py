@@ -35,7 +35,7 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
-from metagrad.training import load_trained
+from metagrad.training import load_trained, save_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
 
@@ -88,6 +88,7 @@ __all__ = [
     "random_quadratics",
     "random_regressions",
     "rollout",
+    "save_trained",
     "split_task",
     "value",
 ]
