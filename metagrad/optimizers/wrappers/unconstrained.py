@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from metagrad import parts
 from metagrad.ad import leaves
 from metagrad.ad.tape import value_of
 from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.optimizers._fields import named
 from metagrad.optimizers._safe import Decay
 from metagrad.optimizers.wrappers._coordinates import MAPS, Map, guarded, within
 from metagrad.protocols import Tree, View
@@ -135,7 +135,7 @@ class Unconstrained:
     @property
     def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
         """The NamedTuple of the coordinates, a field for each hyper-parameter that is not fixed."""
-        return _coordinates(tuple(MAPS[kind].prefix + name for name, kind in self._kinds.items()))
+        return named("Coordinates", tuple(MAPS[kind].prefix + name for name, kind in self._kinds.items()))
 
     def free(self, phi: Any = None) -> Any:
         """Return the coordinates of hyper-parameters of the rule, or of `start`; ValueError for any out of range.
@@ -253,14 +253,3 @@ def _coordinate(name: str, kind: str, value: Any) -> Any:
         bounds = MAPS[kind].bounds
         bad_value("Unconstrained.free", name, value, f"a number {bounds}", "Or hold it with `fixed`.")
     return xp.asarray(found) if is_array(value) else float(found)
-
-
-@cache
-def _coordinates(fields: tuple[str, ...]) -> Any:
-    """Return the NamedTuple of these fields: one class for one list of fields, in every process."""
-    bare = namedtuple("Coordinates", fields)  # type: ignore[misc]
-    return type("Coordinates", (bare,), {"__slots__": (), "__reduce__": lambda self: (_rebuilt, (fields, *self))})
-
-
-def _rebuilt(fields: tuple[str, ...], *values: Any) -> Any:
-    return _coordinates(fields)(*values)
