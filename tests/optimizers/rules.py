@@ -41,8 +41,9 @@ def sgdw(t, w, m, g, eta, mu, decay):
     return (1 - eta * decay) * w + m, m
 
 
-def torch_adamw(t, w, moments, g, eta, beta1, beta2, eps, decay):
-    return torch_adam(t, w * (1 - eta * decay), moments, g, eta, beta1, beta2, eps)
+def torch_adamw(t, w, moments, g, eta, *others):
+    *of_adam, decay = others
+    return torch_adam(t, w * (1 - eta * decay), moments, g, eta, *of_adam)
 
 
 def nadam(t, w, moments, g, eta, beta1, beta2, eps):
@@ -52,8 +53,8 @@ def nadam(t, w, moments, g, eta, beta1, beta2, eps):
     return w - eta * ahead / ((v / (1 - beta2**t)) ** 0.5 + eps), (m, v)
 
 
-def adan(t, w, memory, g, eta, beta1, beta2, beta3, eps, decay):
-    m, v, n, last = memory
+def adan(t, w, memory, g, *phi):
+    (eta, beta1, beta2, beta3, eps, decay), (m, v, n, last) = phi, memory
     d = 0 if t == 1 else g - last
     m, v = m + (1 - beta1) * (g - m), v + (1 - beta2) * (d - v)
     n = n + (1 - beta3) * ((g + beta2 * d) ** 2 - n)
@@ -72,7 +73,7 @@ HAND_DESIGNED = {
     "sgdw": (mg.SGDW(), mg.SGDW.Phi(0.1, 0.6, 0.2), sgdw, 0),
     "adamw": (mg.AdamW(), mg.AdamW.Phi(0.05, 0.8, 0.95, 0.01, 0.2), torch_adamw, (0, 0)),
     "nadam": (mg.NAdam(), mg.NAdam.Phi(0.05, 0.8, 0.95, 0.01), nadam, (0, 0)),
-    "adan": (mg.Adan(), mg.Adan.Phi(0.05, 0.8, 0.7, 0.95, 0.01, 0.2), adan, (0, 0, 0, 0)),
+    "adan": (mg.Adan(), mg.Adan.Phi(0.1, 0.5, 0.7, 0.9, 0.01, 0.2), adan, (0, 0, 0, 0)),
 }
 
 

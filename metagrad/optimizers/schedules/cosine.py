@@ -22,9 +22,9 @@ class Cosine:
     trees as the rule takes them. ValueError unless the period is at least 1, TypeError unless it is an integer.
     Source: Loshchilov and Hutter 2017 (SGDR), equation 5, with eta_max = start, eta_min = end.
 
-    >>> [Cosine()(Cosine.Phi(1.0, 0.0), t, 2) for t in (0, 1, 2, 9)]
+    >>> [round(Cosine()(Cosine.Phi(1.0, 0.0), t, 2), 9) for t in (0, 1, 2, 9)]
     [1.0, 0.5, 0.0, 0.0]
-    >>> [Cosine(period=2)(Cosine.Phi(1.0, 0.0), t, None) for t in (0, 1, 2, 9)]
+    >>> [round(Cosine(period=2)(Cosine.Phi(1.0, 0.0), t, None), 9) for t in (0, 1, 2, 9)]
     [1.0, 0.5, 1.0, 0.5]
     """
 

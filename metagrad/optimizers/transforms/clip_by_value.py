@@ -37,7 +37,7 @@ class ClipByValue:
 
         def clip(p: Any, g: Array) -> tuple[Array]:
             is_beyond = (np.abs(g) > p.max_value) & np.isfinite(g)
-            return (np.where(is_beyond, np.sign(g) * p.max_value, g),)
+            return (np.where(is_beyond, np.sign(np.where(is_beyond, g, 0.0)) * p.max_value, g),)
 
         return each_leaf(clip, phi, f.gradient(w))[0]
 

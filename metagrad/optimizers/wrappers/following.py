@@ -45,12 +45,12 @@ class Following:
     `Following(Unconstrained(rule), log_eta=...)` lets the coordinate follow, `Unconstrained(Following(rule, ...))` has
     coordinates of the parameters.
 
-    >>> import metagrad as mg
+    >>> import numpy as np, metagrad as mg
     >>> task = mg.Quadratic(np.eye(1), np.ones((1, 1)))
     >>> rule = mg.Following(mg.GradientDescent(), eta=mg.Polynomial())
     >>> found = mg.meta_gradient(task, rule, mg.Final(), rule.Phi(eta_start=0.5, eta_end=0.0, eta_power=1.0), steps=2)
     >>> [float(x.to_float().round(6)) for x in found.grad]
-    [-0.375, -0.125, 0.048738]
+    [-0.375, -0.09375, 0.032491]
     """
 
     rule: Rule

@@ -221,6 +221,10 @@ class Unconstrained:
                 bad_value(where, called, x, expected)
         return phi
 
+    def check_horizon(self, phi: Any, steps: int, where: str) -> None:
+        """Let the rule check the horizon."""
+        parts.check_horizon(self.rule, self.phi(phi), steps, where)
+
     def _numbers(self, phi: Any, where: str) -> Any:
         """Return the coordinates phi as floats and float arrays; TypeError where they are anything else."""
         kind, numbers = self.Phi, []
