@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from metagrad.ad import is_branch, leaves, tree_map, unflatten
+from metagrad.ad import is_branch, leaves, stop_gradient, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -129,4 +129,4 @@ def zeros(w: Tree) -> Tree:
 
 def filled(w: Tree, value: float) -> Tree:
     """Return arrays of one value like every array of w."""
-    return unflatten(w, [namespace(leaf).full_like(leaf, value) for leaf in leaves(w)])
+    return tree_map(lambda leaf: namespace(leaf).full_like(leaf, value), stop_gradient(w))

@@ -63,7 +63,7 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
 
 
 def _refuse(leaf: Any, where: str) -> None:
-    kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, a {type(leaf).__name__}"
+    kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__},"
     remedy = "Write 1.0 for 1; keep what is not tuned, such as counts and names, in the rule or the task."
     bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays", remedy)
 

@@ -99,9 +99,7 @@ def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -
     """Return phi as the rule's own, and the task's; TypeError for those of another one."""
     if isinstance(phi, Joint):
         return Joint(_checked(task, rule, phi.rule, steps, at), parts.check_given(task, phi.task, _WHERE))
-    kind = parts.named_phi(rule)
-    if kind is None or not isinstance(phi, kind):
-        phi = parts.check_phi(rule, phi, _WHERE)
+    phi = parts.complete_phi(rule, phi, _WHERE) if parts.named_phi(rule) else parts.check_phi(rule, phi, _WHERE)
     if steps and at is None:
         parts.check_horizon(rule, phi, steps, _WHERE)
     return phi

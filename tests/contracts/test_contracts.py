@@ -34,10 +34,10 @@ def regression(dtype=np.float64):
     draw = rng(3, "regression")
     X, y = draw.standard_normal((2, 30, 3)).astype(dtype), draw.standard_normal((2, 30)).astype(dtype)
 
-    def loss(w, batch):
+    def loss(w, sample):
         W, v = w[:, :12].reshape((2, 3, 4)), w[:, 12:]
-        hidden = np.tanh(np.matmul(X[:, batch], W))
-        return np.mean((np.einsum("bnh,bh->bn", hidden, v) - y[:, batch]) ** 2, axis=-1) + 0.1
+        hidden = np.tanh(np.matmul(X[:, sample], W))
+        return np.mean((np.einsum("bnh,bh->bn", hidden, v) - y[:, sample]) ** 2, axis=-1) + 0.1
 
     w0 = (0.5 * draw.standard_normal((2, 16))).astype(dtype)
     return mg.FunctionTask(loss, w0, sampler=lambda stream, t: stream.choice(30, size=8, replace=False))
