@@ -27,6 +27,7 @@ from metagrad.optimizers.transforms.gradient_noise import GradientNoise
 from metagrad.optimizers.transforms.weight_decay import WeightDecay
 from metagrad.optimizers.wrappers.chain import Chain
 from metagrad.optimizers.wrappers.following import Following
+from metagrad.optimizers.wrappers.grouped import Grouped
 from metagrad.optimizers.wrappers.masked import Masked
 from metagrad.optimizers.wrappers.scheduled import Scheduled
 from metagrad.optimizers.wrappers.stopped import Stopped
@@ -49,6 +50,7 @@ __all__ = [
     "Following",
     "GradientDescent",
     "GradientNoise",
+    "Grouped",
     "Lion",
     "Masked",
     "Momentum",

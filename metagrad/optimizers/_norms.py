@@ -30,7 +30,7 @@ def task_norm(tree: Tree) -> Array:
 def _largest(flat: list[Array]) -> Array:
     """Return the largest size of each task, a constant; 1 where it is 0 or no number."""
     xp = namespace(value_of(flat[0]))
-    sizes = [xp.abs(value_of(_rows(leaf))).max(axis=-1, initial=0.0) for leaf in flat]
+    sizes = [xp.abs(value_of(_rows(leaf))).max(axis=-1) for leaf in flat]
     top = sizes[0]
     for size in sizes[1:]:
         top = xp.maximum(top, size)

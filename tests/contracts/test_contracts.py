@@ -97,6 +97,10 @@ RULES = {
     "never truncated": (mg.Stopped(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi) in NEW.items()},
+    "grouped": (
+        mg.Grouped({"all": mg.Momentum()}, lambda path: "all"),
+        {"all": mg.Momentum.Phi(np.asarray(0.1), np.asarray(0.6))},
+    ),
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in UNCONSTRAINED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in LEARNED.items()},
 }

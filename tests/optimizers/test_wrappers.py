@@ -178,7 +178,7 @@ def test_entries_go_through_or_are_refused(name):
         rule = WRAPPERS[name](ByEntry())
         mg.meta_gradient(TASK, rule, mg.LogFinal(), phi_of(name, rule), steps=4)
 
-    with pytest.raises(TypeError, match="Write Scheduled|without a schedule|has not its `at`"):
+    with pytest.raises(TypeError, match=r"Write Scheduled|without a schedule|has not its `at`"):
         build()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from metagrad import parts
 from metagrad.ad import is_branch, leaves, paths, tree_map
 from metagrad.errors import bad_type, bad_value
+from metagrad.optimizers._hyper import zeros
 from metagrad.protocols import Rule, Tree, View
 from metagrad.views import ChangedGradient
 from metagrad.xp import is_array
@@ -117,8 +118,12 @@ class Masked:
 
 
 def _or_zero(mask: Any, g: Any) -> Any:
+    if not is_array(mask):
+        return g if mask else zeros(g)
     return np.where(mask, g, 0.0)
 
 
 def _kept(mask: Any, after: Any, before: Any) -> Any:
+    if not is_array(mask):
+        return after if mask else before
     return np.where(mask, after, before)
