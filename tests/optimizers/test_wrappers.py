@@ -86,8 +86,8 @@ def test_the_checks_are_those_of_the_rule(name):
     phi = phi_of(name, rule)
     inner.asked.clear()
     mg.meta_gradient(TASK, rule, mg.LogFinal(), phi, steps=4)
-    assert "phi" in inner.asked
     assert "horizon" in inner.asked
+    assert "phi" in inner.asked or name == "unconstrained", "which knows where its coordinates lead"
     longer = phi._replace(eta=np.full(6, 0.1)) if name == "scheduled" else phi
     with pytest.raises(ValueError, match="Full takes no 6 steps"):
         mg.meta_gradient(TASK, rule, mg.LogFinal(), longer, steps=6)

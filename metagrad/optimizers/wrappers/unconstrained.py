@@ -158,12 +158,15 @@ class Unconstrained:
         Of 1 - beta they have the digits that beta has; the coordinate has all.
         """
         where = "Unconstrained.phi"
-        free = self._numbers(free, where)
+        return self._checked(self._rounded(self._numbers(free, where)), where)
+
+    def _rounded(self, free: Any) -> Any:
+        """Return the hyper-parameters of coordinates in their dtype, unchecked."""
         values = {name: self._held(name) for name in self.fixed}
         for (name, kind), x in zip(self._kinds.items(), free, strict=True):
             found = _plain(_value(kind, x))
             values[name] = float(found) if isinstance(x, float) else namespace(x).asarray(found)
-        return self._checked(self.rule.Phi(**values), where)
+        return self.rule.Phi(**values)
 
     def init_meta(self, rng: Any, dtype: Any = np.float64) -> Any:
         """Return the coordinates of `start` as arrays of `dtype`; nothing is random, and `rng` is not used."""
@@ -222,8 +225,8 @@ class Unconstrained:
         return phi
 
     def check_horizon(self, phi: Any, steps: int, where: str) -> None:
-        """Let the rule check the horizon."""
-        parts.check_horizon(self.rule, self.phi(phi), steps, where)
+        """Let the rule check the horizon, with 1 - beta as far as beta has its digits."""
+        parts.check_horizon(self.rule, self._rounded(self._numbers(phi, where)), steps, where)
 
     def _numbers(self, phi: Any, where: str) -> Any:
         """Return the coordinates phi as floats and float arrays; TypeError where they are anything else."""
