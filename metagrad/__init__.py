@@ -53,7 +53,7 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
-from metagrad.training import load_trained
+from metagrad.training import load_trained, save_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
 
@@ -124,6 +124,7 @@ __all__ = [
     "random_quadratics",
     "random_regressions",
     "rollout",
+    "save_trained",
     "split_task",
     "value",
 ]

@@ -74,7 +74,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     system = Training(task, rule, seed, steps=offset + steps)
     start = begin(task, rule, phi, seed) if at is None else at
     system.xp = namespace(*leaves(start.w))
-    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE)
+    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
     curve: Array = np.empty(0)
     with np.errstate(all="ignore"):

@@ -233,6 +233,16 @@ def test_a_rollout_takes_what_an_unroll_takes():
         mg.rollout(task, rule, 0.1, steps=-1)
 
 
+def test_a_rollout_keeps_the_digits_of_python_floats():
+    """1 - 0.999 in float64, then beside float32: as the rule itself does it, step by step."""
+    task, rule, phi = random_quadratic(2, 3, seed=1, dtype=np.float32), mg.RMSprop(), mg.RMSprop.Phi(0.05, 0.999)
+    curve, w, state = mg.rollout(task, rule, phi, steps=9), task.w0, rule.init(phi, task.w0)
+    for t in range(9):
+        np.testing.assert_array_equal(curve[t], task.loss(w, None))
+        w, state = rule.step(phi, state, w, mg.FixedGradient(task.gradient(w, None)))
+    np.testing.assert_array_equal(curve[9], task.loss(w, None))
+
+
 @pytest.mark.parametrize("objective", [*OBJECTIVES, mg.LogExcess(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_an_objective(objective):
     assert isinstance(objective, Objective)
