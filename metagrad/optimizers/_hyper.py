@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,6 +29,13 @@ STEP_SIZE = Range(
     "For step sizes at or below zero call an estimator directly, metagrad.Reverse()(...).",
 )
 DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1))
+WEIGHT_DECAY = Range("decay", "of at least 0", lambda x: x >= 0)
+LIMIT = Range("limit", "above 0", lambda x: x > 0)
+SPREAD = Range("standard deviation", "of at least 0", lambda x: x >= 0)
+UNBOUNDED = Range("number", "of any size", lambda x: abs(x) < math.inf)
+FACTOR = Range("factor", "above 0", lambda x: x > 0)
+POWER = Range("power", "above 0", lambda x: x > 0)
+WARM = Range("number of steps", "above 0", lambda x: x > 0)
 EPS = Range("number", "above 0", lambda x: x > 0, "It is what keeps 0/0 away where a gradient is zero.")
 
 
@@ -39,12 +47,13 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
     if is_branch(phi) and not isinstance(phi, kind):
         bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(kind._fields)})")
     full = phi if isinstance(phi, kind) else kind(phi)
-    return kind(*[_checked(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
+    return kind(*[check_field(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
 
 
-def _checked(where: str, name: str, value: Any, within: Range) -> Any:
+def check_field(where: str, name: str, value: Any, within: Range) -> Any:
+    """Return one hyper-parameter, a number, an array or a tree of them, as a float or arrays; raise as `check_phi`."""
     if is_branch(value):  # one for each array of w
-        return tree_map(lambda x: _checked(where, name, x, within), value)
+        return tree_map(lambda x: check_field(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
     if not isinstance(value, float) and not is_array(value):

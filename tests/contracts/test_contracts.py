@@ -77,12 +77,30 @@ UNCONSTRAINED = {
     "unconstrained momentum": mg.Unconstrained(mg.Momentum(), mg.Momentum.Phi(0.1, 0.6), maps={"eta": "softplus"}),
     "unconstrained rmsprop": mg.Unconstrained(mg.RMSprop(), mg.RMSprop.Phi(0.05, 0.8, 0.01), ("eps",)),
 }
+CHAIN = mg.Chain(mg.ClipByNorm(), mg.WeightDecay(), rule=mg.Momentum())
+LIMITED = mg.Chain(mg.GradientNoise(shared=True), mg.ClipByValue(), rule=mg.AdamW())
+COSINE = mg.Following(mg.Momentum(), eta=mg.WarmUp(mg.Cosine(period=9)))
+EXPONENTIAL = mg.Following(CHAIN, max_norm=mg.Exponential())
+NEW = {
+    "lion": (mg.Lion(), mg.Lion.Phi(0.02, 0.7, 0.8, 0.3)),
+    "chain": (CHAIN, CHAIN.Phi(0.8, 0.02, 0.2, 0.6)),
+    "chain of noise and limits": (LIMITED, LIMITED.Phi(0.1, 0.3, 0.5, 0.05, 0.8, 0.95, 0.01, 0.2)),
+    "masked": (mg.Masked(mg.Momentum(), True), mg.Momentum.Phi(0.1, 0.6)),
+    "until": (mg.Until(mg.Adam(), 0.6), mg.Adam.Phi(0.05, 0.8, 0.95, 0.01)),
+    "warm-up and cosine": (COSINE, COSINE.Phi(3.5, 0.2, 0.05, 0.6)),
+    "exponential limit": (EXPONENTIAL, EXPONENTIAL.Phi(0.8, 0.9, 0.02, 0.2, 0.6)),
+}
 RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
     "never truncated": (mg.Stopped(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
+    **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi) in NEW.items()},
+    "grouped": (
+        mg.Grouped({"all": mg.Momentum()}, lambda path: "all"),
+        {"all": mg.Momentum.Phi(np.asarray(0.1), np.asarray(0.6))},
+    ),
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in UNCONSTRAINED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in LEARNED.items()},
 }

@@ -95,5 +95,9 @@ class Stopped:
         """Let the rule check the meta-parameters."""
         return parts.check_phi(self.rule, phi, where)
 
+    def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
+        """Let the rule check the horizon."""
+        parts.check_horizon(self.rule, phi, steps, where)
+
 
 _SCHEDULE = "Write Scheduled(Stopped(rule, ...)) for Stopped(Scheduled(rule), ...)."
