@@ -1,8 +1,8 @@
 """What code sees that is written for NumPy: the functions and operators of a traced value, by name.
 
 `FUNCTIONS` maps NumPy's functions to their differentiable forms, `CONSTANT` lists those that have no derivative.
-A new function is one primitive (or a composition) in elementwise, shapes, reductions or products, one line here, and
-one line in domains: the tests run over all of them.
+A new function is one primitive (or a composition) in elementwise, shapes, reductions, sorting or products, one line
+here, and one line in domains: the tests run over all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 import operator
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from metagrad.ad import elementwise as e
 from metagrad.ad import products as p
 from metagrad.ad import reductions as r
 from metagrad.ad import shapes as s
-from metagrad.ad.tape import Var, value_of
+from metagrad.ad import sorting
+from metagrad.ad.tape import Var, refuse, value_of
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.add: e.add,
@@ -61,6 +62,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.var: r.var,
     np.std: r.std,
     np.linalg.norm: r.norm,
+    np.sort: sorting.sort,
+    np.median: sorting.median,
+    np.take_along_axis: sorting.take_along_axis,
     np.matmul: p.matmul,
     np.dot: p.dot,
     np.inner: p.inner,
@@ -93,7 +97,7 @@ CONSTANT = frozenset(
         *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.isfinite, np.isinf, np.isnan, np.signbit),
         *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
         *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
-        *(np.argmax, np.argmin, np.argsort, np.shape, np.ndim, np.size, np.result_type, np.allclose),
+        *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
         *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array_equal),
     }
 )
@@ -164,6 +168,10 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
+def _sort(self: Var, *args: Any, **kwargs: Any) -> NoReturn:
+    refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
+
+
 def _comparison(name: str) -> Callable[[Var, Any], Any]:
     operation = getattr(operator, name)
 
@@ -199,6 +207,7 @@ OPERATORS: dict[str, Any] = {
     "transpose": _transpose,
     "astype": lambda x, dtype, copy=True: s.astype(x, dtype),
     "flatten": s.ravel,
+    "sort": _sort,
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},

@@ -88,28 +88,33 @@ class Var:
 
     def __bool__(self) -> bool:
         """Refuse: a branch on a traced value is not part of its derivative."""
-        return _refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
+        return refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
 
     def __float__(self) -> NoReturn:
         """Refuse: a plain number would lose the derivative."""
-        _refuse("float(x)", "Leave it as it is, or use metagrad.ad.stop_gradient(x) where no derivative is meant.")
+        remedy = (
+            "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
+            "derivative is meant."
+        )
+        refuse("float(x)", remedy)
 
     __int__ = __index__ = __complex__ = item = tolist = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a plain array would lose the derivative."""
         remedy = (
-            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, or use "
-            "metagrad.ad.stop_gradient(x) where no derivative is meant."
+            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, also in place of z[index] = x, or "
+            "use metagrad.ad.stop_gradient(x) where no derivative is meant."
         )
-        _refuse("np.asarray(x), or np.array([x, y]),", remedy)
+        refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: the tape needs the old value."""
-        _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+        refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
 
 
-def _refuse(what: str, remedy: str) -> NoReturn:
+def refuse(what: str, remedy: str) -> NoReturn:
+    """Raise the TypeError of what a traced value cannot do, with the remedy."""
     raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
 
 
