@@ -11,7 +11,7 @@ import inspect
 import operator
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from metagrad.ad import products as p
 from metagrad.ad import reductions as r
 from metagrad.ad import shapes as s
 from metagrad.ad import sorting
-from metagrad.ad.tape import Var, refuse, value_of
+from metagrad.ad.tape import Var, value_of
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.add: e.add,
@@ -168,10 +168,6 @@ def _method(name: str) -> Callable[..., Any]:
     return call
 
 
-def _sort(self: Var, *args: Any, **kwargs: Any) -> NoReturn:
-    refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
-
-
 def _comparison(name: str) -> Callable[[Var, Any], Any]:
     operation = getattr(operator, name)
 
@@ -207,7 +203,6 @@ OPERATORS: dict[str, Any] = {
     "transpose": _transpose,
     "astype": lambda x, dtype, copy=True: s.astype(x, dtype),
     "flatten": s.ravel,
-    "sort": _sort,
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},

@@ -27,25 +27,28 @@ def _along(x: Array, indices: Array, axis: int) -> Array:
     return module_of(x).take_along_axis(x, indices, axis=axis)
 
 
-def _add_along(g: Array, indices: Array, axis: int, shape: tuple[int, ...]) -> Array:
+def _scattered(g: Array, indices: Array, axis: int, shape: tuple[int, ...], distinct: bool) -> Array:
     xp, n = module_of(g), len(shape)
+    full = xp.zeros(shape, g.dtype)
+    if distinct:
+        xp.put_along_axis(full, indices, g, axis)
+        return full
     grid = [xp.arange(size).reshape((1,) * i + (size,) + (1,) * (n - 1 - i)) for i, size in enumerate(shape)]
     grid[axis] = indices
-    full = xp.zeros(shape, g.dtype)
     xp.add.at(full, tuple(grid), g)  # an entry that was picked twice gets both cotangents
     return full
 
 
-_take: Function = primitive(
-    "take_along_axis", _along, (lambda g, out, x, indices, axis: _scatter(g, indices, axis, x.shape),), multilinear
+_gather: Function = primitive(
+    "take_along_axis",
+    lambda x, indices, axis, distinct: _along(x, indices, axis),
+    (lambda g, out, x, indices, axis, distinct: _scatter(g, indices, axis, x.shape, distinct),),
+    multilinear,
 )
 _scatter: Function = primitive(
-    "add_along_axis", _add_along, (lambda g, out, x, indices, axis, shape: _take(g, indices, axis),), multilinear
-)
-_permute: Function = primitive(
-    "permute",
-    _along,
-    (lambda g, out, x, order, axis: _permute(g, _order(order, axis), axis),),  # the order of an order is its inverse
+    "scatter_along_axis",
+    _scattered,
+    (lambda g, out, x, indices, axis, shape, distinct: _gather(g, indices, axis, distinct),),
     multilinear,
 )
 
@@ -54,13 +57,13 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     """Entries at integer indices along one axis (of all entries if None); repeats count twice."""
     if type(indices) is Var:
         bad_type("take_along_axis", "indices", "a traced value", "integers, which have no derivative")
-    return _take(ravel(arr), indices, 0) if axis is None else _take(arr, indices, axis)
+    return _gather(ravel(arr), indices, 0, False) if axis is None else _gather(arr, indices, axis, False)
 
 
 def sort(a: Any, axis: int | None = -1) -> Any:
     """Entries in increasing order along one axis (all entries if None), NaN last; equal entries keep their order."""
     x, at = (ravel(a), 0) if axis is None else (a, axis)
-    return _permute(x, _order(value_of(x), at), at)
+    return _gather(x, _order(value_of(x), at), at, True)
 
 
 def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -71,7 +74,8 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     x = reshape(transpose(a, (*rest, *axes)) if rest else a, (*kept, n))
     value = value_of(x)
     xp, order = module_of(value), _order(value, -1)
-    last = order[..., -1:]  # of a NaN if there is one
-    middle = xp.where(xp.isnan(_along(value, last, -1)), last, order[..., (n - 1) // 2 : n // 2 + 1])
-    out = mean(_take(x, middle, -1), -1)
+    middle = order[..., (n - 1) // 2 : n // 2 + 1]
+    # Where there is a NaN it is sorted last, and the last entries stand for those in the middle.
+    is_nan = xp.isnan(_along(value, order[..., -1:], -1))
+    out = mean(_gather(x, xp.where(is_nan, order[..., n - middle.shape[-1] :], middle), -1, True), -1)
     return reshape(out, kept_shape(a.shape, axes)) if keepdims else out

@@ -88,7 +88,7 @@ class Var:
 
     def __bool__(self) -> bool:
         """Refuse: a branch on a traced value is not part of its derivative."""
-        return refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
+        return _refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
 
     def __float__(self) -> NoReturn:
         """Refuse: a plain number would lose the derivative."""
@@ -96,7 +96,7 @@ class Var:
             "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
             "derivative is meant."
         )
-        refuse("float(x)", remedy)
+        _refuse("float(x)", remedy)
 
     __int__ = __index__ = __complex__ = item = tolist = __float__
 
@@ -106,15 +106,18 @@ class Var:
             "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, also in place of z[index] = x, or "
             "use metagrad.ad.stop_gradient(x) where no derivative is meant."
         )
-        refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
+        _refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: the tape needs the old value."""
-        refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+        _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+
+    def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: this method of arrays writes in place."""
+        _refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
 
 
-def refuse(what: str, remedy: str) -> NoReturn:
-    """Raise the TypeError of what a traced value cannot do, with the remedy."""
+def _refuse(what: str, remedy: str) -> NoReturn:
     raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
 
 
