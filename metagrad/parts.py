@@ -202,7 +202,7 @@ def named_phi(rule: Any) -> Any:
 
 def draws_meta(rule: Any) -> bool:
     """Whether the rule draws meta-parameters to begin with, by `init_meta(rng, dtype)`."""
-    return getattr(rule, "init_meta", None) is not None
+    return hasattr(rule, "init_meta")
 
 
 def inner_rule(rule: Any) -> Any:

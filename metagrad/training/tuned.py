@@ -53,6 +53,52 @@ def adam(
     return _from(optimizers.Adam(), optimizers.Adam.Phi(eta, beta1, beta2, eps), fixed)
 
 
+def sgdw(*, eta: float, mu: float = 0.9, decay: float = 0.01, fixed: Names = ()) -> Unconstrained:
+    """Return gradient descent with momentum and a decoupled decay of the weights."""
+    return _from(optimizers.SGDW(), optimizers.SGDW.Phi(eta, mu, decay), fixed)
+
+
+def adamw(  # noqa: PLR0913 - the keys of a config, each of them named in it
+    *,
+    eta: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    decay: float = 0.01,
+    fixed: Names = (),
+) -> Unconstrained:
+    """Return Adam with a decoupled decay of the weights."""
+    return _from(optimizers.AdamW(), optimizers.AdamW.Phi(eta, beta1, beta2, eps, decay), fixed)
+
+
+def nadam(
+    *, eta: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, fixed: Names = ()
+) -> Unconstrained:
+    """Return Adam with Nesterov's momentum."""
+    return _from(optimizers.NAdam(), optimizers.NAdam.Phi(eta, beta1, beta2, eps), fixed)
+
+
+def lion(
+    *, eta: float, beta1: float = 0.9, beta2: float = 0.99, decay: float = 0.01, fixed: Names = ()
+) -> Unconstrained:
+    """Return Lion, whose betas have no derivative: hold them with `fixed`."""
+    return _from(optimizers.Lion(), optimizers.Lion.Phi(eta, beta1, beta2, decay), fixed)
+
+
+def adan(  # noqa: PLR0913 - the keys of a config, each of them named in it
+    *,
+    eta: float,
+    beta1: float = 0.98,
+    beta2: float = 0.92,
+    beta3: float = 0.99,
+    eps: float = 1e-8,
+    decay: float = 0.01,
+    fixed: Names = (),
+) -> Unconstrained:
+    """Return Adan."""
+    return _from(optimizers.Adan(), optimizers.Adan.Phi(eta, beta1, beta2, beta3, eps, decay), fixed)
+
+
 def _from(rule: Any, start: Any, fixed: Names = ()) -> Unconstrained:
     return Unconstrained(rule, rule.check_phi(start, "config [optimizer]"), fixed)
 
@@ -64,4 +110,9 @@ KINDS: dict[str, Callable[..., Unconstrained]] = {
     "rmsprop": rmsprop,
     "adagrad": adagrad,
     "adam": adam,
+    "sgdw": sgdw,
+    "adamw": adamw,
+    "nadam": nadam,
+    "lion": lion,
+    "adan": adan,
 }

@@ -17,6 +17,11 @@ UNNAMED = {
     "DiagonalQuadratic": "its spectrum is an array, and `quadratics` draws the same problems in another basis",
     "FunctionTask": "its loss is a function: module:function",
     "LearnedStart": "its start is a meta-parameter of the task, and a config has those of the rule alone",
+    "Chain": "its transformations and its rule are parts: module:function",
+    "Following": "its schedules and its rule are parts: module:function",
+    "Grouped": "its rules are parts: module:function",
+    "Masked": "its mask is a tree like the parameters of the task: module:function",
+    "Until": "its rule is a part: module:function",
     "Scheduled": "its meta-parameters have the length of the horizon, which a curriculum changes",
     "Stopped": "its direction is an array in the dtype of the task",
 }

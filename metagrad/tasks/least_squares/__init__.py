@@ -3,7 +3,7 @@
 | file       | what it has                                                                                   |
 |------------|-----------------------------------------------------------------------------------------------|
 | `task`     | `LeastSquares`: f(w) = ||Xw - y||^2/(2n), its minibatches, its gradient and its measures      |
-| `solution` | the least-squares solution, the smallest loss, and the coordinates about the solution         |
+| `_solution` | the least-squares solution, the smallest loss, and the coordinates about the solution         |
 | `draws`    | random tasks, and the split of samples into training and validation                           |
 """
 
