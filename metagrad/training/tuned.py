@@ -58,7 +58,7 @@ def sgdw(*, eta: float, mu: float = 0.9, decay: float = 0.01, fixed: Names = ())
     return _from(optimizers.SGDW(), optimizers.SGDW.Phi(eta, mu, decay), fixed)
 
 
-def adamw(  # noqa: PLR0913 - the keys of a config, each of them named in it
+def adamw(
     *,
     eta: float,
     beta1: float = 0.9,
@@ -85,7 +85,7 @@ def lion(
     return _from(optimizers.Lion(), optimizers.Lion.Phi(eta, beta1, beta2, decay), fixed)
 
 
-def adan(  # noqa: PLR0913 - the keys of a config, each of them named in it
+def adan(
     *,
     eta: float,
     beta1: float = 0.98,

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import is_branch, tree_map
 from metagrad import parts
+from metagrad.ad import is_branch, tree_map
 from metagrad.errors import bad_type
 from metagrad.optimizers._fields import named
 from metagrad.optimizers._hyper import WARM, check_field
