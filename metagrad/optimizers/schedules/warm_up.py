@@ -11,6 +11,7 @@ from metagrad.ad import is_branch, tree_map
 from metagrad.errors import bad_type
 from metagrad.optimizers._fields import named
 from metagrad.optimizers._hyper import WARM, check_field
+from metagrad.optimizers._schedules import Schedule
 from metagrad.protocols import Tree
 
 
@@ -33,7 +34,7 @@ class WarmUp:
 
     def __post_init__(self) -> None:
         """Check what comes after."""
-        if isinstance(self.then, type) or not callable(self.then) or not hasattr(self.then, "Phi"):
+        if isinstance(self.then, type) or not isinstance(self.then, Schedule):
             came = f"the class {self.then.__name__}" if isinstance(self.then, type) else f"a {type(self.then).__name__}"
             bad_type("WarmUp", "then", came, "a schedule", "Write WarmUp(Cosine()).")
         if "warm" in self.then.Phi._fields:
