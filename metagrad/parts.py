@@ -200,6 +200,11 @@ def named_phi(rule: Any) -> Any:
     return getattr(rule, "Phi", None)
 
 
+def draws_meta(rule: Any) -> bool:
+    """Whether the rule draws meta-parameters to begin with, by `init_meta(rng, dtype)`."""
+    return getattr(rule, "init_meta", None) is not None
+
+
 def inner_rule(rule: Any) -> Any:
     """Return the rule that a wrapper holds, or None."""
     return getattr(rule, "rule", None)

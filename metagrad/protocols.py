@@ -8,7 +8,7 @@ and have the stated default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -185,9 +185,9 @@ class Estimate:
     status: Array
     status_step: Array
     stderr: Tree | None = None
-    end: Position | None = None
+    end: Position | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
-    record: Record | None = None
+    record: Record | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:

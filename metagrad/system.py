@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
+from metagrad.errors import bad_type
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
 from metagrad.views import TaskView
 from metagrad.xp import Array, Namespace, namespace, rng
@@ -65,10 +66,14 @@ class Training:
             of_rule = parts.at(self.rule, of_rule, t)
         if self.held:
             with ad.gradients_held():
-                moved = self.rule.step(of_rule, state, w, f)
+                moved: Any = self.rule.step(of_rule, state, w, f)
         else:
             moved = self.rule.step(of_rule, state, w, f)
-        return moved if self.kept is None else _staying(self.kept, moved, (w, state))
+        if not isinstance(moved, tuple) or len(moved) != 2:
+            came = f"a {type(moved).__name__}" + (f" of {len(moved)}" if isinstance(moved, tuple) else "")
+            bad_type(f"{type(self.rule).__name__}.step", "what it returns", came, "(new w, new state)")
+        found: tuple[Tree, Tree] = moved
+        return found if self.kept is None else _staying(self.kept, found, (w, state))
 
     def phi_at(self, phi: Tree, t: int) -> Tree:
         """Return the meta-parameters with the entries of step t in the place of leaves that lead with time."""

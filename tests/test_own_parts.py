@@ -224,6 +224,11 @@ class Shrinks(HeavyBall):
         return np.sum(w, axis=0), velocity
 
 
+class Alone(HeavyBall):
+    def step(self, phi, velocity, w, f):
+        return w
+
+
 class Asks(HeavyBall):
     def step(self, phi, velocity, w, f):
         return w - phi.eta * f.ask("curvature", w), velocity
@@ -248,6 +253,7 @@ BAD = {
         ValueError,
         r"Shrinks\.step: the next w is",
     ),
+    "a step that returns w alone": (QUADRATIC, Alone(), PHI, TypeError, r"Alone\.step: what it returns is a ndarray"),
     "a question without an answer": (QUADRATIC, Asks(), PHI, TypeError, "a Quadratic, which does not tell 'curvature'"),
     "an integer": (QUADRATIC, HeavyBall(), HeavyBall.Phi(1, 0.5), TypeError, "phi is 1, of type int,"),
     "a bare number": (QUADRATIC, HeavyBall(), 0.1, TypeError, r"phi is a float; expected HeavyBall\.Phi\(eta, beta\)"),

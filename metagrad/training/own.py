@@ -112,7 +112,7 @@ class Maker:
         rule, phi = found if _is_pair(found) else (found, None)
         self._part(rule, Rule)
         if not _is_pair(found):
-            if not hasattr(rule, "init_meta"):
+            if not parts.draws_meta(rule):
                 self._refuse(f"which returned a {type(rule).__name__} without init_meta")
             draw = rng(seed, "init_meta")
             phi = self._asked("returned a rule whose init_meta raised", lambda: rule.init_meta(draw, dtype))

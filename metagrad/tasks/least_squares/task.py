@@ -14,7 +14,7 @@ from metagrad.tasks.least_squares import _checks as checks
 from metagrad.tasks.least_squares._products import half_mean_square, own_mean, predictions
 from metagrad.tasks.least_squares._ragged import counts, draw, padded, sizes_of
 from metagrad.tasks.least_squares._rounding import gradient_rounding
-from metagrad.tasks.least_squares.solution import centre, solve
+from metagrad.tasks.least_squares._solution import centre, solve
 from metagrad.xp import Array, namespace, to_host
 
 _WHERE = "LeastSquares"
