@@ -19,9 +19,9 @@ class NAdam:
     mbar = beta1 m/(1 - beta1^(t+1)) + (1 - beta1) g/(1 - beta1^t).
 
     `eta` > 0, `beta1` and `beta2` in [0, 1), `eps` > 0: floats, or arrays that broadcast against w (B, d). All
-    derivatives are kept, and they are finite where g is zero. beta1 is the same at all steps; PyTorch's lets it grow
-    from half of it, which is `Following(NAdam(), beta1=...)` but for the products in its bias corrections.
-    Source: Dozat 2016 (Incorporating Nesterov momentum into Adam), algorithm 2, with one mu.
+    derivatives are kept, and they are finite where g is zero. beta1 is the same at all steps; in PyTorch's NAdam its
+    share in mbar grows from half of it.
+    Source: Dozat 2016 (Incorporating Nesterov momentum into Adam), with one mu for all steps.
     """
 
     decays = ("beta1", "beta2")  # `step` takes them as `Decay`, too

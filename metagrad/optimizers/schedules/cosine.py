@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import UNBOUNDED, check_phi
-from metagrad.optimizers.schedules._values import each, fraction
+from metagrad.optimizers._schedules import each, fraction
 from metagrad.protocols import Tree
 from metagrad.xp import Array
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metagrad.optimizers._hyper import POWER, UNBOUNDED, check_phi
-from metagrad.optimizers.schedules._values import each, fraction
+from metagrad.optimizers._schedules import each, fraction
 from metagrad.protocols import Tree
 from metagrad.xp import Array
 

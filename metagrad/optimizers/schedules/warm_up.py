@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import parts
 from metagrad.ad import is_branch, tree_map
 from metagrad.errors import bad_type
 from metagrad.optimizers._fields import named
 from metagrad.optimizers._hyper import WARM, check_field
+from metagrad.optimizers._schedules import Schedule
 from metagrad.protocols import Tree
 
 
@@ -34,7 +34,7 @@ class WarmUp:
 
     def __post_init__(self) -> None:
         """Check what comes after."""
-        if isinstance(self.then, type) or not callable(self.then) or parts.named_phi(self.then) is None:
+        if isinstance(self.then, type) or not isinstance(self.then, Schedule):
             came = f"the class {self.then.__name__}" if isinstance(self.then, type) else f"a {type(self.then).__name__}"
             bad_type("WarmUp", "then", came, "a schedule", "Write WarmUp(Cosine()).")
         if "warm" in self.then.Phi._fields:

@@ -21,7 +21,7 @@ class GradientNoise:
     against w, or trees of them like w. Both have derivatives; z_t has none: it is a function of (seed, t, the place of
     the array in w) alone, the same in every sweep and wherever the gradient is asked for at that step. `seed` is the
     noise's own, not that of the run. `shared`: one z_t for all tasks; else each has its own.
-    Source: Neelakantan et al. 2015 (Adding gradient noise improves learning), equation 1, with noise^2 for their eta
+    Source: Neelakantan et al. 2015 (Adding gradient noise improves learning), with noise^2 for their eta
     and 2 noise_decay for their gamma = 0.55.
     """
 

@@ -37,9 +37,6 @@ class Transformation(Protocol):
         ...
 
 
-_MEMBERS = ("Phi", "homogeneous", "gradient", "moved", "check_phi")
-
-
 @dataclass(frozen=True, init=False)
 class Chain:
     """The update rule `rule` behind transformations, the first of which is next to the task.
@@ -158,7 +155,6 @@ def _check_part(part: Any) -> None:
         came, remedy = f"the class {part.__name__}", f"Write {part.__name__}()."
         bad_type("Chain", "transformations", came, "instances", remedy)
     if not isinstance(part, Transformation):
-        lost = [name for name in _MEMBERS if not hasattr(part, name)]
-        came = f"a {type(part).__name__} without {', '.join(lost)}"
+        came = f"a {type(part).__name__} without {', '.join(parts.missing(part, Transformation))}"
         remedy = "The rule comes last: Chain(..., rule=...)." if isinstance(part, Rule) else ""
         bad_type("Chain", "transformations", came, "transformations of the gradient, such as ClipByNorm()", remedy)

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from metagrad import parts
 from metagrad.ad import tree_map
 from metagrad.errors import bad_type, nearest
 from metagrad.optimizers._fields import defaults_of, last_defaults, named
+from metagrad.optimizers._schedules import Schedule
 from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import namespace
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """A number as a function of the time of a run, with parameters.
-
-    `Phi`: the NamedTuple of the parameters. At t = 0 it has a value for `steps=None` too: a rule may need it before
-    the run begins.
-    """
-
-    Phi: Any
-
-    def __call__(self, phi: Any, t: int, steps: int | None) -> Tree:
-        """Return the value at time t = 0, 1, ... of a run of so many steps, in differentiable NumPy-style code."""
-        ...
-
-    def check_phi(self, phi: Any, where: str) -> Any:
-        """Return the parameters, completed and checked, or raise."""
-        ...
 
 
 @dataclass(frozen=True, init=False)

@@ -1,13 +1,32 @@
-"""What schedules share: trees of parameters, and how far a run has come."""
+"""What a schedule is, and what schedules share: trees of parameters, and how far a run has come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from metagrad.ad import is_branch, tree_map
 from metagrad.errors import bad_type
 from metagrad.protocols import Tree
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A number as a function of the time of a run, with parameters.
+
+    `Phi`: the NamedTuple of the parameters. At t = 0 it has a value for `steps=None` too: a rule may need it before
+    the run begins.
+    """
+
+    Phi: Any
+
+    def __call__(self, phi: Any, t: int, steps: int | None) -> Tree:
+        """Return the value at time t = 0, 1, ... of a run of so many steps, in differentiable NumPy-style code."""
+        ...
+
+    def check_phi(self, phi: Any, where: str) -> Any:
+        """Return the parameters, completed and checked, or raise."""
+        ...
 
 
 def each(formula: Callable[..., Any], phi: Any) -> Tree:
