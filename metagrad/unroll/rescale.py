@@ -71,7 +71,7 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
 
 
 def _all_within(size: Array, limit: int) -> bool:
-    # Only asked on the host, where looking costs nothing; NaN fails both comparisons and takes the long way.
+    # Only asked on the host, where looking costs nothing. NaN fails both comparisons, so that it is looked at below.
     return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)
 
 

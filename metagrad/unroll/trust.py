@@ -73,7 +73,7 @@ class Trust:
         size, level = magnitude(g), magnitude(dg)
         few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (done + self._steps) * level
         if tally.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
-            return None  # the common case, for little
+            return None  # the usual case, found cheaply
         lost = (size < few) | (self._stalled(last) & (size < drift))
         if measure == "excess":
             lost = lost | _differ(tally.term_slope(last, self._steps)[1], g)

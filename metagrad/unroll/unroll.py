@@ -247,7 +247,7 @@ class Unroll:
             if self.options.per_task:
                 rows = self.xp.moveaxis(status, int(is_led), 0).reshape(self.batch, -1)
                 code = self.xp.maximum(code, rows.max(axis=1))
-            else:  # a sum over tasks: whoever spoilt it has a status already, or all share it
+            else:  # a sum over tasks: the task that spoilt it has a status already, or all share this one
                 code = self.xp.maximum(code, status.max())
         self.monitor.flush()
         clean = (self.monitor.status == 0).all() | self.options.per_task

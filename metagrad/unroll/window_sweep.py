@@ -2,7 +2,7 @@
 
 All adjoints share one exponent. So that this is never seen in a result, the sweep gives up where a state leaves the
 range of floats, and its result counts only if the adjoint of every task was zero or well within the range at every
-step, and the meta-gradient is finite. Otherwise it is for the caller to take the way by the tape. On the host it gives
+step, and the meta-gradient is finite. Otherwise the caller takes the steps again by the tape. On the host it gives
 up at once; a device is asked once, at the end.
 """
 
@@ -72,7 +72,7 @@ class _Watch:
             return
         entries = [abs(leaf) for leaf in leaves]
         if all(x.min() >= self._least and x.max() < self._most for x in entries):
-            return  # the common case, for little
+            return  # the usual case, found cheaply
         if not self._within(magnitude(tree)).all():
             raise _OutOfRange
 
