@@ -54,6 +54,14 @@ def test_equal_entries_keep_their_order():
     assert ad.grad(lambda v: np.sort(v)[-1])(np.array([3.0, 1.0, 3.0])).tolist() == [0.0, 0.0, 1.0]
 
 
+def test_many_equal_entries_keep_their_order():
+    x = rng(0, "many").integers(0, 3, 2000).astype(float)
+    g = np.arange(2000.0)
+    expected = np.concatenate([g[x == level] for level in (0.0, 1.0, 2.0)])
+    assert np.array_equal(ad.jvp(np.sort, (x,), (g,))[1], expected)
+    assert np.array_equal(ad.vjp(np.sort, x)[1](expected)[0], g)
+
+
 def test_a_tie_has_the_derivative_of_points_nearby():
     """Those at which the entry that stands first is a little smaller."""
     nearby = TIED + 1e-6 * np.arange(5)
