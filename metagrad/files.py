@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import io
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -137,7 +135,7 @@ def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
     """Let each function fill a file beside its path; when all are on the disk, each takes the place of the old one."""
     # a plain file in the same folder: one of tempfile's may be read by its owner only. The name is random, since
     # threads share a process number, and machines with a common folder may do so too
-    parts = {path: path.with_name(f"{path.name}.{secrets.token_hex(8)}.part") for path in fills}
+    parts = {path: path.with_name(f"{path.name}.{os.urandom(8).hex()}.part") for path in fills}
     try:
         for path, part in parts.items():
             with _naming(path), part.open("xb") as file:
@@ -192,7 +190,9 @@ def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterat
             remedy = "Wait for the other run, or give another file."
             bad_value(where, argument, f"{path}, which another run is writing", "one run a file at a time", remedy)
         if file is not None:
-            for left in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+            for left in [
+                x for x in path.parent.iterdir() if x.suffix == ".part" and x.name.startswith(f"{path.name}.")
+            ]:
                 left.unlink(missing_ok=True)
         yield
 

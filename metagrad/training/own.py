@@ -9,7 +9,6 @@ import ast
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -235,6 +234,8 @@ def _namespace(w: Tree) -> Any:
 def _said(error: BaseException) -> str:
     """Say what was raised, and at which line of the user's file."""
     text = f"{type(error).__name__}: {error}"
+    import traceback  # where something went wrong alone
+
     frames = [x for x in traceback.extract_tb(error.__traceback__) if not x.filename.startswith("<")]
     others = (Path(importlib.__file__).parent, Path(__file__).parents[1])
     own = [x for x in frames if not any(Path(x.filename).is_relative_to(one) for one in others)]
