@@ -268,10 +268,7 @@ _concatenate: Function = primitive(
 _stack: Function = primitive(
     "stack",
     lambda axis, *arrays: namespace(*arrays).stack([as_array(a) for a in arrays], axis=axis),
-    EachOperand(  # type: ignore[arg-type]  # indexed as a sequence is
-        lambda i, g, out, axis, *arrays: like(_getitem(g, (slice(None),) * (axis % g.ndim) + (i,)), arrays[i]),
-        first=1,
-    ),
+    EachOperand(_stack_rule, first=1),  # type: ignore[arg-type]  # indexed as a sequence is
     _together,
 )
 
