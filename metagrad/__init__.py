@@ -3,7 +3,6 @@
 from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
-from metagrad.meta_train import MetaRun, MetaTrainer
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import (
     MLP31,
@@ -34,7 +33,7 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
-from metagrad.training import load_trained
+from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
 
@@ -47,6 +46,7 @@ __all__ = [
     "Adam",
     "ClosedForm",
     "CoordinatewiseLSTM",
+    "Descent",
     "DiagonalQuadratic",
     "Estimate",
     "Final",
@@ -74,6 +74,7 @@ __all__ = [
     "Scheduled",
     "Status",
     "Stopped",
+    "Through",
     "Unconstrained",
     "Value",
     "WeightedSum",

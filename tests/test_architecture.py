@@ -22,7 +22,7 @@ LAYERS = [
     {"kernels"},
     {"unroll"},
     {"estimators"},
-    {"api", "meta_train"},
+    {"api"},
     {"training"},
     {"cli"},
 ]

@@ -5,30 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metagrad.ad import is_branch, leaves, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
-from metagrad.xp import Array, is_array, namespace
+from metagrad.xp import Array, FloatInfo, float_info, is_array, namespace
 
 
 class Range(NamedTuple):
-    """What a hyper-parameter is called, and where it may lie."""
+    """What a hyper-parameter is called, where it may lie, and the ends of that in the numbers of a dtype."""
 
     noun: str
     bounds: str
     holds: Callable[[Array], Array]
+    ends: Callable[[FloatInfo], tuple[float, float]]
     remedy: str = ""
+
+
+def _above_zero(info: FloatInfo) -> tuple[float, float]:
+    """Return the smallest normal number and the largest one: the closed set of all that is above 0 and finite."""
+    return 2.0**info.min_exponent, (2.0 - info.eps) * 2.0 ** (info.max_exponent - 1)
 
 
 STEP_SIZE = Range(
     "step size",
     "above 0",
     lambda x: x > 0,
+    _above_zero,
     "For step sizes at or below zero call an estimator directly, metagrad.Reverse()(...).",
 )
-DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1))
-EPS = Range("number", "above 0", lambda x: x > 0, "It is what keeps 0/0 away where a gradient is zero.")
+DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1), lambda info: (0.0, 1.0 - info.eps / 2))
+EPS = Range("number", "above 0", lambda x: x > 0, _above_zero, "It is what keeps 0/0 away where a gradient is zero.")
 
 
 def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
@@ -57,6 +66,20 @@ def _checked(where: str, name: str, value: Any, within: Range) -> Any:
     if not bool(xp.all(within.holds(xp.asarray(value)))):
         bad_value(where, name, value, f"a {within.noun} {within.bounds}", within.remedy)
     return value
+
+
+def project(phi: Any, ranges: dict[str, Range]) -> Any:
+    """Return the nearest phi within the ranges, in the numbers of its dtype: what `check_phi` takes. NaN stays NaN.
+
+    A step size goes no lower than the smallest normal number, which moves nothing but is no 0, and no higher than the
+    largest; a decay no higher than the largest number below 1.
+    """
+    return type(phi)(*[tree_map(lambda x, r=ranges[name]: _nearest(x, r), getattr(phi, name)) for name in phi._fields])
+
+
+def _nearest(x: Any, within: Range) -> Any:
+    low, high = within.ends(float_info(getattr(x, "dtype", "float64")))
+    return np.minimum(np.maximum(x, low), high)
 
 
 def beside(phi: Any, leaf: Array) -> Any:

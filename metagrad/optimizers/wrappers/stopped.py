@@ -94,5 +94,9 @@ class Stopped:
         """Let the rule check the meta-parameters."""
         return parts.check_phi(self.rule, phi, where)
 
+    def project(self, phi: Tree) -> Tree:
+        """Let the rule bring the meta-parameters into its ranges."""
+        return parts.project(self.rule, phi)
+
 
 _SCHEDULE = "Write Scheduled(Stopped(rule, ...)) for Stopped(Scheduled(rule), ...)."
