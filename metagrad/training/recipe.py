@@ -10,10 +10,10 @@ from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import GradientKind
 from metagrad.training.outer.through import check_limit
 
-Select = Literal["final", "log_final", "mean"]
+Select = Literal["final", "log_final", "mean", "mean_log"]
 Measured = Literal["loss", "squared_norm", "train", "excess", "validation", "risk"]
 _CHOICES: dict[str, list[Any]] = {
-    "select": ["final", "log_final", "mean"],
+    "select": ["final", "log_final", "mean", "mean_log"],
     "measure": [None, "loss", "squared_norm", "train", "excess", "validation", "risk"],
     "gradient": [None, "full", "stop_gradient"],
     "on_nonfinite": ["stop", "skip"],
@@ -35,9 +35,10 @@ class Recipe:
     `on_nonfinite="stop"` its episode ends without a step, with "skip" it goes on with its next window; after
     `patience_nonfinite` episodes in a row that were stopped, or had no step but such, the run ends.
     `evaluate_every` episodes, `evaluation_tasks` tasks that training never sees run for `evaluation_steps` steps; the
-    meta-parameters with the least `select` ("final", "log_final": the mean log10 of the last, "mean" over the run) of
-    `measure` are kept: a name of `metagrad.measures`, or None for what the objective itself looks at. `patience`:
-    evaluations without a better one after which the run ends; None for all `episodes`.
+    meta-parameters with the least `select` of `measure` are kept: "final", "log_final" (the mean log10 of the last),
+    "mean" over the run, "mean_log" (of log10). Take the one that is nearest to the objective: by another one the best
+    may be an accident on the way. `measure`: a name of `metagrad.measures`, or None for what the objective itself looks
+    at. `patience`: evaluations without a better one after which the run ends; None for all `episodes`.
     """
 
     episodes: int

@@ -210,11 +210,10 @@ class Trainer:
     def evaluate(self, phi: Tree) -> float:
         """Return what the recipe selects by, over its evaluation tasks, which training never sees."""
         curves = self.evaluation_curves(phi, self.recipe.evaluation_tasks, self.recipe.evaluation_steps)
+        select = self.recipe.select
+        seen = curves[1:] if select.startswith("mean") else curves[-1]
         with np.errstate(all="ignore"):
-            if self.recipe.select == "mean":
-                return float(np.mean(curves[1:]))
-            last = curves[-1]
-            return float(np.mean(np.log10(last) if self.recipe.select == "log_final" else last))
+            return float(np.mean(np.log10(seen) if "log" in select else seen))
 
     def evaluation_curves(self, phi: Tree, count: int, steps: int, stream: str = "evaluation") -> Array:
         """Return what the recipe measures (steps + 1, tasks of all `count` draws) on fresh tasks of a named stream."""

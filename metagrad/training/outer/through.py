@@ -52,11 +52,12 @@ class Through:
 
     def init(self, phi: Tree) -> Tree:
         """Return the state of the rule."""
-        return self.rule.init(self.phi, phi)
+        return self.rule.init(self.phi, _as_arrays(phi))
 
     def step(self, phi: Tree, state: Tree, found: Estimate, k: int) -> tuple[Tree, Tree, OuterReport]:
         """Return the next meta-parameters and state."""
         step = clip(found.grad, self.clip_norm, self.clip_value)
+        phi = _as_arrays(phi)
         if step.finite:
             gradient = move(step.gradient, namespace(*ad.leaves(phi)))
             with np.errstate(all="ignore"):  # what overflows is looked at below
@@ -101,6 +102,11 @@ def check_limit(where: str, name: str, limit: Any) -> None:
         bad_type(where, name, repr(limit), "a number, or None")
     if limit is not None and not 0 < limit < math.inf:
         bad_value(where, name, limit, "a finite number above 0, or None")
+
+
+def _as_arrays(phi: Tree) -> Tree:
+    """Return phi with arrays of shape () for Python's floats: rules step arrays."""
+    return ad.tree_map(lambda leaf: leaf if hasattr(leaf, "dtype") else np.asarray(leaf), phi)
 
 
 def _times_power(x: Scaled, log2_factor: float) -> Array:
