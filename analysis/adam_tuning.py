@@ -67,11 +67,11 @@ class Config:
 
 
 presets = {
-    "quick": Config(2, 28, 0.1, 7, ("eta", "all"), 2048, 512, raw_episodes=1),
+    "quick": Config(2, 60, 0.1, 10, ("eta", "all"), 2048, 512, raw_episodes=1),
     "default": Config(),
     "paper": Config(12, 300, fresh=16384, tuning=8192, raw_episodes=300),
 }
-expected_seconds = {"quick": 11.0, "default": 350.0, "paper": 1800.0}
+expected_seconds = {"quick": 20.0, "default": 350.0, "paper": 1800.0}
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
