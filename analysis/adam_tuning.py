@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import binom, norm
 
 import metagrad as mg
-from analysis.framework.contract import Check, Table, Verdict
+from analysis.framework.contract import Check, Names, Table, Verdict
 from metagrad.errors import bad_value
 from metagrad.estimators import Reverse
 from metagrad.protocols import Tree, View
@@ -36,6 +36,8 @@ claim = (
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "adam_quadratics.toml"
 FIXED = {"eta": ("beta1", "beta2", "eps"), "eps": ("eps",), "all": (), "far": ()}  # what each way of tuning holds
 MEASURES = ("mean log10 loss at the end", "mean loss at the end", "mean log10 loss along the run")
+_SHORT = ("log_end", "end", "log_path")  # the MEASURES in keys
+HYPER = ("eta", "1 - beta1", "1 - beta2", "eps")
 FAR = 0.001
 GRID = np.geomspace(0.02, 2.0, 41)
 
@@ -74,6 +76,14 @@ presets = {
 expected_seconds = {"quick": 20.0, "default": 350.0, "paper": 1800.0}
 
 
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    ways = ["all"] + ["far"] * ("far" in config.tuned)
+    less = [f"{one}_less_grid_{measure}" for one in ways for measure in _SHORT]
+    eps = ["eps_from_all"] * ("eps" in config.tuned)
+    return (*less, "all_less_eta_log_end", "eta_from_grid", "tuned_alone", *eps, "raw_left", "inside_grid")
+
+
 def shards(config: Config) -> list[dict[str, Any]]:
     """Return the meta-trainings, the search on a grid, and the tuning without coordinates, for each seed."""
     kinds = (*reversed(config.tuned), "grid", "raw")
@@ -83,8 +93,8 @@ def shards(config: Config) -> list[dict[str, Any]]:
 def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
     """Return the losses on the fresh tasks of this seed, and how the hyper-parameters came about.
 
-    `measures` (3, tasks) as in MEASURES, `curves` (times, tasks), `path` (episodes + 1, 4) and `chosen` (4,): eta,
-    1 - beta1, 1 - beta2, eps.
+    `measures` (3, tasks) as in MEASURES, `curves` (times, tasks), `path` (episodes + 1, 4) and `chosen` (4,) as in
+    HYPER.
     """
     kind, k = shard["kind"], shard["repeat"]
     if kind == "raw":
@@ -242,7 +252,25 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         "times": times(_setup(config).trainer.recipe.horizon),
         **{f"raw_{name}": stacked("raw", name) for name in ("left", "lost")},  # (seeds, outer step sizes, ...)
     }
-    return Table(arrays, {"geometric": "loss", "median": "loss", "raw_left": "episodes", "raw_lost": "episodes"})
+    units = {"geometric": "loss", "median": "loss", "raw_left": "episodes", "raw_lost": "episodes"}
+    return Table(arrays, units, _names(config))
+
+
+def _names(config: Config) -> dict[str, Names]:
+    compared, ends = rules(config), ("low", "high")
+    return {
+        "mean": (compared, MEASURES),
+        "gain": (compared, compared, MEASURES, None, ends),
+        "geometric": (compared,),
+        "geometric_interval": (ends, compared),
+        "median": (compared,),
+        "median_interval": (ends, compared),
+        **{f"path_{kind}": (None, None, HYPER) for kind in config.tuned},
+        "chosen": (config.tuned, None, HYPER),
+        "landscape": (None, MEASURES),
+        "grid_eta": (None, MEASURES),
+        "raw_left": (None, None, HYPER),
+    }
 
 
 def rules(config: Config) -> tuple[str, ...]:
@@ -277,12 +305,14 @@ def verdict(config: Config, table: Table) -> Verdict:
     def less(one: str, other: str, measure: int) -> Check:
         most, judged = float(ends(one, other, measure)[:, 1].max()), one == "all" and measure != 1
         what = f"{MEASURES[measure]}: {one} less {other}, to at most"
-        return Check(what, most, "< 0" if judged else "measured", not judged or most < 0)
+        return Check(
+            f"{one}_less_{other}_{_SHORT[measure]}", what, most, "< 0" if judged else "measured", not judged or most < 0
+        )
 
     def same(one: str, other: str) -> Check:
         most, judged = float(np.abs(ends(one, other, 0)).max()), one == "eta"
         what = f"{MEASURES[0]}: {one} from {other}, to at most"
-        return Check(what, most, "<= 0.05" if judged else "measured", not judged or most <= 0.05)
+        return Check(f"{one}_from_{other}", what, most, "<= 0.05" if judged else "measured", not judged or most <= 0.05)
 
     alone = arrays["chosen"][config.tuned.index("eta"), :, 0]
     factor = float(np.exp(np.abs(np.log(alone / arrays["grid_eta"][:, 0])).max()))
@@ -290,10 +320,14 @@ def verdict(config: Config, table: Table) -> Verdict:
     left = float(np.mean((arrays["raw_left"] > 0).any(axis=-1)))
     checks = [less(one, "grid", m) for one in ("all", "far") if one in names for m in range(3)]
     checks += [less("all", "eta", 0), same("eta", "grid")]
-    checks += [Check("step size tuned alone against the grid's, largest factor", factor, "<= 1.5", factor <= 1.5)]
+    checks += [
+        Check(
+            "tuned_alone", "step size tuned alone against the grid's, largest factor", factor, "<= 1.5", factor <= 1.5
+        )
+    ]
     checks += [same("eps", "all")] if "eps" in names else []
     checks += [
-        Check("tunings of Adam's own numbers that leave their range, share", left, "1", left == 1),
-        Check("step sizes of the grid's choice that are inside of it, share", inside, "1", inside == 1),
+        Check("raw_left", "tunings of Adam's own numbers that leave their range, share", left, "1", left == 1),
+        Check("inside_grid", "step sizes of the grid's choice that are inside of it, share", inside, "1", inside == 1),
     ]
     return Verdict(claim, checks)

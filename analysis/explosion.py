@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import bounds, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import bounds
 
 claim = (
     "The meta-gradient F'(eta) of the plain objective f(w_t) is exponentially small for 0 < eta < 2/L and "
@@ -36,6 +37,11 @@ presets = {
     "paper": Config(horizons=(10, 100, 1000, 10_000, 100_000), lines=1200, points=25, tasks=1000),
 }
 expected_seconds = {"quick": 2.0, "default": 4.0, "paper": 15.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("vanishing", "exploding", "window", "bounds", "engine")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -101,7 +107,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     arrays |= {"steps": np.asarray(config.horizons), "etas": np.linspace(0.005, 2.6, config.lines)}
     arrays |= {"points": np.linspace(0.11, 2.51, config.points)}
-    return Table(arrays, {"etas": "1/lambda_max", "points": "1/lambda_max", "log10": "orders of magnitude"})
+    units = {"etas": "1/lambda_max", "points": "1/lambda_max", "log10": "orders of magnitude"}
+    return Table(arrays, units, {"window": (None, ("from", "to")), "violations": (None, ("upper", "lower", "cases"))})
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -117,22 +124,34 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check(f"log10 |F'| at eta = 0.5/L, t = {steps[-1]}", small, f"<= {0.8 * rate:.3g}", small <= 0.8 * rate),
             Check(
+                "vanishing",
+                f"log10 |F'| at eta = 0.5/L, t = {steps[-1]}",
+                small,
+                f"<= {0.8 * rate:.3g}",
+                small <= 0.8 * rate,
+            ),
+            Check(
+                "exploding",
                 f"log10 |F'| at eta = 2.5/L, t = {steps[-1]}",
                 large,
                 f">= {0.9 * 2 * steps[-1] * np.log10(1.5):.3g}",
                 large >= 0.9 * 2 * steps[-1] * np.log10(1.5),
             ),
             Check(
+                "window",
                 "t x width of the window, last horizon over the one before",
                 spread,
                 "0.8 .. 1.25",
                 0.8 <= spread <= 1.25,
             ),
             Check(
-                f"violated bounds in {int(arrays['violations'][:, 2].sum())} cases", violations, "0", violations == 0
+                "bounds",
+                f"violated bounds in {int(arrays['violations'][:, 2].sum())} cases",
+                violations,
+                "0",
+                violations == 0,
             ),
-            Check("engine against theory: largest relative error", error, "<= 1e-8", error <= 1e-8),
+            Check("engine", "engine against theory: largest relative error", error, "<= 1e-8", error <= 1e-8),
         ],
     )

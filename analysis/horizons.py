@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import horizons, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import horizons
 
 claim = (
     "Plain backpropagation of f(w_t) and of (1/t) log f(w_t) breaks at the horizon that the range of the dtype "
@@ -40,6 +41,11 @@ def etas_of(config: Config) -> np.ndarray:
     half = config.etas // 2
     contracting = np.concatenate([np.linspace(0.1, 0.85, half - half // 2), np.linspace(1.15, 1.9, half // 2)])
     return np.concatenate([contracting, np.linspace(2.1, 3.0, config.etas - half)])
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return tuple(f"{objective}_{what}" for objective in ("plain", "log") for what in ("overflow", "underflow"))
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -123,8 +129,9 @@ def _power(start: np.ndarray, a: np.ndarray, count: np.ndarray, dtype: Any) -> n
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     """Return everything by dtype."""
     arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-    arrays |= {"etas": etas_of(config), "dtypes": np.asarray(DTYPES)}
-    return Table(arrays, {"etas": "1/lambda", "plain_measured": "steps", "log_measured": "steps"})
+    names = dict.fromkeys(arrays, (DTYPES,))
+    arrays["etas"] = etas_of(config)
+    return Table(arrays, {"etas": "1/lambda", "plain_measured": "steps", "log_measured": "steps"}, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -137,12 +144,18 @@ def verdict(config: Config, table: Table) -> Verdict:
         there = (measured > 0) & np.isfinite(measured)
         gap = np.abs(measured - earliest)
         over = float(gap[there & expanding].max())
-        slack = 1.0 + 0.01 * latest * (arrays["dtypes"] == "bfloat16")[:, None]  # a is rounded to 8 bits on the way
+        slack = 1.0 + 0.01 * latest * (np.array(DTYPES) == "bfloat16")[:, None]  # a is rounded to 8 bits on the way
         inside = (measured >= earliest - slack) & (measured <= latest + slack)
         wanted = (measured != -1) & ~expanding & (latest < config.longest)
         share = float(inside[wanted].mean())
         checks += [
-            Check(f"{objective}: overflow, largest gap in steps", over, "<= 1", over <= 1),
-            Check(f"{objective}: underflow, share inside the predicted interval", share, "1", share == 1),
+            Check(f"{objective}_overflow", f"{objective}: overflow, largest gap in steps", over, "<= 1", over <= 1),
+            Check(
+                f"{objective}_underflow",
+                f"{objective}: underflow, share inside the predicted interval",
+                share,
+                "1",
+                share == 1,
+            ),
         ]
     return Verdict(claim, checks)

@@ -17,7 +17,7 @@ claim = (
     "(Wang et al. 2021: "
     "intermediate terms explode or vanish numerically)"
 )
-_LOG10_2 = np.log10(2.0)
+WORDS = ("contracting", "expanding")  # what the steps do, for each step size
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,26 @@ class Config:
 
 presets = {"quick": Config(steps=2000), "default": Config(steps=5000), "paper": Config(steps=20_000)}
 expected_seconds = {"quick": 3.0, "default": 6.0, "paper": 25.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    found = []
+    for eta, word in zip(config.etas, WORDS, strict=True):
+        lost = (f"{word}_lost_{name}" for name in beyond(config, eta))
+        found += [f"{word}_spread", f"{word}_orders", *lost]
+    return tuple(found)
+
+
+def orders(config: Config, eta: float) -> float:
+    """Return how many orders of magnitude the state, and the adjoint, should run through."""
+    rate = np.log10(max(abs(1 - eta * config.lowest), abs(1 - eta)))
+    return float(abs(rate) * config.steps)
+
+
+def beyond(config: Config, eta: float) -> list[str]:
+    """Return the types whose range the adjoint should leave."""
+    return [name for name, limit in (("float32", 39), ("float64", 309)) if orders(config, eta) > limit]
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -103,22 +123,31 @@ def _log10_sum(logs: np.ndarray, axis: int) -> np.ndarray:
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     """Return everything by step size."""
     arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-    return Table(arrays | {"etas": np.asarray(config.etas)}, {"etas": "1/lambda_max", "state": "orders of magnitude"})
+    names = dict.fromkeys(arrays, (WORDS,))
+    arrays["etas"] = np.asarray(config.etas)
+    return Table(arrays, {"etas": "1/lambda_max", "state": "orders of magnitude"}, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
     """Shares are equal; the factors span the orders predicted; plain floats break where these leave their range."""
     arrays, checks = table.arrays, []
-    for index, (eta, word) in enumerate(zip(config.etas, ("contracting", "expanding"), strict=True)):
+    for index, (eta, word) in enumerate(zip(config.etas, WORDS, strict=True)):
         spread = float(10 ** (arrays["share"][index].max() - arrays["share"][index].min()) - 1)
         span = float(np.ptp(arrays["state"][index]))
-        rate = abs(np.log10(max(abs(1 - eta * config.lowest), abs(1 - eta)))) * config.steps
+        rate = orders(config, eta)
         checks += [
-            Check(f"{word}: spread of the steps' shares", spread, "<= 1e-9", spread <= 1e-9),
-            Check(f"{word}: orders of magnitude of the state", span, f"{rate:.4g}, 5 %", abs(span / rate - 1) < 0.05),
+            Check(f"{word}_spread", f"{word}: spread of the steps' shares", spread, "<= 1e-9", spread <= 1e-9),
+            Check(
+                f"{word}_orders",
+                f"{word}: orders of magnitude of the state",
+                span,
+                f"{rate:.4g}, 5 %",
+                abs(span / rate - 1) < 0.05,
+            ),
         ]
-        for name, orders in (("float32", 39), ("float64", 309)):
-            if np.abs(arrays["adjoint"][index]).max() > orders:
-                lost = float(np.isnan(arrays[f"adjoint_{name}"][index]).mean())
-                checks.append(Check(f"{word}: share of plain {name} adjoints lost", lost, "> 0", lost > 0))
+        for name in beyond(config, eta):
+            lost = float(np.isnan(arrays[f"adjoint_{name}"][index]).mean())
+            checks.append(
+                Check(f"{word}_lost_{name}", f"{word}: share of plain {name} adjoints lost", lost, "> 0", lost > 0)
+            )
     return Verdict(claim, checks)

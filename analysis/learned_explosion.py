@@ -21,8 +21,8 @@ import numpy as np
 from scipy import stats
 
 import metagrad as mg
-from analysis._learned_runs import Case, bounds, engines, lyapunov, mean_log_sizes, sizes
-from analysis.framework.contract import Check, Table, Verdict
+from analysis._learned_runs import KINDS, Case, bounds, engines, lyapunov, mean_log_sizes, sizes
+from analysis.framework.contract import Check, Names, Table, Verdict
 from metagrad import ad
 from metagrad.data import load_digits8x8
 from metagrad.optimizers import Adam, CoordinatewiseLSTM
@@ -72,6 +72,25 @@ presets = {
     "paper": Config((32, 12), 20, (*_LONG, 640, 1000), (300, 100), 20, 1000),
 }
 expected_seconds = {"quick": 8.0, "default": 110.0, "paper": 3000.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    control = ("descent_plain", "descent_floor_plain", "descent_floor_log", "descent_cured")
+    engine = ("scaled_lost", "engines_apart", "float64_lost", "float32_lost", "silent")
+    mechanism = ("bound", "lyapunov", "log_over_plain", "log_excess_over_plain", "mean_log_over_plain")
+    slopes = [f"{task}_shipped_{word(name)}" for task in ("regression", "floor") for name in OBJECTIVES]
+    shipped = (*slopes, "floor_shipped_vanishes", "floor_shipped_log_apart", "floor_shipped_excess_over_plain")
+    measured = []
+    for task, rule in CASES:
+        kinds = [*OBJECTIVES, "stop_gradient"] + ["any"] * (rule == "raw")
+        measured += [word(f"{task}_{rule}_{kind}") for kind in kinds]
+    return (*control, *engine, *mechanism, *shipped, *measured)
+
+
+def word(name: str) -> str:
+    """Return a name as part of a key."""
+    return name.replace("-", "_").replace(" ", "_")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -162,7 +181,21 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             slopes["mean_log_slopes"] = _slopes(config, part["mean_log"])
         arrays |= {f"{shard['task']}_{shard['rule']}_{name}": array for name, array in (part | slopes).items()}
     per_step = {name: "orders of magnitude per step" for name in arrays if name.endswith(("slopes", "lyapunov"))}
-    return Table(arrays, per_step)
+    return Table(arrays, per_step, _names(arrays))
+
+
+def _names(arrays: dict[str, np.ndarray]) -> dict[str, Names]:
+    """Return the names of what the arrays of a case are about, by how they end."""
+    engines = ("scaled, float64", "plain, float64", "plain, float32")
+    found: dict[str, Names] = {}
+    for name, array in arrays.items():
+        if name.endswith("_log10") or (name.endswith("_slopes") and not name.endswith("_mean_log_slopes")):
+            found[name] = (KINDS[: len(array)], OBJECTIVES)
+        elif name.endswith("_lost"):
+            found[name] = (engines,)
+        elif name.endswith("_status"):
+            found[name] = (engines[1:],)
+    return found
 
 
 def _slopes(config: Config, log10: np.ndarray, fitted: tuple[int, int] | None = None) -> np.ndarray:
@@ -186,6 +219,11 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(claim, checks)
 
 
+def _open(key: str, what: str, measured: float) -> Check:
+    """Return a number that is measured, and cannot fail."""
+    return Check(key, what, measured, "open", True)
+
+
 def _control_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
     """Return what is known of gradient descent: beyond 2/L |F'| ~ T (3/2)^(2T), and |G'| is bounded; with a floor
     the log objective vanishes like the plain one, and the log of the excess does not."""
@@ -194,10 +232,30 @@ def _control_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check
     exact = float(_slopes(config, np.log10(T) + 2 * T * np.log10(1.5))[0])
     flat, apart = float(max(abs(up[1]), abs(down[2]))), float(abs(down[1] - down[0]))
     return [
-        Check("descent at 2.5/L: slope, plain", float(up[0]), f"{exact:.3f} within 1 %", abs(up[0] / exact - 1) < 0.01),
-        Check("descent with a floor: slope, plain", float(down[0]), f"<= -{LIMIT}", down[0] <= -LIMIT),
-        Check("descent with a floor: slope, log apart from plain", apart, f"<= {LIMIT}", apart <= LIMIT),
-        Check("descent where the log cures: largest slope", flat, f"<= {LIMIT / 4}", flat <= LIMIT / 4),
+        Check(
+            "descent_plain",
+            "descent at 2.5/L: slope, plain",
+            float(up[0]),
+            f"{exact:.3f} within 1 %",
+            abs(up[0] / exact - 1) < 0.01,
+        ),
+        Check(
+            "descent_floor_plain",
+            "descent with a floor: slope, plain",
+            float(down[0]),
+            f"<= -{LIMIT}",
+            down[0] <= -LIMIT,
+        ),
+        Check(
+            "descent_floor_log",
+            "descent with a floor: slope, log apart from plain",
+            apart,
+            f"<= {LIMIT}",
+            apart <= LIMIT,
+        ),
+        Check(
+            "descent_cured", "descent where the log cures: largest slope", flat, f"<= {LIMIT / 4}", flat <= LIMIT / 4
+        ),
     ]
 
 
@@ -207,11 +265,23 @@ def _engine_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
     error = float(max(_all(arrays, name).max() for name in ("plain_error", "log_error")))
     kept, silent, count = int((~np.isfinite(sizes[:, 0])).sum()), int((lost[1:] & (status == 0)).sum()), lost.shape[1]
     return [
-        Check(f"gradients that the engine with exponents loses, of {sizes[:, 0].size}", kept, "0", kept == 0),
-        Check("log10 |gradient|: engines apart, and log from plain / (T f)", error, "<= 1e-7", error <= 1e-7),
-        Check(f"plain float64: runs whose gradient is lost, of {count}", int(lost[1].sum()), "open", True),
-        Check(f"plain float32: runs whose gradient is lost, of {count}", int(lost[2].sum()), "open", True),
-        Check("plain engines: gradients lost with status OK", silent, "0", silent == 0),
+        Check(
+            "scaled_lost",
+            f"gradients that the engine with exponents loses, of {sizes[:, 0].size}",
+            kept,
+            "0",
+            kept == 0,
+        ),
+        Check(
+            "engines_apart",
+            "log10 |gradient|: engines apart, and log from plain / (T f)",
+            error,
+            "<= 1e-7",
+            error <= 1e-7,
+        ),
+        _open("float64_lost", f"plain float64: runs whose gradient is lost, of {count}", int(lost[1].sum())),
+        _open("float32_lost", f"plain float32: runs whose gradient is lost, of {count}", int(lost[2].sum())),
+        Check("silent", "plain engines: gradients lost with status OK", silent, "0", silent == 0),
     ]
 
 
@@ -222,13 +292,19 @@ def _mechanism_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
     apart = float(np.abs(plain - np.maximum(_all(arrays, "lyapunov"), 0)).mean())
     exploding = plain > 2 * LIMIT
     found = [
-        Check("losses above f_up", over, "0", over == 0),
-        Check("slope, plain, apart from max(0, Lyapunov number): mean", apart, f"<= {LIMIT / 2}", apart <= LIMIT / 2),
+        Check("bound", "losses above f_up", over, "0", over == 0),
+        Check(
+            "lyapunov",
+            "slope, plain, apart from max(0, Lyapunov number): mean",
+            apart,
+            f"<= {LIMIT / 2}",
+            apart <= LIMIT / 2,
+        ),
     ]
     for name, slopes in (("log", log), ("log excess", excess), ("mean log", _all(arrays, "mean_log_slopes"))):
         least = float(np.nanmin((slopes / plain)[exploding], initial=np.inf))
         what = f"least slope of {name} over plain, {int(exploding.sum())} runs with plain > {2 * LIMIT}"
-        found.append(Check(what, least, ">= 0.5", least >= 0.5))
+        found.append(Check(f"{word(name)}_over_plain", what, least, ">= 0.5", least >= 0.5))
     return found
 
 
@@ -238,16 +314,40 @@ def _shipped_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check
     for task in ("regression", "floor"):
         for name, of in zip(OBJECTIVES, arrays[f"{task}_shipped_slopes"][0], strict=True):
             mean, half = interval(of)
-            found.append(Check(f"{task}, shipped: slope, {name} (+- {half:.2g}, {of.size} tasks)", mean, "open", True))
+            found.append(
+                _open(
+                    f"{task}_shipped_{word(name)}",
+                    f"{task}, shipped: slope, {name} (+- {half:.2g}, {of.size} tasks)",
+                    mean,
+                )
+            )
     plain, log, excess = arrays["floor_shipped_slopes"][0].mean(axis=-1)
     log_T = np.log10(np.asarray(config.horizons, dtype=float))[:, None]
     apart, limit = float(abs(log - plain + _slopes(config, log_T, config.converging)[0])), LIMIT / 2
     upper = plain + interval(arrays["floor_shipped_slopes"][0, 0])[1]
     return [
         *found,
-        Check("floor, shipped: upper end of the interval of the slope, plain", float(upper), "< 0", upper < 0),
-        Check("floor, shipped: slope of log apart from that of plain / T", apart, f"<= {limit}", apart <= limit),
-        Check("floor, shipped: slope of log excess over plain", float(excess / plain), "<= 0.1", excess >= 0.1 * plain),
+        Check(
+            "floor_shipped_vanishes",
+            "floor, shipped: upper end of the interval of the slope, plain",
+            float(upper),
+            "< 0",
+            upper < 0,
+        ),
+        Check(
+            "floor_shipped_log_apart",
+            "floor, shipped: slope of log apart from that of plain / T",
+            apart,
+            f"<= {limit}",
+            apart <= limit,
+        ),
+        Check(
+            "floor_shipped_excess_over_plain",
+            "floor, shipped: slope of log excess over plain",
+            float(excess / plain),
+            "<= 0.1",
+            excess >= 0.1 * plain,
+        ),
     ]
 
 
@@ -258,16 +358,18 @@ def _all(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 def _open_checks(config: Config, arrays: dict[str, np.ndarray], task: str, rule: str) -> list[Check]:
     """Return the slopes of the trained runs, with intervals, and how many explode and vanish."""
     runs, slopes = config.runs[task == "digits"], arrays[f"{task}_{rule}_slopes"]
-    case, found = f"{task}, {rule}", []
+    case, key, found = f"{task}, {rule}", word(f"{task}_{rule}"), []
     for name, of in zip(OBJECTIVES, slopes[0, :, runs:], strict=True):
         mean, half = interval(of)
         counts = f"{int((of > LIMIT).sum())} of {runs} explode, {int((of < -LIMIT).sum())} vanish"
-        found.append(Check(f"{case}, trained: slope, {name} (+- {half:.2g}; {counts})", mean, "open", True))
+        found.append(_open(f"{key}_{word(name)}", f"{case}, trained: slope, {name} (+- {half:.2g}; {counts})", mean))
     stopped = int((np.abs(slopes[1, 0]) > LIMIT).sum())
-    found.append(Check(f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, stop-gradients", stopped, "open", True))
+    found.append(
+        _open(f"{key}_stop_gradient", f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, stop-gradients", stopped)
+    )
     if rule == "raw":
         beyond = int((np.abs(slopes[0]) > LIMIT).any(axis=0).sum())
-        found.append(Check(f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, any objective", beyond, "open", True))
+        found.append(_open(f"{key}_any", f"{case}: runs of {2 * runs} with |slope| > {LIMIT}, any objective", beyond))
     return found
 
 

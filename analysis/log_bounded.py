@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import bounds, quadratic
+from metagrad.theory import quadratic
+from metagrad.theory.quadratic import bounds
 
 claim = (
     "The meta-gradient G'(eta) of the log objective (1/t) log f(w_t) is bounded uniformly in eta, and the bound "
@@ -36,6 +37,11 @@ presets = {
     "paper": Config(horizons=(10, 100, 10_000, 1_000_000), lines=3000, points=25, tasks=1000),
 }
 expected_seconds = {"quick": 6.0, "default": 40.0, "paper": 400.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("largest", "growth", "global_bound", "bounds", "engine")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -101,7 +107,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     arrays |= {"steps": np.asarray(config.horizons), "etas": _lines(config), "points": _points(config)}
     arrays |= {"limit": np.asarray(spectrum_limit)}
-    return Table(arrays, {"etas": "1/lambda_max", "points": "1/lambda_max", "slope": "lambda_max"})
+    units = {"etas": "1/lambda_max", "points": "1/lambda_max", "slope": "lambda_max"}
+    return Table(arrays, units, {"violations": (None, ("local", "global", "cases"))})
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -115,12 +122,30 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check("largest |G'| over eta at the last horizon", last, f"<= {limit * 1.05:.4g}", last <= 1.05 * limit),
-            Check("largest |G'|, last horizon over the one before", growth, "0.9 .. 1.1", 0.9 <= growth <= 1.1),
-            Check("global bound over its limit at the last horizon", ratio, "1 .. 1.05", 1 <= ratio <= 1.05),
             Check(
-                f"violated bounds in {int(arrays['violations'][:, 2].sum())} cases", violations, "0", violations == 0
+                "largest",
+                "largest |G'| over eta at the last horizon",
+                last,
+                f"<= {limit * 1.05:.4g}",
+                last <= 1.05 * limit,
             ),
-            Check("engine against theory: largest relative error", error, "<= 1e-8", error <= 1e-8),
+            Check(
+                "growth", "largest |G'|, last horizon over the one before", growth, "0.9 .. 1.1", 0.9 <= growth <= 1.1
+            ),
+            Check(
+                "global_bound",
+                "global bound over its limit at the last horizon",
+                ratio,
+                "1 .. 1.05",
+                1 <= ratio <= 1.05,
+            ),
+            Check(
+                "bounds",
+                f"violated bounds in {int(arrays['violations'][:, 2].sum())} cases",
+                violations,
+                "0",
+                violations == 0,
+            ),
+            Check("engine", "engine against theory: largest relative error", error, "<= 1e-8", error <= 1e-8),
         ],
     )

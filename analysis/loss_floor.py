@@ -16,7 +16,9 @@ from scipy.optimize import minimize_scalar
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import last_iterate, least_squares, marchenko_pastur, proportional_limit
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import marchenko_pastur, proportional_limit
+from metagrad.theory.quadratic import last_iterate
 
 claim = (
     "Where a loss has a floor (noise and n > d, or validation data) the log objective vanishes again, |G'| <= "
@@ -53,6 +55,13 @@ presets = {
     "paper": Config(400, 10, _LONG, 9, trained=3, trained_steps=400, meta_steps=400),
 }
 expected_seconds = {"quick": 6.0, "default": 55.0, "paper": 1500.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    limits = [f"limit_{kind}" for kind in KINDS]
+    steps = ("excess_least", "gradient_steps", "excess_steps", "sign_steps")
+    return ("bound", "engine", "plain_float64", *limits, *steps)
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -195,10 +204,14 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays: dict[str, np.ndarray] = {"horizons": np.asarray(config.horizons), "etas": _etas(config)}
     for prefix, group in (("t_", parts[:count]), ("e_", parts[count : count + sizes])):
         arrays |= {prefix + name: np.stack([part[name] for part in group]) for name in group[0]}
-    lines, *arms = parts[count + sizes :]
+    lines, *paths = parts[count + sizes :]
     arrays |= {f"line_{name}": array for name, array in lines.items()}
-    arrays |= {"path": np.stack([part["eta"] for part in arms]), "best": np.stack([part["best"] for part in arms])}
-    return Table(arrays, {"etas": "1/curvature", "t_engine": "orders of magnitude", "path": "1/curvature"})
+    arrays |= {"path": np.stack([part["eta"] for part in paths]), "best": np.stack([part["best"] for part in paths])}
+    arms = tuple(f"{kind}, {step}" for kind, step in ARMS)
+    names: dict[str, Any] = {"line_t_slopes": (KINDS,), "line_e_slopes": (KINDS,), "path": (arms,), "best": (arms,)}
+    names |= {f"{p}{name}": (None, KINDS) for p in ("t_", "e_") for name in ("exact", "engine", "plain", "limit")}
+    units = {"etas": "1/curvature", "t_engine": "orders of magnitude", "path": "1/curvature"}
+    return Table(arrays, units, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -209,9 +222,13 @@ def verdict(config: Config, table: Table) -> Verdict:
     error = max(float(np.abs(arrays[f"{p}engine"] - arrays[f"{p}exact"]).max()) for p in ("t_", "e_")) * _LN10
     lost = float(np.median(np.abs(arrays["t_plain"] - arrays["t_exact"])[-1, [0, 2]], axis=-1).min())
     checks = [
-        Check(f"bound on log train exceeded, of {cases} cases", over, "0", over == 0),
-        Check("engine with exponents against theory: largest relative error", error, "<= 1e-7", error <= 1e-7),
-        Check("plain float64, longest horizon: orders of magnitude off (median)", lost, ">= 1", lost >= 1),
+        Check("bound", f"bound on log train exceeded, of {cases} cases", over, "0", over == 0),
+        Check(
+            "engine", "engine with exponents against theory: largest relative error", error, "<= 1e-7", error <= 1e-7
+        ),
+        Check(
+            "plain_float64", "plain float64, longest horizon: orders of magnitude off (median)", lost, ">= 1", lost >= 1
+        ),
     ]
     return Verdict(claim, checks + _limit_checks(config, arrays) + _training_checks(config, arrays))
 
@@ -223,15 +240,29 @@ def _limit_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
     smallest, edge = float(10 ** arrays["t_engine"][:, 1].min()), float(marchenko_pastur.edges(_GAMMA)[0])
     least = edge / (1 - config.eta * edge)  # half of 2 s_-/(1 - eta s_-), to which |G'| tends
     return [
-        Check("log train, limit, t = 400: |G'|", train, "4.5e-23 within 2 %", abs(train / 4.5e-23 - 1) <= 0.02),
-        Check("log excess, limit, t = 400: |G'|", excess, "0.187 within 1 %", abs(excess / 0.187 - 1) <= 0.01),
         Check(
+            "limit_train",
+            "log train, limit, t = 400: |G'|",
+            train,
+            "4.5e-23 within 2 %",
+            abs(train / 4.5e-23 - 1) <= 0.02,
+        ),
+        Check(
+            "limit_excess",
+            "log excess, limit, t = 400: |G'|",
+            excess,
+            "0.187 within 1 %",
+            abs(excess / 0.187 - 1) <= 0.01,
+        ),
+        Check(
+            "limit_validation",
             "log validation, limit, t = 400: |G'|",
             validation,
             "4.5e-13 within 2 %",
             abs(validation / 4.5e-13 - 1) <= 0.02,
         ),
         Check(
+            "excess_least",
             "|G'| of log excess: least over horizons and tasks",
             smallest,
             f">= {least:.2g}, half of the limit",
@@ -249,12 +280,21 @@ def _training_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Chec
     stuck = float(max(moved[0] / away[0], moved[2] / away[2]))
     return [
         Check(
-            "share of the way that gradient steps go on log train and log validation", stuck, "<= 0.05", stuck <= 0.05
+            "gradient_steps",
+            "share of the way that gradient steps go on log train and log validation",
+            stuck,
+            "<= 0.05",
+            stuck <= 0.05,
         ),
         Check(
-            "log excess, gradient steps: relative error of the step size", float(error[1]), "<= 0.1", error[1] <= 0.1
+            "excess_steps",
+            "log excess, gradient steps: relative error of the step size",
+            float(error[1]),
+            "<= 0.1",
+            error[1] <= 0.1,
         ),
         Check(
+            "sign_steps",
             "sign steps on log validation: distance to the best step size",
             off,
             f"<= {last:.2g} (two steps)",

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binom
 
 from analysis import _baselines
-from analysis.framework.contract import Check, Table, Verdict
+from analysis.framework.contract import Check, Names, Table, Verdict
 from metagrad.errors import bad_value
 from metagrad.training.config import setup
 from metagrad.training.trained import load_trained
@@ -22,6 +22,8 @@ claim = (
     "and than every one with the step size that is best on those very quadratics."
 )
 TRAINED = "lstm_quadratics"
+RULES = ("LSTM", *_baselines.NAMES)
+_ENDS = ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ presets = {"quick": Config(6, 6, 100, 200), "default": Config(), "paper": Config
 expected_seconds = {"quick": 15.0, "default": 150.0, "paper": 1500.0}
 
 
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    rules = [f"{how}_{name.lower()}" for how in ("tuned", "best") for name in _baselines.NAMES]
+    return (*rules, "inside_grid")
+
+
 def shards(config: Config) -> list[dict[str, Any]]:
     """Return the LSTM and each baseline."""
-    return [{"rule": name} for name in ("LSTM", *_baselines.NAMES)]
+    return [{"rule": name} for name in RULES]
 
 
 def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np.ndarray]:
@@ -100,7 +108,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         "eta": np.array([float(part["eta"]) for part in parts]),
         "tasks": np.array(count),
     }
-    return Table(arrays, {"mean": "loss", "median": "loss", "eta": "1"})
+    names: dict[str, Names] = dict.fromkeys(("mean", "median", "lost", "eta"), (RULES,))
+    names |= {"interval": (_ENDS, RULES), "median_interval": (_ENDS, RULES)}
+    names |= {"hindsight": (_baselines.NAMES,), "hindsight_interval": (_ENDS, _baselines.NAMES)}
+    return Table(arrays, {"mean": "loss", "median": "loss", "eta": "1"}, names)
 
 
 def _inf_where_lost(losses: np.ndarray) -> np.ndarray:
@@ -122,11 +133,20 @@ def verdict(config: Config, table: Table) -> Verdict:
     at = int(np.flatnonzero(arrays["times"] == t)[0])
     low, high = arrays["interval"][0, 1:, at], float(arrays["interval"][1, 0, at])
     checks = [
-        Check(f"mean loss at t = {t}, over the LSTM's (nearest ends): {name}, {how}", end / high, "> 1", end > high)
-        for how, ends in (("tuned", low), ("best step size here", arrays["hindsight_interval"][0]))
+        Check(
+            f"{how}_{name.lower()}",
+            f"mean loss at t = {t}, over the LSTM's (nearest ends): {name}, {said}",
+            end / high,
+            "> 1",
+            end > high,
+        )
+        for how, said, ends in (
+            ("tuned", "tuned", low),
+            ("best", "best step size here", arrays["hindsight_interval"][0]),
+        )
         for name, end in zip(_baselines.NAMES, ends.tolist(), strict=True)
     ]
     inside = (arrays["eta"][1:] > _baselines.STEP_SIZES[0]) & (arrays["eta"][1:] < _baselines.STEP_SIZES[-1])
     count = int(inside.sum())
     what = "baselines whose tuned step size is inside of the grid"
-    return Verdict(claim, [*checks, Check(what, count, f"{len(inside)}", count == len(inside))])
+    return Verdict(claim, [*checks, Check("inside_grid", what, count, f"{len(inside)}", count == len(inside))])

@@ -9,7 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import least_squares, marchenko_pastur, proportional_limit, tuned_limit
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import marchenko_pastur, proportional_limit, tuned_limit
 from metagrad.xp import rng
 
 claim = (
@@ -18,6 +19,7 @@ claim = (
     "and both meta-gradients, and samples of finite size lie on them (the setting of Wang et al. 2021, section 4)."
 )
 MEASURES = ("train", "validation")
+PARTS = ("value", "meta-gradient")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ presets = {
     "paper": Config(d=1000, tasks=20, block=4),
 }
 expected_seconds = {"quick": 5.0, "default": 90.0, "paper": 1500.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("engine", "limit", "step_sizes", "risk_train", "risk_validation")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -131,7 +138,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             arrays.setdefault(name, []).append(value)
     table = {name: np.stack(values) for name, values in arrays.items()}
     table["ratios"] = np.array(config.ratios)
-    return Table(table, {"mean": "squared units of the targets, and 1", "etas": "1", "risk": "||w*||^2"})
+    names: dict[str, Any] = dict.fromkeys(("mean", "error"), (None, MEASURES, None, PARTS))
+    names |= dict.fromkeys(("curve", "curve_at_points"), (None, MEASURES, None, PARTS))
+    names |= {"best": (None, MEASURES), "risk": (None, MEASURES)}
+    return Table(table, {"mean": "squared units of the targets, and 1", "etas": "1", "risk": "||w*||^2"}, names)
 
 
 def _limit(config: Config, ratio: float, etas: np.ndarray) -> np.ndarray:
@@ -151,40 +161,43 @@ def verdict(config: Config, table: Table) -> Verdict:
     """Compare the engine with theory task by task, the means with the limit, and the two minima."""
     arrays = table.arrays
     wrong = float(arrays["disagreement"].max())
-    apart = arrays["best"][:, 0] / arrays["best"][:, 1]
     stable = arrays["etas"] * ((1 + np.sqrt(1 / arrays["ratios"])) ** 2)[:, None] < 1.5
     loss, error = arrays["mean"][..., 0], arrays["error"][..., 0]
     limit = np.exp(np.minimum(config.steps * arrays["curve_at_points"][..., 0], 600))
     far, allowed = np.abs(loss - limit), 4 * error + 20 / config.d * limit
     excess = float(np.max(np.where(stable[:, None], far / allowed, 0)))
-    few = arrays["ratios"] <= 1
     return Verdict(
         claim,
         [
-            Check("engine against closed form, task by task: largest relative error", wrong, "<= 1e-9", wrong <= 1e-9),
             Check(
+                "engine",
+                "engine against closed form, task by task: largest relative error",
+                wrong,
+                "<= 1e-9",
+                wrong <= 1e-9,
+            ),
+            Check(
+                "limit",
                 f"losses, eta s_+ < 1.5: distance to the limit over 4 standard errors + {20 / config.d:.2g} of it",
                 excess,
                 "<= 1",
                 excess <= 1,
             ),
-            Check(
-                "n <= d: best step size on training loss over that on held-out samples, at least",
-                apart[few].min(),
-                ">= 10",
-                bool(apart[few].min() >= 10),
-            ),
-            Check(
-                "n <= d: risk at the former less that of w = 0, at least",
-                arrays["risk"][few, 0].min() - 1,
-                "> 0",
-                bool(arrays["risk"][few, 0].min() > 1),
-            ),
-            Check(
-                "n <= d: risk at the latter less that of w = 0, at most",
-                arrays["risk"][few, 1].max() - 1,
-                "< 0",
-                bool(arrays["risk"][few, 1].max() < 1),
-            ),
+            *_minima_checks(arrays),
         ],
     )
+
+
+def _minima_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return how far apart both minima are where samples are few, and the risk at each."""
+    few = arrays["ratios"] <= 1
+    apart = (arrays["best"][few, 0] / arrays["best"][few, 1]).min()
+    former, latter = arrays["risk"][few, 0].min(), arrays["risk"][few, 1].max()
+    what = "n <= d: best step size on training loss over that on held-out samples, at least"
+    at_former = "n <= d: risk at the former less that of w = 0, at least"
+    at_latter = "n <= d: risk at the latter less that of w = 0, at most"
+    return [
+        Check("step_sizes", what, apart, ">= 10", bool(apart >= 10)),
+        Check("risk_train", at_former, former - 1, "> 0", bool(former > 1)),
+        Check("risk_validation", at_latter, latter - 1, "< 0", bool(latter < 1)),
+    ]

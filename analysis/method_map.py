@@ -34,6 +34,7 @@ METHODS = (
     "scaled, float32",
     "scaled, float64",
 )
+_SCALED, _PLAIN = ([f"{kind}, float{bits}" for bits in (64, 32, 16)] for kind in ("scaled", "plain"))
 OUTCOMES = ("right", "wrong", "zero", "not a number")
 TOLERANCE = {"float16": 0.1, "float32": 1e-2, "float64": 1e-6}
 
@@ -64,6 +65,15 @@ def steps_of(config: Config) -> np.ndarray:
 def etas_of(config: Config) -> np.ndarray:
     """Return the step sizes of the grid in units of 1/L; 1/L and 2/L fall between two of them."""
     return (np.arange(config.etas) + 0.5) * 3.0 / config.etas
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return (*(_word(name) for name in [*_SCALED, *_PLAIN]), "public_code", "silent")
+
+
+def _word(method: str) -> str:
+    return method.replace(", ", "_")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -146,8 +156,9 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     shape = (len(METHODS), len(steps_of(config)), config.etas)
     arrays = {name: np.stack([part[name] for part in parts]).reshape(shape) for name in ("outcome", "flagged")}
     arrays |= {"steps": steps_of(config), "etas": etas_of(config)}
-    arrays |= {"methods": np.asarray(METHODS), "outcomes": np.asarray(OUTCOMES)}
-    return Table(arrays, {"steps": "steps", "etas": "1/lambda_max"})
+    arrays["outcomes"] = np.asarray(OUTCOMES)  # what the codes in `outcome` stand for
+    names = {"outcome": (METHODS,), "flagged": (METHODS,)}
+    return Table(arrays, {"steps": "steps", "etas": "1/lambda_max"}, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -160,14 +171,18 @@ def verdict(config: Config, table: Table) -> Verdict:
     sound = np.outer(units, table.arrays["steps"]) <= bounds[:, None]
     silent = (~right & ~table.arrays["flagged"] & sound[:, :, None])[plain]
     checks = []
-    for name, least in (("scaled, float64", 1.0), ("scaled, float32", 1.0), ("scaled, float16", 0.9)):
+    for name, least in zip(_SCALED, (1.0, 1.0, 0.9), strict=True):
         share = float(right[METHODS.index(name)].mean())
-        checks.append(Check(f"{name}: share of the map that is right", share, f">= {least}", share >= least))
-    for name in ("plain, float64", "plain, float32", "plain, float16"):
+        checks.append(
+            Check(_word(name), f"{name}: share of the map that is right", share, f">= {least}", share >= least)
+        )
+    for name in _PLAIN:
         share = float(right[METHODS.index(name)].mean())
-        checks.append(Check(f"{name}: share of the map that is right", share, "< 1", share < 1))
+        checks.append(Check(_word(name), f"{name}: share of the map that is right", share, "< 1", share < 1))
     public = float(right[METHODS.index("public code, float32")].mean())
-    checks.append(Check("public code: share of the map that is right", public, "<= 0.5", public <= 0.5))
+    checks.append(Check("public_code", "public code: share of the map that is right", public, "<= 0.5", public <= 0.5))
     count = float(silent.sum())
-    checks.append(Check("plain numbers not right, not flagged, with t u below tolerance", count, "0", count == 0))
+    checks.append(
+        Check("silent", "plain numbers not right, not flagged, with t u below tolerance", count, "0", count == 0)
+    )
     return Verdict(claim, checks)

@@ -10,7 +10,7 @@ import numpy as np
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import quadratic
-from metagrad.theory.meta_descent import meta_descent_batch
+from metagrad.theory.quadratic.meta_descent import meta_descent_batch
 
 claim = (
     "With exact gradients and outer steps c/sqrt(k), the log objective learns the step size over several "
@@ -45,6 +45,11 @@ def scales_of(config: Config, objective: str) -> np.ndarray:
     """Return log10 of the outer scales that are tried."""
     low, high = RANGE[objective]
     return np.linspace(low, high, round((high - low) * config.per_decade) + 1)
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("log_share", "log_decades", "naive_share")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -89,9 +94,22 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check("log: largest share of tasks served from every start by one c", log_best, ">= 0.6", log_best >= 0.6),
-            Check("log: decades of c that serve half of the tasks from every start", decades, ">= 1", decades >= 1),
             Check(
+                "log_share",
+                "log: largest share of tasks served from every start by one c",
+                log_best,
+                ">= 0.6",
+                log_best >= 0.6,
+            ),
+            Check(
+                "log_decades",
+                "log: decades of c that serve half of the tasks from every start",
+                decades,
+                ">= 1",
+                decades >= 1,
+            ),
+            Check(
+                "naive_share",
                 "naive: largest share of tasks served from every start by one c",
                 naive_best,
                 "<= 0.2",

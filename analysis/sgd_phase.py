@@ -1,8 +1,8 @@
 """Where train-by-validation wins with minibatch SGD: the plane of samples per input and noise, over epochs and batches.
 
-The boundary in the limit of many inputs (`metagrad.theory.sgd_limit`), beside that of as many steps of gradient descent
+The boundary in the limit of many inputs (`metagrad.theory.sgd.limit`), beside that of as many steps of gradient descent
 (`tuned_limit`); the boundary at finite d from expected losses that are exact given the inputs and averaged over the
-targets (`sgd_average`); and runs of SGD that choose their step sizes themselves. Each combination has a training time
+targets (`sgd.average`); and runs of SGD that choose their step sizes themselves. Each combination has a training time
 eta T of its own, one for all tasks. Validation trains on a half, for as many epochs over it; run on all samples in the
 end, it keeps its training time.
 """
@@ -18,8 +18,9 @@ import numpy as np
 from analysis import _tuned_curves as tuned
 from analysis import _tuned_runs as runs
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import average_case, sgd, sgd_limit, tuned_limit
-from metagrad.theory.least_squares import Regression
+from metagrad.theory import sgd
+from metagrad.theory.least_squares import Regression, average_case, tuned_limit
+from metagrad.theory.sgd import limit as sgd_limit
 from metagrad.xp import rng
 
 claim = (
@@ -30,6 +31,7 @@ claim = (
     "al. 2021, section 4)."
 )
 WAYS = ("half", "all")  # what train-by-validation learns from in the end
+RISKS = ("train", *WAYS)  # of train-by-train, and of train-by-validation in either way
 FULL = 0  # the batch size that stands for all samples
 
 
@@ -82,6 +84,11 @@ presets = {
     "paper": Config(d=24, inputs=24, tasks=1000, per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
 }
 expected_seconds = {"quick": 6.0, "default": 150.0, "paper": 3600.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    return ("runs", "undecided", "all_at_once", "batches", "dimension", "epochs", "few", "many", "calm")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -210,7 +217,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays["epochs"] = np.array(config.epochs)
     arrays |= _boundaries(config, given)
     arrays["all_at_once"] = np.concatenate([p["difference"] for s, p in pairs if s["what"] == "same"])
-    return Table(arrays | _compared(config, pairs, given), {"sigmas": "units of the targets", "ratios": "1"})
+    names: dict[str, Any] = {"sgd": (None, RISKS), "full": (None, RISKS)}
+    names |= {"boundary": (WAYS,), "boundary_interval": (("low", "high"), WAYS)}
+    names |= dict.fromkeys(("gain", "gain_interval", "gain_exact"), (None, WAYS))
+    return Table(arrays | _compared(config, pairs, given), {"sigmas": "units of the targets", "ratios": "1"}, names)
 
 
 def _boundaries(config: Config, given: dict[Any, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -262,9 +272,6 @@ def _compared(config: Config, pairs: Any, given: dict[Any, dict[str, np.ndarray]
 def verdict(config: Config, table: Table) -> Verdict:
     """Runs against exact moments, those against the limit; how the boundary moves with batch size and epochs."""
     arrays = table.arrays
-    gain, exact = arrays["gain"], arrays["gain_exact"]
-    decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
-    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(exact))))
     given, limit = np.log(arrays["boundary"][0]), np.log(_limit_boundary(table, "sgd"))
     above = limit - np.log(_limit_boundary(table, "full"))
     x = np.log(arrays["ratios"])
@@ -275,21 +282,37 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check(f"runs of SGD, d = {d}: decided gains of the other sign than the exact ones", wrong, "0", wrong == 0),
-            _check(f"of {gain.size} gains, undecided by their 99.9 % interval", np.sum(~decided), gain.size // 2),
-            _check("a batch of all samples: largest relative error", arrays["all_at_once"], 1e-8),
-            _check(f"boundary, {batches}: |ln sigma| moves by", np.abs(given[1] - given[0]), (large - small) / d),
-            _check(f"boundary, d = {d} against the limit: |ln sigma| moves by", np.abs(given[0] - at), 2 / d),
+            *_run_checks(config, arrays),
+            _check("all_at_once", "a batch of all samples: largest relative error", arrays["all_at_once"], 1e-8),
             _check(
+                "batches", f"boundary, {batches}: |ln sigma| moves by", np.abs(given[1] - given[0]), (large - small) / d
+            ),
+            _check(
+                "dimension", f"boundary, d = {d} against the limit: |ln sigma| moves by", np.abs(given[0] - at), 2 / d
+            ),
+            _check(
+                "epochs",
                 f"n = d: boundary after {last} epochs over that after {first}",
                 np.exp(limit[-1] - limit[0])[equal],
                 0.75,
             ),
-            _check(f"n <= d, {first} epoch: boundary over gradient descent's", np.exp(above[0, few]), 1.0),
-            _check(f"n >= 2 d, {last} epochs: gradient descent's boundary over it", np.exp(-above[-1, many]), 1.0),
-            _check("there: risk by train over that of gradient descent", _calm(table, many), 1.0),
+            _check("few", f"n <= d, {first} epoch: boundary over gradient descent's", np.exp(above[0, few]), 1.0),
+            _check(
+                "many", f"n >= 2 d, {last} epochs: gradient descent's boundary over it", np.exp(-above[-1, many]), 1.0
+            ),
+            _check("calm", "there: risk by train over that of gradient descent", _calm(table, many), 1.0),
         ],
     )
+
+
+def _run_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return whether the runs that are decided agree with the exact moments, and how many are not decided."""
+    gain, exact = arrays["gain"], arrays["gain_exact"]
+    decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
+    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(exact))))
+    what = f"runs of SGD, d = {config.d}: decided gains of the other sign than the exact ones"
+    few = f"of {gain.size} gains, undecided by their 99.9 % interval"
+    return [Check("runs", what, wrong, "0", wrong == 0), _check("undecided", few, np.sum(~decided), gain.size // 2)]
 
 
 def _calm(table: Table, which: np.ndarray) -> np.ndarray:
@@ -300,10 +323,10 @@ def _calm(table: Table, which: np.ndarray) -> np.ndarray:
     return np.exp([np.interp(np.log(noise[i]), x, ratio[i]) for i in np.flatnonzero(which)])
 
 
-def _check(what: str, values: np.ndarray, bound: float) -> Check:
+def _check(key: str, what: str, values: np.ndarray, bound: float) -> Check:
     """Return the check that the largest value is at most `bound`; a missing one (NaN) fails it."""
     largest = float(np.max(values))
-    return Check(what, largest, f"<= {bound:.3g}", largest <= bound)
+    return Check(key, what, largest, f"<= {bound:.3g}", largest <= bound)
 
 
 def _limit_boundary(table: Table, name: str) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad import random_least_squares
-from metagrad.theory import least_squares, proportional_limit
-from metagrad.theory.krylov import krylov_regressions
+from metagrad.theory import least_squares
+from metagrad.theory.least_squares import proportional_limit
+from metagrad.theory.least_squares.krylov import krylov_regressions
 from metagrad.xp import rng
 
 claim = (
@@ -19,6 +20,7 @@ claim = (
     "experiment on least squares)."
 )
 BY = ("train", "validation")
+SAMPLES = ("seen", "fresh")  # those trained on, and others
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,14 @@ presets = {
     "paper": Config(),
 }
 expected_seconds = {"quick": 3.0, "default": 80.0, "paper": 80.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    found = []
+    for n in config.samples:
+        found += [f"train_{n}", f"validation_{n}"] if n <= config.d else [f"same_{n}"]
+    return (*found, "step_sizes", "limit")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -127,7 +137,11 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
             arrays.setdefault(name, []).append(value)
     table = {name: np.stack(values) for name, values in arrays.items()}
     table |= {"samples": np.array(config.samples), "etas": config.etas}
-    return Table(table, {"rmse": "units of the targets", "chosen": "1", "objective": "squared units of the targets"})
+    names: dict[str, Any] = dict.fromkeys(("objective", "objective_error", "chosen", "limit_chosen"), (None, BY))
+    names |= dict.fromkeys(("rmse", "rmse_error", "limit_rmse"), (None, SAMPLES, BY))
+    names |= {"excess": (None, ("mean", "half width"), BY), "difference": (None, ("mean", "half width"))}
+    units = {"rmse": "units of the targets", "chosen": "1", "objective": "squared units of the targets"}
+    return Table(table, units, names)
 
 
 def _interval(x: np.ndarray) -> np.ndarray:
@@ -161,20 +175,38 @@ def verdict(config: Config, table: Table) -> Verdict:
         if n <= config.d:
             low, high = excess[0, 0] - excess[1, 0], excess[0, 1] + excess[1, 1]
             checks += [
-                Check(f"n/d = {n / config.d:g}, by train: test RMSE less that of w = 0, from", low, "> 0", low > 0),
-                Check(f"n/d = {n / config.d:g}, by validation: the same, to at most", high, "< 0", high < 0),
+                Check(
+                    f"train_{n}",
+                    f"n/d = {n / config.d:g}, by train: test RMSE less that of w = 0, from",
+                    low,
+                    "> 0",
+                    low > 0,
+                ),
+                Check(
+                    f"validation_{n}",
+                    f"n/d = {n / config.d:g}, by validation: the same, to at most",
+                    high,
+                    "< 0",
+                    high < 0,
+                ),
             ]
         else:
             gap = (abs(difference[0]) + difference[1]) / arrays["rmse"][row, 1, 1, -1]
             what = f"n/d = {n / config.d:g}: test RMSE by train over that by validation, less 1, to at most"
-            checks.append(Check(what, gap, "<= 0.05", gap <= 0.05))
+            checks.append(Check(f"same_{n}", what, gap, "<= 0.05", gap <= 0.05))
     spacing = np.abs(np.log10(arrays["chosen"] / arrays["limit_chosen"])).max()
     checks.append(
-        Check("chosen step sizes against the limit's, decades", spacing, "<= 0.25 (one grid point)", spacing < 0.26)
+        Check(
+            "step_sizes",
+            "chosen step sizes against the limit's, decades",
+            spacing,
+            "<= 0.25 (one grid point)",
+            spacing < 0.26,
+        )
     )
     far, allowed = _far_from_limit(config, arrays)
     what = f"RMSE at the last step: distance to the limit over interval (of all 12 at once, 99 %) + {allowed:g} of it"
-    checks.append(Check(what, far, "<= 1", far <= 1))
+    checks.append(Check("limit", what, far, "<= 1", far <= 1))
     return Verdict(claim, checks)
 
 

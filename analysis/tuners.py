@@ -19,7 +19,7 @@ from scipy.stats import binom
 import metagrad as mg
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import least_squares
-from metagrad.theory.signed_log import SignedLog
+from metagrad.theory.numbers.signed_log import SignedLog
 
 claim = (
     "Gradient, grid and exact minimiser find the same step size on either objective (Wang et al. 2021, section 4); a "
@@ -54,6 +54,12 @@ presets = {
     "paper": Config(1000, 5, 30, meta_steps=200, schedule_steps=300),
 }
 expected_seconds = {"quick": 6.0, "default": 50.0, "paper": 2500.0}
+
+
+def keys(config: Config) -> tuple[str, ...]:
+    """Return the keys of the checks, in their order."""
+    schedules = ("train_schedule", "validation_schedule", "schedule_risk")
+    return ("gradient", "grid", *schedules, "few_train", "few_validation")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -165,7 +171,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays["median"] = np.stack([np.median(fresh, axis=-1), fresh[..., low], fresh[..., -1 - low]], axis=-1)
     arrays["exploded"] = (fresh[..., 2, :] > _EXPLODED).mean(axis=-1)
     arrays["ratios"] = np.asarray(config.ratios)
-    return Table(arrays, {"etas": "1/curvature", "objective": "log of the loss", "median": "loss"})
+    names: dict[str, Any] = dict.fromkeys(("etas", "objective", "exploded"), (None, OBJECTIVES, TUNERS))
+    names |= {"path": (None, OBJECTIVES), "fresh": (None, OBJECTIVES, TUNERS, MEASURES)}
+    names["median"] = (None, OBJECTIVES, TUNERS, MEASURES, ("median", "low", "high"))
+    return Table(arrays, {"etas": "1/curvature", "objective": "log of the loss", "median": "loss"}, names)
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -181,15 +190,29 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(
         claim,
         [
-            Check("gradient against exact: largest distance in grid spacings", *_at_most(error, 0.5)),
-            Check("grid against exact: largest distance in grid spacings", *_at_most(off, 1.0)),
+            Check("gradient", "gradient against exact: largest distance in grid spacings", *_at_most(error, 0.5)),
+            Check("grid", "grid against exact: largest distance in grid spacings", *_at_most(off, 1.0)),
             Check(
-                "schedule on the train objective: orders of magnitude gained, least", *_at_least(gain[:, 0].min(), 0.3)
+                "train_schedule",
+                "schedule on the train objective: orders of magnitude gained, least",
+                *_at_least(gain[:, 0].min(), 0.3),
             ),
-            Check("schedule on validation: orders of magnitude gained, most", *_at_most(gain[:, 1].max(), 0.01)),
-            Check("schedules: change of the risk on a fresh task, least median", *_at_least(change.min(), -0.01)),
-            Check("few samples, train: risk above that of w = 0, low end of 95 %", *_at_least(above, 0.0)),
-            Check("few samples, validation: risk below that of w = 0, low end of 95 %", *_at_least(below, 0.0)),
+            Check(
+                "validation_schedule",
+                "schedule on validation: orders of magnitude gained, most",
+                *_at_most(gain[:, 1].max(), 0.01),
+            ),
+            Check(
+                "schedule_risk",
+                "schedules: change of the risk on a fresh task, least median",
+                *_at_least(change.min(), -0.01),
+            ),
+            Check("few_train", "few samples, train: risk above that of w = 0, low end of 95 %", *_at_least(above, 0.0)),
+            Check(
+                "few_validation",
+                "few samples, validation: risk below that of w = 0, low end of 95 %",
+                *_at_least(below, 0.0),
+            ),
         ],
     )
 

@@ -16,7 +16,7 @@ Floats = NDArray[Any]
 
 def krylov(grid: Grid) -> Floats:
     """Return both objectives from one Krylov space for each training set, with shared products."""
-    from metagrad.theory.krylov import krylov_regressions
+    from metagrad.theory.least_squares.krylov import krylov_regressions
 
     train = np.ones((2, len(grid.y)), dtype=bool)
     train[1, grid.half :] = False

@@ -50,7 +50,7 @@ def run(settings: Settings) -> Result:
 
 
 def _descend(spectrum: Any, compiled: bool) -> NDArray[Any]:
-    from metagrad.theory.meta_descent import meta_descent
+    from metagrad.theory.quadratic.meta_descent import meta_descent
 
     run = meta_descent(spectrum, ETA0, steps=STEPS, meta_steps=META_STEPS, scale=MU, compiled=compiled)
     return run.eta[1:]

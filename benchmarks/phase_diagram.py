@@ -63,13 +63,13 @@ def _what(points: Points) -> str:
 
 def ours(ratios: NDArray[Any], sigmas: NDArray[Any]) -> NDArray[Any]:
     """Return what `phase_recipe.risks` returns, by theory."""
-    from metagrad.theory import tuned_limit
+    from metagrad.theory.least_squares import tuned_limit
 
     at: dict[str, Any] = {"ratio": ratios[:, None], "sigma": sigmas}
     return np.array([tuned_limit.risk_tbt(STEPS, **at), tuned_limit.risk_tbv(STEPS, **at)])
 
 
 def _boundary(sigmas: NDArray[Any]) -> list[NDArray[Any]]:
-    from metagrad.theory import tuned_limit
+    from metagrad.theory.least_squares import tuned_limit
 
     return tuned_limit.boundary(STEPS, sigma=sigmas)

@@ -25,7 +25,7 @@ def run(settings: Settings) -> Result:
 
 def _small(settings: Settings) -> list[Row]:
     from metagrad.theory import quadratic as theory
-    from metagrad.theory.meta_descent import slope_function
+    from metagrad.theory.quadratic.meta_descent import slope_function
 
     d, steps, eta = 20, 80, 0.3
     H, w0 = (x[0] for x in quadratics(1, d, settings.seed))
@@ -60,7 +60,7 @@ def _small(settings: Settings) -> list[Row]:
 
 def _descent(settings: Settings) -> list[Row]:
     from metagrad.theory import quadratic as theory
-    from metagrad.theory.meta_descent import meta_descent
+    from metagrad.theory.quadratic.meta_descent import meta_descent
 
     d, steps, eta0, meta_steps, scale = 20, 80, 0.2, 100, 0.001
     H, w0 = (x[0] for x in quadratics(1, d, settings.seed))

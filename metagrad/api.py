@@ -12,7 +12,7 @@ from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form", "windows"]
 Device = Literal["auto", "cpu", "gpu"]
-_CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"]}
+_CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"], "diverged": ["keep", "skip"]}
 
 
 def meta_gradient(
@@ -112,7 +112,7 @@ def check_parts(where: str, task: Any, rule: Any, objective: Any = None) -> None
         if not isinstance(part, protocol):
             came = f"a {type(part).__name__} without {', '.join(parts.missing(part, protocol))}"
             bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
-        parts.check_wrapper(part, where)
+        parts.check_wrapper(part, protocol, where)
 
 
 def check_integer(where: str, name: str, given: Any, least: int) -> None:

@@ -14,10 +14,11 @@ from rich.table import Table
 from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
+from metagrad.errors import bad_value
 from metagrad.optimizers import Unconstrained
 from metagrad.training.config import known_keys, read_config, setup
 from metagrad.training.loop import NonFiniteError
-from metagrad.training.trained import load_trained, save_trained
+from metagrad.training.trained import Trained, load_trained, save_trained
 from metagrad.training.trainer import Trainer
 
 _INTERRUPTED = 130
@@ -65,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_meta_train)
     evaluate = commands.add_parser("evaluate", help="run a trained optimizer on fresh tasks")
     evaluate.add_argument("optimizer", help="an .npz file of a run, or the name of one that ships")
+    evaluate.add_argument(
+        "--config",
+        type=Path,
+        help="a TOML file that says what the optimizer and its tasks are, in place of the config in the .npz file; its "
+        "modules are imported, while those that only the .npz file names never are",
+    )
     evaluate.add_argument("--tasks", type=_count, default=10, help="draws of fresh tasks (default: 10)")
     evaluate.add_argument("--steps", type=_count, help="steps (default: those of its evaluation)")
     evaluate.add_argument("--seed", type=int, default=1, help="seed of the fresh tasks (default: 1)")
@@ -83,7 +90,7 @@ def _count(text: str) -> int:
 
 
 def _meta_train(args: Any) -> int:
-    run = setup(read_config(args.config))
+    run = setup(read_config(args.config), args.config.parent)
     folder: Path = args.out or Path("runs") / args.config.stem
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, metrics = folder / "checkpoint.npz", folder / "metrics.jsonl"
@@ -99,7 +106,7 @@ def _meta_train(args: Any) -> int:
     if not np.isfinite(result.value):
         raise NonFiniteError(f"no evaluation was a finite number; see {metrics}. No optimizer was saved.")
     about = {"evaluation": result.value, "episodes": result.episodes, "select": result.measured}
-    save_trained(folder / "optimizer.npz", result.phi, run.config, about)
+    save_trained(folder / "optimizer.npz", run.trainer.optimizer, result.phi, config=run.config, about=about)
     print(f"{result.episodes} episodes; best {result.measured} {result.value:.6g}: {folder / 'optimizer.npz'}")
     _say_hyper_parameters(run.trainer.optimizer, result.phi)
     return 0
@@ -146,9 +153,23 @@ class _Live:
         self._progress.update(self._task, completed=row["episode"] + 1, description=text + self._said)
 
 
+def _trained(args: Any) -> tuple[Trained, Trainer]:
+    """Return the optimizer to evaluate, and the run that has its tasks."""
+    if args.config is None:
+        trained = load_trained(args.optimizer)
+        return trained, setup({**(trained.config or {}), "seed": args.seed}).trainer
+    config = read_config(args.config)
+    run = setup({**config, "seed": args.seed}, args.config.parent)
+    trained = load_trained(args.optimizer, template=(run.trainer.optimizer, run.phi))
+    there, here = (None if x is None else x.get("optimizer") for x in (trained.config, config))
+    if there not in (None, here):
+        came = f"{args.config}, whose [optimizer] is {here}"
+        bad_value("evaluate", "--config", came, f"that of {args.optimizer}, {there}")
+    return trained, run.trainer
+
+
 def _evaluate(args: Any) -> int:
-    trained = load_trained(args.optimizer)
-    trainer = setup(trained.config | {"seed": args.seed}).trainer
+    trained, trainer = _trained(args)
     steps = args.steps or trainer.recipe.evaluation_steps
     curves = trainer.evaluation_curves(trained.phi, args.tasks, steps, stream="fresh")
     count = curves.shape[1]

@@ -76,9 +76,12 @@ class Offered:
     def of(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return what the method returns, shape (B,); ValueError where the task has no such method, or no data."""
         if not parts.has_measure(task, self.method):
-            came, remedy = f"{self.name!r} on a {type(task).__name__}", "LeastSquares has all of them."
+            came, remedy = (
+                f"{self.name!r} on a {type(task).__name__}",
+                _OFFERED,
+            )
             bad_value("measure_of", "measure", came, f"a task with a method {self.method}(w)", remedy)
-        return parts.own_measure(task, self.method, w)
+        return parts.own_measure(task, self.method, w, sample)
 
     def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
         """Return None: the tape finds it."""
@@ -137,6 +140,7 @@ class AboveFloor:
         return floor
 
 
+_OFFERED = "FunctionTask takes `validation=`; LeastSquares has all of them."
 LOSS = Loss()
 EXCESS = Offered("excess", "excess", as_loss=True)
 _KNOWN: dict[str, Measure] = {

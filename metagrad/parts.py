@@ -46,6 +46,11 @@ def _loss_of(task: Task) -> str:
     return f"{type(task).__name__}.loss"
 
 
+def is_random(task: Task) -> bool:
+    """Whether the task draws a sample for every step."""
+    return not getattr(task, "full_batch", False) and getattr(task, "sample", None) is not None
+
+
 def sample(task: Task, seed: int, t: int, xp: Namespace) -> Any:
     """Return the randomness of step t of a task, on its device; None for a task that has none."""
     draw = None if getattr(task, "full_batch", False) else getattr(task, "sample", None)
@@ -63,9 +68,26 @@ def has_measure(task: Task, method: str) -> bool:
     return getattr(task, method, None) is not None
 
 
-def own_measure(task: Task, method: str, w: Tree) -> Array:
-    """Return what the task's `method(w)` measures, shape (B,); it must have one."""
-    return getattr(task, method)(w)
+def own_measure(task: Task, method: str, w: Tree, sample: Any) -> Array:
+    """Return what the task's `method(w)`, or method(w, sample), measures, shape (B,); it must have one."""
+    own = getattr(task, method)
+    return own(w, sample) if takes_sample(own) else own(w)
+
+
+def takes_sample(measure: Any) -> bool:
+    """Whether a measure of a task's own takes the sample of the step beside w."""
+    code = getattr(measure, "__code__", None)
+    return code is not None and "sample" in code.co_varnames[: code.co_argcount]
+
+
+def member(part: Any, name: str) -> Any:
+    """Return a member of a part, for a wrapper that has all that it holds has; AttributeError where it has none."""
+    return getattr(part, name)
+
+
+def has_given(task: Task) -> bool:
+    """Whether the task has meta-parameters of its own."""
+    return getattr(task, "given", None) is not None
 
 
 def gradient_rounding(task: Task, w: Tree) -> tuple[Tree, Tree] | None:
@@ -88,7 +110,7 @@ def given(task: Task, phi: Tree) -> Task:
 
 def check_given(task: Task, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the task, completed and checked."""
-    if phi is not None and getattr(task, "given", None) is None:
+    if phi is not None and not has_given(task):
         given(task, phi)  # says so
     own = getattr(task, "check_given", None)
     return phi if own is None or phi is None else own(phi, where)
@@ -113,6 +135,19 @@ def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the rule, completed and checked by the rule where it knows them."""
     own = getattr(rule, "check_phi", None)
     return phi if own is None else own(phi, where)
+
+
+def complete_phi(rule: Any, phi: Tree, where: str) -> Tree:
+    """Return the meta-parameters of the rule as its `Phi`; what is that already is not looked at again."""
+    kind: Any = getattr(rule, "Phi", None)
+    if not isinstance(kind, type) or isinstance(phi, kind):
+        return phi
+    if checks_phi(rule):
+        return check_phi(rule, phi, where)
+    fields, defaults = getattr(kind, "_fields", ()), getattr(kind, "_field_defaults", {})
+    if isinstance(phi, tuple | dict | list) or not set(fields[1:]) <= set(defaults):
+        bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(fields)})")
+    return kind(phi)
 
 
 def checks_phi(rule: Any) -> bool:
@@ -171,6 +206,11 @@ def named_phi(rule: Any) -> Any:
     return getattr(rule, "Phi", None)
 
 
+def draws_meta(rule: Any) -> bool:
+    """Whether the rule draws meta-parameters to begin with, by `init_meta(rng, dtype)`."""
+    return getattr(rule, "init_meta", None) is not None
+
+
 def inner_rule(rule: Any) -> Any:
     """Return the rule that a wrapper holds, or None."""
     return getattr(rule, "rule", None)
@@ -202,31 +242,29 @@ def gradient_kind(estimator: Any) -> str | None:
 
 # Without these the answer is another one. What only costs range or speed (`degree`, `homogeneous`, `gradient`) may be
 # left out: the tape gives the same gradient, and a state that leaves the range has a Status.
-_PASSED_ON = {
+_PASSED_ON: dict[Any, tuple[str, ...]] = {
     Task: ("sample", "given"),
     Rule: ("at", "entries", "check_horizon", "answer"),
 }
 
 
-def check_wrapper(part: Any, where: str) -> None:
-    """Raise TypeError where `part` holds another part of its kind and has lost members that change the answer.
+def check_wrapper(part: Any, kind: Any, where: str) -> None:
+    """Raise TypeError where `part`, of this kind, holds another part of it and has lost members that change the answer.
 
     A member that is left out on purpose is set to None.
     """
-    for kind, members in _PASSED_ON.items():
-        if not isinstance(part, kind):
+    members = _PASSED_ON.get(kind, ())
+    for name, held in _held(part) if members else ():
+        if not hasattr(held, "init") or isinstance(held, type) or not isinstance(held, kind):
             continue
-        for name, held in _held(part):
-            if isinstance(held, type) or not isinstance(held, kind):
-                continue
-            lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
-            if "sample" in lost and getattr(held, "full_batch", False):
-                lost.remove("sample")
-            if lost:
-                outer, inner = type(part).__name__, type(held).__name__
-                came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
-                remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
-                bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
+        lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
+        if "sample" in lost and getattr(held, "full_batch", False):
+            lost.remove("sample")
+        if lost:
+            outer, inner = type(part).__name__, type(held).__name__
+            came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
+            remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
+            bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
 
 
 def _held(part: Any) -> list[tuple[str, Any]]:

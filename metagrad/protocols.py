@@ -8,7 +8,7 @@ and have the stated default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -164,6 +164,13 @@ class Position(NamedTuple):
     t: int
 
 
+class Record(NamedTuple):
+    """The largest entries of a run's state and of its adjoint, task by task at t = 0..T: Scaled (T + 1, B)."""
+
+    state: Scaled
+    adjoint: Scaled
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A meta-objective and its meta-gradient, task by task.
@@ -172,7 +179,7 @@ class Estimate:
     task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
     was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where an
     unroll has arrived, to go on from there; None for estimators that do not unroll. `notes`: sentences about what the
-    numbers leave out.
+    numbers leave out. `record`: the sizes along the run, where they were asked for.
     """
 
     value: Scaled
@@ -180,8 +187,9 @@ class Estimate:
     status: Array
     status_step: Array
     stderr: Tree | None = None
-    end: Position | None = None
+    end: Position | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    record: Record | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
+from metagrad.errors import bad_type
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
 from metagrad.views import TaskView
-from metagrad.xp import Namespace, namespace, rng
+from metagrad.xp import Array, Namespace, namespace, rng
 
 
 class Training:
@@ -38,6 +39,8 @@ class Training:
         """
         self.task, self.rule, self.seed, self.steps, self.xp = task, rule, seed, steps, xp
         self.held = gradient == "stop_gradient"
+        self.kept: Array | None = None  # (B,) bools, where some tasks stay where they are
+        self._is_random = parts.is_random(task)
         self._by_entry = parts.entries(rule) is not None
         self._by_function = parts.changes_with_time(rule) and not self._by_entry
 
@@ -47,7 +50,7 @@ class Training:
 
     def sample(self, t: int) -> Any:
         """Return the randomness of step t: the same whenever it is asked for."""
-        return parts.sample(self.task, self.seed, t, self.xp)
+        return parts.sample(self.task, self.seed, t, self.xp) if self._is_random else None
 
     def start(self, phi: Tree) -> tuple[Tree, Tree]:
         """Return (w, state) at time 0."""
@@ -57,14 +60,20 @@ class Training:
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return (w, state) at t + 1 from those at t; phi as `phi_at` gives it."""
         seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
-        f = TaskView(self.given(seen), self.sample(t), t, self.steps, held=self.held)
+        f = TaskView(self.given(seen), self.sample(t), t, self.steps)
         of_rule = _of_rule(phi)
         if self._by_function:
             of_rule = parts.at(self.rule, of_rule, t)
         if self.held:
             with ad.gradients_held():
-                return self.rule.step(of_rule, state, w, f)
-        return self.rule.step(of_rule, state, w, f)
+                moved: Any = self.rule.step(of_rule, state, w, f)
+        else:
+            moved = self.rule.step(of_rule, state, w, f)
+        if not isinstance(moved, tuple) or len(moved) != 2:
+            came = f"a {type(moved).__name__}" + (f" of {len(moved)}" if isinstance(moved, tuple) else "")
+            bad_type(f"{type(self.rule).__name__}.step", "what it returns", came, "(new w, new state)")
+        found: tuple[Tree, Tree] = moved
+        return found if self.kept is None else _staying(self.kept, found, (w, state))
 
     def phi_at(self, phi: Tree, t: int) -> Tree:
         """Return the meta-parameters with the entries of step t in the place of leaves that lead with time."""
@@ -90,6 +99,18 @@ class Training:
         """Return the task and the parameters that objectives look at."""
         answer = parts.answer_of(self.rule)
         return self.given(phi), w if answer is None else answer(_of_rule(phi), state, w)
+
+
+def _staying(kept: Array, moved: tuple[Tree, Tree], before: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+    """Return what moved for the tasks that are kept, and what was before for the others."""
+
+    def choose(after: Any, was: Any) -> Any:
+        if getattr(after, "ndim", 0) == 0 or after.shape != was.shape:
+            return after
+        return np.where(kept.reshape(kept.shape + (1,) * (after.ndim - 1)), after, was)
+
+    found: tuple[Tree, Tree] = ad.tree_map(choose, moved, before)
+    return found
 
 
 def _of_rule(phi: Tree) -> Tree:

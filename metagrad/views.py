@@ -14,33 +14,31 @@ from metagrad.xp import Array
 class TaskView:
     """The task itself, on the sample of one step.
 
-    `held`: every answer is a constant, made of constants, so that nothing is recorded for it.
+    While gradients are held (`ad.gradients_held`) every answer is a constant, made of constants, so that nothing is
+    recorded for it; but where the rule differentiates by itself, what it differentiates is seen.
     """
 
-    __slots__ = ("_held", "_sample", "_task", "steps", "t")
+    __slots__ = ("_sample", "_task", "steps", "t")
 
-    def __init__(self, task: Task, sample: Any, t: int, steps: int | None, *, held: bool = False) -> None:
+    def __init__(self, task: Task, sample: Any, t: int, steps: int | None) -> None:
         """Bind the task, its sample, the time and the horizon of the run."""
-        self._task, self._sample, self._held = task, sample, held
-        self.t, self.steps = t, steps
+        self._task, self._sample, self.t, self.steps = task, sample, t, steps
 
     def __call__(self, w: Tree) -> Array:
         """Return the loss at w."""
-        return self._seen(parts.checked_loss(self._task, self._looked_at(w), self._sample))
+        return _held(parts.checked_loss(self._task, _held(w), self._sample))
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss at w."""
-        return self._seen(parts.gradient(self._task, self._looked_at(w), self._sample))
+        return _held(parts.gradient(self._task, _held(w), self._sample))
 
     def ask(self, question: Any, w: Tree) -> Tree:
         """Return question(task, w, sample), or what the task's method of that name returns for (w, sample)."""
-        return self._seen(parts.answers(self._task, question, self._looked_at(w), self._sample))
+        return _held(parts.answers(self._task, question, _held(w), self._sample))
 
-    def _looked_at(self, w: Tree) -> Tree:
-        return ad.stop_gradient(w) if self._held else w
 
-    def _seen(self, answer: Tree) -> Tree:
-        return ad.stop_gradient(answer) if self._held else answer
+def _held(tree: Tree) -> Tree:
+    return ad.stop_gradient(tree) if ad.are_gradients_held() else tree
 
 
 class FixedGradient:

@@ -1,1 +1,4 @@
-"""Figures: one module each, drawn from saved results alone. `python -m paper_figs list|plot|report|all`."""
+"""Figures: one module each, drawn from saved results alone. `python -m paper_figs list|plot|report|all`.
+
+`paper_figs.framework.results` says how to add a figure.
+"""

@@ -15,7 +15,8 @@ alt = (
     "the step size tuned, and with all hyper-parameters tuned, which is lowest. Right: the step size and both 1 - beta "
     "over the episodes of meta-training; the step size tuned alone ends near the dotted line, that of the grid."
 )
-_NAMES = {"start": "as it starts", "grid": "best step size of a grid", "eta": "step size tuned", "all": "all tuned"}
+_LABELS = {"start": "as it starts", "grid": "best step size of a grid", "eta": "step size tuned", "all": "all tuned"}
+_LOG, _LOSS, _PATH = "mean log10 loss at the end", "mean loss at the end", "mean log10 loss along the run"
 
 
 def draw(result: Result) -> Figure:
@@ -26,15 +27,11 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _rules(result: Result) -> tuple[str, ...]:
-    return ("start", "grid", *result.config["tuned"])
-
-
 def _learning(ax: Axes, result: Result) -> None:
-    arrays, names = result.arrays, _rules(result)
-    for index, (rule, label) in zip((0, 1, 2, 4), _NAMES.items(), strict=True):
-        at, shown = names.index(rule), slice(index % 4, None, 4)  # side by side, where two rules are alike
-        curve, ends = arrays["geometric"][at], arrays["geometric_interval"][:, at]
+    arrays = result.arrays
+    for index, (rule, label) in zip((0, 1, 2, 4), _LABELS.items(), strict=True):
+        shown = slice(index % 4, None, 4)  # side by side, where two rules are alike
+        curve, ends = result.series("geometric", rule), result.series("geometric_interval", None, rule)
         theory(ax, arrays["times"], curve, index, linewidth=1.2)
         measured(ax, arrays["times"][shown], curve[shown], index, ends[:, shown], label=label)
     ax.set(xlabel="step $t$", ylabel="geometric mean of the loss", yscale="log", title="on fresh quadratics")
@@ -42,14 +39,14 @@ def _learning(ax: Axes, result: Result) -> None:
 
 
 def _tuning(ax: Axes, result: Result) -> None:
-    arrays = result.arrays
-    everything, alone = arrays["path_all"], arrays["path_eta"]
-    curves = [(everything[..., k], name) for k, name in enumerate((r"$\eta$", r"$1-\beta_1$", r"$1-\beta_2$"))]
-    for (path, name), index in zip([*curves, (alone[..., 0], r"$\eta$, tuned alone")], (4, 5, 0, 2), strict=True):
+    shown = {"eta": r"$\eta$", "1 - beta1": r"$1-\beta_1$", "1 - beta2": r"$1-\beta_2$"}
+    curves = [(result.series("path_all", name), label) for name, label in shown.items()]
+    curves.append((result.series("path_eta", "eta"), r"$\eta$, tuned alone"))
+    for (path, name), index in zip(curves, (4, 5, 0, 2), strict=True):
         episodes = np.arange(path.shape[1])
         theory(ax, episodes, np.median(path, axis=0), index, label=name)
         ax.fill_between(episodes, path.min(axis=0), path.max(axis=0), color=COLOURS[index], alpha=0.15, linewidth=0)
-    best = float(np.median(arrays["grid_eta"][:, 2]))  # for what is tuned: the loss along the run
+    best = float(np.median(result.series("grid_eta", _PATH)))  # for what is tuned: the loss along the run
     ax.axhline(best, color=COLOURS[1], linestyle=LINES[3], linewidth=1.6, label=r"$\eta$ of the grid")
     ax.set(xlabel="episode of meta-training", ylabel="hyper-parameter", yscale="log", title="while they are tuned")
     ax.legend(loc="center right", ncols=2, bbox_to_anchor=(1.0, 0.42))
@@ -57,38 +54,39 @@ def _tuning(ax: Axes, result: Result) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    arrays, config, names = result.arrays, result.config, _rules(result)
-    geometric, mean = 10 ** arrays["mean"][:, 0].mean(axis=-1), arrays["mean"][:, 1].mean(axis=-1)
+    arrays, config = result.arrays, result.config
     ends = "; ".join(
-        f"{label}: {geometric[names.index(rule)]:.2g}, {mean[names.index(rule)]:.3g}, "
-        f"{arrays['median'][names.index(rule), -1]:.2g}"
-        for rule, label in _NAMES.items()
+        f"{label}: {10 ** result.series('mean', rule, _LOG).mean():.2g}, "
+        f"{result.series('mean', rule, _LOSS).mean():.3g}, {result.series('median', rule)[-1]:.2g}"
+        for rule, label in _LABELS.items()
     )
-    gain, chosen = arrays["gain"][:, names.index("grid")], arrays["chosen"][list(config["tuned"]).index("all")]
-    eta, rest1, rest2, _ = np.median(chosen, axis=0)
-    all_, far = names.index("all"), names.index("far") if "far" in names else None
+    eta, rest1, rest2, _ = np.median(result.series("chosen", "all"), axis=0)
+    log_gain, gain = (result.series("gain", "all", "grid", measure) for measure in (_LOG, _LOSS))
     left = arrays["raw_left"]
     first = int(np.where(left > 0, left, config["raw_episodes"] + 1).min(axis=-1).max())
     lost = int((arrays["raw_lost"][:, 0] > 0).sum())
-    from_afar = (
-        ""
-        if far is None
-        else f" From the step size 0.001, {int((gain[far, 0, :, 1] < 0).sum())} of "
-        f"{config['seeds']} meta-trainings end below the grid in mean log10 loss "
-        f"({gain[far, 0, :, 0].min():.2f} to {gain[far, 0, :, 1].max():.2f})."
-    )
+    from_afar = _from_afar(result) if "far" in result.names("mean") else ""
     return (
         f"{config['seeds']} meta-trainings of {config['episodes']} episodes on the mean logarithm of the loss "
         f"along the run, from the step size {config['eta']:g}, each with {config['fresh']} other quadratics; "
         f"the grid's step size is chosen on others again. Intervals and bands span all meta-trainings. After "
         f"{arrays['times'][-1]} steps (geometric mean, mean and median of the "
         f"loss): {ends}. All tuned less the grid, 95 % intervals over tasks of all meta-trainings: mean log10 loss "
-        f"{gain[all_, 0, :, 0].min():.2f} to {gain[all_, 0, :, 1].max():.2f}, mean loss "
-        f"{gain[all_, 1, :, 0].min():.3f} to {gain[all_, 1, :, 1].max():.3f}. Median hyper-parameters: eta {eta:.3g}, "
+        f"{log_gain[:, 0].min():.2f} to {log_gain[:, 1].max():.2f}, mean loss "
+        f"{gain[:, 0].min():.3f} to {gain[:, 1].max():.3f}. Median hyper-parameters: eta {eta:.3g}, "
         f"beta1 {1 - rest1:.3f}, beta2 {1 - rest2:.4f}; tuned alone, the step size ends at "
-        f"{np.median(arrays['path_eta'][:, -1, 0]):.3g}, the grid's for the same objective (dotted) is "
-        f"{np.median(arrays['grid_eta'][:, 2]):.3g}."
+        f"{np.median(result.series('path_eta', 'eta')[:, -1]):.3g}, the grid's for the same objective (dotted) is "
+        f"{np.median(result.series('grid_eta', _PATH)):.3g}."
         f"{from_afar} Tuned without coordinates, with outer step sizes {', '.join(f'{x:g}' for x in config['raw'])}, "
         f"Adam's own numbers leave their range within {first} episode{'' if first == 1 else 's'}; with the first, "
         f"{lost} of {config['seeds']} runs end in NaN within {config['raw_episodes']}."
+    )
+
+
+def _from_afar(result: Result) -> str:
+    """Say what becomes of the meta-trainings that start at the small step size."""
+    gain = result.series("gain", "far", "grid", _LOG)
+    return (
+        f" From the step size 0.001, {int((gain[:, 1] < 0).sum())} of {result.config['seeds']} meta-trainings end "
+        f"below the grid in mean log10 loss ({gain[:, 0].min():.2f} to {gain[:, 1].max():.2f})."
     )

@@ -22,14 +22,14 @@ def draw(result: Result) -> Figure:
     figure, axes = new_figure(1, 2, height=3.5, sharey=True)
     names = {"plain": r"meta-gradient $F'$ of the plain objective", "log": r"$F$ inside of the log objective"}
     for ax, (objective, label) in zip(axes, names.items(), strict=True):
-        for index, dtype in enumerate(arrays["dtypes"]):
+        for index, dtype in enumerate(result.names(f"{objective}_measured")):
             earliest, latest, found = (
                 arrays[f"{objective}_{part}"][index] for part in ("earliest", "latest", "measured")
             )
             for side in (etas < 1, (etas > 1) & (etas < 2), etas > 2):
                 ax.fill_between(etas[side], earliest[side], latest[side], color=COLOURS[index], alpha=0.25, linewidth=0)
                 ax.plot(etas[side], latest[side], color=COLOURS[index], linestyle=LINES[index])
-            measured(ax, etas, np.where(found > 0, found, np.nan), index, label=str(dtype))
+            measured(ax, etas, np.where(found > 0, found, np.nan), index, label=dtype)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
         ax.set(yscale="log", title=label, xlabel=r"step size $\eta$ (units of $1/\lambda$)")
     axes[0].set_ylabel("horizon of breakdown $t$ (steps)")
@@ -44,8 +44,8 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     return (
         "One mode, w_0 = 1. Above 2/lambda the numbers overflow at the predicted step (largest gap "
-        f"{result.measured('plain: overflow'):.0f} step for F', {result.measured('log: overflow'):.0f} for F); "
+        f"{result.measured('plain_overflow'):.0f} step for F', {result.measured('log_overflow'):.0f} for F); "
         f"below, they are lost "
         "between the horizon of the smallest normal and that of the smallest subnormal number (share inside: "
-        f"{result.measured('plain: underflow'):.0%}, {result.measured('log: underflow'):.0%})."
+        f"{result.measured('plain_underflow'):.0%}, {result.measured('log_underflow'):.0%})."
     )

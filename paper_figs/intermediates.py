@@ -22,7 +22,7 @@ def draw(result: Result) -> Figure:
     k = np.arange(steps + 1)
     figure, axes = new_figure(1, 2, height=3.4)
     marks = np.linspace(0, steps - 1, 11).astype(int)
-    for panel, (ax, eta) in enumerate(zip(axes, arrays["etas"], strict=True)):
+    for panel, (ax, eta, word) in enumerate(zip(axes, arrays["etas"], result.names("state"), strict=True)):
         theory(ax, k, arrays["state"][panel], 2, label=r"state $\|w_k\|$, theory")
         theory(ax, k, arrays["adjoint"][panel], 1, label=r"adjoint of $G$ at $w_k$, theory")
         measured(ax, marks, arrays["share"][panel][marks], 0, label=r"share of step $k$ in $G'$, engine")
@@ -34,7 +34,6 @@ def draw(result: Result) -> Figure:
                 for sign in (-1, 1):
                     ax.axhline(sign * limit, color="#777777", linewidth=0.8, linestyle=":")
                 ax.text(0.22 * steps, -limit, f"range of {name}", fontsize=7, va="top", color="#555555")
-        word = "contracting" if eta < 2 else "expanding"
         ax.set(title=rf"$\eta = {eta:g}/L$, {word}", xlabel="step $k$")
     axes[0].set_ylabel(r"$\log_{10}$ of the size (orders of magnitude)")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -46,10 +45,10 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     return (
         f"Backpropagation of the log objective through t = {result.config['steps']} steps. The state runs through "
-        f"{result.measured('contracting: orders'):.0f} orders of magnitude where it contracts and "
-        f"{result.measured('expanding: orders'):.0f} where it expands, the adjoint through as many the other "
+        f"{result.measured('contracting_orders'):.0f} orders of magnitude where it contracts and "
+        f"{result.measured('expanding_orders'):.0f} where it expands, the adjoint through as many the other "
         f"way; what a step "
-        f"adds to the meta-gradient is the same for all steps, to {result.measured('expanding: spread'):.0g}. "
+        f"adds to the meta-gradient is the same for all steps, to {result.measured('expanding_spread'):.0g}. "
         f"Plain adjoints "
         "are lost where the loss they are divided by has left the range."
     )

@@ -44,6 +44,6 @@ def caption(result: Result) -> str:
         f"{result.config['tasks']} tasks with eigenvalues in [0.1, 1] (d = 20), meta-trained by scaled "
         f"backpropagation of the log "
         f"objective. The learned step size is the minimiser at its horizon (median relative error "
-        f"{result.measured('learned against minimiser: median'):.1g}), which tends to 2/(alpha + L) like 1/t^p, "
-        f"p = {result.measured('minimiser against limit'):.2f} over the last horizons."
+        f"{result.measured('error'):.1g}), which tends to 2/(alpha + L) like 1/t^p, "
+        f"p = {result.measured('order'):.2f} over the last horizons."
     )

@@ -17,24 +17,22 @@ alt = (
     "the optimizer meta-trained on the training loss has the least training loss and a test loss that climbs above "
     "all others; with many clean samples both learned optimizers classify alike."
 )
-_ACCURACY = 3
-_ROWS = ((1, "test loss\n(nats)"), (_ACCURACY, "test accuracy"), (0, "training loss\n(nats)"))
-_RULES = (("learned, train-by-train", 1), ("learned, train-by-validation", 2), ("SGD, tuned on validation", 0))
+_ROWS = {"test loss": "test loss\n(nats)", "test accuracy": "test accuracy", "training loss": "training loss\n(nats)"}
+_LEARNED = {"train": ("learned, train-by-train", 1), "validation": ("learned, train-by-validation", 2)}
 _IMAGES = {"digits8x8": "scikit-learn's 8 x 8 digits", "digits5000": "5 000 digits of MNIST", "mnist": "MNIST"}
 _POINTS = 10
 
 
 def draw(result: Result) -> Figure:
     """Draw a column a setting: test loss, test accuracy and training loss of the three rules."""
-    arrays, config = result.arrays, result.config
+    config = result.config
     figure, axes = new_figure(len(_ROWS), len(config["samples"]), height=6.4, sharex=True, sharey="row")
     for column, (n, noise) in enumerate(zip(config["samples"], config["noise"], strict=True)):
-        by_train, by_validation = arrays["learned"][column].mean(axis=0)  # over meta-trainings
-        for ax, (kind, _) in zip(axes[:, column], _ROWS, strict=True):
-            for place, (values, (name, look)) in enumerate(
-                zip((by_train, by_validation, arrays["sgd"][column]), _RULES, strict=True)
-            ):
-                _curve(ax, values[kind], look, place, name)
+        for ax, kind in zip(axes[:, column], _ROWS, strict=True):
+            for place, (by, (name, look)) in enumerate(_LEARNED.items()):
+                values = result.series("learned", by, kind)[column].mean(axis=0)  # over meta-trainings
+                _curve(ax, values, look, place, name)
+            _curve(ax, result.series("sgd", kind)[column], 0, len(_LEARNED), "SGD, tuned on validation")
             if config["steps"] > config["horizon"]:
                 ax.axvspan(config["horizon"], config["steps"], color="#eeeeee", zorder=0)
         if noise:
@@ -50,9 +48,9 @@ def draw(result: Result) -> Figure:
 
 
 def _label(figure: Figure, axes: np.ndarray) -> None:
-    for row, (kind, label) in zip(axes, _ROWS, strict=True):
+    for row, (kind, label) in zip(axes, _ROWS.items(), strict=True):
         row[0].set_ylabel(label)
-        if kind != _ACCURACY:
+        if kind != "test accuracy":
             row[0].set_yscale("log")  # shared by the row
             row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             row[0].yaxis.set_major_formatter("{x:g}")
@@ -85,8 +83,11 @@ def caption(result: Result) -> str:
     at = min(config["horizon"], config["steps"])
     parts = []
     for column, n in enumerate(config["samples"]):
-        learned, sgd = arrays["learned"][column, ..., at, :].mean(axis=(0, -1)), arrays["sgd"][column, :, at].mean(-1)
-        loss, score = ([*learned[:, kind], sgd[kind]] for kind in (1, 3))
+        loss, score = (
+            [result.series("learned", by, kind)[column, :, at].mean() for by in _LEARNED]
+            + [result.series("sgd", kind)[column, at].mean()]
+            for kind in ("test loss", "test accuracy")
+        )
         parts.append(
             f"at n = {n}: test loss {loss[0]:.2f} by train, {loss[1]:.2f} by validation, {loss[2]:.2f} SGD; "
             f"test accuracy {score[0]:.3f}, {score[1]:.3f}, {score[2]:.3f}"

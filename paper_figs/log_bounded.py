@@ -41,7 +41,7 @@ def caption(result: Result) -> str:
     return (
         f"G' of (1/t) log f(w_t) on a quadratic with condition number 10 (d = 20). Its largest size over all "
         f"step sizes is "
-        f"{result.measured('largest |G'):.3g} at the longest horizon, below the limit "
+        f"{result.measured('largest'):.3g} at the longest horizon, below the limit "
         f"{float(result.arrays['limit']):.3g} of the "
         f"proved bound, and does not grow with t; the engine agrees with theory to {result.measured('engine'):.1g}."
     )

@@ -13,7 +13,7 @@ alt = (
     "Loss over the steps for the trained LSTM and six tuned baselines, a panel a kind of network: the one it was "
     "trained on, and where there are more, one with more units, one with two layers, one with ReLU."
 )
-_RULES = ("LSTM, trained", "SGD", "momentum", "Nesterov", "RMSprop", "Adagrad", "Adam")
+_LABELS = {"LSTM": "LSTM, trained"}  # the baselines have their own names
 _TICKS = (0.01, 0.1, 1, 10)
 _TITLES = {
     "trained": "784-20-10, sigmoid (as trained)",
@@ -25,27 +25,28 @@ _TITLES = {
 
 def draw(result: Result) -> Figure:
     """Draw a panel a kind of network, two a row."""
-    arrays, nets = result.arrays, result.config["nets"]
+    nets = result.names("mean")
     rows = -(-len(nets) // 2)
     figure, axes = new_figure(rows, min(2, len(nets)), height=0.9 + 2.4 * rows, sharex=True, sharey=True, squeeze=False)
-    steps = np.arange(arrays["mean"].shape[2])
-    for ax, net, mean, width in zip(axes.flat, nets, arrays["mean"], arrays["width"], strict=False):
-        for index, name in enumerate(_RULES):
+    steps = np.arange(result.arrays["mean"].shape[2])
+    for ax, net in zip(axes.flat, nets, strict=False):
+        for index, name in enumerate(result.names("mean", 1)):
+            mean, width = (result.series(array, net, name) for array in ("mean", "width"))
             look = {"color": COLOURS[index], "linestyle": LINES[index], "linewidth": 2.0 if index == 0 else 1.0}
-            ax.plot(steps, mean[index], **look)
+            ax.plot(steps, mean, **look)
             at = slice(4 + 2 * index, None, 20)
-            below = np.minimum(width[index][at], 0.99 * mean[index][at])  # on a logarithmic axis
+            below = np.minimum(width[at], 0.99 * mean[at])  # on a logarithmic axis
             ax.errorbar(
                 steps[at],
-                mean[index][at],
-                (below, width[index][at]),
+                mean[at],
+                (below, width[at]),
                 fmt=MARKERS[index],
                 color=COLOURS[index],
                 markerfacecolor="white",
                 capsize=2,
                 elinewidth=0.9,
                 markersize=4,
-                label=name,
+                label=_LABELS.get(name, name),
             )
         ax.set(title=_TITLES[net], yscale="log", ylim=(0.002, 30))
         ax.set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
@@ -60,11 +61,11 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    arrays, config = result.arrays, result.config
+    config = result.config
     trained = _TITLES["trained"].removesuffix(" (as trained)")
     parts = [
-        f"{_TITLES[net]}: {path[0]:.3f} against {path[1:].min():.3f}, and {end[0]:.3f} against {end[1:].min():.3f}"
-        for net, path, end in zip(config["nets"], arrays["path"], arrays["end"], strict=True)
+        f"{_TITLES[net]}: {_compared(result, 'path', net)}, and {_compared(result, 'end', net)}"
+        for net in result.names("path")
     ]
     return (
         f"Networks for real digits of MNIST (1,000 that meta-training and step size search, on 4,000 others, never "
@@ -73,3 +74,9 @@ def caption(result: Result) -> str:
         f"the best of a grid of 25 on other networks of each kind (for the loss at the end). Mean loss of all steps, "
         f"and of the last {config['last']}, LSTM against the best baseline: {'; '.join(parts)}."
     )
+
+
+def _compared(result: Result, array: str, net: str) -> str:
+    """Return the LSTM's loss against the least one of a baseline."""
+    baselines = [result.series(array, net, rule) for rule in result.names(array, 1) if rule != "LSTM"]
+    return f"{result.series(array, net, 'LSTM'):.3f} against {min(baselines):.3f}"

@@ -14,7 +14,7 @@ alt = (
     "marks the horizon of training."
 )
 _LEAST = 1e-12  # a median below is rounding of numbers near 1
-_NAMES = ("LSTM, trained", "SGD", "momentum", "Nesterov", "RMSprop", "Adagrad", "Adam")
+_LABELS = {"LSTM": "LSTM, trained"}  # the baselines have their own names
 
 
 def draw(result: Result) -> Figure:
@@ -23,11 +23,11 @@ def draw(result: Result) -> Figure:
     figure, axes = new_figure(1, 2, height=3.5, sharex=True)
     steps = np.arange(arrays["mean"].shape[1])
     for ax, key, spread in ((axes[0], "mean", "interval"), (axes[1], "median", "median_interval")):
-        for index, name in enumerate(_NAMES):
-            curve, at = arrays[key][index], arrays["times"]
+        for index, name in enumerate(result.names(key)):
+            curve, at, ends = arrays[key][index], arrays["times"], result.series(spread, None, name)
             theory(ax, steps, curve, index, linewidth=2.2 if index == 0 else 1.2)
-            drawn = np.isfinite(arrays[spread][:, index]).all(axis=0) & (curve[at] < 3 * curve[0])
-            measured(ax, at[drawn], curve[at][drawn], index, arrays[spread][:, index, drawn], label=name)
+            drawn = np.isfinite(ends).all(axis=0) & (curve[at] < 3 * curve[0])
+            measured(ax, at[drawn], curve[at][drawn], index, ends[:, drawn], label=_LABELS.get(name, name))
         ax.axvline(trained_steps, color="#777777", linestyle=":", linewidth=0.9)
         ax.set(xlabel="step $t$", yscale="log", ylabel=f"{key} loss")
         ax.set_ylim(arrays[key][np.isfinite(arrays[key]) & (arrays[key] > 0)].min() / 2, 3 * arrays[key][0, 0])
@@ -40,22 +40,25 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     arrays, t = result.arrays, result.config["trained_steps"]
     at = int(np.flatnonzero(arrays["times"] == t)[0])
-    low, high = arrays["interval"][:, 0, at]
-    ends = "; ".join(
-        f"{name} {mean:.3g} (step size {eta:.3g})" + (f", {lost} lost by the end" if lost else "")
-        for name, mean, eta, lost in zip(
-            _NAMES[1:], arrays["mean"][1:, t], arrays["eta"][1:], arrays["lost"][1:].tolist(), strict=True
-        )
-    )
-    best = int(np.argmin(arrays["hindsight"]))
-    nearest = arrays["hindsight_interval"][:, best]
-    middle = 1 + int(np.argmin(arrays["median"][1:, t]))
+    low, high = result.series("interval", None, "LSTM")[:, at]
+    baselines = result.names("hindsight")
+    ends = "; ".join(_end(result, name, t) for name in baselines)
+    best = baselines[int(np.argmin(arrays["hindsight"]))]
+    nearest = result.series("hindsight_interval", None, best)
+    medians = {name: result.series("median", name)[t] for name in result.names("median")}
+    middle = min(baselines, key=lambda name: medians[name])
     return (
         f"{int(arrays['tasks'])} fresh random least-squares problems of 10 coordinates, 95 % intervals over tasks; the "
         f"LSTM was meta-trained for {t} steps (dotted line), the baselines' step sizes are the best of a grid of 25 on "
-        f"other tasks. Mean loss at t = {t}: LSTM {arrays['mean'][0, t]:.3g} ({low:.3g} to {high:.3g}); {ends}. With "
-        f"step sizes chosen on these very tasks the best baseline is {_NAMES[1 + best]}, "
-        f"{arrays['hindsight'][best]:.3g} ({nearest[0]:.3g} to {nearest[1]:.3g}). "
-        f"Medians at t = {t}: LSTM {arrays['median'][0, t]:.2g}, "
-        f"{_NAMES[middle]} {arrays['median'][middle, t]:.2g}."
+        f"other tasks. Mean loss at t = {t}: LSTM {result.series('mean', 'LSTM')[t]:.3g} ({low:.3g} to {high:.3g}); "
+        f"{ends}. With step sizes chosen on these very tasks the best baseline is {best}, "
+        f"{result.series('hindsight', best):.3g} ({nearest[0]:.3g} to {nearest[1]:.3g}). Medians at t = {t}: LSTM "
+        f"{medians['LSTM']:.2g}, {middle} {medians[middle]:.2g}."
     )
+
+
+def _end(result: Result, name: str, t: int) -> str:
+    """Say where a baseline is after t steps, and how many of its runs are lost by the end."""
+    lost = int(result.series("lost", name))
+    end = f"{name} {result.series('mean', name)[t]:.3g} (step size {result.series('eta', name):.3g})"
+    return end + (f", {lost} lost by the end" if lost else "")

@@ -15,7 +15,7 @@ alt = (
     "and their meta-gradients below: the training loss falls until the edge of stability, the validation loss turns at "
     "a step size ten to a hundred times smaller; points of finite samples lie on the lines."
 )
-_NAMES = ("training loss", "held-out loss")
+_LABELS = {"train": "training loss", "validation": "held-out loss"}
 _TOP = 5.0
 
 
@@ -24,12 +24,13 @@ def draw(result: Result) -> Figure:
     arrays, t = result.arrays, result.config["steps"]
     figure, axes = new_figure(3, len(arrays["ratios"]), height=5.8, sharex="col", sharey="row")
     for column, ratio in enumerate(arrays["ratios"]):
-        for by in range(2):
-            log_rate, slope = arrays["curve"][column, by].T
-            _curve(axes[by, column], arrays, (column, by, 0), np.exp(np.minimum(t * log_rate, 600)))
-            _curve(axes[2, column], arrays, (column, by, 1), slope)
-            for ax in (axes[by, column], axes[2, column]):
-                ax.axvline(arrays["best"][column, by], color=COLOURS[2 * by], linestyle=LINES[3], linewidth=0.9)
+        for row, by in enumerate(_LABELS):
+            log_rate, slope = (result.series("curve", by, part)[column] for part in ("value", "meta-gradient"))
+            _curve(axes[row, column], result, (column, by, "value"), np.exp(np.minimum(t * log_rate, 600)), 2 * row)
+            _curve(axes[2, column], result, (column, by, "meta-gradient"), slope, 2 * row)
+            for ax in (axes[row, column], axes[2, column]):
+                best = result.series("best", by)[column]
+                ax.axvline(best, color=COLOURS[2 * row], linestyle=LINES[3], linewidth=0.9)
         axes[0, column].set(title=f"$n/d = {ratio:g}$", xscale="log", yscale="log")
         axes[2, column].axhline(0, color="#777777", linewidth=0.7)
     axes[0, 0].set(ylabel="training loss\nafter $t$ steps", ylim=(2e-5, _TOP))
@@ -41,26 +42,28 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _curve(ax: Axes, arrays: dict[str, np.ndarray], which: tuple[int, int, int], limit: np.ndarray) -> None:
+def _curve(ax: Axes, result: Result, which: tuple[int, str, str], limit: np.ndarray, style: int) -> None:
     """Draw one objective, or its meta-gradient, in the limit and on samples."""
-    column, by, kind = which
-    mean, width = arrays["mean"][column, by, :, kind], 1.96 * arrays["error"][column, by, :, kind]
+    column, by, part = which
+    arrays, label = result.arrays, _LABELS[by]
+    mean, width = result.series("mean", by, part)[column], 1.96 * result.series("error", by, part)[column]
     seen = mean < _TOP  # a mean that one diverging task decides has an interval from edge to edge
-    theory(ax, arrays["curve_etas"][column], limit, 2 * by, label=f"{_NAMES[by]}, limit")
+    theory(ax, arrays["curve_etas"][column], limit, style, label=f"{label}, limit")
     mean, width, etas = mean[seen], width[seen], arrays["etas"][column][seen]
-    measured(ax, etas, mean, 2 * by, (mean - width, mean + width), label=f"{_NAMES[by]}, engine")
+    measured(ax, etas, mean, style, (mean - width, mean + width), label=f"{label}, engine")
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
     arrays, config = result.arrays, result.config
-    best = "; ".join(
-        f"n/d = {ratio:g}: {by[0]:.3g} and {by[1]:.2g}, risk {risk[0]:.2f} and {risk[1]:.2f}"
-        for ratio, by, risk in zip(arrays["ratios"], arrays["best"], arrays["risk"], strict=True)
+    both = (zip(*(result.series(array, by) for by in _LABELS), strict=True) for array in ("best", "risk"))
+    found = "; ".join(
+        f"n/d = {ratio:g}: {best[0]:.3g} and {best[1]:.2g}, risk {risk[0]:.2f} and {risk[1]:.2f}"
+        for ratio, best, risk in zip(arrays["ratios"], *both, strict=True)
     )
     return (
         f"Least squares, sigma = {config['sigma']:g}, t = {config['steps']}. Lines: the limit of many inputs; points: "
         f"the engine on {config['tasks']} tasks of d = {config['d']} with 95 % intervals, equal to the closed form of "
         f"each task to {result.measured('engine'):.1g}. Best step size by training and by held-out loss in the limit, "
-        f"and the risk that each reaches (w = 0: 1): {best}."
+        f"and the risk that each reaches (w = 0: 1): {found}."
     )

@@ -29,10 +29,10 @@ PANELS = (
 def draw(result: Result) -> Figure:
     """Draw the median and the middle half of all tasks for each start."""
     arrays = result.arrays
-    names, k = list(arrays["arms"]), np.maximum(arrays["k"], 0.5)
+    k = np.maximum(arrays["k"], 0.5)
     figure, axes = new_figure(2, 3, height=4.6, sharex=True, sharey=True)
     for ax, (name, label) in zip(axes.flat, PANELS, strict=True):
-        ratio = arrays["eta"][names.index(name)] / arrays["best"]
+        ratio = result.series("eta", name) / arrays["best"]
         for index, start in enumerate(arrays["starts"]):
             _draw_runs(ax, k, ratio[index], index, rf"$\eta_0 = {start:g}$")
         ax.axhline(1, color="black", linewidth=0.7, linestyle=":")
@@ -72,11 +72,11 @@ def caption(result: Result) -> str:
     return (
         f"The paper's setting (d = 20, t = 80, steps 0.01/sqrt(k)), {tasks} random tasks. With the log "
         f"objective and its exact "
-        f"gradient {result.measured('log, exact: share'):.0%} of the runs end within 5 % of the best step size. "
+        f"gradient {result.measured('exact_share'):.0%} of the runs end within 5 % of the best step size. "
         f"Alone, float32 "
         f"without exponents ends {result.measured('range'):.0%} of the runs from 0.1 at once; stop-gradient settles "
-        f"{result.measured('bias: stop-gradient from 0.1: median'):.1%} too high, which costs "
-        f"{result.measured('bias: stop-gradient from 0.1: orders'):.1f} orders of magnitude in f(w_t); the "
+        f"{result.measured('bias'):.1%} too high, which costs "
+        f"{result.measured('bias_lost'):.1f} orders of magnitude in f(w_t); the "
         f"naive objective "
-        f"brings {result.measured('outer step'):.0%} within 5 %."
+        f"brings {result.measured('outer_step'):.0%} within 5 %."
     )

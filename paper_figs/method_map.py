@@ -14,24 +14,31 @@ from paper_figs.framework.style import new_figure
 title = "Who returns a right meta-gradient, and where"
 alt = "Eight maps over step size and horizon, one for each method, shaded by outcome: right, wrong, zero, not a number."
 
-_SHADES = ("#f4f1e8", "#D55E00", "#56B4E9", "#1a1a1a")  # right, wrong, zero, not a number: distinct in grey
-_HATCHES = ("", "////", "....", "")
+# shades, distinct in grey, and hatches
+_LOOK = {
+    "right": ("#f4f1e8", ""),
+    "wrong": ("#D55E00", "////"),
+    "zero": ("#56B4E9", "...."),
+    "not a number": ("#1a1a1a", ""),
+}
 
 
 def draw(result: Result) -> Figure:
     """Draw one map a method."""
     outcome, steps, etas = (result.arrays[name] for name in ("outcome", "steps", "etas"))
-    names, outcomes = result.arrays["methods"], result.arrays["outcomes"]
+    outcomes = result.arrays["outcomes"].tolist()  # what the codes stand for
+    shades, hatches = zip(*(_LOOK[name] for name in outcomes), strict=True)
     figure, axes = new_figure(2, 4, height=4.3, sharex=True, sharey=True)
-    colours, norm = ListedColormap(_SHADES), BoundaryNorm(np.arange(-0.5, len(_SHADES)), len(_SHADES))
-    for panel, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
+    colours, norm = ListedColormap(shades), BoundaryNorm(np.arange(-0.5, len(shades)), len(shades))
+    for panel, (ax, name) in enumerate(zip(axes.flat, result.names("outcome"), strict=True)):
         ax.pcolormesh(etas, steps, outcome[panel], cmap=colours, norm=norm, shading="nearest", rasterized=True)
-        for code in (1, 2):
-            _hatch(ax, outcome[panel] == code, _edges(etas), np.exp(_edges(np.log(steps))), _HATCHES[code])
+        for code, hatch in enumerate(hatches):
+            if hatch:
+                _hatch(ax, outcome[panel] == code, _edges(etas), np.exp(_edges(np.log(steps))), hatch)
         ax.set(yscale="log", title=name)
         ax.grid(visible=False)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
-        share = (outcome[panel] == 0).mean()
+        share = (outcome[panel] == outcomes.index("right")).mean()
         ax.text(
             0.04,
             0.05,
@@ -43,8 +50,8 @@ def draw(result: Result) -> Figure:
     figure.supxlabel(r"step size $\eta$ (units of $1/\lambda_{\max}$; dotted: $2/\lambda_{\max}$)", fontsize=9)
     figure.supylabel("horizon $t$ (steps)", fontsize=9)
     patches = [
-        Patch(facecolor=shade, edgecolor="black", hatch=hatch, linewidth=0.5, label=str(label))
-        for shade, hatch, label in zip(_SHADES, _HATCHES, outcomes, strict=True)
+        Patch(facecolor=shade, edgecolor="black", hatch=hatch, linewidth=0.5, label=label)
+        for shade, hatch, label in zip(shades, hatches, outcomes, strict=True)
     ]
     figure.legend(handles=patches, loc="outside upper center", ncols=4)
     return figure
@@ -70,10 +77,10 @@ def caption(result: Result) -> str:
     return (
         "Meta-gradient of the log objective on one quadratic of the paper's family (d = 20), held against "
         "theory. With "
-        f"exponents beside the digits float64 is right on {result.measured('scaled, float64'):.0%} of the map "
+        f"exponents beside the digits float64 is right on {result.measured('scaled_float64'):.0%} of the map "
         f"and float32 on "
-        f"{result.measured('scaled, float32'):.0%}; plain float64 on {result.measured('plain, float64'):.0%}, "
+        f"{result.measured('scaled_float32'):.0%}; plain float64 on {result.measured('plain_float64'):.0%}, "
         f"plain float32 "
-        f"on {result.measured('plain, float32'):.0%}, the public code's recipe on "
-        f"{result.measured('public code'):.0%}."
+        f"on {result.measured('plain_float32'):.0%}, the public code's recipe on "
+        f"{result.measured('public_code'):.0%}."
     )

@@ -37,8 +37,8 @@ def caption(result: Result) -> str:
     return (
         f"Exact gradients, {result.config['meta_steps']} meta-steps, {result.config['tasks']} tasks of the "
         f"paper. One outer scale c "
-        f"serves up to {result.measured('log: largest'):.0%} of the tasks from all three starts on the log "
+        f"serves up to {result.measured('log_share'):.0%} of the tasks from all three starts on the log "
         f"objective, at least half "
-        f"of them over {result.measured('log: decades'):.1f} decades of c; on the naive objective at most "
-        f"{result.measured('naive'):.0%}."
+        f"of them over {result.measured('log_decades'):.1f} decades of c; on the naive objective at most "
+        f"{result.measured('naive_share'):.0%}."
     )

@@ -16,23 +16,23 @@ alt = (
     "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise."
 )
 _LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}  # in grey both ends are dark
-_PANELS = ("learns from its training half", "learns from all samples in the end")
+_TITLES = {"half": "learns from its training half", "all": "learns from all samples in the end"}
 
 
 def draw(result: Result) -> Figure:
     """Draw the two planes side by side, on one scale."""
     arrays, steps = result.arrays, result.config["steps"]
     figure, axes = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
-    for panel, ax in enumerate(axes):
-        tbt, tbv = arrays[f"map_{panel}_{steps[1]}"]
+    for panel, (ax, way) in enumerate(zip(axes, result.names("gain", 1), strict=True)):
+        tbt, tbv = _risks(result, panel, steps[1])
         # orange where train-by-train has the larger risk
         shade = ax.pcolormesh(
             arrays["ratios"], arrays["sigmas"], np.log10(tbt / tbv).T, cmap="PuOr_r", vmin=-1, vmax=1, rasterized=True
         )
         for index, t in enumerate(steps):
-            _boundary(ax, arrays, panel, t, index)
-        _points(ax, arrays, panel)
-        ax.set(xscale="log", yscale="log", xlabel="samples per input $n/d$", title=_PANELS[panel])
+            _boundary(ax, result, panel, t, index)
+        _points(ax, result, way)
+        ax.set(xscale="log", yscale="log", xlabel="samples per input $n/d$", title=_TITLES[way])
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
         ax.grid(False)
@@ -47,10 +47,17 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _boundary(ax: Axes, arrays: dict[str, np.ndarray], panel: int, t: int, index: int) -> None:
+def _risks(result: Result, panel: int, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maps of both risks at a horizon, by train and by validation."""
+    name = f"map_{panel}_{t}"
+    return result.series(name, "train"), result.series(name, "validation")
+
+
+def _boundary(ax: Axes, result: Result, panel: int, t: int, index: int) -> None:
     """Draw the line of equal risks, and a line of no length for the legend."""
+    arrays = result.arrays
     look = {"linestyles": [LINES[(1, 0, 3)[index]]], "linewidths": 1.8 if index == 1 else 1.0}
-    tbt, tbv = arrays[f"map_{panel}_{t}"]
+    tbt, tbv = _risks(result, panel, t)
     ax.contour(arrays["ratios"], arrays["sigmas"], np.log10(tbt / tbv).T, [0.0], colors=COLOURS[0], **look)
     ax.plot(
         [],
@@ -64,9 +71,9 @@ def _boundary(ax: Axes, arrays: dict[str, np.ndarray], panel: int, t: int, index
         ax.plot(*arrays["crossing"].T[::-1], "D", color=COLOURS[1], markersize=3.5, label="exact crossings")
 
 
-def _points(ax: Axes, arrays: dict[str, np.ndarray], panel: int) -> None:
+def _points(ax: Axes, result: Result, way: str) -> None:
     """Mark the finite samples: which way won, or that the interval does not tell."""
-    low, high = arrays["gain_interval"][:, panel].T
+    low, high = result.series("gain_interval", way).T
     kinds = (
         (low > 0, "o", "samples: validation wins"),
         (high < 0, "s", "samples: train wins"),
@@ -74,7 +81,7 @@ def _points(ax: Axes, arrays: dict[str, np.ndarray], panel: int) -> None:
     )
     for which, marker, label in kinds:
         face = {"markerfacecolor": "white"} if marker != "x" else {}
-        ax.plot(*arrays["checked"][which].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
+        ax.plot(*result.arrays["checked"][which].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
 
 
 def caption(result: Result) -> str:
@@ -86,7 +93,7 @@ def caption(result: Result) -> str:
         f"decided by 99.9 % intervals of the median; {result.measured('samples'):.0f} of them contradict the limit "
         f"where its risks differ by more than {4 / config['d']:.1%}. Learning from half of the samples, validation "
         f"wins up to n/d = 2 sigma^2 (within "
-        f"{100 * result.measured('sigma = 5'):.1f} % at sigma = 5), and with little noise in a band around n = d that "
-        f"begins at sigma = {result.measured('least noise'):.2f}; learning from all samples in the end it wins "
+        f"{100 * result.measured('boundary'):.1f} % at sigma = 5), and with little noise in a band around n = d that "
+        f"begins at sigma = {result.measured('least_noise'):.2f}; learning from all samples in the end it wins "
         f"everywhere above sigma = 0.7."
     )

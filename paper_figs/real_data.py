@@ -14,8 +14,11 @@ alt = (
     "Test error over the number of training samples, a column a set of inputs: train-by-train peaks where samples are "
     "as many as inputs, above the error of w = 0; train-by-validation falls steadily; with many samples they agree."
 )
-_RUNS = ("train-by-train", "train-by-validation", "the same, trained on its half only")
-_LOOK = (1, 2, 4)
+_RUNS = {
+    "train": ("train-by-train", 1),
+    "validation": ("train-by-validation", 2),
+    "half": ("the same, trained on its half only", 4),
+}
 _TICKS = (0.5, 0.7, 1, 2, 4, 8)
 _APART = 1.035  # of neighbouring points, so that their intervals can be told apart
 
@@ -26,9 +29,11 @@ def draw(result: Result) -> Figure:
     steps = arrays["steps"]
     figure, axes = new_figure(len(steps) + 1, 2, height=6.6, sharex="col", sharey="row")
     for column, d in enumerate((10, 64)):
-        n, errors, nothing = (arrays[name][arrays["inputs"] == d] for name in ("n", "errors", "nothing"))
+        mine = arrays["inputs"] == d
+        n, nothing = arrays["n"][mine], arrays["nothing"][mine]
+        errors = {run: result.series("errors", run)[mine] for run in _RUNS}
         for row, t in enumerate(steps):
-            _test_errors(axes[row, column], n, errors[..., row], nothing)
+            _test_errors(axes[row, column], n, {run: each[..., row] for run, each in errors.items()}, nothing)
             axes[row, column].set(yscale="log", title=f"{d} inputs, $t = {t}$")
             axes[row, column].set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
             axes[row, column].set_yticks([], minor=True)
@@ -44,19 +49,19 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _test_errors(ax: Axes, n: np.ndarray, errors: np.ndarray, nothing: np.ndarray) -> None:
+def _test_errors(ax: Axes, n: np.ndarray, errors: dict[str, np.ndarray], nothing: np.ndarray) -> None:
     middle, interval = _mean(nothing)
     measured(ax, n, middle, 0, interval, label="$w = 0$")
-    for method, (index, label) in enumerate(zip(_LOOK, _RUNS, strict=True)):
-        middle, interval = _mean(errors[:, :, method])
-        measured(ax, n * _APART ** (method - 1), middle, index, interval, label=label)
+    for place, (run, (label, index)) in enumerate(_RUNS.items()):
+        middle, interval = _mean(errors[run])
+        measured(ax, n * _APART ** (place - 1), middle, index, interval, label=label)
 
 
-def _differences(ax: Axes, n: np.ndarray, errors: np.ndarray, steps: np.ndarray) -> None:
+def _differences(ax: Axes, n: np.ndarray, errors: dict[str, np.ndarray], steps: np.ndarray) -> None:
     ax.axhline(0, color="black", linewidth=0.7)
     for row, t in enumerate(steps):
-        scale = errors[:, :, 0, row].mean(axis=1, keepdims=True) / 100
-        middle, interval = _mean((errors[:, :, 1, row] - errors[:, :, 0, row]) / scale)
+        by_train, by_validation = (errors[by][..., row] for by in ("train", "validation"))
+        middle, interval = _mean((by_validation - by_train) / (by_train.mean(axis=1, keepdims=True) / 100))
         measured(ax, n * _APART ** (row - 0.5), middle, (3, 5)[row], interval, label=f"$t = {t}$")
 
 
@@ -76,18 +81,18 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     arrays, config = result.arrays, result.config
     splits = arrays["errors"].shape[1]
-    unstable = 100 * np.mean(arrays["etas"][:, :, 2] > 2)
+    unstable = 100 * np.mean(result.series("etas", "unlimited") > 2)
     return (
         f"Diabetes data of scikit-learn (442 patients), the target one year on from 10 inputs, or from 64 with their "
         f"squares and products; inputs and target standardised by the training part. Means over {splits} random splits "
         f"of n samples to train on and the rest to test on, with 95 % intervals over splits (not over patients). With "
         f"n at most {config['near']} inputs (grey) validation wins in all but "
-        f"{result.measured('n <= '):.0f} cases; from {config['far']:g} inputs on it costs at most "
-        f"{100 * result.measured('n >= '):.1f} % (dotted: the {100 * config['cost']:.0f} % allowed). At n = inputs "
-        f"(vertical line) train-by-train has at least {result.measured('n = inputs'):.1f} times the error of w = 0 "
+        f"{result.measured('near'):.0f} cases; from {config['far']:g} inputs on it costs at most "
+        f"{100 * result.measured('far'):.1f} % (dotted: the {100 * config['cost']:.0f} % allowed). At n = inputs "
+        f"(vertical line) train-by-train has at least {result.measured('harm'):.1f} times the error of w = 0 "
         f"(t = {arrays['steps'][-1]}). Validation searched up to train-by-train's step size: without that limit "
         f"{unstable:.1f} % of its choices are unstable on all n samples, and the largest test error is "
-        f"1e{result.measured('TbV without'):.0f}."
+        f"1e{result.measured('unlimited'):.0f}."
     )
 
 

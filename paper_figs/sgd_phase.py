@@ -17,7 +17,7 @@ alt = (
     "line that rises with the samples and falls with the epochs; exact boundaries of small samples lie on it for both "
     "batch sizes, and near gradient descent's dashed line for batches of all samples."
 )
-_ROWS = ("validation learns from its half", "from all in the end")
+_ROWS = {"half": "validation learns from its half", "all": "from all in the end"}
 _MARKS = (("+", "runs: validation wins"), ("_", "runs: train wins"), ("x", "runs: undecided"))
 
 
@@ -25,24 +25,24 @@ def draw(result: Result) -> Figure:
     """Draw a column for each number of epochs; above learning from the half, below from all samples in the end."""
     arrays = result.arrays
     figure, axes = new_figure(2, len(arrays["epochs"]), height=5.6, sharex=True, sharey=True)
-    for way in range(2):
+    for row, (way, label) in enumerate(_ROWS.items()):
         for column, epochs in enumerate(arrays["epochs"]):
-            ax = axes[way, column]
-            shade = _plane(ax, arrays, way, column)
-            _exact(ax, arrays, way, column)
+            ax = axes[row, column]
+            shade = _plane(ax, result, way, column)
+            _exact(ax, result, way, column)
             if column == 1:
-                _runs(ax, arrays, way)
+                _runs(ax, result, way)
             ax.set(xscale="log", yscale="log", xlim=arrays["ratios"][[0, -1]], ylim=arrays["sigmas"][[0, -1]])
             ax.set_xticks([0.25, 1, 4, 16], ["1/4", "1", "4", "16"])
             ax.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_minor_locator(NullLocator())
             ax.grid(False)
-            if way == 0:
+            if row == 0:
                 ax.set_title(f"{epochs} epoch{'s' if epochs > 1 else ''}")
             else:
                 ax.set_xlabel("samples per input $n/d$")
-        axes[way, 0].set_ylabel(f"{_ROWS[way]}\nnoise $\\sigma$")
+        axes[row, 0].set_ylabel(f"{label}\nnoise $\\sigma$")
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=40)
     bar.set_label(r"$\log_{10}$ risk by train / risk by validation, SGD")
     _legend(figure, axes[0, 1])
@@ -65,14 +65,14 @@ def _legend(figure: Figure, ax: Axes) -> None:
     )
 
 
-def _plane(ax: Axes, arrays: dict[str, np.ndarray], way: int, column: int) -> object:
+def _plane(ax: Axes, result: Result, way: str, column: int) -> object:
     """Shade the plane in the limit, and draw the lines of equal risks of SGD and of gradient descent."""
-    where = arrays["ratios"], arrays["sigmas"]
+    where = result.arrays["ratios"], result.arrays["sigmas"]
     for index, (name, label) in enumerate(
         (("sgd", "limit, SGD"), ("full", "limit, as many steps of gradient descent"))
     ):
-        risks = arrays[name][column]
-        ratio = np.log10(risks[0] / risks[1 + way]).T
+        by_train, by_validation = (result.series(name, by)[column] for by in ("train", way))
+        ratio = np.log10(by_train / by_validation).T
         if index == 0:  # orange where train-by-train has the larger risk
             shade = ax.pcolormesh(*where, ratio, cmap="PuOr_r", vmin=-1, vmax=1, rasterized=True)
         look = {"linestyles": [LINES[index]], "linewidths": (1.8, 1.2)[index]}
@@ -81,12 +81,13 @@ def _plane(ax: Axes, arrays: dict[str, np.ndarray], way: int, column: int) -> ob
     return shade
 
 
-def _exact(ax: Axes, arrays: dict[str, np.ndarray], way: int, column: int) -> None:
+def _exact(ax: Axes, result: Result, way: str, column: int) -> None:
     """Mark the boundaries at finite d, with their intervals; batch sizes side by side."""
+    arrays = result.arrays
     colours = COLOURS[1], COLOURS[2], "white"
     for index, batch in enumerate(arrays["batches"]):
-        level = arrays["boundary"][way, index, column]
-        low, high = arrays["boundary_interval"][:, way, index, column]
+        level = result.series("boundary", way)[index, column]
+        low, high = result.series("boundary_interval", None, way)[:, index, column]
         ax.errorbar(
             arrays["exact_ratios"] * 1.13 ** (index - 1),
             level,
@@ -104,11 +105,18 @@ def _exact(ax: Axes, arrays: dict[str, np.ndarray], way: int, column: int) -> No
         )
 
 
-def _runs(ax: Axes, arrays: dict[str, np.ndarray], way: int) -> None:
+def _runs(ax: Axes, result: Result, way: str) -> None:
     """Mark the points where SGD was run: which way won, or that the interval does not tell."""
-    low, high = arrays["gain_interval"][:, way].T
+    low, high = result.series("gain_interval", way).T
     for which, (marker, label) in zip((low > 0, high < 0, (low <= 0) & (high >= 0)), _MARKS, strict=True):
-        ax.plot(*arrays["points"][which].T, marker, color=COLOURS[0], markersize=6.5, markeredgewidth=1.3, label=label)
+        ax.plot(
+            *result.arrays["points"][which].T,
+            marker,
+            color=COLOURS[0],
+            markersize=6.5,
+            markeredgewidth=1.3,
+            label=label,
+        )
 
 
 def caption(result: Result) -> str:
@@ -119,16 +127,15 @@ def caption(result: Result) -> str:
         f"Shade and lines: risks in the limit of many inputs, each way with its own best training time eta T; the "
         f"batch size drops out. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs, "
         f"from exact averages over targets and batches, with 95 % bootstrap intervals over the inputs, batch sizes "
-        f"side by side; batch {large} against {small} moves it by at most {_percent(result, 'boundary, batch'):.1f} %, "
-        f"d = {config['d']} "
-        f"against the limit by {_percent(result, 'boundary, d ='):.0f} % (upper row). At n = d it falls to "
-        f"{100 * result.measured('n = d'):.0f} % from {first} to {last} epochs. Runs of SGD that tune themselves on "
-        f"{config['tasks']} tasks (batch {small}, {config['epochs'][1]} epochs): "
-        f"{result.measured('runs of SGD'):.0f} decided ones (99.9 %) contradict the exact moments. In the lower row at "
-        f"low noise both ways differ little, which leaves the line there to chance in small samples."
+        f"side by side; batch {large} against {small} moves it by at most {_percent(result.measured('batches')):.1f} "
+        f"%, d = {config['d']} against the limit by {_percent(result.measured('dimension')):.0f} % (upper row). At n = "
+        f"d it falls to {100 * result.measured('epochs'):.0f} % from {first} to {last} epochs. Runs of SGD that tune "
+        f"themselves on {config['tasks']} tasks (batch {small}, {config['epochs'][1]} epochs): "
+        f"{result.measured('runs'):.0f} decided ones (99.9 %) contradict the exact moments. In the lower row at low "
+        f"noise both ways differ little, which leaves the line there to chance in small samples."
     )
 
 
-def _percent(result: Result, what: str) -> float:
+def _percent(difference: float) -> float:
     """Return a difference of logarithms as a change in per cent."""
-    return 100 * float(np.expm1(result.measured(what)))
+    return 100 * float(np.expm1(difference))

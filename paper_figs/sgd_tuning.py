@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -16,6 +15,7 @@ alt = (
     "become flat and equal for all batch sizes; tuned on the training loss, training time grows with the epochs, and "
     "with few samples the risk grows far above that of no training."
 )
+_BY = {"train": ("training loss", 0), "validation": ("held-out samples", 3)}  # and the first of three looks
 
 
 def draw(result: Result) -> Figure:
@@ -24,9 +24,9 @@ def draw(result: Result) -> Figure:
     figure, axes = new_figure(2, len(arrays["ratios"]), height=5.2, sharex=True, sharey="row")
     for column, ratio in enumerate(arrays["ratios"]):
         top, bottom = axes[:, column]
-        for by in range(2):
+        for by in _BY:
             for batch in range(len(arrays["batches"])):
-                _curves(top, bottom, arrays, (column, by, batch))
+                _curves(top, bottom, result, (column, by, batch))
         top.axhline(1.0, color="#444444", linewidth=0.8, linestyle=":")
         top.text(arrays["epochs"][0], 1.0, "no training", fontsize=7, va="bottom", color="#444444")
         top.set(title=f"$n = {'' if ratio == 1 else ratio}d$", yscale="log")
@@ -42,16 +42,15 @@ def draw(result: Result) -> Figure:
     return figure
 
 
-def _curves(top: Axes, bottom: Axes, arrays: dict[str, np.ndarray], at: tuple[int, int, int]) -> None:
-    _, by, batch = at
-    size = arrays["batches"][batch]
-    index = 3 * by + batch
-    name = f"tuned on {('training loss', 'held-out samples')[by]}, {'full batch' if size == 0 else f'batch {size}'}"
-    spread = 1.96 * arrays["runs_error"][at]
-    mean = arrays["runs"][at]
-    theory(top, arrays["epochs"], arrays["risk"][at], index, label=name)
-    measured(top, arrays["epochs"], mean, index, (mean - spread, mean + spread))
-    theory(bottom, arrays["epochs"], arrays["time"][at], index)
+def _curves(top: Axes, bottom: Axes, result: Result, at: tuple[int, str, int]) -> None:
+    column, by, batch = at
+    what, first = _BY[by]
+    epochs, size, index = result.arrays["epochs"], result.arrays["batches"][batch], first + batch
+    name = f"tuned on {what}, {'full batch' if size == 0 else f'batch {size}'}"
+    risk, mean, error, time = (result.series(one, by)[column, batch] for one in ("risk", "runs", "runs_error", "time"))
+    theory(top, epochs, risk, index, label=name)
+    measured(top, epochs, mean, index, (mean - 1.96 * error, mean + 1.96 * error))
+    theory(bottom, epochs, time, index)
 
 
 def caption(result: Result) -> str:
@@ -61,8 +60,8 @@ def caption(result: Result) -> str:
         f"SGD on least squares (d = {config['d']}, noise {config['sigma']:g}), one step size for {config['tasks']} "
         f"tasks, chosen for each batch size and number of epochs from the exact expected loss on the training samples, "
         f"or on one half of them after training on the other. At the most epochs, with n = d samples: risk "
-        f"{result.measured('n = 1 d, tuned on train'):.3g} or more if tuned on the training loss, at most "
-        f"{result.measured('n = 1 d, tuned on held-out'):.3g} if tuned on held-out samples, where training time varies "
-        f"by a factor of {result.measured('held-out: training time'):.3g} from 16 epochs on. Lines: exact moments; "
+        f"{result.measured('train_risk'):.3g} or more if tuned on the training loss, at most "
+        f"{result.measured('held_out_risk'):.3g} if tuned on held-out samples, where training time varies "
+        f"by a factor of {result.measured('held_out_time'):.3g} from 16 epochs on. Lines: exact moments; "
         f"points: runs of SGD with 95 % intervals."
     )

@@ -16,7 +16,11 @@ alt = (
     "loss along one horizon, greedy ahead at first and overtaken; the last loss over how many steps are looked ahead, "
     "falling from greedy towards optimal."
 )
-_NAMES = ("greedy", r"optimal, $\eta \leq 2/\max h$", "optimal, no limit")
+_LABELS = {
+    "greedy": "greedy",
+    "optimal": r"optimal, $\eta \leq 2/\max h$",
+    "unlimited": "optimal, no limit",
+}
 _POINTS = 12
 
 
@@ -24,12 +28,12 @@ def draw(result: Result) -> Figure:
     """Draw last losses over horizons, the schedules and losses of one horizon, and last losses over looks ahead."""
     arrays = result.arrays
     figure, axes = new_figure(2, 2, height=5.2)
-    for index, name in enumerate(_NAMES):
-        _last(axes[0, 0], arrays, index, name)
-        etas = arrays["shown_etas"][index]
+    for index, name in enumerate(_LABELS):
+        _last(axes[0, 0], result, index, name)
+        etas = result.series("shown_etas", name)
         theory(axes[0, 1], np.arange(1, len(etas) + 1), etas, index)
-        _along(axes[1, 0], arrays, index)
-    _looks(axes[1, 1], arrays)
+        _along(axes[1, 0], result, index, name)
+    _looks(axes[1, 1], result)
     shown = arrays["shown_etas"].shape[1]
     axes[0, 0].set(xlabel="horizon $T$", ylabel=r"last loss $F_T$", xscale="log", yscale="log")
     axes[0, 1].set(xlabel=f"step $k$ of $T = {shown}$", ylabel=r"step size $\eta_k$", yscale="log")
@@ -51,28 +55,30 @@ def _plain_logs(ax: Axes) -> None:
         axis.set_major_formatter("{x:g}")
 
 
-def _last(ax: Axes, arrays: dict[str, np.ndarray], index: int, name: str) -> None:
-    theory(ax, arrays["horizons"], arrays["losses"][:, index], index, label=name)
-    mean, spread = arrays["runs"][:, index], 1.96 * arrays["runs_error"][:, index]
-    measured(ax, arrays["horizons"], mean, index, (mean - spread, mean + spread))
+def _last(ax: Axes, result: Result, index: int, name: str) -> None:
+    horizons = result.arrays["horizons"]
+    theory(ax, horizons, result.series("losses", name), index, label=_LABELS[name])
+    mean, spread = result.series("runs", name), 1.96 * result.series("runs_error", name)
+    measured(ax, horizons, mean, index, (mean - spread, mean + spread))
 
 
-def _along(ax: Axes, arrays: dict[str, np.ndarray], index: int) -> None:
+def _along(ax: Axes, result: Result, index: int, name: str) -> None:
     """Draw the loss along the horizon; the runs at a few steps, which differ between the schedules."""
-    losses, mean = arrays["shown_losses"][index], arrays["shown_runs"][index]
-    spread = 1.96 * arrays["shown_runs_error"][index]
+    losses, mean = result.series("shown_losses", name), result.series("shown_runs", name)
+    spread = 1.96 * result.series("shown_runs_error", name)
     steps = np.arange(len(losses))
     theory(ax, steps, losses, index)
     some = np.unique(np.linspace(2 * index, len(losses) - 1, _POINTS).round().astype(int))
     measured(ax, steps[some], mean[some], index, ((mean - spread)[some], (mean + spread)[some]))
 
 
-def _looks(ax: Axes, arrays: dict[str, np.ndarray]) -> None:
-    theory(ax, arrays["looks"], arrays["look_losses"], 4, marker=".")
-    for index in range(2):
-        ax.axhline(arrays["shown_losses"][index, -1], color="#444444", linewidth=0.8, linestyle=":")
-        text = ("greedy", "optimal")[index]
-        ax.text(arrays["looks"][0], arrays["shown_losses"][index, -1], text, fontsize=7, va="bottom", color="#444444")
+def _looks(ax: Axes, result: Result) -> None:
+    looks = result.arrays["looks"]
+    theory(ax, looks, result.arrays["look_losses"], 4, marker=".")
+    for name in ("greedy", "optimal"):
+        last = result.series("shown_losses", name)[-1]
+        ax.axhline(last, color="#444444", linewidth=0.8, linestyle=":")
+        ax.text(looks[0], last, name, fontsize=7, va="bottom", color="#444444")
 
 
 def caption(result: Result) -> str:
@@ -80,10 +86,10 @@ def caption(result: Result) -> str:
     config = result.config
     return (
         f"Noisy quadratic model with curvatures {config['curvatures'][0]:g} and {config['curvatures'][1]:g}. (a) The "
-        f"greedy schedule ends {result.measured('bias at T = 10, steps'):.3g} times above the best one at T = 10, "
-        f"{result.measured('bias at T = 100'):.3g} times at T = 100, with steps up to 2/max h. Without "
-        f"that limit the best schedule lets the sharp direction blow up, here to a loss of "
-        f"{result.arrays['shown_losses'][2].max():.1g}, and ends lower still. (b) Greedy steps fall too early. (c) "
-        f"Greedy leads at first. (d) Looking further ahead closes the gap. Lines: exact expectations; points: "
-        f"{config['runs']} runs with 95 % intervals."
+        f"greedy schedule ends {result.measured('bias_10'):.3g} times above the best one at T = 10, "
+        f"{result.measured('bias_100'):.3g} times at T = 100, with steps up to 2/max h. Without that limit the best "
+        f"schedule lets the sharp direction blow up, here to a loss of "
+        f"{result.series('shown_losses', 'unlimited').max():.1g}, and ends lower still. (b) Greedy steps fall too "
+        f"early. (c) Greedy leads at first. (d) Looking further ahead closes the gap. Lines: exact expectations; "
+        f"points: {config['runs']} runs with 95 % intervals."
     )

@@ -13,7 +13,7 @@ alt = (
     "trained on below: with few samples the step size tuned on the training loss ends above the line of no training, "
     "the one tuned on held-out samples below it; with many samples both coincide."
 )
-_BY = ("tuned on training loss", "tuned on held-out half")
+_BY = {"train": ("tuned on training loss", 0), "validation": ("tuned on held-out half", 1)}
 
 
 def draw(result: Result) -> Figure:
@@ -22,19 +22,18 @@ def draw(result: Result) -> Figure:
     steps = range(result.config["steps"] + 1)
     figure, axes = new_figure(2, len(arrays["samples"]), height=4.6, sharex=True, sharey="row")
     for column, n in enumerate(arrays["samples"]):
-        for row, kind in enumerate((1, 0)):
+        for row, kind in enumerate(("fresh", "seen")):
             ax = axes[row, column]
-            ax.axhline(
-                arrays["rmse"][column, kind, 0, 0], color="#777777", linewidth=0.9, linestyle=":", label="$w = 0$"
-            )
-            for by, name in enumerate(_BY):
-                limit, mean = (arrays[key][column, kind, by] for key in ("limit_rmse", "rmse"))
-                width = 1.96 * arrays["rmse_error"][column, kind, by]
-                theory(ax, steps, limit, 2 * by, label=f"{name}, limit")
-                at = slice(4 * by, None, 8)  # points that lie on each other would hide one another
-                measured(ax, steps[at], mean[at], 2 * by, (mean[at] - width[at], mean[at] + width[at]), label=name)
+            start = result.series("rmse", kind, "train")[column, 0]
+            ax.axhline(start, color="#777777", linewidth=0.9, linestyle=":", label="$w = 0$")
+            for by, (name, place) in _BY.items():
+                limit, mean = (result.series(key, kind, by)[column] for key in ("limit_rmse", "rmse"))
+                width = 1.96 * result.series("rmse_error", kind, by)[column]
+                theory(ax, steps, limit, 2 * place, label=f"{name}, limit")
+                at = slice(4 * place, None, 8)  # points that lie on each other would hide one another
+                measured(ax, steps[at], mean[at], 2 * place, (mean[at] - width[at], mean[at] + width[at]), label=name)
         axes[0, column].set_title(f"$n/d = {n / d:g}$" + f"  (n = {n})")
-        by_train, by_validation = arrays["chosen"][column]
+        by_train, by_validation = (result.series("chosen", by)[column] for by in _BY)
         axes[1, column].set_title(rf"$\eta$ = {by_train:.2g} and {by_validation:.2g}", fontsize=8.5)
     axes[0, 0].set_ylabel("RMSE, fresh samples")
     axes[1, 0].set_ylabel("RMSE, training samples")
@@ -47,10 +46,10 @@ def draw(result: Result) -> Figure:
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
     arrays, config = result.arrays, result.config
-    zero, ends = arrays["rmse"][:, 1, 0, 0], arrays["rmse"][:, 1, :, -1]
+    by_train, by_validation = (result.series("rmse", "fresh", by) for by in _BY)
     parts = [
-        f"at n = {n}: {end[0]:.3f} and {end[1]:.3f} (w = 0: {start:.3f})"
-        for n, end, start in zip(arrays["samples"], ends, zero, strict=True)
+        f"at n = {n}: {train[-1]:.3f} and {validation[-1]:.3f} (w = 0: {train[0]:.3f})"
+        for n, train, validation in zip(arrays["samples"], by_train, by_validation, strict=True)
     ]
     return (
         f"Least squares, d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}; the step size from a "

@@ -18,21 +18,24 @@ alt = (
     "above that of no training for train-tuning on few samples. Sorted learned schedules spread widely for the train "
     "objective and stay as they began for the validation objective."
 )
-_OBJECTIVES = ("train", "validation")
-_TUNERS = ("gradient", "grid", "exact", "schedule")
 
 
 def draw(result: Result) -> Figure:
     """Draw the paths, the risk on fresh tasks, and the learned schedules."""
     arrays = result.arrays
     figure, axes = new_figure(1, 3, height=3.5)
-    cases = [(i, j) for i in range(len(arrays["ratios"])) for j in range(len(_OBJECTIVES))]
-    for style, (i, j) in enumerate(cases):
-        exact = arrays["etas"][i, j, 2, 0]
-        label = f"{_OBJECTIVES[j]}, $n = {arrays['ratios'][i]:g}\\,d$"
-        _path(axes[0], arrays["path"][i, j] / exact, arrays["etas"][i, j, 1, 0] / exact, style, label)
-        _risks(axes[1], arrays["median"][i, j, :, 2], style)
-        spread = np.sort(arrays["etas"][i, j, 3]) / exact
+    tuners = result.names("etas", 2)
+    cases = [(i, objective) for i in range(len(arrays["ratios"])) for objective in result.names("etas", 1)]
+    for style, (i, objective) in enumerate(cases):
+        etas = {tuner: result.series("etas", objective, tuner)[i] for tuner in tuners}
+        exact, grid = etas["exact"][0], etas["grid"][0]
+        label = f"{objective}, $n = {arrays['ratios'][i]:g}\\,d$"
+        _path(axes[0], result.series("path", objective)[i] / exact, grid / exact, style, label)
+        low, middle, high = (
+            result.series("median", objective, None, "risk", one)[i] for one in ("low", "median", "high")
+        )
+        measured(axes[1], np.arange(len(tuners)) + 0.14 * (style - 1.5), middle, style, (low, high))
+        spread = np.sort(etas["schedule"]) / exact
         axes[2].plot(np.arange(1, len(spread) + 1), spread, color=COLOURS[style], linestyle=LINES[style])
     axes[0].axhline(1, color="#444444", linewidth=0.7)
     axes[0].set(xscale="log", yscale="log", xlabel="meta-step $k$", ylabel=r"$\eta_k/\eta^*$", title="a  step size")
@@ -40,7 +43,7 @@ def draw(result: Result) -> Figure:
     theory(axes[1], [-0.4, 3.4], [1, 1], 6, linewidth=1.0)
     axes[1].text(3.4, 1.01, "$w = 0$", ha="right", va="bottom", fontsize=7.5)
     axes[1].set(xticks=range(4), ylabel=r"risk $\|w - w^*\|^2$", title="b  fresh tasks")
-    axes[1].set_xticklabels(_TUNERS, rotation=30)
+    axes[1].set_xticklabels(tuners, rotation=30)
     axes[2].set(xlabel="rank of the step", ylabel=r"$\eta/\eta^*$", ylim=(0, None), title="c  learned schedules")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
@@ -52,22 +55,17 @@ def _path(ax: Axes, path: Any, grid: float, style: int, label: str) -> None:
     measured(ax, [k[-1] * 1.5 * 1.25**style], [grid], style)
 
 
-def _risks(ax: Axes, median: Any, style: int) -> None:
-    at = np.arange(len(_TUNERS)) + 0.14 * (style - 1.5)
-    measured(ax, at, median[:, 0], style, (median[:, 1], median[:, 2]))
-
-
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
     config, arrays = result.config, result.arrays
-    risk = arrays["median"][0, :, 2, 2, 0]
+    risk = {by: result.series("median", by, "exact", "risk", "median")[0] for by in ("train", "validation")}
     return (
         f"Least squares of the paper (d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}), tuned on "
-        f"{config['tasks']} tasks, tested on {config['tested']} fresh ones (medians, 95 % intervals). The step size "
-        f"by gradient is within {result.measured('gradient against exact'):.2f} grid spacings of the exact one, the "
-        f"grid's within {result.measured('grid against exact'):.2f}. At n = {arrays['ratios'][0]:g} d train-tuning "
-        f"reaches the risk {risk[0]:.2f}, validation-tuning {risk[1]:.2f}, w = 0 has 1. A schedule lowers the train "
-        f"objective by at least {result.measured('schedule on the train'):.1f} orders of magnitude more than the best "
-        f"step size, the validation objective by none, and not the risk (least median change "
-        f"{result.measured('schedules: change'):.1g})."
+        f"{config['tasks']} tasks, tested on {config['tested']} fresh ones (medians, 95 % intervals). The step size by "
+        f"gradient is within {result.measured('gradient'):.2f} grid spacings of the exact one, the grid's within "
+        f"{result.measured('grid'):.2f}. At n = {arrays['ratios'][0]:g} d train-tuning reaches the risk "
+        f"{risk['train']:.2f}, validation-tuning {risk['validation']:.2f}, w = 0 has 1. A schedule lowers the train "
+        f"objective by at least {result.measured('train_schedule'):.1f} orders of magnitude more than the best step "
+        f"size, the validation objective by none, and not the risk (least median change "
+        f"{result.measured('schedule_risk'):.1g})."
     )

@@ -1,6 +1,7 @@
 """The layers: a module imports only from layers to its left; plugins of one folder never import each other."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,8 +28,12 @@ LAYERS = [
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+THEORY = ["numbers", "quadratic", "least_squares", "sgd"]
 PLUGIN_FOLDERS = {"tasks", "optimizers", "objectives", "kernels", "estimators"}
 SOURCES = sorted(p for p in (ROOT / "metagrad").rglob("*.py") if p != ROOT / "metagrad" / "__init__.py")
+MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in SOURCES}
+PARTS = {"Task", "Rule", "Objective"}
+UNLISTED = {"init_meta", "Phi", "rule"}  # optional members of the rules that ship, no part of a protocol
 
 
 def imported_modules(path: Path, everywhere: bool = True) -> set[str]:
@@ -41,6 +46,14 @@ def imported_modules(path: Path, everywhere: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def modules_in(names: set[str]) -> set[str]:
+    """Return the modules of metagrad among imported names; of `from package import name`, `name` where it is one."""
+    return {n if n in MODULES else n.rpartition(".")[0] for n in names} & MODULES.keys()
+
+
+IMPORTS = {module: modules_in(imported_modules(path)) for module, path in MODULES.items()}
 
 
 def part_of(name: str) -> str | None:
@@ -63,34 +76,94 @@ def test_imports_point_to_the_left(path):
 
 def test_no_module_imports_itself_in_a_circle():
     """Imports for types count too: whoever reads one file of a circle has to read them all."""
-    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in SOURCES if p.name != "__init__.py"}
-    graph = {
-        name: {n for i in imported_modules(path) for n in (i, i.rpartition(".")[0]) if n in modules}
-        for name, path in modules.items()
-    }
     done: set[str] = set()
 
     def visit(name: str, above: tuple[str, ...]) -> None:
         assert name not in above, f"circle: {' -> '.join((*above[above.index(name) :], name))}"
         if name not in done:
-            for other in graph[name]:
+            for other in sorted(IMPORTS[name]):
                 visit(other, (*above, name))
             done.add(name)
 
-    for name in graph:
+    for name in IMPORTS:
         visit(name, ())
+
+
+def test_the_theory_lies_in_its_folders():
+    folders = {".".join(module.split(".")[2:3]) for module in MODULES if part_of(module) == "theory"}
+    assert folders == {"", *THEORY}
+
+
+@pytest.mark.parametrize("folder", THEORY)
+def test_a_folder_of_the_theory_imports_those_before_it(folder):
+    allowed = THEORY[: THEORY.index(folder) + 1]
+    for module, imported in IMPORTS.items():
+        if module.split(".")[1:3] == ["theory", folder]:
+            others = {n for n in imported if (n.split(".")[2:3] or [""])[0] not in allowed}
+            assert not others, f"{module} imports {others}"
+
+
+@pytest.mark.parametrize("folder", THEORY)
+def test_a_folder_of_the_theory_says_what_is_in_it(folder):
+    paths = (ROOT / "metagrad" / "theory" / folder).glob("[!_]*.py")
+    doc = ast.get_docstring(ast.parse((ROOT / "metagrad" / "theory" / folder / "__init__.py").read_text("utf-8")))
+    assert not {p.stem for p in paths if f"| `{p.stem}` " not in (doc or "")}
+
+
+def plugin_of(module: str) -> str:
+    """Return the plugin that a module of such a folder is, or is a part of.
+
+    A folder that exports something is one plugin; one whose `__init__` imports nothing groups several.
+    """
+    pieces = module.split(".")
+    above = [".".join(pieces[:n]) for n in range(3, len(pieces) + 1)]
+    return next((m for m in above if MODULES[m].name != "__init__.py" or IMPORTS[m]), module)
+
+
+def may_share(module: str, other: str) -> bool:
+    """Whether `other` is private to a folder that `module` lies in."""
+    folder, _, name = other.rpartition(".")
+    return name.startswith("_") and module.startswith(f"{folder}.")
 
 
 @pytest.mark.parametrize("folder", sorted(PLUGIN_FOLDERS))
 def test_plugins_do_not_import_each_other(folder):
-    for path in (ROOT / "metagrad" / folder).glob("*.py"):
-        if path.name == "__init__.py":
-            continue
-        # a private module is a part of the plugin that imports it
-        prefixes = (f"metagrad.{folder}.", f"metagrad.{folder}._")
-        named = {n.replace(f"metagrad.{folder}._", "") for n in imported_modules(path)}
-        siblings = {n for n in named if n.startswith(prefixes[0])}
-        assert not siblings, f"{path.name} imports {siblings}"
+    for module in (m for m in MODULES if m.startswith(f"metagrad.{folder}.")):
+        inside = {n for n in IMPORTS[module] if part_of(n) == folder}
+        siblings = {n for n in inside if plugin_of(n) != plugin_of(module) and not may_share(module, n)}
+        assert not siblings, f"{module} imports {siblings}"
+
+
+def optional_members() -> set[str]:
+    """Return the names of the members that a part may lack: those which its protocol lists under "Optional:"."""
+    tree = ast.parse((ROOT / "metagrad" / "protocols.py").read_text("utf-8"))
+    docs = [ast.get_docstring(n) or "" for n in tree.body if isinstance(n, ast.ClassDef) and n.name in PARTS]
+    found: set[str] = set()
+    for doc in docs:
+        items = [item.strip() for item in doc.split("Optional:")[1].split(";\n")]
+        for item in items:  # it begins with a name, or with several
+            names = re.match(r"(?:`\w+(?:\([^`]*\))?`(?:, )?)+", item)
+            assert names, f"no name where one belongs: {item}"
+            found |= set(re.findall(r"`(\w+)", names[0]))
+    return found
+
+
+def members_asked_for(path: Path) -> set[str]:
+    """Return the names that a module gives to getattr or hasattr as they stand."""
+    calls = [n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Call) and len(n.args) > 1]
+    asking = [n for n in calls if isinstance(n.func, ast.Name) and n.func.id in ("getattr", "hasattr")]
+    return {n.args[1].value for n in asking if isinstance(n.args[1], ast.Constant)}
+
+
+def test_optional_members_are_looked_up_in_one_place():
+    """Elsewhere a part is asked through metagrad.parts, which has the default of what it leaves out."""
+    here = ROOT / "metagrad" / "parts.py"
+    known = optional_members() | UNLISTED
+    asked = {name for name in members_asked_for(here) if not name.startswith("_")} - {"init"}  # which is required
+    assert asked <= known, "write it under Optional: in metagrad/protocols.py"
+    for path in SOURCES:
+        if path != here and "theory" not in path.parts:
+            assert not members_asked_for(path) & known, path
 
 
 def test_the_array_modules_are_named_only_where_they_may_be():

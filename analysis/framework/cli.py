@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from analysis.framework import cluster, contract, processes, runner, store
+from analysis.framework.contract import Experiment
 from analysis.framework.progress import progress_on
 from metagrad import files
 from metagrad.errors import nearest
@@ -92,7 +93,8 @@ def _obey(args: Any, console: Console) -> int:
             "workers of a cluster."
         )
     request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
-    return {"list": _list, "run": _run, "verify": _verify}[args.command](names, request, args, console)
+    experiments = [contract.load(name) for name in names]
+    return {"list": _list, "run": _run, "verify": _verify}[args.command](experiments, request, args, console)
 
 
 @contextmanager
@@ -120,26 +122,27 @@ def _device(asked: str) -> str:
         raise UsageError(str(error)) from error
 
 
-def _list(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
-    for name in names:
-        state = runner.saved_state(name, request)
-        changed = f": {escape(runner.changes(name, request))}" if state is runner.Saved.CHANGED else ""
+def _list(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
+    for experiment in experiments:
+        state = runner.saved_state(experiment, request)
+        changed = f": {escape(runner.changes(experiment, request))}" if state is runner.Saved.CHANGED else ""
         console.print(
-            f"[bold]{name}[/] ({request.preset}: {state.value}{changed})\n  {escape(contract.load(name).claim)}"
+            f"[bold]{experiment.name}[/] ({request.preset}: {state.value}{changed})\n  {escape(experiment.claim)}"
         )
     return 0
 
 
-def _run(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
-    for name in names:
-        store.prepare_folder(request.out / name)
+def _run(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
+    for experiment in experiments:
+        store.prepare_folder(request.out / experiment.name)
     started, verdicts = time.perf_counter(), {}
     with _workers(args, console) as (executor, workers):
-        _announce(names, request, workers, console)
+        _announce(experiments, request, workers, console)
         with progress_on(console) as progress:
-            for name in names:
+            for experiment in experiments:
+                name = experiment.name
                 try:
-                    outcome = runner.run(name, request, executor, progress)
+                    outcome = runner.run(experiment, request, executor, progress)
                 except Exception as error:  # the others go on; what was finished of this one is saved
                     _note_failure(name, request, error)
                     if isinstance(error, BrokenProcessPool | runner.RunError):
@@ -147,11 +150,11 @@ def _run(names: list[str], request: runner.Request, args: Any, console: Console)
                     continue
                 verdicts[name] = outcome.verdict
                 console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
-    ended = "all done" if len(verdicts) == len(names) else "ended"
+    ended = "all done" if len(verdicts) == len(experiments) else "ended"
     console.print(f"{ended} in {_duration(time.perf_counter() - started)}")
     if not args.no_table:
         print_verdicts(verdicts, console)
-    return 0 if len(verdicts) == len(names) and all(verdict.holds for verdict in verdicts.values()) else 1
+    return 0 if len(verdicts) == len(experiments) and all(verdict.holds for verdict in verdicts.values()) else 1
 
 
 @contextmanager
@@ -166,20 +169,21 @@ def _workers(args: Any, console: Console) -> Iterator[tuple[Executor | None, int
             yield remote, remote.count()
 
 
-def _announce(names: list[str], request: runner.Request, workers: int, console: Console) -> None:
+def _announce(experiments: list[Experiment], request: runner.Request, workers: int, console: Console) -> None:
     """Say what will be computed, and how long it should take, before any of it starts."""
-    states = {name: runner.saved_state(name, request) for name in names}
-    todo = [name for name in names if request.force or states[name] is not runner.Saved.CURRENT]
-    expected = sum(contract.load(name).expected_seconds[request.preset] for name in todo) / min(max(workers, 1), 4)
+    states = [(experiment, runner.saved_state(experiment, request)) for experiment in experiments]
+    todo = [(one, state) for one, state in states if request.force or state is not runner.Saved.CURRENT]
+    expected = sum(one.expected_seconds[request.preset] for one, _ in todo) / min(max(workers, 1), 4)
     console.print(
-        f"{len(names)} experiments, {len(names) - len(todo)} from the cache, preset {request.preset}, "
+        f"{len(experiments)} experiments, {len(experiments) - len(todo)} from the cache, preset {request.preset}, "
         f"{workers} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
     )
-    for name in todo:
-        if states[name] is runner.Saved.DAMAGED:
-            console.print(f"{name}: the saved result is damaged (its hash does not fit); computing it again")
-        if states[name] is runner.Saved.CHANGED:
-            console.print(f"{name}: computing it again, since it has changed ({escape(runner.changes(name, request))})")
+    for one, state in todo:
+        if state is runner.Saved.DAMAGED:
+            console.print(f"{one.name}: the saved result is damaged (its hash does not fit); computing it again")
+        if state is runner.Saved.CHANGED:
+            why = escape(runner.changes(one, request))
+            console.print(f"{one.name}: computing it again, since it has changed ({why})")
 
 
 def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
@@ -203,12 +207,15 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
         print(f"error: {name}: {kind}{error} ({trace})", file=sys.stderr)
 
 
-def _verify(names: list[str], request: runner.Request, args: Any, console: Console) -> int:
-    verdicts = {name: runner.verify(name, request) for name in names}
-    for name in names:
-        changed = runner.changes(name, request)
+def _verify(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
+    verdicts = {experiment.name: runner.verify(experiment, request) for experiment in experiments}
+    for experiment in experiments:
+        changed = runner.changes(experiment, request)
         if changed:
-            print(f"note: {name}: this result is not of what is here now ({changed}); run it again.", file=sys.stderr)
+            print(
+                f"note: {experiment.name}: this result is not of what is here now ({changed}); run it again.",
+                file=sys.stderr,
+            )
     print_verdicts(verdicts, console)
     return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
 

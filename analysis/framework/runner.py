@@ -1,5 +1,7 @@
 """Running experiments: shards on any `concurrent.futures.Executor`, each saved as it ends, so that a run can go on.
 
+What is run is an `Experiment`, which `contract.load` makes; a new experiment needs nothing here. A worker gets the name
+of an experiment instead, and makes its own.
 Results do not depend on the number of workers: a shard is a function of (config, shard, seed), and shards are put
 together in their fixed order.
 """
@@ -77,34 +79,34 @@ def failure_path(name: str, request: Request) -> Path:
     return result_paths(name, request)[0].with_suffix(".failed")
 
 
-def saved_state(name: str, request: Request) -> Saved:
+def saved_state(experiment: contract.Experiment, request: Request) -> Saved:
     """Tell whether there is a result, whole and of this very source, config, seed and device."""
-    arrays_path, sidecar_path = result_paths(name, request)
+    arrays_path, sidecar_path = result_paths(experiment.name, request)
     sidecar = store.load_sidecar(sidecar_path)
     if not _is_result(sidecar):
         return Saved.DAMAGED if sidecar_path.exists() else Saved.MISSING
-    if sidecar.get("key") != depends.key_of(_parts(contract.load(name), request)):
+    if sidecar.get("key") != depends.key_of(_parts(experiment, request)):
         return Saved.CHANGED
     whole = store.load_arrays(arrays_path, str(sidecar.get("sha256"))) is not None
     return Saved.CURRENT if whole else Saved.DAMAGED
 
 
-def cached_sidecar(name: str, request: Request) -> dict[str, Any] | None:
+def cached_sidecar(experiment: contract.Experiment, request: Request) -> dict[str, Any] | None:
     """Return the sidecar of a result that is whole and of this very source, config, seed and device; else None."""
-    if saved_state(name, request) is not Saved.CURRENT:
+    if saved_state(experiment, request) is not Saved.CURRENT:
         return None
-    return store.load_sidecar(result_paths(name, request)[1])
+    return store.load_sidecar(result_paths(experiment.name, request)[1])
 
 
-def changes(name: str, request: Request) -> str:
+def changes(experiment: contract.Experiment, request: Request) -> str:
     """Say in what the source, the config, the device, the weights or the libraries of a saved result are others now.
 
     An empty text where nothing has changed, or where there is no result.
     """
-    sidecar = store.load_sidecar(result_paths(name, request)[1])
+    sidecar = store.load_sidecar(result_paths(experiment.name, request)[1])
     if not _is_result(sidecar):
         return ""
-    now = _parts(contract.load(name), request)
+    now = _parts(experiment, request)
     if sidecar.get("key") == depends.key_of(now):
         return ""
     then = sidecar.get("depends")
@@ -113,23 +115,23 @@ def changes(name: str, request: Request) -> str:
     return depends.differences(now, then, "then", "now") or "its key was edited"
 
 
-def run(name: str, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
+def run(experiment: contract.Experiment, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
     """Run one experiment, or take it from the cache; `executor` None computes in this process."""
-    module, started = contract.load(name), time.perf_counter()
-    sidecar = None if request.force else cached_sidecar(name, request)
+    name, started = experiment.name, time.perf_counter()
+    sidecar = None if request.force else cached_sidecar(experiment, request)
     if sidecar is not None:
         failure_path(name, request).unlink(missing_ok=True)
         return Outcome(name, _verdict_of(sidecar), True, 0.0)
-    from_what = _parts(module, request)  # now: the source may be edited while the run goes on
+    from_what = _parts(experiment, request)  # now: the source may be edited while the run goes on
     key = depends.key_of(from_what)
-    config = contract.config_of(module, request.preset)
+    config = experiment.presets[request.preset]
     folder = _shard_folder(name, request) / key
-    parts = _compute_parts(name, module.shards(config), folder, request, executor, progress)
+    parts = _compute_parts(name, experiment.shards(config), folder, request, executor, progress)
     with threadpool_limits(limits=1):
-        table = module.assemble(config, parts)
-        verdict = module.verdict(config, table)
+        table = experiment.assemble(config, parts)
+        verdict = experiment.decide(request.preset, table)
     seconds = time.perf_counter() - started
-    _save(name, module, request, table, verdict, {"seconds": round(seconds, 3), "key": key, "depends": from_what})
+    _save(experiment, request, table, verdict, {"seconds": round(seconds, 3), "key": key, "depends": from_what})
     failure_path(name, request).unlink(missing_ok=True)
     shutil.rmtree(_shard_folder(name, request), ignore_errors=True)
     return Outcome(name, verdict, False, seconds)
@@ -210,24 +212,23 @@ def _saving(path: Path) -> Iterator[None]:
 
 def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contract.Context) -> bytes:
     """Return the arrays of one shard as an npz file; one BLAS thread, so that workers do not fight."""
-    module = contract.load(name)
+    experiment = contract.load(name)  # a worker gets the name, and makes its own from its own source
     with threadpool_limits(limits=1):
-        return files.npz_bytes(module.compute(contract.config_of(module, preset), shard, context))
+        return files.npz_bytes(experiment.compute(experiment.presets[preset], shard, context))
 
 
-def _parts(module: Any, request: Request) -> dict[str, str]:
-    config = contract.config_of(module, request.preset)
-    return depends.parts_of(Path(module.__file__), config, request.seed, request.device)
+def _parts(experiment: contract.Experiment, request: Request) -> dict[str, str]:
+    return depends.parts_of(experiment.source, experiment.presets[request.preset], request.seed, request.device)
 
 
 def _save(
-    name: str,
-    module: Any,
+    experiment: contract.Experiment,
     request: Request,
     table: contract.Table,
     verdict: contract.Verdict,
     about_run: dict[str, Any],
 ) -> None:
+    name = experiment.name
     arrays_path, sidecar_path = result_paths(name, request)
     data = files.npz_bytes(table.arrays)
     sidecar = {
@@ -236,11 +237,12 @@ def _save(
         "checks": [dataclasses.asdict(check) for check in verdict.checks],
         "holds": verdict.holds,
         "preset": request.preset,
-        "config": _plain_config(module, request.preset),
+        "config": _plain_config(experiment, request.preset),
         "seed": request.seed,
         "device": request.device,
         "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
         "units": table.units,
+        "names": table.names,
         "sha256": files.sha256(data),
         "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed} "
         f"--device {request.device}",
@@ -257,14 +259,14 @@ def _plain(x: Any) -> Any:
     return x.item() if hasattr(x, "item") else str(x)
 
 
-def _plain_config(module: Any, preset: str) -> Any:
+def _plain_config(experiment: contract.Experiment, preset: str) -> Any:
     """Return a config as JSON gives it back: tuples have become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(contract.config_of(module, preset)), default=_plain))
+    return json.loads(json.dumps(dataclasses.asdict(experiment.presets[preset]), default=_plain))
 
 
 def _is_result(sidecar: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
     """Tell whether a sidecar is there and has all that a result needs."""
-    kinds = {"sha256": str, "config": dict, "units": dict, "claim": str, "checks": list}
+    kinds = {"sha256": str, "config": dict, "units": dict, "names": dict, "claim": str, "checks": list}
     if sidecar is None or not all(isinstance(sidecar.get(name), kind) for name, kind in kinds.items()):
         return False
     try:
@@ -278,8 +280,9 @@ def _verdict_of(sidecar: dict[str, Any]) -> contract.Verdict:
     return contract.Verdict(sidecar["claim"], [contract.Check(**check) for check in sidecar["checks"]])
 
 
-def verify(name: str, request: Request) -> contract.Verdict:
+def verify(experiment: contract.Experiment, request: Request) -> contract.Verdict:
     """Decide the claim anew from the saved arrays; StoreError if they are missing or not the ones that were hashed."""
+    name = experiment.name
     arrays_path, sidecar_path = result_paths(name, request)
     sidecar = store.load_sidecar(sidecar_path)
     command = f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}"
@@ -292,12 +295,12 @@ def verify(name: str, request: Request) -> contract.Verdict:
         raise store.StoreError(
             f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force."
         )
-    module = contract.load(name)
-    if sidecar["config"] != _plain_config(module, request.preset):
+    if sidecar["config"] != _plain_config(experiment, request.preset):
         raise store.StoreError(
             f"{name}: {sidecar_path} has another config than preset {request.preset!r} has now; run it again."
         )
-    verdict: contract.Verdict = module.verdict(
-        contract.config_of(module, request.preset), contract.Table(arrays, sidecar["units"])
-    )
-    return verdict
+    try:
+        table = contract.Table(arrays, sidecar["units"], sidecar["names"])
+    except (TypeError, ValueError) as error:
+        raise store.StoreError(f"{name}: {sidecar_path} is damaged ({error}); run it with --force.") from error
+    return experiment.decide(request.preset, table)

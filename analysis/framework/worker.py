@@ -50,7 +50,7 @@ def fingerprint(name: str) -> dict[str, str]:
     # before the experiment is loaded, so that what is read here is what will be imported
     found |= {depends.label(path): _read(path) for path in (*_FRAMEWORK.glob("*.py"), *depends.shared_sources())}
     try:
-        path = Path(str(contract.load(name).__file__))
+        path = contract.load(name).source
     except Exception as error:  # its import runs whatever the experiment imports
         return found | {f"analysis/{name}.py": f"cannot be loaded ({type(error).__name__}: {error})"}
     return found | {depends.label(x): _read(x) for x in (path, *depends.weights_of(path))}

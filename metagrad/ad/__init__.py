@@ -11,7 +11,7 @@ f is written with NumPy's functions and operators, and runs on NumPy or CuPy arr
 from metagrad.ad.api import Pullback, grad, hvp, jvp, stop_gradient, value_and_grad, vjp
 from metagrad.ad.check import check_gradients
 from metagrad.ad.elementwise import relu, sigmoid
-from metagrad.ad.hold import gradients_held
+from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.tape import Var, primitive
 from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
@@ -20,6 +20,7 @@ __all__ = [
     "Pullback",
     "Var",
     "add",
+    "are_gradients_held",
     "check_gradients",
     "grad",
     "gradients_held",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import ops  # gives Var its operators
-from metagrad.ad.hold import are_gradients_held
+from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.tape import Record, Var, leaf, value_of
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
@@ -160,6 +160,11 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
     positions = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     def evaluate(*args: Any) -> tuple[Any, Tree]:
+        if are_gradients_held():  # constants all around, but what is differentiated here still has to be seen
+            with gradients_held(False):
+                out, grads = value_and_grad(f, argnums)(*stop_gradient(args))
+                return stop_gradient(out), stop_gradient(grads)
+
         def of_chosen(*values: Any) -> Any:
             full = list(args)
             for i, value in zip(positions, values, strict=True):
@@ -168,8 +173,6 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
 
         out, pullback = vjp(of_chosen, *[args[i] for i in positions])
         grads = pullback(_ones_like(out))
-        if are_gradients_held():
-            grads = stop_gradient(grads)
         return out, grads[0] if isinstance(argnums, int) else grads
 
     return evaluate

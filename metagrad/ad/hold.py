@@ -10,9 +10,9 @@ _HELD: ContextVar[bool] = ContextVar("held", default=False)
 
 
 @contextmanager
-def gradients_held() -> Iterator[None]:
-    """Let what `grad` and `value_and_grad` return be constants, for as long as the block lasts."""
-    token = _HELD.set(True)
+def gradients_held(held: bool = True) -> Iterator[None]:
+    """Let what `grad` and `value_and_grad` return be constants, for as long as the block lasts; False ends it."""
+    token = _HELD.set(held)
     try:
         yield
     finally:

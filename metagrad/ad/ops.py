@@ -1,8 +1,8 @@
 """What code sees that is written for NumPy: the functions and operators of a traced value, by name.
 
 `FUNCTIONS` maps NumPy's functions to their differentiable forms, `CONSTANT` lists those that have no derivative.
-A new function is one primitive (or a composition) in elementwise, shapes, reductions or products, one line here, and
-one line in domains: the tests run over all of them.
+A new function is one primitive (or a composition) in elementwise, shapes, reductions, sorting or products, one line
+here, and one line in domains: the tests run over all of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from metagrad.ad import elementwise as e
 from metagrad.ad import products as p
 from metagrad.ad import reductions as r
 from metagrad.ad import shapes as s
+from metagrad.ad import sorting
 from metagrad.ad.tape import Var, value_of
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -61,6 +62,9 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.var: r.var,
     np.std: r.std,
     np.linalg.norm: r.norm,
+    np.sort: sorting.sort,
+    np.median: sorting.median,
+    np.take_along_axis: sorting.take_along_axis,
     np.matmul: p.matmul,
     np.dot: p.dot,
     np.inner: p.inner,
@@ -93,7 +97,7 @@ CONSTANT = frozenset(
         *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.isfinite, np.isinf, np.isnan, np.signbit),
         *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
         *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
-        *(np.argmax, np.argmin, np.argsort, np.shape, np.ndim, np.size, np.result_type, np.allclose),
+        *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
         *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array_equal),
     }
 )

@@ -92,21 +92,29 @@ class Var:
 
     def __float__(self) -> NoReturn:
         """Refuse: a plain number would lose the derivative."""
-        _refuse("float(x)", "Leave it as it is, or use metagrad.ad.stop_gradient(x) where no derivative is meant.")
+        remedy = (
+            "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
+            "derivative is meant."
+        )
+        _refuse("float(x)", remedy)
 
     __int__ = __index__ = __complex__ = item = tolist = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a plain array would lose the derivative."""
         remedy = (
-            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, or use "
-            "metagrad.ad.stop_gradient(x) where no derivative is meant."
+            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, also in place of z[index] = x, or "
+            "use metagrad.ad.stop_gradient(x) where no derivative is meant."
         )
-        _refuse("np.asarray(x), or np.array([x, y]),", remedy)
+        _refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: the tape needs the old value."""
         _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+
+    def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse: this method of arrays writes in place."""
+        _refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
 
 
 def _refuse(what: str, remedy: str) -> NoReturn:

@@ -188,7 +188,8 @@ class _Regressions:
     """The closed forms of least squares, task by task: in the coordinates of w - w_0, which start at zero."""
 
     def __init__(self, task: LeastSquares, objective: Any, steps: int, gradient: GradientKind) -> None:
-        from metagrad.theory import least_squares, schedule
+        from metagrad.theory import least_squares
+        from metagrad.theory.quadratic import schedule
 
         if gradient != "full":
             bad_value(_WHERE, "gradient", repr(gradient), "'full' on LeastSquares", _USE_REVERSE)
@@ -218,8 +219,8 @@ class _Regressions:
 
     def _one(self, b: int, eta: Array) -> tuple[Scaled, Scaled]:
         task = self.task
-        X, w0 = _host(task.X if task.X.ndim == 2 else task.X[b]), _host(task.w0[b])
-        regression = self.theory.Regression.of(X, _host(task.y[b]) - X @ w0)
+        (X, y), w0 = (_host(part) for part in task.samples(b)), _host(task.w0[b])
+        regression = self.theory.Regression.of(X, y - X @ w0)
         value, slope = self._measured(b, regression, w0, eta)
         if isinstance(self.objective, LogExcess) and self.objective.floor is not None:
             floor = self.objective.floor
@@ -237,10 +238,8 @@ class _Regressions:
             return value + floor, self.schedule.d_schedule_objective(regression.spectrum, eta)
         at = eta, self.steps
         if self.measure == "validation":
-            assert task.validation is not None
-            X_val, y_val = (_host(part) for part in task.validation)
-            X_val = X_val if X_val.ndim == 2 else X_val[b]
-            given = regression, X_val, y_val[b] - X_val @ w0
+            X_val, y_val = (_host(part) for part in task.validation_samples(b))
+            given = regression, X_val, y_val - X_val @ w0
             return theory.validation_loss(*given, *at), theory.d_validation_loss(*given, *at)
         if self.measure in ("risk", "squared_norm"):
             target = _host(task.w_star)[b] - w0 if self.measure == "risk" else -w0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
-from metagrad.unroll.carry import Ask, Options, Scaling
+from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -22,6 +22,9 @@ class Reverse:
     `per_task`: phi and the meta-gradient lead with the task axis.
     `memory`: bytes for kept states; fewer means more recomputation and the same bits (`unroll.checkpoint`).
     `fused`: use a fused kernel where there is one (compiled, with the extra `fast`).
+    `diverged`: "keep" lets a task that leaves the range spoil the gradient of the mean over tasks; "skip" leaves such
+    tasks out where the gradient is not finite: it is then that of the mean over the others, and `report` counts them.
+    `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
     """
 
     gradient: GradientKind = "full"
@@ -29,6 +32,8 @@ class Reverse:
     per_task: bool = False
     memory: int = _DEFAULT_MEMORY
     fused: bool = True
+    diverged: Diverged = "keep"
+    record: bool = False
 
     def __call__(
         self,
@@ -48,6 +53,6 @@ class Reverse:
         objective counts its own time from 0, and sees both ends; what came before is held constant. `run`: the horizon
         that the rule is told, by default the last time of these steps.
         """
-        options = Options(self.gradient, self.scaling, self.per_task)
+        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)

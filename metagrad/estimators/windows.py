@@ -13,7 +13,7 @@ from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward
-from metagrad.unroll.carry import Ask, Options, Scaling
+from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -39,6 +39,7 @@ class Windows:
     per_task: bool = False
     memory: int = 1 << 30
     fused: bool = True
+    diverged: Diverged = "keep"
 
     def __post_init__(self) -> None:
         """Check the window."""
@@ -60,7 +61,7 @@ class Windows:
         run: int | None = None,
     ) -> Estimate:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
-        options = Options(self.gradient, self.scaling, self.per_task)
+        options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         sweep = partial(backward, options=options, where="windows", memory=self.memory, fused=self.fused)
         if self.window >= steps:
@@ -82,7 +83,8 @@ class Windows:
         for _, estimate in found[1:]:
             grad = ad.tree_map(lambda a, b: a + b, grad, estimate.grad)
         status, step = _first_trouble(seen, found)
-        return replace(seen, grad=grad, status=status, status_step=step, notes=self._notes(phi, at))
+        notes = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
+        return replace(seen, grad=grad, status=status, status_step=step, notes=(*self._notes(phi, at), *notes))
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:

@@ -23,7 +23,7 @@ class LeastSquaresDescent:
 
     def __init__(self, task: LeastSquares, gradient: GradientKind) -> None:
         """Bind the task; `gradient="stop_gradient"` holds the gradient constant when differentiating."""
-        self._task, self._X, self._n = task, task.X, task.n
+        self._task, self._X, self._n = task, task.X, task.divisor
         self._held = gradient == "stop_gradient"
 
     def step(self, t: int, phi: Any, w: Array, state: Any) -> tuple[Array, tuple[()]]:

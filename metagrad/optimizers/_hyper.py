@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad import is_branch, leaves, tree_map, unflatten
+from metagrad.ad import is_branch, leaves, stop_gradient, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -26,7 +27,15 @@ class Range(NamedTuple):
 
 def _above_zero(info: FloatInfo) -> tuple[float, float]:
     """Return the smallest normal number and the largest one: the closed set of all that is above 0 and finite."""
-    return 2.0**info.min_exponent, (2.0 - info.eps) * 2.0 ** (info.max_exponent - 1)
+    return 2.0**info.min_exponent, _largest(info)
+
+
+def _from_zero(info: FloatInfo) -> tuple[float, float]:
+    return 0.0, _largest(info)
+
+
+def _largest(info: FloatInfo) -> float:
+    return (2.0 - info.eps) * 2.0 ** (info.max_exponent - 1)
 
 
 STEP_SIZE = Range(
@@ -37,6 +46,13 @@ STEP_SIZE = Range(
     "For step sizes at or below zero call an estimator directly, metagrad.Reverse()(...).",
 )
 DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1), lambda info: (0.0, 1.0 - info.eps / 2))
+WEIGHT_DECAY = Range("decay", "of at least 0", lambda x: x >= 0, _from_zero)
+LIMIT = Range("limit", "above 0", lambda x: x > 0, _above_zero)
+SPREAD = Range("standard deviation", "of at least 0", lambda x: x >= 0, _from_zero)
+UNBOUNDED = Range("number", "of any size", lambda x: abs(x) < math.inf, lambda info: (-_largest(info), _largest(info)))
+FACTOR = Range("factor", "above 0", lambda x: x > 0, _above_zero)
+POWER = Range("power", "above 0", lambda x: x > 0, _above_zero)
+WARM = Range("number of steps", "above 0", lambda x: x > 0, _above_zero)
 EPS = Range("number", "above 0", lambda x: x > 0, _above_zero, "It is what keeps 0/0 away where a gradient is zero.")
 
 
@@ -48,12 +64,13 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
     if is_branch(phi) and not isinstance(phi, kind):
         bad_type(where, "phi", f"a {type(phi).__name__}", f"{kind.__qualname__}({', '.join(kind._fields)})")
     full = phi if isinstance(phi, kind) else kind(phi)
-    return kind(*[_checked(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
+    return kind(*[check_field(where, name, getattr(full, name), ranges[name]) for name in kind._fields])
 
 
-def _checked(where: str, name: str, value: Any, within: Range) -> Any:
+def check_field(where: str, name: str, value: Any, within: Range) -> Any:
+    """Return one hyper-parameter, a number, an array or a tree of them, as a float or arrays; raise as `check_phi`."""
     if is_branch(value):  # one for each array of w
-        return tree_map(lambda x: _checked(where, name, x, within), value)
+        return tree_map(lambda x: check_field(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
     if not isinstance(value, float) and not is_array(value):
@@ -74,12 +91,17 @@ def project(phi: Any, ranges: dict[str, Range]) -> Any:
     A step size goes no lower than the smallest normal number, which moves nothing but is no 0, and no higher than the
     largest; a decay no higher than the largest number below 1.
     """
-    return type(phi)(*[tree_map(lambda x, r=ranges[name]: _nearest(x, r), getattr(phi, name)) for name in phi._fields])
+    return type(phi)(*[project_field(getattr(phi, name), ranges[name]) for name in phi._fields])
 
 
-def _nearest(x: Any, within: Range) -> Any:
-    low, high = within.ends(float_info(getattr(x, "dtype", "float64")))
-    return np.minimum(np.maximum(x, low), high)
+def project_field(value: Any, within: Range) -> Any:
+    """Return the nearest of one hyper-parameter, a number, an array or a tree of them, within its range."""
+
+    def nearest(x: Any) -> Any:
+        low, high = within.ends(float_info(getattr(x, "dtype", "float64")))
+        return np.minimum(np.maximum(x, low), high)
+
+    return tree_map(nearest, value)
 
 
 def beside(phi: Any, leaf: Array) -> Any:
@@ -143,4 +165,4 @@ def zeros(w: Tree) -> Tree:
 
 def filled(w: Tree, value: float) -> Tree:
     """Return arrays of one value like every array of w."""
-    return unflatten(w, [namespace(leaf).full_like(leaf, value) for leaf in leaves(w)])
+    return tree_map(lambda leaf: namespace(leaf).full_like(leaf, value), stop_gradient(w))

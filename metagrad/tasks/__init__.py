@@ -6,11 +6,13 @@ from metagrad.tasks.function_task import FunctionTask
 from metagrad.tasks.least_squares import LeastSquares, random_least_squares, random_regressions, split_task
 from metagrad.tasks.mlp_classifier import MLPClassifier, image_classifiers
 from metagrad.tasks.quadratic import Quadratic, random_quadratics
+from metagrad.tasks.wrappers.learned_start import LearnedStart
 
 __all__ = [
     "MLP",
     "DiagonalQuadratic",
     "FunctionTask",
+    "LearnedStart",
     "LeastSquares",
     "MLPClassifier",
     "Quadratic",

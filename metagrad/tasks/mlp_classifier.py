@@ -11,7 +11,7 @@ from metagrad import ad
 from metagrad.data.images import ImageData, check_labels
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
-from metagrad.tasks import _least_squares_checks as checks
+from metagrad.tasks import _checks as checks
 from metagrad.tasks._network import MLP
 from metagrad.xp import Array, namespace
 from metagrad.xp import rng as named_stream

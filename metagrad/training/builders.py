@@ -116,6 +116,13 @@ def log_last(*, measure: Measured = "loss") -> Objective:
     return objectives.LogFinal(measure)
 
 
+def log_excess(
+    *, floor: float | None = None, measure: Literal["train", "validation", "risk", "loss"] = "train"
+) -> Objective:
+    """Return the logarithm of what the last of the window is above a floor; without one the tasks know their excess."""
+    return objectives.LogExcess(floor, measure)
+
+
 def adam(*, eta: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> tuple[Rule, Any]:
     """Return Adam and its settings."""
     return _with_settings(optimizers.Adam(), optimizers.Adam.Phi(eta, beta1, beta2, eps))
@@ -138,6 +145,13 @@ def _with_settings(rule: Any, settings: Any) -> tuple[Rule, Any]:
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {
     "task": {"quadratics": quadratics, "regressions": regressions, "images": images},
     "optimizer": {"lstm": lstm, "mlp31": mlp31, **tuned.KINDS},
-    "objective": {"sum": sum_, "mean": mean, "last": last, "mean_log": mean_log, "log_last": log_last},
+    "objective": {
+        "sum": sum_,
+        "mean": mean,
+        "last": last,
+        "mean_log": mean_log,
+        "log_last": log_last,
+        "log_excess": log_excess,
+    },
     "outer": {"adam": adam, "rmsprop": rmsprop, "sgd": sgd},
 }

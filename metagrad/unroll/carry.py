@@ -9,6 +9,7 @@ from metagrad.protocols import GradientKind, Objective, Position, Rule, Task, Tr
 from metagrad.xp import Array
 
 Scaling = Literal["auto", "adjoint", "none"]
+Diverged = Literal["keep", "skip"]
 
 
 class Carry(NamedTuple):
@@ -49,9 +50,13 @@ class Options:
 
     `gradient`: "full", or "stop_gradient" to hold the optimizee's gradient constant (another number, at times of
     another sign). `scaling`: "auto" scales adjoints always and states where that is exact, "adjoint" only adjoints,
-    "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient.
+    "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient. `diverged`: "keep" lets
+    a task that leaves the range spoil the mean over tasks, "skip" leaves it out, and says so. `record`: keep the sizes
+    of state and adjoint at every time.
     """
 
     gradient: GradientKind = "full"
     scaling: Scaling = "auto"
     per_task: bool = False
+    diverged: Diverged = "keep"
+    record: bool = False

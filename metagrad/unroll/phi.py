@@ -38,16 +38,19 @@ def bare(phi: Tree) -> Tree:
     return phi.rule if isinstance(phi, Joint) and phi.task is None else phi
 
 
-def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
+def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats: bool = True) -> Tree:
     """Return phi with every leaf as an array of the task's dtype.
 
     Python floats take the dtype of the task, within its range (ValueError); arrays must have it already: nothing is
     converted silently, and integers are no meta-parameters (TypeError). One number a task, (B,), becomes (B, 1, ...)
     with as many axes as the largest array of w, so that it meets the tasks and no other axis; where `entries` is true
-    for a leaf it leads with time before.
+    for a leaf it leads with time before. `floats` False leaves Python floats as they are, where nothing is
+    differentiated: 1 - 0.999 in float64 has digits that it has not in float32.
     """
 
     def leaf_of(leaf: Any, is_led: bool = False) -> Any:
+        if isinstance(leaf, float) and not hasattr(leaf, "dtype") and not floats:
+            return leaf
         if isinstance(leaf, float):
             leaf = shape.xp.asarray(_in_range(leaf, shape.dtype, where), dtype=shape.dtype)
         if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
@@ -55,15 +58,15 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str) -> Tree:
         if leaf.dtype != shape.dtype:
             came = f"an array of {leaf.dtype} while the task is {np.dtype(shape.dtype).name}"
             bad_type(where, "phi", came, "the dtype of the task", "Convert it, or pass a Python float.")
-        if not is_array(leaf):  # a NumPy scalar
-            leaf = np.asarray(leaf)
+        if not is_array(leaf):  # a NumPy scalar: a number, which is on no device
+            leaf = shape.xp.asarray(leaf)
         return _along_tasks(leaf, int(is_led), shape, where) if shape.per_task else leaf
 
     return ad.tree_map(leaf_of, phi) if entries is None else ad.tree_map(leaf_of, phi, entries)
 
 
 def _refuse(leaf: Any, where: str) -> None:
-    kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, a {type(leaf).__name__}"
+    kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__},"
     remedy = "Write 1.0 for 1; keep what is not tuned, such as counts and names, in the rule or the task."
     bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays", remedy)
 

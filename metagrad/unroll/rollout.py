@@ -74,7 +74,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     system = Training(task, rule, seed, steps=offset + steps)
     start = begin(task, rule, phi, seed) if at is None else at
     system.xp = namespace(*leaves(start.w))
-    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE)
+    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
     curve: Array = np.empty(0)
     with np.errstate(all="ignore"):
@@ -99,9 +99,7 @@ def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -
     """Return phi as the rule's own, and the task's; TypeError for those of another one."""
     if isinstance(phi, Joint):
         return Joint(_checked(task, rule, phi.rule, steps, at), parts.check_given(task, phi.task, _WHERE))
-    kind = parts.named_phi(rule)
-    if kind is None or not isinstance(phi, kind):
-        phi = parts.check_phi(rule, phi, _WHERE)
+    phi = parts.complete_phi(rule, phi, _WHERE) if parts.named_phi(rule) else parts.check_phi(rule, phi, _WHERE)
     if steps and at is None:
         parts.check_horizon(rule, phi, steps, _WHERE)
     return phi

@@ -71,6 +71,9 @@ class Tally:
         self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
         self.monitor, self.scale_state, self.plain = monitor, scale_state, plain
         self.steps, self._offset = times
+        self.kept: Array | None = None  # (B,) bools, where some tasks weigh nothing
+        self._degree: int | None = objective.measure.degree(self.task)
+        self._is_checked = False
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
@@ -97,6 +100,9 @@ class Tally:
         if self.plain:
             self._note_value(value, slope)
         self._note_no_number()
+        if self.kept is not None:
+            nothing = self.xp.zeros_like(slope.mantissa)
+            slope = Scaled(self.xp.where(self.kept, slope.mantissa, nothing), slope.exponent)
         return value, slope
 
     def pulled(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled | None:
@@ -117,7 +123,7 @@ class Tally:
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
         phi = self._phi_at(t)
         found, pull = ad.vjp(lambda p, w, s: self._measure(p, w, s, t), phi, carry.w, carry.state)
-        weight, degree = self.objective.weight(t, self.steps), self._degree()
+        weight, degree = self.objective.weight(t, self.steps), self._degree
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
         if self.plain:
@@ -145,7 +151,7 @@ class Tally:
             pairs = zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True)
             products = [_inner(a, b) for a, b in pairs if is_float_array(a)]
             return factor * Scaled.of(sum(products[1:], products[0]), exponent)
-        phi, degree = self._phi_at(t), self._degree()
+        phi, degree = self._phi_at(t), self._degree
         found, along = ad.jvp(lambda w, s: self._measure(phi, w, s, t), (carry.w, carry.state), tangent)
         _, beside = ad.jvp(lambda p: self._measure(p, carry.w, carry.state, t), (phi,), (d_phi,))
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -160,7 +166,7 @@ class Tally:
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
-        degree, weight = self._degree(), self.objective.weight(t, self.steps)
+        degree, weight = self._degree, self.objective.weight(t, self.steps)
         found, pull = self._term_and_pullback(carry, t)
         assert weight is not None
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -181,8 +187,9 @@ class Tally:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             found = self._measure(self._phi_at(t), carry.w, carry.state, t) if found is None else found
-            self._check_term(found)
-            term = Scaled.of(found, self._power(carry, self._degree()))
+            if not self._is_checked:
+                self._check_term(found)
+            term = Scaled.of(found, self._power(carry, self._degree))
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
 
@@ -197,11 +204,8 @@ class Tally:
         """Return the meta-parameters beside which the state at t stands: those of the step that made it."""
         return self.system.phi_at(self.phi, self._offset + max(0, t - 1)) if self.joint else self.phi
 
-    def _degree(self) -> int | None:
-        found: int | None = self.objective.measure.degree(self.task)
-        return found
-
     def _check_term(self, found: Array) -> None:
+        self._is_checked = True
         where = f"the measure {self.objective.measure.name!r} of {type(self.task).__name__}"
         if getattr(found, "shape", None) != (self.batch,):
             remedy = "Sum over the last axes only, and keep the task axis."
@@ -256,4 +260,6 @@ def _inner(a: Array, b: Array) -> Array:
 
 
 def _nothing_like(state: Tree) -> Tree:
+    if isinstance(state, tuple) and not state:
+        return state
     return ad.tree_map(lambda leaf: namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None, state)

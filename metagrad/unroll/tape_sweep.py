@@ -26,9 +26,9 @@ from metagrad.xp import Array, namespace
 class TapeSweep:
     """The backward sweep: the adjoint of the state at one time, and the meta-gradient so far."""
 
-    def __init__(self, unroll: Unroll, kernel: StepKernel) -> None:
-        """Bind the unroll, and what takes a step and pulls it back."""
-        self.unroll, self.kernel = unroll, kernel
+    def __init__(self, unroll: Unroll, kernel: StepKernel, *, fused: bool = False) -> None:
+        """Bind the unroll, and what takes a step and pulls it back; a `fused` one has a start that owes phi nothing."""
+        self.unroll, self.kernel, self._fused = unroll, kernel, fused
         self.plain = unroll.options.scaling == "none"
         self.per_task = unroll.options.per_task
         self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
@@ -52,15 +52,18 @@ class TapeSweep:
                     self._pull(t, carry)
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
+                if unroll.recorder is not None:
+                    unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
-        self._pull_start()
+        if not self._fused:
+            self._pull_start()
         return value, self.gradient.result(*unroll.other_entries())
 
     def _pull(self, t: int, carry: Carry) -> None:
         """Go from the adjoint at t + 1 to the one at t, and add what step t gives to the meta-gradient."""
         phi, at = self.unroll.phi_at(t), (carry.w, carry.state)
         # The true cotangent of phi is that of the digits times 2**(adjoint exponent + state exponent), task by task.
-        fold, top = self._fold(self.exponent + carry.exponent)
+        fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
         self.gradient.add(phi_bar, top)
         size = magnitude(self.adjoint)
@@ -73,14 +76,12 @@ class TapeSweep:
         pull = self.unroll.start_pullback()
         if pull is None:
             return
-        fold, top = self._fold(self.exponent)
+        fold, top = (None, 0) if self.plain else self._fold(self.exponent)
         (phi_bar,) = pull(self.adjoint if fold is None else shift(self.adjoint, fold))
         self.gradient.add_whole(phi_bar, top)
 
     def _fold(self, power: Array) -> tuple[Array | None, Array | int]:
         """Return by how much each task is shifted before tasks are summed, and the exponent that all have then."""
-        if self.plain:
-            return None, 0
         if self.per_task or self.unroll.batch == 1:
             return None, power if self.per_task else power[0]
         if self.unroll.xp is np and bool((power == power[0]).all()):
@@ -96,7 +97,11 @@ class TapeSweep:
         if found.phi is not None:
             self.gradient.add_term(found.phi, found.top)
         if self.plain:
-            self.adjoint = ad.tree_map(_plus, self.adjoint, found.adjoint)
+            of_w = ad.tree_map(_plus, self.adjoint[0], found.adjoint[0])
+            of_state = self.adjoint[1]
+            if self.unroll.tally.joint:
+                of_state = ad.tree_map(_plus, of_state, found.adjoint[1])
+            self.adjoint = of_w, of_state
             return
         self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
         size = magnitude(self.adjoint)

@@ -19,7 +19,8 @@ from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
-from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.record import Recorder
+from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -36,6 +37,12 @@ class Unroll:
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
+        self.joint = isinstance(phi, Joint)
+        if isinstance(phi, Joint):
+            phi = Joint(parts.complete_phi(ask.rule, phi.rule, where), parts.check_given(ask.task, phi.task, where))
+        else:
+            phi = parts.complete_phi(ask.rule, phi, where)
+        self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         start = self.system.start(phi) if at is None else (at.w, at.state)
         first = _first_float(start[0], where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
@@ -43,7 +50,6 @@ class Unroll:
         self.entries = self.system.entries(phi)
         shape = Shape.of(start[0], self.xp, per_task=options.per_task)
         self.phi = prepare(phi, self.entries, shape, where)
-        self.joint = isinstance(phi, Joint)
         # A start that owes nothing to phi is what it was; else it is made again, of phi as it was prepared.
         self._start = start if at is not None or not self.joint else self.system.start(self.phi)
         self.w0 = self._start[0]
@@ -62,9 +68,23 @@ class Unroll:
             scale_state=self.scale_state,
             plain=plain,
         )
+        self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def keep(self, kept: Array) -> None:
+        """Let the tasks that are not kept (B,) stay at the start of one that is, and weigh nothing."""
+        first = int(kept.argmax())
+
+        def placed(leaf: Any) -> Any:
+            if not is_float_array(leaf):
+                return leaf
+            return namespace(leaf).where(along_tasks(kept, leaf), leaf, leaf[first])
+
+        self.system.kept = self.tally.kept = kept
+        self._start = ad.tree_map(placed, self._start)
+        self.w0 = self._start[0]
 
     def _is_homogeneous(self) -> bool:
         """Whether scaling the state scales the next one, and the measure by a power."""
@@ -114,7 +134,7 @@ class Unroll:
 
     def phi_at(self, t: int) -> Tree:
         """Return the meta-parameters of step t, counted from where the unroll begins."""
-        return self.system.phi_at(self.phi, self.offset + t)
+        return self.phi if self.entries is None else self.system.phi_at(self.phi, self.offset + t)
 
     def advance(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> Carry:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
@@ -150,6 +170,8 @@ class Unroll:
                 self.monitor.start(size)
             if fresh:
                 self.monitor.observe("STATE", t, size)
+                if self.recorder is not None:
+                    self.recorder.state(t, size, carry.exponent)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
@@ -192,7 +214,7 @@ class Unroll:
         """
         notes: list[str] = []
         if grad is not None:
-            grad = restore(grad, self.ask.phi, self.batch, per_task=self.options.per_task)
+            grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
             if self.options.scaling == "none":
                 self._note_gradient(grad)
             lost = self._lost()
@@ -207,7 +229,8 @@ class Unroll:
                 "meta-parameters is not in their gradient."
             )
         status, step = self.monitor.finish()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes))
+        record = None if self.recorder is None or grad is None else self.recorder.result()
+        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:

@@ -1,10 +1,20 @@
-"""Saved results as figures see them: arrays, units, and the sidecar with claims, checks and provenance."""
+"""Saved results as figures see them: arrays, units, and the sidecar with claims, checks and provenance.
+
+To add a figure to an experiment `analysis/<name>.py`, write a module `paper_figs/<name>.py` that has
+    title: str                       what the report puts above it
+    alt: str                         what the figure shows, for those who cannot see it
+    draw(result) -> Figure           the figure, from `Result.arrays`; `Result.series` finds a series by its name
+    caption(result) -> str           with measured values; `Result.measured` finds a check by its key
+It is found by its name. A figure keeps no list of its own in the order of an array: the names are in the result.
+"""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +25,7 @@ import numpy as np
 from metagrad import files
 
 _PROVENANCE = {"command", "commit", "dirty", "seconds", "device", "machine", "versions"}
-_NEEDED = {"claim", "checks", "holds", "config", "units", "sha256"} | _PROVENANCE
+_NEEDED = {"claim", "checks", "holds", "config", "units", "names", "sha256"} | _PROVENANCE
 
 
 class ResultError(Exception):
@@ -36,9 +46,45 @@ class Result:
         """The sizes of the experiment."""
         return dict(self.sidecar["config"])
 
-    def measured(self, start: str) -> float:
-        """Return the measured value of the check whose text begins with `start`."""
-        return next(float(check["measured"]) for check in self.sidecar["checks"] if check["what"].startswith(start))
+    def measured(self, key: str) -> float:
+        """Return the measured value of the check with this key; KeyError lists the known keys, the nearest first."""
+        checks = {check["key"]: check for check in self.sidecar["checks"]}
+        if key not in checks:
+            raise KeyError(f"{self.name}: there is no check {key!r}. Known, nearest first: {_nearest(key, checks)}.")
+        return float(checks[key]["measured"])
+
+    def names(self, array: str, axis: int = 0) -> tuple[str, ...]:
+        """Return the names along an axis of an array; KeyError where it has none, with the arrays that have some."""
+        axes = self.sidecar["names"].get(array, ())
+        if axis >= len(axes) or axes[axis] is None:
+            known = _nearest(array, self.sidecar["names"])
+            raise KeyError(f"{self.name}: axis {axis} of {array!r} has no names. Arrays with names: {known}.")
+        return tuple(axes[axis])
+
+    def series(self, array: str, *wanted: str | None) -> np.ndarray:
+        """Return the part of an array that has these names, on its named axes from the first one on.
+
+        None takes all of a named axis. An axis that is picked from is gone; one without names stays. KeyError lists
+        the known names, the nearest first.
+        """
+        named = [axis for axis, names in enumerate(self.sidecar["names"].get(array, ())) if names is not None]
+        if len(wanted) > len(named):
+            raise KeyError(f"{self.name}: {array!r} has {len(named)} axes with names; {len(wanted)} were asked for.")
+        at: list[Any] = [slice(None)] * self.arrays[array].ndim
+        for axis, name in zip(named, wanted, strict=False):
+            if name is None:
+                continue
+            known = self.names(array, axis)
+            if name not in known:
+                listed = _nearest(name, known)
+                raise KeyError(f"{self.name}: {array!r} has no series {name!r}. Known, nearest first: {listed}.")
+            at[axis] = known.index(name)
+        return self.arrays[array][tuple(at)]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known names as a list for a message, those most like `name` first."""
+    return ", ".join(sorted(known, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())) or "none"
 
 
 def load_result(name: str, out: Path, preset: str, seed: int) -> Result:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from analysis.framework.contract import Context, Table
 from metagrad.training.config import read_config, setup
 from metagrad.xp import rng
 from paper_figs import adam_tuning as figure
+from paper_figs.framework.results import Result
 
 TINY = adam_tuning.Config(
     2, 2, evaluate_every=2, tuned=("eta", "eps", "all"), fresh=40, tuning=20, raw=(0.1, 1e-12), raw_episodes=1
@@ -100,6 +100,16 @@ def test_the_verdict_fails_where_grid_and_tuned_are_exchanged_or_a_step_size_is_
     assert len(_failed(good | {"gain": -gain})) == 4
     assert len(_failed(good | {"chosen": 2 * chosen})) == 2
     assert len(_failed(good | dict(left))) == 1
+    assert tuple(check.key for check in adam_tuning.verdict(TINY, table).checks) == adam_tuning.keys(TINY)
+
+
+def test_every_way_of_tuning_has_its_checks(table):
+    config = replace(TINY, tuned=("eta", "eps", "all", "far"))
+    count = len(adam_tuning.rules(config))
+    gain = np.ones((count, count, 3, 2, 2))
+    chosen = np.repeat(table.arrays["chosen"][:1], 4, axis=0)
+    checks = adam_tuning.verdict(config, Table(table.arrays | {"gain": gain, "chosen": chosen}, {})).checks
+    assert tuple(check.key for check in checks) == adam_tuning.keys(config)
 
 
 def _failed(arrays):
@@ -107,7 +117,8 @@ def _failed(arrays):
 
 
 def test_the_caption_says_what_the_table_says(table):
-    result = SimpleNamespace(arrays=table.arrays, config=json.loads(json.dumps(asdict(TINY))))
+    about = json.loads(json.dumps({"config": asdict(TINY), "names": table.names}))
+    result = Result("adam_tuning", table.arrays, {}, about)
     caption = figure.caption(result)
     assert f"{10 ** table.arrays['mean'][1, 0].mean():.2g}" in caption
     assert len(figure.draw(result).axes) == 2

@@ -87,7 +87,8 @@ def test_an_experiment_that_loads_no_weights_does_not_depend_on_them(package, ti
     tiny.write_text(SOURCE.read_text())
     run(tmp_path / "out")
     (package / "trained" / "lstm_digits.npz").unlink()
-    assert runner.saved_state("tiny", runner.Request("quick", 0, "cpu", tmp_path / "out")) is runner.Saved.CURRENT
+    request = runner.Request("quick", 0, "cpu", tmp_path / "out")
+    assert runner.saved_state(contract.load("tiny"), request) is runner.Saved.CURRENT
 
 
 @pytest.mark.parametrize("library", ["python", "numpy", "scipy", "sympy", "numba"])
@@ -98,7 +99,8 @@ def test_another_version_makes_a_result_stale(tiny, tmp_path, capsys, monkeypatc
     capsys.readouterr()
     call("verify", tmp_path)
     assert f"({library} {versions[library]} then, 0.1 now)" in capsys.readouterr().err
-    assert runner.saved_state("tiny", runner.Request("quick", 0, "cpu", tmp_path)) is runner.Saved.CHANGED
+    request = runner.Request("quick", 0, "cpu", tmp_path)
+    assert runner.saved_state(contract.load("tiny"), request) is runner.Saved.CHANGED
 
 
 def test_the_version_of_cupy_counts_on_a_gpu_alone(monkeypatch):
@@ -110,9 +112,9 @@ def test_the_version_of_cupy_counts_on_a_gpu_alone(monkeypatch):
 
 def test_a_size_that_changed_is_told_by_its_value(tiny, tmp_path, monkeypatch):
     run(tmp_path)
-    module = contract.load("tiny")
-    monkeypatch.setitem(module.presets, "quick", dataclasses.replace(module.presets["quick"], count=4))
-    assert runner.changes("tiny", runner.Request("quick", 0, "cpu", tmp_path)) == "config.count 5 then, 4 now"
+    experiment = contract.load("tiny")
+    monkeypatch.setitem(experiment.presets, "quick", dataclasses.replace(experiment.presets["quick"], count=4))
+    assert runner.changes(experiment, runner.Request("quick", 0, "cpu", tmp_path)) == "config.count 5 then, 4 now"
 
 
 def test_a_result_of_before_the_parts_were_recorded_is_stale(tiny, tmp_path):
@@ -124,22 +126,23 @@ def test_a_result_of_before_the_parts_were_recorded_is_stale(tiny, tmp_path):
     del sidecar["depends"]
     path.write_text(json.dumps(sidecar | {"key": "0"}))
     request = runner.Request("quick", 0, "cpu", tmp_path)
-    assert runner.changes("tiny", request) == "what it was computed from was not recorded"
-    assert runner.saved_state("tiny", request) is runner.Saved.CHANGED
+    experiment = contract.load("tiny")
+    assert runner.changes(experiment, request) == "what it was computed from was not recorded"
+    assert runner.saved_state(experiment, request) is runner.Saved.CHANGED
 
 
 def test_nothing_has_changed_where_there_is_nothing(tmp_path):
-    assert runner.changes("explosion", runner.Request("quick", 0, "cpu", tmp_path)) == ""
+    assert runner.changes(contract.load("explosion"), runner.Request("quick", 0, "cpu", tmp_path)) == ""
 
 
 @pytest.mark.parametrize("name", contract.names())
 def test_who_loads_weights_depends_on_those_that_ship(name):
-    found = depends.weights_of(Path(contract.load(name).__file__))
+    found = depends.weights_of(contract.load(name).source)
     assert len(found) == (len(list((store.ROOT / "metagrad" / "trained").glob("*.npz"))) if name in LOADING else 0)
 
 
 def test_the_workers_of_a_cluster_compare_the_same_files():
-    parts = depends.parts_of(Path(contract.load("lstm_digits").__file__), contract.Context(0, "cpu"), 0, "cpu")
+    parts = depends.parts_of(contract.load("lstm_digits").source, contract.Context(0, "cpu"), 0, "cpu")
     named = {name for name in parts if name.endswith((".py", ".npz", ".cu"))}
     assert "metagrad/trained/lstm_digits.npz" in named
     assert "metagrad/kernels/lstm_gates.cu" in named

@@ -8,8 +8,7 @@ from scipy import stats
 
 from analysis import finite_dimension as experiment
 from analysis.framework.contract import Context
-from metagrad.theory import average_case
-from metagrad.theory.least_squares import Regression
+from metagrad.theory.least_squares import Regression, average_case
 
 CONFIG = replace(
     experiment.presets["quick"], dimensions=(50, 200, 1000), spectra=30, descents=(30, 60), targets=20, matrices=3

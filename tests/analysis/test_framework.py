@@ -119,7 +119,9 @@ def test_a_claim_that_fails_gives_exit_code_one(tiny, tmp_path, monkeypatch, cap
 def test_the_sidecar_says_where_the_numbers_are_from(tiny, tmp_path):
     run(tmp_path)
     sidecar = json.loads((tmp_path / "tiny" / "quick-seed0.json").read_text())
-    assert sidecar["checks"] == [{"what": "largest square", "measured": 16.0, "expected": "<= 1000.0", "holds": True}]
+    assert sidecar["checks"] == [
+        {"key": "largest", "what": "largest square", "measured": 16.0, "expected": "<= 1000.0", "holds": True}
+    ]
     assert {"commit", "dirty", "versions", "seed", "config", "sha256", "command", "seconds", "device"} <= set(sidecar)
 
 
@@ -179,14 +181,15 @@ def test_the_number_of_workers_does_not_matter(tmp_path):
 
 @pytest.mark.parametrize("name", contract.names())
 def test_every_experiment_keeps_the_contract(name):
-    module = contract.load(name)
-    assert set(module.presets) == set(module.expected_seconds) == set(contract.PRESETS)
-    for preset in contract.PRESETS:
-        shards = module.shards(contract.config_of(module, preset))
-        assert shards == module.shards(contract.config_of(module, preset))
+    experiment = contract.load(name)
+    assert set(experiment.presets) == set(experiment.expected_seconds) == set(contract.PRESETS)
+    for config in experiment.presets.values():
+        shards = experiment.shards(config)
+        assert shards == experiment.shards(config)
         json.dumps(shards)
-    assert len(module.claim) > 40
+    assert len(experiment.claim) > 40
 
 
 def test_cached_sidecar_of_nothing_is_none(tmp_path):
-    assert runner.cached_sidecar("explosion", runner.Request("quick", 0, "cpu", tmp_path)) is None
+    explosion = contract.load("explosion")
+    assert runner.cached_sidecar(explosion, runner.Request("quick", 0, "cpu", tmp_path)) is None

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import asdict, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from analysis import _baselines, lstm_digits, lstm_quadratics
 from metagrad.xp import rng
 from paper_figs import lstm_digits as digits_figure
 from paper_figs import lstm_quadratics as quadratics_figure
+from paper_figs.framework.results import Result
 
 
 def parts(experiment, config, tasks):
@@ -29,7 +29,7 @@ def parts(experiment, config, tasks):
 
 
 def result(config, table):
-    return SimpleNamespace(arrays=table.arrays, config=asdict(config))
+    return Result("lstm", table.arrays, {}, {"config": asdict(config), "names": table.names})
 
 
 @pytest.mark.parametrize("nets", [("relu",), ("units", "trained", "relu"), tuple(lstm_digits.NETS)])
@@ -37,12 +37,13 @@ def test_checks_on_digits_are_about_the_net_that_they_name(nets):
     config = lstm_digits.Config(fresh=3, nets=nets, steps=40)
     table = lstm_digits.assemble(config, parts(lstm_digits, config, 3))
     checks = lstm_digits.verdict(config, table).checks
-    assert [check.what for check in checks if check.what.startswith("trained: last")] == [
-        "trained: last loss over the first"
-    ] * ("trained" in nets)
+    assert tuple(check.key for check in checks) == lstm_digits.keys(config)
+    assert [check.what for check in checks if check.key == "trained_share"] == ["trained: last loss over the first"] * (
+        "trained" in nets
+    )
     if "trained" in nets:
         row = nets.index("trained")
-        share = next(check.measured for check in checks if check.what.startswith("trained: last"))
+        share = next(check.measured for check in checks if check.key == "trained_share")
         assert share == table.arrays["end"][row, 0] / table.arrays["mean"][row, 0, 0]
     axes = digits_figure.draw(result(config, table)).axes
     assert sum(ax.axison for ax in axes) == len(nets)

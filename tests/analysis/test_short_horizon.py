@@ -16,7 +16,7 @@ def table():
 
 
 def failing(config, table) -> list[str]:
-    return [check.what for check in short_horizon.verdict(config, table).checks if not check.holds]
+    return [check.key for check in short_horizon.verdict(config, table).checks if not check.holds]
 
 
 def test_the_verdict_holds_on_a_small_experiment(table):
@@ -26,8 +26,7 @@ def test_the_verdict_holds_on_a_small_experiment(table):
 def test_the_verdict_fails_where_greedy_and_optimal_are_exchanged(table):
     swapped = table.arrays | {"losses": table.arrays["losses"][:, [1, 0, 2]]}
     failed = failing(TINY, Table(swapped, {}))
-    assert any("bias at T = 10," in what for what in failed)
-    assert any("runs" in what for what in failed)
+    assert set(failed) >= {"bias_10", "runs"}
 
 
 def test_runs_scatter_around_the_theory_all_along(table):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -21,9 +22,7 @@ ARRAYS = {"x": np.arange(4.0), "name": np.array(["float16", "b"]), "count": np.o
 
 @pytest.fixture
 def troubled(tmp_path, monkeypatch):
-    """Return the module of an experiment that can be found in this process."""
-    import sys
-
+    """Return an experiment that can be found in this process."""
     folder = tmp_path / "experiments"
     folder.mkdir()
     shutil.copy(SOURCE, folder / "troubled.py")
@@ -106,16 +105,14 @@ def test_a_result_of_another_config_is_not_verified(troubled, tmp_path, capsys, 
 
 
 def test_a_source_edited_during_the_run_does_not_pass_for_the_one_that_ran(troubled, tmp_path, monkeypatch):
-    compute = troubled.compute
-
     def edit_and_compute(*arguments):
-        path = Path(troubled.__file__)
+        path = troubled.source
         path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-        return compute(*arguments)
+        return troubled.compute(*arguments)
 
-    monkeypatch.setattr(troubled, "compute", edit_and_compute)
+    monkeypatch.setattr(sys.modules["analysis.troubled"], "compute", edit_and_compute)
     run(tmp_path)
-    state = runner.saved_state("troubled", runner.Request("quick", 0, "cpu", tmp_path))
+    state = runner.saved_state(troubled, runner.Request("quick", 0, "cpu", tmp_path))
     assert state is runner.Saved.CHANGED
 
 
@@ -219,12 +216,12 @@ def test_a_full_disk_cancels_the_shards_that_have_not_begun(troubled, tmp_path, 
     fail_on_the_disk(monkeypatch, 0)
     executor = LazyExecutor()
     with pytest.raises(runner.RunError, match="No space left"):
-        runner.run("troubled", runner.Request("quick", 0, "cpu", tmp_path), executor, lambda *state: None)
+        runner.run(troubled, runner.Request("quick", 0, "cpu", tmp_path), executor, lambda *state: None)
     assert [future.cancelled() for future in executor.futures] == [False, True, True, True]
 
 
-SIDECAR = {"sha256": "0", "config": {}, "units": {}, "claim": "x"}
-CHECK = {"what": "x", "measured": 1.0, "expected": "1", "holds": True}
+SIDECAR = {"sha256": "0", "config": {}, "units": {}, "names": {}, "claim": "x"}
+CHECK = {"key": "x", "what": "x", "measured": 1.0, "expected": "1", "holds": True}
 
 
 @pytest.mark.parametrize(
@@ -240,6 +237,9 @@ CHECK = {"what": "x", "measured": 1.0, "expected": "1", "holds": True}
         json.dumps(SIDECAR | {"checks": [1]}).encode(),
         json.dumps(SIDECAR | {"checks": [CHECK | {"measured": "1"}]}).encode(),
         json.dumps(SIDECAR | {"checks": [CHECK | {"more": 1}]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK | {"key": "a sentence"}]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK, CHECK]}).encode(),
+        json.dumps(SIDECAR | {"checks": [CHECK], "names": []}).encode(),
         json.dumps(SIDECAR | {"checks": [CHECK], "units": 3}).encode(),
     ],
 )
@@ -256,11 +256,23 @@ def test_a_damaged_sidecar_is_said_by_verify_and_computed_again_by_run(troubled,
     assert call("verify", tmp_path) == 0
 
 
+def test_names_that_do_not_fit_the_arrays_are_damage(troubled, tmp_path, capsys):
+    run(tmp_path)
+    path = tmp_path / "troubled" / "quick-seed0.json"
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for names in ({"x": [["a"]]}, {"x": 3}, {"y": []}):
+        path.write_text(json.dumps(whole | {"names": names}), encoding="utf-8")
+        assert call("verify", tmp_path) == 2, names
+        assert "quick-seed0.json is damaged" in capsys.readouterr().err
+    path.write_text(json.dumps(whole | {"names": {"x": [["a", "b", "c", "d"]]}}), encoding="utf-8")
+    assert call("verify", tmp_path) == 0
+
+
 def test_a_sidecar_that_lost_one_part_is_damaged_whichever_it_is(troubled, tmp_path, capsys):
     run(tmp_path)
     path = tmp_path / "troubled" / "quick-seed0.json"
     whole = json.loads(path.read_text(encoding="utf-8"))
-    for lost in ("sha256", "config", "units", "claim", "checks"):
+    for lost in ("sha256", "config", "units", "names", "claim", "checks"):
         path.write_text(json.dumps({name: part for name, part in whole.items() if name != lost}), encoding="utf-8")
         assert call("verify", tmp_path) == 2, lost
         assert "is damaged" in capsys.readouterr().err, lost

@@ -6,6 +6,7 @@ import pytest
 import metagrad as mg
 from metagrad.errors import RangeError
 from metagrad.estimators import Forward, Reverse
+from metagrad.unroll.rollout import rollout
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import GpuState, gpu_state, move, namespace_for
 from tests.cupy_double import double
@@ -50,6 +51,15 @@ def test_on_the_tape(gradient):
     optimizer, phi, _ = phi_of("shared", task, 5, 0.7)
     for method in (Reverse, Forward):
         assert_same(*both(task, optimizer, mg.LogFinal(), phi, 5, method(gradient=gradient, fused=False)))
+
+
+def test_a_numpy_number_is_on_no_device():
+    task, rule = mg.Quadratic(np.eye(2, dtype=np.float32), np.ones((3, 2), dtype=np.float32)), mg.GradientDescent()
+    phi = mg.GradientDescent.Phi(np.float32(0.3))
+    here, there = both(task, rule, mg.Final(), phi, 5, Reverse(fused=False))
+    np.testing.assert_allclose(there.grad[0].to_float().get(), here.grad[0].to_float(), rtol=1e-6)
+    here, there = (rollout(on, rule, phi, steps=5) for on in (task, move(task, cp)))
+    np.testing.assert_allclose(there, here, rtol=1e-6)
 
 
 @pytest.mark.parametrize("eta", [0.5, 2.9])

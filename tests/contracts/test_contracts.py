@@ -34,10 +34,10 @@ def regression(dtype=np.float64):
     draw = rng(3, "regression")
     X, y = draw.standard_normal((2, 30, 3)).astype(dtype), draw.standard_normal((2, 30)).astype(dtype)
 
-    def loss(w, batch):
+    def loss(w, sample):
         W, v = w[:, :12].reshape((2, 3, 4)), w[:, 12:]
-        hidden = np.tanh(np.matmul(X[:, batch], W))
-        return np.mean((np.einsum("bnh,bh->bn", hidden, v) - y[:, batch]) ** 2, axis=-1) + 0.1
+        hidden = np.tanh(np.matmul(X[:, sample], W))
+        return np.mean((np.einsum("bnh,bh->bn", hidden, v) - y[:, sample]) ** 2, axis=-1) + 0.1
 
     w0 = (0.5 * draw.standard_normal((2, 16))).astype(dtype)
     return mg.FunctionTask(loss, w0, sampler=lambda stream, t: stream.choice(30, size=8, replace=False))
@@ -77,12 +77,30 @@ UNCONSTRAINED = {
     "unconstrained momentum": mg.Unconstrained(mg.Momentum(), mg.Momentum.Phi(0.1, 0.6), maps={"eta": "softplus"}),
     "unconstrained rmsprop": mg.Unconstrained(mg.RMSprop(), mg.RMSprop.Phi(0.05, 0.8, 0.01), ("eps",)),
 }
+CHAIN = mg.Chain(mg.ClipByNorm(), mg.WeightDecay(), rule=mg.Momentum())
+LIMITED = mg.Chain(mg.GradientNoise(shared=True), mg.ClipByValue(), rule=mg.AdamW())
+COSINE = mg.Following(mg.Momentum(), eta=mg.WarmUp(mg.Cosine(period=9)))
+EXPONENTIAL = mg.Following(CHAIN, max_norm=mg.Exponential())
+NEW = {
+    "lion": (mg.Lion(), mg.Lion.Phi(0.02, 0.7, 0.8, 0.3)),
+    "chain": (CHAIN, CHAIN.Phi(0.8, 0.02, 0.2, 0.6)),
+    "chain of noise and limits": (LIMITED, LIMITED.Phi(0.1, 0.3, 0.5, 0.05, 0.8, 0.95, 0.01, 0.2)),
+    "masked": (mg.Masked(mg.Momentum(), True), mg.Momentum.Phi(0.1, 0.6)),
+    "until": (mg.Until(mg.Adam(), 0.6), mg.Adam.Phi(0.05, 0.8, 0.95, 0.01)),
+    "warm-up and cosine": (COSINE, COSINE.Phi(3.5, 0.2, 0.05, 0.6)),
+    "exponential limit": (EXPONENTIAL, EXPONENTIAL.Phi(0.8, 0.9, 0.02, 0.2, 0.6)),
+}
 RULES = {
     "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.2))),
     "heavy ball": (HeavyBall(), HeavyBall.Phi(np.asarray(0.1), np.asarray(0.6))),
     "scheduled": (mg.Scheduled(mg.GradientDescent()), mg.GradientDescent.Phi(np.linspace(0.1, 0.3, 6))),
     "never truncated": (mg.Stopped(mg.GradientDescent(), np.inf), mg.GradientDescent.Phi(np.asarray(0.2))),
     **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi, *_) in HAND_DESIGNED.items()},
+    **{name: (rule, in_dtype(phi, np.float64)) for name, (rule, phi) in NEW.items()},
+    "grouped": (
+        mg.Grouped({"all": mg.Momentum()}, lambda path: "all"),
+        {"all": mg.Momentum.Phi(np.asarray(0.1), np.asarray(0.6))},
+    ),
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in UNCONSTRAINED.items()},
     **{name: (rule, rule.init_meta(rng(6, name))) for name, rule in LEARNED.items()},
 }
@@ -213,6 +231,16 @@ def test_a_rollout_takes_what_an_unroll_takes():
         mg.rollout(task, rule, 0.1, steps=2.5)
     with pytest.raises(ValueError, match="rollout: steps is -1; expected an integer of at least 0"):
         mg.rollout(task, rule, 0.1, steps=-1)
+
+
+def test_a_rollout_keeps_the_digits_of_python_floats():
+    """1 - 0.999 in float64, then beside float32: as the rule itself does it, step by step."""
+    task, rule, phi = random_quadratic(2, 3, seed=1, dtype=np.float32), mg.RMSprop(), mg.RMSprop.Phi(0.05, 0.999)
+    curve, w, state = mg.rollout(task, rule, phi, steps=9), task.w0, rule.init(phi, task.w0)
+    for t in range(9):
+        np.testing.assert_array_equal(curve[t], task.loss(w, None))
+        w, state = rule.step(phi, state, w, mg.FixedGradient(task.gradient(w, None)))
+    np.testing.assert_array_equal(curve[9], task.loss(w, None))
 
 
 @pytest.mark.parametrize("objective", [*OBJECTIVES, mg.LogExcess(), mg.LogExcess(-0.5, "loss")], ids=repr)

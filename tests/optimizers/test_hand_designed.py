@@ -1,4 +1,4 @@
-"""Momentum, Nesterov, RMSprop, Adagrad and Adam: what they compute, and their meta-gradients, at zero gradients too."""
+"""The rules designed by hand: what they compute, and their meta-gradients, at zero gradients too."""
 
 import mpmath
 import numpy as np
@@ -15,7 +15,7 @@ from tests.optimizers.rules import HAND_DESIGNED, in_dtype
 from tests.strategies import random_quadratic
 
 names = pytest.mark.parametrize("name", HAND_DESIGNED)
-ADAPTIVE = ["rmsprop", "tensorflow's rmsprop", "adagrad", "adam"]
+ADAPTIVE = ["rmsprop", "tensorflow's rmsprop", "adagrad", "adam", "nadam"]
 
 
 @pytest.mark.parametrize(("dtype", "g"), [("float64", 1e155), ("float32", 1e20), ("float16", 1000.0)])
@@ -192,7 +192,7 @@ def test_adam_without_momentum_is_bias_corrected_rmsprop():
     assert float(found.grad.beta1.to_float()) == pytest.approx((ahead - behind) / h, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["momentum", "nesterov"])
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "sgdw"])
 def test_linear_rules_go_on_beyond_the_range(name):
     """They are homogeneous: the state is rescaled, and 3000 steps of divergence are as exact as 10."""
     rule, phi, *_ = HAND_DESIGNED[name]

@@ -23,7 +23,7 @@ from tests.strategies import random_quadratic
 
 RULES = {**HAND_DESIGNED, "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(0.1), None, 0)}
 names = pytest.mark.parametrize("name", RULES)
-POSITIVE = ("eta", "eps")
+POSITIVE = ("eta", "eps", "decay")
 
 
 def slope(field, value):

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import metagrad as mg
 from metagrad import ad
 from metagrad.cli import main
-from metagrad.files import write_npz
+from metagrad.files import read_npz, write_npz
 from metagrad.training import Recipe
 from metagrad.training.builders import KINDS
 from metagrad.training.config import read_config, setup
@@ -277,17 +277,25 @@ def test_an_interrupt_says_how_to_go_on(config, tmp_path, monkeypatch, capsys):
 
 
 def test_a_trained_file_of_another_architecture(tmp_path):
-    phi = mg.CoordinatewiseLSTM.quadratic((4,)).init_meta(np.random.default_rng(0))
-    save_trained(tmp_path / "a.npz", phi, {"optimizer": {"kind": "lstm", "hidden": [5]}}, {})
-    with pytest.raises(ValueError, match=r"with arrays of shapes \[\(5, 16\).*those of its optimizer, \[\(6, 20\)"):
+    rule = mg.CoordinatewiseLSTM.quadratic((4,))
+    phi = rule.init_meta(np.random.default_rng(0))
+    save_trained(tmp_path / "a.npz", rule, phi, config={"optimizer": {"kind": "lstm", "hidden": [5]}})
+    said = r"with phi_0 of shape \(5, 16\); expected \(6, 20\), that of phi\.layers\[0\]\.weight of its optimizer"
+    with pytest.raises(ValueError, match=said):
         load_trained(tmp_path / "a.npz")
 
 
 def test_a_trained_file_with_a_weight_that_is_no_number(tmp_path):
     rule = mg.CoordinatewiseLSTM.quadratic((4,))
     phi = rule.init_meta(np.random.default_rng(0), np.float32)
+    config = {"optimizer": {"kind": "lstm", "hidden": [4]}}
+    save_trained(tmp_path / "a.npz", rule, phi, config=config)
     phi.output[1][:] = np.nan
-    save_trained(tmp_path / "a.npz", phi, {"optimizer": {"kind": "lstm", "hidden": [4]}}, {})
+    with pytest.raises(ValueError, match="finite"):
+        save_trained(tmp_path / "a.npz", rule, phi, config=config)
+    assert load_trained(tmp_path / "a.npz").optimizer == rule, "the old file stays"
+    arrays, text = read_npz(tmp_path / "a.npz", "here")
+    write_npz(tmp_path / "a.npz", arrays | {"phi_3": phi.output[1]}, text)
     with pytest.raises(ValueError, match="finite"):
         load_trained(tmp_path / "a.npz")
 
@@ -364,7 +372,8 @@ def test_a_hyper_parameter_that_float64_rounds_to_its_bound_is_said(config, tmp_
     """Its coordinate is trained and saved all the same."""
     config.write_text(hand_designed("adam"))
     run = setup(read_config(config))
-    save_trained(tmp_path / "far.npz", run.phi._replace(logit_beta2=np.float32(60.0)[...]), run.config, {})
+    far = run.phi._replace(logit_beta2=np.float32(60.0)[...])
+    save_trained(tmp_path / "far.npz", run.trainer.optimizer, far, config=run.config)
     assert main(["evaluate", str(tmp_path / "far.npz"), "--tasks", "1", "--steps", "2"]) == 0
     assert "beta2 is 1.0; expected a decay in [0, 1)" in capsys.readouterr().out
 

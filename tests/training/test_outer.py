@@ -138,6 +138,28 @@ def test_the_projection_is_the_nearest_number():
     assert not Range._field_defaults.get("ends")
 
 
+def test_wrappers_project_what_they_hold():
+    chain = mg.Chain(mg.ClipByNorm(), mg.WeightDecay(), rule=mg.Momentum())
+    near = chain.project(chain.Phi(max_norm=-1.0, weight_decay=-0.1, eta=0.1, mu=1.5))
+    assert near == chain.Phi(TINY, 0.0, 0.1, np.nextafter(1.0, 0.0))
+    chain.check_phi(near, "test")
+    following = mg.Following(mg.Momentum(), eta=mg.Cosine(), mu=mg.WarmUp(mg.Polynomial()))
+    far = following.Phi(eta_start=-1.0, eta_end=-0.1, mu_warm=-2.0, mu_start=1.5, mu_end=-0.5, mu_power=-1.0)
+    near = following.project(far)
+    assert near == following.Phi(TINY, TINY, TINY, np.nextafter(1.0, 0.0), 0.0, TINY)
+    following.check_phi(near, "test")
+    half = mg.Following(mg.Momentum(), eta=mg.Exponential())
+    assert half.project(half.Phi(-1.0, -1.0, 7.0)) == half.Phi(TINY, TINY, np.nextafter(1.0, 0.0))
+    w = {"a": np.ones((1, 2)), "b": np.ones((1, 2))}
+    groups = mg.Grouped({"x": mg.GradientDescent(), "y": mg.Momentum()}, {"a": "x", "b": "y"})
+    near = groups.project({"x": mg.GradientDescent.Phi(-1.0), "y": mg.Momentum.Phi(0.1, -1.0)})
+    assert near == {"x": mg.GradientDescent.Phi(TINY), "y": mg.Momentum.Phi(0.1, 0.0)}
+    assert groups.init(near, w)
+    masked = mg.Masked(mg.Momentum(), True)
+    for rule in (masked, mg.Until(mg.Momentum(), 1e-3)):
+        assert rule.project(mg.Momentum.Phi(-1.0, 0.5)).eta == TINY
+
+
 def test_on_the_double():
     rule, phi = mg.Momentum(), move(mg.Momentum.Phi(np.array([-1.0, 0.2]), np.array([0.5, 2.0])), double.NAMESPACE)
     near = rule.project(phi)

@@ -112,6 +112,7 @@ class CoordinatewiseLSTM:
 
     def init(self, phi: Phi, w: Tree) -> tuple[Memory, ...]:
         """Return zeros; ValueError where e^p does not fit the dtype."""
+        w = ad.stop_gradient(w)
         xp, first = namespace(*ad.leaves(w)), ad.leaves(w)[0]
         largest = math.log(2) * float_info(first.dtype).max_exponent
         if self.preprocessing is not None and self.preprocessing >= largest:

@@ -82,6 +82,7 @@ class MLP31:
             shape = (leaf.shape[0], math.prod(leaf.shape[1:]), len(_DECAYS))
             return namespace(leaf).zeros(shape, dtype=leaf.dtype)
 
+        w = ad.stop_gradient(w)
         return MLP31.State(ad.tree_map(zeros, w), ad.tree_map(zeros, w), 0)
 
     def step(self, phi: Phi, state: State, w: Tree, f: View) -> tuple[Tree, State]:

@@ -24,7 +24,13 @@ class Scheduled:
     fields: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the names."""
+        """Check the rule and the names."""
+        if parts.entries(self.rule) is not None:
+            remedy = "Name all fields that lead with time in one Scheduled."
+            bad_type("Scheduled", "rule", f"a {type(self.rule).__name__}", "a rule without a schedule", remedy)
+        if parts.changes_with_time(self.rule):
+            came = f"a {type(self.rule).__name__}, which has an `at` of its own"
+            bad_type("Scheduled", "rule", came, "a rule without one", "Let its `at` take the entries of step t.")
         if self.fields is None:
             return
         kind = parts.named_phi(self.rule)
@@ -73,7 +79,10 @@ class Scheduled:
         return parts.project(self.rule, phi)
 
     def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
-        """Raise unless every leaf that leads with time has an entry for each of the `steps` steps."""
+        """Raise unless every leaf that leads with time has an entry for each of the `steps` steps.
+
+        The rule checks the meta-parameters of the first step.
+        """
 
         def check(leaf: Any) -> Any:
             length = leaf.shape[0] if getattr(leaf, "ndim", 0) else None
@@ -84,3 +93,4 @@ class Scheduled:
 
         for led in [phi] if self.fields is None else [getattr(phi, name) for name in self.fields]:
             tree_map(check, led)
+        parts.check_horizon(self.rule, self.at(phi, 0), steps, where)

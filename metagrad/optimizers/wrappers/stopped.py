@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad import parts
+from metagrad.ad import stop_gradient
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import Array, is_array, namespace
@@ -73,7 +74,7 @@ class Stopped:
     def init(self, phi: Tree, w: Tree) -> State:
         """Return the state of the rule; no run has ended."""
         inner = self.rule.init(phi, w)
-        return Stopped.State(inner, namespace(w).zeros(w.shape[0], dtype=bool))
+        return Stopped.State(inner, namespace(stop_gradient(w)).zeros(w.shape[0], dtype=bool))
 
     def step(self, phi: Tree, state: State, w: Array, f: View) -> tuple[Array, State]:
         """Take one step of the rule, and end the runs that it takes out of the ball."""
@@ -97,6 +98,10 @@ class Stopped:
     def project(self, phi: Tree) -> Tree:
         """Let the rule bring the meta-parameters into its ranges."""
         return parts.project(self.rule, phi)
+
+    def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
+        """Let the rule check the horizon."""
+        parts.check_horizon(self.rule, phi, steps, where)
 
 
 _SCHEDULE = "Write Scheduled(Stopped(rule, ...)) for Stopped(Scheduled(rule), ...)."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from metagrad import parts
 from metagrad.ad import leaves
 from metagrad.ad.tape import value_of
 from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.optimizers._fields import named
 from metagrad.optimizers._safe import Decay
 from metagrad.optimizers.wrappers._coordinates import MAPS, Map, guarded, within
 from metagrad.protocols import Tree, View
@@ -135,7 +135,7 @@ class Unconstrained:
     @property
     def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
         """The NamedTuple of the coordinates, a field for each hyper-parameter that is not fixed."""
-        return _coordinates(tuple(MAPS[kind].prefix + name for name, kind in self._kinds.items()))
+        return named("Coordinates", tuple(MAPS[kind].prefix + name for name, kind in self._kinds.items()))
 
     def free(self, phi: Any = None) -> Any:
         """Return the coordinates of hyper-parameters of the rule, or of `start`; ValueError for any out of range.
@@ -158,12 +158,15 @@ class Unconstrained:
         Of 1 - beta they have the digits that beta has; the coordinate has all.
         """
         where = "Unconstrained.phi"
-        free = self._numbers(free, where)
+        return self._checked(self._rounded(self._numbers(free, where)), where)
+
+    def _rounded(self, free: Any) -> Any:
+        """Return the hyper-parameters of coordinates in their dtype, unchecked."""
         values = {name: self._held(name) for name in self.fixed}
         for (name, kind), x in zip(self._kinds.items(), free, strict=True):
             found = _plain(_value(kind, x))
             values[name] = float(found) if isinstance(x, float) else namespace(x).asarray(found)
-        return self._checked(self.rule.Phi(**values), where)
+        return self.rule.Phi(**values)
 
     def init_meta(self, rng: Any, dtype: Any = np.float64) -> Any:
         """Return the coordinates of `start` as arrays of `dtype`; nothing is random, and `rng` is not used."""
@@ -221,6 +224,10 @@ class Unconstrained:
                 bad_value(where, called, x, expected)
         return phi
 
+    def check_horizon(self, phi: Any, steps: int, where: str) -> None:
+        """Let the rule check the horizon, with 1 - beta as far as beta has its digits."""
+        parts.check_horizon(self.rule, self._rounded(self._numbers(phi, where)), steps, where)
+
     def _numbers(self, phi: Any, where: str) -> Any:
         """Return the coordinates phi as floats and float arrays; TypeError where they are anything else."""
         kind, numbers = self.Phi, []
@@ -253,14 +260,3 @@ def _coordinate(name: str, kind: str, value: Any) -> Any:
         bounds = MAPS[kind].bounds
         bad_value("Unconstrained.free", name, value, f"a number {bounds}", "Or hold it with `fixed`.")
     return xp.asarray(found) if is_array(value) else float(found)
-
-
-@cache
-def _coordinates(fields: tuple[str, ...]) -> Any:
-    """Return the NamedTuple of these fields: one class for one list of fields, in every process."""
-    bare = namedtuple("Coordinates", fields)  # type: ignore[misc]
-    return type("Coordinates", (bare,), {"__slots__": (), "__reduce__": lambda self: (_rebuilt, (fields, *self))})
-
-
-def _rebuilt(fields: tuple[str, ...], *values: Any) -> Any:
-    return _coordinates(fields)(*values)

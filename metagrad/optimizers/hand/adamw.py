@@ -1,0 +1,74 @@
+"""Adam with a decay of the weights that is not divided by the root of the squared gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, project, zeros
+from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
+from metagrad.protocols import Tree, View
+from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS, "decay": WEIGHT_DECAY}
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, from m = v = 0, and at step t = 1, 2, ...
+
+    w = w - eta (mhat/(sqrt(vhat) + eps) + decay w), mhat = m/(1 - beta1^t), vhat = v/(1 - beta2^t).
+
+    `eta` > 0, `beta1` and `beta2` in [0, 1), `eps` > 0, `decay` >= 0: floats, or arrays that broadcast against w
+    (B, d). At decay = 0 it is `Adam`. All derivatives are kept, and they are finite where g is zero.
+    Source: Loshchilov and Hutter 2019 (Decoupled weight decay regularization), algorithm 2, with eta decay for their
+    lambda, as in PyTorch.
+    """
+
+    decays = ("beta1", "beta2")  # `step` takes them as `Decay`, too
+
+    class Phi(NamedTuple):
+        """The meta-parameters."""
+
+        eta: Array
+        beta1: Array | float = 0.9
+        beta2: Array | float = 0.999
+        eps: Array | float = 1e-8
+        decay: Array | float = 0.01
+
+    class State(NamedTuple):
+        """The running means, and the number of steps done."""
+
+        m: Tree
+        v: Tree
+        t: int
+
+    def init(self, phi: Phi, w: Tree) -> State:
+        """Return m = v = 0 and t = 0."""
+        return AdamW.State(zeros(w), zeros(w), 0)
+
+    def step(self, phi: Phi, state: State, w: Tree, f: View) -> tuple[Tree, State]:
+        """Return the next w and state."""
+        t = state.t + 1
+
+        def update(p: Any, w: Array, m: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
+            eta, beta1, beta2, eps, decay = p
+            (b1, rest1), (b2, rest2) = with_rest(beta1), with_rest(beta2)
+            m = b1 * m + rest1 * g
+            v = b2 * v + rest2 * g * g
+            mhat = m / one_minus_power(beta1, t)
+            root = safe_sqrt(v) / one_minus_power(beta2, t) ** 0.5  # the root first: see Adam
+            return w - eta * mhat / (root + eps) - eta * decay * w, m, v
+
+        w, m, v = each_leaf(update, phi, w, state.m, state.v, f.gradient(w))
+        return w, AdamW.State(m, v, t)
+
+    def check_phi(self, phi: Any, where: str) -> Phi:
+        """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
+        checked: AdamW.Phi = check_phi(AdamW.Phi, phi, where, _RANGES)
+        return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: AdamW.Phi = project(phi, _RANGES)
+        return nearest

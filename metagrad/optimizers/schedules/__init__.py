@@ -1,0 +1,1 @@
+"""Schedules of few parameters, one file each; `Following` lets a hyper-parameter follow one."""

@@ -1,0 +1,29 @@
+"""What schedules share: trees of parameters, and how far a run has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from metagrad.ad import is_branch, tree_map
+from metagrad.errors import bad_type
+from metagrad.protocols import Tree
+
+
+def each(formula: Callable[..., Any], phi: Any) -> Tree:
+    """Return formula(*phi), where fields of phi may be trees: then for each leaf, with what is no tree beside all."""
+    trees = [x for x in phi if is_branch(x)]
+    if not trees:
+        return formula(*phi)
+    columns = [x if is_branch(x) else tree_map(lambda _, x=x: x, trees[0]) for x in phi]
+    return tree_map(formula, *columns)
+
+
+def fraction(t: int, steps: int | None, where: str) -> float:
+    """Return t/steps, at most 1: how much of the run is over. It is 0 at t = 0, whether the horizon is known or not."""
+    if t == 0:
+        return 0.0
+    if steps is None:
+        remedy = "Give it: metagrad.FixedGradient(g, t, steps) for a step by hand, TaskView(task, sample, t, steps)."
+        bad_type(where, "steps", f"None at t = {t}", "a horizon, the number of steps of the run", remedy)
+    return min(1.0, t / steps)

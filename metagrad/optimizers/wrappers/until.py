@@ -1,0 +1,121 @@
+"""Runs that end, task by task, where the gradient or the loss is small."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+from metagrad import parts
+from metagrad.ad import leaves
+from metagrad.ad.tape import value_of
+from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.optimizers._norms import chosen, task_norm
+from metagrad.protocols import Rule, Tree, View
+from metagrad.views import ChangedGradient
+from metagrad.xp import Array, namespace
+
+Of = Literal["gradient", "loss"]
+_OF = ["gradient", "loss"]
+
+
+@dataclass(frozen=True)
+class Until:
+    """The update rule `rule`, a task at a time, until `||grad f(w)|| <= tolerance`, or `f(w) <= tolerance`.
+
+    `tolerance`, a Python float of at least 0, and `of`, "gradient" or "loss". It is looked at before each step, on
+    the sample of the step, over all arrays of w; from the step at which it holds on, the w and the state of that task
+    stay as they are, and the others go on. NaN is not small. The time at which a task stops is a piecewise constant
+    function of phi and is held constant: the derivative is that of the run with this number of steps, which is the
+    derivative of the run itself wherever no stopping time jumps. With samples the test is as noisy as they are.
+    `Phi` is that of the rule. ValueError or TypeError for other tolerances.
+
+    >>> import numpy as np, metagrad as mg
+    >>> task = mg.Quadratic(np.eye(2), np.array([[8.0, 0.0], [1.0, 0.0]]))
+    >>> rule = mg.Until(mg.GradientDescent(), tolerance=2.0)
+    >>> mg.rollout(task, rule, 0.5, steps=4, measure=lambda w: w[:, 0])[-1]
+    array([2., 1.])
+    """
+
+    rule: Rule
+    tolerance: float
+    of: Of = "gradient"
+
+    class State(NamedTuple):
+        """The state of the rule, and which tasks have stopped."""
+
+        inner: Tree
+        done: Array  # (B,) bool
+
+    def __post_init__(self) -> None:
+        """Check the tolerance and what it is of."""
+        given: Any = self.tolerance
+        if not isinstance(given, float):
+            came = f"{given!r}, a {type(given).__name__}"
+            remedy = "It is no meta-parameter: the derivative in it is zero."
+            bad_type("Until", "tolerance", came, "a Python float", remedy)
+        least = 0.0 if self.of == "gradient" else -math.inf
+        if not least <= self.tolerance < math.inf:
+            bad_value("Until", "tolerance", self.tolerance, "a finite number, for the gradient of at least 0")
+        if self.of not in _OF:
+            bad_value("Until", "of", repr(self.of), "'gradient' or 'loss'", nearest(str(self.of), _OF))
+
+    homogeneous = False  # the tolerance stays where the problem is scaled
+
+    @property
+    def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
+        """That of the rule."""
+        return parts.named_phi(self.rule)
+
+    @property
+    def decays(self) -> tuple[str, ...]:
+        """Those of the rule."""
+        return parts.decays(self.rule)
+
+    @property
+    def entries(self) -> tuple[str, ...] | bool | None:
+        """Those of the rule."""
+        return parts.entries(self.rule)
+
+    @property
+    def at(self) -> Any:
+        """That of the rule, None where it has none."""
+        return partial(parts.at, self.rule) if parts.changes_with_time(self.rule) else None
+
+    def init(self, phi: Tree, w: Tree) -> State:
+        """Return the state of the rule; no task has stopped."""
+        first = value_of(leaves(w)[0])
+        return Until.State(self.rule.init(phi, w), namespace(first).zeros(first.shape[0], dtype=bool))
+
+    def step(self, phi: Tree, state: State, w: Tree, f: View) -> tuple[Tree, State]:
+        """Take one step of the rule in the tasks that have not stopped."""
+        size, seen = self._seen(w, f)
+        done = state.done | (value_of(size) <= self.tolerance)
+        after, inner = self.rule.step(phi, state.inner, w, seen)
+        return chosen(done, w, after), Until.State(chosen(done, state.inner, inner), done)
+
+    def _seen(self, w: Tree, f: View) -> tuple[Array, View]:
+        """Return what is compared with the tolerance, and the view, in which a gradient is not computed again."""
+        if self.of == "loss":
+            return f(w), f
+        g = f.gradient(w)
+        return task_norm(g), ChangedGradient(f, lambda u: g if u is w else f.gradient(u))
+
+    @property
+    def answer(self) -> Any:
+        """The answer of the rule, None where it has none."""
+        own = parts.answer_of(self.rule)
+        return None if own is None else lambda phi, state, w: own(phi, state.inner, w)
+
+    def check_phi(self, phi: Any, where: str) -> Tree:
+        """Let the rule check the meta-parameters."""
+        return parts.check_phi(self.rule, phi, where)
+
+    def project(self, phi: Tree) -> Tree:
+        """Let the rule bring the meta-parameters into its ranges."""
+        return parts.project(self.rule, phi)
+
+    def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
+        """Let the rule check the horizon."""
+        parts.check_horizon(self.rule, phi, steps, where)

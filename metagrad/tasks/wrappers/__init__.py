@@ -1,0 +1,1 @@
+"""Tasks around other tasks, one file each."""

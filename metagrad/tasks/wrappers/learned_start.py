@@ -1,0 +1,94 @@
+"""A start that is learned: the initial parameters as meta-parameters, one for all tasks."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from metagrad import parts
+from metagrad.ad import leaves, paths, tree_map
+from metagrad.errors import bad_type, bad_value
+from metagrad.protocols import Task, Tree
+from metagrad.xp import Array, rng
+
+_WHERE = "LearnedStart"
+
+
+@dataclass(frozen=True)
+class LearnedStart:
+    """The task `task`, whose meta-parameters are w_0: one tree without the task axis, the same for all tasks.
+
+    Where the task has meta-parameters theta of its own, they are (w_0, theta). `first()` gives a tree to begin with,
+    the start of the first task. A call that gives none starts where `task` does. With `per_task=True` every task has a
+    start of its own, and the arrays lead with B. Everything else is that of `task`.
+    With `Final("validation")` this is MAML, with `gradient="stop_gradient"` first-order MAML (Finn, Abbeel, Levine
+    2017); with a step size for every coordinate in `Joint(rule=...)` Meta-SGD (Li et al. 2017).
+
+    >>> import metagrad as mg
+    >>> few = mg.LearnedStart(mg.Quadratic(np.diag([1.0, 4.0]), np.ones((3, 2))))
+    >>> phi = mg.Joint(rule=0.1, task=np.array([0.5, 0.5]))
+    >>> mg.meta_gradient(few, mg.GradientDescent(), mg.Final(), phi, steps=1).grad.task.to_float()
+    array([0.405, 0.72 ])
+    """
+
+    task: Task
+    w0: Tree = None
+
+    def __post_init__(self) -> None:
+        """Check the task."""
+        if isinstance(self.task, type) or not isinstance(self.task, Task):
+            missing = ", ".join(parts.missing(self.task, Task)) or "an instance"
+            bad_type(_WHERE, "task", f"a {type(self.task).__name__} without {missing}", "a task")
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the task has: its measures, its gradient, what it declares."""
+        if name.startswith("__") or name == "task":
+            raise AttributeError(name)
+        return parts.member(self.task, name)
+
+    def first(self, seed: int = 0) -> Tree:
+        """Return the start of the first task, without the task axis."""
+        return tree_map(lambda leaf: leaf[0], self.task.init(rng(seed, "init")))
+
+    def init(self, rng: np.random.Generator | None) -> Tree:
+        """Return w_0 for every task."""
+        w = self.task.init(rng)  # type: ignore[arg-type]  # tasks that are not random take None
+        if self.w0 is None:
+            return w
+        return tree_map(_for_every_task, self.w0, w)
+
+    def loss(self, w: Tree, sample: Any) -> Array:
+        """Return the loss of the task."""
+        return self.task.loss(w, sample)
+
+    def given(self, phi: Tree) -> LearnedStart:
+        """Return the task with this start, and with its own meta-parameters where it has some."""
+        moved = copy.copy(self)  # not a new construction: phi may be traced
+        start, theta = phi if parts.has_given(self.task) else (phi, None)
+        object.__setattr__(moved, "w0", start)
+        object.__setattr__(moved, "task", parts.given(self.task, theta))
+        return moved
+
+    def check_given(self, phi: Tree, where: str) -> Tree:
+        """Return phi; raise unless it is a start in the shapes of w without the task axis, and theta beside it."""
+        own = parts.has_given(self.task)
+        if own and not (isinstance(phi, tuple) and len(phi) == 2):
+            bad_type(where, "phi.task", f"a {type(phi).__name__}", "(w_0, theta), as the task has a theta of its own")
+        start, theta = phi if own else (phi, None)
+        w = self.task.init(rng(0, "init"))
+        came, expected = paths(start), paths(w)
+        if came != expected:
+            bad_type(where, "phi.task", f"a start with {came}", f"a tree like w, {expected}", "`first()` gives one.")
+        for path, leaf, like in zip(came, leaves(start), leaves(w), strict=True):
+            if np.shape(leaf) not in (like.shape[1:], like.shape):
+                wanted = f"shape {like.shape[1:]}, without the task axis"
+                bad_value(where, f"phi.task{path}", f"of shape {np.shape(leaf)}", wanted, "`first()` gives a start.")
+        return (start, parts.check_given(self.task, theta, where)) if own else start
+
+
+def _for_every_task(start: Array, w: Array) -> Array:
+    """Return the start (...) or (B, ...) in the shape of w, (B, ...)."""
+    return np.broadcast_to(start, w.shape)

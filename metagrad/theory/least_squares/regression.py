@@ -1,0 +1,278 @@
+"""Gradient descent on least squares, given the sample: what it fits, what it learns, at every step size and horizon.
+
+f(w) = ||Xw - y||^2/(2n), w_0 = 0, X (n, d). With X = sqrt(n) U diag(sqrt s) V' and g = U'y/sqrt(n),
+
+| symbol     | code                                      | meaning                                               |
+|------------|-------------------------------------------|-------------------------------------------------------|
+| s_j, g_j   | `Regression.eigenvalues`, `.coefficients` | spectrum of X'X/n; y on the left singular vectors     |
+| a_j        | `modes.Factors`                           | a_j = 1 - eta s_j                                     |
+| h_t(s)     | `filters.spectral_filter`                 | (1 - (1 - eta s)^t)/s                                 |
+| w_t        | `weights`                                 | V diag(h_t sqrt s) g = V diag(s h_t) V'w_LS           |
+| T          | `train_loss`                              | (sum_j a_j^{2t} g_j^2 + residual)/2                   |
+| T - T_inf  | `excess_train_loss`                       | (1/2) sum_j a_j^{2t} g_j^2: that of `last_iterate`    |
+| V          | `validation_loss`                         | ||X_val w_t - y_val||^2/(2m)                          |
+| R          | `risk`                                    | ||w_t - w*||^2                                        |
+
+so one decomposition serves all step sizes and horizons. `eta` (finite, any sign) and `steps` (integers from 1)
+broadcast with each other; the result has that shape. T, V, R and their eta-derivatives are `SignedLog`, since they
+leave the range of floats beyond eta = 2/s_max; `log_rate` makes the log objective and its derivative of them.
+
+Averages over y = Xw* + xi with xi ~ N(0, sigma^2 I) and w* isotropic, E||w*||^2 = signal, are in `average_case`.
+Source: Wang et al. 2021, section 4 (the setting); the formulas are derived, and checked by tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from metagrad.theory.least_squares.checks import checked_sample, checked_size, checked_weights, representable
+from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.filters import Filter, spectral_filter, sum_of_squares
+from metagrad.theory.numbers.signed_log import SignedLog
+from metagrad.theory.quadratic import last_iterate
+from metagrad.theory.quadratic.spectrum import Spectrum
+
+_BLOCK = 2**21
+"""Numbers h_k(s_j) that `first_exit` looks at in one go."""
+
+_NEGLIGIBLE = 1e-150
+"""Coefficients g_j relative to the largest that count as 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """A sample (X, y) as gradient descent from w_0 = 0 sees it.
+
+    `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
+    ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    From `krylov.krylov_regressions` the same of a smaller problem, exact for up to `horizon` steps; then `whole` is
+    False, and `train_floor` and `solution` are those of the smaller problem.
+
+    >>> reg = Regression.of([[1.0], [1.0]], [1.0, 3.0])
+    >>> reg.eigenvalues, weights(reg, 0.5, 1), train_loss(reg, 0.5, 1).to_float().round(6)
+    (array([1.]), array([1.]), np.float64(1.0))
+    """
+
+    eigenvalues: Floats
+    coefficients: Floats
+    residual: float
+    basis: Floats
+    n: int
+    d: int
+    horizon: float = np.inf
+    whole: bool = True
+
+    def __post_init__(self) -> None:
+        """Count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) would give."""
+        size = np.abs(self.coefficients)
+        kept = size > _NEGLIGIBLE * np.max(size, initial=0.0)
+        object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
+
+    @classmethod
+    def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
+        """Decompose X (n, d) with targets y (n,).
+
+        `method`: "svd", a thin singular value decomposition; "gram", the eigenvectors of the smaller one of XX'/n and
+        X'X/n, several times faster, in which eigenvalues below about eps s_max are lost. ValueError on an empty
+        sample, on shapes that do not fit, on NaN and inf.
+        """
+        inputs, targets = checked_sample("Regression.of", X, y)
+        size, _ = checked_size("Regression.of", "X", inputs), checked_size("Regression.of", "y", targets)
+        if method not in ("svd", "gram"):
+            bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
+        n, d = inputs.shape
+        unit = inputs / size if size > 0 else inputs  # X'X of entries near 1e-200 would be zero
+        left, s, basis = _svd(unit) if method == "svd" else _gram(unit)
+        if np.any(s * size**2 < np.finfo(np.float64).tiny):
+            bad_value("Regression.of", "X", f"of size {size:.3g}, and ill-conditioned", "a larger one", "Rescale it.")
+        g = left.T @ targets / np.sqrt(n)
+        rest = targets - left @ (left.T @ targets)
+        residual = float(rest @ rest) / n if len(s) < n else 0.0
+        return cls(s * size**2, g, residual, basis, n, d)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """The quadratic w'Hw/2 whose loss after t steps is the excess train loss: c_j = g_j^2/s_j."""
+        if len(self.eigenvalues) == 0:
+            return Spectrum(np.zeros(1), np.zeros(1))
+        return Spectrum(self.eigenvalues, self.coefficients**2 / self.eigenvalues)
+
+    @property
+    def train_floor(self) -> float:
+        """The smallest train loss, that of the least-squares solution: T_inf."""
+        return self.residual / 2
+
+    @property
+    def solution(self) -> Floats:
+        """The least-squares solution of smallest norm (d,), where gradient descent ends."""
+        return np.asarray(self.basis @ self.coordinates, np.float64)
+
+    @property
+    def coordinates(self) -> Floats:
+        """The least-squares solution in the coordinates of the basis (r,): g_j/sqrt(s_j)."""
+        return representable("Regression.coordinates", self.coefficients / np.sqrt(self.eigenvalues))
+
+
+def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
+    """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
+    fraction, move = _fitted(regression, eta, steps, "weights")
+    with np.errstate(over="ignore", invalid="ignore"):
+        w = fraction * regression.coordinates @ regression.basis.T * np.exp(move.scale)[..., None]
+    if not np.all(np.isfinite(w)):
+        raise OverflowError(f"weights: w_t is of size exp({move.scale.max():.6g}); use a smaller eta or fewer steps.")
+    return np.asarray(w, np.float64)
+
+
+def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
+    _check_horizon(regression, steps, "excess_train_loss")
+    spectrum, size = _unit_excess(regression)
+    return last_iterate.objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
+
+
+def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return T = ||Xw_t - y||^2/(2n)."""
+    return excess_train_loss(regression, eta, steps) + regression.train_floor
+
+
+def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
+    _check_horizon(regression, steps, "d_train_loss")
+    spectrum, size = _unit_excess(regression)
+    return last_iterate.d_objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
+
+
+def validation_loss(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
+) -> SignedLog:
+    """Return V = ||X_val w_t - y_val||^2/(2m) on other samples X_val (m, d), y_val (m,)."""
+    error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
+    return sum_of_squares(error, move.scale) * (0.5 / len(seen))
+
+
+def d_validation_loss(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
+) -> SignedLog:
+    """Return dV/deta = (X_val w_t - y_val)'X_val (dw_t/deta)/m."""
+    error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
+    size: Floats = np.max(np.abs(error), axis=-1, keepdims=True, initial=0.0)
+    along = (error / np.where(size == 0, 1.0, size)) @ seen  # one number for each mode
+    return move.pull(along, regression.eigenvalues) * size[..., 0] * (1 / len(seen))
+
+
+def risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return R = ||w_t - w*||^2, the risk for inputs x ~ N(0, I): E(x'w_t - x'w*)^2; w* (d,)."""
+    error, unseen, move = _parameter_error(regression, w_star, eta, steps, "risk")
+    return sum_of_squares(error, move.scale) + sum_of_squares(unseen, 0.0)
+
+
+def d_risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
+    """Return dR/deta = 2 (w_t - w*)'(dw_t/deta)."""
+    error, _, move = _parameter_error(regression, w_star, eta, steps, "d_risk")
+    return move.pull(2 * error, regression.eigenvalues, regression.coordinates)
+
+
+def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the log objective (1/t) log F and its derivative F'/(t F), from F and F'.
+
+    -inf and NaN where F = 0.
+    """
+    t = step_counts("log_rate", steps)
+    return np.asarray(value.log / t, np.float64), (slope / value * (1 / t)).to_float(ieee=True)
+
+
+def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float) -> Floats:
+    """Return the first k <= steps with ||w_k|| >= radius, in the shape of `eta`; inf where there is none.
+
+    ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
+    """
+    if np.ndim(radius) or not radius > 0:
+        bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
+    if step_counts("first_exit", steps).ndim:
+        bad_value("first_exit", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
+    step_sizes = finite_floats("first_exit", "eta", eta)
+    _check_horizon(regression, steps, "first_exit")
+    # up to eta = 2/s_max, 0 <= s h_k <= 2, and so ||w_k|| <= 2 ||w_LS||
+    far = sum_of_squares(regression.coordinates, 0.0).log + np.log(4) >= 2 * np.log(radius)
+    may_leave = far | (step_sizes * np.max(regression.eigenvalues, initial=0.0) > 2) | (step_sizes < 0)
+    flat, first, start = step_sizes.ravel(), np.full(step_sizes.size, np.inf), 1
+    inside = np.flatnonzero(may_leave)
+    while start <= steps and len(inside):
+        length = max(1, _BLOCK // (len(inside) * max(1, len(regression.eigenvalues))))
+        block = np.arange(start, min(start + length, steps + 1))[:, None]
+        fraction, move = _fitted(regression, flat[inside], block, "first_exit")
+        left = sum_of_squares(fraction * regression.coordinates, move.scale).log >= 2 * np.log(radius)
+        first[inside] = np.min(np.where(left, block, np.inf), axis=0)
+        inside, start = inside[np.isinf(first[inside])], start + length
+    return first.reshape(step_sizes.shape)
+
+
+def _fitted(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> tuple[Floats, Filter]:
+    """Return s h_t = 1 - a^t, the fraction of w_LS that is reached, in the units of the filter; and the filter.
+
+    A mode that y does not excite would set the unit alone where it diverges, and leave nothing of the others.
+    """
+    _check_horizon(regression, steps, function)
+    excited = np.where(regression.coefficients == 0, 0.0, regression.eigenvalues)
+    move = spectral_filter(excited, eta, steps, function)
+    return move.value * excited, move
+
+
+def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
+    """Return the quadratic whose ||w_t||^2 is sum_j a_j^{2t} (g_j/size)^2, and size = max |g_j|."""
+    size = float(np.max(np.abs(regression.coefficients), initial=0.0)) or 1.0
+    if len(regression.eigenvalues) == 0:
+        return Spectrum(np.zeros(1), np.zeros(1)), size
+    return Spectrum(regression.eigenvalues, (regression.coefficients / size) ** 2), size
+
+
+def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
+    if np.max(steps, initial=1) > regression.horizon:
+        expected = f"at most {regression.horizon:.0f}, the steps that this Krylov space was made for"
+        bad_value(function, "steps", np.max(steps), expected, "Give krylov_regressions more steps.")
+
+
+def _svd(X: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return U (n, r), s (r,) and V (d, r)."""
+    left, singular, right = np.linalg.svd(X, full_matrices=False)
+    kept = singular > singular[0] * max(X.shape) * np.finfo(np.float64).eps
+    return left[:, kept], singular[kept] ** 2 / len(X), right[kept].T
+
+
+def _gram(X: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the same as `_svd`, by the eigenvectors of the smaller Gram matrix."""
+    n, d = X.shape
+    s, vectors = np.linalg.eigh((X @ X.T if n <= d else X.T @ X) / n)
+    s, vectors = s[::-1], vectors[:, ::-1]
+    kept = s > s[0] * max(n, d) * np.finfo(np.float64).eps
+    s, vectors = s[kept], vectors[:, kept]
+    other = (X.T @ vectors if n <= d else X @ vectors) / np.sqrt(n * s)
+    return (vectors, s, other) if n <= d else (other, s, vectors)
+
+
+def _validation_error(
+    regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
+) -> tuple[Floats, Floats, Filter]:
+    """Return X_val w_t - y_val (..., m) in the units of the filter, X_val V diag(V'w_LS) (m, r), and the filter."""
+    inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
+    if inputs.shape[1] != regression.d:
+        bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
+    fraction, move = _fitted(regression, eta, steps, function)
+    with np.errstate(over="ignore", invalid="ignore"):
+        seen = representable(function, inputs @ regression.basis * regression.coordinates)
+    return fraction @ seen.T - move.unit[..., None] * targets, seen, move
+
+
+def _parameter_error(
+    regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike, function: str
+) -> tuple[Floats, Floats, Filter]:
+    """Return V'(w_t - w*) (..., r) in the units of the filter, w* - VV'w* (d,), and the filter."""
+    target = checked_weights(function, "w_star", w_star, regression.d)
+    fraction, move = _fitted(regression, eta, steps, function)
+    within = regression.basis.T @ target
+    unseen = target - regression.basis @ within if len(within) < regression.d else np.zeros(1)
+    return fraction * regression.coordinates - move.unit[..., None] * within, unseen, move

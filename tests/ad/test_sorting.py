@@ -1,0 +1,223 @@
+"""Sorting, medians, picking along an axis: NumPy's values, ties, NaN, higher orders, the double, and whole unrolls."""
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad import ad
+from metagrad.ad.domains import DOMAINS, draw
+from metagrad.estimators import Forward, Reverse
+from metagrad.xp import GRADIENT_TOLERANCE, move, rng
+from tests.cupy_double import double
+from tests.cupy_double.double import SYNCS, DoubleArray
+
+TIED = np.array([[2.0, 1.0, 2.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0, 1.0], [-1.0, 0.0, 0.5, 0.5, 0.0]])
+ALONG = (np.sort, np.median, np.take_along_axis)
+CASES = [(function, i) for function in ALONG for i in range(len(DOMAINS[function]))]
+
+
+def traced(f, x):
+    return ad.vjp(f, x)[0]
+
+
+def is_same(found, expected):
+    return np.array_equal(found, expected, equal_nan=True) and (found.shape, found.dtype) == (
+        expected.shape,
+        expected.dtype,
+    )
+
+
+def inputs():
+    stream = rng(0, "sorting")
+    with_nan = stream.standard_normal((2, 4, 3))
+    with_nan[0, 1, 2] = with_nan[1, 0, 0] = np.nan
+    ties = stream.integers(0, 3, (3, 2, 4)).astype("float32")
+    return [stream.standard_normal((3, 4, 5)), ties, stream.standard_normal((2, 7, 2)).astype("float16"), with_nan]
+
+
+@pytest.mark.parametrize("x", inputs(), ids=["float64", "ties", "float16", "nan"])
+def test_values_are_those_of_numpy(x):
+    for axis in (None, 0, 1, -1, np.int64(-2)):
+        assert is_same(traced(lambda v, axis=axis: np.sort(v, axis=axis), x), np.sort(x, axis=axis))
+    for axis in (None, 0, 1, -1, (0, 1), (-1, 0), (2,), (0, 1, 2), ()):
+        for keepdims in (False, True):
+            f = lambda v, axis=axis, keepdims=keepdims: np.median(v, axis=axis, keepdims=keepdims)  # noqa: E731
+            assert is_same(traced(f, x), np.asarray(f(x)))
+
+
+def test_equal_entries_keep_their_order():
+    x, g = np.array([2.0, 1.0, 2.0, 1.0]), np.array([10.0, 20.0, 30.0, 40.0])
+    assert ad.vjp(np.sort, x)[1](g)[0].tolist() == [30.0, 10.0, 40.0, 20.0]
+    assert ad.jvp(np.sort, (x,), (g,))[1].tolist() == [20.0, 40.0, 10.0, 30.0]
+    assert ad.grad(np.median)(np.array([3.0, 2.0, 2.0, 2.0, 1.0])).tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+    assert ad.grad(np.median)(np.array([2.0, 2.0, 2.0, 2.0])).tolist() == [0.0, 0.5, 0.5, 0.0]
+    assert ad.grad(lambda v: np.sort(v)[-1])(np.array([3.0, 1.0, 3.0])).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_tie_has_the_derivative_of_points_nearby():
+    """Those at which the entry that stands first is a little smaller."""
+    nearby = TIED + 1e-6 * np.arange(5)
+    u = rng(0, "u").standard_normal((3, 5))
+    for f in (lambda v: np.sum(u * np.sort(v)), lambda v: np.sum(u[:, 0] * np.median(v, axis=1))):
+        assert np.array_equal(ad.grad(f)(TIED), ad.grad(f)(nearby))
+
+
+SYMMETRIC = {
+    "sort": lambda v: np.sum(np.sort(v, axis=-1) ** 4, axis=-1),
+    "product": lambda v: np.prod(np.sort(v, axis=1)[:, :4], axis=1) * np.prod(np.sort(v, axis=1)[:, 4:], axis=1),
+    "repeats": lambda v: np.take_along_axis(v, np.array([[0, 0, 2], [1, 1, 1], [4, 0, 4]]), -1) ** 4,
+}
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_three_orders_where_ties_do_not_matter(name):
+    f = SYMMETRIC[name]
+    ad.check_gradients(f, (TIED,), name=name)
+    ad.check_gradients(ad.grad(f), (TIED,), name=f"gradient of {name}")
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: np.sort(np.sin(v), axis=0)[1:] ** 2,
+        lambda v: np.median(v**3, axis=(0, 1)),
+        lambda v: np.median(v**3, axis=1, keepdims=True) * v,
+        lambda v: np.take_along_axis(v**3, np.argsort(v, axis=1)[:, 1:3], axis=1),
+        lambda v: np.take_along_axis(v**3, np.argpartition(v, 2, axis=1)[:, :2], axis=1),
+    ],
+)
+def test_three_orders(f):
+    x = rng(0, "three orders").permutation(np.arange(12) * 0.1).reshape(3, 4)
+    ad.check_gradients(f, (x,))
+    ad.check_gradients(ad.grad(f), (x,))
+
+
+def test_a_median_with_nan_or_of_nothing_is_nan():
+    x = np.array([[1.0, np.nan, 3.0, 2.0], [4.0, 1.0, 2.0, 3.0]])
+    out, pullback = ad.vjp(lambda v: np.median(v, axis=1), x)
+    assert np.isnan(out[0])
+    assert out[1] == 2.5
+    assert pullback(np.ones(2))[0].tolist() == [[0.0, 0.5, 0.5, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    with pytest.warns(RuntimeWarning):  # those of NumPy
+        assert np.isnan(traced(np.median, np.zeros(0)))
+    assert ad.grad(np.sort)(np.zeros((2, 0))).shape == (2, 0)
+    assert ad.grad(np.median)(2.0) == 1.0
+
+
+@pytest.mark.parametrize(("function", "i"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
+def test_the_double_does_the_same_without_a_wait(function, i):
+    x, *rest = draw(DOMAINS[function][i], rng(0, function.__name__, i))
+    there, *rest_there = [double.NAMESPACE.asarray(v) if isinstance(v, np.ndarray) else v for v in (x, *rest)]
+
+    def outcome(v, *args):
+        f = lambda y: np.sum(function(y, *args) ** 3)  # noqa: E731
+        if function is np.take_along_axis:  # its transpose needs cupy.add.at, which the double lacks
+            return ad.jvp(f, (v,), (v * 0.5,))
+        slope = ad.grad(f)
+        return f(v), slope(v), ad.jvp(slope, (v,), (v * 0.5,))[1]
+
+    expected, before = outcome(x, *rest), SYNCS.count
+    found = outcome(there, *rest_there)
+    assert SYNCS.count == before
+    for a, b in zip(found, expected, strict=True):
+        assert isinstance(a, DoubleArray)
+        assert np.array_equal(a.get(), b)
+
+
+def raises(error, match, f, x=TIED):
+    with pytest.raises(error, match=match):
+        traced(f, x)
+
+
+def test_what_is_not_supported_is_named():
+    raises(
+        TypeError,
+        "take_along_axis: indices is a traced value; expected integers",
+        lambda v: np.take_along_axis(v, v, 1),
+    )
+    raises(TypeError, r"numpy\.sort with kind=", lambda v: np.sort(v, kind="stable"))
+    raises(TypeError, r"numpy\.median with overwrite_input=", lambda v: np.median(v, overwrite_input=True))
+    raises(TypeError, r"numpy\.partition cannot be traced", lambda v: np.partition(v, 2))
+    raises(TypeError, r"x\.sort\(\), which writes in place.*Write np\.sort\(x\)", lambda v: v.sort())
+    raises(ValueError, "axis 2 is out of bounds", lambda v: np.sort(v, axis=2))
+    raises(ValueError, "axis 2 is out of bounds", lambda v: np.median(v, axis=(0, 2)))
+    raises(ValueError, "repeated axis", lambda v: np.median(v, axis=(0, -2)))
+    raises(IndexError, "must be an integer array", lambda v: np.take_along_axis(v, np.zeros((3, 1)), axis=1))
+    with pytest.raises(TypeError, match=r"argument 1 is a cupy_double array while argument 0 is a numpy array"):
+        traced(lambda v: np.take_along_axis(v, double.NAMESPACE.asarray(np.zeros((3, 1), int)), 1), TIED)
+
+
+def test_writing_a_traced_value_into_an_array_names_the_remedy():
+    def assigns(v):
+        z = np.zeros((3, 6))
+        z[:, :5] = v
+        return z
+
+    raises(TypeError, r"z\[index\] = x,.*np\.stack\(\[x, y\]\) or np\.concatenate, also in place of", assigns)
+    raises(TypeError, r"x\[index\] = value.*np\.where, np\.concatenate or np\.stack", lambda v: v.__setitem__(0, 1.0))
+
+
+X, Y = rng(0, "X").standard_normal((2, 16, 6)), rng(0, "Y").standard_normal((2, 16))
+W0 = np.linspace(0.1, 0.4, 12).reshape(2, 6)
+
+
+def errors(w):
+    return (np.einsum("bni,bi->bn", X, w) - Y) ** 2
+
+
+def trimmed(w):
+    return np.mean(np.sort(errors(w), axis=-1)[:, :12], axis=-1)
+
+
+def trimmed_by_picking(w):
+    e = errors(w)
+    return np.mean(np.take_along_axis(e, np.argsort(e, axis=-1)[:, :12], axis=-1), axis=-1)
+
+
+def median_of_even(w):
+    return np.median(errors(w), axis=-1)
+
+
+def median_of_odd(w):
+    return np.median(errors(w)[:, :15], axis=-1)
+
+
+class HeavyBall:
+    def init(self, phi, w):
+        return 0.0 * w
+
+    def step(self, phi, state, w, f):
+        eta, mu = phi
+        velocity = mu * state + f.gradient(w)
+        return w - eta * velocity, velocity
+
+
+@pytest.mark.parametrize("loss", [trimmed, trimmed_by_picking, median_of_even, median_of_odd])
+@pytest.mark.parametrize("objective", [mg.Final(), mg.LogFinal()], ids=repr)
+def test_meta_gradients_of_a_users_robust_loss(loss, objective):
+    task, phi, h = mg.FunctionTask(loss, W0), (0.03, 0.6), 1e-5
+    grads = []
+    for estimator in (Reverse(), Reverse(memory=4096), Forward()):
+        found = estimator(task, HeavyBall(), objective, phi, steps=6)
+        grads.append(np.array([float(g.to_float()) for g in found.grad]))
+    value = lambda *p: np.mean(Reverse()(task, HeavyBall(), objective, p, steps=6).value.to_float())  # noqa: E731
+    eta, mu = phi
+    expected = [value(eta + h, mu) - value(eta - h, mu), value(eta, mu + h) - value(eta, mu - h)]
+    np.testing.assert_allclose(grads[0], np.array(expected) / (2 * h), rtol=1e-6)
+    assert np.array_equal(grads[0], grads[1])
+    np.testing.assert_allclose(grads[2], grads[0], rtol=GRADIENT_TOLERANCE["float64"])
+
+
+def test_a_robust_loss_on_the_double():
+    cp = double.NAMESPACE
+    there_x, there_y = cp.asarray(X), cp.asarray(Y)
+
+    def loss(w):
+        x, y = (there_x, there_y) if isinstance(ad.stop_gradient(w), DoubleArray) else (X, Y)
+        e = (np.einsum("bni,bi->bn", x, w) - y) ** 2
+        return np.mean(np.sort(e, axis=-1)[:, :12], axis=-1) + np.median(e, axis=-1)
+
+    task, phi = mg.FunctionTask(loss, W0), mg.GradientDescent.Phi(np.asarray(0.05))
+    here = Reverse()(task, mg.GradientDescent(), mg.Final(), phi, steps=4)
+    there = Reverse()(move(task, cp), mg.GradientDescent(), mg.Final(), move(phi, cp), steps=4)
+    np.testing.assert_allclose(there.grad.eta.to_float().get(), here.grad.eta.to_float(), rtol=1e-11)
