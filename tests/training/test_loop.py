@@ -257,6 +257,15 @@ def test_a_fixed_task_skips_or_stops():
     assert kept.skipped.all()
 
 
+def test_an_estimator_that_leaves_a_diverged_task_out_needs_no_skipping():
+    estimator = mg.Reverse(scaling="none", diverged="skip")
+    run = mg.MetaTrainer(Cliff(stiff=1e3), GD, mg.Final(), steps=20, scale=0.01, estimator=estimator).run(0.05, 4)
+    assert (run.status[:, 1] != 0).all()
+    assert np.isfinite(run.phi).all()
+    assert (np.diff(run.phi[:, 0]) != 0).all()
+    assert not run.skipped.any()
+
+
 def test_one_diverging_task_does_not_end_the_training(tmp_path):
     recipe = Recipe(episodes=12, horizon=20, window=10, evaluate_every=4, patience_nonfinite=2, on_nonfinite="skip")
     run = Trainer(GD, every_third, mg.Final(), replace(recipe, evaluation_steps=1), **PLAIN, seed=2)
