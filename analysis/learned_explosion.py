@@ -141,7 +141,8 @@ def _trained(config: Config, rule: CoordinatewiseLSTM, draw: Any, phi: Any, seed
     """Return the weights after training, each LSTM by itself: on a fresh task an episode, for the mean log loss."""
     episodes = config.episodes[draw.args[1] == "digits"]
     recipe = Recipe(episodes, config.training_horizon, config.window, evaluate_every=episodes)
-    settings = {"outer_phi": Adam.Phi(0.01), "estimator": mg.Reverse(per_task=True), "seed": seed}
+    estimator = mg.Reverse(gradient="stop_gradient", per_task=True)
+    settings = {"outer_phi": Adam.Phi(0.01), "estimator": estimator, "seed": seed}
     return Trainer(rule, draw, mg.MeanLog(), recipe, **settings).run(phi).last
 
 

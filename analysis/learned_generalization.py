@@ -189,7 +189,7 @@ def _meta_train(config: Config, tasks: Any, by: str, seed: int, device: str) -> 
             _recipe(config, episodes),
             RMSprop(),
             RMSprop.Phi(outer, 0.9, 1e-10),
-            Reverse(scaling="none"),
+            Reverse(gradient="stop_gradient", scaling="none"),
             seed + stage,
         )
         phi = trainer.run(phi, progress=rows.append).last

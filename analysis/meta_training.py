@@ -1,7 +1,7 @@
 """Meta-training of the step size in the paper's setting: three failures, one at a time, and the cure.
 
 Many tasks of the paper (d = 20, t = 80, H = X'X, w0 standard normal) are tuned at once, each with its own step size,
-by eta <- max(0, eta - 0.01/sqrt(k) gradient). An arm is an objective, a way to its gradient, and a dtype.
+by eta <- eta - 0.01/sqrt(k) gradient, kept above 0. An arm is an objective, a way to its gradient, and a dtype.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
-from metagrad.meta_train import MetaRun, MetaTrainer
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import (
     MLP31,
@@ -53,7 +52,7 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
-from metagrad.training import load_trained, save_trained
+from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained, save_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
 
@@ -73,6 +72,7 @@ __all__ = [
     "ClosedForm",
     "CoordinatewiseLSTM",
     "Cosine",
+    "Descent",
     "DiagonalQuadratic",
     "Estimate",
     "Exponential",
@@ -109,6 +109,7 @@ __all__ = [
     "Scheduled",
     "Status",
     "Stopped",
+    "Through",
     "Unconstrained",
     "Until",
     "Value",

@@ -17,8 +17,9 @@ from threadpoolctl import threadpool_limits
 from metagrad.errors import bad_value
 from metagrad.optimizers import Unconstrained
 from metagrad.training.config import known_keys, read_config, setup
+from metagrad.training.loop import NonFiniteError
 from metagrad.training.trained import Trained, load_trained, save_trained
-from metagrad.training.trainer import NonFiniteError, Trainer
+from metagrad.training.trainer import Trainer
 
 _INTERRUPTED = 130
 
@@ -104,11 +105,9 @@ def _meta_train(args: Any) -> int:
         )
     if not np.isfinite(result.value):
         raise NonFiniteError(f"no evaluation was a finite number; see {metrics}. No optimizer was saved.")
-    about = {"evaluation": result.value, "episodes": result.episodes, "select": run.trainer.recipe.select}
+    about = {"evaluation": result.value, "episodes": result.episodes, "select": result.measured}
     save_trained(folder / "optimizer.npz", run.trainer.optimizer, result.phi, config=run.config, about=about)
-    print(
-        f"{result.episodes} episodes; best {run.trainer.recipe.select} {result.value:.6g}: {folder / 'optimizer.npz'}"
-    )
+    print(f"{result.episodes} episodes; best {result.measured} {result.value:.6g}: {folder / 'optimizer.npz'}")
     _say_hyper_parameters(run.trainer.optimizer, result.phi)
     return 0
 
@@ -145,11 +144,10 @@ class _Live:
         """Show one episode; evaluations stay in view."""
         trouble = sum(row["status"].values()) - row["status"].get("OK", 0)
         norm = row["log2_gradient_norm"][-1] * np.log10(2)
-        text = (
-            f"objective {row['objective'][-1]:.4g}  log10|grad| {norm:.2f}  clipped {row['clipped']}  status {trouble}"
-        )
+        text = f"{row['measured']['objective']} {row['objective'][-1]:.4g}  log10|grad| {norm:.2f}"
+        text += f"  clipped {row['clipped']}  status {trouble}"
         if "evaluation" in row:
-            self._said = f"  evaluation {row['evaluation']:.5g}, best {row['best']:.5g}"
+            self._said = f"  {row['measured']['evaluation']} {row['evaluation']:.5g}, best {row['best']:.5g}"
             if not self._progress.console.is_terminal:
                 print(f"episode {row['episode'] + 1}: {text}{self._said}", file=sys.stderr)
         self._progress.update(self._task, completed=row["episode"] + 1, description=text + self._said)
@@ -176,7 +174,7 @@ def _evaluate(args: Any) -> int:
     curves = trainer.evaluation_curves(trained.phi, args.tasks, steps, stream="fresh")
     count = curves.shape[1]
     factor = stdtrit(max(count - 1, 1), 0.975) / np.sqrt(count)  # Student's t
-    table = Table("step", "mean loss", "median", "95 % interval of the mean", "mean log10")
+    table = Table("step", f"mean {trainer.measured['measure']}", "median", "95 % interval of the mean", "mean log10")
     for t in sorted({0, *np.unique(np.geomspace(1, steps, 7).astype(int))}):
         with np.errstate(all="ignore"):
             half = factor * np.std(curves[t], ddof=1) if count > 1 else np.nan

@@ -162,6 +162,12 @@ def check_horizon(rule: Any, phi: Tree, steps: int, where: str) -> None:
         own(phi, steps, where)
 
 
+def project(rule: Any, phi: Tree) -> Tree:
+    """Return the nearest meta-parameters within the ranges of the rule; phi as it is where the rule names none."""
+    own: Callable[[Tree], Tree] | None = getattr(rule, "project", None)
+    return phi if own is None else own(phi)
+
+
 def is_homogeneous(rule: Any) -> bool:
     """Whether the rule declares that its step commutes with scaling."""
     return bool(getattr(rule, "homogeneous", False))
@@ -221,6 +227,15 @@ def looks_at_the_last_only(objective: Objective) -> bool:
 def takes_a_logarithm(objective: Objective) -> bool:
     """Whether a term that is zero or negative has a Status of its own."""
     return bool(getattr(objective, "logarithmic", False))
+
+
+# -- estimators
+
+
+def gradient_kind(estimator: Any) -> str | None:
+    """Return which gradient an estimator takes, "full" or "stop_gradient"; None where it has no such option."""
+    found: str | None = getattr(estimator, "gradient", None)
+    return found
 
 
 # -- what a wrapper must pass on

@@ -80,6 +80,8 @@ class Rule(Protocol):
     `homogeneous` True if scaling w, the state and the gradient by s > 0 scales the new w and state by s (False);
     `check_phi(phi, where)` phi, completed and checked, or an error (default: phi as it is);
     `check_horizon(phi, steps, where)` an error where phi is not for so many steps (default: none);
+    `project(phi)` the nearest meta-parameters that `check_phi` takes, for the outer loops of training, which pass them
+    on after each of their steps; it keeps NaN (default: phi as it is, with no range at all);
     `at(phi, t)` the meta-parameters of step t, differentiated through (default: phi);
     `entries` the names of the fields of phi that lead with time, or True for all: `at` takes their entries t (None);
     `decays` names of the fields of `Phi` that `step` takes with their rest, see `metagrad.optimizers.Unconstrained`.
@@ -225,5 +227,32 @@ class Estimator(Protocol):
 
         `at`: go on from there instead of from the task's own start; the objective counts its own time from 0 and sees
         both ends. `run`: the horizon of the whole run that a rule is shown, where these steps are a part of it.
+        """
+        ...
+
+
+class OuterReport(NamedTuple):
+    """What an outer step did: log2 of the norm of the meta-gradient, whether it was clipped, and whether it is finite.
+
+    `finite` is False where the meta-gradient, or the step along it, is inf or NaN.
+    """
+
+    log2_norm: float
+    clipped: bool = False
+    finite: bool = True
+
+
+class Outer(Protocol):
+    """The step of an outer loop, from a meta-gradient to the next meta-parameters."""
+
+    def init(self, phi: Tree) -> Tree:
+        """Return the state before the first step: a tree of numbers and arrays."""
+        ...
+
+    def step(self, phi: Tree, state: Tree, found: Estimate, k: int) -> tuple[Tree, Tree, OuterReport]:
+        """Return the next phi, the next state, and what the step did; k = 1, 2, ... counts the steps of the run.
+
+        Where a meta-parameter has no next value its entries are NaN, and the state is one to go on from: what becomes
+        of the run is for the loop to decide.
         """
         ...

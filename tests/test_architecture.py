@@ -23,7 +23,7 @@ LAYERS = [
     {"kernels"},
     {"unroll"},
     {"estimators"},
-    {"api", "meta_train"},
+    {"api"},
     {"training"},
     {"cli"},
 ]

@@ -6,37 +6,54 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metagrad.ad import is_branch, leaves, stop_gradient, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
-from metagrad.xp import Array, is_array, namespace
+from metagrad.xp import Array, FloatInfo, float_info, is_array, namespace
 
 
 class Range(NamedTuple):
-    """What a hyper-parameter is called, and where it may lie."""
+    """What a hyper-parameter is called, where it may lie, and the ends of that in the numbers of a dtype."""
 
     noun: str
     bounds: str
     holds: Callable[[Array], Array]
+    ends: Callable[[FloatInfo], tuple[float, float]]
     remedy: str = ""
+
+
+def _above_zero(info: FloatInfo) -> tuple[float, float]:
+    """Return the smallest normal number and the largest one: the closed set of all that is above 0 and finite."""
+    return 2.0**info.min_exponent, _largest(info)
+
+
+def _from_zero(info: FloatInfo) -> tuple[float, float]:
+    return 0.0, _largest(info)
+
+
+def _largest(info: FloatInfo) -> float:
+    return (2.0 - info.eps) * 2.0 ** (info.max_exponent - 1)
 
 
 STEP_SIZE = Range(
     "step size",
     "above 0",
     lambda x: x > 0,
+    _above_zero,
     "For step sizes at or below zero call an estimator directly, metagrad.Reverse()(...).",
 )
-DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1))
-WEIGHT_DECAY = Range("decay", "of at least 0", lambda x: x >= 0)
-LIMIT = Range("limit", "above 0", lambda x: x > 0)
-SPREAD = Range("standard deviation", "of at least 0", lambda x: x >= 0)
-UNBOUNDED = Range("number", "of any size", lambda x: abs(x) < math.inf)
-FACTOR = Range("factor", "above 0", lambda x: x > 0)
-POWER = Range("power", "above 0", lambda x: x > 0)
-WARM = Range("number of steps", "above 0", lambda x: x > 0)
-EPS = Range("number", "above 0", lambda x: x > 0, "It is what keeps 0/0 away where a gradient is zero.")
+DECAY = Range("decay", "in [0, 1)", lambda x: (x >= 0) & (x < 1), lambda info: (0.0, 1.0 - info.eps / 2))
+WEIGHT_DECAY = Range("decay", "of at least 0", lambda x: x >= 0, _from_zero)
+LIMIT = Range("limit", "above 0", lambda x: x > 0, _above_zero)
+SPREAD = Range("standard deviation", "of at least 0", lambda x: x >= 0, _from_zero)
+UNBOUNDED = Range("number", "of any size", lambda x: abs(x) < math.inf, lambda info: (-_largest(info), _largest(info)))
+FACTOR = Range("factor", "above 0", lambda x: x > 0, _above_zero)
+POWER = Range("power", "above 0", lambda x: x > 0, _above_zero)
+WARM = Range("number of steps", "above 0", lambda x: x > 0, _above_zero)
+EPS = Range("number", "above 0", lambda x: x > 0, _above_zero, "It is what keeps 0/0 away where a gradient is zero.")
 
 
 def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
@@ -66,6 +83,25 @@ def check_field(where: str, name: str, value: Any, within: Range) -> Any:
     if not bool(xp.all(within.holds(xp.asarray(value)))):
         bad_value(where, name, value, f"a {within.noun} {within.bounds}", within.remedy)
     return value
+
+
+def project(phi: Any, ranges: dict[str, Range]) -> Any:
+    """Return the nearest phi within the ranges, in the numbers of its dtype: what `check_phi` takes. NaN stays NaN.
+
+    A step size goes no lower than the smallest normal number, which moves nothing but is no 0, and no higher than the
+    largest; a decay no higher than the largest number below 1.
+    """
+    return type(phi)(*[project_field(getattr(phi, name), ranges[name]) for name in phi._fields])
+
+
+def project_field(value: Any, within: Range) -> Any:
+    """Return the nearest of one hyper-parameter, a number, an array or a tree of them, within its range."""
+
+    def nearest(x: Any) -> Any:
+        low, high = within.ends(float_info(getattr(x, "dtype", "float64")))
+        return np.minimum(np.maximum(x, low), high)
+
+    return tree_map(nearest, value)
 
 
 def beside(phi: Any, leaf: Array) -> Any:

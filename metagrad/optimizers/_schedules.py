@@ -15,7 +15,7 @@ class Schedule(Protocol):
     """A number as a function of the time of a run, with parameters.
 
     `Phi`: the NamedTuple of the parameters. At t = 0 it has a value for `steps=None` too: a rule may need it before
-    the run begins.
+    the run begins. Optional: `project(phi)`, as that of a rule.
     """
 
     Phi: Any

@@ -1,15 +1,22 @@
 """Meta-training of optimizers on fresh tasks."""
 
 from metagrad.training.config import read_config, setup
+from metagrad.training.loop import NonFiniteError
+from metagrad.training.meta_trainer import MetaRun, MetaTrainer
 from metagrad.training.metrics import read_metrics
+from metagrad.training.outer import Descent, Through
 from metagrad.training.recipe import Recipe
 from metagrad.training.trained import load_trained, save_trained, trained_names
-from metagrad.training.trainer import NonFiniteError, Result, Trainer
+from metagrad.training.trainer import Result, Trainer
 
 __all__ = [
+    "Descent",
+    "MetaRun",
+    "MetaTrainer",
     "NonFiniteError",
     "Recipe",
     "Result",
+    "Through",
     "Trainer",
     "load_trained",
     "read_config",

@@ -14,6 +14,7 @@ from metagrad.errors import bad_value
 from metagrad.files import append_line, keep_lines
 
 _NULLS = "nulls"
+_SINCE = {"projected": int, "skipped": int, "measured": dict}  # what older files do not have
 _TEXTS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -43,11 +44,12 @@ def _plain(value: Any, name: str, nulls: dict[str, str]) -> Any:
 def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     """Return the metrics of a `Trainer`'s run of n episodes as columns, with inf and NaN where they were.
 
-    `episode`, `clipped` (n,) integers; `nonfinite` (n,) booleans; `windows` (n,): how many windows an episode had.
-    `objective`, `log2_gradient_norm` (n, most windows) floats, NaN after an episode's last window. `evaluated` (n,)
-    booleans; `evaluation`, `best` (n,) floats, NaN where an episode was not evaluated. `status.OK`, ... (n,): how many
-    times a task's window had this `Status`; only those that were met. A last line without its end, which a killed run
-    leaves, is left out.
+    `episode`, and how many of its windows were `clipped`, `projected`, `skipped` (n,) integers; `nonfinite` (n,)
+    booleans; `windows` (n,): how many windows an episode had. `objective`, `log2_gradient_norm` (n, most windows)
+    floats, NaN after an episode's last window. `evaluated` (n,) booleans; `evaluation`, `best` (n,) floats, NaN where
+    an episode was not evaluated. `measured.objective`, `measured.evaluation` (n,): what these two are, texts that are
+    empty in files that do not say it. `status.OK`, ... (n,): how many times a task's window had this `Status`; only
+    those that were met. A last line without its end, which a killed run leaves, is left out.
 
     In the file every line is plain JSON. Where a number is inf or NaN it has `null`, which plotting libraries leave
     out, and a key `nulls`, such as {"objective[0]": "inf"}, that says which; other lines have no `nulls`.
@@ -83,8 +85,8 @@ def _row(line: str) -> dict[str, Any]:
     windows = row["objective"]
     if len(row["log2_gradient_norm"]) != len(windows):
         raise ValueError("objective and log2_gradient_norm differ in length")
-    for name, kind in (("episode", int), ("clipped", int), ("nonfinite", bool)):
-        if type(row[name]) is not kind:
+    for name, kind in (("episode", int), ("clipped", int), ("nonfinite", bool), *_SINCE.items()):
+        if type(row[name] if name not in _SINCE else row.get(name, kind())) is not kind:
             raise ValueError(f"{name} is {row[name]!r}")
     numbers = [*windows, *row["log2_gradient_norm"], row.get("evaluation", 0.0), row.get("best", 0.0)]
     if not all(isinstance(x, int | float) for x in numbers):
@@ -95,6 +97,9 @@ def _row(line: str) -> dict[str, Any]:
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     windows = np.array([len(row["objective"]) for row in rows], dtype=np.int64)
     columns = {name: np.array([row[name] for row in rows], dtype=np.int64) for name in ("episode", "clipped")}
+    columns |= {name: np.array([row.get(name, 0) for row in rows], dtype=np.int64) for name in ("projected", "skipped")}
+    for name in ("objective", "evaluation"):
+        columns[f"measured.{name}"] = np.array([str(row.get("measured", {}).get(name, "")) for row in rows], dtype=str)
     columns["nonfinite"] = np.array([row["nonfinite"] for row in rows], dtype=bool)
     columns["windows"] = windows
     for name in ("objective", "log2_gradient_norm"):

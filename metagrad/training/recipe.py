@@ -8,10 +8,16 @@ from typing import Any, Literal
 
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import GradientKind
+from metagrad.training.outer.through import check_limit
 
-Select = Literal["final", "log_final", "mean"]
-_SELECT = ["final", "log_final", "mean"]
-_GRADIENT = ["full", "stop_gradient"]
+Select = Literal["final", "log_final", "mean", "mean_log"]
+Measured = Literal["loss", "squared_norm", "train", "excess", "validation", "risk"]
+_CHOICES: dict[str, list[Any]] = {
+    "select": ["final", "log_final", "mean", "mean_log"],
+    "measure": [None, "loss", "squared_norm", "train", "excess", "validation", "risk"],
+    "gradient": [None, "full", "stop_gradient"],
+    "on_nonfinite": ["stop", "skip"],
+}
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,17 @@ class Recipe:
     window. `curriculum`: pairs (first episode, horizon) that replace `horizon` from that episode on, ascending.
     `outer_factors`: pairs (first episode, factor of the outer step size from that episode on), ascending: meta-training
     settles where the step size falls in the end.
-    `gradient`: through the optimizee's gradient ("full"), or with it held constant ("stop_gradient").
+    `gradient`: through the optimizee's gradient ("full"), or with it held constant ("stop_gradient", as published):
+    which one `Trainer` takes where it is given no estimator. None leaves it to the estimator.
     `clip_norm`, `clip_value`: the meta-gradient's largest norm over all meta-parameters, and largest entry; None for
-    none. What was clipped is reported; a meta-gradient with inf or NaN is never clipped to a number: its episode ends
-    without a step, and after `patience_nonfinite` such episodes in a row the run ends.
+    none. What was clipped is reported; a meta-gradient with inf or NaN is never clipped to a number. With
+    `on_nonfinite="stop"` its episode ends without a step, with "skip" it goes on with its next window; after
+    `patience_nonfinite` episodes in a row that were stopped, or had no step but such, the run ends.
     `evaluate_every` episodes, `evaluation_tasks` tasks that training never sees run for `evaluation_steps` steps; the
-    meta-parameters with the least `select` ("final" loss, "log_final": mean log10 of it, "mean" over the run) are
-    kept. `patience`: evaluations without a better one after which the run ends; None for all `episodes`.
+    meta-parameters with the least `select` of `measure` are kept: "final", "log_final" (the mean log10 of the last),
+    "mean" over the run, "mean_log" (of log10). Take the one that is nearest to the objective: by another one the best
+    may be an accident on the way. `measure`: a name of `metagrad.measures`, or None for what the objective itself looks
+    at. `patience`: evaluations without a better one after which the run ends; None for all `episodes`.
     """
 
     episodes: int
@@ -36,14 +46,16 @@ class Recipe:
     window: int = 20
     curriculum: tuple[tuple[int, int], ...] = ()
     outer_factors: tuple[tuple[int, float], ...] = ()
-    gradient: GradientKind = "stop_gradient"
+    gradient: GradientKind | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
+    on_nonfinite: Literal["stop", "skip"] = "stop"
     patience_nonfinite: int = 10
     evaluate_every: int = 100
     evaluation_tasks: int = 1
     evaluation_steps: int = 100
     select: Select = "final"
+    measure: Measured | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
@@ -54,15 +66,11 @@ class Recipe:
         if self.patience is not None:
             _check_count("patience", self.patience)
         for name in ("clip_norm", "clip_value"):
-            limit = getattr(self, name)
-            if isinstance(limit, bool) or not isinstance(limit, int | float | None):
-                bad_type("Recipe", name, repr(limit), "a number, or None")
-            if limit is not None and not 0 < limit < math.inf:
-                bad_value("Recipe", name, limit, "a finite number above 0, or None")
-        for name, known in (("select", _SELECT), ("gradient", _GRADIENT)):
-            if getattr(self, name) not in known:
-                came = getattr(self, name)
-                bad_value("Recipe", name, repr(came), "a known choice", nearest(str(came), known))
+            check_limit("Recipe", name, getattr(self, name))
+        for name, known in _CHOICES.items():
+            if (came := getattr(self, name)) not in known:
+                said = nearest(str(came), [x for x in known if x is not None])
+                bad_value("Recipe", name, repr(came), "a known choice", said)
         self._check_stages("curriculum", self.curriculum)
         self._check_stages("outer_factors", self.outer_factors)
         for _, horizon in self.curriculum:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,73 +15,77 @@ from metagrad.errors import bad_value
 from metagrad.files import read_npz, write_npz
 from metagrad.fingerprint import differing_parts, refuse_other_run
 from metagrad.protocols import Tree
-from metagrad.xp import to_host
+from metagrad.training._leaves import like
+from metagrad.xp import Array, to_host
 
-_WHERE = "Trainer.run"
 _REMEDY = "Remove the file to start anew, or give another one."
 _TREES = ("phi", "outer", "best")
-_COUNTERS = ("episode", "since", "nonfinite")
-FORMAT = 2  # 1 had one hash of the whole run in place of its parts
-CHANGEABLE = (
-    "outer_phi",
-    "estimator",
-    "recipe.horizon",
-    "recipe.window",
-    "recipe.curriculum",
-    "recipe.outer_factors",
-    "recipe.gradient",
-    "recipe.clip_norm",
-    "recipe.clip_value",
-    "recipe.patience_nonfinite",
-    "recipe.evaluate_every",
-)
+_COUNTERS = ("episode", "steps", "since", "nonfinite")
+_HISTORY = "history."
+FORMAT = 3  # 1 had one hash of the whole run in place of its parts; 2 was one layout for each of two loops
 
 
 @dataclass(frozen=True)
-class Position:
-    """Meta-parameters, state of the outer optimizer, the best so far, and counters."""
+class Progress:
+    """Meta-parameters, state of the outer step, the best so far, counters, and what each outer step found.
+
+    `episode`, `steps`: how many were done; `since`: evaluations since the best; `nonfinite`: episodes in a row without
+    a step; `history`: a dict of arrays for each outer step, empty where none is kept.
+    """
 
     phi: Tree
     outer: Tree
     best: Tree
     best_value: float = math.inf
     episode: int = 0
+    steps: int = 0
     since: int = 0
     nonfinite: int = 0
+    history: list[dict[str, Array]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Whose position it is: its parts by name, what was changed on the way, and the config that it was made of."""
+    """Whose progress it is: its parts by name, what was changed on the way, and the config that it was made of.
 
+    `where` names the caller in errors; `changeable`: the parts that may be other ones when a run goes on; `finite`:
+    whether meta-parameters are numbers always, so that others were not written by the run.
+    """
+
+    where: str
     parts: dict[str, dict[str, str]]
+    changeable: Sequence[str]
+    finite: bool
     config: dict[str, Any] | None = None
     changes: tuple[dict[str, Any], ...] = ()
 
 
-def save_position(path: Path, position: Position, run: Run) -> None:
-    """Write the position, and whose it is; the old file stays until all is written."""
+def save(path: Path, at: Progress, run: Run) -> None:
+    """Write the progress, and whose it is; the old file stays until all is written."""
     arrays = {
         f"{name}_{k}": np.asarray(to_host(leaf))
         for name in _TREES
-        for k, leaf in enumerate(ad.leaves(getattr(position, name)))
+        for k, leaf in enumerate(ad.leaves(getattr(at, name)))
     }
-    about = {"format": FORMAT, "parts": run.parts, "changes": run.changes, "best_value": position.best_value}
+    for name in at.history[0] if at.history else ():
+        arrays[_HISTORY + name] = np.stack([row[name] for row in at.history])
+    about = {"format": FORMAT, "parts": run.parts, "changes": run.changes, "best_value": at.best_value}
     about |= {} if run.config is None else {"config": run.config}
-    about |= {name: getattr(position, name) for name in _COUNTERS}
+    about |= {name: getattr(at, name) for name in _COUNTERS}
     write_npz(path, arrays, about)
 
 
-def load_position(path: Path, template: Position, run: Run, changed: tuple[str, ...]) -> tuple[Position, Run]:
-    """Return the position of this very run, in the trees of `template`, and the run with all changes up to now.
+def load(path: Path, template: Progress, run: Run, changed: tuple[str, ...]) -> tuple[Progress, Run]:
+    """Return the progress of this very run, in the trees of `template`, and the run with all changes up to now.
 
     ValueError on anything else: where a part differs that is not among those that were `changed`, it is named.
     """
-    arrays, about = read_npz(path, _WHERE, formats=(FORMAT,))
+    arrays, about = read_npz(path, run.where, formats=(FORMAT,))
     differing = differing_parts(about.get("parts"), run.parts)
-    refuse_other_run(_WHERE, path, differing, changed, CHANGEABLE)
+    refuse_other_run(run.where, path, differing, changed, run.changeable)
     try:
-        trees = {name: _tree(arrays, name, getattr(template, name)) for name in _TREES}
+        history = _history(arrays, about)
+        trees = {name: _tree(arrays, name, getattr(template, name), finite=run.finite) for name in _TREES}
         if arrays:
             raise ValueError(f"{', '.join(arrays)} does not belong to it")
         for name in _COUNTERS:
@@ -92,26 +97,34 @@ def load_position(path: Path, template: Position, run: Run, changed: tuple[str, 
             raise ValueError(f"changes is {about['changes']!r}")
     except (KeyError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
-        bad_value(_WHERE, "checkpoint", f"{path}, which was edited ({what})", "a checkpoint as it was written", _REMEDY)
+        came = f"{path}, which was edited ({what})"
+        bad_value(run.where, "checkpoint", came, "a checkpoint as it was written", _REMEDY)
     counters = {name: about[name] for name in (*_COUNTERS, "best_value")}
     changes = (*about["changes"], *([{"after": about["episode"], "parts": differing}] if differing else ()))
-    return replace(template, **trees, **counters), replace(run, changes=changes)
+    return replace(template, **trees, **counters, history=history), replace(run, changes=changes)
 
 
-def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree) -> Tree:
+def _history(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> list[dict[str, Array]]:
+    """Take what each outer step found from the arrays; ValueError where they are not those of all steps."""
+    kept = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_HISTORY)}
+    count = about["steps"]
+    if kept and {len(array) for array in kept.values()} != {count}:
+        raise ValueError(f"its arrays are not those of {count} outer steps")
+    rows = range(count if kept else 0)
+    return [{name.removeprefix(_HISTORY): array[k] for name, array in kept.items()} for k in rows]
+
+
+def _tree(arrays: dict[str, np.ndarray], name: str, template: Tree, *, finite: bool) -> Tree:
     """Take the tree from the arrays, each leaf of the kind (array, Python number) and on the device of the template's.
 
     KeyError where one is missing, ValueError where one is of another kind or not finite.
     """
     leaves: list[Any] = []
     for k, leaf in enumerate(ad.leaves(template)):
-        saved, like = arrays.pop(f"{name}_{k}"), np.asarray(to_host(leaf))
-        if (saved.shape, saved.dtype) != (like.shape, like.dtype):
-            raise ValueError(f"{name}_{k} is {saved.dtype}{saved.shape} in place of {like.dtype}{like.shape}")
-        if not np.isfinite(saved).all():
+        saved, expected = arrays.pop(f"{name}_{k}"), np.asarray(to_host(leaf))
+        if (saved.shape, saved.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name}_{k} is {saved.dtype}{saved.shape} in place of {expected.dtype}{expected.shape}")
+        if finite and not np.isfinite(saved).all():
             raise ValueError(f"{name}_{k} is not finite everywhere")
-        if isinstance(leaf, int | float) and not hasattr(leaf, "dtype"):
-            leaves.append(type(leaf)(saved.item()))
-        else:
-            leaves.append(saved if isinstance(leaf, np.ndarray | np.generic) else type(leaf)(saved))
+        leaves.append(like(leaf, saved))
     return ad.unflatten(template, leaves)

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from metagrad import ad, files, parts
-from metagrad.errors import Status, bad_type, bad_value
+from metagrad.errors import bad_type, bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import check_changed, named_parts
+from metagrad.measures import AboveFloor, Loss, as_measure
 from metagrad.optimizers import Adam
-from metagrad.protocols import Objective, Rule, Task, Tree
-from metagrad.system import begin
-from metagrad.training import store
-from metagrad.training.metrics import append_row, keep_rows
-from metagrad.training.outer import clip
+from metagrad.protocols import Estimator, Joint, Objective, Outer, Rule, Task, Tree
+from metagrad.training.loop import Episode, Loop, Row, Saving, at_start
+from metagrad.training.outer.through import Through
 from metagrad.training.recipe import Recipe
+from metagrad.training.store import Run
 from metagrad.unroll.rollout import rollout
-from metagrad.views import FixedGradient
-from metagrad.xp import Array, move, namespace, rng, to_host
+from metagrad.xp import Array, namespace, rng
 
 Tasks = Callable[[int], Task]  # the task of a seed: the same whenever it is asked for
-Row = dict[str, Any]
 SAVE_SECONDS = 60.0  # what a killed run loses at most, beside an episode
-
-
-class NonFiniteError(ArithmeticError):
-    """Too many episodes in a row ended with a meta-gradient that is inf or NaN; the message says what happened."""
+_WHERE = "Trainer.run"
+CHANGEABLE = (
+    "outer_phi",
+    "estimator",
+    "recipe.horizon",
+    "recipe.window",
+    "recipe.curriculum",
+    "recipe.outer_factors",
+    "recipe.gradient",
+    "recipe.clip_norm",
+    "recipe.clip_value",
+    "recipe.on_nonfinite",
+    "recipe.patience_nonfinite",
+    "recipe.evaluate_every",
+)
 
 
 @dataclass(frozen=True)
@@ -39,18 +48,44 @@ class Trainer:
     """Tune the meta-parameters of `optimizer` on `tasks`, a function from a seed to a task.
 
     phi <- outer.step(phi, meta-gradient of `objective` over one window), window after window, task after task, by
-    `recipe`. `outer`: any optimizer of the project, with its own meta-parameters `outer_phi` (Adam with step size
-    0.001 by default). Everything random comes from `seed`. Source: Andrychowicz et al. 2016, as specified.
+    `recipe`, and within the ranges of the optimizer. `outer`: any optimizer of the project, with its own
+    meta-parameters `outer_phi` (Adam with step size 0.001 by default); or, with `outer_phi=None`, an outer step
+    (`metagrad.protocols.Outer`), which then does its own clipping. `estimator`: any, used as it is; None for
+    `Reverse` with the gradient of the recipe, "stop_gradient" if it names none. One that does not tell where a window
+    ended takes one window for the whole horizon. phi may be a `Joint`: then the tasks' part is trained too.
+    Everything random comes from `seed`. ValueError where the recipe names another gradient than the estimator takes.
+    Source: Andrychowicz et al. 2016, as specified.
     """
 
     optimizer: Rule
     tasks: Tasks
     objective: Objective
     recipe: Recipe
-    outer: Rule = field(default_factory=Adam)
+    outer: Any = field(default_factory=Adam)  # a Rule, or an Outer without `outer_phi`
     outer_phi: Any = field(default_factory=lambda: Adam.Phi(1e-3))
-    estimator: Reverse = field(default_factory=Reverse)
+    estimator: Estimator | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that the recipe and the estimator take one gradient."""
+        wanted = self.recipe.gradient
+        if self.estimator is not None and wanted is not None and parts.gradient_kind(self.estimator) != wanted:
+            came = f"{wanted!r}, and the estimator is {self.estimator!r}"
+            bad_value("Trainer", "recipe.gradient", came, "one of the two", "Leave it out of the recipe.")
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """What the numbers of the run are: of its objective, and of its evaluations."""
+        return {
+            "objective": f"{type(self.objective).__name__} of {_name_of(self.objective.measure)}",
+            "evaluation": f"{self.recipe.select} {_name_of(self._measure)}",
+            "measure": _name_of(self._measure),
+        }
+
+    @property
+    def _measure(self) -> Any:
+        name = self.recipe.measure
+        return self.objective.measure if name is None else as_measure("Recipe", name)
 
     def run(
         self,
@@ -75,59 +110,74 @@ class Trainer:
 
         `changed`: names of settings that may differ from those of the checkpoint, for the episodes that are left:
         "outer_phi", "estimator", and of the recipe "recipe.horizon", "recipe.window", "recipe.curriculum",
-        "recipe.outer_factors", "recipe.gradient", "recipe.clip_norm", "recipe.clip_value",
+        "recipe.outer_factors", "recipe.gradient", "recipe.clip_norm", "recipe.clip_value", "recipe.on_nonfinite",
         "recipe.patience_nonfinite", "recipe.evaluate_every". Not what the best so far was selected by, nor what it is
         an optimizer of. The checkpoint keeps what was changed, and after which episode. `episodes` and `patience` may
         differ always.
         """
         if not callable(self.tasks):
-            bad_type("Trainer.run", "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
+            bad_type(_WHERE, "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
         phi = self._as_arrays(self._checked(phi))
+        self._check_outer()
+        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
+        named = self._parts(phi)
+        check_changed(_WHERE, changed, named, CHANGEABLE)
+        saving = Saving(path, log, seconds=SAVE_SECONDS, progress=progress, changed=changed)
+        with files.alone(path, _WHERE):
+            whose = Run(_WHERE, {} if path is None else named_parts(named), CHANGEABLE, finite=True, config=config)
+            end = self._loop().run(at_start(phi, self._outer(0)), saving, whose)
+        return Result(end.best, end.best_value, end.phi, end.episode, self.measured["evaluation"])
+
+    def _loop(self) -> Loop:
+        recipe, estimator = self.recipe, self.estimator
+        return Loop(
+            _WHERE,
+            self.optimizer,
+            self.objective,
+            Reverse(gradient=recipe.gradient or "stop_gradient") if estimator is None else estimator,
+            recipe.episodes,
+            self._episode,
+            on_nonfinite=recipe.on_nonfinite,
+            patience_nonfinite=recipe.patience_nonfinite,
+            evaluate=self.evaluate,
+            evaluate_every=recipe.evaluate_every,
+            patience=recipe.patience,
+            labels={"measured": {name: self.measured[name] for name in ("objective", "evaluation")}},
+        )
+
+    def _episode(self, number: int) -> Episode:
+        seed = self._seed_of(number)
+        return Episode(self.tasks(seed), seed, self.recipe.windows_of(number), self._outer(number))
+
+    def _outer(self, episode: int) -> Outer:
+        """Return the outer step of an episode."""
+        if self.outer_phi is None:
+            step: Outer = self.outer
+            return step
+        factor, phi = self.recipe.outer_factor_of(episode), self.outer_phi
+        phi = phi if factor == 1.0 else phi._replace(eta=factor * phi.eta)
+        return Through(self.outer, phi, self.recipe.clip_norm, self.recipe.clip_value)
+
+    def _check_outer(self) -> None:
+        recipe = self.recipe
+        if self.outer_phi is None:
+            for name in ("clip_norm", "clip_value", "outer_factors"):
+                if getattr(recipe, name):
+                    came = f"{getattr(recipe, name)} beside an outer step of one's own (outer_phi is None)"
+                    bad_value(_WHERE, f"recipe.{name}", came, "one of the two", "Give it to the outer step.")
+            return
         kind = parts.named_phi(self.outer)
         if not isinstance(self.outer_phi, tuple) and kind is not None:
             came = f"a {type(self.outer_phi).__name__}"
-            bad_type("Trainer.run", "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
-        if self.recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
+            bad_type(_WHERE, "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
+        if recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
-            bad_value("Trainer.run", "recipe", came, "outer meta-parameters with a step size `eta`")
-        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
-        with files.alone(path, "Trainer.run"):
-            named = self._parts(phi)
-            check_changed("Trainer.run", changed, named, store.CHANGEABLE)
-            run = store.Run({} if path is None else named_parts(named), config)
-            position = self._run(phi, path, log, progress, run, changed)
-        return Result(position.best, position.best_value, position.phi, position.episode)
-
-    def _run(
-        self, phi: Tree, path: Path | None, log: Path | None, progress: Any, run: store.Run, changed: tuple[str, ...]
-    ) -> store.Position:
-        position = self._begin(phi)
-
-        def save() -> None:
-            if path is not None:
-                store.save_position(path, position, run)
-
-        if path is not None and path.exists():
-            position, run = store.load_position(path, position, run, changed)
-        save()  # at once: that it cannot be written is better known before hours of training
-        saved = time.monotonic()
-        if log is not None:
-            keep_rows(log, position.episode)
-        while position.episode < self.recipe.episodes and not self._has_stopped(position):
-            position, row = self._episode(position)
-            if log is not None:
-                append_row(log, row)
-            if progress is not None:
-                progress(row)
-            if "evaluation" in row or time.monotonic() - saved > SAVE_SECONDS:
-                save()
-                saved = time.monotonic()
-        return position
+            bad_value(_WHERE, "recipe", came, "outer meta-parameters with a step size `eta`")
 
     def _parts(self, phi: Tree) -> dict[str, Any]:
         """Identify the run: everything that its numbers depend on, but for when it ends."""
         named = {one.name: getattr(self, one.name) for one in fields(self)} | {"phi": phi}
-        named |= {f"the code of {kind.__name__}": kind for kind in (type(self), Recipe)}
+        named |= {f"the code of {kind.__name__}": kind for kind in (type(self), Loop, Through, Recipe)}
         recipe, outer_phi = named.pop("recipe"), named["outer_phi"]
         named |= {f"recipe.{one.name}": getattr(recipe, one.name) for one in fields(recipe)}
         del named["recipe.episodes"], named["recipe.patience"]
@@ -137,130 +187,70 @@ class Trainer:
         return named
 
     def _checked(self, phi: Tree) -> Tree:
-        return parts.check_phi(self.optimizer, phi, "Trainer.run")
+        if not isinstance(phi, Joint):
+            return parts.check_phi(self.optimizer, phi, _WHERE)
+        task = self.tasks(self._seed_of(0))
+        return Joint(parts.check_phi(self.optimizer, phi.rule, _WHERE), parts.check_given(task, phi.task, _WHERE))
 
     def _as_arrays(self, phi: Tree) -> Tree:
         """Return phi with Python's floats, a rule's defaults among them, as arrays of the dtype of the first task."""
         if all(hasattr(leaf, "dtype") for leaf in ad.leaves(phi)):
             return phi
         seed = self._seed_of(0)
-        w = ad.leaves(self.tasks(seed).init(rng(seed, "init")))[0]
+        task = self.tasks(seed)
+        if isinstance(phi, Joint):
+            task = parts.given(task, phi.task)
+        w = ad.leaves(task.init(rng(seed, "init")))[0]
         xp = namespace(w)
         return self._checked(ad.tree_map(lambda x: x if hasattr(x, "dtype") else xp.asarray(x, dtype=w.dtype), phi))
 
     def _seed_of(self, episode: int) -> int:
         return int(rng(self.seed, "episode", episode).integers(2**62))
 
-    def _has_stopped(self, at: store.Position) -> bool:
-        return self.recipe.patience is not None and at.since >= self.recipe.patience
-
-    def _outer_phi(self, episode: int) -> Any:
-        factor = self.recipe.outer_factor_of(episode)
-        return self.outer_phi if factor == 1.0 else self.outer_phi._replace(eta=factor * self.outer_phi.eta)
-
-    def _begin(self, phi: Tree) -> store.Position:
-        return store.Position(phi=phi, outer=self.outer.init(self.outer_phi, phi), best=phi)
-
-    def _episode(self, at: store.Position) -> tuple[store.Position, Row]:
-        """Run one episode, and evaluate where it is time to."""
-        seed = self._seed_of(at.episode)
-        task, losses, log2_norms, clipped, status = self.tasks(seed), [], [], 0, np.zeros(0, dtype=np.int64)
-        _check_start(task, seed, at.episode)
-        phi, outer, start, ended = at.phi, at.outer, begin(task, self.optimizer, at.phi, seed), False
-        outer_phi = self._outer_phi(at.episode)
-        estimator = replace(self.estimator, gradient=self.recipe.gradient)
-        for steps in self.recipe.windows_of(at.episode):
-            found = estimator(task, self.optimizer, self.objective, phi, steps=steps, seed=seed, at=start)
-            step = clip(found.grad, self.recipe)
-            losses.append(float(np.mean(found.value.to_float(out_of_range="ieee"))))
-            log2_norms.append(step.log2_norm)
-            status = np.concatenate([status, to_host(found.status)])
-            if not step.finite:
-                ended = True
-                break
-            gradient = move(step.gradient, namespace(*ad.leaves(phi)))
-            with np.errstate(all="ignore"):  # what overflows is looked at below
-                moved = self.outer.step(outer_phi, outer, phi, FixedGradient(gradient))
-            if not _all_finite(moved):
-                ended = True
-                break
-            clipped += step.clipped
-            phi, outer = moved
-            assert found.end is not None
-            start = found.end
-        row = _row(at.episode, losses, log2_norms, clipped, status, ended)
-        at = replace(at, phi=phi, outer=outer, episode=at.episode + 1, nonfinite=at.nonfinite + 1 if ended else 0)
-        if at.nonfinite >= self.recipe.patience_nonfinite:
-            self._give_up(at, status)
-        if at.episode % self.recipe.evaluate_every == 0 or at.episode == self.recipe.episodes:
-            at, row = self._evaluated(at, row)
-        return at, row
-
-    def _evaluated(self, at: store.Position, row: Row) -> tuple[store.Position, Row]:
-        value = self.evaluate(at.phi)
-        better = value < at.best_value  # NaN is not
-        since = 0 if better else at.since + 1
-        best, best_value = (at.phi, value) if better else (at.best, at.best_value)
-        at = replace(at, best=best, best_value=best_value, since=since)
-        return at, row | {"evaluation": value, "best": best_value}
-
     def evaluate(self, phi: Tree) -> float:
         """Return what the recipe selects by, over its evaluation tasks, which training never sees."""
         curves = self.evaluation_curves(phi, self.recipe.evaluation_tasks, self.recipe.evaluation_steps)
+        select = self.recipe.select
+        seen = curves[1:] if select.startswith("mean") else curves[-1]
         with np.errstate(all="ignore"):
-            if self.recipe.select == "mean":
-                return float(np.mean(curves[1:]))
-            last = curves[-1]
-            return float(np.mean(np.log10(last) if self.recipe.select == "log_final" else last))
+            return float(np.mean(np.log10(seen) if "log" in select else seen))
 
     def evaluation_curves(self, phi: Tree, count: int, steps: int, stream: str = "evaluation") -> Array:
-        """Return the losses (steps + 1, tasks of all `count` draws) of phi on fresh tasks of a named stream."""
+        """Return what the recipe measures (steps + 1, tasks of all `count` draws) on fresh tasks of a named stream."""
         curves = []
         for k in range(count):
             seed = int(rng(self.seed, stream, k).integers(2**62))
-            curves.append(rollout(self.tasks(seed), self.optimizer, phi, steps=steps, seed=seed))
+            task = self.tasks(seed)
+            look = self._look(task, phi, seed)
+            curves.append(rollout(task, self.optimizer, phi, steps=steps, seed=seed, measure=look))
         return np.concatenate(curves, axis=1)
 
-    def _give_up(self, at: store.Position, status: Array) -> None:
-        met = {Status.from_code(code).name for code in np.unique(status)} - {"OK"}
-        raise NonFiniteError(
-            f"Trainer.run: the meta-gradient, or the outer step along it, was inf or NaN in {at.nonfinite} episodes in "
-            f"a row, up to episode {at.episode - 1} ({', '.join(sorted(met)) or 'no status'}); expected finite ones. "
-            "Use shorter windows, a smaller outer step size, clip_norm, or an objective that is a logarithm."
-        )
+    def _look(self, task: Task, phi: Tree, seed: int) -> Callable[[Tree], Array] | None:
+        """Return the measure of the evaluations at w_0, w_1, ... in this order; None for the loss."""
+        measure, times = self._measure, count_up()
+        if isinstance(measure, Loss):
+            return None
+        given = parts.given(task, phi.task) if isinstance(phi, Joint) else task
+
+        def look(w: Tree) -> Array:
+            return measure.of(given, w, parts.sample(task, seed, next(times), namespace(*ad.leaves(w))))
+
+        return look
 
 
 @dataclass(frozen=True)
 class Result:
-    """The best meta-parameters on the evaluation tasks, their value, the last ones, and how many episodes were run."""
+    """The best meta-parameters on the evaluation tasks, their value, the last ones, and how many episodes were run.
+
+    `measured`: what the value is, such as "final validation".
+    """
 
     phi: Tree
     value: float
     last: Tree
     episodes: int
+    measured: str
 
 
-def _row(episode: int, losses: list[float], norms: list[float], clipped: int, status: Array, ended: bool) -> Row:
-    codes, counts = np.unique(status, return_counts=True)
-    return {
-        "episode": episode,
-        "objective": [float(x) for x in losses],
-        "log2_gradient_norm": [float(x) for x in norms],
-        "clipped": int(clipped),
-        "nonfinite": bool(ended),
-        "status": {Status.from_code(c).name: int(n) for c, n in zip(codes, counts, strict=True)},
-    }
-
-
-def _all_finite(tree: Tree) -> bool:
-    return all(bool(namespace(leaf).isfinite(leaf).all()) for leaf in ad.leaves(tree))
-
-
-def _check_start(task: Task, seed: int, episode: int) -> None:
-    """Raise ValueError where the loss of an episode's task is not finite at its start, which training cannot mend."""
-    w = task.init(rng(seed, "init"))
-    with np.errstate(all="ignore"):
-        loss = to_host(task.loss(w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
-    if not np.isfinite(loss).all():
-        came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {episode} (seed {seed})"
-        bad_value("Trainer.run", "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")
+def _name_of(measure: Any) -> str:
+    return f"{measure.name} above its floor" if isinstance(measure, AboveFloor) else str(measure.name)

@@ -246,7 +246,7 @@ def test_it_learns_to_optimize():
     """A few meta-steps from random weights lower the meta-objective on problems that were not seen."""
     rule = mg.CoordinatewiseLSTM.quadratic((4,))
     tasks, fresh = random_quadratic(16, 2, seed=7), random_quadratic(16, 2, seed=8)
-    trainer = mg.MetaTrainer(tasks, rule, mg.WeightedSum(), steps=5, scale=0.1, step="sign", floor=-math.inf)
+    trainer = mg.MetaTrainer(tasks, rule, mg.WeightedSum(), steps=5, scale=0.1, step="sign")
     phi = weights(rule)
     run = trainer.run(phi, 30)
     learned = ad.unflatten(phi, np.split(run.phi[-1], np.cumsum([leaf.size for leaf in ad.leaves(phi)])[:-1]))

@@ -82,7 +82,7 @@ def test_a_run_goes_on_with_another_outer_step_where_that_is_asked_for(tmp_path)
     assert found.episodes == 8
     assert same(found.last, before.last)
     assert same(still.run(PHI, checkpoint=path).last, before.last)  # it is the checkpoint of the new run now
-    (change,) = files.read_npz(path, "here", formats=(2,))[1]["changes"]
+    (change,) = files.read_npz(path, "here", formats=(3,))[1]["changes"]
     assert change == {"after": 6, "parts": {"outer_phi.eta": ["0.001", "np.float64(0.0)"]}}
 
 
@@ -112,10 +112,10 @@ def test_what_the_best_was_selected_by_may_not_change(changed, message):
 def test_a_checkpoint_of_the_old_format_is_named(tmp_path):
     path = tmp_path / "a.npz"
     trainer().run(PHI, checkpoint=path)
-    arrays, about = files.read_npz(path, "here", formats=(2,))
+    arrays, about = files.read_npz(path, "here", formats=(3,))
     files.write_npz(path, arrays, about | {"format": 1})
     with pytest.raises(
-        ValueError, match=r"a\.npz, an old checkpoint of another format \(1\); expected one of format 2"
+        ValueError, match=r"a\.npz, an old checkpoint of another format \(1\); expected one of format 3"
     ):
         trainer().run(PHI, checkpoint=path)
 
@@ -172,7 +172,7 @@ def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
     """Even where its checksum was made to match."""
     path = tmp_path / "a.npz"
     trainer().run(PHI, checkpoint=path)
-    arrays, about = files.read_npz(path, "here", formats=(2,))
+    arrays, about = files.read_npz(path, "here", formats=(3,))
     edit(arrays, about)
     files.write_npz(path, arrays, about)
     with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):

@@ -10,7 +10,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.scaled import Scaled
 from metagrad.training import NonFiniteError, Recipe, Trainer, read_metrics
-from metagrad.training.outer import clip
+from metagrad.training.outer.through import clip
 from metagrad.xp import move, to_host
 from tests.cupy_double import double
 from tests.training.small_run import PHI, RULE, SMALL, quadratics, same, trainer
@@ -160,20 +160,19 @@ def tree(*values):
 
 
 def test_clipping_by_norm_keeps_the_direction_at_any_size():
-    recipe = Recipe(episodes=1, clip_norm=2.0)
     for power in (0, 5000, 10**7):
-        found = clip(tree(([3.0, 0.0], power), ([4.0], power)), recipe)
+        found = clip(tree(([3.0, 0.0], power), ([4.0], power)), norm=2.0)
         np.testing.assert_allclose(np.concatenate(found.gradient), [1.2, 0, 1.6], rtol=1e-9)
         assert found.clipped
         assert found.finite
         np.testing.assert_allclose(found.log2_norm, np.log2(5) + power, rtol=1e-12)
-    small = clip(tree(([0.3, 0.4], 0)), recipe)
+    small = clip(tree(([0.3, 0.4], 0)), norm=2.0)
     np.testing.assert_array_equal(small.gradient[0], [0.3, 0.4])
     assert not small.clipped
 
 
 def test_clipping_by_value():
-    found = clip(tree(([3.0, -0.5], 0), ([-9.0], 5000)), Recipe(episodes=1, clip_value=1.0))
+    found = clip(tree(([3.0, -0.5], 0), ([-9.0], 5000)), value=1.0)
     np.testing.assert_array_equal(np.concatenate(found.gradient), [1, -0.5, -1])
     assert found.clipped
     assert found.finite
@@ -181,14 +180,14 @@ def test_clipping_by_value():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_no_number_is_never_clipped_to_one(bad):
-    found = clip(tree(([bad, 1.0], 0)), Recipe(episodes=1, clip_norm=1.0, clip_value=1.0))
+    found = clip(tree(([bad, 1.0], 0)), norm=1.0, value=1.0)
     assert not found.finite
     assert not found.clipped
 
 
 def test_without_a_limit_a_gradient_beyond_the_floats_is_not_finite():
-    assert not clip(tree(([1.0], 5000)), Recipe(episodes=1)).finite
-    assert clip(tree(([0.0], 0)), Recipe(episodes=1, clip_norm=1.0)).finite
+    assert not clip(tree(([1.0], 5000))).finite
+    assert clip(tree(([0.0], 0)), norm=1.0).finite
 
 
 class Endless(Exploding):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import EPS, STEP_SIZE, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import EPS, STEP_SIZE, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import safe_sqrt
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "eps": EPS}
 
 
 @dataclass(frozen=True)
@@ -40,5 +42,10 @@ class Adagrad:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        checked: Adagrad.Phi = check_phi(Adagrad.Phi, phi, where, {"eta": STEP_SIZE, "eps": EPS})
+        checked: Adagrad.Phi = check_phi(Adagrad.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Adagrad.Phi = project(phi, _RANGES)
+        return nearest

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS}
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Adam:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        ranges = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS}
-        checked: Adam.Phi = check_phi(Adam.Phi, phi, where, ranges)
+        checked: Adam.Phi = check_phi(Adam.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Adam.Phi = project(phi, _RANGES)
+        return nearest

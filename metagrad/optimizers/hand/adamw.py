@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS, "decay": WEIGHT_DECAY}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class AdamW:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        ranges = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "eps": EPS, "decay": WEIGHT_DECAY}
-        checked: AdamW.Phi = check_phi(AdamW.Phi, phi, where, ranges)
+        checked: AdamW.Phi = check_phi(AdamW.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: AdamW.Phi = project(phi, _RANGES)
+        return nearest

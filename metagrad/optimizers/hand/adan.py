@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_BETAS = dict.fromkeys(("beta1", "beta2", "beta3"), DECAY)
+_RANGES = {"eta": STEP_SIZE, **_BETAS, "eps": EPS, "decay": WEIGHT_DECAY}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Adan:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        betas = dict.fromkeys(("beta1", "beta2", "beta3"), DECAY)
-        ranges = {"eta": STEP_SIZE, **betas, "eps": EPS, "decay": WEIGHT_DECAY}
-        checked: Adan.Phi = check_phi(Adan.Phi, phi, where, ranges)
+        checked: Adan.Phi = check_phi(Adan.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Adan.Phi = project(phi, _RANGES)
+        return nearest

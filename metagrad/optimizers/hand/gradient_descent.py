@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import STEP_SIZE, check_phi, each_leaf
+from metagrad.optimizers._hyper import STEP_SIZE, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE}
 
 
 @dataclass(frozen=True)
@@ -39,5 +41,10 @@ class GradientDescent:
 
     def check_phi(self, phi: Phi | float | Array, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless eta is floating, finite and > 0."""
-        checked: GradientDescent.Phi = check_phi(GradientDescent.Phi, phi, where, {"eta": STEP_SIZE})
+        checked: GradientDescent.Phi = check_phi(GradientDescent.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: GradientDescent.Phi = project(phi, _RANGES)
+        return nearest

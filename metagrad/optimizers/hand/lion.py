@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.optimizers._hyper import DECAY, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import DECAY, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "decay": WEIGHT_DECAY}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class Lion:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        ranges = {"eta": STEP_SIZE, "beta1": DECAY, "beta2": DECAY, "decay": WEIGHT_DECAY}
-        checked: Lion.Phi = check_phi(Lion.Phi, phi, where, ranges)
+        checked: Lion.Phi = check_phi(Lion.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Lion.Phi = project(phi, _RANGES)
+        return nearest

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import DECAY, STEP_SIZE, check_phi, each_leaf, zeros
+from metagrad.optimizers._hyper import DECAY, STEP_SIZE, check_phi, each_leaf, project, zeros
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"eta": STEP_SIZE, "mu": DECAY}
 
 
 @dataclass(frozen=True)
@@ -42,5 +44,10 @@ class Momentum:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        checked: Momentum.Phi = check_phi(Momentum.Phi, phi, where, {"eta": STEP_SIZE, "mu": DECAY})
+        checked: Momentum.Phi = check_phi(Momentum.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Momentum.Phi = project(phi, _RANGES)
+        return nearest

@@ -8,13 +8,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from metagrad.errors import bad_value, nearest
-from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled
+from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled, project
 from metagrad.optimizers._safe import safe_sqrt, with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
 Form = Literal["torch", "tensorflow"]
 _FORMS = ["torch", "tensorflow"]
+
+
+_RANGES = {"eta": STEP_SIZE, "rho": DECAY, "eps": EPS}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,10 @@ class RMSprop:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi as `Phi`, a bare number or array becoming eta; raise unless all are floating and in range."""
-        ranges = {"eta": STEP_SIZE, "rho": DECAY, "eps": EPS}
-        checked: RMSprop.Phi = check_phi(RMSprop.Phi, phi, where, ranges)
+        checked: RMSprop.Phi = check_phi(RMSprop.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: RMSprop.Phi = project(phi, _RANGES)
+        return nearest

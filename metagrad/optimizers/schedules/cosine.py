@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metagrad.errors import bad_type, bad_value
-from metagrad.optimizers._hyper import UNBOUNDED, check_phi
+from metagrad.optimizers._hyper import UNBOUNDED, check_phi, project
 from metagrad.optimizers._schedules import each, fraction
 from metagrad.protocols import Tree
 from metagrad.xp import Array
+
+_RANGES = {"start": UNBOUNDED, "end": UNBOUNDED}
 
 
 @dataclass(frozen=True)
@@ -54,5 +56,10 @@ class Cosine:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: Cosine.Phi = check_phi(Cosine.Phi, phi, where, {"start": UNBOUNDED, "end": UNBOUNDED})
+        checked: Cosine.Phi = check_phi(Cosine.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Cosine.Phi = project(phi, _RANGES)
+        return nearest

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import FACTOR, UNBOUNDED, check_phi
+from metagrad.optimizers._hyper import FACTOR, UNBOUNDED, check_phi, project
 from metagrad.optimizers._schedules import each
 from metagrad.protocols import Tree
 from metagrad.xp import Array
+
+_RANGES = {"start": UNBOUNDED, "factor": FACTOR}
 
 
 @dataclass(frozen=True)
@@ -33,5 +35,10 @@ class Exponential:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: Exponential.Phi = check_phi(Exponential.Phi, phi, where, {"start": UNBOUNDED, "factor": FACTOR})
+        checked: Exponential.Phi = check_phi(Exponential.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Exponential.Phi = project(phi, _RANGES)
+        return nearest

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import POWER, UNBOUNDED, check_phi
+from metagrad.optimizers._hyper import POWER, UNBOUNDED, check_phi, project
 from metagrad.optimizers._schedules import each, fraction
 from metagrad.protocols import Tree
 from metagrad.xp import Array
+
+_RANGES = {"start": UNBOUNDED, "end": UNBOUNDED, "power": POWER}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Polynomial:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        ranges = {"start": UNBOUNDED, "end": UNBOUNDED, "power": POWER}
-        checked: Polynomial.Phi = check_phi(Polynomial.Phi, phi, where, ranges)
+        checked: Polynomial.Phi = check_phi(Polynomial.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: Polynomial.Phi = project(phi, _RANGES)
+        return nearest

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.ad import is_branch, tree_map
 from metagrad.errors import bad_type
 from metagrad.optimizers._fields import named
-from metagrad.optimizers._hyper import WARM, check_field
+from metagrad.optimizers._hyper import WARM, check_field, project_field
 from metagrad.optimizers._schedules import Schedule
 from metagrad.protocols import Tree
 
@@ -64,3 +65,8 @@ class WarmUp:
             bad_type(where, "phi", f"a {type(phi).__name__}", f"Phi({', '.join(kind._fields)}) of the WarmUp")
         then = self.then.check_phi(self.then.Phi(*phi[1:]), where)
         return kind(check_field(where, "warm", phi[0], WARM), *then)
+
+    def project(self, phi: Any) -> Any:
+        """Return the nearest phi in range."""
+        then = parts.project(self.then, self.then.Phi(*phi[1:]))
+        return self.Phi(project_field(phi[0], WARM), *then)

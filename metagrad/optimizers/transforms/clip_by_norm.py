@@ -9,10 +9,12 @@ import numpy as np
 
 from metagrad.ad import leaves, tree_map
 from metagrad.errors import bad_value
-from metagrad.optimizers._hyper import LIMIT, check_phi
+from metagrad.optimizers._hyper import LIMIT, check_phi, project
 from metagrad.optimizers._norms import along, task_norm
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"max_norm": LIMIT}
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,13 @@ class ClipByNorm:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: ClipByNorm.Phi = check_phi(ClipByNorm.Phi, phi, where, {"max_norm": LIMIT})
+        checked: ClipByNorm.Phi = check_phi(ClipByNorm.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: ClipByNorm.Phi = project(phi, _RANGES)
+        return nearest
 
 
 def _one_a_task(limit: Any, flat: list[Array]) -> Any:

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.optimizers._hyper import LIMIT, check_phi, each_leaf
+from metagrad.optimizers._hyper import LIMIT, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"max_value": LIMIT}
 
 
 @dataclass(frozen=True)
@@ -47,5 +49,10 @@ class ClipByValue:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: ClipByValue.Phi = check_phi(ClipByValue.Phi, phi, where, {"max_value": LIMIT})
+        checked: ClipByValue.Phi = check_phi(ClipByValue.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: ClipByValue.Phi = project(phi, _RANGES)
+        return nearest

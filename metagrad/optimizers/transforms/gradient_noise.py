@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 from metagrad.ad import leaves, unflatten
 from metagrad.ad.tape import value_of
 from metagrad.errors import bad_type, bad_value
-from metagrad.optimizers._hyper import SPREAD, UNBOUNDED, check_phi, each_leaf
+from metagrad.optimizers._hyper import SPREAD, UNBOUNDED, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace, rng
+
+_RANGES = {"noise": SPREAD, "noise_decay": UNBOUNDED}
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class GradientNoise:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: GradientNoise.Phi = check_phi(
-            GradientNoise.Phi, phi, where, {"noise": SPREAD, "noise_decay": UNBOUNDED}
-        )
+        checked: GradientNoise.Phi = check_phi(GradientNoise.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: GradientNoise.Phi = project(phi, _RANGES)
+        return nearest

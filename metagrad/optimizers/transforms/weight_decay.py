@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import WEIGHT_DECAY, check_phi, each_leaf
+from metagrad.optimizers._hyper import WEIGHT_DECAY, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
+
+_RANGES = {"weight_decay": WEIGHT_DECAY}
 
 
 @dataclass(frozen=True)
@@ -46,5 +48,10 @@ class WeightDecay:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
-        checked: WeightDecay.Phi = check_phi(WeightDecay.Phi, phi, where, {"weight_decay": WEIGHT_DECAY})
+        checked: WeightDecay.Phi = check_phi(WeightDecay.Phi, phi, where, _RANGES)
         return checked
+
+    def project(self, phi: Phi) -> Phi:
+        """Return the nearest phi in range."""
+        nearest: WeightDecay.Phi = project(phi, _RANGES)
+        return nearest

@@ -18,7 +18,8 @@ class Transformation(Protocol):
     """What stands between a task and a rule, with meta-parameters of its own and without a state.
 
     `Phi`: the NamedTuple of the meta-parameters; `homogeneous`: whether scaling w and the gradient by s > 0 scales what
-    it returns by s. Both methods are NumPy-style code and are differentiated through.
+    it returns by s. Both methods are NumPy-style code and are differentiated through. Optional: `project(phi)`, as of a
+    rule.
     """
 
     Phi: Any
@@ -141,9 +142,17 @@ class Chain:
             bad_type(where, "phi", f"a {type(phi).__name__}", f"Phi({', '.join(kind._fields)}) of the Chain", remedy)
         own, inner = self._split(phi)
         checked = [part.check_phi(p, where) for part, p in zip(self.transformations, own, strict=True)]
-        inner = parts.check_phi(self.rule, inner, where)
+        return self._joined(checked, parts.check_phi(self.rule, inner, where))
+
+    def project(self, phi: Any) -> Any:
+        """Let each part bring its own meta-parameters into its ranges."""
+        own, inner = self._split(phi)
+        nearest = [parts.project(part, p) for part, p in zip(self.transformations, own, strict=True)]
+        return self._joined(nearest, parts.project(self.rule, inner))
+
+    def _joined(self, own: list[Any], inner: Any) -> Any:
         is_named = hasattr(parts.named_phi(self.rule), "_fields")
-        return kind(*[x for p in checked for x in p], *(inner if is_named else [inner]))
+        return self.Phi(*[x for p in own for x in p], *(inner if is_named else [inner]))
 
     def check_horizon(self, phi: Any, steps: int, where: str) -> None:
         """Let the rule check the horizon."""

@@ -14,6 +14,8 @@ from metagrad.optimizers._schedules import Schedule
 from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import namespace
 
+_VALUES = ("start", "end")  # parameters of a schedule that are values of it, and all others lie between
+
 
 @dataclass(frozen=True, init=False)
 class Following:
@@ -142,6 +144,23 @@ class Following:
         checked = parts.check_phi(self.rule, self._values(kind(**found), 0, None), where)
         rest = {field: getattr(checked, field) for field in checked._fields if field not in self.schedules}
         return kind(**(found | rest))
+
+    def project(self, phi: Any) -> Any:
+        """Let the schedules and the rule bring their own into range; a `start` and an `end` are values of the rule."""
+        found = phi._asdict()
+        for field, schedule in self.schedules.items():
+            names = self._names(field)
+            own = parts.project(schedule, schedule.Phi(*[found[name] for name in names]))
+            found |= dict(zip(names, own, strict=True))
+        at_start = self._values(self.Phi(**found), 0, None)
+        for field, schedule in self.schedules.items():
+            for name, called in zip(self._names(field), schedule.Phi._fields, strict=True):
+                if called in _VALUES:
+                    held = parts.project(self.rule, at_start._replace(**{field: found[name]}))
+                    found[name] = getattr(held, field)
+        nearest = parts.project(self.rule, at_start)
+        rest = {field: getattr(nearest, field) for field in nearest._fields if field not in self.schedules}
+        return self.Phi(**(found | rest))
 
     def check_horizon(self, phi: Any, steps: int, where: str) -> None:
         """Let the rule check the smallest and the largest values of the run, and the horizon."""

@@ -116,6 +116,10 @@ class Grouped:
             bad_type(where, "phi", came, f"a dict with the groups {', '.join(self.rules)}")
         return {name: parts.check_phi(rule, phi[name], f"{where}, group {name!r}") for name, rule in self.rules.items()}
 
+    def project(self, phi: dict[str, Tree]) -> dict[str, Tree]:
+        """Let each rule bring its own meta-parameters into its ranges."""
+        return {name: parts.project(rule, phi[name]) for name, rule in self.rules.items()}
+
     def check_horizon(self, phi: dict[str, Tree], steps: int, where: str) -> None:
         """Let the rules check the horizon."""
         for name, rule in self.rules.items():

@@ -74,6 +74,10 @@ class Scheduled:
         """Let the rule check the meta-parameters."""
         return parts.check_phi(self.rule, phi, where)
 
+    def project(self, phi: Tree) -> Tree:
+        """Let the rule bring the meta-parameters into its ranges."""
+        return parts.project(self.rule, phi)
+
     def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
         """Raise unless every leaf that leads with time has an entry for each of the `steps` steps.
 

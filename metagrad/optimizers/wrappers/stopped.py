@@ -95,6 +95,10 @@ class Stopped:
         """Let the rule check the meta-parameters."""
         return parts.check_phi(self.rule, phi, where)
 
+    def project(self, phi: Tree) -> Tree:
+        """Let the rule bring the meta-parameters into its ranges."""
+        return parts.project(self.rule, phi)
+
     def check_horizon(self, phi: Tree, steps: int, where: str) -> None:
         """Let the rule check the horizon."""
         parts.check_horizon(self.rule, phi, steps, where)

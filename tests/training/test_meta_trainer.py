@@ -6,6 +6,7 @@ import pytest
 import metagrad as mg
 from metagrad import files
 from metagrad.theory import least_squares, quadratic
+from metagrad.training.store import Progress
 from tests.strategies import random_quadratic
 
 TASK = random_quadratic(4, 3, seed=1, diagonal=True)
@@ -70,7 +71,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         ({"objective": mg.Final()}, "objective"),
         ({"seed": 1}, "seed 0 there, 1 here"),
         ({"step": "sign"}, "step 'gradient' there, 'sign' here"),
-        ({"scale": 0.2, "floor": -np.inf}, r"scale 0\.1 there, 0\.2 here; floor 0\.0 there, -inf here"),
+        ({"scale": 0.2, "power": 0.0}, r"scale 0\.1 there, 0\.2 here; power 0\.5 there, 0\.0 here"),
     ],
 )
 def test_the_checkpoint_of_another_run_is_refused(tmp_path, changes, said):
@@ -94,11 +95,12 @@ def test_a_run_goes_on_with_other_settings_where_that_is_asked_for(tmp_path, cha
     assert np.array_equal(found.phi[:4], first.phi)
     eta = first.phi[3]
     for k in (4, 5):
-        eta = other._meta_step(k, mg.GradientDescent.Phi(eta))["after"]
+        at = Progress(mg.GradientDescent.Phi(eta), outer=(), best=(), episode=k - 1, steps=k - 1)
+        eta = other._loop(k).episode(at)[0].phi.eta
         assert np.array_equal(found.phi[k], eta)
     assert not np.array_equal(found.phi, trainer().run(phi, 5).phi)
     assert np.array_equal(other.run(phi, 6, checkpoint=path).phi[:6], found.phi)
-    (change,) = files.read_npz(path, "here", formats=(2,))[1]["changes"]
+    (change,) = files.read_npz(path, "here", formats=(3,))[1]["changes"]
     assert change["after"] == 3
     assert set(change["parts"]) == set(changes)
     with pytest.raises(ValueError, match="of another run"):
@@ -134,7 +136,7 @@ def test_a_checkpoint_of_the_old_format_is_named(tmp_path):
     path = tmp_path / "run.npz"
     about = np.frombuffer(b'{"fingerprint": "0", "format": 1}', dtype=np.uint8)
     np.savez(path, status=np.zeros((3, 4)), about=about)
-    message = r"run\.npz, an old checkpoint of another format \(1\); expected one of format 2\. Use the version of"
+    message = r"run\.npz, an old checkpoint of another format \(1\); expected one of format 3\. Use the version of"
     with pytest.raises(ValueError, match=message):
         trainer().run(np.full(4, 0.3), 6, checkpoint=path)
 
@@ -142,8 +144,8 @@ def test_a_checkpoint_of_the_old_format_is_named(tmp_path):
 def test_an_edited_checkpoint_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     trainer().run(np.full(4, 0.3), 6, checkpoint=path)
-    arrays, about = files.read_npz(path, "here", formats=(2,))
-    for edited in (about | {"meta_steps": 5}, about | {"meta_steps": None}, about | {"changes": 0}):
+    arrays, about = files.read_npz(path, "here", formats=(3,))
+    for edited in (about | {"steps": 5}, about | {"steps": None}, about | {"changes": 0}):
         files.write_npz(path, arrays, edited)
         with pytest.raises(ValueError, match="which was edited"):
             trainer().run(np.full(4, 0.3), 6, checkpoint=path)
@@ -199,7 +201,8 @@ def test_a_huge_gradient_is_projected_not_lost():
     naive = trainer(steps=2000, objective=mg.Final())
     run = naive.run(np.full(4, 30.0), 1)
     assert (run.grad_log2[0] > 5000).all()
-    assert (run.phi[1] == 0.0).all()
+    assert (run.phi[1] == np.finfo(np.float64).tiny).all()
+    assert run.projected.all()
     assert not run.status.any()
 
 
@@ -288,9 +291,9 @@ def test_a_checkpoint_of_more_steps_gives_the_first_ones(tmp_path):
     assert np.array_equal(short.phi, long.phi[:5])
 
 
-def moved(leaf, mantissa, exponent, rate, floor=-np.inf):
+def moved(leaf, mantissa, exponent, rate):
     grad = mg.Scaled(np.array([mantissa]), np.array([exponent], dtype=np.int64))
-    return trainer(floor=floor)._moved(np.array([leaf]), grad, rate)[0]
+    return mg.Descent(0.1).moved(np.array([leaf]), grad, rate)[0]
 
 
 @pytest.mark.parametrize(("exponent", "rate"), [(1100, -1050), (2000, -1070), (-1100, 90), (-2090, 1020), (3, 4)])
@@ -302,10 +305,10 @@ def test_a_step_that_fits_is_exact_even_where_its_gradient_does_not(exponent, ra
 
 
 def test_a_step_too_large_for_a_float_keeps_its_sign():
-    assert moved(1.0, 0.5, 2**40, 1.0, floor=0.25) == 0.25
+    assert moved(1.0, 0.5, 2**40, 1.0) == -np.inf
     assert moved(1.0, -0.5, 2**40, 1.0) == np.inf
-    assert np.isnan(moved(1.0, np.nan, 0, 1.0, floor=0.0))
-    assert np.isnan(moved(1.0, np.inf, 0, 1.0, floor=0.0))
+    assert np.isnan(moved(1.0, np.nan, 0, 1.0))
+    assert np.isnan(moved(1.0, np.inf, 0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +323,11 @@ def test_a_step_too_large_for_a_float_keeps_its_sign():
         ({"scale": np.nan}, ValueError, "scale is nan"),
         ({"power": np.nan}, ValueError, "power is nan"),
         ({"power": -np.inf}, ValueError, "power is -inf"),
-        ({"floor": np.nan}, ValueError, "floor is nan.*Use -math.inf for none"),
+        ({"on_nonfinite": "skp"}, ValueError, "on_nonfinite is 'skp'.*Did you mean 'skip'"),
+        ({"scale": mg.Momentum.Phi(0.1, -1.0)}, ValueError, "scale is .*finite numbers above 0"),
+        ({"scale": "0.1"}, TypeError, "scale is '0.1', a str"),
+        ({"scale": ()}, TypeError, r"scale is \(\); expected a number, or a tree"),
+        ({"outer": mg.Descent(0.1)}, ValueError, "scale is 0.1 beside `outer`; expected one of the two"),
     ],
 )
 def test_settings_are_checked(changes, kind, message):
