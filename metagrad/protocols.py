@@ -177,8 +177,8 @@ class Estimate:
 
     `value`: Scaled (B,). `grad`: the tree of phi with Scaled leaves: the gradient of the mean over tasks, or task by
     task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
-    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where an
-    unroll has arrived, to go on from there; None for estimators that do not unroll. `notes`: sentences about what the
+    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where the
+    estimator has arrived, to go on from there; None for one that does not unroll. `notes`: sentences about what the
     numbers leave out. `record`: the sizes along the run, where they were asked for.
     """
 
@@ -187,7 +187,7 @@ class Estimate:
     status: Array
     status_step: Array
     stderr: Tree | None = None
-    end: Position | None = field(default=None, repr=False)
+    end: Any = field(default=None, repr=False)  # a Position, or what the estimator carries beside one
     notes: tuple[str, ...] = ()
     record: Record | None = field(default=None, repr=False)
 
@@ -220,13 +220,15 @@ class Estimator(Protocol):
         *,
         steps: int,
         seed: int = 0,
-        at: Position | None = None,
+        at: Any = None,
         run: int | None = None,
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps.
 
         `at`: go on from there instead of from the task's own start; the objective counts its own time from 0 and sees
-        both ends. `run`: the horizon of the whole run that a rule is shown, where these steps are a part of it.
+        both ends. It is the `Estimate.end` of a call before: a `Position`, or an object of the estimator's own where
+        it carries more (perturbations that persist, say); no one else looks inside. `run`: the horizon of the whole
+        run that a rule is shown, where these steps are a part of it.
         """
         ...
 
