@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad import is_branch, leaves, stop_gradient, tree_map, unflatten
+from metagrad.ad import is_branch, leaves, paths, stop_gradient, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -128,6 +128,8 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
     one for each (a step size a layer).
     """
+    if not hasattr(phi, "_fields"):
+        bad_type("a rule's step", "phi", f"a {type(phi).__name__}", "the `Phi` of the rule", "Write rule.Phi(...).")
     if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)
@@ -145,7 +147,8 @@ def _one_each(x: Any, count: int) -> list[Any]:
         return [x] * count
     found = leaves(x)
     if len(found) != count:
-        bad_value("a rule", "phi", f"one with {len(found)} numbers", f"one number, or {count} in a tree like w")
+        came, expected = f"a field with {paths(x)}", f"one number, or {count} in a tree like w"
+        bad_value("a rule's step", "phi", came, expected)
     return found
 
 
