@@ -140,7 +140,7 @@ def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
 def complete_phi(rule: Any, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the rule as its `Phi`; what is that already is not looked at again."""
     if isinstance(phi, Joint):
-        bad_type(where, "phi", "a Joint within a Joint", "Joint(rule=..., task=...), each of them a tree of its own")
+        bad_type(where, "phi", "a Joint within a Joint", "Joint(rule=..., task=...), with a tree of its own in each")
     kind: Any = getattr(rule, "Phi", None)
     if not isinstance(kind, type) or isinstance(phi, kind):
         return phi
