@@ -54,7 +54,7 @@ def _add_paired(commands: Any) -> None:
     paired.add_argument("--repetitions", type=int, default=9, help="measurements in each process (default 9)")
     paired.add_argument("--seed", type=int, default=Settings.seed)
     paired.add_argument("--title", default="against another commit", help="the section of the report")
-    paired.add_argument("--out", type=Path, help="also write a report, beside what it already holds")
+    paired.add_argument("--out", type=Path, help="also write a report; other rows and sections of it stay")
 
 
 def limit_threads(threads: int) -> None:
@@ -119,8 +119,11 @@ def _paired(options: Any) -> int:
         pairs += (found := paired.measure(name, then, paired.ROOT, effort))
         print(f"{name}\n{report.show(paired.table(found, ''))}", flush=True)
     if options.out:
-        result = Result(tables=[paired.table(pairs, paired.NOTE)], about={**about, "then": machine.commit(then)})
-        report.write(_ordered(report.read(options.out) | {options.title: result}), options.out)
+        kept = report.read(options.out)
+        fresh = paired.table(pairs, paired.NOTE)
+        fresh = paired.joined(kept[options.title].tables[0], fresh) if options.title in kept else fresh
+        result = Result(tables=[fresh], about={**about, "then": machine.commit(then)})
+        report.write(_ordered(kept | {options.title: result}), options.out)
     return 0
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,12 @@ def table(pairs: list[Pair], note: str) -> Table:
         costs = [_cost(min(side), statistics.median(side), pair.unit) for side in (pair.then, pair.now)]
         rows.append([what, ours, *costs, f"{pair.ratio:.3f}", f"{pair.middle:.3f}", str(len(pair.now))])
     return Table("Our rows, then and now", header, rows, note)
+
+
+def joined(old: Table, fresh: Table) -> Table:
+    """Return the fresh table after those rows of an old one that it does not have."""
+    replaced = {tuple(row[:2]) for row in fresh.rows}
+    return replace(fresh, rows=[*(row for row in old.rows if tuple(row[:2]) not in replaced), *fresh.rows])
 
 
 def _cost(least: float, median: float, unit: str) -> str:

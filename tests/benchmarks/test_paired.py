@@ -103,6 +103,14 @@ def test_pairs_are_written_beside_other_results(tmp_path, monkeypatch):
     assert list(kept) == ["spectral", "before and after"]
     assert kept["before and after"].tables[0].rows[0][4] == "1.500"
     assert list(_ordered(kept | {"lstm": Result()})) == ["spectral", "lstm", "before and after"]
+    monkeypatch.setattr(paired, "measure", lambda *_: [Pair(w, then=[1.0], now=[2.0]) for w in ("v | o", "w | o")])
+    assert _paired(argparse.Namespace(**options, title="before and after")) == 0
+    rows = report.read(out)["before and after"].tables[0].rows
+    assert [(row[0], row[4]) for row in rows] == [("v", "2.000"), ("w", "2.000")]
+    monkeypatch.setattr(paired, "measure", lambda *_: [Pair("w | o", then=[1.0], now=[3.0])])
+    _paired(argparse.Namespace(**options, title="before and after"))
+    rows = report.read(out)["before and after"].tables[0].rows
+    assert [(row[0], row[4]) for row in rows] == [("v", "2.000"), ("w", "3.000")]
     options["only"] = ["speed"]
     with pytest.raises(SystemExit, match="speed"):
         _paired(argparse.Namespace(**options, title=""))
