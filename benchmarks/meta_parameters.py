@@ -63,10 +63,10 @@ def _compare(
     what: str, calls: dict[str, Call], pairs: list[tuple[str, str, float | None]], settings: Settings
 ) -> list[Row]:
     contenders = [Contender(name, call) for name, call in calls.items()]
-    costs = dict(zip(calls, interleave(contenders, settings.repetitions), strict=True))
+    costs = dict(zip(calls, interleave(contenders, settings.repetitions, cpu=True), strict=True))
     same = relative_difference(_numbers(calls[JOINT]()), _numbers(calls[BARE]()))
     return [
-        Row(what, ours, costs[ours], peer, costs[peer], same if ours == JOINT else None, 0.0, target)
+        Row(what, ours, costs[ours], peer, costs[peer], same if ours == JOINT else None, 0.0, target, note="CPU time")
         for ours, peer, target in pairs
     ]
 

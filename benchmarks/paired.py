@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -172,15 +173,13 @@ def _answer(process: Any) -> Any:
 
 def _imports(then: Path, now: Path, effort: Effort) -> list[Pair]:
     pairs: dict[str, Pair] = {}
-    for repetition in range(effort.rounds * effort.repetitions + 1):
-        costs = paired_fresh.import_cost(then), paired_fresh.import_cost(now)
-        if not repetition:  # it compiles the sources
-            continue
-        for name in costs[0]:
-            unit = name.split(" ")[0]
-            pair = pairs.setdefault(name, Pair(f"import metagrad | {name}", unit))
-            pair.then.append(costs[0][name])
-            pair.now.append(costs[1][name])
+    with tempfile.TemporaryDirectory() as bytecode:
+        for repetition in range(effort.rounds * effort.repetitions + 1):
+            costs = [paired_fresh.import_cost(checkout, bytecode) for checkout in (then, now)]
+            for name in costs[0] if repetition else ():  # the first import compiles the sources
+                pair = pairs.setdefault(name, Pair(f"import metagrad | {name}", name.split(" ")[0]))
+                pair.then.append(costs[0][name])
+                pair.now.append(costs[1][name])
     return list(pairs.values())
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from benchmarks import lstm, peak_memory
 
 _IMPORT = """
-import json, resource, sys, time
+import json, pathlib, sys, time
 if {numpy_first}: import numpy
 before, start = len(sys.modules), time.process_time()
 import metagrad
 seconds = time.process_time() - start
-rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({{"seconds": seconds, "modules": len(sys.modules) - before, "bytes": rss}}))
+status = pathlib.Path("/proc/self/status")
+lines = status.read_text().splitlines() if status.exists() else ["VmHWM: nan kB"]
+peak = next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+print(json.dumps({{"seconds": seconds, "modules": len(sys.modules) - before, "bytes": peak}}))
 """
 _ONE_CALL = {
     "least_squares": "theory.krylov, both at once",
@@ -32,10 +34,14 @@ def environment(checkout: Path, threads: int = 1) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(checkout), **dict.fromkeys(names, str(threads))}
 
 
-def import_cost(checkout: Path) -> dict[str, float]:
-    """Return CPU seconds, modules and the peak of the resident set of `import metagrad`, and seconds after NumPy's."""
-    whole = _json(checkout, "-c", _IMPORT.format(numpy_first=False))
-    after = _json(checkout, "-c", _IMPORT.format(numpy_first=True))
+def import_cost(checkout: Path, bytecode: str) -> dict[str, float]:
+    """Return CPU seconds, modules and the peak of the resident set of `import metagrad`, and what comes after NumPy's.
+
+    Compiled sources are kept in the folder `bytecode`, whatever the environment says: the first import fills it.
+    """
+    kept = {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
+    whole = _json(checkout, "-c", _IMPORT.format(numpy_first=False), extra=kept)
+    after = _json(checkout, "-c", _IMPORT.format(numpy_first=True), extra=kept)
     return {**whole, "seconds after NumPy's": after["seconds"], "modules after NumPy's": after["modules"]}
 
 
@@ -61,9 +67,9 @@ def peak(checkout: Path, key: str, module: tuple[str, ...]) -> float:
     return _json(checkout, "-m", *module)[key]
 
 
-def _json(checkout: Path, *arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-P", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(checkout), cwd=checkout)
+def _json(checkout: Path, *arguments: str, extra: dict[str, str] | None = None) -> dict[str, float]:
+    command, env = [sys.executable, "-P", *arguments], environment(checkout) | (extra or {})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=checkout)
     if done.returncode:
         raise RuntimeError(f"benchmarks: {' '.join(arguments)} failed in {checkout}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
