@@ -43,7 +43,7 @@ NOTE = (
     "what runs on two threads counts the CPU time of both. Bytes are measured once. Rows of a GPU and the correctness "
     "map, which has no times, are left out."
 )
-_LONG = 1.0  # seconds: a call that is measured once a round
+_LONG = 1.0  # seconds: such a call is measured twice a round
 
 
 @dataclass
@@ -122,9 +122,12 @@ def _cost(least: float, median: float, unit: str) -> str:
 def _round(name: str, checkouts: tuple[Path, Path], effort: Effort, pairs: dict[str, Pair], only: Any) -> None:
     """Add the measurements of one pair of processes."""
     with _worker(name, checkouts[0], effort) as (then, rows), _worker(name, checkouts[1], effort) as (now, found):
-        for what in [row for row in rows if row in found and (only is None or row in only)]:
+        for row in [row for row in rows if row in found]:
+            what = f"two threads: {row}" if name == "lstm_two_threads" else row
+            if only is not None and what not in only:
+                continue
             pair = pairs.setdefault(what, Pair(what))
-            at = rows.index(what), found.index(what)
+            at = rows.index(row), found.index(row)
             for repetition in range(effort.repetitions):
                 pair.then.append(_ask(then, at[0], effort.seconds))
                 pair.now.append(_ask(now, at[1], effort.seconds))

@@ -1,7 +1,9 @@
 """Two checkouts in turn, at tiny sizes; no ratio is asserted but of numbers that are given."""
 
 import argparse
+import contextlib
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,23 @@ def test_a_checkout_is_timed_against_itself():
     assert pair.what.endswith("| engine, bare phi")
     assert len(pair.then) == len(pair.now) == 2
     assert min(*pair.then, *pair.now) > 0
+
+
+def test_rows_on_two_threads_are_named_so_and_chosen(monkeypatch):
+    def worker(_name, checkout, _effort):
+        return contextlib.nullcontext((checkout.name, ["a | b", f"only in {checkout.name} | b", "c | d"]))
+
+    monkeypatch.setattr(paired, "_worker", worker)
+    monkeypatch.setattr(
+        paired, "_ask", lambda process, index, _seconds: (index + 1) * {"then": 1.0, "now": 3.0}[process]
+    )
+    pairs = {}
+    paired._round("lstm_two_threads", (Path("then"), Path("now")), TINY, pairs, {"two threads: c | d"})
+    assert [(pair.what, pair.then, pair.now) for pair in pairs.values()] == [
+        ("two threads: c | d", [3.0, 3.0], [9.0, 9.0])
+    ]
+    paired._round("lstm", (Path("then"), Path("now")), TINY, pairs, None)
+    assert list(pairs) == ["two threads: c | d", "a | b", "c | d"]
 
 
 def test_only_slower_rows_are_measured_again(monkeypatch):
