@@ -40,8 +40,9 @@ SLOWER = 1.05  # rows above are measured again
 NOTE = (
     "CPU time of a call, peers aside, on a core that other jobs shared; rows above 1.05 were measured in further "
     "processes, and everything measured counts. The whole experiment is taken with 20 of its 300 tasks in one process; "
-    "what runs on two threads counts the CPU time of both. Bytes are measured once. Rows of a GPU and the correctness "
-    "map, which has no times, are left out."
+    "what runs on two threads counts the CPU time of both, waiting included, and differs by tens of percent from one "
+    "process to the next. Bytes are measured once: a resident set is known to a tenth of a MiB. Rows of a GPU and "
+    "the correctness map, which has no times, are left out."
 )
 _LONG = 1.0  # seconds: such a call is measured twice a round
 
