@@ -1,4 +1,4 @@
-"""python -m benchmarks list | run [--only NAME ...] [--threads N] [--full] [--out FILE] [--update] ..."""
+"""python -m benchmarks list | run [--only NAME ...] [--threads N] ... | paired --against PATH [--only NAME ...] ..."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import registry
 from benchmarks.settings import Settings
@@ -32,14 +32,29 @@ def main(arguments: list[str]) -> int:
     run.add_argument("--seed", type=int, default=Settings.seed)
     run.add_argument("--out", type=Path, default=Path("benchmarks/results/latest.md"))
     run.add_argument("--update", action="store_true", help="keep what --out already holds of other benchmarks")
+    _add_paired(commands)
     options = parser.parse_args(arguments)
     if options.command == "list":
         return _list()
+    if options.command == "paired":
+        limit_threads(1)
+        return _paired(options)
     if min(options.threads, options.repetitions) < 1:
         parser.error("--threads and --repetitions are at least 1")
     limit_threads(options.threads)
     settings = Settings(options.repetitions, options.full, options.seed, options.threads)
     return _run(options.only, settings, options.out, update=options.update)
+
+
+def _add_paired(commands: Any) -> None:
+    paired = commands.add_parser("paired", help="time our rows here and in another checkout, in turn")
+    paired.add_argument("--against", type=Path, required=True, help="the other checkout of the project")
+    paired.add_argument("--only", nargs="+", help="some benchmarks, import, memory (default: all)")
+    paired.add_argument("--rounds", type=int, default=3, help="pairs of processes (default 3)")
+    paired.add_argument("--repetitions", type=int, default=9, help="measurements in each process (default 9)")
+    paired.add_argument("--seed", type=int, default=Settings.seed)
+    paired.add_argument("--title", default="against another commit", help="the section of the report")
+    paired.add_argument("--out", type=Path, help="also write a report; other rows and sections of it stay")
 
 
 def limit_threads(threads: int) -> None:
@@ -80,10 +95,36 @@ def _run(names: list[str], settings: Settings, out: Path, *, update: bool) -> in
             print(f"{name} ({time.perf_counter() - start:.0f} s)")
             for text in [*map(report.line, result.rows), *map(report.show, result.tables), *result.missing]:
                 print(f"  {text}", flush=True)
-            everything = kept | results
-            paths = report.write({key: everything[key] for key in registry.NAMES if key in everything}, out)
+            paths = report.write(_ordered(kept | results), out)
     print("written: " + ", ".join(str(path) for path in paths))
     return int(any(result.failed for result in results.values()))
+
+
+def _ordered(results: dict[str, Result]) -> dict[str, Result]:
+    """Return the benchmarks in their order, then what else a report holds."""
+    return {name: results[name] for name in [*registry.NAMES, *results] if name in results}
+
+
+def _paired(options: Any) -> int:
+    from benchmarks import machine, paired, report
+    from benchmarks.results import Result
+
+    names = options.only or paired.NAMES
+    if not set(names) <= set(paired.NAMES):
+        raise SystemExit(f"benchmarks: --only is {' '.join(names)}; expected some of {', '.join(paired.NAMES)}.")
+    then = options.against.resolve()
+    effort = paired.Effort(rounds=options.rounds, repetitions=options.repetitions, seed=options.seed)
+    about, pairs = machine.provenance(1), []
+    for name in names:
+        pairs += (found := paired.measure(name, then, paired.ROOT, effort))
+        print(f"{name}\n{report.show(paired.table(found, ''))}", flush=True)
+    if options.out:
+        kept = report.read(options.out)
+        fresh = paired.table(pairs, paired.NOTE)
+        fresh = paired.joined(kept[options.title].tables[0], fresh) if options.title in kept else fresh
+        result = Result(tables=[fresh], about={**about, "then": machine.commit(then)})
+        report.write(_ordered(kept | {options.title: result}), options.out)
+    return 0
 
 
 def _guarded(name: str, settings: Settings) -> Result:

@@ -40,8 +40,13 @@ class Timing:
         )
 
 
-def interleave(contenders: list[Contender], repetitions: int, least_seconds: float = 0.02) -> list[Timing]:
-    """Return a Timing for each contender, from `repetitions` rounds in which each has its turn."""
+def interleave(
+    contenders: list[Contender], repetitions: int, least_seconds: float = 0.02, *, cpu: bool = False
+) -> list[Timing]:
+    """Return a Timing for each contender, from `repetitions` rounds in which each has its turn.
+
+    `cpu`: the seconds are those of the CPU, for contenders that all keep to one thread: other jobs stretch them less.
+    """
     if not contenders or repetitions < 1:
         raise ValueError(f"interleave: {len(contenders)} contenders, {repetitions} repetitions; expected >= 1 of each.")
     first_calls = [_seconds(c.call, 1)[0] for c in contenders]
@@ -50,9 +55,9 @@ def interleave(contenders: list[Contender], repetitions: int, least_seconds: flo
     cores: list[list[float]] = [[] for _ in contenders]
     for _ in range(repetitions):
         for i, contender in enumerate(contenders):
-            wall, cpu = _seconds(contender.call, counts[i])
-            walls[i].append(wall / counts[i])
-            cores[i].append(cpu / wall)
+            wall, used = _seconds(contender.call, counts[i])
+            walls[i].append((used if cpu else wall) / counts[i])
+            cores[i].append(used / wall)
     return [_timing(*parts) for parts in zip(walls, first_calls, cores, strict=True)]
 
 

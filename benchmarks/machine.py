@@ -16,7 +16,7 @@ def provenance(threads: int) -> dict[str, str]:
     """Return what describes this run, in the order in which the report shows it."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": _commit(),
+        "commit": commit(Path(__file__).resolve().parent.parent),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
@@ -39,8 +39,8 @@ def _versions() -> list[str]:
     return found
 
 
-def _commit() -> str:
-    root = Path(__file__).resolve().parent.parent
+def commit(root: Path) -> str:
+    """Return the commit of a checkout, and whether the package has been changed since."""
     git = ["git", "-C", str(root)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)

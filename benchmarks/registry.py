@@ -9,6 +9,7 @@ NAMES = [
     "spectral",
     "meta_descent",
     "reverse_mode",
+    "meta_parameters",
     "least_squares",
     "experiment",
     "second_moment",

@@ -97,14 +97,14 @@ def engine_calls(case: Case, seed: int = 0) -> dict[str, Callable[[], tuple[floa
 
 def _without_compiled_blocks(call: Callable[[], tuple[float, float]]) -> Callable[[], tuple[float, float]]:
     """Return the call as it runs where the extra `fast` is not installed."""
-    from metagrad.estimators import reverse
+    from metagrad.unroll import backward
 
     def alone() -> tuple[float, float]:
-        kept, reverse.block_kernel = reverse.block_kernel, lambda *_, **__: None
+        kept, backward.block_kernel = backward.block_kernel, lambda *_, **__: None
         try:
             return call()
         finally:
-            reverse.block_kernel = kept
+            backward.block_kernel = kept
 
     return alone
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import types
 
 import numpy as np
@@ -137,3 +138,9 @@ def test_the_recipe_is_the_closed_form(slope):
 def test_values_are_classified():
     values, exact = np.array([1.0, 1.1, 0.0, np.nan, np.inf]), np.array([1.0, 1.0, 1.0, 1.0, 1.0])
     assert list(classify(values, exact, 1e-3)) == ["right", "wrong", "zero", "not finite", "not finite"]
+
+
+def test_time_asleep_is_no_time_of_the_cpu():
+    asleep = [Contender("asleep", lambda: time.sleep(0.01))]
+    (wall,), (cpu,) = interleave(asleep, repetitions=3), interleave(asleep, repetitions=3, cpu=True)
+    assert cpu.median < 0.005 < wall.median
