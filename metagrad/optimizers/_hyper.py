@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad import is_branch, leaves, stop_gradient, tree_map, unflatten
+from metagrad.ad import is_branch, leaves, paths, stop_gradient, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -128,10 +128,12 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
     one for each (a step size a layer).
     """
+    if not hasattr(phi, "_fields"):
+        bad_type("a rule's step", "phi", f"a {type(phi).__name__}", "the `Phi` of the rule", "Write rule.Phi(...).")
     if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)
-    own = [_one_each(x, len(flat)) for x in phi]
+    own = [_one_each(name, x, w, len(flat)) for name, x in zip(phi._fields, phi, strict=True)]
     columns = [leaves(other) for other in others]
     rows = [
         update(beside(type(phi)(*[x[k] for x in own]), leaf), leaf, *[column[k] for column in columns])
@@ -140,13 +142,18 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     return tuple(unflatten(w, column) for column in zip(*rows, strict=True))
 
 
-def _one_each(x: Any, count: int) -> list[Any]:
-    if hasattr(x, "dtype") or isinstance(x, float | Decay):
+def _one_each(name: str, x: Any, w: Tree, count: int) -> list[Any]:
+    if isinstance(x, Decay):
+        if not is_branch(x.beta):
+            return [x] * count
+        columns = [_one_each(name, part, w, count) for part in x]
+        return [Decay(beta, rest) for beta, rest in zip(*columns, strict=True)]
+    if not is_branch(x):
         return [x] * count
-    found = leaves(x)
-    if len(found) != count:
-        bad_value("a rule", "phi", f"one with {len(found)} numbers", f"one number, or {count} in a tree like w")
-    return found
+    if paths(x) != paths(w):
+        came, expected = f"a tree with {', '.join(paths(x))}", f"one number, or a tree like w, with {', '.join(paths(w))}"
+        bad_value("a rule's step", f"phi.{name}", came, expected)
+    return leaves(x)
 
 
 def leafwise(update: Callable[..., tuple[Any, ...]], *trees: Tree) -> tuple[Tree, ...]:

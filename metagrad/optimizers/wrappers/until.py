@@ -26,7 +26,8 @@ class Until:
 
     `tolerance`, a Python float of at least 0, and `of`, "gradient" or "loss". It is looked at before each step, on
     the sample of the step, over all arrays of w; from the step at which it holds on, the w and the state of that task
-    stay as they are, and the others go on. NaN is not small. The time at which a task stops is a piecewise constant
+    stay as they are, and the others go on. Counters in the state, which tasks share, go on with them: a rule's answer
+    may depend on one, so that the answer of a task that stops is kept in the state, too. NaN is not small. The time at which a task stops is a piecewise constant
     function of phi and is held constant: the derivative is that of the run with this number of steps, which is the
     derivative of the run itself wherever no stopping time jumps. With samples the test is as noisy as they are.
     `Phi` is that of the rule. ValueError or TypeError for other tolerances.
@@ -43,10 +44,11 @@ class Until:
     of: Of = "gradient"
 
     class State(NamedTuple):
-        """The state of the rule, and which tasks have stopped."""
+        """The state of the rule, which tasks have stopped, and the last answer of each: () where that is w."""
 
         inner: Tree
         done: Array  # (B,) bool
+        answer: Tree
 
     def __post_init__(self) -> None:
         """Check the tolerance and what it is of."""
@@ -85,15 +87,19 @@ class Until:
 
     def init(self, phi: Tree, w: Tree) -> State:
         """Return the state of the rule; no task has stopped."""
-        first = value_of(leaves(w)[0])
-        return Until.State(self.rule.init(phi, w), namespace(first).zeros(first.shape[0], dtype=bool))
+        first, own = value_of(leaves(w)[0]), parts.answer_of(self.rule)
+        inner, done = self.rule.init(phi, w), namespace(first).zeros(first.shape[0], dtype=bool)
+        return Until.State(inner, done, () if own is None else own(phi, inner, w))
 
     def step(self, phi: Tree, state: State, w: Tree, f: View) -> tuple[Tree, State]:
         """Take one step of the rule in the tasks that have not stopped."""
         size, seen = self._seen(w, f)
         done = state.done | (value_of(size) <= self.tolerance)
         after, inner = self.rule.step(phi, state.inner, w, seen)
-        return chosen(done, w, after), Until.State(chosen(done, state.inner, inner), done)
+        after, inner = chosen(done, w, after), chosen(done, state.inner, inner)
+        own = parts.answer_of(self.rule)
+        answer = () if own is None else chosen(done, state.answer, own(phi, inner, after))
+        return after, Until.State(inner, done, answer)
 
     def _seen(self, w: Tree, f: View) -> tuple[Array, View]:
         """Return what is compared with the tolerance, and the view, in which a gradient is not computed again."""
@@ -104,9 +110,11 @@ class Until:
 
     @property
     def answer(self) -> Any:
-        """The answer of the rule, None where it has none."""
+        """The answer of the rule, for tasks that have stopped the one that is kept; None where the rule has none."""
         own = parts.answer_of(self.rule)
-        return None if own is None else lambda phi, state, w: own(phi, state.inner, w)
+        if own is None:
+            return None
+        return lambda phi, state, w: chosen(state.done, state.answer, own(phi, state.inner, w))
 
     def check_phi(self, phi: Any, where: str) -> Tree:
         """Let the rule check the meta-parameters."""
