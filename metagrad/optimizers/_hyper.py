@@ -151,7 +151,10 @@ def _one_each(name: str, x: Any, w: Tree, count: int) -> list[Any]:
     if not is_branch(x):
         return [x] * count
     if paths(x) != paths(w):
-        came, expected = f"a tree with {', '.join(paths(x))}", f"one number, or a tree like w, with {', '.join(paths(w))}"
+        came, expected = (
+            f"a tree with {', '.join(paths(x))}",
+            f"one number, or a tree like w, with {', '.join(paths(w))}",
+        )
         bad_value("a rule's step", f"phi.{name}", came, expected)
     return leaves(x)
 

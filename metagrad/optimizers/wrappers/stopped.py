@@ -95,22 +95,23 @@ class Stopped:
         if self.direction is None or self.radius == math.inf:
             moved, inner = self.rule.step(phi, state.inner, w, f)
             return moved, Stopped.State(inner, state.ended)
-        moved, inner = self._moved(phi, state, state.ended, w, f)
+        rim: Array = self.radius * self.direction
+        moved, inner = self._moved(phi, state, state.ended, rim, w, f)
         # The norm in units of the radius: its square fits wherever the radius does.
         ended = state.ended | (np.sum((stop_gradient(moved) / self.radius) ** 2, axis=-1) >= 1)
         if bool((ended & ~state.ended).any()):
-            moved, inner = self._moved(phi, state, ended, w, f)
-        return np.where(along(ended, moved), self.radius * self.direction, moved), Stopped.State(inner, ended)
+            moved, inner = self._moved(phi, state, ended, rim, w, f)
+        return np.where(along(ended, moved), rim, moved), Stopped.State(inner, ended)
 
-    def _moved(self, phi: Tree, state: State, ended: Array, w: Array, f: View) -> tuple[Array, Tree]:
-        """Take one step of the rule, of the tasks that have ended the first one from where they are put.
+    def _moved(self, phi: Tree, state: State, ended: Array, rim: Array, w: Array, f: View) -> tuple[Array, Tree]:
+        """Take one step of the rule; of the tasks that have ended it is the first one, from where they are put, `rim`.
 
         An adjoint of zero that meets an infinite number would be NaN: what is thrown away has to be finite too.
         """
         if not bool(ended.any()):
             moved, inner = self.rule.step(phi, state.inner, w, f)
             return moved, inner
-        place = np.where(along(ended, w), self.radius * self.direction, w)
+        place = np.where(along(ended, w), rim, w)
         fresh = stop_gradient(self.rule.init(phi, place))
         moved, inner = self.rule.step(phi, chosen(ended, fresh, state.inner), place, f)
         return moved, chosen(ended, fresh, inner)

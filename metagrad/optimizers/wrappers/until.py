@@ -27,10 +27,10 @@ class Until:
     `tolerance`, a Python float of at least 0, and `of`, "gradient" or "loss". It is looked at before each step, on
     the sample of the step, over all arrays of w; from the step at which it holds on, the w and the state of that task
     stay as they are, and the others go on. Counters in the state, which tasks share, go on with them: a rule's answer
-    may depend on one, so that the answer of a task that stops is kept in the state, too. NaN is not small. The time at which a task stops is a piecewise constant
-    function of phi and is held constant: the derivative is that of the run with this number of steps, which is the
-    derivative of the run itself wherever no stopping time jumps. With samples the test is as noisy as they are.
-    `Phi` is that of the rule. ValueError or TypeError for other tolerances.
+    may depend on one, so that the answer of a task that stops is kept in the state, too. NaN is not small. The time at
+    which a task stops is a piecewise constant function of phi and is held constant: the derivative is that of the run
+    with this number of steps, which is the derivative of the run itself wherever no stopping time jumps. With samples
+    the test is as noisy as they are. `Phi` is that of the rule. ValueError or TypeError for other tolerances.
 
     >>> import numpy as np, metagrad as mg
     >>> task = mg.Quadratic(np.eye(2), np.array([[8.0, 0.0], [1.0, 0.0]]))
