@@ -44,11 +44,12 @@ class Until:
     of: Of = "gradient"
 
     class State(NamedTuple):
-        """The state of the rule, which tasks have stopped, and the last answer of each: () where that is w."""
+        """The state of the rule, which tasks have stopped, the answers, () where these are w, and the steps done."""
 
         inner: Tree
         done: Array  # (B,) bool
         answer: Tree
+        t: int
 
     def __post_init__(self) -> None:
         """Check the tolerance and what it is of."""
@@ -87,9 +88,9 @@ class Until:
 
     def init(self, phi: Tree, w: Tree) -> State:
         """Return the state of the rule; no task has stopped."""
-        first, own = value_of(leaves(w)[0]), parts.answer_of(self.rule)
-        inner, done = self.rule.init(phi, w), namespace(first).zeros(first.shape[0], dtype=bool)
-        return Until.State(inner, done, () if own is None else own(phi, inner, w))
+        first = value_of(leaves(w)[0])
+        done = namespace(first).zeros(first.shape[0], dtype=bool)
+        return Until.State(self.rule.init(phi, w), done, () if parts.answer_of(self.rule) is None else w, 0)
 
     def step(self, phi: Tree, state: State, w: Tree, f: View) -> tuple[Tree, State]:
         """Take one step of the rule in the tasks that have not stopped."""
@@ -97,9 +98,15 @@ class Until:
         done = state.done | (value_of(size) <= self.tolerance)
         after, inner = self.rule.step(phi, state.inner, w, seen)
         after, inner = chosen(done, w, after), chosen(done, state.inner, inner)
+        return after, Until.State(inner, done, self._answers(phi, state, w, done, after, inner), state.t + 1)
+
+    def _answers(self, phi: Tree, state: State, w: Tree, done: Array, after: Tree, inner: Tree) -> Tree:
+        """Return the answers after a step, with its meta-parameters; of tasks that have stopped those before it."""
         own = parts.answer_of(self.rule)
-        answer = () if own is None else chosen(done, state.answer, own(phi, inner, after))
-        return after, Until.State(inner, done, answer)
+        if own is None:
+            return ()
+        before = state.answer if state.t else own(phi, state.inner, w)  # `init` knows no meta-parameters of a step
+        return chosen(done, before, own(phi, inner, after))
 
     def _seen(self, w: Tree, f: View) -> tuple[Array, View]:
         """Return what is compared with the tolerance, and the view, in which a gradient is not computed again."""
