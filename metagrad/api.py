@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING
 from typing import Any, Literal, cast
 
 from metagrad import parts
@@ -12,10 +13,9 @@ from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form", "windows"]
 Device = Literal["auto", "cpu", "gpu"]
-_CHOICES = {"gradient": ["full", "stop_gradient"], "scaling": ["auto", "adjoint", "none"], "diverged": ["keep", "skip"]}
 
 
-def meta_gradient(
+def meta_gradient(  # noqa: PLR0913 - each of them named in a call
     task: Task,
     rule: Rule,
     objective: Objective,
@@ -25,6 +25,8 @@ def meta_gradient(
     method: Method | Estimator = "reverse",
     device: Device | None = None,
     seed: int = 0,
+    at: Any = None,
+    run: int | None = None,
     **options: Any,
 ) -> Estimate:
     """Return the meta-objective and its gradient in the meta-parameters `phi` after `steps` steps.
@@ -34,9 +36,10 @@ def meta_gradient(
     `steps`: the horizon T, an integer of at least 1.
     `method`: "reverse" (backpropagation), "forward" (tangents), "windows" (truncated backpropagation), "closed_form"
     (theory, where there is one), or an `Estimator`. `device`: None leaves the arrays where they are, "cpu" and "gpu"
-    move them, "auto" prefers a GPU. `seed`: of everything random in the task. `options`: those of the method, such as
-    `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory=2**20`, `window=20`; see `Reverse`,
-    `Forward`, `Windows`, `ClosedForm`.
+    move them, "auto" prefers a GPU. `seed`: of everything random in the task. `at`: the `Estimate.end` of a call
+    before, to go on from there; `run`: the horizon of the whole run, where these steps are a part of it. `options`:
+    those of the method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory=2**20`,
+    `window=20`; see `Reverse`, `Forward`, `Windows`, `ClosedForm`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
     leaving the range of floating point and losing all digits to rounding do not: that is in the Status.
@@ -49,10 +52,10 @@ def meta_gradient(
     """
     where = "meta_gradient"
     estimator = _estimator(where, method, options)
-    return _asked(where, estimator, (task, rule, objective, phi), steps, device, seed)
+    return _asked(where, estimator, (task, rule, objective, phi), steps, device, {"seed": seed, "at": at, "run": run})
 
 
-def value(
+def value(  # noqa: PLR0913 - as above
     task: Task,
     rule: Rule,
     objective: Objective,
@@ -61,6 +64,8 @@ def value(
     steps: int,
     device: Device | None = None,
     seed: int = 0,
+    at: Any = None,
+    run: int | None = None,
     **options: Any,
 ) -> Estimate:
     """Return the meta-objective after `steps` steps, without a gradient: `Estimate.grad` is None.
@@ -74,21 +79,32 @@ def value(
     [0.58725]
     """
     _check_options("value", "value", list(Value.__dataclass_fields__), options)
-    return _asked("value", Value(**options), (task, rule, objective, phi), steps, device, seed)
+    when = {"seed": seed, "at": at, "run": run}
+    return _asked("value", Value(**options), (task, rule, objective, phi), steps, device, when)
 
 
 def _asked(
-    where: str, estimator: Estimator, given: tuple[Task, Rule, Objective, Tree], steps: int, device: Any, seed: int
+    where: str,
+    estimator: Estimator,
+    given: tuple[Task, Rule, Objective, Tree],
+    steps: int,
+    device: Any,
+    when: dict[str, Any],
 ) -> Estimate:
     task, rule, objective, phi = given
     check_parts(where, task, rule, objective)
     check_integer(where, "steps", steps, 1)
-    check_integer(where, "seed", seed, 0)
-    phi = check_phi(where, task, rule, phi, steps)
+    check_integer(where, "seed", when["seed"], 0)
+    at, run = when["at"], when["run"]
+    if run is not None:
+        check_integer(where, "run", run, steps + (0 if at is None else at.t))
+    if at is None or run is not None:
+        phi = check_phi(where, task, rule, phi, steps if run is None else run)
+    when = when if at is not None or run is not None else {"seed": when["seed"]}  # an estimator may know of neither
     if device is not None:
         target = namespace_for(device, where)
         task, rule, objective, phi = (move(part, target) for part in (task, rule, objective, phi))
-    return estimator(task, rule, objective, phi, steps=steps, seed=seed)
+    return estimator(task, rule, objective, phi, steps=steps, **when)
 
 
 def check_phi(where: str, task: Any, rule: Any, phi: Tree, steps: int) -> Tree:
@@ -112,7 +128,6 @@ def check_parts(where: str, task: Any, rule: Any, objective: Any = None) -> None
         if not isinstance(part, protocol):
             came = f"a {type(part).__name__} without {', '.join(parts.missing(part, protocol))}"
             bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
-        parts.check_wrapper(part, protocol, where)
 
 
 def check_integer(where: str, name: str, given: Any, least: int) -> None:
@@ -135,12 +150,13 @@ def _estimator(where: str, method: Any, options: dict[str, Any]) -> Estimator:
         bad_value(where, "method", repr(method), "a known method", nearest(method, list(METHODS)))
     chosen = METHODS[method]
     _check_options(where, method, list(chosen.__dataclass_fields__), options)
+    for name, one in chosen.__dataclass_fields__.items():
+        if one.default is MISSING and one.default_factory is MISSING and name not in options:
+            bad_type(where, "options", f"no `{name}`", f"one for method {method!r}", f"Write {name}=20, say.")
     return cast(Estimator, chosen(**options))
 
 
 def _check_options(where: str, method: str, known: list[str], options: dict[str, Any]) -> None:
-    for name, given in options.items():
+    for name in options:
         if name not in known:
             bad_type(where, "options", f"{name!r}", f"an option of method {method!r}", nearest(name, known))
-        if name in _CHOICES and given not in _CHOICES[name]:
-            bad_value(where, name, repr(given), "a known choice", nearest(str(given), _CHOICES[name]))

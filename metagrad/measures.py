@@ -8,11 +8,14 @@
     "validation"    the loss on held-out samples             `validation_loss(w)`
     "risk"          the loss on the population               `risk(w)`
 
-A measure of one's own is any object with `of`, `gradient` and `degree` (`metagrad.protocols.Measure`).
+A measure of one's own is a function of w, or any object with `name`, `of`, `gradient` and `degree` (see
+`metagrad.protocols.Measure`).
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,6 +100,30 @@ class Offered:
 
 
 @dataclass(frozen=True)
+class OfParameters:
+    """What a function of w alone returns, shape (B,)."""
+
+    function: Callable[[Tree], Array]
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return f"the function {self.function.__name__}"
+
+    def of(self, task: Task, w: Tree, sample: Any) -> Array:
+        """Return what the function returns at w."""
+        return self.function(w)
+
+    def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
+        """Return None: the tape finds it."""
+        return None
+
+    def degree(self, task: Task) -> int | None:
+        """Return None: a function does not say."""
+        return None
+
+
+@dataclass(frozen=True)
 class AboveFloor:
     """base - floor, and zero where no digit of the difference is more than rounding.
 
@@ -154,12 +181,17 @@ _KNOWN: dict[str, Measure] = {
 
 
 def as_measure(where: str, measure: Any) -> Measure:
-    """Return the measure of a name, or the measure itself; ValueError for an unknown name, TypeError for a kind."""
+    """Return the measure of a name, of a function of w, or the measure itself.
+
+    ValueError for an unknown name, TypeError for another kind.
+    """
     if isinstance(measure, str):
         if measure not in _KNOWN:
             bad_value(where, "measure", repr(measure), "a known measure", nearest(measure, list(_KNOWN)))
         return _KNOWN[measure]
+    if inspect.isfunction(measure):
+        return OfParameters(measure)
     if isinstance(measure, type) or not isinstance(measure, Measure):
-        remedy = nearest("", list(_KNOWN))
-        bad_type(where, "measure", repr(measure), "a name, or an object with `of`, `gradient` and `degree`", remedy)
+        expected = "a name, a function of w, or an object with `name`, `of`, `gradient` and `degree`"
+        bad_type(where, "measure", repr(measure), expected, nearest("", list(_KNOWN)))
     return measure

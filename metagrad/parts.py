@@ -12,7 +12,7 @@ from typing import Any
 
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Objective, Rule, Task, Tree
+from metagrad.protocols import Joint, Objective, Rule, Task, Tree
 from metagrad.xp import Array, Namespace, move, rng
 
 # -- tasks
@@ -34,7 +34,7 @@ def checked_loss(task: Task, w: Tree, sample: Any) -> Array:
     """Return the loss; an error that names the task where it is not one number a task in the dtype of w."""
     loss, first = task.loss(w, sample), ad.leaves(w)[0]
     if loss.shape != first.shape[:1]:
-        remedy = "Sum over the last axes only, and keep the task axis."
+        remedy = "Sum over the last axes only, and keep the task axis. A theta of each task is (B, 1), to stand by w."
         bad_value(_loss_of(task), "the loss", f"of shape {loss.shape}", f"one a task, {first.shape[:1]}", remedy)
     if loss.dtype != first.dtype:
         remedy = "Convert the data of the task to the dtype of its parameters, or the parameters to that of the data."
@@ -139,6 +139,8 @@ def check_phi(rule: Any, phi: Tree, where: str) -> Tree:
 
 def complete_phi(rule: Any, phi: Tree, where: str) -> Tree:
     """Return the meta-parameters of the rule as its `Phi`; what is that already is not looked at again."""
+    if isinstance(phi, Joint):
+        bad_type(where, "phi", "a Joint within a Joint", "Joint(rule=..., task=...), with a tree of its own in each")
     kind: Any = getattr(rule, "Phi", None)
     if not isinstance(kind, type) or isinstance(phi, kind):
         return phi
@@ -251,26 +253,43 @@ _PASSED_ON: dict[Any, tuple[str, ...]] = {
 def check_wrapper(part: Any, kind: Any, where: str) -> None:
     """Raise TypeError where `part`, of this kind, holds another part of it and has lost members that change the answer.
 
-    A member that is left out on purpose is set to None.
+    What is held is looked at too, and so on. A member that is left out on purpose is set to None.
     """
-    members = _PASSED_ON.get(kind, ())
-    for name, held in _held(part) if members else ():
+    for name, held in _held(part):
         if not hasattr(held, "init") or isinstance(held, type) or not isinstance(held, kind):
             continue
-        lost = [m for m in members if getattr(held, m, None) is not None and not hasattr(part, m)]
+        lost = [m for m in _PASSED_ON[kind] if getattr(held, m, None) is not None and not hasattr(part, m)]
         if "sample" in lost and getattr(held, "full_batch", False):
             lost.remove("sample")
         if lost:
             outer, inner = type(part).__name__, type(held).__name__
             came = f"a {outer} that holds a {inner} in `{name}` and has not its `{'`, `'.join(lost)}`"
-            remedy = f"Write it, for example {lost[0]} = property(lambda self: self.{name}.{lost[0]}), or None."
+            remedy = f"Write {_REMEDIES.get(lost[0], _PROPERTY).format(name=name, member=lost[0])}; or set it to None."
             bad_type(where, kind.__name__.lower(), came, "a wrapper that passes on what it holds", remedy)
+        check_wrapper(held, kind, where)
+
+
+_FEW = 64  # more than that are data, not parts
+_PROPERTY = "{member} = property(lambda self: self.{name}.{member})"
+_REMEDIES = {
+    "given": "def given(self, phi): return dataclasses.replace(self, {name}=self.{name}.given(phi))",
+    "answer": "def answer(self, phi, state, w): return self.{name}.answer(phi, its own part of the state, w)",
+}
 
 
 def _held(part: Any) -> list[tuple[str, Any]]:
+    """Return what a part holds, by name; what stands in lists, tuples and dicts too."""
     if dataclasses.is_dataclass(part):
-        return [(field.name, getattr(part, field.name)) for field in dataclasses.fields(part)]
-    return list(vars(part).items()) if hasattr(part, "__dict__") else []
+        members = [(field.name, getattr(part, field.name)) for field in dataclasses.fields(part)]
+    else:
+        slots = [x for one in type(part).__mro__ for x in getattr(one, "__slots__", ())]
+        members = [*getattr(part, "__dict__", {}).items(), *((x, getattr(part, x, None)) for x in slots)]
+    for name, value in list(members):
+        if isinstance(value, list | tuple) and len(value) <= _FEW:
+            members += [(f"{name}[{i}]", x) for i, x in enumerate(value)]
+        elif isinstance(value, dict) and len(value) <= _FEW:
+            members += [(f"{name}[{key!r}]", x) for key, x in value.items()]
+    return members
 
 
 def missing(part: Any, protocol: Any) -> list[str]:

@@ -75,6 +75,11 @@ class View(Protocol):
 class Rule(Protocol):
     """An update rule with meta-parameters phi: hand-designed or learned.
 
+    A step is a function of its arguments: it builds new arrays, writes into nothing that it is given, and keeps nothing
+    on `self`; what is to be random comes from `metagrad.xp.rng(seed, name, f.t)`, with a seed of the rule's own. Where
+    phi is given task by task, a number of each task arrives as (B, 1), with as many axes as w: it stands beside w, not
+    beside losses (B,).
+
     Optional:
     `answer(phi, state, w)` the parameters that the objective looks at, such as an average (default: w);
     `homogeneous` True if scaling w, the state and the gradient by s > 0 scales the new w and state by s (False);
@@ -128,11 +133,11 @@ class Objective(Protocol):
 
     @property
     def measure(self) -> Any:
-        """The `Measure`."""
+        """The `Measure`, or its name (`metagrad.measures`)."""
         ...
 
-    def weight(self, t: int, steps: int) -> Scaled | None:
-        """Return the weight of w_t in the sum, or None where w_t does not enter (t = 0..steps)."""
+    def weight(self, t: int, steps: int) -> Scaled | float | None:
+        """Return the weight of w_t in the sum, a number or Scaled, or None where w_t does not enter (t = 0..steps)."""
         ...
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
@@ -175,11 +180,11 @@ class Record(NamedTuple):
 class Estimate:
     """A meta-objective and its meta-gradient, task by task.
 
-    `value`: Scaled (B,). `grad`: the tree of phi with Scaled leaves: the gradient of the mean over tasks, or task by
-    task where phi was given task by task. `status`: Status codes (B,), `status_step`: the step at which the status
-    was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact ones. `end`: where the
-    estimator has arrived, to go on from there; None for one that does not unroll. `notes`: sentences about what the
-    numbers leave out. `record`: the sizes along the run, where they were asked for.
+    `value`: Scaled (B,). `grad`: the tree of phi, as the rule completes it, with Scaled leaves: the gradient of the
+    mean over tasks, or task by task where phi was given task by task. `status`: Status codes (B,), `status_step`: the
+    step at which the status was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact
+    ones. `end`: where the estimator has arrived, to go on from there; None for one that does not unroll. `notes`:
+    sentences about what the numbers leave out. `record`: the sizes along the run, where they were asked for.
     """
 
     value: Scaled

@@ -298,6 +298,12 @@ class Scaled:
         code = xp.where(low, Status.GRADIENT_UNDERFLOW.code, xp.where(high, Status.GRADIENT_OVERFLOW.code, 0))
         return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
 
+    def finite_status(self) -> Array:
+        """Return, entry by entry, the Status code of a number that is inf or NaN, else that of OK."""
+        xp = self._xp
+        code = xp.where(xp.isinf(self.mantissa), Status.GRADIENT_OVERFLOW.code, 0)
+        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+
     def to_float(self, dtype: Any = None, out_of_range: str = "raise") -> Array:
         """Return the numbers as floats of `dtype` (their own by default).
 
@@ -353,6 +359,12 @@ def surely_in_range(numbers: Scaled) -> bool:
     if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
         return False
     return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+
+
+def surely_finite(numbers: Scaled) -> bool:
+    """Whether a cheap look at the host shows that all numbers are finite; False means nothing."""
+    mantissa = numbers.mantissa
+    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.isfinite(mantissa).all())
 
 
 def surely_positive(numbers: Scaled) -> bool:

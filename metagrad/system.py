@@ -37,6 +37,8 @@ class Training:
         """Bind the parts. `gradient="stop_gradient"` holds all that the rule is shown constant; `steps`: the horizon
         that the rule is told; `xp`: where samples live.
         """
+        parts.check_wrapper(task, Task, "metagrad")
+        parts.check_wrapper(rule, Rule, "metagrad")
         self.task, self.rule, self.seed, self.steps, self.xp = task, rule, seed, steps, xp
         self.held = gradient == "stop_gradient"
         self.kept: Array | None = None  # (B,) bools, where some tasks stay where they are
@@ -52,9 +54,13 @@ class Training:
         """Return the randomness of step t: the same whenever it is asked for."""
         return parts.sample(self.task, self.seed, t, self.xp) if self._is_random else None
 
-    def start(self, phi: Tree) -> tuple[Tree, Tree]:
-        """Return (w, state) at time 0."""
-        w = self.given(phi).init(rng(self.seed, "init"))
+    def example(self) -> Tree:
+        """Return w_0 as the task has it without meta-parameters: for shapes, dtype and device."""
+        return self.task.init(rng(self.seed, "init"))
+
+    def start(self, phi: Tree, w: Tree = None) -> tuple[Tree, Tree]:
+        """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi."""
+        w = self.given(phi).init(rng(self.seed, "init")) if w is None else w
         return w, self.rule.init(_of_rule(phi), w)
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
-from metagrad.unroll.backward import backward
+from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -63,33 +62,46 @@ class Windows:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
-        sweep = partial(backward, options=options, where="windows", memory=self.memory, fused=self.fused)
         if self.window >= steps:
-            return sweep(ask)
+            return backward(ask, options, "windows", memory=self.memory, fused=self.fused)
         ask = replace(ask, run=ask.horizon)
+        found = self._summed(ask, replace(options, diverged="keep"))
+        kept = those_that_stayed(found, options)
+        if kept is None:
+            return found
+        again = self._summed(ask, replace(options, diverged="keep"), kept)
+        return replace(found, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+
+    def _summed(self, ask: Ask, options: Options, kept: Array | None = None) -> Estimate:
+        """Return the sum over the windows; of the tasks that are kept, if that is given."""
+        objective, steps = ask.objective, ask.steps
         cuts = [(lo, min(self.window, steps - lo)) for lo in range(0, steps, self.window)]
         weighed = [_Part(objective, lo, steps).weighs(count) for lo, count in cuts]
+        if not any(weighed):
+            weighed[-1] = True  # the sweep says that nothing has a weight
         position, slope, seen = _forwards(Unroll(ask, options, "windows"), cuts[weighed.index(True)][0])
         found: list[tuple[int, Estimate]] = []
         for (lo, count), has_weight in zip(cuts, weighed, strict=True):
+            part = _Part(objective, lo, steps, slope)
+            window = replace(ask, objective=part, steps=count, at=position)
             if has_weight:
-                part = _Part(objective, lo, steps, slope)
-                found.append((lo, sweep(replace(ask, objective=part, steps=count, at=position))))
-                position = found[-1][1].end
+                estimate = backward(window, options, "windows", memory=self.memory, fused=self.fused, kept=kept)
+                found.append((lo, estimate))
+                position = estimate.end
             elif found:  # nothing is measured here: only go on
-                silent = replace(ask, objective=_Part(objective, lo, steps), steps=count, at=position)
-                position = _onwards(Unroll(silent, options, "windows"))
+                position = _onwards(Unroll(window, options, "windows"))
         grad = found[0][1].grad
         for _, estimate in found[1:]:
             grad = ad.tree_map(lambda a, b: a + b, grad, estimate.grad)
         status, step = _first_trouble(seen, found)
-        notes = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
-        return replace(seen, grad=grad, status=status, status_step=step, notes=(*self._notes(phi, at), *notes))
+        said = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
+        notes = (*self._notes(ask.phi, ask.at), *said)
+        return replace(seen, grad=grad, status=status, status_step=step, notes=notes)
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
             return ()
-        reached = "no window" if at is not None and at.t else "the first window alone"
+        reached = "no window" if at is not None else "the first window alone"
         return (
             f"Each window of {self.window} steps holds its start constant: what the run's start owes to the task's "
             f"meta-parameters reaches {reached}.",
@@ -154,7 +166,7 @@ class _Part:
         """Whether any iterate of these steps has a weight."""
         return any(self.weight(t, steps) is not None for t in range(steps + 1))
 
-    def weight(self, t: int, steps: int) -> Scaled | None:
+    def weight(self, t: int, steps: int) -> Scaled | float | None:
         """Return the weight that the iterate has in the whole."""
         return None if t == 0 and self.lo else self.whole.weight(self.lo + t, self.total)
 

@@ -19,7 +19,7 @@ from metagrad.xp import Array
 
 
 class LeastSquaresDescent:
-    """The step rule of `GradientDescent` on `LeastSquares` without minibatches."""
+    """The step kernel of `GradientDescent` on `LeastSquares` without minibatches."""
 
     def __init__(self, task: LeastSquares, gradient: GradientKind) -> None:
         """Bind the task; `gradient="stop_gradient"` holds the gradient constant when differentiating."""

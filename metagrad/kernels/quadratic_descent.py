@@ -19,7 +19,7 @@ from metagrad.xp import Array
 
 
 class QuadraticDescent:
-    """The step rule of `GradientDescent` on `Quadratic` or `DiagonalQuadratic`."""
+    """The step kernel of `GradientDescent` on `Quadratic` or `DiagonalQuadratic`."""
 
     def __init__(self, task: Quadratic | DiagonalQuadratic, gradient: GradientKind) -> None:
         """Bind the task; `gradient="stop_gradient"` holds H w constant when differentiating."""

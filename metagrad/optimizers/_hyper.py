@@ -150,12 +150,10 @@ def _one_each(name: str, x: Any, w: Tree, count: int) -> list[Any]:
         return [Decay(beta, rest) for beta, rest in zip(*columns, strict=True)]
     if not is_branch(x):
         return [x] * count
-    if paths(x) != paths(w):
-        came, expected = (
-            f"a tree with {', '.join(paths(x))}",
-            f"one number, or a tree like w, with {', '.join(paths(w))}",
-        )
-        bad_value("a rule's step", f"phi.{name}", came, expected)
+    mine, theirs = paths(x), paths(w)
+    if mine != theirs:
+        expected = f"one number, or a tree like w, with {', '.join(theirs)}"
+        bad_value("a rule's step", f"phi.{name}", f"a tree with {', '.join(mine)}", expected)
     return leaves(x)
 
 

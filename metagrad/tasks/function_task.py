@@ -50,6 +50,8 @@ class FunctionTask:
         for name, function in (("function", self.function), ("validation", self.validation)):
             if not callable(function) and not (name == "validation" and function is None):
                 bad_type(_WHERE, name, f"a {type(function).__name__}", "a function of w")
+        if self.degree is not None and (isinstance(self.degree, bool) or not hasattr(self.degree, "__index__")):
+            bad_type(_WHERE, "degree", f"{self.degree!r}, of type {type(self.degree).__name__}", "an integer, or None")
         self._check_keywords()
         if self.theta is not None:
             _check_floats("theta", self.theta)
@@ -142,6 +144,8 @@ def _check_start(w: Tree) -> int:
             bad_type(_WHERE, name, came, "a float array (B, ...) with the task axis first", "Use np.asarray(x, float).")
         if leaf.ndim < 1 or (len(found) == 1 and leaf.ndim < 2):
             bad_type(_WHERE, name, f"of shape {leaf.shape}", "shape (B, ...), the task axis first", "Use w0[None].")
+        if leaf.size == 0:
+            bad_value(_WHERE, name, f"of shape {leaf.shape}", "at least one task and one parameter")
     if not found:
         bad_type(_WHERE, "w0", "a tree without arrays", "float arrays (B, ...)")
     batches, dtypes = {leaf.shape[0] for _, leaf in found}, {str(leaf.dtype) for _, leaf in found}

@@ -55,7 +55,8 @@ class Accumulator:
 
     def add_whole(self, phi_bar: Tree, exponent: Array | int) -> None:
         """Add phi_bar * 2**exponent where leaves that lead with time come whole, with an entry for each step."""
-        scaled = ad.tree_map(lambda leaf: _scaled(leaf, exponent) if is_float(leaf) else None, phi_bar)
+        led = ad.tree_map(lambda leaf: False, phi_bar) if self._entries is None else self._entries
+        scaled = ad.tree_map(lambda leaf, x: _scaled(leaf, exponent, int(x)) if is_float(leaf) else None, phi_bar, led)
         self._whole = scaled if self._whole is None else ad.tree_map(_plus, self._whole, scaled)
 
     def result(self, before: int = 0, after: int = 0) -> Tree:
@@ -144,8 +145,9 @@ def _sum_over_time(numbers: Scaled) -> Scaled:
     return numbers.sum(axis=0)
 
 
-def _scaled(leaf: Array, exponent: Array | int) -> Scaled:
-    shape = np.shape(exponent)
+def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:
+    """Return leaf * 2**exponent, where exponents (B,) are those of the tasks along an axis of the leaf."""
+    shape = (1,) * axis + np.shape(exponent) if np.shape(exponent) else ()
     return Scaled.of(leaf, exponent.reshape(shape + (1,) * (leaf.ndim - len(shape))) if shape else exponent)
 
 

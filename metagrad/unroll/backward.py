@@ -17,49 +17,68 @@ from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_sweep import WindowSweep
-from metagrad.xp import namespace
+from metagrad.xp import Array, namespace
 
 
-def backward(ask: Ask, options: Options, where: str, *, memory: int, fused: bool) -> Estimate:
+def backward(
+    ask: Ask, options: Options, where: str, *, memory: int, fused: bool, kept: Array | None = None
+) -> Estimate:
     """Return value and meta-gradient by backpropagation, keeping states within `memory` bytes.
 
-    `fused`: take a fused kernel where there is one; a sweep that has to give up is begun anew.
+    `fused`: take a fused kernel where there is one; a sweep that has to give up is begun anew. `kept`: bools (B,), the
+    tasks whose mean the gradient is of; by default all, or those that did not diverge, as the options say.
     """
     # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
     with np.errstate(all="ignore"):
+        if kept is not None:
+            return _of_those_kept(ask, options, where, kept, memory)
         unroll = Unroll(ask, options, where)
         found = _by_window(unroll, memory) if fused else None
         if found is None:
             unroll = unroll if unroll.is_fresh else Unroll(ask, options, where)
             found = _by_steps(unroll, memory, fused=fused)
         estimate = unroll.estimate(*found)
-        if options.diverged == "skip" and not options.per_task and not _is_finite(estimate.grad):
-            return _without_diverged(ask, options, where, estimate, memory)
-        return estimate
+        kept = those_that_stayed(estimate, options)
+        if kept is None:
+            return estimate
+        again = _of_those_kept(ask, options, where, kept, memory)
+        return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
 
 
-def _is_finite(grad: Tree) -> bool:
-    return all(bool(namespace(leaf.mantissa).isfinite(leaf.mantissa).all()) for leaf in ad.leaves(grad))
+def those_that_stayed(estimate: Estimate, options: Options) -> Array | None:
+    """Return the tasks (B,) that stayed within the range, where others are to be left out; else None."""
+    if options.diverged == "keep" or options.per_task or _is_finite(estimate):
+        return None
+    xp = namespace(estimate.status)
+    fine = xp.isfinite(estimate.value.mantissa) & ~xp.isin(estimate.status, xp.asarray(_SPOILT))
+    kept = (estimate.status == 0) & xp.isfinite(estimate.value.mantissa) | fine
+    return kept if 0 < int(kept.sum()) < len(kept) else None
 
 
-def _without_diverged(ask: Ask, options: Options, where: str, seen: Estimate, memory: int) -> Estimate:
-    """Return the estimate with the gradient of the mean over the tasks that stayed within the range.
+def left_out(estimate: Estimate, kept: Array) -> str:
+    """Return the sentence that says how many tasks were left out."""
+    count, all_tasks = int((~kept).sum()), len(kept)
+    if not _is_finite(estimate):
+        return (
+            f"{count} of {all_tasks} tasks diverged and were left out; the gradient of the others is no number either."
+        )
+    return f"{count} of {all_tasks} tasks diverged: the gradient is that of the mean over the others."
 
-    The others stay where an unspoilt task begins, weigh nothing, and have the value and the Status that they had.
+
+def _is_finite(estimate: Estimate) -> bool:
+    return all(bool(namespace(x.mantissa).isfinite(x.mantissa).all()) for x in ad.leaves(estimate.grad))
+
+
+def _of_those_kept(ask: Ask, options: Options, where: str, kept: Array, memory: int) -> Estimate:
+    """Return the estimate of the mean over the tasks that are kept.
+
+    The others stay where a task that is kept begins, and weigh nothing.
     """
     unroll = Unroll(ask, options, where)
-    xp = unroll.xp
-    kept = (seen.status == 0) | xp.isfinite(seen.value.mantissa) & ~xp.isin(seen.status, xp.asarray(_SPOILT))
-    count = int(kept.sum())
-    if count in (0, len(kept)):
-        return seen
     unroll.keep(kept)
-    _, grad = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
-    again = unroll.estimate(seen.value, grad)
-    share = xp.asarray(len(kept) / count, dtype=unroll.dtype)
-    grad = ad.tree_map(lambda leaf: Scaled.of(leaf.mantissa * share, leaf.exponent), again.grad)
-    note = f"{len(kept) - count} of {len(kept)} tasks diverged: the gradient is that of the mean over the others."
-    return replace(seen, grad=grad, notes=(*again.notes, note))
+    estimate = unroll.estimate(*TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory))
+    share = unroll.xp.asarray(len(kept) / int(kept.sum()), dtype=unroll.dtype)
+    return replace(estimate, grad=ad.tree_map(lambda x: Scaled.of(x.mantissa * share, x.exponent), estimate.grad))
 
 
 _SPOILT = [

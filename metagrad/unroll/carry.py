@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.xp import Array
 
 Scaling = Literal["auto", "adjoint", "none"]
 Diverged = Literal["keep", "skip"]
+_CHOICES = {"gradient": get_args(GradientKind), "scaling": get_args(Scaling), "diverged": get_args(Diverged)}
 
 
 class Carry(NamedTuple):
@@ -44,6 +46,16 @@ class Ask:
         return max(self.offset + self.steps, 0 if self.run is None else self.run)
 
 
+def check_position(at: Any, run: Any, where: str) -> None:
+    """Raise unless `at` is None or a Position at a time from 0 on, and `run` None or an integer."""
+    if at is not None and not isinstance(at, Position):
+        remedy = "Pass the `end` of an Estimate." if hasattr(at, "end") else "`Estimate.end` is one."
+        bad_type(where, "at", f"a {type(at).__name__}", "a Position, or None", remedy)
+    for name, given in (("at.t", 0 if at is None else at.t), ("run", 1 if run is None else run)):
+        if isinstance(given, bool) or not hasattr(given, "__index__") or given < 0:
+            bad_type(where, name, repr(given), "an integer of at least 0")
+
+
 @dataclass(frozen=True)
 class Options:
     """How to differentiate: which gradient, and what is carried beside the digits.
@@ -60,3 +72,9 @@ class Options:
     per_task: bool = False
     diverged: Diverged = "keep"
     record: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        for name, known in _CHOICES.items():
+            if (given := getattr(self, name)) not in known:
+                bad_value("an estimator", name, repr(given), "a known choice", nearest(str(given), list(known)))

@@ -35,7 +35,13 @@ class Shape:
 
 def bare(phi: Tree) -> Tree:
     """Return the meta-parameters of the rule where those of the task are None: that costs nothing more."""
-    return phi.rule if isinstance(phi, Joint) and phi.task is None else phi
+    if not isinstance(phi, Joint):
+        return phi
+    if isinstance(phi.rule, Joint):
+        bad_type(
+            "metagrad", "phi", "a Joint within a Joint", "Joint(rule=..., task=...), each of them a tree of its own"
+        )
+    return phi.rule if phi.task is None else phi
 
 
 def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats: bool = True) -> Tree:

@@ -10,8 +10,10 @@ import numpy as np
 from metagrad import parts
 from metagrad.ad import leaves
 from metagrad.errors import bad_type, bad_value
+from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
-from metagrad.system import Training, begin
+from metagrad.system import Training
+from metagrad.unroll.carry import check_position
 from metagrad.unroll.phi import Shape, bare, prepare
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
@@ -28,9 +30,10 @@ def rollout(
     *,
     steps: int,
     seed: int = 0,
-    measure: Look | None = None,
+    measure: Look | MeasureName | None = None,
     per_task: bool = False,
     at: Position | None = None,
+    run: int | None = None,
     with_end: Literal[False] = False,
 ) -> Array: ...
 @overload
@@ -41,9 +44,10 @@ def rollout(
     *,
     steps: int,
     seed: int = 0,
-    measure: Look | None = None,
+    measure: Look | MeasureName | None = None,
     per_task: bool = False,
     at: Position | None = None,
+    run: int | None = None,
     with_end: Literal[True],
 ) -> tuple[Array, Position]: ...
 def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked at
@@ -53,45 +57,54 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     *,
     steps: int,
     seed: int = 0,
-    measure: Look | None = None,
+    measure: Look | MeasureName | None = None,
     per_task: bool = False,
     at: Position | None = None,
+    run: int | None = None,
     with_end: bool = False,
 ) -> Array | tuple[Array, Position]:
     """Return what `measure` gives (B,) at w_0..w_T, as floats on the host, shape (T + 1, B).
 
-    `measure(w)`: by default the loss on the sample of the time (that of step t at w_t), at the rule's answer where it
-    has one. A run that leaves the range of floats goes on as inf and NaN, and is returned so. `phi`: what
-    `meta_gradient` takes, a `Joint` or `per_task` too. `at`: go on from there; `with_end=True` returns (curve, where
-    the run ended) in place of the curve. ValueError for `steps` below 0, and for a schedule of another length;
-    TypeError for other kinds.
+    `measure(w)`, or the name of a measure: by default the loss on the sample of the time (that of step t at w_t), at
+    the rule's answer where it has one. A run that leaves the range of floats goes on as inf and NaN, and is returned
+    so. `phi`: what `meta_gradient` takes, a `Joint` or `per_task` too. `at`: go on from there; `run`: the horizon of
+    the whole run that the rule is told, where these steps are a part of it. `with_end=True` returns (curve, where the
+    run ended) in place of the curve. ValueError for `steps` below 0, and for a schedule of another length; TypeError
+    for other kinds.
     """
     if isinstance(steps, bool) or not hasattr(steps, "__index__"):
         bad_type(_WHERE, "steps", f"{steps!r}, a {type(steps).__name__}", "an integer", "Use int(steps).")
+    if measure is not None and not isinstance(measure, str) and not callable(measure):
+        bad_type(_WHERE, "measure", repr(measure), "a function of w, or the name of a measure")
+    check_position(at, run, _WHERE)
     if steps < 0:
         bad_value(_WHERE, "steps", steps, "an integer of at least 0")
-    phi, offset = bare(_checked(task, rule, phi, steps, at)), 0 if at is None else at.t
-    system = Training(task, rule, seed, steps=offset + steps)
-    start = begin(task, rule, phi, seed) if at is None else at
-    system.xp = namespace(*leaves(start.w))
-    phi = prepare(phi, system.entries(phi), Shape.of(start.w, system.xp, per_task=per_task), _WHERE, floats=False)
+    phi, offset = bare(_checked(task, rule, phi, steps if run is None else run, at)), 0 if at is None else at.t
+    horizon = max(offset + steps, 0 if run is None else run)
+    system = Training(task, rule, seed, steps=horizon)
+    w = system.example() if at is None else at.w
+    system.xp = namespace(*leaves(w))
+    phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
     curve: Array = np.empty(0)
     with np.errstate(all="ignore"):
         for t in range(steps + 1):
-            now = system.phi_at(phi, min(offset + t, max(0, offset + steps - 1)))
-            found = to_host(_look(system, now, w, state, offset + t, measure))
+            made_by = system.phi_at(phi, max(0, offset + t - 1))
+            found = to_host(_look(system, made_by, w, state, offset + t, measure))
             curve = curve if t else _room(steps, found)
             curve[t] = found
             if t < steps:
-                w, state = system.step(offset + t, now, w, state)
+                w, state = system.step(offset + t, system.phi_at(phi, offset + t), w, state)
     if not with_end:
         return curve
-    return curve, Position(w, state, start.exponent * 0, offset + steps)
+    exponent = system.xp.zeros(leaves(w)[0].shape[0], dtype=np.int64)
+    return curve, Position(w, state, exponent, offset + steps)
 
 
-def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Look | None) -> Array:
+def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Look | MeasureName | None) -> Array:
     task, answer = system.measured(phi, w, state)
+    if isinstance(measure, str):
+        return as_measure(_WHERE, measure).of(task, answer, system.sample(t))
     return task.loss(answer, system.sample(t)) if measure is None else measure(answer)
 
 

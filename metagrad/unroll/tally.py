@@ -8,6 +8,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
+from metagrad.measures import as_measure
 from metagrad.protocols import Joint, Objective, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.system import Training
@@ -68,15 +69,21 @@ class Tally:
         first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         self.system, self.objective, self.phi = system, objective, phi
+        self.measure = as_measure(type(objective).__name__, objective.measure)
         self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
         self.monitor, self.scale_state, self.plain = monitor, scale_state, plain
         self.steps, self._offset = times
         self.kept: Array | None = None  # (B,) bools, where some tasks weigh nothing
-        self._degree: int | None = objective.measure.degree(self.task)
+        self._degree: int | None = self.measure.degree(self.task)
         self._is_checked = False
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
+
+    def weight(self, t: int) -> Scaled | None:
+        """Return the weight of the state at t, None where it has none; a number is one of any size."""
+        found: Any = self.objective.weight(t, self.steps)
+        return found if found is None or isinstance(found, Scaled) else Scaled.of(np.asarray(float(found)))
 
     def sample(self, t: int) -> Any:
         """Return the randomness of time t."""
@@ -95,7 +102,9 @@ class Tally:
     def finish(self) -> tuple[Scaled, Scaled]:
         """Return the meta-objective (B,) and its derivative in the sum of terms, once time `steps` was reached."""
         self._fold_terms()
-        assert self._total is not None, "the objective weighs no time at all"
+        if self._total is None:
+            came = f"one that weighs no time at all in {self.steps} steps"
+            bad_value(type(self.objective).__name__, "weight", came, "a number for at least one time t = 0..T")
         value, slope = self.objective.finish(self._total, self.steps)
         if self.plain:
             self._note_value(value, slope)
@@ -107,7 +116,7 @@ class Tally:
 
     def pulled(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled | None:
         """Return the derivative of the meta-objective in what stands at time t, or None if it has no weight."""
-        if self.objective.weight(t, self.steps) is None:
+        if self.weight(t) is None:
             return None
         if self.joint:
             return self._pulled_jointly(carry, t, slope, per_task=per_task)
@@ -123,7 +132,7 @@ class Tally:
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
         phi = self._phi_at(t)
         found, pull = ad.vjp(lambda p, w, s: self._measure(p, w, s, t), phi, carry.w, carry.state)
-        weight, degree = self.objective.weight(t, self.steps), self._degree
+        weight, degree = self.weight(t), self._degree
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
         if self.plain:
@@ -142,7 +151,7 @@ class Tally:
 
     def tangent(self, carry: Carry, t: int, d_phi: Tree, tangent: tuple[Tree, Tree], exponent: Array) -> Scaled | None:
         """Return the derivative of weight * inner(term) along d_phi and along tangent * 2**exponent, or None."""
-        weight = self.objective.weight(t, self.steps)
+        weight = self.weight(t)
         if weight is None:
             return None
         if not self.joint:
@@ -166,7 +175,7 @@ class Tally:
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
-        degree, weight = self._degree, self.objective.weight(t, self.steps)
+        degree, weight = self._degree, self.weight(t)
         found, pull = self._term_and_pullback(carry, t)
         assert weight is not None
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -175,7 +184,7 @@ class Tally:
 
     def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
         """Return the term, unless it need not be computed, and its pullback to w."""
-        sample, measure = self.sample(t), self.objective.measure
+        sample, measure = self.sample(t), self.measure
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
             return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
@@ -196,17 +205,17 @@ class Tally:
     def _measure(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
         """Return what the objective measures at time t, a function of phi too where the term is joint."""
         if not self.joint:
-            return self.objective.measure.of(self.task, w, self.sample(t))
+            return self.measure.of(self.task, w, self.sample(t))
         task, answer = self.system.measured(phi, w, state)
-        return self.objective.measure.of(task, answer, self.sample(t))
+        return self.measure.of(task, answer, self.sample(t))
 
     def _phi_at(self, t: int) -> Tree:
         """Return the meta-parameters beside which the state at t stands: those of the step that made it."""
-        return self.system.phi_at(self.phi, self._offset + max(0, t - 1)) if self.joint else self.phi
+        return self.system.phi_at(self.phi, max(0, self._offset + t - 1)) if self.joint else self.phi
 
     def _check_term(self, found: Array) -> None:
         self._is_checked = True
-        where = f"the measure {self.objective.measure.name!r} of {type(self.task).__name__}"
+        where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
         if getattr(found, "shape", None) != (self.batch,):
             remedy = "Sum over the last axes only, and keep the task axis."
             bad_value(where, "what it returns", f"of shape {np.shape(found)}", f"one a task, ({self.batch},)", remedy)

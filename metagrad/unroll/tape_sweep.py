@@ -76,6 +76,11 @@ class TapeSweep:
         pull = self.unroll.start_pullback()
         if pull is None:
             return
+        if (
+            not self.plain
+        ):  # the start is pulled back as it is, of any size: the digits of its adjoint have to be near 1
+            size = magnitude(self.adjoint)
+            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, 0)
         fold, top = (None, 0) if self.plain else self._fold(self.exponent)
         (phi_bar,) = pull(self.adjoint if fold is None else shift(self.adjoint, fold))
         self.gradient.add_whole(phi_bar, top)

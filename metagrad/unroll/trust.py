@@ -60,7 +60,7 @@ class Trust:
 
         `held`: whether the gradient was held constant; `done`: the steps before time 0.
         """
-        measure = tally.objective.measure.name
+        measure = tally.measure.name
         of_loss = measure in _OF_THE_LOSS
         if held and not of_loss:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit

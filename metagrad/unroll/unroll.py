@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import bad_value
+from metagrad.errors import bad_type, bad_value
+from metagrad.measures import as_measure
 from metagrad.protocols import Estimate, Joint, Position, Tree
-from metagrad.scaled import Scaled, surely_in_range
+from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
-from metagrad.unroll.carry import Ask, Carry, Options
+from metagrad.unroll.carry import Ask, Carry, Options, check_position
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
@@ -34,6 +35,7 @@ class Unroll:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
         self.ask, self.options = ask, options
         self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        check_position(ask.at, ask.run, where)
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
@@ -43,15 +45,20 @@ class Unroll:
         else:
             phi = parts.complete_phi(ask.rule, phi, where)
         self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
-        start = self.system.start(phi) if at is None else (at.w, at.state)
-        first = _first_float(start[0], where)
+        w = self.system.example() if at is None else at.w
+        first = _first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
+        if at is not None and np.shape(at.exponent) != (self.batch,):
+            came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
+            bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
         self.system.xp = self.xp
         self.entries = self.system.entries(phi)
-        shape = Shape.of(start[0], self.xp, per_task=options.per_task)
-        self.phi = prepare(phi, self.entries, shape, where)
-        # A start that owes nothing to phi is what it was; else it is made again, of phi as it was prepared.
-        self._start = start if at is not None or not self.joint else self.system.start(self.phi)
+        self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
+        if at is not None:
+            self._start = at.w, at.state
+        else:
+            self._start = self.system.start(self.phi, None if self.joint else w)
+            self._check_state(self._start[1], "init")
         self.w0 = self._start[0]
         self.limit = exponent_limit(self.dtype)
         self.scale_state = options.scaling == "auto" and self._is_homogeneous()
@@ -73,6 +80,16 @@ class Unroll:
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
 
+    def _check_state(self, state: Tree, member: str) -> None:
+        """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
+        for path, leaf in zip(ad.paths(state), ad.leaves(state), strict=True):
+            is_number = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
+            if is_number and np.shape(leaf)[:1] != (self.batch,):
+                where, came = f"{type(self.rule).__name__}.{member}", f"of shape {np.shape(leaf)}"
+                expected = f"({self.batch}, ...), the task axis first"
+                remedy = "Write np.zeros_like(w) + x, say; counters are integers, and the time is f.t."
+                bad_value(where, f"the state{path}", came, expected, remedy)
+
     def keep(self, kept: Array) -> None:
         """Let the tasks that are not kept (B,) stay at the start of one that is, and weigh nothing."""
         first = int(kept.argmax())
@@ -91,7 +108,7 @@ class Unroll:
         task, rule = self.system.given(self.phi), self.rule
         if parts.degree(task) != 2 or not parts.is_homogeneous(rule) or parts.answer_of(rule) is not None:
             return False
-        return self.objective.measure.degree(task) is not None
+        return as_measure(type(self.objective).__name__, self.objective.measure).degree(task) is not None
 
     def start(self) -> Carry:
         """Return the state before the first step."""
@@ -141,7 +158,7 @@ class Unroll:
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
             if t == 0 and self._frontier <= 1:
-                self._check_step(carry.w, w)
+                self._check_step((carry.w, carry.state), (w, state))
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
 
@@ -152,15 +169,22 @@ class Unroll:
             kept.append(self.advance(kernel, kept[-1], t, t + 1))
         return kept
 
-    def _check_step(self, before: Tree, after: Tree) -> None:
-        shapes, moved = ([getattr(x, "shape", None) for x in ad.leaves(w)] for w in (before, after))
+    def _check_step(self, before: tuple[Tree, Tree], after: tuple[Tree, Tree]) -> None:
+        where = f"{type(self.rule).__name__}.step"
+        for name, was, now in zip(("w", "state"), before, after, strict=True):
+            if ad.paths(was) != ad.paths(now):
+                came, expected = f"a tree with {ad.paths(now)}", f"one like that before, {ad.paths(was)}"
+                bad_value(where, f"the next {name}", came, expected)
+        self._check_state(after[1], "step")
+        shapes, moved = ([x.shape for x in ad.leaves(w) if hasattr(x, "shape")] for w in (before[0], after[0]))
         if shapes != moved:
-            where, remedy = f"{type(self.rule).__name__}.step", ""
+            remedy = ""
             if self.options.per_task:
-                remedy = (
-                    "With per_task=True use metagrad.beside(phi, leaf) where arrays of w have other numbers of axes."
-                )
+                remedy = "With per_task=True use metagrad.beside(phi, leaf) where arrays of w differ in their axes."
             bad_value(where, "the next w", f"of shapes {moved}", f"those of w, {shapes}", remedy)
+        for path, was, now in zip(ad.paths(before[0]), ad.leaves(before[0]), ad.leaves(after[0]), strict=True):
+            if was.dtype != now.dtype:
+                bad_type(where, f"the next w{path}", f"of {now.dtype}", f"the dtype of w, {was.dtype}", "Convert it.")
 
     def _settle(self, carry: Carry, t: int) -> Carry:
         fresh = t >= self._frontier
@@ -202,7 +226,7 @@ class Unroll:
         if t >= self._frontier:
             self._frontier = t + 1
             self._last = carry
-            weight = self.objective.weight(t, self.steps)
+            weight = self.tally.weight(t)
             self._trust.see(carry, t, in_sum=weight is not None)
             if weight is not None:
                 self.tally.add(carry, t, weight)
@@ -215,15 +239,14 @@ class Unroll:
         notes: list[str] = []
         if grad is not None:
             grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
-            if self.options.scaling == "none":
-                self._note_gradient(grad)
+            self._note_gradient(grad)
             lost = self._lost()
             if lost is not None and self.joint:
                 notes += _rounding_note(lost)
             elif lost is not None:  # the least of all troubles: where there is another, that one is said
                 self.monitor.flush()
                 self.monitor.note(self.steps, lost)
-        if self.joint and self.offset:
+        if self.joint and self.ask.at is not None:
             notes.append(
                 f"The run before step {self.offset} is held constant: what the start owes to the task's "
                 "meta-parameters is not in their gradient."
@@ -238,12 +261,14 @@ class Unroll:
         return self._trust.lost(self.tally, held=self.options.gradient == "stop_gradient", done=self.offset)
 
     def _note_gradient(self, grad: Tree) -> None:
-        if all(surely_in_range(leaf) for leaf in ad.leaves(grad)):
+        """Note what is no number; and in plain floats what is out of their range."""
+        plain = self.options.scaling == "none"
+        if all(surely_in_range(leaf) if plain else surely_finite(leaf) for leaf in ad.leaves(grad)):
             return
         code = self.xp.zeros(self.batch, dtype=np.int64)
         led = [False] * len(ad.leaves(grad)) if self.entries is None else ad.leaves(self.entries)
         for leaf, is_led in zip(ad.leaves(grad), led, strict=True):
-            status = leaf.range_status()
+            status = leaf.range_status() if plain else leaf.finite_status()
             if self.options.per_task:
                 rows = self.xp.moveaxis(status, int(is_led), 0).reshape(self.batch, -1)
                 code = self.xp.maximum(code, rows.max(axis=1))

@@ -122,3 +122,46 @@ def test_the_three_states_of_the_gpu():
         with pytest.raises(ValueError, match=r"device is 'gpu', but CuPy.*Use device='auto' or device='cpu'"):
             namespace_for("gpu")
         assert namespace_for("auto") is np
+
+
+def with_theta(dtype=np.float64):
+    """A learned start of a task whose loss has meta-parameters, and no data of its own that a device would lack."""
+    inner = mg.FunctionTask(
+        lambda w, theta: np.sum(w["a"] ** 4, axis=-1) + np.exp(theta["log"]) * np.sum(w["b"] ** 2, axis=-1),
+        {"a": np.ones((3, 2), dtype), "b": np.full((3, 1), 0.5, dtype)},
+        validation=lambda w: np.sum(np.cosh(w["a"]), axis=-1) + np.sum(w["b"] ** 2, axis=-1),
+        theta={"log": np.asarray(0.1, dtype)},
+    )
+    start = {"a": np.array([0.3, -0.6], dtype), "b": np.array([0.4], dtype)}
+    return mg.LearnedStart(inner), mg.Joint(mg.Momentum.Phi(0.05, 0.5), (start, {"log": np.asarray(-0.2, dtype)}))
+
+
+@pytest.mark.parametrize("gradient", ["full", "stop_gradient"])
+@pytest.mark.parametrize("method", ["reverse", "forward", "windows"])
+@pytest.mark.parametrize("objective", [mg.Final("validation"), mg.MeanLog()], ids=repr)
+def test_meta_parameters_of_the_task(objective, method, gradient):
+    task, phi = with_theta()
+    options = {"steps": 6, "method": method, "gradient": gradient} | ({"window": 4} if method == "windows" else {})
+    here = mg.meta_gradient(task, mg.Momentum(), objective, phi, **options)
+    there = mg.meta_gradient(move(task, cp), mg.Momentum(), objective, move(phi, cp), **options)
+    for a, b in zip(mg.ad.leaves((here.value, here.grad)), mg.ad.leaves((there.value, there.grad)), strict=True):
+        assert isinstance(b.mantissa, DoubleArray)
+        np.testing.assert_allclose(b.to_float().get(), a.to_float(), rtol=1e-11, atol=1e-14)
+    assert np.array_equal(here.status, there.status.get())
+    alone = mg.value(move(task, cp), mg.Momentum(), objective, move(phi, cp), steps=6)
+    np.testing.assert_allclose(alone.value.to_float().get(), here.value.to_float(), rtol=1e-12)
+
+
+def test_a_diverging_task_is_left_out_and_sizes_are_recorded():
+    task = mg.FunctionTask(lambda w: np.sum(w**4, axis=-1), np.array([[1.0], [0.5], [30.0]]))
+    options = {"steps": 8, "diverged": "skip", "record": True}
+    here = mg.meta_gradient(task, mg.GradientDescent(), mg.Mean(), 0.1, **options)
+    there = mg.meta_gradient(move(task, cp), mg.GradientDescent(), mg.Mean(), 0.1, **options)
+    np.testing.assert_allclose(there.grad.eta.to_float().get(), here.grad.eta.to_float(), rtol=1e-12)
+    assert there.notes == here.notes != ()
+    good = [0, 1]
+    sizes = [
+        x.log2abs() if isinstance(x.mantissa, np.ndarray) else x.log2abs().get()
+        for x in (here.record.state, there.record.state)
+    ]
+    np.testing.assert_allclose(sizes[1][:, good], sizes[0][:, good], rtol=1e-12)

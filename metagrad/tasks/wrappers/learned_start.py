@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +40,15 @@ class LearnedStart:
 
     def __post_init__(self) -> None:
         """Check the task."""
-        if isinstance(self.task, type) or not isinstance(self.task, Task):
-            missing = ", ".join(parts.missing(self.task, Task)) or "an instance"
-            bad_type(_WHERE, "task", f"a {type(self.task).__name__} without {missing}", "a task")
+        given: Any = self.task
+        if isinstance(given, type):
+            name = given.__name__
+            bad_type(_WHERE, "task", f"the class {name}", "an instance", f"Write LearnedStart({name}(...)).")
+        if not isinstance(given, Task):
+            missing = ", ".join(parts.missing(given, Task))
+            bad_type(_WHERE, "task", f"a {type(given).__name__} without {missing}", "a task")
+        if self.w0 is not None:
+            self._check_start(self.w0, _WHERE, "w0")
 
     def __getattr__(self, name: str) -> Any:
         """Return what the task has: its measures, its gradient, what it declares."""
@@ -64,6 +71,16 @@ class LearnedStart:
         """Return the loss of the task."""
         return self.task.loss(w, sample)
 
+    def _check_start(self, start: Tree, where: str, name: str) -> None:
+        w = self.task.init(rng(0, "init"))
+        came, expected = paths(start), paths(w)
+        if came != expected:
+            bad_type(where, name, f"a start with {came}", f"a tree like w, {expected}", "`first()` gives one.")
+        for path, leaf, like in zip(came, leaves(start), leaves(w), strict=True):
+            if np.shape(leaf) not in (like.shape[1:], like.shape):
+                wanted = f"shape {like.shape[1:]}, without the task axis"
+                bad_value(where, f"{name}{path}", f"of shape {np.shape(leaf)}", wanted, "`first()` gives a start.")
+
     def given(self, phi: Tree) -> LearnedStart:
         """Return the task with this start, and with its own meta-parameters where it has some."""
         moved = copy.copy(self)  # not a new construction: phi may be traced
@@ -78,17 +95,15 @@ class LearnedStart:
         if own and not (isinstance(phi, tuple) and len(phi) == 2):
             bad_type(where, "phi.task", f"a {type(phi).__name__}", "(w_0, theta), as the task has a theta of its own")
         start, theta = phi if own else (phi, None)
-        w = self.task.init(rng(0, "init"))
-        came, expected = paths(start), paths(w)
-        if came != expected:
-            bad_type(where, "phi.task", f"a start with {came}", f"a tree like w, {expected}", "`first()` gives one.")
-        for path, leaf, like in zip(came, leaves(start), leaves(w), strict=True):
-            if np.shape(leaf) not in (like.shape[1:], like.shape):
-                wanted = f"shape {like.shape[1:]}, without the task axis"
-                bad_value(where, f"phi.task{path}", f"of shape {np.shape(leaf)}", wanted, "`first()` gives a start.")
+        self._check_start(start, where, "phi.task")
         return (start, parts.check_given(self.task, theta, where)) if own else start
 
 
 def _for_every_task(start: Array, w: Array) -> Array:
     """Return the start (...) or (B, ...) in the shape of w, (B, ...)."""
-    return np.broadcast_to(start, w.shape)
+    if start.shape in (w.shape, w.shape[1:]):
+        return np.broadcast_to(start, w.shape)
+    if math.prod(start.shape) == math.prod(w.shape):  # a number for each task comes as (B, 1, ...)
+        return start.reshape(w.shape)
+    came, expected = f"of shape {start.shape}", f"{w.shape[1:]}, or {w.shape} with one for every task"
+    return bad_value(_WHERE, "phi.task", came, expected, "With per_task=True every task has a start of its own.")
