@@ -133,7 +133,7 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)
-    own = [_one_each(x, len(flat)) for x in phi]
+    own = [_one_each(name, x, w, len(flat)) for name, x in zip(phi._fields, phi, strict=True)]
     columns = [leaves(other) for other in others]
     rows = [
         update(beside(type(phi)(*[x[k] for x in own]), leaf), leaf, *[column[k] for column in columns])
@@ -142,14 +142,19 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     return tuple(unflatten(w, column) for column in zip(*rows, strict=True))
 
 
-def _one_each(x: Any, count: int) -> list[Any]:
-    if hasattr(x, "dtype") or isinstance(x, float | Decay):
+def _one_each(name: str, x: Any, w: Tree, count: int) -> list[Any]:
+    if isinstance(x, Decay):
+        if not is_branch(x.beta):
+            return [x] * count
+        columns = [_one_each(name, part, w, count) for part in x]
+        return [Decay(beta, rest) for beta, rest in zip(*columns, strict=True)]
+    if not is_branch(x):
         return [x] * count
-    found = leaves(x)
-    if len(found) != count:
-        came, expected = f"a field with {paths(x)}", f"one number, or {count} in a tree like w"
-        bad_value("a rule's step", "phi", came, expected)
-    return found
+    mine, theirs = paths(x), paths(w)
+    if mine != theirs:
+        expected = f"one number, or a tree like w, with {', '.join(theirs)}"
+        bad_value("a rule's step", f"phi.{name}", f"a tree with {', '.join(mine)}", expected)
+    return leaves(x)
 
 
 def leafwise(update: Callable[..., tuple[Any, ...]], *trees: Tree) -> tuple[Tree, ...]:

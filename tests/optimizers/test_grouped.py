@@ -181,3 +181,24 @@ def one(label, **rules):
 def test_bad_groups(build, kind, message):
     with pytest.raises(kind, match=message):
         build()
+
+
+def test_a_number_a_task_for_a_group_of_smaller_arrays():
+    """It comes with as many axes as the largest array of all of w has."""
+    clip = mg.Chain(mg.ClipByNorm(), rule=mg.GradientDescent())
+    rule = mg.Grouped({"x": mg.GradientDescent(), "y": clip}, {"body": {"W": "x", "b": "y"}, "head": "y"})
+    limits, rates = np.array([0.1, 0.2]), np.array([0.2, 0.3])
+    phi = {"x": mg.GradientDescent.Phi(rates), "y": clip.Phi(limits, rates)}
+    found = mg.meta_gradient(Network(), rule, mg.LogFinal(), phi, steps=4, per_task=True)
+    for b in range(2):
+        task = Network(X[b : b + 1], Y[b : b + 1], ad.tree_map(lambda x, b=b: x[b : b + 1], W0))
+        own = {"x": mg.GradientDescent.Phi(float(rates[b])), "y": clip.Phi(float(limits[b]), float(rates[b]))}
+        alone = mg.meta_gradient(task, rule, mg.LogFinal(), own, steps=4)
+        for x, y in zip(ad.leaves(found.grad), ad.leaves(alone.grad), strict=True):
+            assert float(x[b].to_float()) == pytest.approx(float(y.to_float()), rel=1e-12)
+
+
+def test_a_limit_a_coordinate_is_still_refused():
+    w = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"max_norm is of shape \(2, 3\)"):
+        mg.ClipByNorm().gradient(mg.ClipByNorm.Phi(np.ones((2, 3))), mg.FixedGradient(w), w)

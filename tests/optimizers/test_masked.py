@@ -189,3 +189,11 @@ def test_bad_masks(mask, kind, message):
         mg.meta_gradient(
             random_quadratic(1, 3, seed=1), mg.Masked(mg.GradientDescent(), mask), mg.Final(), 0.1, steps=2
         )
+
+
+@pytest.mark.parametrize("own", [{"head": 0.1, "bias": 0.1}, [0.1, 0.1], {"body": 0.1}])
+def test_step_sizes_of_other_layers(own):
+    task, phi = TwoLayers("dict"), mg.GradientDescent.Phi(own)
+    message = r"phi\.eta is a tree with \[.*; expected one number, or a tree like w, with \['body'\], \['head'\]"
+    with pytest.raises(ValueError, match=message):
+        mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), phi, steps=2)

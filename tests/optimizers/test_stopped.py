@@ -1,5 +1,7 @@
 """Truncation: inside of the ball nothing changes, outside the run has ended and its derivative is zero."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,75 @@ def test_bad_truncations(options, kind, message):
 def test_bad_noise():
     with pytest.raises(ValueError, match=r"sigma is -1\.0"):
         mg.Stopped.at_noise(mg.GradientDescent(), -1.0, UNIT)
+
+
+def steep(*w0):
+    with np.errstate(over="ignore"):  # the loss of the first task of two is infinite
+        return mg.FunctionTask(lambda w: np.sum(w**4, -1), np.array(w0))
+
+
+STEEP, GENTLE = steep([1e120, 0.0], [0.5, 0.2]), steep([0.5, 0.2])
+CHAIN = mg.Chain(mg.WeightDecay(), rule=mg.Momentum())
+RULES = {
+    "gradient descent": (mg.GradientDescent(), mg.GradientDescent.Phi(0.1)),
+    "momentum": (mg.Momentum(), mg.Momentum.Phi(0.1, 0.5)),
+    "decay of weights": (CHAIN, CHAIN.Phi(0.01, 0.1, 0.5)),
+}
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+@pytest.mark.parametrize("name", RULES)
+def test_what_leaves_at_an_infinite_gradient_has_the_derivative_zero(name, method):
+    """The gradient of the first task is infinite; that of the mean is half of the second task's."""
+    rule, phi = RULES[name]
+    stopped = mg.Stopped(rule, 5.0, np.array([1.0, 0.0]))
+    found = mg.meta_gradient(STEEP, stopped, mg.Final(), phi, steps=3, method=method)
+    alone = mg.meta_gradient(GENTLE, stopped, mg.Final(), phi, steps=3, method=method)
+    assert found.ok, found.report()
+    assert found.value.to_float()[0] == 625.0
+    for x, y in zip(found.grad, alone.grad, strict=True):
+        assert float(x.to_float()) == pytest.approx(float(y.to_float()) / 2, rel=1e-13)
+
+
+class Averaged:
+    """Gradient descent whose answer is a mean of iterates, with a meta-parameter in it."""
+
+    class Phi(NamedTuple):
+        eta: float
+        mu: float
+
+    def init(self, phi, w):
+        return w
+
+    def step(self, phi, state, w, f):
+        return w - phi.eta * f.gradient(w), phi.mu * state + (1 - phi.mu) * w
+
+    def answer(self, phi, state, w):
+        return phi.mu * state + (1 - phi.mu) * w
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+def test_the_answer_of_a_run_that_has_ended_is_where_it_is_put(method):
+    stopped, phi = mg.Stopped(Averaged(), 5.0, np.array([1.0, 0.0])), Averaged.Phi(np.full(2, 0.1), np.full(2, 0.5))
+    found = mg.meta_gradient(STEEP, stopped, mg.Final(), phi, steps=3, method=method, per_task=True)
+    assert found.ok, found.report()
+    assert found.value.to_float()[0] == 625.0
+    for x in found.grad:
+        assert x.to_float()[0] == 0
+        assert x.to_float()[1] != 0
+
+
+def test_wrappers_around_it_know_the_meta_parameters():
+    stopped = mg.Stopped(mg.Momentum(), 5.0, UNIT)
+    plain = mg.meta_gradient(TASK, stopped, mg.Final("risk"), mg.Momentum.Phi(0.1, 0.5), steps=4)
+    step_by_step = mg.Scheduled(stopped, ("eta",))
+    found = mg.meta_gradient(TASK, step_by_step, mg.Final("risk"), mg.Momentum.Phi(np.full(4, 0.1), 0.5), steps=4)
+    assert found.grad.eta.to_float().sum() == pytest.approx(float(plain.grad.eta.to_float()), rel=1e-12)
+    following = mg.Following(stopped, eta=mg.Exponential())
+    found = mg.meta_gradient(TASK, following, mg.Final("risk"), following.Phi(0.1, 1.0, 0.5), steps=4)
+    assert float(found.grad.eta_start.to_float()) == pytest.approx(float(plain.grad.eta.to_float()), rel=1e-12)
+    free = mg.Unconstrained(stopped)
+    found = mg.meta_gradient(TASK, free, mg.Final("risk"), free.free(mg.Momentum.Phi(0.1, 0.5)), steps=4)
+    assert float(found.grad.log_eta.to_float()) == pytest.approx(0.1 * float(plain.grad.eta.to_float()), rel=1e-12)
+    with pytest.raises(TypeError, match="Did you mean 'eta'"):
+        mg.Scheduled(stopped, ("eat",))

@@ -1,5 +1,7 @@
 """Tasks that stop where their gradient, or their loss, is small: each at its own step, and the others go on."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,69 @@ def test_with_samples_and_whatever_the_memory():
 def test_bad_tolerances(options, kind, message):
     with pytest.raises(kind, match=message):
         mg.Until(mg.GradientDescent(), *options)
+
+
+class Looking:
+    """Gradient descent whose answer is scaled by a meta-parameter."""
+
+    class Phi(NamedTuple):
+        eta: float
+        look: float
+
+    def init(self, phi, w):
+        return ()
+
+    def step(self, phi, state, w, f):
+        return w - phi.eta * f.gradient(w), ()
+
+    def answer(self, phi, state, w):
+        return w * phi.look
+
+
+def test_a_stopped_task_keeps_its_answer():
+    """The first task stops at once, the second goes on; the time that the answer depends on goes on for both."""
+    task, following = mg.Quadratic(np.eye(1), np.array([[1.0], [20.0]])), mg.Following(Looking(), look=mg.Exponential())
+    phi = following.Phi(eta=0.1, look_start=1.0, look_factor=0.5)
+    plain, until = (
+        mg.rollout(task, rule, phi, steps=4, measure=lambda w: w[:, 0])
+        for rule in (following, mg.Until(following, 10.0))
+    )
+    assert until[:, 0].tolist() == [1.0] * 5
+    assert np.array_equal(until[:, 1], plain[:, 1])
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+def test_the_derivative_of_an_answer_that_is_kept(method):
+    """The answer of the task that stops after two steps is that of a run of two steps."""
+    task = mg.Quadratic(np.eye(1), np.array([[1.0], [20.0]]))
+    following = mg.Following(Looking(), look=mg.Exponential())
+    phi = following.Phi(*[np.full(2, x) for x in (0.1, 1.5, 0.5)])
+    rule = mg.Until(following, 0.85)
+    found = mg.meta_gradient(task, rule, mg.Final(), phi, steps=5, per_task=True, method=method)
+    for b, count in enumerate((2, 5)):
+        one, own = mg.Quadratic(np.eye(1), task.w0[b : b + 1]), following.Phi(0.1, 1.5, 0.5)
+        alone = mg.meta_gradient(one, following, mg.Final(), own, steps=count, method=method)
+        assert found.value.to_float()[b] == alone.value.to_float()[0]
+        for x, y in zip(found.grad, alone.grad, strict=True):
+            assert float(x[b].to_float()) == pytest.approx(float(y.to_float()), rel=1e-13)
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+@pytest.mark.parametrize("tolerance", [0.85, 5.0])
+def test_an_answer_that_is_kept_has_the_entry_of_its_last_step(tolerance, method):
+    """The first task stops after two steps, or at once."""
+    task = mg.Quadratic(np.eye(1), np.array([[1.0], [20.0]]))
+    phi, count = Looking.Phi(0.1, np.array([1.5, 0.7, 0.2, 0.1, 0.3])), 2 if tolerance < 1 else 0
+    rules = [
+        mg.Until(mg.Scheduled(Looking(), ("look",)), tolerance),
+        mg.Scheduled(mg.Until(Looking(), tolerance), ("look",)),
+    ]
+    for rule in rules:
+        found = mg.meta_gradient(task, rule, mg.Final(), phi, steps=5, method=method)
+        kept = 0.9**count * phi.look[max(0, count - 1)]
+        last = 20 * 0.9**5 * phi.look[4]
+        np.testing.assert_allclose(found.value.to_float(), [kept**2 / 2, last**2 / 2], rtol=1e-13)
+        slopes = np.zeros(5)
+        slopes[max(0, count - 1)] = kept * 0.9**count / 2
+        slopes[4] = last * 20 * 0.9**5 / 2
+        np.testing.assert_allclose(found.grad.look.to_float(), slopes, rtol=1e-13)

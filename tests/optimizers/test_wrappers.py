@@ -108,7 +108,7 @@ def test_it_is_homogeneous_only_where_the_rule_is(name):
     assert parts.is_homogeneous(WRAPPERS[name](Full())) == (name not in changes)
 
 
-@pytest.mark.parametrize("name", ["chain", "following", "masked", "until"])
+@pytest.mark.parametrize("name", ["chain", "following", "masked", "until", "stopped"])
 def test_decays_keep_their_rest(name):
     """1 - mu has all its digits where mu itself is 1 in float64."""
     free = mg.Unconstrained(WRAPPERS[name](Full()))
@@ -208,3 +208,41 @@ def test_wrappers_in_each_other():
         )
         slope = (ahead.value.to_float().mean() - behind.value.to_float().mean()) / (2 * h)
         assert float(a.to_float()) == pytest.approx(slope, rel=1e-5, abs=1e-8), name
+
+
+@pytest.mark.parametrize(
+    ("around", "message"),
+    [
+        (lambda rule: mg.Masked(rule, True), "rule is a Masked around a ByTime, which has an `at`"),
+        (lambda rule: mg.Until(rule, 0.1), "rule is a Until around a ByTime, which has an `at`"),
+        (lambda rule: mg.Until(mg.Masked(rule, True), 0.1), "rule is a Until around a ByTime, which"),
+        (lambda rule: rule, "rule is a ByTime, which has an `at`"),
+    ],
+)
+def test_the_rule_with_a_time_of_its_own_is_named(around, message):
+    with pytest.raises(TypeError, match=message):
+        mg.Scheduled(around(ByTime()), ("eta",))
+
+
+def test_a_wrapper_that_does_not_complete_phi():
+    class Own:
+        def __init__(self, rule):
+            self.rule = rule
+
+        def init(self, phi, w):
+            return self.rule.init(phi, w)
+
+        def step(self, phi, state, w, f):
+            return self.rule.step(phi, state, w, f)
+
+    with pytest.raises(TypeError, match="step: phi is a float; expected the `Phi` of the rule"):
+        mg.rollout(TASK, Own(mg.GradientDescent()), 0.02, steps=2)
+
+
+def test_a_schedule_completes_a_bare_array():
+    scheduled = mg.Scheduled(mg.GradientDescent())
+    bare, full = (
+        mg.Reverse()(TASK, scheduled, mg.Final(), phi, steps=2)
+        for phi in (np.full(2, 0.1), mg.GradientDescent.Phi(np.full(2, 0.1)))
+    )
+    assert np.array_equal(bare.grad.eta.mantissa, full.grad.eta.mantissa)

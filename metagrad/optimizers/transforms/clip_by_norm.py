@@ -66,12 +66,15 @@ class ClipByNorm:
 
 
 def _one_a_task(limit: Any, flat: list[Array]) -> Any:
-    """Return the limit as a number or (B,), from one that comes with as many axes as the largest array."""
+    """Return the limit as a number or (B,), from one that comes with as many axes as the largest array of w, or more.
+
+    These may be only some of the arrays of w: those of a group.
+    """
     shape = getattr(limit, "shape", ())
     batch, axes = flat[0].shape[0], max(leaf.ndim for leaf in flat)
     if shape == ():
         return limit
-    if shape != (batch,) + (1,) * (axes - 1):
+    if len(shape) < axes or shape != (batch,) + (1,) * (len(shape) - 1):
         remedy = "The limit is one of the whole gradient of a task; for one a coordinate take ClipByValue."
         bad_value("ClipByNorm", "max_norm", f"of shape {shape}", "one number, or one a task with per_task=True", remedy)
     return limit.reshape((batch,))

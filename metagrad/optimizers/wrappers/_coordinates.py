@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad import sigmoid
+from metagrad.ad import is_branch, leaves, paths, sigmoid, unflatten
+from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
-from metagrad.xp import Array
+from metagrad.protocols import Tree
+from metagrad.xp import Array, is_array, namespace
 
 
 class Map(NamedTuple):
@@ -54,3 +56,65 @@ def guarded(kind: str, value: Any) -> Any:
     if isinstance(value, Decay):
         return Decay(*[np.where(holds, part, np.nan) for part in value])
     return np.where(holds, value, np.nan)
+
+
+def value_at(kind: str, x: Any) -> Any:
+    """Return the hyper-parameter of a coordinate, a `Decay` of the logit; one out of range may be inf or a bound."""
+    with np.errstate(over="ignore", under="ignore"):  # what leaves the range is looked at
+        return MAPS[kind].value(x)
+
+
+def plain(value: Any) -> Any:
+    """Return the hyper-parameter without the rest of a `Decay`."""
+    return value.beta if isinstance(value, Decay) else value
+
+
+def mapped(of: Callable[[Any], Any], x: Tree) -> Any:
+    """Return what `of` returns for the leaves of x, as a tree like x: one `Decay` of trees, where they are Decays."""
+    if not is_branch(x):
+        return of(x)
+    found = [of(leaf) for leaf in leaves(x)]
+    if isinstance(found[0], Decay):
+        return Decay(*[unflatten(x, part) for part in zip(*found, strict=True)])
+    return unflatten(x, found)
+
+
+def as_given(kind: str, x: Any) -> Any:
+    """Return the hyper-parameter of a coordinate in its dtype, a float for a float."""
+    found = plain(value_at(kind, x))
+    return float(found) if isinstance(x, float) else namespace(x).asarray(found)
+
+
+def coordinates_of(name: str, kind: str, value: Tree) -> Any:
+    """Return the coordinates of a hyper-parameter, a number, an array or a tree of them."""
+    flat = zip(paths(value), leaves(value), strict=True)
+    return unflatten(value, [_coordinate(name + path, kind, leaf) for path, leaf in flat])
+
+
+def _coordinate(name: str, kind: str, value: Any) -> Any:
+    """Return the coordinate of a hyper-parameter, a float for a float; ValueError where it would not be finite."""
+    xp = namespace(value)
+    with np.errstate(all="ignore"):
+        found = MAPS[kind].coordinate(xp.asarray(value))
+    if not bool(xp.all(xp.isfinite(found))):
+        bounds = MAPS[kind].bounds
+        bad_value("Unconstrained.free", name, value, f"a number {bounds}", "Or hold it with `fixed`.")
+    return xp.asarray(found) if is_array(value) else float(found)
+
+
+def check_number(where: str, called: str, x: Any) -> Any:
+    """Return x as a float or an array; TypeError unless it is one of floats."""
+    if not isinstance(x, float) and getattr(getattr(x, "dtype", None), "kind", "") != "f":
+        bad_type(where, called, f"a {type(x).__name__}", "a float or a float array", "Write 1.0 for 1.")
+    return x if isinstance(x, float) or is_array(x) else float(x)
+
+
+def check_coordinate(where: str, name: str, path: str, kind: str, x: Any, *, with_rest: bool) -> None:
+    """Raise ValueError unless x is finite and its dtype can hold the hyper-parameter, or of a decay the rest."""
+    called, xp = MAPS[kind].prefix + name + path, namespace(x)
+    if not bool(xp.all(xp.isfinite(xp.asarray(x)))):
+        bad_value(where, called, x, "a finite coordinate")
+    found = value_at(kind, x)
+    if not bool(xp.all(within(kind, found if with_rest else plain(found)))):
+        dtype = np.dtype(getattr(x, "dtype", np.float64)).name
+        bad_value(where, called, x, f"a coordinate whose {name}, {MAPS[kind].bounds}, {dtype} can hold")

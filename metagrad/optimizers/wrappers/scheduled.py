@@ -27,9 +27,9 @@ class Scheduled:
         """Check the rule and the names."""
         if parts.entries(self.rule) is not None:
             remedy = "Name all fields that lead with time in one Scheduled."
-            bad_type("Scheduled", "rule", f"a {type(self.rule).__name__}", "a rule without a schedule", remedy)
+            bad_type("Scheduled", "rule", _named(self.rule), "a rule without a schedule", remedy)
         if parts.changes_with_time(self.rule):
-            came = f"a {type(self.rule).__name__}, which has an `at` of its own"
+            came = f"{_named(self.rule)}, which has an `at` of its own"
             bad_type("Scheduled", "rule", came, "a rule without one", "Let its `at` take the entries of step t.")
         if self.fields is None:
             return
@@ -39,6 +39,11 @@ class Scheduled:
             if name not in known:
                 came = f"{name!r} for a {type(self.rule).__name__}"
                 bad_type("Scheduled", "fields", came, "names of its meta-parameters", nearest(str(name), known))
+
+    @property
+    def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
+        """That of the rule."""
+        return parts.named_phi(self.rule)
 
     @property
     def entries(self) -> tuple[str, ...] | bool:
@@ -94,3 +99,11 @@ class Scheduled:
         for led in [phi] if self.fields is None else [getattr(phi, name) for name in self.fields]:
             tree_map(check, led)
         parts.check_horizon(self.rule, self.at(phi, 0), steps, where)
+
+
+def _named(rule: Any) -> str:
+    """Return what the rule is, and which rule inside of it has the `at` that it passes on."""
+    inner, name = rule, f"a {type(rule).__name__}"
+    while (held := parts.inner_rule(inner)) is not None and parts.changes_with_time(held):
+        inner = held
+    return name if inner is rule else f"{name} around a {type(inner).__name__}"

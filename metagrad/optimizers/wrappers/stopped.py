@@ -11,6 +11,7 @@ import numpy as np
 from metagrad import parts
 from metagrad.ad import stop_gradient
 from metagrad.errors import bad_type, bad_value
+from metagrad.optimizers._norms import along, chosen
 from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import Array, is_array, namespace
 
@@ -18,6 +19,9 @@ from metagrad.xp import Array, is_array, namespace
 @dataclass(frozen=True)
 class Stopped:
     """The update rule `rule` until ||w|| >= radius; from then on w = radius * direction, and its derivative is zero.
+
+    So is that of the rule's answer, which is radius * direction too. What the rule would do to a task that has ended,
+    also in the step at which it leaves, does not count, and be it infinite: it steps from radius * direction instead.
 
     `radius` > 0, `math.inf` for never; `direction` (d,) or (B, d), unit vectors in the dtype of the task, not needed
     where the radius is infinite. For tasks whose w is one array (B, d). The paper ends a run of training at 40 sigma,
@@ -67,6 +71,16 @@ class Stopped:
         return cls(rule, 40.0 * sigma if sigma > 0 else math.inf, direction)
 
     @property
+    def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule
+        """That of the rule."""
+        return parts.named_phi(self.rule)
+
+    @property
+    def decays(self) -> tuple[str, ...]:
+        """Those of the rule."""
+        return parts.decays(self.rule)
+
+    @property
     def homogeneous(self) -> bool:
         """Whether the rule is homogeneous and never truncated: a ball of a fixed radius is not."""
         return self.radius == math.inf and parts.is_homogeneous(self.rule)
@@ -78,18 +92,37 @@ class Stopped:
 
     def step(self, phi: Tree, state: State, w: Array, f: View) -> tuple[Array, State]:
         """Take one step of the rule, and end the runs that it takes out of the ball."""
-        moved, inner = self.rule.step(phi, state.inner, w, f)
         if self.direction is None or self.radius == math.inf:
+            moved, inner = self.rule.step(phi, state.inner, w, f)
             return moved, Stopped.State(inner, state.ended)
+        rim: Array = self.radius * self.direction
+        moved, inner = self._moved(phi, state, state.ended, rim, w, f)
         # The norm in units of the radius: its square fits wherever the radius does.
-        ended = state.ended | (np.sum((moved / self.radius) ** 2, axis=-1) >= 1)
-        return np.where(ended[:, None], self.radius * self.direction, moved), Stopped.State(inner, ended)
+        ended = state.ended | (np.sum((stop_gradient(moved) / self.radius) ** 2, axis=-1) >= 1)
+        if bool((ended & ~state.ended).any()):
+            moved, inner = self._moved(phi, state, ended, rim, w, f)
+        return np.where(along(ended, moved), rim, moved), Stopped.State(inner, ended)
+
+    def _moved(self, phi: Tree, state: State, ended: Array, rim: Array, w: Array, f: View) -> tuple[Array, Tree]:
+        """Take one step of the rule; of the tasks that have ended it is the first one, from where they are put, `rim`.
+
+        An adjoint of zero that meets an infinite number would be NaN: what is thrown away has to be finite too.
+        """
+        if not bool(ended.any()):
+            moved, inner = self.rule.step(phi, state.inner, w, f)
+            return moved, inner
+        place = np.where(along(ended, w), rim, w)
+        fresh = stop_gradient(self.rule.init(phi, place))
+        moved, inner = self.rule.step(phi, chosen(ended, fresh, state.inner), place, f)
+        return moved, chosen(ended, fresh, inner)
 
     @property
     def answer(self) -> Any:
-        """The answer of the rule, None where it has none."""
+        """The answer of the rule, w for tasks that have ended; None where the rule has none."""
         own = parts.answer_of(self.rule)
-        return None if own is None else lambda phi, state, w: own(phi, state.inner, w)
+        if own is None:
+            return None
+        return lambda phi, state, w: chosen(state.ended, w, own(phi, state.inner, w))
 
     def check_phi(self, phi: Any, where: str) -> Tree:
         """Let the rule check the meta-parameters."""

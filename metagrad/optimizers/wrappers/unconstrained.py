@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from metagrad import parts
-from metagrad.ad import leaves
+from metagrad.ad import is_branch, leaves, paths, tree_map, unflatten
 from metagrad.ad.tape import value_of
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.optimizers._fields import named
-from metagrad.optimizers._safe import Decay
-from metagrad.optimizers.wrappers._coordinates import MAPS, Map, guarded, within
+from metagrad.optimizers._hyper import DECAY, project_field
+from metagrad.optimizers.wrappers._coordinates import (
+    MAPS,
+    Map,
+    as_given,
+    check_coordinate,
+    check_number,
+    coordinates_of,
+    guarded,
+    mapped,
+    plain,
+    value_at,
+)
 from metagrad.protocols import Tree, View
-from metagrad.xp import is_array, namespace
+from metagrad.xp import namespace
 
 _WHERE = "Unconstrained"
 
@@ -31,15 +42,15 @@ class Unconstrained:
     hyper-parameters of coordinates. In the logit neither beta near 0 nor 1 - beta near 0 loses digits: rules that need
     1 - beta (Adam, RMSprop) get it beside beta, and 1 - beta = r is the coordinate log((1 - r)/r). beta = 1 - exp(c)
     would leave its range at c >= 0. A coordinate x rounded to its dtype moves eta by |x| times half its roundoff.
+    Hyper-parameters that are trees (a step size a layer) have trees of coordinates.
 
     `start`: hyper-parameters of the rule at which training begins (`init_meta`). `fixed`: names of those that are held
     at the values of `start`, Python's floats, or else at the rule's defaults; they are no meta-parameters. `maps`: for
     some of the names "log" (above 0), "softplus" (above 0, log(1 + exp(a)): linear where it is large), "logit" (within
     (0, 1)) or "identity" (as it is, with nothing that keeps it in its range); by default "log", "logit" or "identity",
-    by what the rule's `check_phi` takes. For a schedule write `Scheduled(Unconstrained(rule))`, for a run that
-    stops at a ball `Stopped(Unconstrained(rule), ...)`. Hyper-parameters that the dtype rounds to their bound are a
-    ValueError at the start and NaN, with a Status, within an unroll: never a rule that silently stands still.
-    Source: derived; checked by tests.
+    by what the rule's `check_phi` takes. For a schedule write `Scheduled(Unconstrained(rule))`. Hyper-parameters that
+    the dtype rounds to their bound are a ValueError at the start and NaN, with a Status, within an unroll: never a rule
+    that silently stands still. Source: derived; checked by tests.
 
     >>> import metagrad as mg
     >>> rule = mg.Unconstrained(mg.Adam(), fixed=("beta2", "eps"))
@@ -68,7 +79,8 @@ class Unconstrained:
         object.__setattr__(self, "fixed", tuple(self.fixed))
         for name in self.fixed:
             if not isinstance(self._held(name), float):
-                bad_type(_WHERE, "fixed", f"{name!r}, whose value is an array", "a Python float", "Give it in `start`.")
+                came = f"{name!r}, whose value is {'a tree' if is_branch(self._held(name)) else 'an array'}"
+                bad_type(_WHERE, "fixed", came, "a Python float", "Give it in `start`.")
         if set(self.fixed) >= set(names):
             bad_value(_WHERE, "fixed", self.fixed, "at least one hyper-parameter that is free")
         _ = self._kinds  # raises where none fits
@@ -76,10 +88,10 @@ class Unconstrained:
     def _names(self) -> list[str]:
         if isinstance(self.rule, type):
             bad_type(_WHERE, "rule", f"the class {self.rule.__name__}", "an instance", f"Write {self.rule.__name__}().")
-        if not hasattr(parts.named_phi(self.rule), "_fields"):
-            kind, inner = type(self.rule).__name__, parts.inner_rule(self.rule)
-            remedy = f"Write {kind}(Unconstrained({type(inner).__name__}()))." if inner is not None else ""
-            bad_type(_WHERE, "rule", f"a {kind}", "a rule whose `Phi` names its hyper-parameters", remedy)
+        if not _has_names(self.rule):
+            expected = "a rule whose `Phi` names its hyper-parameters, without a schedule of entries"
+            remedy = f"Write {_other_nesting(self.rule)}." if parts.inner_rule(self.rule) is not None else ""
+            bad_type(_WHERE, "rule", f"a {type(self.rule).__name__}", expected, remedy)
         return list(self.rule.Phi._fields)
 
     @cached_property
@@ -147,10 +159,10 @@ class Unconstrained:
         given = self.start if phi is None else self._checked(phi, "Unconstrained.free")
         for name in self.fixed:
             held, came = self._held(name), getattr(given, name)
-            if np.ndim(came) or float(came) != held:
+            if is_branch(came) or np.ndim(came) or float(came) != held:
                 expected = f"{held}, at which it is fixed"
                 bad_value("Unconstrained.free", name, came, expected, "Give all that is fixed as in `start`.")
-        return self.Phi(*[_coordinate(name, kind, getattr(given, name)) for name, kind in self._kinds.items()])
+        return self.Phi(*[coordinates_of(name, kind, getattr(given, name)) for name, kind in self._kinds.items()])
 
     def phi(self, free: Any) -> Any:
         """Return the hyper-parameters of coordinates, for the rule itself; ValueError where the dtype rounds one out.
@@ -164,16 +176,15 @@ class Unconstrained:
         """Return the hyper-parameters of coordinates in their dtype, unchecked."""
         values = {name: self._held(name) for name in self.fixed}
         for (name, kind), x in zip(self._kinds.items(), free, strict=True):
-            found = _plain(_value(kind, x))
-            values[name] = float(found) if isinstance(x, float) else namespace(x).asarray(found)
+            values[name] = tree_map(partial(as_given, kind), x)
         return self.rule.Phi(**values)
 
     def init_meta(self, rng: Any, dtype: Any = np.float64) -> Any:
         """Return the coordinates of `start` as arrays of `dtype`; nothing is random, and `rng` is not used."""
         if np.dtype(dtype).kind != "f":
             bad_type("Unconstrained.init_meta", "dtype", np.dtype(dtype).name, "a float dtype")
-        found = [namespace(x).asarray(x, dtype=dtype) for x in self.free()]
-        return self.check_phi(self.Phi(*found), "Unconstrained.init_meta")
+        found = tree_map(lambda x: namespace(x).asarray(x, dtype=dtype), self.free())
+        return self.check_phi(found, "Unconstrained.init_meta")
 
     def init(self, phi: Any, w: Tree) -> Tree:
         """Return the state of the rule; ValueError where the dtype of w rounds what is fixed to 0 or 1."""
@@ -202,10 +213,13 @@ class Unconstrained:
         like = value_of(leaves(w)[0])
         decays = parts.decays(self.rule)
         values: dict[str, Any] = {name: self._held(name) for name in self.fixed}
+
+        def of(name: str, kind: str, x: Any) -> Any:
+            found = value_at(kind, namespace(like).asarray(x, dtype=like.dtype) if isinstance(x, float) else x)
+            return guarded(kind, found if name in decays else plain(found))
+
         for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
-            x = namespace(like).asarray(x, dtype=like.dtype) if isinstance(x, float) else x  # noqa: PLW2901
-            found = _value(kind, x)
-            values[name] = guarded(kind, found if name in decays else _plain(found))
+            values[name] = mapped(partial(of, name, kind), x)
         return self.rule.Phi(**values)
 
     def check_phi(self, phi: Any, where: str) -> Any:
@@ -213,20 +227,16 @@ class Unconstrained:
         phi = self._numbers(phi, where)
         decays = parts.decays(self.rule)
         for (name, kind), x in zip(self._kinds.items(), phi, strict=True):
-            called = MAPS[kind].prefix + name
-            xp = namespace(x)
-            if not bool(xp.all(xp.isfinite(xp.asarray(x)))):
-                bad_value(where, called, x, "a finite coordinate")
-            found = _value(kind, x)
-            if not bool(xp.all(within(kind, found if name in decays else _plain(found)))):
-                dtype = np.dtype(getattr(x, "dtype", np.float64)).name
-                expected = f"a coordinate whose {name}, {MAPS[kind].bounds}, {dtype} can hold"
-                bad_value(where, called, x, expected)
+            for path, leaf in zip(paths(x), leaves(x), strict=True):
+                check_coordinate(where, name, path, kind, leaf, with_rest=name in decays)
         return phi
 
     def check_horizon(self, phi: Any, steps: int, where: str) -> None:
-        """Let the rule check the horizon, with 1 - beta as far as beta has its digits."""
-        parts.check_horizon(self.rule, self._rounded(self._numbers(phi, where)), steps, where)
+        """Let the rule check the horizon, with 1 - beta as far as beta has its digits, and beta never 1."""
+        found = self._rounded(self._numbers(phi, where))
+        held = [name for name in parts.decays(self.rule) if self._kinds.get(name) == "logit"]
+        found = found._replace(**{name: project_field(getattr(found, name), DECAY) for name in held})
+        parts.check_horizon(self.rule, found, steps, where)
 
     def _numbers(self, phi: Any, where: str) -> Any:
         """Return the coordinates phi as floats and float arrays; TypeError where they are anything else."""
@@ -236,27 +246,22 @@ class Unconstrained:
             remedy = "`free(phi)` of the rule gives them for hyper-parameters."
             bad_type(where, "phi", came, f"the coordinates Phi({', '.join(kind._fields)})", remedy)
         for called, x in zip(kind._fields, phi, strict=True):
-            if not isinstance(x, float) and getattr(getattr(x, "dtype", None), "kind", "") != "f":
-                bad_type(where, called, f"a {type(x).__name__}", "a float or a float array", "Write 1.0 for 1.")
-            numbers.append(x if isinstance(x, float) or is_array(x) else float(x))
+            flat = [check_number(where, called + path, leaf) for path, leaf in zip(paths(x), leaves(x), strict=True)]
+            if not flat:
+                bad_type(where, called, repr(x), "a float, a float array, or a tree of them like w")
+            numbers.append(unflatten(x, flat))
         return kind(*numbers)
 
 
-def _value(kind: str, x: Any) -> Any:
-    with np.errstate(over="ignore", under="ignore"):  # what leaves the range is looked at
-        return MAPS[kind].value(x)
+def _has_names(rule: Any) -> bool:
+    return hasattr(parts.named_phi(rule), "_fields") and parts.entries(rule) is None
 
 
-def _plain(value: Any) -> Any:
-    return value.beta if isinstance(value, Decay) else value
-
-
-def _coordinate(name: str, kind: str, value: Any) -> Any:
-    """Return the coordinate of a hyper-parameter, a float for a float; ValueError where it would not be finite."""
-    xp = namespace(value)
-    with np.errstate(all="ignore"):
-        found = MAPS[kind].coordinate(xp.asarray(value))
-    if not bool(xp.all(xp.isfinite(found))):
-        bounds = MAPS[kind].bounds
-        bad_value("Unconstrained.free", name, value, f"a number {bounds}", "Or hold it with `fixed`.")
-    return xp.asarray(found) if is_array(value) else float(found)
+def _other_nesting(rule: Any) -> str:
+    """Return how the wrapper `rule` is written around the coordinates of the first rule in it that can have them."""
+    kind, inner = type(rule).__name__, parts.inner_rule(rule)
+    held = type(inner).__name__
+    if not _has_names(inner) and parts.inner_rule(inner) is not None:
+        return f"{kind}({_other_nesting(inner)}, ...)"
+    held = f"{held}()" if repr(inner) == f"{held}()" else f"{held}(...)"
+    return f"{kind}(Unconstrained({held}){'' if parts.entries(rule) is True else ', ...'})"

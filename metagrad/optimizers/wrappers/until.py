@@ -26,10 +26,11 @@ class Until:
 
     `tolerance`, a Python float of at least 0, and `of`, "gradient" or "loss". It is looked at before each step, on
     the sample of the step, over all arrays of w; from the step at which it holds on, the w and the state of that task
-    stay as they are, and the others go on. NaN is not small. The time at which a task stops is a piecewise constant
-    function of phi and is held constant: the derivative is that of the run with this number of steps, which is the
-    derivative of the run itself wherever no stopping time jumps. With samples the test is as noisy as they are.
-    `Phi` is that of the rule. ValueError or TypeError for other tolerances.
+    stay as they are, and the others go on. Counters in the state, which tasks share, go on with them: a rule's answer
+    may depend on one, so that the answer of a task that stops is kept in the state, too. NaN is not small. The time at
+    which a task stops is a piecewise constant function of phi and is held constant: the derivative is that of the run
+    with this number of steps, which is the derivative of the run itself wherever no stopping time jumps. With samples
+    the test is as noisy as they are. `Phi` is that of the rule. ValueError or TypeError for other tolerances.
 
     >>> import numpy as np, metagrad as mg
     >>> task = mg.Quadratic(np.eye(2), np.array([[8.0, 0.0], [1.0, 0.0]]))
@@ -43,10 +44,12 @@ class Until:
     of: Of = "gradient"
 
     class State(NamedTuple):
-        """The state of the rule, and which tasks have stopped."""
+        """The state of the rule, which tasks have stopped, the answers, () where these are w, and the steps done."""
 
         inner: Tree
         done: Array  # (B,) bool
+        answer: Tree
+        t: int
 
     def __post_init__(self) -> None:
         """Check the tolerance and what it is of."""
@@ -86,14 +89,24 @@ class Until:
     def init(self, phi: Tree, w: Tree) -> State:
         """Return the state of the rule; no task has stopped."""
         first = value_of(leaves(w)[0])
-        return Until.State(self.rule.init(phi, w), namespace(first).zeros(first.shape[0], dtype=bool))
+        done = namespace(first).zeros(first.shape[0], dtype=bool)
+        return Until.State(self.rule.init(phi, w), done, () if parts.answer_of(self.rule) is None else w, 0)
 
     def step(self, phi: Tree, state: State, w: Tree, f: View) -> tuple[Tree, State]:
         """Take one step of the rule in the tasks that have not stopped."""
         size, seen = self._seen(w, f)
         done = state.done | (value_of(size) <= self.tolerance)
         after, inner = self.rule.step(phi, state.inner, w, seen)
-        return chosen(done, w, after), Until.State(chosen(done, state.inner, inner), done)
+        after, inner = chosen(done, w, after), chosen(done, state.inner, inner)
+        return after, Until.State(inner, done, self._answers(phi, state, w, done, after, inner), state.t + 1)
+
+    def _answers(self, phi: Tree, state: State, w: Tree, done: Array, after: Tree, inner: Tree) -> Tree:
+        """Return the answers after a step, with its meta-parameters; of tasks that have stopped those before it."""
+        own = parts.answer_of(self.rule)
+        if own is None:
+            return ()
+        before = state.answer if state.t else own(phi, state.inner, w)  # `init` knows no meta-parameters of a step
+        return chosen(done, before, own(phi, inner, after))
 
     def _seen(self, w: Tree, f: View) -> tuple[Array, View]:
         """Return what is compared with the tolerance, and the view, in which a gradient is not computed again."""
@@ -104,9 +117,11 @@ class Until:
 
     @property
     def answer(self) -> Any:
-        """The answer of the rule, None where it has none."""
+        """The answer of the rule, for tasks that have stopped the one that is kept; None where the rule has none."""
         own = parts.answer_of(self.rule)
-        return None if own is None else lambda phi, state, w: own(phi, state.inner, w)
+        if own is None:
+            return None
+        return lambda phi, state, w: chosen(state.done, state.answer, own(phi, state.inner, w))
 
     def check_phi(self, phi: Any, where: str) -> Tree:
         """Let the rule check the meta-parameters."""
