@@ -1,41 +1,14 @@
 """metagrad: meta-gradients of unrolled optimizers, right where floating point overflows, checked against theory."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
-from metagrad.optimizers import (
-    MLP31,
-    SGDW,
-    Adagrad,
-    Adam,
-    AdamW,
-    Adan,
-    Chain,
-    ClipByNorm,
-    ClipByValue,
-    CoordinatewiseLSTM,
-    Cosine,
-    Exponential,
-    Following,
-    GradientDescent,
-    GradientNoise,
-    Grouped,
-    Lion,
-    Masked,
-    Momentum,
-    NAdam,
-    Nesterov,
-    Polynomial,
-    RMSprop,
-    Scheduled,
-    Stopped,
-    Unconstrained,
-    Until,
-    WarmUp,
-    WeightDecay,
-    beside,
-)
 from metagrad.protocols import Estimate, Joint, Position
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
@@ -52,9 +25,43 @@ from metagrad.tasks import (
     random_regressions,
     split_task,
 )
-from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained, save_trained
 from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
+
+if TYPE_CHECKING:
+    from metagrad.optimizers import (
+        MLP31,
+        SGDW,
+        Adagrad,
+        Adam,
+        AdamW,
+        Adan,
+        Chain,
+        ClipByNorm,
+        ClipByValue,
+        CoordinatewiseLSTM,
+        Cosine,
+        Exponential,
+        Following,
+        GradientDescent,
+        GradientNoise,
+        Grouped,
+        Lion,
+        Masked,
+        Momentum,
+        NAdam,
+        Nesterov,
+        Polynomial,
+        RMSprop,
+        Scheduled,
+        Stopped,
+        Unconstrained,
+        Until,
+        WarmUp,
+        WeightDecay,
+        beside,
+    )
+    from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained, save_trained
 
 __version__ = "0.1.0"
 
@@ -129,3 +136,23 @@ __all__ = [
     "split_task",
     "value",
 ]
+
+_LATER = ("optimizers", "training")  # half of the time of the import: what meets no rule of ours need not wait for them
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of the rules or of the outer loop, which load when the first of them is asked for."""
+    if name in _LATER:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for later in _LATER:
+            module = import_module(f"{__name__}.{later}")
+            if name in module.__all__:
+                found = globals()[name] = getattr(module, name)
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names of the module, loaded or not."""
+    return sorted({*globals(), *__all__, *_LATER})

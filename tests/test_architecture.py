@@ -1,6 +1,7 @@
 """The layers: a module imports only from layers to its left; plugins of one folder never import each other."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -195,6 +196,26 @@ def test_importing_metagrad_is_light():
     code = "import sys, metagrad; print([m for m in ('cupy', 'matplotlib', 'sympy', 'scipy') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "[]"
+
+
+def test_importing_metagrad_waits_for_the_outer_loop_and_the_rules():
+    code = (
+        "import sys, metagrad; late = 'training', 'optimizers.hand.adam'; "
+        "print([name for name in late if f'metagrad.{name}' in sys.modules]); "
+        "print([name for name in metagrad.__all__ if name not in dir(metagrad)]); "
+        "print(metagrad.MetaTrainer is metagrad.training.MetaTrainer, metagrad.Adam is metagrad.optimizers.Adam)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.splitlines() == ["[]", "[]", "True True"]
+
+
+@pytest.mark.parametrize("module", ["metagrad", "metagrad.optimizers"])
+def test_names_that_load_later(module):
+    loaded = importlib.import_module(module)
+    assert all(hasattr(loaded, name) for name in loaded.__all__)
+    assert set(loaded.__all__) <= set(dir(loaded))
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'Adams'"):
+        getattr(loaded, "Adams")  # noqa: B009
 
 
 def test_nothing_is_unpickled():
