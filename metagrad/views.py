@@ -30,7 +30,9 @@ class TaskView:
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss at w."""
-        return _held(parts.gradient(self._task, _held(w), self._sample))
+        if not ad.are_gradients_held():  # the usual case, asked for at every step
+            return parts.gradient(self._task, w, self._sample)
+        return ad.stop_gradient(parts.gradient(self._task, ad.stop_gradient(w), self._sample))
 
     def ask(self, question: Any, w: Tree) -> Tree:
         """Return question(task, w, sample), or what the task's method of that name returns for (w, sample)."""

@@ -86,10 +86,10 @@ class Pullback:
 
 
 def _filled(tree: Tree, flat: list[Any]) -> Tree:
-    """Return `tree` with the leaves `flat`; a lone leaf, the common case, at once."""
-    if is_branch(tree):
-        return unflatten(tree, flat)
-    return flat[0] if flat else None
+    """Return `tree` with the leaves `flat`; nothing and a lone leaf, the common cases, at once."""
+    if not flat:
+        return tree
+    return unflatten(tree, flat) if is_branch(tree) else flat[0]
 
 
 def _beside(g: Any, variable: Var, where: str, argument: str, of: str) -> Any:

@@ -74,7 +74,7 @@ def tree_map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
 def _map(f: Callable[..., Any], tree: Tree, others: Sequence[Tree]) -> Tree:
     if isinstance(tree, _BRANCHES):
-        below = _below(tree)
+        below = tree if isinstance(tree, tuple) else _below(tree)
         if not others:
             return rebuild(tree, [f(x) if type(x) in _LEAVES else _map(f, x, ()) for x in below])
         columns = [_below_like(tree, other) for other in others]
