@@ -7,12 +7,13 @@ other module asks a part whether it has a member; a test forbids it.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Joint, Objective, Rule, Task, Tree
+from metagrad.protocols import Estimator, Joint, Objective, Rule, Task, Tree
 from metagrad.xp import Array, Namespace, move, rng
 
 # -- tasks
@@ -238,6 +239,12 @@ def gradient_kind(estimator: Any) -> str | None:
     """Return which gradient an estimator takes, "full" or "stop_gradient"; None where it has no such option."""
     found: str | None = getattr(estimator, "gradient", None)
     return found
+
+
+def goes_on(estimator: Estimator) -> bool:
+    """Whether an estimator can go on from where a call before ended: whether it takes `at`."""
+    taken = inspect.signature(estimator).parameters.values()
+    return any(one.name == "at" or one.kind is one.VAR_KEYWORD for one in taken)
 
 
 # -- what a wrapper must pass on

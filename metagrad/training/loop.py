@@ -114,20 +114,17 @@ class Loop:
         phi, outer, k, horizon = at.phi, at.outer, at.steps, sum(episode.windows)
         if self.patience_nonfinite is not None:
             _check_start(self.where, episode, phi, at.episode)
+        if len(episode.windows) > 1 and not parts.goes_on(self.estimator):
+            self._refuse_windows("cannot go on from where a window ended (`at`)")
         for steps in episode.windows:
             if took.count and position is None:
-                self._refuse_windows()
+                self._refuse_windows("does not tell where a window ended (`Estimate.end`)")
             k += 1
+            # An estimator that knows of whole runs only is as good where there are no windows.
+            when = {"at": position, "run": horizon} if len(episode.windows) > 1 else {}
             with np.errstate(invalid="ignore"):  # meta-parameters that ended go on as NaN
                 found = self.estimator(
-                    episode.task,
-                    self.rule,
-                    self.objective,
-                    phi,
-                    steps=steps,
-                    seed=episode.seed,
-                    at=position,
-                    run=horizon,
+                    episode.task, self.rule, self.objective, phi, steps=steps, seed=episode.seed, **when
                 )
             moved, after, report = episode.outer.step(phi, outer, found, k)
             moved, projected = _projected(self.rule, phi, moved)
@@ -155,8 +152,8 @@ class Loop:
         at = replace(at, best=best, best_value=best_value, since=0 if better else at.since + 1)
         return at, row | {"evaluation": value, "best": best_value}
 
-    def _refuse_windows(self) -> None:
-        came = f"a {type(self.estimator).__name__}, which does not tell where a window ended (`Estimate.end`)"
+    def _refuse_windows(self, lacks: str) -> None:
+        came = f"a {type(self.estimator).__name__}, which {lacks}"
         remedy = "Take one window for the whole horizon, or another estimator."
         bad_type(self.where, "estimator", came, "one that does, for several windows", remedy)
 

@@ -72,6 +72,19 @@ def test_windows_need_to_know_where_they_ended():
         tuned(cut, estimator=Differences()).run(mg.GradientDescent.Phi(0.1))
 
 
+def test_an_estimator_of_whole_runs_alone_trains_where_there_are_no_windows():
+    def whole(task, rule, objective, phi, *, steps, seed):  # knows of no `at` and no `run`
+        return mg.Reverse()(task, rule, objective, phi, steps=steps, seed=seed)
+
+    settings = {"objective": mg.LogFinal(), "steps": 6}
+    ours, theirs = (
+        mg.MetaTrainer(quadratics(0), GD, estimator=e, **settings).run(0.1, 4) for e in (whole, mg.Reverse())
+    )
+    np.testing.assert_array_equal(ours.phi, theirs.phi)
+    with pytest.raises(TypeError, match="a function, which cannot go on from where a window ended"):
+        tuned(replace(SHORT, window=2), estimator=whole).run(mg.GradientDescent.Phi(0.1))
+
+
 def test_the_estimator_is_used_as_it_is():
     """Its gradient is its own; that of the recipe is for where there is no estimator."""
     phi = mg.GradientDescent.Phi(0.1)
