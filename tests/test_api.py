@@ -118,3 +118,32 @@ def test_closed_form_says_what_it_does_not_cover():
         call(objective=mg.WeightedSum(), method="closed_form", gradient="stop_gradient")
     with pytest.raises(ValueError, match="DiagonalQuadratic"):
         call(phi=np.array([0.1, 0.2]), method="closed_form")
+
+
+def loss_of(w, sample=None, theta=1.0):
+    return np.sum(theta * w * w, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "more", "message"),
+    [
+        (lambda w, theta: loss_of(w, theta=theta), {}, "theta is None, while a function needs it.*Give theta="),
+        (
+            lambda w, *, sample: np.sum(w * w, axis=-1),
+            {},
+            "sampler is None, while a function needs `sample`.*Give sampler=",
+        ),
+        (loss_of, {"validation": lambda w, theta: loss_of(w)}, "theta is None, while a function needs it"),
+        (lambda w: np.sum(w * w, axis=-1), {"sampler": lambda rng, t: 0}, "one that takes no `sample`"),
+        (lambda w: np.sum(w * w, axis=-1), {"theta": np.array(1.0)}, "theta is one that no function takes"),
+    ],
+)
+def test_a_function_and_what_it_is_given_have_to_fit(loss, more, message):
+    with pytest.raises(TypeError, match=message):
+        mg.FunctionTask(loss, np.ones((2, 3)), **more)
+
+
+def test_a_function_may_have_defaults_and_any_name_for_w():
+    for loss in (loss_of, lambda theta: np.sum(theta * theta, axis=-1), lambda w, **more: np.sum(w * w, axis=-1)):
+        found = mg.FunctionTask(loss, np.ones((2, 3))).loss(np.ones((2, 3)), None)
+        np.testing.assert_array_equal(found, [3.0, 3.0])

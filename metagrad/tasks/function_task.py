@@ -115,12 +115,26 @@ class FunctionTask:
         if self.sampler is not None and "sample" not in _keywords_of(self.function):
             remedy = "Write loss(w, sample)."
             bad_type(_WHERE, "function", "one that takes no `sample`", "one that does, as there is a sampler", remedy)
+        functions = [f for f in (self.function, self.validation) if f is not None]
+        needed = frozenset[str]().union(*map(_needed_by, functions))
+        if self.sampler is None and "sample" in needed:
+            bad_type(_WHERE, "sampler", "None, while a function needs `sample`", "what draws it", "Give sampler=.")
+        if self.theta is None and "theta" in needed:
+            bad_type(_WHERE, "theta", "None, while a function needs it", "where it starts", "Give theta=.")
         if self.theta is None:
             return
-        functions = [f for f in (self.function, self.validation) if f is not None]
         if not callable(self.w0) and not any("theta" in _keywords_of(f) for f in functions):
             remedy = "Write loss(w, theta), or w0 as a function of theta."
             bad_type(_WHERE, "theta", "one that no function takes", "a loss or a start that depends on it", remedy)
+
+
+def _needed_by(function: Callable[..., Any]) -> frozenset[str]:
+    """Return which of sample and theta a function cannot be called without; its first argument is w, however named."""
+    try:
+        _, *rest = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # no signature, or no argument
+        return frozenset()
+    return frozenset(p.name for p in rest if p.default is p.empty) & {"sample", "theta"}
 
 
 def _keywords_of(function: Callable[..., Any]) -> frozenset[str]:
