@@ -208,7 +208,7 @@ def _is_mask(index: Any) -> bool:
 
 def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     xp = module_of(g)
-    full = xp.zeros(shape, g.dtype)
+    full = xp.zeros_like(g, shape=shape)
     if _is_basic(index) or _is_mask(index):
         full[index] = g
     else:

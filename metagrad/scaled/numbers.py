@@ -1,4 +1,4 @@
-"""Numbers far outside the range of floating point: a mantissa in the working dtype times a power of two.
+"""The class of scaled numbers: a mantissa in the working dtype times a power of two, entry by entry.
 
 A meta-gradient after 10^5 steps is easily 1e+60000 or 1e-60000. Its digits are as good as any other number's; only
 the exponent field of the float type is too small. `Scaled` carries the exponent beside the digits, as an integer
@@ -8,7 +8,6 @@ array. Multiplying by a power of two is exact, so nothing is lost by it.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,13 +15,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from metagrad.errors import RangeError, Status, bad_type, bad_value
-from metagrad.xp import Array, Namespace, float_info, is_array, namespace, to_host
+from metagrad.scaled import tables as _tables
+from metagrad.scaled.ranges import shown, surely_in_range, surely_positive
+from metagrad.xp import Array, Namespace, float_info, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
 _LOG10_2 = math.log10(2.0)
 # ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
 _FAR = 1 << 16
-_LARGEST_POWER = 1 << 31  # exponents of this size times it still fit into int64
 
 
 def ldexp(x: Array, exponent: Array) -> Array:
@@ -50,11 +50,13 @@ class Scaled:
     exponent: Array
 
     __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
-    __array_ufunc__ = None  # NumPy's operators leave it to those below
+    __array_priority__ = 100.0
 
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
         """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
+        if type(x) is cls:
+            x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
         x = xp.asarray(x)
         if x.dtype.kind != "f":
@@ -85,6 +87,26 @@ class Scaled:
         return self.mantissa.dtype
 
     @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return int(self.exponent.ndim)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return int(self.exponent.size)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of digits and exponents."""
+        return int(self.mantissa.nbytes + self.exponent.nbytes)
+
+    @property
+    def T(self) -> Scaled:
+        """The numbers with their axes reversed."""
+        return self.transpose()
+
+    @property
     def _xp(self) -> Namespace:
         return namespace(self.mantissa, where="Scaled")
 
@@ -94,17 +116,47 @@ class Scaled:
         >>> Scaled.of(np.array([1.5, -3.0, 0.0]), 5000)
         Scaled(2.1187e+1505, -4.2374e+1505, 0)
         """
-        powers, signs = to_host(self.log10abs()).ravel(), to_host(self.sign()).ravel()
-        shown = ", ".join(_decimal(s, p) for s, p in zip(signs[:8], powers[:8], strict=True))
-        return f"Scaled({shown}{', ...' if len(powers) > 8 else ''})"
+        return f"Scaled({shown(to_host(self.sign()).ravel(), to_host(self.log10abs()).ravel())})"
 
     def __getitem__(self, index: Any) -> Scaled:
         """Return the numbers at `index`."""
         return Scaled(self._xp.asarray(self.mantissa[index]), self._xp.asarray(self.exponent[index]))
 
-    def reshape(self, shape: tuple[int, ...]) -> Scaled:
+    def __setitem__(self, index: Any, numbers: Any) -> None:
+        """Write numbers, in place."""
+        wide = self._as_scaled(numbers)
+        if wide is None:
+            bad_type("Scaled", "what is written", f"a {type(numbers).__name__}", "numbers")
+        self.mantissa[index], self.exponent[index] = wide.mantissa, wide.exponent
+
+    def _moved(self, method: str, *given: Any) -> Scaled:
+        return Scaled(getattr(self.mantissa, method)(*given), getattr(self.exponent, method)(*given))
+
+    def reshape(self, *shape: Any) -> Scaled:
         """Return the same numbers in another shape."""
-        return Scaled(self.mantissa.reshape(shape), self.exponent.reshape(shape))
+        return self._moved("reshape", *shape)
+
+    def transpose(self, *axes: Any) -> Scaled:
+        """Return the numbers with their axes in another order, reversed by default."""
+        return self._moved("transpose", *axes)
+
+    def squeeze(self, axis: Any = None) -> Scaled:
+        """Return the numbers without axes of length 1."""
+        return self._moved("squeeze", axis)
+
+    def ravel(self) -> Scaled:
+        """Return all numbers along one axis."""
+        return self._moved("ravel")
+
+    def copy(self) -> Scaled:
+        """Return the numbers in memory of their own."""
+        return self._moved("copy")
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Return the numbers with digits of another float type; for another kind of type, what floats give."""
+        if np.dtype(dtype).kind == "f":
+            return Scaled.of(self.mantissa.astype(dtype), self.exponent)
+        return narrow(self).astype(dtype)
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
@@ -154,9 +206,17 @@ class Scaled:
             )
         return Scaled.of(wide.mantissa.astype(self.dtype), wide.exponent)
 
+    def _with(self, function: str, other: Any) -> Any:
+        b = self._as_scaled(other)
+        return NotImplemented if b is None else _tables.UFUNCS[function](self, b)
+
     def __neg__(self) -> Scaled:
         """Return the negatives."""
         return Scaled(-self.mantissa, self.exponent)
+
+    def __pos__(self) -> Scaled:
+        """Return the numbers."""
+        return self
 
     def __abs__(self) -> Scaled:
         """Return the magnitudes."""
@@ -178,25 +238,28 @@ class Scaled:
         return NotImplemented if a is None else a / self
 
     def __pow__(self, n: Any) -> Scaled:
-        """Return the n-th powers for an integer n, |n| below 2**31; a zero to a power below 0 is the inf of IEEE.
+        """Return the n-th powers: any finite n entry by entry, exact to the digits for integers below 2**31.
 
         >>> Scaled.of(np.array([10.0])) ** -100000
         Scaled(1e-100000)
         """
-        if not hasattr(n, "__index__") or isinstance(n, np.ndarray):
-            return NotImplemented
-        n = operator.index(n)
-        if abs(n) >= _LARGEST_POWER:
-            bad_value("Scaled", "the power", n, "an integer of size below 2**31")
-        return self._power(-n).__rtruediv__(1) if n < 0 else self._power(n)
+        found: Scaled = _tables.UFUNCS["power of any"](self, n)
+        return found
 
-    def _power(self, n: int) -> Scaled:
-        most = -float_info(np.dtype(self.dtype)).min_exponent - 2  # (1/2)**most is a normal number
-        a = Scaled.of(self.mantissa, self.exponent)
-        if n <= most:
-            return Scaled.of(a.mantissa**n, a.exponent * n)
-        times, rest = divmod(n, most)
-        return a._power(most)._power(times) * a._power(rest)
+    def __rpow__(self, base: Any) -> Scaled:
+        """Return base ** self."""
+        a = self._as_scaled(base)
+        return NotImplemented if a is None else a**self
+
+    def __matmul__(self, other: Any) -> Scaled:
+        """Return the matrix products."""
+        found: Scaled = np.matmul(self, other)
+        return found
+
+    def __rmatmul__(self, other: Any) -> Scaled:
+        """Return the matrix products."""
+        found: Scaled = np.matmul(other, self)
+        return found
 
     def __add__(self, other: Any) -> Scaled:
         """Return the sums, entry by entry, aligned at the larger exponent."""
@@ -204,9 +267,10 @@ class Scaled:
         if b is None:
             return NotImplemented
         xp = self._xp
-        shape = np.broadcast_shapes(self.shape, b.shape)
-        pair = [Scaled(*(xp.broadcast_to(a, shape) for a in (s.mantissa, s.exponent))) for s in (self, b)]
-        return Scaled(xp.stack([p.mantissa for p in pair]), xp.stack([p.exponent for p in pair])).sum(axis=0)
+        # a zero has no magnitude: it must not decide the alignment
+        top = xp.where(self.mantissa == 0, b.exponent, xp.maximum(self.exponent, b.exponent))
+        top = xp.where(b.mantissa == 0, self.exponent, top)
+        return Scaled.of(ldexp(self.mantissa, self.exponent - top) + ldexp(b.mantissa, b.exponent - top), top)
 
     __rmul__, __radd__ = __mul__, __add__
 
@@ -219,54 +283,62 @@ class Scaled:
         """Return the differences other - self."""
         return (-self).__add__(other)
 
-    def _compare(self, other: Any, holds: Callable[[Array, Array], Array]) -> Array:
-        """Return, entry by entry, whether the exact numbers compare so; NaN does not."""
-        b = self._as_scaled(other)
-        if b is None:
-            return NotImplemented
-        a, b = Scaled.of(self.mantissa, self.exponent), Scaled.of(b.mantissa, b.exponent)
-        # Digits lie in [1/2, 1): of two exponents that differ, one step decides as all of them do.
-        ahead = self._xp.clip(a.exponent - b.exponent, -1, 1)
-        return holds(ldexp(a.mantissa, ahead), b.mantissa)
-
     def __lt__(self, other: Any) -> Array:
-        """Return whether self < other."""
-        return self._compare(other, operator.lt)
+        """Return whether self < other; NaN never is."""
+        return self._with("less", other)
 
     def __le__(self, other: Any) -> Array:
         """Return whether self <= other."""
-        return self._compare(other, operator.le)
+        return self._with("less_equal", other)
 
     def __gt__(self, other: Any) -> Array:
         """Return whether self > other."""
-        return self._compare(other, operator.gt)
+        return self._with("greater", other)
 
     def __ge__(self, other: Any) -> Array:
         """Return whether self >= other."""
-        return self._compare(other, operator.ge)
+        return self._with("greater_equal", other)
 
     def __eq__(self, other: object) -> Array:
         """Return whether self == other."""
-        return self._compare(other, operator.eq)
+        return self._with("equal", other)
 
     def __ne__(self, other: object) -> Array:
         """Return whether self != other; NaN is unequal to all."""
-        return self._compare(other, operator.ne)
+        return self._with("not_equal", other)
 
-    def sum(self, axis: int | None = None) -> Scaled:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Let NumPy's functions of entries work on these numbers; TypeError, by name, for one that is not there."""
+        return _tables.apply_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """Let NumPy's other functions work on these numbers; TypeError, by name, for one that is not there."""
+        return _tables.apply_function(function, types, args, options)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
         xp = self._xp
         lowest = np.iinfo(np.int64).min // 4  # a zero has no magnitude: it must not decide the alignment
         exponent = xp.where(self.mantissa == 0, lowest, self.exponent)
-        top = exponent.max(axis=axis, keepdims=True)
-        total = ldexp(self.mantissa, exponent - top).sum(axis=axis)
+        top = exponent.max(axis=axis, keepdims=True, initial=lowest)
+        total = ldexp(self.mantissa, exponent - top).sum(axis=axis, keepdims=keepdims)
         return Scaled.of(total, xp.where(total == 0, 0, top.reshape(total.shape)))
 
-    def mean(self, axis: int | None = None) -> Scaled:
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the mean over `axis` (all entries by default)."""
-        total = self.sum(axis)
+        total = self.sum(axis, keepdims)
         count = math.prod(self.shape) // max(1, math.prod(total.shape))
         return Scaled.of(total.mantissa / self._xp.asarray(count, dtype=self.dtype), total.exponent)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Scaled:
+        """Return the largest numbers over `axis`; NaN wins."""
+        found: Scaled = np.max(self, axis=axis, keepdims=keepdims)
+        return found
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Scaled:
+        """Return the smallest numbers over `axis`; NaN wins."""
+        found: Scaled = np.min(self, axis=axis, keepdims=keepdims)
+        return found
 
     def sign(self) -> Array:
         """Return -1, 0 or 1 (NaN for NaN)."""
@@ -346,36 +418,14 @@ class Scaled:
         return xp.where(both_zero, 0.0, ratio)
 
 
-def surely_in_range(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are nonzero and within the range of their dtype.
-
-    False means nothing: the numbers may be on a device, where looking would wait for it.
-    """
-    if not isinstance(numbers.mantissa, np.ndarray | np.generic):
-        return False
-    info, exponent, mantissa = float_info(np.dtype(numbers.dtype)), numbers.exponent, numbers.mantissa
-    if exponent.size == 0:
-        return True
-    if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
-        return False
-    return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+register_namespace(Scaled, np)  # NumPy's functions work on it, by the tables
 
 
-def surely_finite(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are finite; False means nothing."""
-    mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.isfinite(mantissa).all())
+def narrow(x: Any) -> Any:
+    """Return the floats nearest to scaled numbers, inf, a subnormal or 0 where they have to be; a plain array as it is."""
+    return ldexp(x.mantissa, x.exponent) if type(x) is Scaled else x
 
 
-def surely_positive(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
-    mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.greater(mantissa, 0).all())
-
-
-def _decimal(sign: float, power: float) -> str:
-    """Return sign * 10**power with six digits, or what it is if it is no number."""
-    if not math.isfinite(power) or -5 < power < 6:
-        return "0" if power == -math.inf else f"{sign * 10.0**power:.6g}"
-    whole = math.floor(power)
-    return f"{sign * 10 ** (power - whole):.6g}e{whole:+d}"
+def digits_of(x: Any) -> Any:
+    """Return the digits of scaled numbers, which tell zero, inf and NaN as a float does; a plain array as it is."""
+    return x.mantissa if type(x) is Scaled else x
