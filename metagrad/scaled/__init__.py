@@ -11,8 +11,8 @@ where entries of one state part company by more than a float holds (`metagrad.un
 """
 
 from metagrad.scaled import entrywise, whole  # fill the tables of NumPy's functions
-from metagrad.scaled.numbers import Scaled, digits_of, ldexp, narrow
-from metagrad.scaled.ranges import surely_finite, surely_in_range, surely_positive
+from metagrad.scaled.numbers import Scaled, digits_of, narrow
+from metagrad.scaled.ranges import ldexp, surely_finite, surely_in_range, surely_positive
 
 __all__ = [
     "Scaled",

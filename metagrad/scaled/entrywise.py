@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from metagrad.errors import bad_value
-from metagrad.scaled.numbers import Scaled, ldexp, narrow
+from metagrad.scaled.numbers import Scaled, narrow
+from metagrad.scaled.ranges import ldexp
 from metagrad.scaled.tables import KINDS, UFUNCS, WIDEN, together
 from metagrad.xp import float_info, is_array
 

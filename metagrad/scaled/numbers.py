@@ -14,21 +14,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.errors import RangeError, Status, bad_type, bad_value
-from metagrad.scaled import tables as _tables
-from metagrad.scaled.ranges import shown, surely_in_range, surely_positive
-from metagrad.xp import Array, Namespace, float_info, is_array, namespace, register_namespace, to_host
+from metagrad.errors import bad_type, bad_value
+from metagrad.scaled import ranges
+from metagrad.scaled.ranges import ldexp, shown, surely_in_range, surely_positive
+from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufunc
+from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
 _LOG10_2 = math.log10(2.0)
-# ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
-_FAR = 1 << 16
-
-
-def ldexp(x: Array, exponent: Array) -> Array:
-    """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
-    xp = namespace(x, exponent, where="ldexp")
-    return xp.ldexp(x, xp.minimum(xp.maximum(exponent, -_FAR), _FAR).astype(np.int32))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -102,7 +95,7 @@ class Scaled:
         return int(self.mantissa.nbytes + self.exponent.nbytes)
 
     @property
-    def T(self) -> Scaled:
+    def T(self) -> Scaled:  # noqa: N802 - as that of arrays
         """The numbers with their axes reversed."""
         return self.transpose()
 
@@ -208,7 +201,7 @@ class Scaled:
 
     def _with(self, function: str, other: Any) -> Any:
         b = self._as_scaled(other)
-        return NotImplemented if b is None else _tables.UFUNCS[function](self, b)
+        return NotImplemented if b is None else UFUNCS[function](self, b)
 
     def __neg__(self) -> Scaled:
         """Return the negatives."""
@@ -243,23 +236,19 @@ class Scaled:
         >>> Scaled.of(np.array([10.0])) ** -100000
         Scaled(1e-100000)
         """
-        found: Scaled = _tables.UFUNCS["power of any"](self, n)
-        return found
+        return UFUNCS["power of any"](self, n)  # type: ignore[no-any-return]
 
-    def __rpow__(self, base: Any) -> Scaled:
+    def __rpow__(self, base: Any) -> Any:
         """Return base ** self."""
-        a = self._as_scaled(base)
-        return NotImplemented if a is None else a**self
+        return np.power(base, self)
 
-    def __matmul__(self, other: Any) -> Scaled:
+    def __matmul__(self, other: Any) -> Any:
         """Return the matrix products."""
-        found: Scaled = np.matmul(self, other)
-        return found
+        return np.matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> Scaled:
+    def __rmatmul__(self, other: Any) -> Any:
         """Return the matrix products."""
-        found: Scaled = np.matmul(other, self)
-        return found
+        return np.matmul(other, self)
 
     def __add__(self, other: Any) -> Scaled:
         """Return the sums, entry by entry, aligned at the larger exponent."""
@@ -309,11 +298,11 @@ class Scaled:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Let NumPy's functions of entries work on these numbers; TypeError, by name, for one that is not there."""
-        return _tables.apply_ufunc(ufunc, method, inputs, options)
+        return apply_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         """Let NumPy's other functions work on these numbers; TypeError, by name, for one that is not there."""
-        return _tables.apply_function(function, types, args, options)
+        return apply_function(function, types, args, options)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
@@ -332,13 +321,11 @@ class Scaled:
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the largest numbers over `axis`; NaN wins."""
-        found: Scaled = np.max(self, axis=axis, keepdims=keepdims)
-        return found
+        return FUNCTIONS[np.max](self, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the smallest numbers over `axis`; NaN wins."""
-        found: Scaled = np.min(self, axis=axis, keepdims=keepdims)
-        return found
+        return FUNCTIONS[np.min](self, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
 
     def sign(self) -> Array:
         """Return -1, 0 or 1 (NaN for NaN)."""
@@ -363,18 +350,11 @@ class Scaled:
 
     def range_status(self, dtype: Any = None) -> Array:
         """Return, entry by entry, the Status code of writing the number in `dtype` (its own by default)."""
-        xp = self._xp
-        info = float_info(np.dtype(dtype or self.dtype))
-        low = (self.mantissa != 0) & (self.exponent - 1 < info.min_exponent)
-        high = (self.exponent > info.max_exponent) | xp.isinf(self.mantissa)
-        code = xp.where(low, Status.GRADIENT_UNDERFLOW.code, xp.where(high, Status.GRADIENT_OVERFLOW.code, 0))
-        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+        return ranges.range_status(self, np.dtype(dtype or self.dtype))
 
     def finite_status(self) -> Array:
         """Return, entry by entry, the Status code of a number that is inf or NaN, else that of OK."""
-        xp = self._xp
-        code = xp.where(xp.isinf(self.mantissa), Status.GRADIENT_OVERFLOW.code, 0)
-        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+        return ranges.finite_status(self)
 
     def to_float(self, dtype: Any = None, out_of_range: str = "raise") -> Array:
         """Return the numbers as floats of `dtype` (their own by default).
@@ -393,21 +373,10 @@ class Scaled:
         if dtype == self.dtype and surely_in_range(self):
             return self._xp.ldexp(self.mantissa, self.exponent.astype(np.int32))
         if out_of_range == "raise":
-            self._refuse_out_of_range(dtype)
+            ranges.refuse_out_of_range(self, dtype)
         wide = self.mantissa if self.mantissa.dtype.itemsize >= dtype.itemsize else self.mantissa.astype(dtype)
         with np.errstate(over="ignore", under="ignore"):  # asked for by out_of_range="ieee"
             return ldexp(wide, self.exponent).astype(dtype)
-
-    def _refuse_out_of_range(self, dtype: Any) -> None:
-        finite = self._xp.isfinite(self.mantissa)
-        outside = to_host((self.range_status(dtype) != 0) & finite)
-        if outside.any():
-            power = to_host(self.log10abs())[outside][0]
-            message = (
-                f"Scaled.to_float: {outside.sum()} of {outside.size} numbers outside {dtype.name}; the first is "
-                f"10**{power:.6g}. Use log10abs() and sign(), a wider dtype, or out_of_range='ieee'."
-            )
-            raise RangeError(message)
 
     def relative_difference(self, other: Scaled) -> Array:
         """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
@@ -422,10 +391,10 @@ register_namespace(Scaled, np)  # NumPy's functions work on it, by the tables
 
 
 def narrow(x: Any) -> Any:
-    """Return the floats nearest to scaled numbers, inf, a subnormal or 0 where they have to be; a plain array as it is."""
+    """Return the nearest floats, inf, a subnormal or 0 where they have to be; a plain array as it is."""
     return ldexp(x.mantissa, x.exponent) if type(x) is Scaled else x
 
 
 def digits_of(x: Any) -> Any:
-    """Return the digits of scaled numbers, which tell zero, inf and NaN as a float does; a plain array as it is."""
+    """Return the digits, which tell zero, inf and NaN as floats do; a plain array as it is."""
     return x.mantissa if type(x) is Scaled else x

@@ -16,14 +16,14 @@ MOVING: set[Any] = set()
 WIDEN: list[Callable[..., Any]] = []  # (x, dtype) -> x as Scaled
 KINDS: list[type] = []  # Scaled itself, which imports this module
 
-_PLAIN = (np.ndarray, np.generic, int, float)
+_PLAIN, _REAL = (np.ndarray, np.generic, int, float), np.dtype(float)
 
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what a ufunc makes of scaled numbers and others; NotImplemented where an operand is of another kind."""
     scaled = KINDS[0]
-    if not all(isinstance(x, (scaled, *_PLAIN)) for x in inputs):
-        return NotImplemented  # a traced value: the tape's turn
+    if not all(isinstance(x, (scaled, *_PLAIN)) and getattr(x, "dtype", _REAL).kind in "fiub" for x in inputs):
+        return NotImplemented  # a traced value: the tape's turn; a complex one: nobody's
     name = ufunc.__name__
     with np.errstate(all="ignore"):
         if method == "reduce" and name in REDUCTIONS and set(options) <= {"axis", "keepdims"}:
@@ -46,12 +46,12 @@ def apply_function(function: Any, types: Any, args: tuple[Any, ...], options: di
             return FUNCTIONS[function](*args, **options)
         if function in MOVING:
             return _moved(function, args, options)
-    refuse(f"numpy.{function.__name__}", {})
+    return refuse(f"numpy.{function.__name__}", {})
 
 
 def together(*operands: Any) -> list[Any]:
     """Return operands as Scaled of the dtype that they have together; Python numbers take the dtype of the others."""
-    dtype = np.result_type(*[x.dtype if type(x) is KINDS[0] else x for x in operands if _has_dtype(x)])
+    dtype = np.result_type(*[getattr(x, "dtype", x) for x in operands if _has_dtype(x)])
     return [WIDEN[0](x, dtype) for x in operands]
 
 

@@ -1,4 +1,4 @@
-"""NumPy's functions of whole arrays, on digits with exponents: sums, products, extremes, sorting, and what moves entries.
+"""NumPy's functions of whole arrays, on digits with exponents: sums, products, extremes, sorting, moving entries.
 
 A sum aligns what it adds at the largest exponent, as a sum of floats does. A product of matrices is one product of
 digits where each row and each column fits into the range together, else products first and sums after.
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from metagrad.scaled.entrywise import where, widen
-from metagrad.scaled.numbers import Scaled, ldexp, narrow
+from metagrad.scaled.numbers import Scaled, narrow
+from metagrad.scaled.ranges import ldexp
 from metagrad.scaled.tables import FUNCTIONS, MOVING, REDUCTIONS, UFUNCS, refuse, together
 from metagrad.xp import float_info
 
@@ -24,13 +25,13 @@ def _powers(x: Scaled) -> Any:
     return np.where(x.mantissa == 0, _LOWEST, x.exponent)
 
 
-def _sum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Scaled:
+def _sum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     if dtype is not None and np.dtype(dtype) != a.dtype:
         refuse("numpy.sum", {"dtype": dtype})
     return a.sum(axis=axis, keepdims=keepdims)
 
 
-def _mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Scaled:
+def _mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     if dtype is not None and np.dtype(dtype) != a.dtype:
         refuse("numpy.mean", {"dtype": dtype})
     return a.mean(axis=axis, keepdims=keepdims)
@@ -90,18 +91,18 @@ def _cumulate(combine: Callable[[Any, Any], Any]) -> Callable[..., Scaled]:
     return cumulate
 
 
-def _prod(a: Any, axis: Any = None, keepdims: bool = False) -> Scaled:
+def _prod(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     a, at = (a.ravel(), 0) if axis is None else (a, axis % a.ndim)
     total = widen(1.0, a.dtype)
     for i in range(a.shape[at]):
         total = total * a[(slice(None),) * at + (i,)]
-    return np.expand_dims(total, at) if keepdims else total  # type: ignore[no-any-return]
+    return np.expand_dims(total, at) if keepdims else total
 
 
 def _add_at(full: Scaled, index: Any, g: Any) -> None:
     """Add g to full[index] in place, an index that comes twice twice; each entry aligned at its own largest."""
     g = widen(g, full.dtype)
-    digits = np.broadcast_to(g.mantissa, full.mantissa[index].shape)
+    digits: Any = np.broadcast_to(g.mantissa, full.mantissa[index].shape)
     powers = np.broadcast_to(_powers(g), digits.shape)
     top = _powers(full)
     np.maximum.at(top, index, powers)
@@ -122,9 +123,12 @@ def _spread(x: Scaled, axis: int) -> int:
 
 
 def _matmul(x1: Any, x2: Any) -> Scaled:
+    x: Any
+    y: Any
     x, y = together(x1, x2)
-    a, b = (x[None] if x.ndim == 1 else x), (y[..., None] if y.ndim == 1 else y)
-    out = _product(a, b)
+    a: Any = x[None] if x.ndim == 1 else x
+    b: Any = y[..., None] if y.ndim == 1 else y
+    out: Any = _product(a, b)
     out = out[..., 0] if y.ndim == 1 else out
     return out if x.ndim > 1 else out[..., 0, :] if y.ndim > 1 else out[..., 0]
 
@@ -172,19 +176,18 @@ def _alone(x: Scaled, term: str, result: str) -> Scaled:
 
 
 def _contract(terms: list[str], arrays: list[Scaled], result: str) -> Scaled:
-    """Return the sum of products of two operands, by a product of matrices (batch, rows, summed) (batch, summed, columns)."""
+    """Return the sum of products of two operands, by (batch, rows, summed) times (batch, summed, columns)."""
     (s, t), (x, y) = terms, arrays
     s_left, t_left = "".join(c for c in s if c in t + result), "".join(c for c in t if c in s + result)
     x, y = _alone(x, s, s_left), _alone(y, t, t_left)
-    batch, summed = (
-        [c for c in s_left if c in t_left and c in result],
-        [c for c in s_left if c in t_left and c not in result],
-    )
+    both = [c for c in s_left if c in t_left]
+    batch, summed = [c for c in both if c in result], [c for c in both if c not in result]
     rows, columns = [c for c in s_left if c not in t_left], [c for c in t_left if c not in s_left]
     size: dict[str, int] = {}
     for c, n in [*zip(s_left, x.shape, strict=True), *zip(t_left, y.shape, strict=True)]:
         size[c] = max(n, size.get(c, n))  # an axis of 1 is repeated
-    x, y = (np.broadcast_to(z, tuple(size[c] for c in term)) for z, term in ((x, s_left), (y, t_left)))
+    both_whole: Any = [np.broadcast_to(z, tuple(size[c] for c in term)) for z, term in ((x, s_left), (y, t_left))]
+    x, y = both_whole
 
     def many(of: list[str]) -> int:
         return int(np.prod([size[c] for c in of], dtype=np.int64))
@@ -229,9 +232,9 @@ def _like(fill: float) -> Callable[..., Scaled]:
     return like
 
 
-def _full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Scaled:
-    filled = np.broadcast_to(widen(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
-    return filled.copy()  # type: ignore[no-any-return]
+def _full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Any:
+    filled: Any = np.broadcast_to(widen(fill_value, dtype or a.dtype), a.shape if shape is None else shape)
+    return filled.copy()
 
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:

@@ -31,7 +31,7 @@ def with_scaled(function, index):
         out = function(*args)
         return tuple(out) if isinstance(out, list) else out
 
-    return of_arrays, arrays, ad.tree_map(lambda x: Scaled.of(x), arrays)
+    return of_arrays, arrays, ad.tree_map(Scaled.of, arrays)
 
 
 def agree(found, expected):
