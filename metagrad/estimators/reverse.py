@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
-from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
+from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -24,6 +24,8 @@ class Reverse:
     `fused`: use a fused kernel where there is one (compiled, with the extra `fast`).
     `diverged`: "keep" lets a task that leaves the range spoil the gradient of the mean over tasks; "skip" leaves such
     tasks out where the gradient is not finite: it is then that of the mean over the others, and `report` counts them.
+    `rescue`: "auto" runs again, with an exponent beside every entry, where entries fell out of the range of floats that
+    may count (`metagrad.unroll.rescue`), unless that takes long; "always" however long; "never" leaves it at a Status.
     `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
     """
 
@@ -34,6 +36,7 @@ class Reverse:
     fused: bool = True
     diverged: Diverged = "keep"
     record: bool = False
+    rescue: Rescue = "auto"
 
     def __call__(
         self,
@@ -53,6 +56,6 @@ class Reverse:
         objective counts its own time from 0, and sees both ends; what came before is held constant. `run`: the horizon
         that the rule is told, by default the last time of these steps.
         """
-        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
+        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record, self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)

@@ -79,14 +79,13 @@ def _arg(largest: bool) -> Callable[..., Any]:
     return found
 
 
-def _cumulate(combine: Callable[[Any, Any], Any]) -> Callable[..., Scaled]:
-    def cumulate(a: Any, axis: int | None = None, dtype: Any = None) -> Scaled:
+def _cumulate(combine: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def cumulate(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
         a, at = (a.ravel(), 0) if axis is None else (a, axis % a.ndim)
         parts = [a[(slice(None),) * at + (i,)] for i in range(a.shape[at])]
         for i in range(1, len(parts)):
             parts[i] = combine(parts[i - 1], parts[i])
-        stacked: Scaled = np.stack(parts, at)
-        return stacked
+        return np.stack(parts, at)
 
     return cumulate
 
@@ -122,7 +121,7 @@ def _spread(x: Scaled, axis: int) -> int:
     return int(np.where(top == _LOWEST, 0, top - low).max(initial=0))
 
 
-def _matmul(x1: Any, x2: Any) -> Scaled:
+def _matmul(x1: Any, x2: Any) -> Any:
     x: Any
     y: Any
     x, y = together(x1, x2)

@@ -13,11 +13,14 @@ from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
+from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_sweep import WindowSweep
 from metagrad.xp import Array, namespace
+
+_MEMORY_TO_LOOK = 1 << 28
 
 
 def backward(
@@ -32,17 +35,46 @@ def backward(
     with np.errstate(all="ignore"):
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
-        unroll = Unroll(ask, options, where)
-        found = _by_window(unroll, memory) if fused else None
-        if found is None:
-            unroll = unroll if unroll.is_fresh else Unroll(ask, options, where)
-            found = _by_steps(unroll, memory, fused=fused)
-        estimate = unroll.estimate(*found)
+        estimate = _rescued(ask, options, where, memory, fused=fused)
         kept = those_that_stayed(estimate, options)
         if kept is None:
             return estimate
         again = _of_those_kept(ask, options, where, kept, memory)
         return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+
+
+def _rescued(
+    ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None = None
+) -> Estimate:
+    """Return the estimate of a sweep, or of one with an exponent beside every entry where it needs one."""
+
+    def sweep(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
+        return _swept(ask, options, where, memory, fused=fused, kept=kept)
+
+    return rescued(*sweep(ask, options), again=sweep, looked=sweep, whole=kept is not None)
+
+
+def _swept(
+    ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
+) -> tuple[Unroll, Estimate]:
+    """Return the estimate of one backward sweep, and its unroll."""
+    unroll, found = Unroll(ask, options, where), None
+    if kept is not None:
+        unroll.keep(kept)
+    by_tape = unroll.wide or options.precise or kept is not None
+    if fused and not by_tape:
+        found = _by_window(unroll, memory)
+        unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
+    found = found or _by_steps(unroll, memory, fused=fused and not by_tape)
+    return unroll, unroll.estimate(*found)
+
+
+def looked(ask: Ask, options: Options) -> tuple[Unroll, Estimate] | None:
+    """Return a backward sweep that looks at every entry; None for code that cannot be differentiated."""
+    try:
+        return _swept(ask, options, "reverse", _MEMORY_TO_LOOK, fused=False, kept=None)
+    except TypeError:
+        return None
 
 
 def those_that_stayed(estimate: Estimate, options: Options) -> Array | None:
@@ -74,10 +106,9 @@ def _of_those_kept(ask: Ask, options: Options, where: str, kept: Array, memory: 
 
     The others stay where a task that is kept begins, and weigh nothing.
     """
-    unroll = Unroll(ask, options, where)
-    unroll.keep(kept)
-    estimate = unroll.estimate(*TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory))
-    share = unroll.xp.asarray(len(kept) / int(kept.sum()), dtype=unroll.dtype)
+    estimate = _rescued(ask, options, where, memory, fused=False, kept=kept)
+    xp, dtype = namespace(estimate.value.mantissa), estimate.value.dtype
+    share = xp.asarray(len(kept) / int(kept.sum()), dtype=dtype)
     return replace(estimate, grad=ad.tree_map(lambda x: Scaled.of(x.mantissa * share, x.exponent), estimate.grad))
 
 

@@ -11,7 +11,13 @@ from metagrad.xp import Array
 
 Scaling = Literal["auto", "adjoint", "none"]
 Diverged = Literal["keep", "skip"]
-_CHOICES = {"gradient": get_args(GradientKind), "scaling": get_args(Scaling), "diverged": get_args(Diverged)}
+Rescue = Literal["auto", "always", "never"]
+_CHOICES = {
+    "gradient": get_args(GradientKind),
+    "scaling": get_args(Scaling),
+    "diverged": get_args(Diverged),
+    "rescue": get_args(Rescue),
+}
 
 
 class Carry(NamedTuple):
@@ -64,7 +70,9 @@ class Options:
     another sign). `scaling`: "auto" scales adjoints always and states where that is exact, "adjoint" only adjoints,
     "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient. `diverged`: "keep" lets
     a task that leaves the range spoil the mean over tasks, "skip" leaves it out, and says so. `record`: keep the sizes
-    of state and adjoint at every time.
+    of state and adjoint at every time. `rescue`: whether to run again with an exponent beside every entry where one a
+    task was too few, "always" however long that takes. `wide`: run on scaled numbers. `precise`: look at every entry
+    for what left the range (`unroll.lost`); `count`: count, on the way forwards, what may have.
     """
 
     gradient: GradientKind = "full"
@@ -72,6 +80,10 @@ class Options:
     per_task: bool = False
     diverged: Diverged = "keep"
     record: bool = False
+    rescue: Rescue = "auto"
+    wide: bool = False
+    precise: bool = False
+    count: bool = False
 
     def __post_init__(self) -> None:
         """Check the choices."""

@@ -52,6 +52,8 @@ class TapeSweep:
                     self._pull(t, carry)
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
+                if not unroll.wide:
+                    unroll.lost.adjoint(carry, self.adjoint, self.exponent, last=t == unroll.steps)
                 if unroll.recorder is not None:
                     unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None

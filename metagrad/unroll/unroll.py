@@ -18,10 +18,11 @@ from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.lost import Lost
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
-from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift, widened
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -44,7 +45,7 @@ class Unroll:
             phi = Joint(parts.complete_phi(ask.rule, phi.rule, where), parts.check_given(ask.task, phi.task, where))
         else:
             phi = parts.complete_phi(ask.rule, phi, where)
-        self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
+        self.given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
         first = _first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
@@ -59,11 +60,15 @@ class Unroll:
         else:
             self._start = self.system.start(self.phi, None if self.joint else w)
             self._check_state(self._start[1], "init")
+        self.wide = options.wide or any(type(leaf) is Scaled for leaf in ad.leaves(w))
+        if self.wide:
+            self._start, self.phi = widened(self._start), widened(self.phi)
         self.w0 = self._start[0]
         self.limit = exponent_limit(self.dtype)
-        self.scale_state = options.scaling == "auto" and self._is_homogeneous()
+        self.scale_state = options.scaling == "auto" and not self.wide and self._is_homogeneous()
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
         self._trust = Trust(ask.steps)
+        self.lost = Lost(self.w0, limit=self.limit, scaled=self.scale_state, precise=options.precise)
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
@@ -194,11 +199,16 @@ class Unroll:
                 self.monitor.start(size)
             if fresh:
                 self.monitor.observe("STATE", t, size)
+                self.lost.state(size)
+                if self.options.count:
+                    self.lost.count((carry.w, carry.state))
                 if self.recorder is not None:
                     self.recorder.state(t, size, carry.exponent)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
+                if fresh and self.xp is np:
+                    self.lost.dip(t, w)
         self.reach(carry, t)
         return carry
 
@@ -220,6 +230,7 @@ class Unroll:
         fresh = max(0, self._frontier - lo - 1)
         if fresh < len(sizes):
             self.monitor.observe_block("STATE", lo + 1 + fresh, sizes[fresh:])
+            self.lost.state(sizes[fresh:].max(axis=0))
 
     def reach(self, carry: Carry, t: int) -> None:
         """Let the state at t enter the objective, the first time it is reached."""
@@ -238,7 +249,7 @@ class Unroll:
         """
         notes: list[str] = []
         if grad is not None:
-            grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
+            grad = restore(grad, self.given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
             lost = self._lost()
             if lost is not None and self.joint:
@@ -277,6 +288,26 @@ class Unroll:
         self.monitor.flush()
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
+
+    def fell(self) -> tuple[Array, Array]:
+        """Return whether an entry of w that was not zero at the start is out of the range at the end, and before."""
+        assert self._last is not None, "the last step has not been taken"
+        return self.lost.fallen(self._start[0], self._last.w)
+
+    def _any_fell(self) -> Array:
+        is_low, was_low = self.fell()
+        return is_low | was_low
+
+    def may_have_lost(self, value: Scaled) -> Array:
+        """Return whether anything fell out of the range of floats on the way forwards, (B,)."""
+        if self.wide:
+            return self.xp.zeros(self.batch, dtype=bool)
+        return (
+            self.lost.counted
+            | self.tally.low()
+            | (value.mantissa == 0)
+            | (self._any_fell() if self.scale_state else False)
+        )
 
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
