@@ -78,21 +78,18 @@ class Lost:
         tiny = 2.0**self._info.min_exponent
         if self._dips is None:
             self._dips = [self._xp.zeros(leaf.shape, dtype=bool) for leaf in leaves]
-        for seen, leaf in zip(self._dips, leaves, strict=True):
+        for i, leaf in enumerate(leaves):
             if abs(leaf).min() < tiny:
-                seen |= abs(leaf) < tiny
+                self._dips[i] |= abs(leaf) < tiny
 
-    def fallen(self, start: Tree, end: Tree) -> tuple[Array, Array]:
-        """Return, (B,), whether an entry of w that is not zero at the start is low at the end, and whether one was."""
-        xp, tiny = self._xp, 2.0**self._info.min_exponent
-        is_low, was_low = xp.zeros((2, len(self._top)), dtype=bool)
+    def fallen(self, start: Tree, end: Tree) -> list[Array]:
+        """Return which entries of w that are not zero at the start were low at the end or before, leaf by leaf."""
+        tiny = 2.0**self._info.min_exponent
         pairs = [pair for pair in zip(ad.leaves(start), ad.leaves(end), strict=True) if is_float_array(pair[0])]
-        for i, (first, last) in enumerate(pairs):
-            low = abs(last) < tiny
-            is_low = is_low | (low & (first != 0)).reshape(len(is_low), -1).any(axis=1)
-            if self._dips is not None:
-                was_low = was_low | (self._dips[i] & ~low & (first != 0)).reshape(len(is_low), -1).any(axis=1)
-        return is_low, was_low
+        low = [(abs(last) < tiny) & (first != 0) for first, last in pairs]
+        if self._dips is None:
+            return low
+        return [x | (dipped & (first != 0)) for x, dipped, (first, _) in zip(low, self._dips, pairs, strict=True)]
 
     def state(self, size: Array) -> None:
         """Note the size of a state that is reached for the first time."""
@@ -150,3 +147,9 @@ class Lost:
         if not any(leaf.shape[-len(shape) :] == shape for shape in self._coordinates):
             logs = xp.where(xp.isneginf(logs), xp.inf, logs)
         return logs.min()
+
+
+def any_entry(masks: list[Array]) -> Array:
+    """Return for each task whether any of its entries is marked, (B,)."""
+    found = [mask.reshape(len(mask), -1).any(axis=1) for mask in masks]
+    return np.logical_or.reduce(found) if len(found) > 1 else found[0]

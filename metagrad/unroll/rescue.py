@@ -24,7 +24,7 @@ from metagrad.errors import Status
 from metagrad.protocols import Estimate, Position
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.carry import Ask, Options
-from metagrad.unroll.lost import UNDERFLOWS
+from metagrad.unroll.lost import UNDERFLOWS, any_entry
 from metagrad.unroll.split import negligible, split
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -44,8 +44,9 @@ def wanted(unroll: Unroll, estimate: Estimate) -> Array:
     lost.term_is_low = tally.low()
     found: Array = lost.matters(estimate.value, estimate.grad, unroll.phi, unroll.steps, estimate.status)
     if unroll.scale_state:  # what is gone has no adjoint either: the bound, of first order, does not see both
-        is_low, was_low = unroll.fell()
-        found = found | was_low | (is_low & ~negligible(unroll) if is_low.any() else is_low)
+        fell = unroll.fell()
+        if any_entry(fell).any():
+            found = found | (any_entry(fell) & ~negligible(unroll, fell[0]))
     return found
 
 
@@ -80,18 +81,28 @@ def rescued(
     if coordinates is not None:
         of_parts = replace(options, per_task=True, diverged="keep", record=False)
         return coordinates.joined(again(coordinates.ask, of_parts)[1])
+    seen = looked(ask, replace(options, precise=True)) if looked is not None and unroll.xp is np else None
+    need = need if seen is None else wanted(*seen)
+    if not need.any():
+        return estimate
+    why_not = _obstacle(unroll, allowed=is_allowed)
+    return _widely(ask, options, estimate, again, need) if why_not is None else _said(estimate, need, why_not)
+
+
+def _obstacle(unroll: Unroll, *, allowed: bool) -> str | None:
+    """Return what would have to be otherwise for a run on scaled numbers; None where it can be made."""
+    if not allowed:
+        return "scaling='auto' and rescue='auto' run again with an exponent beside every entry."
     if unroll.xp is not np:
-        return _said(estimate, need, "Only on the host it is run again, with an exponent beside every entry.")
-    if looked is not None:
-        seen = looked(ask, replace(options, precise=True))
-        need = need if seen is None else wanted(*seen)
-        if not need.any():
-            return estimate
-    if not is_allowed:
-        return _said(estimate, need, "scaling='auto' and rescue='auto' run again with an exponent beside every entry.")
+        return "Only on the host it is run again, with an exponent beside every entry."
     work = unroll.steps * (_LEAST_ENTRIES + sum(leaf.size for leaf in ad.leaves(unroll.w0)))
-    if options.rescue != "always" and work > _MOST_WORK:
-        return _said(estimate, need, "rescue='always' runs again with an exponent beside every entry, for long.")
+    if unroll.options.rescue != "always" and work > _MOST_WORK:
+        return "rescue='always' runs again with an exponent beside every entry, for long."
+    return None
+
+
+def _widely(ask: Ask, options: Options, estimate: Estimate, again: Run, need: Array) -> Estimate:
+    """Return the estimate of a run on scaled numbers; the one that there is where the task does not know them."""
     try:
         _, found = again(ask, replace(options, wide=True))
     except TypeError as error:

@@ -132,17 +132,17 @@ def split(unroll: Unroll) -> Parts | None:
     )
 
 
-def negligible(unroll: Unroll) -> Array:
-    """Return whether coordinates that fell out of the range do not count, (B,), as far as theory knows.
+def negligible(unroll: Unroll, fell: Array) -> Array:
+    """Return whether the coordinates that `fell` out of the range, (B, d), do not count, (B,), as far as theory knows.
 
     w_i = w_0i prod_t (1 - eta_t lambda_i), and what a coordinate adds to the loss and to its derivatives in eta tells
     whether it counts at the end. With one step size for all steps coordinates part company for good; a schedule may
     bring them together in between, which only objectives of the last iterate do not see.
     """
-    task, batch = unroll.task, unroll.batch
+    task: Any = unroll.task
     rates = _rates(unroll)
     if rates is None:
-        return np.zeros(batch, dtype=bool)
+        return np.zeros(unroll.batch, dtype=bool)
     curvature, w0 = task.eigenvalues.astype(np.float64), task.w0.astype(np.float64)
     log, least = np.zeros(w0.shape), np.ones(w0.shape)
     for eta in rates:
@@ -155,15 +155,15 @@ def negligible(unroll: Unroll) -> Array:
     adds = adds_to_loss + np.maximum(0.0, np.log2(unroll.steps * abs(rates).max() * curvature / least))
     adds = np.where(np.isnan(adds), -np.inf, adds)
     info = float_info(task.w0.dtype)
-    lost = abs(unroll.end().w) < 2.0**info.min_exponent
-    most_kept = np.where(lost, -np.inf, adds_to_loss).max(axis=1)
-    known: Array = np.where(lost, adds, -np.inf).max(axis=1) < most_kept + 3 * np.log2(info.eps)
+    most_kept = np.where(fell, -np.inf, adds_to_loss).max(axis=1)
+    known: Array = np.where(fell, adds, -np.inf).max(axis=1) < most_kept + 3 * np.log2(info.eps)
     return known
 
 
 def _rates(unroll: Unroll) -> Any:
     """Return the step sizes (1 or T, 1 or B, 1) of gradient descent on a diagonal quadratic; None for anything else."""
-    task, rule, batch = unroll.task, unroll.rule, unroll.batch
+    task, batch = unroll.task, unroll.batch
+    rule: Any = unroll.rule
     if type(task) is not DiagonalQuadratic or type(task.w0) is not np.ndarray or unroll.ask.at is not None:
         return None
     scheduled = type(rule) is Scheduled

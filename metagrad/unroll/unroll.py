@@ -289,25 +289,17 @@ class Unroll:
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
-    def fell(self) -> tuple[Array, Array]:
-        """Return whether an entry of w that was not zero at the start is out of the range at the end, and before."""
+    def fell(self) -> list[Array]:
+        """Return which entries of w that were not zero at the start have been out of the range, leaf by leaf."""
         assert self._last is not None, "the last step has not been taken"
         return self.lost.fallen(self._start[0], self._last.w)
-
-    def _any_fell(self) -> Array:
-        is_low, was_low = self.fell()
-        return is_low | was_low
 
     def may_have_lost(self, value: Scaled) -> Array:
         """Return whether anything fell out of the range of floats on the way forwards, (B,)."""
         if self.wide:
             return self.xp.zeros(self.batch, dtype=bool)
-        return (
-            self.lost.counted
-            | self.tally.low()
-            | (value.mantissa == 0)
-            | (self._any_fell() if self.scale_state else False)
-        )
+        found: Array = self.lost.counted | self.tally.low() | (value.mantissa == 0)
+        return found | any_entry(self.fell()) if self.scale_state else found
 
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
