@@ -98,7 +98,7 @@ class BlockSweep:
             contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
             powers = powers + block.exponents[start - lo : stop - lo]
-            self.unroll.lost.powers(powers.max(axis=0))
+            self.unroll.lost.block(powers, sizes)
             self._pending.append((contributions[::-1], powers[::-1]))
             self._fold(at_least=self.kernel.chunk)
 

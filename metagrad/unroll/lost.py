@@ -22,7 +22,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import Status
-from metagrad.protocols import Tree
+from metagrad.protocols import Joint, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import is_float_array
@@ -100,9 +100,16 @@ class Lost:
         """Note the largest sum of the exponents of state and adjoint, (B,)."""
         self._top = self._xp.maximum(self._top, top)
 
-    def adjoint(self, carry: Carry, adjoint: tuple[Tree, Tree], exponent: Array, *, last: bool) -> None:
-        """Note the adjoint at the time of a state; `last`: at the last time, where that of the rule's state is zero."""
-        powers = exponent + carry.exponent
+    def block(self, powers: Array, sizes: Array) -> None:
+        """Note the sums of exponents (n, B) at many times, with the sizes of the adjoints."""
+        self.powers(self._xp.where(sizes == 0, _LOWEST, powers).max(axis=0))
+
+    def adjoint(self, carry: Carry, adjoint: tuple[Tree, Tree], size: Array, exponent: Array, *, last: bool) -> None:
+        """Note the adjoint at the time of a state; `last`: at the last time, where that of the rule's state is zero.
+
+        An adjoint that is zero in all entries, by its `size`, owes nothing.
+        """
+        powers = self._xp.where(size == 0, _LOWEST, exponent + carry.exponent)
         if not self.precise:
             self.powers(powers)
             return
@@ -129,27 +136,31 @@ class Lost:
                 widest = self._limit if self._scaled else xp.maximum(self._limit, xp.log2(self._largest))
             bound = bound + widest + np.log2(self._entries)
         least = value.log2abs()
-        for slope, leaf in zip(ad.leaves(grad), ad.leaves(phi), strict=True) if grad is not None else ():
+        of_rule = len(ad.leaves(phi.rule if isinstance(phi, Joint) else phi))
+        pairs = [] if grad is None else list(zip(ad.leaves(grad), ad.leaves(phi), strict=True))
+        for i, (slope, leaf) in enumerate(pairs):
             if slope is not None and slope.mantissa.size:
-                least = xp.minimum(least, self._least(slope, leaf))
+                least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
         trust = 2 * np.log2(info.eps) if info.min_exponent < 4 * np.log2(info.eps) else np.log2(info.eps)
         known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(UNDERFLOWS))
-        return known & ((bound > least + trust) | self.term_is_low)
+        return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
 
-    def _least(self, slope: Scaled, leaf: Array) -> Any:
+    def _least(self, slope: Scaled, leaf: Array, *, zero_counts: bool) -> Any:
         """Return log2 of the smallest |phi d/d phi| of a leaf.
 
         A zero counts where every coordinate has an entry of its own: it is not structural as an unused weight is.
         """
         xp = self._xp
-        largest = abs(leaf).max()
-        logs = slope.log2abs() + (xp.log2(largest.astype(np.float64)) if largest > 0 else 0.0)
-        if not any(leaf.shape[-len(shape) :] == shape for shape in self._coordinates):
+        largest = abs(leaf).max().astype(np.float64)
+        logs = slope.log2abs() + xp.log2(xp.where(largest > 0, largest, 1.0))
+        if not zero_counts or not any(leaf.shape[-len(shape) :] == shape for shape in self._coordinates):
             logs = xp.where(xp.isneginf(logs), xp.inf, logs)
         return logs.min()
 
 
 def any_entry(masks: list[Array]) -> Array:
     """Return for each task whether any of its entries is marked, (B,)."""
-    found = [mask.reshape(len(mask), -1).any(axis=1) for mask in masks]
-    return np.logical_or.reduce(found) if len(found) > 1 else found[0]
+    found: Array = masks[0].reshape(len(masks[0]), -1).any(axis=1)
+    for mask in masks[1:]:
+        found = found | mask.reshape(len(mask), -1).any(axis=1)
+    return found

@@ -39,14 +39,15 @@ Run = Callable[[Ask, Options], tuple[Unroll, Estimate]]  # an estimator's own wa
 def wanted(unroll: Unroll, estimate: Estimate) -> Array:
     """Return the tasks (B,) of which an entry may have been lost that counts."""
     tally, lost = unroll.tally, unroll.lost
-    if unroll.wide:
+    if unroll.wide or unroll.options.entry:
         return unroll.xp.zeros(unroll.batch, dtype=bool)
     lost.term_is_low = tally.low()
     found: Array = lost.matters(estimate.value, estimate.grad, unroll.phi, unroll.steps, estimate.status)
     if unroll.scale_state:  # what is gone has no adjoint either: the bound, of first order, does not see both
-        fell = unroll.fell()
-        if any_entry(fell).any():
-            found = found | (any_entry(fell) & ~negligible(unroll, fell[0]))
+        masks = unroll.fell()
+        fell = any_entry(masks)
+        if unroll.xp is not np or fell.any():  # only asked on the host, where looking costs nothing
+            found = found | (fell & ~negligible(unroll, masks[0]))
     return found
 
 
@@ -73,15 +74,19 @@ def rescued(
     they are known otherwise. `whole`: tasks cannot be split into coordinates.
     """
     options, ask = unroll.options, unroll.ask
+    if options.scaling == "none":
+        return estimate
     need = wanted(unroll, estimate) if need is None else need
-    if not need.any() or options.scaling == "none":
+    if unroll.xp is not np:  # nothing waits for the device
+        return _said(estimate, need)
+    if not need.any():
         return estimate
     is_allowed = options.scaling == "auto" and options.rescue != "never"
     coordinates = split(unroll) if is_allowed and not whole else None
     if coordinates is not None:
-        of_parts = replace(options, per_task=True, diverged="keep", record=False)
+        of_parts = replace(options, per_task=True, diverged="keep", record=False, entry=True)
         return coordinates.joined(again(coordinates.ask, of_parts)[1])
-    seen = looked(ask, replace(options, precise=True)) if looked is not None and unroll.xp is np else None
+    seen = looked(ask, replace(options, precise=True)) if looked is not None else None
     need = need if seen is None else wanted(*seen)
     if not need.any():
         return estimate
@@ -93,8 +98,6 @@ def _obstacle(unroll: Unroll, *, allowed: bool) -> str | None:
     """Return what would have to be otherwise for a run on scaled numbers; None where it can be made."""
     if not allowed:
         return "scaling='auto' and rescue='auto' run again with an exponent beside every entry."
-    if unroll.xp is not np:
-        return "Only on the host it is run again, with an exponent beside every entry."
     work = unroll.steps * (_LEAST_ENTRIES + sum(leaf.size for leaf in ad.leaves(unroll.w0)))
     if unroll.options.rescue != "always" and work > _MOST_WORK:
         return "rescue='always' runs again with an exponent beside every entry, for long."
@@ -112,14 +115,11 @@ def _widely(ask: Ask, options: Options, estimate: Estimate, again: Run, need: Ar
     return replace(found, end=_end(found.end), carrier="wide")
 
 
-def _said(estimate: Estimate, need: Array, remedy: str) -> Estimate:
+def _said(estimate: Estimate, need: Array, *remedy: str) -> Estimate:
     """Return the estimate with the Status of what was lost, where it has none yet, and what would help."""
     xp = namespace(estimate.status)
-    fresh = need & (estimate.status == 0)
-    if not fresh.any():
-        return estimate
-    status = xp.where(fresh, Status.ENTRIES_LOST.code, estimate.status)
-    return replace(estimate, status=status, notes=(*estimate.notes, remedy))
+    status = xp.where(need & (estimate.status == 0), Status.ENTRIES_LOST.code, estimate.status)
+    return replace(estimate, status=status, notes=(*estimate.notes, *remedy))
 
 
 def _end(end: Any) -> Any:

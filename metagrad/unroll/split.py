@@ -26,6 +26,7 @@ from metagrad.unroll.rescale import widened
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info
 
+_STEPS_AT_ONCE = 256
 _ADDITIVE = ("loss", "squared_norm")  # a sum over coordinates
 _PART_ALONE = (Status.STATE_ZERO.code, Status.GRADIENT_ROUNDING.code)  # of a task only where all of its parts are so
 
@@ -140,40 +141,38 @@ def negligible(unroll: Unroll, fell: Array) -> Array:
     bring them together in between, which only objectives of the last iterate do not see.
     """
     task: Any = unroll.task
-    rates = _rates(unroll)
+    xp, rates = unroll.xp, _rates(unroll)
     if rates is None:
-        return np.zeros(unroll.batch, dtype=bool)
+        return xp.zeros(unroll.batch, dtype=bool)
     curvature, w0 = task.eigenvalues.astype(np.float64), task.w0.astype(np.float64)
-    log, least = np.zeros(w0.shape), np.ones(w0.shape)
-    for eta in rates:
-        shrink = abs(1 - eta * curvature)
-        log, least = log + np.log2(shrink), np.minimum(least, shrink)
+    log, least = xp.zeros(w0.shape), xp.ones(w0.shape)
+    for first in range(0, len(rates), _STEPS_AT_ONCE):
+        shrink = abs(1 - rates[first : first + _STEPS_AT_ONCE] * curvature)
+        log, least = log + xp.log2(shrink).sum(axis=0), xp.minimum(least, shrink.min(axis=0))
     steps = unroll.steps if len(rates) == 1 else 1
-    adds_to_loss = 2 * (np.log2(abs(w0)) + steps * log)
+    adds_to_loss = 2 * (xp.log2(abs(w0)) + steps * log)
     if as_measure(type(unroll.objective).__name__, unroll.objective.measure).name != "squared_norm":
-        adds_to_loss = adds_to_loss + np.log2(curvature)
-    adds = adds_to_loss + np.maximum(0.0, np.log2(unroll.steps * abs(rates).max() * curvature / least))
-    adds = np.where(np.isnan(adds), -np.inf, adds)
-    info = float_info(task.w0.dtype)
-    most_kept = np.where(fell, -np.inf, adds_to_loss).max(axis=1)
-    known: Array = np.where(fell, adds, -np.inf).max(axis=1) < most_kept + 3 * np.log2(info.eps)
+        adds_to_loss = adds_to_loss + xp.log2(curvature)
+    adds = adds_to_loss + xp.maximum(0.0, xp.log2(unroll.steps * abs(rates).max() * curvature / least))
+    adds = xp.where(xp.isnan(adds), -np.inf, adds)
+    most_kept = xp.where(fell, -np.inf, adds_to_loss).max(axis=1)
+    known: Array = xp.where(fell, adds, -np.inf).max(axis=1) < most_kept + 3 * np.log2(float_info(task.w0.dtype).eps)
     return known
 
 
 def _rates(unroll: Unroll) -> Any:
     """Return the step sizes (1 or T, 1 or B, 1) of gradient descent on a diagonal quadratic; None for anything else."""
-    task, batch = unroll.task, unroll.batch
     rule: Any = unroll.rule
-    if type(task) is not DiagonalQuadratic or type(task.w0) is not np.ndarray or unroll.ask.at is not None:
-        return None
     scheduled = type(rule) is Scheduled
-    if type(rule.rule if scheduled else rule) is not GradientDescent:
+    is_known = type(unroll.task) is DiagonalQuadratic and type(rule.rule if scheduled else rule) is GradientDescent
+    if not is_known or unroll.ask.at is not None:
         return None
     if scheduled and not parts.looks_at_the_last_only(unroll.objective):
         return None
-    eta = np.asarray(unroll.phi.eta, dtype=np.float64)
+    eta = unroll.phi.eta.astype(np.float64)
     own = eta.shape[1:] if scheduled else eta.shape
-    return eta.reshape((-1, 1, 1) if own == () else (-1, batch, 1)) if own in ((), (batch, 1)) else None
+    shape = {(): (-1, 1, 1), (unroll.batch, 1): (-1, unroll.batch, 1)}.get(own)
+    return None if shape is None else eta.reshape(shape)
 
 
 def _is_elementwise(rule: Any) -> bool:

@@ -22,7 +22,16 @@ from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
-from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift, widened
+from metagrad.unroll.rescale import (
+    along_tasks,
+    bounded,
+    exponent_limit,
+    is_float_array,
+    magnitude,
+    normalise,
+    shift,
+    widened,
+)
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -162,6 +171,8 @@ class Unroll:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+            if self.wide:
+                w, state = bounded((w, state))
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
