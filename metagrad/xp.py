@@ -119,7 +119,7 @@ def to_host(x: Array) -> Any:
 
 def move(tree: Any, target: Namespace) -> Any:
     """Return `tree` with every array in `target`; tuples, lists, dicts and frozen dataclasses are rebuilt."""
-    if is_array(tree):
+    if is_array(tree) and not dataclasses.is_dataclass(tree):
         if namespace(tree) is target:
             return tree
         return target.asarray(to_host(tree))

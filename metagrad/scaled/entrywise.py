@@ -15,7 +15,7 @@ import numpy as np
 from metagrad.errors import bad_value
 from metagrad.scaled.numbers import Scaled, narrow
 from metagrad.scaled.ranges import ldexp
-from metagrad.scaled.tables import KINDS, UFUNCS, WIDEN, together
+from metagrad.scaled.tables import KINDS, UFUNCS, together
 from metagrad.xp import float_info, is_array
 
 _LN2 = float(np.log(2.0))
@@ -204,6 +204,5 @@ _TABLE: dict[Any, Callable[..., Any]] = {
 }
 
 KINDS.append(Scaled)
-WIDEN.append(widen)
 UFUNCS.update({ufunc.__name__: function for ufunc, function in _TABLE.items()})
 UFUNCS["power of any"] = power

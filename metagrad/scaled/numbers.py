@@ -43,7 +43,7 @@ class Scaled:
     exponent: Array
 
     __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
-    __array_priority__ = 100.0
+    __array_priority__ = 150.0  # above that of CuPy, below that of a traced value
 
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
@@ -117,7 +117,7 @@ class Scaled:
 
     def __setitem__(self, index: Any, numbers: Any) -> None:
         """Write numbers, in place."""
-        wide = self._as_scaled(numbers)
+        wide = self.beside(numbers)
         if wide is None:
             bad_type("Scaled", "what is written", f"a {type(numbers).__name__}", "numbers")
         self.mantissa[index], self.exponent[index] = wide.mantissa, wide.exponent
@@ -181,7 +181,7 @@ class Scaled:
         """Refuse: no array holds these numbers."""
         bad_type("np.asarray", "its argument", "a Scaled", "an array", "Use to_float(), log10abs(), or its mantissa.")
 
-    def _as_scaled(self, other: Any) -> Scaled | None:
+    def beside(self, other: Any) -> Scaled | None:
         """Return a number or an array as Scaled, a Python number in the dtype of these digits; None for other kinds."""
         if isinstance(other, Scaled):
             return other
@@ -200,7 +200,7 @@ class Scaled:
         return Scaled.of(wide.mantissa.astype(self.dtype), wide.exponent)
 
     def _with(self, function: str, other: Any) -> Any:
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else UFUNCS[function](self, b)
 
     def __neg__(self) -> Scaled:
@@ -217,17 +217,17 @@ class Scaled:
 
     def __mul__(self, other: Any) -> Scaled:
         """Return the products, entry by entry."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else Scaled.of(self.mantissa * b.mantissa, self.exponent + b.exponent)
 
     def __truediv__(self, other: Any) -> Scaled:
         """Return the quotients, entry by entry; a zero divisor gives the inf or NaN of IEEE."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else Scaled.of(self.mantissa / b.mantissa, self.exponent - b.exponent)
 
     def __rtruediv__(self, other: Any) -> Scaled:
         """Return the quotients other / self."""
-        a = self._as_scaled(other)
+        a = self.beside(other)
         return NotImplemented if a is None else a / self
 
     def __pow__(self, n: Any) -> Scaled:
@@ -252,7 +252,7 @@ class Scaled:
 
     def __add__(self, other: Any) -> Scaled:
         """Return the sums, entry by entry, aligned at the larger exponent."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         if b is None:
             return NotImplemented
         xp = self._xp
@@ -265,7 +265,7 @@ class Scaled:
 
     def __sub__(self, other: Any) -> Scaled:
         """Return the differences, entry by entry."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else self + (-b)
 
     def __rsub__(self, other: Any) -> Scaled:

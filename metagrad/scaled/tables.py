@@ -13,7 +13,6 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {}
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 # Functions that move entries and look at none: they do to digits and exponents the same.
 MOVING: set[Any] = set()
-WIDEN: list[Callable[..., Any]] = []  # (x, dtype) -> x as Scaled
 KINDS: list[type] = []  # Scaled itself, which imports this module
 
 _PLAIN, _REAL = (np.ndarray, np.generic, int, float), np.dtype(float)
@@ -51,12 +50,12 @@ def apply_function(function: Any, types: Any, args: tuple[Any, ...], options: di
 
 def together(*operands: Any) -> list[Any]:
     """Return operands as Scaled of the dtype that they have together; Python numbers take the dtype of the others."""
-    dtype = np.result_type(*[getattr(x, "dtype", x) for x in operands if _has_dtype(x)])
-    return [WIDEN[0](x, dtype) for x in operands]
-
-
-def _has_dtype(x: Any) -> bool:
-    return hasattr(x, "dtype")
+    first = next(x for x in operands if type(x) is KINDS[0])
+    # NumPy makes arrays without axes of its own numbers, which go with any device.
+    plain = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in operands]
+    wide = [x if type(x) is KINDS[0] else first.beside(x) for x in plain]
+    dtype = np.result_type(*[x.dtype for x in wide])
+    return [x if x.dtype == dtype else x.astype(dtype) for x in wide]
 
 
 def _moved(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

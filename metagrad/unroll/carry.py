@@ -71,8 +71,9 @@ class Options:
     "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient. `diverged`: "keep" lets
     a task that leaves the range spoil the mean over tasks, "skip" leaves it out, and says so. `record`: keep the sizes
     of state and adjoint at every time. `rescue`: whether to run again with an exponent beside every entry where one a
-    task was too few, "always" however long that takes. `wide`: run on scaled numbers. `entry`: tasks are coordinates. `precise`: look at every entry
-    for what left the range (`unroll.lost`); `count`: count, on the way forwards, what may have.
+    task was too few, "always" however long that takes. `wide`: run on scaled numbers. `entry`: tasks are coordinates
+    (`unroll.split`). `precise`: look at every entry for what left the range (`unroll.lost`); `count`: count, on the way
+    forwards, what may have.
     """
 
     gradient: GradientKind = "full"

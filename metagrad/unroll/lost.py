@@ -16,6 +16,7 @@ Two bounds: by exponents alone, always (every entry could be low, digits are at 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -130,18 +131,18 @@ class Lost:
     def matters(self, value: Scaled, grad: Tree, phi: Tree, steps: int, status: Array) -> Array:
         """Return whether what was lost may count, (B,); `grad` a tree like phi, or None."""
         xp, info = self._xp, self._info
-        bound = self._top + info.min_exponent + np.log2(steps + 1.0)
+        bound = self._top + info.min_exponent + math.log2(steps + 1.0)
         if not self.precise:
             with np.errstate(divide="ignore"):
                 widest = self._limit if self._scaled else xp.maximum(self._limit, xp.log2(self._largest))
-            bound = bound + widest + np.log2(self._entries)
+            bound = bound + widest + math.log2(self._entries)
         least = value.log2abs()
         of_rule = len(ad.leaves(phi.rule if isinstance(phi, Joint) else phi))
         pairs = [] if grad is None else list(zip(ad.leaves(grad), ad.leaves(phi), strict=True))
         for i, (slope, leaf) in enumerate(pairs):
             if slope is not None and slope.mantissa.size:
                 least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
-        trust = 2 * np.log2(info.eps) if info.min_exponent < 4 * np.log2(info.eps) else np.log2(info.eps)
+        trust = 2 * math.log2(info.eps) if info.min_exponent < 4 * math.log2(info.eps) else math.log2(info.eps)
         known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(UNDERFLOWS))
         return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
 

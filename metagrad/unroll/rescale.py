@@ -15,7 +15,6 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled, ldexp
 from metagrad.xp import Array, float_info, namespace
 
-
 # An exponent that no run with a rate of growth reaches; one that grows doubly exponentially is there in 40 steps.
 _FARTHEST = 1 << 40
 

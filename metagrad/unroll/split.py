@@ -8,6 +8,7 @@ measured is the sum over the coordinates of a task, taken before anything that i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -156,7 +157,7 @@ def negligible(unroll: Unroll, fell: Array) -> Array:
     adds = adds_to_loss + xp.maximum(0.0, xp.log2(unroll.steps * abs(rates).max() * curvature / least))
     adds = xp.where(xp.isnan(adds), -np.inf, adds)
     most_kept = xp.where(fell, -np.inf, adds_to_loss).max(axis=1)
-    known: Array = xp.where(fell, adds, -np.inf).max(axis=1) < most_kept + 3 * np.log2(float_info(task.w0.dtype).eps)
+    known: Array = xp.where(fell, adds, -np.inf).max(axis=1) < most_kept + 3 * math.log2(float_info(task.w0.dtype).eps)
     return known
 
 

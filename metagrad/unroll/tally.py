@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,7 +232,7 @@ class Tally:
         if type(found) is Scaled or (xp is np and found.min() >= tiny):
             return
         low = (abs(found) < tiny) & (magnitude(carry.w) > 0)
-        power = np.log2(tiny) + self._power(carry, self._degree)
+        power = math.log2(tiny) + self._power(carry, self._degree)
         self._low = xp.maximum(self._low, xp.where(low, power, -np.inf))
 
     def low(self) -> Array:
@@ -240,8 +241,8 @@ class Tally:
             return self._low > -np.inf
         assert self._total is not None
         heaviest = max(w.log2abs() for t in range(self.steps + 1) if (w := self.weight(t)) is not None)
-        most = self._low + heaviest + np.log2(self.steps + 1.0)
-        return most > self._total.log2abs() + 2 * np.log2(float_info(self.dtype).eps)
+        most = self._low + heaviest + math.log2(self.steps + 1.0)
+        return most > self._total.log2abs() + 2 * math.log2(float_info(self.dtype).eps)
 
     def _fold_terms(self) -> None:
         xp = self.xp

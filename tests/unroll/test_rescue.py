@@ -58,7 +58,8 @@ def by_hand(h, w0, etas):
 def test_a_coordinate_beside_a_larger_one_that_costs_nothing(method, h, w0, eta, steps, dtype):
     task = diagonal(h, w0, dtype)
     found = ask(method, task, mg.GradientDescent(), mg.Final(), eta, steps=steps)
-    assert found.ok and found.carrier == "entry"
+    assert found.ok
+    assert found.carrier == "entry"
     rate = np.asarray(eta, dtype)
     w, value = by_hand(task.eigenvalues[0], task.w0[0], [rate] * steps)
     tolerance = steps * 4 * float(np.finfo(dtype).eps)
@@ -93,7 +94,8 @@ def test_a_step_size_a_coordinate(method, dtype, steps, rel):
 @pytest.mark.parametrize(("dtype", "eta", "steps"), [("float32", 0.5, 100), ("float64", 0.5, 560)])
 def test_the_loss_of_ones_own_falls_below_the_range(method, dtype, eta, steps):
     found = ask(method, own(dtype), mg.GradientDescent(), mg.Final(), eta, steps=steps)
-    assert found.ok and found.carrier == "wide"
+    assert found.ok
+    assert found.carrier == "wide"
     close(exact(found.value)[0], mpmath.mpf(0.5) ** (2 * steps + 1), 1e-4)
     log = ask(method, own(dtype), mg.GradientDescent(), mg.LogFinal(), 0.45, steps=steps)
     rate = 1 - mpmath.mpf(float(np.asarray(0.45, dtype)))
@@ -107,7 +109,8 @@ def test_w_falls_behind_a_large_state():
     """The right values: the same recursions in 400-bit arithmetic on the numbers that float32 holds."""
     unit = diagonal([1.0], [1.0], "float32")
     rms = mg.meta_gradient(unit, mg.RMSprop(), mg.Final(), mg.RMSprop.Phi(0.05, 0.99, 1e-8), steps=1000)
-    assert rms.ok and rms.carrier == "wide"
+    assert rms.ok
+    assert rms.carrier == "wide"
     assert rms.value.to_float()[0] == pytest.approx(1.2e-8, rel=0.2)  # float32 has one digit here
     ada = mg.meta_gradient(unit, mg.Adagrad(), mg.Final(), 0.5, steps=300)
     assert ada.ok
@@ -116,7 +119,8 @@ def test_w_falls_behind_a_large_state():
     small = diagonal([7.832894e-06], [-0.014743975], "float32")
     phi = mg.Adam.Phi(0.0055974964, 1e-4, 0.99, 1e-8)
     adam = mg.meta_gradient(small, mg.Adam(), mg.Mean(), phi, steps=361)
-    assert adam.ok and adam.grad.eta.to_float() == pytest.approx(1.72e-9, rel=0.01)
+    assert adam.ok
+    assert adam.grad.eta.to_float() == pytest.approx(1.72e-9, rel=0.01)
 
 
 @pytest.mark.parametrize("window", [7, 150])
@@ -146,7 +150,8 @@ def test_without_scaling_it_is_said(scaling):
 
 def test_never_is_never_and_said():
     found = mg.meta_gradient(own("float32"), mg.GradientDescent(), mg.Final(), 0.5, steps=100, rescue="never")
-    assert found.carrier == "task" and Status.from_code(int(found.status[0])) in (
+    assert found.carrier == "task"
+    assert Status.from_code(int(found.status[0])) in (
         Status.ENTRIES_LOST,
         Status.STATE_UNDERFLOW,
         Status.OBJECTIVE_UNDERFLOW,
@@ -169,7 +174,8 @@ def test_code_that_leaves_numpy_is_named():
             return w
 
     found = mg.value(Own(), mg.GradientDescent(), mg.Final(), 0.5, steps=100)
-    assert not found.ok and "numpy.nanmax does not know scaled numbers" in found.report()
+    assert not found.ok
+    assert "numpy.nanmax does not know scaled numbers" in found.report()
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -183,7 +189,8 @@ def test_ordinary_runs_pay_nothing(seed, dtype):
     steps = int(stream.integers(10, 1500))
     for objective in (mg.Final(), mg.LogFinal(), mg.MeanLog()):
         found = mg.meta_gradient(task, mg.GradientDescent(), objective, 1.5 / h.max(), steps=steps)
-        assert found.ok and found.carrier == "task"
+        assert found.ok
+        assert found.carrier == "task"
 
 
 def test_what_grows_doubly_exponentially_is_said_to_overflow():
