@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad.xp import is_array
+
 # Ufuncs by name, (*operands as Scaled) -> Scaled or a plain array; functions by themselves, with NumPy's own arguments.
 UFUNCS: dict[str, Callable[..., Any]] = {}
 REDUCTIONS: dict[str, Callable[..., Any]] = {}
@@ -15,13 +17,12 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 MOVING: set[Any] = set()
 KINDS: list[type] = []  # Scaled itself, which imports this module
 
-_PLAIN, _REAL = (np.ndarray, np.generic, int, float), np.dtype(float)
+_HOST, _REAL = (np.generic, int, float), np.dtype(float)
 
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what a ufunc makes of scaled numbers and others; NotImplemented where an operand is of another kind."""
-    scaled = KINDS[0]
-    if not all(isinstance(x, (scaled, *_PLAIN)) and getattr(x, "dtype", _REAL).kind in "fiub" for x in inputs):
+    if not all((is_array(x) or isinstance(x, _HOST)) and getattr(x, "dtype", _REAL).kind in "fiub" for x in inputs):
         return NotImplemented  # a traced value: the tape's turn; a complex one: nobody's
     name = ufunc.__name__
     with np.errstate(all="ignore"):
@@ -38,7 +39,7 @@ def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[
 
 def apply_function(function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what another function of NumPy makes of scaled numbers; NotImplemented beside other kinds."""
-    if not all(issubclass(kind, (KINDS[0], *_PLAIN)) for kind in types):
+    if not all(kind is KINDS[0] or issubclass(kind, np.ndarray) for kind in types):
         return NotImplemented
     with np.errstate(all="ignore"):
         if function in FUNCTIONS:
@@ -52,7 +53,7 @@ def together(*operands: Any) -> list[Any]:
     """Return operands as Scaled of the dtype that they have together; Python numbers take the dtype of the others."""
     first = next(x for x in operands if type(x) is KINDS[0])
     # NumPy makes arrays without axes of its own numbers, which go with any device.
-    plain = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in operands]
+    plain: list[Any] = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in operands]
     wide = [x if type(x) is KINDS[0] else first.beside(x) for x in plain]
     dtype = np.result_type(*[x.dtype for x in wide])
     return [x if x.dtype == dtype else x.astype(dtype) for x in wide]
