@@ -54,7 +54,7 @@ def together(*operands: Any) -> list[Any]:
     first = next(x for x in operands if type(x) is KINDS[0])
     # NumPy makes arrays without axes of its own numbers, which go with any device.
     plain: list[Any] = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in operands]
-    wide = [x if type(x) is KINDS[0] else first.beside(x) for x in plain]
+    wide: list[Any] = [x if type(x) is KINDS[0] else first.beside(x) for x in plain]
     dtype = np.result_type(*[x.dtype for x in wide])
     return [x if x.dtype == dtype else x.astype(dtype) for x in wide]
 
