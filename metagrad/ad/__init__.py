@@ -13,6 +13,8 @@ from metagrad.ad.check import check_gradients
 from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
+from metagrad.ad.safe import safe_norm, safe_sqrt
+from metagrad.ad.strong import strong_zeros
 from metagrad.ad.tape import Var, primitive
 from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
@@ -33,9 +35,12 @@ __all__ = [
     "paths",
     "primitive",
     "relu",
+    "safe_norm",
+    "safe_sqrt",
     "sigmoid",
     "softmax",
     "stop_gradient",
+    "strong_zeros",
     "tree_map",
     "unflatten",
     "value_and_grad",

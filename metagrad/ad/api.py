@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import ops  # gives Var its operators
+from metagrad.ad import ops, strong  # `ops` gives Var its operators
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
+from metagrad.ad.strong import may_have_nan
 from metagrad.ad.tape import Record, Var, leaf, value_of
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
@@ -73,6 +74,9 @@ class Pullback:
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
         found = self._record.pull(seeds, wanted)
+        if may_have_nan(found.values()):
+            with np.errstate(all="ignore"):  # what there is to say was said the first time
+                found = self._record.pull(seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
         for i in chosen:
             result[i] = _filled(self._args[i], [_cotangent_of(v, found) for v in self._variables[i]])
@@ -227,7 +231,11 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
         for v, t in zip(flat, leaves_as(args, tuple(tangents), "jvp", "tangents"), strict=True)
         if v is not None and t is not None
     }
-    found = record.push(coming, {out.id for out in outputs if type(out) is Var})
+    ends = {out.id for out in outputs if type(out) is Var}
+    found = record.push(coming, ends)
+    if may_have_nan(found[i] for i in ends if i in found):
+        with np.errstate(all="ignore"):  # what there is to say was said the first time
+            found = record.push(coming, ends, strong.push)
     tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
     return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
 

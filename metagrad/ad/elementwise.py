@@ -33,7 +33,7 @@ def entrywise(*rules: Rule | None) -> Push:
 
 def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
     """Return the function `name` of the array module, with its rule(g, out, x)."""
-    op = Op(name, (rule,), entrywise(rule))
+    op = Op(name, (rule,), entrywise(rule), (rule,))
     host = getattr(np, name)
 
     def call(x: Any) -> Any:
@@ -51,7 +51,7 @@ def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: 
         lambda g, out, x, y: like(rule_x(g, out, x, y), x),
         lambda g, out, x, y: like(rule_y(g, out, x, y), y),
     )
-    op = Op(name, rules, entrywise(rule_x, rule_y))
+    op = Op(name, rules, entrywise(rule_x, rule_y), (rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
         x_value = x.value if type(x) is Var else x
@@ -111,7 +111,7 @@ add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g
 subtract = binary("subtract", operator.sub, lambda g, out, x, y: g, lambda g, out, x, y: -g)
 multiply = binary("multiply", operator.mul, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 divide = binary("divide", _divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out) / y)
-power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent)
+_any_power = binary("power", _power, _power_rule_base, _power_rule_exponent)
 maximum = binary(
     "maximum",
     _ufunc("maximum"),
@@ -132,7 +132,7 @@ logaddexp = binary(
 )
 
 negative = unary("negative", lambda g, out, x: -g)
-square = unary("square", lambda g, out, x: g * (2.0 * x))
+_any_square = unary("square", lambda g, out, x: g * (2.0 * x))
 sqrt: Function = unary("sqrt", lambda g, out, x: 0.5 * g / out)
 exp: Function = unary("exp", lambda g, out, x: g * out)
 expm1 = unary("expm1", lambda g, out, x: g * exp(x))
@@ -156,6 +156,34 @@ def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     return primitive(name, forward, (rule,), lambda call: entrywise(rule))
 
 
+def _rule_of_a_squared_root(g: Any, out: Any, v: Any) -> Any:
+    """Return g, as v is returned; NaN where v is negative or NaN."""
+    value = value_of(out)
+    return where(module_of(value).isnan(value), value, g)
+
+
+_SQUARED_ROOT = Op(
+    "squared_root", (_rule_of_a_squared_root,), entrywise(_rule_of_a_squared_root), (_rule_of_a_squared_root,)
+)
+
+
+def square(x: Any) -> Any:
+    """x * x; that of a root sqrt(v) has the derivative of v, also at 0, where that of the root is infinite."""
+    return _of_root(_any_square(x), x)
+
+
+def power(x: Any, y: Any) -> Any:
+    """x ** y; at 0 ** 0 the derivative is 0."""
+    out = _any_power(x, y)
+    return _of_root(out, x) if type(y) is int and y == 2 else out
+
+
+def _of_root(out: Any, x: Any) -> Any:
+    """Return x * x = out, recorded as v itself where x is sqrt(v)."""
+    is_root = type(x) is Var and x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
+    return Var(out.value, _SQUARED_ROOT, x.args) if is_root else out
+
+
 sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
 relu = _own("relu", lambda x: module_of(x).maximum(x, 0), lambda g, out, x: where(x > 0, g, 0.0))
@@ -175,8 +203,8 @@ _where: Function = primitive(
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Entries of x where the condition holds, of y elsewhere.
 
-    Both branches are computed and differentiated, and 0 * inf is NaN: where one of them is singular, give it a
-    harmless argument too, where(x > 0, sqrt(where(x > 0, x, 1)), 0).
+    Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
+    where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
     return _where(value_of(condition), x, y)
 

@@ -32,17 +32,26 @@ from metagrad.xp import Array, is_array, namespace
 Function = Callable[..., Any]
 Rule = Callable[..., Any]  # (cotangent, output, *arguments) -> cotangent of one argument
 Push = Callable[[dict[int, Any], Any, Sequence[Any]], Any]  # ({position: tangent}, output, arguments) -> its tangent
+Pull = Callable[["Op", int, Any, Any, Sequence[Any]], Any]  # (op, position, cotangent, output, arguments) -> cotangent
+Pushed = Callable[["Op", dict[int, Any], Any, Sequence[Any]], Any]  # as Push, for the op that is named
 _ids = itertools.count()
 
 
 class Op:
-    """A primitive's name, its VJP rules, one for each argument that may be differentiated, and how tangents pass."""
+    """A primitive's name, its VJP rules, one for each argument that may be differentiated, and how tangents pass.
 
-    __slots__ = ("name", "push", "rules")
+    Two kinds of primitive say more, for `strong`: `entries` are the rules of one that works entry by entry, before
+    they are summed over what was broadcast; `linear` is one that is linear in each argument that has a rule.
+    """
 
-    def __init__(self, name: str, rules: Sequence[Rule], push: Push | None = None) -> None:
+    __slots__ = ("entries", "linear", "name", "push", "rules")
+
+    def __init__(
+        self, name: str, rules: Sequence[Rule], push: Push | None = None, entries: Sequence[Rule | None] | None = None
+    ) -> None:
         """Keep them; without `push`, tangents pass by the transposed rules."""
-        self.name, self.rules, self.push = name, rules, push
+        self.name, self.rules, self.push, self.entries = name, rules, push, entries
+        self.linear: Function | None = None
 
 
 class Var:
@@ -149,6 +158,7 @@ def primitive(
 
     call.__name__ = call.__qualname__ = name
     op.push = push(call) if push else None
+    op.linear = call if push is multilinear else None
     return call
 
 
@@ -217,47 +227,60 @@ class Record:
         is_ours = type(output) is Var and output.id >= self.first and output.id not in self.outer
         return output.value if is_ours else output
 
-    def pull(self, cotangents: dict[int, Any], wanted: set[int] | None) -> dict[int, Any]:
-        """Sweep from the cotangents of outputs, by id, back to those of the leaves; only to the `wanted` ones."""
+    def pull(self, seeds: dict[int, Any], wanted: set[int] | None, by: Pull | None = None) -> dict[int, Any]:
+        """Sweep from the cotangents of outputs, by id, back to those of the leaves; only to the `wanted` ones.
+
+        `by` is asked for the cotangent of an argument in the place of its rule.
+        """
+        cotangents = dict(seeds)
         entries = self.entries if wanted is None else _towards(self.entries, wanted)
-        for node_id, _, out, args, edges in reversed(entries):
+        for node_id, op, out, args, edges in reversed(entries):
             g = cotangents.pop(node_id, None)
             if g is None:
                 continue
-            for rule, arg_id, _ in edges:
-                part = rule(g, out, *args)
+            for rule, arg_id, position in edges:
+                part = rule(g, out, *args) if by is None else by(op, position, g, out, args)
                 seen = cotangents.get(arg_id)
                 cotangents[arg_id] = part if seen is None else seen + part
         return cotangents
 
-    def push(self, tangents: dict[int, Any], wanted: set[int]) -> dict[int, Any]:
-        """Sweep from the tangents of leaves, by id, on to those of the `wanted`; others go when they were used last."""
+    def push(self, seeds: dict[int, Any], wanted: set[int], by: Pushed | None = None) -> dict[int, Any]:
+        """Sweep from the tangents of leaves, by id, on to those of the `wanted`; others go when they were used last.
+
+        `by` is asked for the tangent of an output in the place of the rule.
+        """
+        tangents = dict(seeds)
         last = {arg_id: node_id for node_id, *_, edges in self.entries for _, arg_id, _ in edges}
         for node_id, op, out, args, edges in self.entries:
             coming = {position: tangents[arg_id] for _, arg_id, position in edges if arg_id in tangents}
             if not coming:
                 continue
-            tangents[node_id] = op.push(coming, out, args) if op.push else _transposed(edges, coming, out, args)
+            tangents[node_id] = pushed(op, coming, out, args) if by is None else by(op, coming, out, args)
             for _, arg_id, _ in edges:
                 if last[arg_id] == node_id and arg_id not in wanted:
                     tangents.pop(arg_id, None)
         return tangents
 
 
-def _transposed(edges: list[Edge], tangents: dict[int, Any], out: Any, args: list[Any]) -> Any:
-    """Return the tangent of an output by the VJP of its VJP g -> J'g, which is J whatever g is."""
+def pushed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+    """Return the tangent of the output of a primitive from those of its arguments, by position."""
+    return op.push(tangents, out, args) if op.push else transposed(op, tangents, out, args)
+
+
+def transposed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any], by: Pull | None = None) -> Any:
+    """Return the tangent of an output by the VJP of its VJP g -> J'g, which is J whatever g is; `by` as in `pull`."""
     value = value_of(out)
     zero = np.float64(0.0) if type(value) is float else namespace(value).zeros_like(value)
     g = leaf(zero)
     seeds: dict[int, Any] = {}
     ends = []
-    for rule, _, position in edges:
-        cotangent = rule(g, out, *args) if position in tangents else None
+    for position, t in tangents.items():
+        cotangent = op.rules[position](g, out, *args)
         if type(cotangent) is Var:
             ends.append(cotangent)
-            seen, t = seeds.get(cotangent.id), tangents[position]
+            seen = seeds.get(cotangent.id)
             seeds[cotangent.id] = t if seen is None else seen + t
-    found = Record(ends, [g]).pull(seeds, None).get(g.id)
+    found = Record(ends, [g]).pull(seeds, None, by).get(g.id)
     return zero if found is None else found
 
 
