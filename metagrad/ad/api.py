@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import ops, strong  # `ops` gives Var its operators
+from metagrad.ad import constants, ops, strong  # `ops` gives Var its operators
+from metagrad.ad.constants import swept
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
@@ -73,13 +74,14 @@ class Pullback:
                 seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
-        found = self._record.pull(seeds, wanted)
+        found = swept(self._record.pull, seeds, wanted)
         if may_have_nan(found.values()):
             with np.errstate(all="ignore"):  # what there is to say was said the first time
-                found = self._record.pull(seeds, wanted, strong.pull)
+                found = swept(self._record.pull, seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
+        owned = {id(x) for x in given}
         for i in chosen:
-            result[i] = _filled(self._args[i], [_cotangent_of(v, found) for v in self._variables[i]])
+            result[i] = _filled(self._args[i], [_own(_cotangent_of(v, found), owned) for v in self._variables[i]])
         return tuple(result)
 
     def _position(self, i: int) -> int:
@@ -109,6 +111,14 @@ def _beside(g: Any, variable: Var, where: str, argument: str, of: str) -> Any:
     return g
 
 
+def _own(x: Any, others: set[int]) -> Any:
+    """Return x as an array of its own, that can be written into and is none of the `others`, and add it to them."""
+    if type(x) is np.ndarray and (x.base is not None or id(x) in others or not x.flags.writeable):
+        x = x.copy()
+    others.add(id(x))
+    return x
+
+
 def _cotangent_of(variable: Var | None, found: dict[int, Any]) -> Any:
     if variable is None:
         return None
@@ -127,16 +137,23 @@ def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     Arguments and output are trees: arrays, floats, None, and tuples, NamedTuples, lists or dicts of them (see `tree`).
     `pullback(cotangent)` returns one cotangent for each argument, of its structure, shapes and dtypes; integers,
     booleans and None are constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions
-    only; the others get None. It can be called repeatedly; what it returns may share memory with the cotangent.
-    TypeError for other kinds.
+    only; the others get None. It can be called repeatedly. TypeError for other kinds.
+
+    What is returned may be written into: it shares no memory with arguments, with cotangents or among itself. The
+    arguments themselves must stay as they are until the last call of the pullback.
 
     >>> out, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
     >>> out, [float(g) for g in pullback(1.0)]
     (10.0, [5.0, 2.0])
     """
     variables, traced = _traced(args, "vjp")
-    pullback = Pullback(args, variables, f(*traced))
-    return pullback.out, pullback
+    pullback = Pullback(args, variables, constants.traced(f, traced))
+    return tree_map(_apart, pullback.out), pullback
+
+
+def _apart(x: Any) -> Any:
+    """Return what a function made, apart from what the tape keeps."""
+    return x.copy() if type(x) is np.ndarray else x
 
 
 def _traced(args: tuple[Tree, ...], where: str) -> tuple[list[list[Var | None]], list[Tree]]:
@@ -223,7 +240,7 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
     args = tuple(args)
     variables, traced = _traced(args, "jvp")
     flat = [v for of_arg in variables for v in of_arg]
-    traced_out = f(*traced)
+    traced_out = constants.traced(f, traced)
     outputs = leaves(traced_out)
     record = Record([out for out in outputs if type(out) is Var], [v for v in flat if v is not None])
     coming = {
@@ -232,10 +249,10 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
         if v is not None and t is not None
     }
     ends = {out.id for out in outputs if type(out) is Var}
-    found = record.push(coming, ends)
+    found = swept(record.push, coming, ends)
     if may_have_nan(found[i] for i in ends if i in found):
         with np.errstate(all="ignore"):  # what there is to say was said the first time
-            found = record.push(coming, ends, strong.push)
+            found = swept(record.push, coming, ends, strong.push)
     tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
     return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
 
@@ -250,9 +267,14 @@ def _tangent_of(out: Any, record: Record, found: dict[int, Any]) -> Any:
 
 
 def stop_gradient(x: Tree) -> Tree:
-    """Return x as a constant: the derivative of every order is zero.
+    """Return x as a constant, a copy that may be written into: the derivative of every order is zero.
 
     >>> float(grad(lambda w: w * stop_gradient(w))(3.0))
     3.0
     """
-    return tree_map(value_of, x)
+    return tree_map(_copied, x)
+
+
+def _copied(x: Any) -> Any:
+    value = value_of(x)
+    return value.copy() if is_array(value) else value

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.constants import NUMBERS, constant
 from metagrad.ad.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, primitive, value_of
 from metagrad.xp import Array, namespace
@@ -54,8 +55,17 @@ def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: 
     op = Op(name, rules, entrywise(rule_x, rule_y), (rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
-        x_value = x.value if type(x) is Var else x
-        y_value = y.value if type(y) is Var else y
+        if type(x) is Var:
+            x_value = x.value
+            if type(y) is Var:
+                y_value = y.value
+            else:
+                y_value = y = y if type(y) in NUMBERS else constant(y, name)
+        elif type(y) is Var:
+            y_value = y.value
+            x_value = x = x if type(x) in NUMBERS else constant(x, name)
+        else:
+            x_value, y_value = x, y
         try:
             out = forward(x_value, y_value)
         except TypeError:
@@ -98,8 +108,14 @@ def _power_rule_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 def _where_larger(g: Any, x: Any, y: Any) -> Any:
-    """Return g where x > y, half of it at a tie, and 0 (not 0 * g, which may be NaN) elsewhere."""
-    return where(x > y, g, where(x == y, 0.5 * g, 0.0))
+    """Return g where x > y, half of it at a tie, 0 (not 0 * g, which may be NaN) where x < y, and NaN at a NaN."""
+    a, b = value_of(x), value_of(y)
+    known = (a > b) | (a <= b)
+    xp = module_of(g if type(g) is not Var else g.value)
+    if xp is np and np.all(known):
+        return where(a > b, g, where(a == b, 0.5 * g, 0.0))
+    half = xp.where(known, xp.asarray(0.5, g.dtype), xp.asarray(np.nan, g.dtype))
+    return where(a > b, g, where(a < b, 0.0, half * g))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -186,7 +202,11 @@ def _of_root(out: Any, x: Any) -> Any:
 
 sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = _own("relu", lambda x: module_of(x).maximum(x, 0), lambda g, out, x: where(x > 0, g, 0.0))
+relu = _own(
+    "relu",
+    lambda x: module_of(x).maximum(x, 0),
+    lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on
+)
 
 _where: Function = primitive(
     "where",

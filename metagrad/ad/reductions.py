@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from metagrad.ad.elementwise import exp, log, multiply, sqrt, square, where
 from metagrad.ad.shapes import (
     as_array,
@@ -31,9 +33,15 @@ def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
 
 def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     kept = kept_shape(x.shape, axis)
-    chosen = value_of(x) == value_of(out).reshape(kept)
-    share = g / chosen.sum(axis=axis, keepdims=keepdims).astype(out.dtype)
-    return where(chosen, broadcast_to(reshape(share, kept), x.shape), 0.0)
+    top = value_of(out)
+    xp = module_of(top)
+    chosen, none = value_of(x) == top.reshape(kept), xp.isnan(top)
+    count = chosen.sum(axis=axis, keepdims=keepdims).astype(out.dtype)
+    if xp is not np or none.any():  # beside a NaN no entry is the largest: all have the derivative NaN, if one at all
+        chosen = chosen | none.reshape(kept)
+        nothing, nan = xp.asarray(1, out.dtype), xp.asarray(np.nan, out.dtype)
+        count = xp.where(none, xp.where(value_of(g) == 0, nothing, nan), count)
+    return where(chosen, broadcast_to(reshape(g / count, kept), x.shape), 0.0)
 
 
 _mean = primitive(
@@ -95,8 +103,11 @@ def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
 
 
 def std(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Square root of `var`."""
-    return sqrt(var(a, axis, ddof, keepdims))
+    """Square root of `var`; of one entry it is 0, and so is its derivative."""
+    found = var(a, axis, ddof, keepdims)
+    if ddof == 0 and math.prod(a.shape) == math.prod(found.shape):
+        return sum_(a - mean(a, axis, keepdims=True), axis, keepdims)  # 0, or NaN for inf and NaN
+    return sqrt(found)
 
 
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -120,7 +131,7 @@ def softmax(a: Any, axis: int = -1) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be."""
+    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be: `safe_norm` has 0 there."""
     pair = isinstance(axis, tuple) or (axis is None and x.ndim == 2)
     if ord not in ((None, "fro") if pair else (None, 2)):
         raise TypeError(f"numpy.linalg.norm: ord={ord!r} cannot be traced; expected the Euclidean norm.")

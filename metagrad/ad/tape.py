@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad.ad.constants import kept
 from metagrad.xp import Array, is_array, namespace
 
 Function = Callable[..., Any]
@@ -111,9 +113,12 @@ class Var:
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a plain array would lose the derivative."""
+        asking = _library_that_asks()
+        if asking is not None:
+            _refuse(f"what {asking} makes of x", _REMEDIES[asking])
         remedy = (
-            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, also in place of z[index] = x, or "
-            "use metagrad.ad.stop_gradient(x) where no derivative is meant."
+            "Leave it as it is, as NumPy's functions take it, join several by np.stack([x, y]) or np.concatenate, also "
+            "in place of z[index] = x, or use metagrad.ad.stop_gradient(x) where no derivative is meant."
         )
         _refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
 
@@ -124,6 +129,25 @@ class Var:
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: this method of arrays writes in place."""
         _refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
+
+
+_REMEDIES = {
+    "numpy.ma": (
+        "Fill a masked array m, m.filled(0.0), and give its entries the weight (~np.ma.getmaskarray(m)).astype(float)."
+    ),
+    "pandas": "Take np.asarray(s) of the Series or DataFrame s.",
+    "scipy.sparse": "Take S.toarray(), or bring the product as a metagrad.ad.primitive with its VJP.",
+}
+
+
+def _library_that_asks() -> str | None:
+    """Return which library of those whose arrays are not NumPy's is at work."""
+    frame = sys._getframe()
+    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith("metagrad"):
+            return next((known for known in _REMEDIES if name == known or name.startswith(f"{known}.")), None)
+    return None
 
 
 def _refuse(what: str, remedy: str) -> NoReturn:
@@ -145,16 +169,16 @@ def primitive(
     op = Op(name, rules)
 
     def call(*args: Any) -> Any:
+        is_traced = Var in map(type, args)
+        if is_traced:
+            args = tuple([kept(a) if type(a) is np.ndarray else a for a in args])
         values = [a.value if type(a) is Var else a for a in args]
         try:
             out = forward(*values)
         except TypeError:
             namespace(*[value for value in values if is_array(value)], where=name)  # says so if two devices met
             raise
-        for a in args:
-            if type(a) is Var:
-                return Var(out, op, args)
-        return out
+        return Var(out, op, args) if is_traced else out
 
     call.__name__ = call.__qualname__ = name
     op.push = push(call) if push else None
