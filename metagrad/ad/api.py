@@ -12,7 +12,7 @@ from metagrad.ad.constants import swept
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
-from metagrad.ad.tape import Record, Var, leaf, value_of
+from metagrad.ad.tape import Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import is_array, namespace
@@ -124,11 +124,6 @@ def _cotangent_of(variable: Var | None, found: dict[int, Any]) -> Any:
         return None
     g = found.get(variable.id)
     return zeros_like(variable.value) if g is None else g
-
-
-def zeros_like(x: Any) -> Any:
-    """Return zeros of the shape and dtype of a plain value."""
-    return 0.0 if type(x) is float else namespace(x).zeros_like(x)
 
 
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:

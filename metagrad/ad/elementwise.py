@@ -169,7 +169,7 @@ reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
 
 def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Return a function of one argument, entry by entry, that the array module lacks."""
-    return primitive(name, forward, (rule,), lambda call: entrywise(rule))
+    return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
 
 def _rule_of_a_squared_root(g: Any, out: Any, v: Any) -> Any:
@@ -208,15 +208,25 @@ relu = _own(
     lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on
 )
 
+
+def _chosen(g: Any, out: Any, c: Any, x: Any, y: Any) -> Any:
+    return _where(c, g, 0.0)
+
+
+def _not_chosen(g: Any, out: Any, c: Any, x: Any, y: Any) -> Any:
+    return _where(c, 0.0, g)
+
+
 _where: Function = primitive(
     "where",
     lambda c, x, y: namespace(c, x, y).where(c, x, y),
     (
         None,  # type: ignore[arg-type]  # the condition has no derivative
-        lambda g, out, c, x, y: like(_where(c, g, 0.0), x),
-        lambda g, out, c, x, y: like(_where(c, 0.0, g), y),
+        lambda g, out, c, x, y: like(_chosen(g, out, c, x, y), x),
+        lambda g, out, c, x, y: like(_not_chosen(g, out, c, x, y), y),
     ),
-    lambda call: entrywise(None, lambda t, out, c, x, y: call(c, t, 0.0), lambda t, out, c, x, y: call(c, 0.0, t)),
+    lambda call: entrywise(None, _chosen, _not_chosen),
+    (None, _chosen, _not_chosen),
 )
 
 

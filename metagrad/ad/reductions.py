@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,24 +32,43 @@ def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return spread(g / count if count <= 2**11 else g / half / (count / half), x, axis)
 
 
-def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    kept = kept_shape(x.shape, axis)
-    top = value_of(out)
+def _shares(x: Any, out: Any, axis: Any, live: Any) -> tuple[Any, Any]:
+    """Return which entries are the extreme one, and how many share: beside a NaN all, and NaN where it is `live`."""
+    kept, top = kept_shape(x.shape, axis), value_of(out)
     xp = module_of(top)
     chosen, none = value_of(x) == top.reshape(kept), xp.isnan(top)
-    count = chosen.sum(axis=axis, keepdims=keepdims).astype(out.dtype)
-    if xp is not np or none.any():  # beside a NaN no entry is the largest: all have the derivative NaN, if one at all
+    if xp is not np or none.any():
         chosen = chosen | none.reshape(kept)
-        nothing, nan = xp.asarray(1, out.dtype), xp.asarray(np.nan, out.dtype)
-        count = xp.where(none, xp.where(value_of(g) == 0, nothing, nan), count)
-    return where(chosen, broadcast_to(reshape(g / count, kept), x.shape), 0.0)
+    count = chosen.sum(axis=axis).astype(out.dtype).reshape(top.shape)
+    return chosen, xp.where(none & live, xp.asarray(np.nan, out.dtype), count) if xp is not np or none.any() else count
+
+
+def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    chosen, count = _shares(x, out, axis, value_of(g) != 0)
+    return where(chosen, broadcast_to(reshape(g / count, kept_shape(x.shape, axis)), x.shape), 0.0)
+
+
+def _push_extreme(tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+    (t,), (x, axis, keepdims) = tangents.values(), args
+    chosen, count = _shares(x, out, axis, (value_of(t) != 0).sum(axis=axis, keepdims=keepdims) != 0)
+    return sum_(where(chosen, t, 0.0), axis, keepdims) / count
 
 
 _mean = primitive(
     "mean", lambda x, axis, keepdims: as_array(x).mean(axis=axis, keepdims=keepdims), (_mean_rule,), multilinear
 )
-_max = primitive("max", lambda x, axis, keepdims: as_array(x).max(axis=axis, keepdims=keepdims), (_extreme_rule,))
-_min = primitive("min", lambda x, axis, keepdims: as_array(x).min(axis=axis, keepdims=keepdims), (_extreme_rule,))
+_max = primitive(
+    "max",
+    lambda x, axis, keepdims: as_array(x).max(axis=axis, keepdims=keepdims),
+    (_extreme_rule,),
+    lambda call: _push_extreme,
+)
+_min = primitive(
+    "min",
+    lambda x, axis, keepdims: as_array(x).min(axis=axis, keepdims=keepdims),
+    (_extreme_rule,),
+    lambda call: _push_extreme,
+)
 _cumsum: Function = primitive(
     "cumsum",
     lambda x, axis: module_of(x).cumsum(x, axis=axis, dtype=x.dtype),

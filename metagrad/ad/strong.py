@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.shapes import in_place_of, like, module_of
-from metagrad.ad.tape import Function, Op, multilinear, primitive, pushed, transposed, value_of
+from metagrad.ad.tape import Function, Op, multilinear, primitive, pushed, value_of
 
 _ON_DEVICE: ContextVar[bool] = ContextVar("strong", default=False)
 
@@ -78,8 +78,7 @@ def pull(op: Op, position: int, g: Any, out: Any, args: Sequence[Any]) -> Any:
     rule = op.rules[position]
     if op.linear is not None:
         return _by_terms(lambda c, *operands: rule(c, out, *operands), g, args)
-    part = rule(g, out, *args)
-    return _nothing(part) if _is_zero(g) else part
+    return _unless_zero((g,), rule(g, out, *args))
 
 
 def push(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
@@ -90,11 +89,8 @@ def push(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any
         parts = [clear(t, rules[i](t, out, *args)) for i, t in tangents.items()]  # type: ignore[misc]
     elif op.linear is not None:
         parts = [_linear_in(op.linear, i, t, args) for i, t in tangents.items()]
-    elif op.push is None:
-        return transposed(op, tangents, out, args, pull)
     else:
-        part = pushed(op, tangents, out, args)
-        return _nothing(part) if all(_is_zero(t) for t in tangents.values()) else part
+        return _unless_zero(tangents.values(), pushed(op, tangents, out, args))
     return in_place_of(sum(parts[1:], start=parts[0]), out)
 
 
@@ -131,11 +127,10 @@ def _is_finite(x: Any) -> Any:
     return module_of(value).isfinite(value).astype(np.float64)
 
 
-def _is_zero(g: Any) -> bool:
-    value = value_of(g)
-    return module_of(value) is np and not np.any(value)
-
-
-def _nothing(part: Any) -> Any:
+def _unless_zero(given: Iterable[Any], part: Any) -> Any:
+    """Return what a primitive of any kind made of cotangents or tangents: without NaN where all of them are 0."""
     value = value_of(part)
-    return _cleared(part, module_of(value).isnan(value))
+    xp = module_of(value)
+    if xp is not np or any(np.any(value_of(g)) for g in given):
+        return part
+    return _cleared(part, xp.isnan(value))

@@ -155,7 +155,11 @@ def _refuse(what: str, remedy: str) -> NoReturn:
 
 
 def primitive(
-    name: str, forward: Callable[..., Any], rules: Sequence[Rule], push: Callable[[Function], Push] | None = None
+    name: str,
+    forward: Callable[..., Any],
+    rules: Sequence[Rule],
+    push: Callable[[Function], Push] | None = None,
+    entries: Sequence[Rule | None] | None = None,
 ) -> Function:
     """Return `forward` as a differentiable function of positional arguments.
 
@@ -164,9 +168,9 @@ def primitive(
     beyond the rules are constants. A fused kernel is brought in this way. TypeError where NumPy and CuPy meet.
 
     `push(function)` makes the rule of tangents from the primitive itself: `multilinear` where it is linear in each
-    argument that has a rule. It saves time alone: without it the rules are transposed.
+    argument that has a rule. It saves time alone: without it the rules are transposed. `entries`: see `Op`.
     """
-    op = Op(name, rules)
+    op = Op(name, rules, entries=entries)
 
     def call(*args: Any) -> Any:
         is_traced = Var in map(type, args)
@@ -288,13 +292,13 @@ class Record:
 
 def pushed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
     """Return the tangent of the output of a primitive from those of its arguments, by position."""
-    return op.push(tangents, out, args) if op.push else transposed(op, tangents, out, args)
+    return op.push(tangents, out, args) if op.push else _transposed(op, tangents, out, args)
 
 
-def transposed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any], by: Pull | None = None) -> Any:
-    """Return the tangent of an output by the VJP of its VJP g -> J'g, which is J whatever g is; `by` as in `pull`."""
+def _transposed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+    """Return the tangent of an output by the VJP of its VJP g -> J'g, which is J whatever g is."""
     value = value_of(out)
-    zero = np.float64(0.0) if type(value) is float else namespace(value).zeros_like(value)
+    zero = np.float64(0.0) if type(value) is float else zeros_like(value)
     g = leaf(zero)
     seeds: dict[int, Any] = {}
     ends = []
@@ -304,7 +308,7 @@ def transposed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any], 
             ends.append(cotangent)
             seen = seeds.get(cotangent.id)
             seeds[cotangent.id] = t if seen is None else seen + t
-    found = Record(ends, [g]).pull(seeds, None, by).get(g.id)
+    found = Record(ends, [g]).pull(seeds, None).get(g.id)
     return zero if found is None else found
 
 
@@ -337,6 +341,11 @@ def _towards(entries: list[Any], wanted: set[int]) -> list[Any]:
             on_path.add(node_id)
             kept.append((node_id, op, out, args, inside))
     return kept
+
+
+def zeros_like(x: Any) -> Any:
+    """Return zeros of the shape and dtype of a plain value."""
+    return 0.0 if type(x) is float else namespace(x).zeros_like(x)
 
 
 def value_of(x: Any) -> Array:
