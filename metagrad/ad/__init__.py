@@ -14,7 +14,7 @@ from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.safe import safe_norm, safe_sqrt
-from metagrad.ad.strong import strong_zeros
+from metagrad.ad.strong import are_zeros_strong, strong_zeros
 from metagrad.ad.tape import Var, primitive
 from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
@@ -23,6 +23,7 @@ __all__ = [
     "Var",
     "add",
     "are_gradients_held",
+    "are_zeros_strong",
     "check_gradients",
     "grad",
     "gradients_held",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from metagrad.ad.constants import swept
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
-from metagrad.ad.tape import Record, Var, leaf, value_of, zeros_like
+from metagrad.ad.tape import Pull, Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import is_array, namespace
+
+WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
 __all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "stop_gradient", "value_and_grad", "vjp"]
 
@@ -40,49 +43,54 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
 class Pullback:
     """The linear map from a cotangent of the outputs to cotangents of the arguments; it may be called again."""
 
-    __slots__ = ("_args", "_outputs", "_record", "_variables", "out")
+    __slots__ = ("_args", "_variables", "out", "outputs", "record")
 
     def __init__(self, args: tuple[Tree, ...], variables: list[list[Var | None]], traced_out: Tree) -> None:
         """Keep what was recorded between `variables`, one for each leaf of each argument, and the outputs."""
         self._args, self._variables = args, variables
-        self._outputs = leaves(traced_out)
-        for out in self._outputs:
+        self.outputs = leaves(traced_out)
+        for out in self.outputs:
             if type(out) is not Var:
                 _is_differentiable(out, "vjp", "what the function returns")
-        ends = [out for out in self._outputs if type(out) is Var]
-        self._record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
-        self.out = _filled(traced_out, [self._record.plain(x) for x in self._outputs])
+        ends = [out for out in self.outputs if type(out) is Var]
+        self.record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
+        self.out = _filled(traced_out, [self.record.plain(x) for x in self.outputs])
 
     @property
     def depends(self) -> bool:
         """Whether an output depends on an argument."""
-        return any(type(out) is Var and out.id in self._record.reached for out in self._outputs)
+        return any(type(out) is Var and out.id in self.record.reached for out in self.outputs)
 
     @property
     def visited(self) -> int:
         """How many recorded applications were looked at: none older than the arguments."""
-        return self._record.visited
+        return self.record.visited
 
     def __call__(self, cotangent: Tree, wrt: Sequence[int] | None = None) -> tuple[Tree, ...]:
         """Return the cotangents of the arguments (of those at the positions `wrt`), None for constants."""
-        given = leaves_as(self.out, cotangent, "pullback", "cotangent")
-        reached = self._record.reached
-        seeds: dict[int, Any] = {}
-        for out, cotangent_of_out in zip(self._outputs, given, strict=True):
-            if cotangent_of_out is not None and type(out) is Var and out.id in reached:
-                g = _beside(cotangent_of_out, out, "pullback", "cotangent", "the output")
-                seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
+        seeds = self.seeds(cotangent)
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
-        found = swept(self._record.pull, seeds, wanted)
-        if may_have_nan(found.values()):
+        by = WATCH.get()
+        found = swept(self.record.pull, seeds, wanted, by)
+        if by is None and may_have_nan(found.values()):
             with np.errstate(all="ignore"):  # what there is to say was said the first time
-                found = swept(self._record.pull, seeds, wanted, strong.pull)
+                found = swept(self.record.pull, seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
-        owned = {id(x) for x in given}
+        owned = {id(x) for x in seeds.values()}
         for i in chosen:
             result[i] = _filled(self._args[i], [_own(_cotangent_of(v, found), owned) for v in self._variables[i]])
         return tuple(result)
+
+    def seeds(self, cotangent: Tree) -> dict[int, Any]:
+        """Return the cotangents of the outputs that depend on an argument, by the id of the output."""
+        given = leaves_as(self.out, cotangent, "pullback", "cotangent")
+        seeds: dict[int, Any] = {}
+        for out, cotangent_of_out in zip(self.outputs, given, strict=True):
+            if cotangent_of_out is not None and type(out) is Var and out.id in self.record.reached:
+                g = _beside(cotangent_of_out, out, "pullback", "cotangent", "the output")
+                seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
+        return seeds
 
     def _position(self, i: int) -> int:
         n = len(self._args)

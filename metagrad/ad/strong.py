@@ -34,6 +34,11 @@ def strong_zeros() -> Iterator[None]:
         _ON_DEVICE.reset(token)
 
 
+def are_zeros_strong() -> bool:
+    """Whether zeros are strong on a device."""
+    return _ON_DEVICE.get()
+
+
 def may_have_nan(values: Iterable[Any]) -> bool:
     """Tell whether there is a NaN; a look at a small array is cheap, and on a device there is none."""
     for x in values:
@@ -47,7 +52,7 @@ def may_have_nan(values: Iterable[Any]) -> bool:
             if np.isnan(value):
                 return True
         elif module_of(value) is not np:
-            return _ON_DEVICE.get()
+            return are_zeros_strong()
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
+from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Carry, Options, Scaling
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -53,7 +55,9 @@ class Forward:
         with np.errstate(all="ignore"):
             unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
             fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
-            return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+            found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+            again = partial(self, task, rule, objective, phi, steps=steps, seed=seed, at=at, run=run)
+            return explained(unroll, found, again, on_tape=fused is None)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
+from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Options, Scaling
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -40,4 +42,5 @@ class Value:
             unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "value")
             unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, steps)
             value, _ = unroll.tally.finish()
-            return unroll.estimate(value, None)
+            again = partial(self, task, rule, objective, phi, steps=steps, seed=seed, at=at, run=run)
+            return explained(unroll, unroll.estimate(value, None), again, on_tape=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
 from metagrad.unroll.steps import TapeStep
@@ -33,16 +35,18 @@ def backward(
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
         unroll = Unroll(ask, options, where)
-        found = _by_window(unroll, memory) if fused else None
+        found, on_tape = _by_window(unroll, memory) if fused else None, False
         if found is None:
             unroll = unroll if unroll.is_fresh else Unroll(ask, options, where)
-            found = _by_steps(unroll, memory, fused=fused)
-        estimate = unroll.estimate(*found)
+            found, on_tape = _by_steps(unroll, memory, fused=fused)
+        again = partial(backward, ask, options, where, memory=memory, fused=fused)
+        estimate = explained(unroll, unroll.estimate(*found), again, on_tape=on_tape)
         kept = those_that_stayed(estimate, options)
         if kept is None:
             return estimate
-        again = _of_those_kept(ask, options, where, kept, memory)
-        return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+        of_kept = _of_those_kept(ask, options, where, kept, memory)
+        notes = dict.fromkeys((*of_kept.notes, *estimate.notes, left_out(of_kept, kept)))
+        return replace(estimate, grad=of_kept.grad, notes=tuple(notes))
 
 
 def those_that_stayed(estimate: Estimate, options: Options) -> Array | None:
@@ -95,7 +99,8 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree]:
+def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree], bool]:
+    """Return value and gradient, and whether the steps were those of the tape."""
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint
     if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
@@ -103,8 +108,8 @@ def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return value, type(phi)(eta_bar)
+            return (value, type(phi)(eta_bar)), False
     step = fused_step(task, rule, options.gradient) if may_fuse else None
     if step is not None:
-        return TapeSweep(unroll, step, fused=True).run(memory)
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
+        return TapeSweep(unroll, step, fused=True).run(memory), False
+    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
