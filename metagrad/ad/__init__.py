@@ -8,7 +8,7 @@
 f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works.
 """
 
-from metagrad.ad.api import Pullback, grad, hvp, jvp, stop_gradient, value_and_grad, vjp
+from metagrad.ad.api import Pullback, grad, hvp, jvp, recorded, stop_gradient, value_and_grad, vjp
 from metagrad.ad.check import check_gradients
 from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.hold import are_gradients_held, gradients_held
@@ -35,6 +35,7 @@ __all__ = [
     "logsumexp",
     "paths",
     "primitive",
+    "recorded",
     "relu",
     "safe_norm",
     "safe_sqrt",

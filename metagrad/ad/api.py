@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import constants, ops, strong  # `ops` gives Var its operators
-from metagrad.ad.constants import swept
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
@@ -20,7 +19,7 @@ from metagrad.xp import is_array, namespace
 
 WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
-__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "recorded", "stop_gradient", "value_and_grad", "vjp"]
 
 
 def _is_differentiable(x: Any, where: str, argument: str) -> bool:
@@ -72,12 +71,12 @@ class Pullback:
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
         by = WATCH.get()
-        found = swept(self.record.pull, seeds, wanted, by)
+        found = self.record.pull(seeds, wanted, by)
         if by is None and may_have_nan(found.values()):
             with np.errstate(all="ignore"):  # what there is to say was said the first time
-                found = swept(self.record.pull, seeds, wanted, strong.pull)
+                found = self.record.pull(seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
-        owned = {id(x) for x in seeds.values()}
+        owned = set(map(id, seeds.values()))
         for i in chosen:
             result[i] = _filled(self._args[i], [_own(_cotangent_of(v, found), owned) for v in self._variables[i]])
         return tuple(result)
@@ -149,9 +148,14 @@ def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     >>> out, [float(g) for g in pullback(1.0)]
     (10.0, [5.0, 2.0])
     """
-    variables, traced = _traced(args, "vjp")
-    pullback = Pullback(args, variables, constants.traced(f, traced))
+    pullback = recorded(f, *args)
     return tree_map(_apart, pullback.out), pullback
+
+
+def recorded(f: Callable[..., Tree], *args: Tree) -> Pullback:
+    """Return the pullback of f at args alone; its `out` belongs to the tape, and is not to be written into."""
+    variables, traced = _traced(args, "vjp")
+    return Pullback(args, variables, constants.traced(f, traced))
 
 
 def _apart(x: Any) -> Any:
@@ -195,9 +199,10 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
                 full[i] = value
             return f(*full)
 
-        out, pullback = vjp(of_chosen, *[args[i] for i in positions])
-        grads = pullback(_ones_like(out))
-        return out, grads[0] if isinstance(argnums, int) else grads
+        pullback = recorded(of_chosen, *[args[i] for i in positions])
+        grads = pullback(_ones_like(pullback.out))
+        out = pullback.out
+        return (out.copy() if type(out) is np.ndarray else out), grads[0] if isinstance(argnums, int) else grads
 
     return evaluate
 
@@ -228,7 +233,7 @@ def hvp(f: Callable[[Tree], Any], w: Tree, v: Tree) -> Tree:
     >>> float(hvp(lambda w: w**3, 2.0, 10.0))
     120.0
     """
-    return vjp(grad(f), w)[1](v)[0]
+    return recorded(grad(f), w)(v)[0]
 
 
 def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> tuple[Tree, Tree]:
@@ -252,10 +257,10 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
         if v is not None and t is not None
     }
     ends = {out.id for out in outputs if type(out) is Var}
-    found = swept(record.push, coming, ends)
+    found = record.push(coming, ends)
     if may_have_nan(found[i] for i in ends if i in found):
         with np.errstate(all="ignore"):  # what there is to say was said the first time
-            found = swept(record.push, coming, ends, strong.push)
+            found = record.push(coming, ends, strong.push)
     tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
     return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from metagrad.ad import strong
 from metagrad.ad.api import WATCH, Pullback
-from metagrad.ad.constants import swept
 from metagrad.ad.tape import Op, Var, leaf, value_of
 from metagrad.ad.tree import Tree
 from metagrad.xp import to_host
@@ -178,5 +177,5 @@ def in_pullback(pullback: Pullback, cotangent: Tree, task: int | None = None, ba
         return part
 
     with np.errstate(all="ignore"):
-        swept(pullback.record.pull, pullback.seeds(cotangent), None, watch)
+        pullback.record.pull(pullback.seeds(cotangent), None, watch)
     return found[0] if found else None

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 
 from metagrad.errors import bad_type
 
-_SMALL = 1 << 14  # bytes up to which a copy is cheaper than anything else
-_SWEEPING: ContextVar[bool] = ContextVar("sweeping", default=False)
-_FROZEN: ContextVar[list[Any] | None] = ContextVar("frozen", default=None)
+_SMALL = 1 << 13  # bytes up to which a copy is cheaper than anything else
 NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.float16, np.int64, np.int32, np.bool_})
 _NOTE = (
     "metagrad.ad made the array read-only while it is being differentiated through: the pullback needs the entries "
@@ -26,54 +25,74 @@ _NOTE = (
 )
 
 
+class _Trace:
+    """What the tape is doing, in one thread."""
+
+    __slots__ = ("depth", "frozen", "sweeping", "thread")
+
+    def __init__(self, thread: int | None) -> None:
+        self.depth = 0  # of the functions that are traced
+        self.sweeping = False  # the tape's own code is at work: nobody writes into what it makes
+        self.frozen: list[Any] = []  # the arrays that are read-only until the outermost traced function returns
+        self.thread = thread
+
+
+IDLE = _Trace(None)
+TRACE: ContextVar[_Trace] = ContextVar("trace", default=IDLE)
+
+
 def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
     """Return f(*args), a function that is traced; large constants can be written again once the outermost returns."""
-    if _FROZEN.get() is not None:
-        return f(*args)
-    frozen: list[Any] = []
-    token = _FROZEN.set(frozen)
+    trace, thread = TRACE.get(), get_ident()
+    if trace.thread != thread:
+        trace = _Trace(thread)
+        TRACE.set(trace)
+    trace.depth += 1
+    before, trace.sweeping = trace.sweeping, False
     try:
         return f(*args)
     except ValueError as error:
-        if frozen and "read-only" in str(error):
+        if trace.frozen and "read-only" in str(error):
             error.add_note(_NOTE)
         raise
     finally:
-        _FROZEN.reset(token)
-        for x in frozen:
-            x.flags.writeable = True
-
-
-def swept(sweep: Callable[..., Any], *args: Any) -> Any:
-    """Return sweep(*args), the tape's own code: nobody writes into what it makes."""
-    token = _SWEEPING.set(True)
-    try:
-        return sweep(*args)
-    finally:
-        _SWEEPING.reset(token)
+        trace.depth -= 1
+        trace.sweeping = before
+        if trace.frozen and not trace.depth:
+            for x in trace.frozen:
+                x.flags.writeable = True
+            trace.frozen = []
 
 
 def kept(x: Any) -> Any:
     """Return a NumPy array that has the entries of x, whatever is done to x."""
-    if _SWEEPING.get():
-        return x
     base = x.base
     owner = base if type(base) is np.ndarray and base.flags.writeable else None
     if owner is None and not x.flags.writeable:
         return x
     if x.nbytes <= _SMALL:
         return x.copy()
-    frozen = _FROZEN.get()
-    if frozen is not None:
+    trace = TRACE.get()
+    if trace.depth:
         for array in (owner, x):  # in this order they can be made writeable again
             if array is not None and array.flags.writeable:
                 array.flags.writeable = False
-                frozen.append(array)
+                trace.frozen.append(array)
     return x
+
+
+def kept_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a primitive with their NumPy arrays as `kept` returns them."""
+    for a in args:
+        if type(a) is np.ndarray and not TRACE.get().sweeping:
+            return tuple([kept(x) if type(x) is np.ndarray else x for x in args])
+    return args
 
 
 def kept_index(index: Any) -> Any:
     """Return an index whose arrays and lists stay as they are."""
+    if TRACE.get().sweeping:
+        return index
     if type(index) is tuple:
         return tuple([kept_index(i) if type(i) is np.ndarray or type(i) is list else i for i in index])
     return kept(index) if type(index) is np.ndarray else list(index) if type(index) is list else index
@@ -81,6 +100,8 @@ def kept_index(index: Any) -> Any:
 
 def constant(x: Any, where: str) -> Any:
     """Return x as the tape keeps it beside traced values; see `operand` and `kept`."""
+    if TRACE.get().sweeping:
+        return x
     found = operand(x, where)
     return kept(found) if type(found) is np.ndarray else found
 
@@ -92,7 +113,7 @@ def operand(x: Any, where: str) -> Any:
     sparse matrices, complex numbers, and entries that are no numbers.
     """
     if type(x) is np.ndarray:
-        return x if _SWEEPING.get() or x.dtype.kind in "fbiu" else _real(x, where)
+        return x if x.dtype.kind in "fbiu" else _real(x, where)
     if type(x) in NUMBERS:
         return x
     if isinstance(x, complex | np.complexfloating):

@@ -98,7 +98,7 @@ def _power(x: Any, y: Any) -> Any:
 
 def _power_rule_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):
-        return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
+        return g * 0.0 if y == 0 else g * (y * _any_power(x, y - 1))
     # At 0**0 the derivative is 0, not 0 * 0**-1.
     return g * (y * power(x, where((y == 0) & (x == 0), y, y - 1)))
 
@@ -127,7 +127,7 @@ add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g
 subtract = binary("subtract", operator.sub, lambda g, out, x, y: g, lambda g, out, x, y: -g)
 multiply = binary("multiply", operator.mul, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 divide = binary("divide", _divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out) / y)
-_any_power = binary("power", _power, _power_rule_base, _power_rule_exponent)
+_any_power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent)
 maximum = binary(
     "maximum",
     _ufunc("maximum"),
@@ -185,18 +185,17 @@ _SQUARED_ROOT = Op(
 
 def square(x: Any) -> Any:
     """x * x; that of a root sqrt(v) has the derivative of v, also at 0, where that of the root is infinite."""
-    return _of_root(_any_square(x), x)
+    return _of_root(_any_square(x), x) if type(x) is Var else _any_square(x)
 
 
 def power(x: Any, y: Any) -> Any:
     """x ** y; at 0 ** 0 the derivative is 0."""
-    out = _any_power(x, y)
-    return _of_root(out, x) if type(y) is int and y == 2 else out
+    return _of_root(_any_power(x, y), x) if type(y) is int and y == 2 and type(x) is Var else _any_power(x, y)
 
 
-def _of_root(out: Any, x: Any) -> Any:
+def _of_root(out: Any, x: Var) -> Any:
     """Return x * x = out, recorded as v itself where x is sqrt(v)."""
-    is_root = type(x) is Var and x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
+    is_root = x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
     return Var(out.value, _SQUARED_ROOT, x.args) if is_root else out
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from metagrad.ad.tape import Var, value_of
 
 
 def _matmul(x: Any, y: Any) -> Any:
-    return p.matmul(*[a if type(a) is Var else operand(a, "matmul") for a in (x, y)])
+    return p.matmul(x if type(x) is Var else operand(x, "matmul"), y if type(y) is Var else operand(y, "matmul"))
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -135,15 +136,13 @@ class _Signature(NamedTuple):
 def _signature(function: Any) -> _Signature:
     ours = tuple(inspect.signature(FUNCTIONS[function]).parameters)
     try:
-        theirs = {
-            name: p.default
-            for name, p in inspect.signature(function).parameters.items()
-            if p.kind is not p.VAR_POSITIONAL
-        }
+        given = list(inspect.signature(function).parameters.values())
     except ValueError:
-        theirs = {}
-    names = list(theirs)
-    same = [mine == name for mine, name in zip(ours, names, strict=False)]
+        given = []
+    theirs = {p.name: p.default for p in given if p.kind is not p.VAR_POSITIONAL}
+    if len(theirs) < len(given) or not given or isinstance(function, np.ufunc):
+        return _Signature(frozenset(ours), theirs, sys.maxsize)  # any number, or NumPy does not tell
+    same = [mine == name for mine, name in zip(ours, theirs, strict=False)]
     return _Signature(frozenset(ours), theirs, same.index(False) if False in same else len(same))
 
 
@@ -162,7 +161,7 @@ def _operand(a: Any, where: str) -> Any:
 def _by_name(function: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return arguments that our function takes for what they are: those in another place by name, defaults left out."""
     ours, theirs, shared = _signature(function)
-    if theirs and not isinstance(function, np.ufunc) and function is not np.einsum and len(args) > shared:
+    if len(args) > shared:
         kwargs = {**dict(zip(list(theirs)[shared:], args[shared:], strict=False)), **kwargs}
         args = args[:shared]
     left = {name: x for name, x in kwargs.items() if name in ours or name not in theirs or x is not theirs[name]}
@@ -176,9 +175,12 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     traced = FUNCTIONS.get(function)
     if traced is None:
         raise _unsupported(function)
-    args, signature = _operands(args, function.__name__), _signature(function)
-    if len(args) > signature.shared or not kwargs.keys() <= signature.ours:
-        args, kwargs = _by_name(function, args, kwargs)
+    signature = _signature(function)
+    if len(args) != 1 or type(args[0]) is not Var:
+        args = _operands(args, function.__name__)
+    if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
+        return traced(*args, **kwargs)
+    args, kwargs = _by_name(function, args, kwargs)
     unknown = kwargs.keys() - signature.ours
     if "out" in unknown:
         raise TypeError(f"{_name(function)}: a traced value cannot be written in place. Write x = x + y for x += y.")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.shapes import in_place_of, like, module_of
-from metagrad.ad.tape import Function, Op, multilinear, primitive, pushed, value_of
+from metagrad.ad.tape import Function, Op, Var, multilinear, primitive, pushed, value_of
 
 _ON_DEVICE: ContextVar[bool] = ContextVar("strong", default=False)
 
@@ -42,7 +42,7 @@ def are_zeros_strong() -> bool:
 def may_have_nan(values: Iterable[Any]) -> bool:
     """Tell whether there is a NaN; a look at a small array is cheap, and on a device there is none."""
     for x in values:
-        value = value_of(x)
+        value = x.value if type(x) is Var else x
         if type(value) is np.ndarray:
             if value.size and (top := value.item(value.argmax())) != top:  # the first NaN counts as the largest
                 return True

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.ad.constants import kept
+from metagrad.ad.constants import IDLE, TRACE, kept_arguments
 from metagrad.xp import Array, is_array, namespace
 
 Function = Callable[..., Any]
@@ -173,16 +173,16 @@ def primitive(
     op = Op(name, rules, entries=entries)
 
     def call(*args: Any) -> Any:
-        is_traced = Var in map(type, args)
-        if is_traced:
-            args = tuple([kept(a) if type(a) is np.ndarray else a for a in args])
         values = [a.value if type(a) is Var else a for a in args]
         try:
             out = forward(*values)
         except TypeError:
             namespace(*[value for value in values if is_array(value)], where=name)  # says so if two devices met
             raise
-        return Var(out, op, args) if is_traced else out
+        for a in args:
+            if type(a) is Var:
+                return Var(out, op, kept_arguments(args))
+        return out
 
     call.__name__ = call.__qualname__ = name
     op.push = push(call) if push else None
@@ -262,14 +262,19 @@ class Record:
         """
         cotangents = dict(seeds)
         entries = self.entries if wanted is None else _towards(self.entries, wanted)
-        for node_id, op, out, args, edges in reversed(entries):
-            g = cotangents.pop(node_id, None)
-            if g is None:
-                continue
-            for rule, arg_id, position in edges:
-                part = rule(g, out, *args) if by is None else by(op, position, g, out, args)
-                seen = cotangents.get(arg_id)
-                cotangents[arg_id] = part if seen is None else seen + part
+        trace = TRACE.get() if self.outer else IDLE  # only where rules record
+        before, trace.sweeping = trace.sweeping, True
+        try:
+            for node_id, op, out, args, edges in reversed(entries):
+                g = cotangents.pop(node_id, None)
+                if g is None:
+                    continue
+                for rule, arg_id, position in edges:
+                    part = rule(g, out, *args) if by is None else by(op, position, g, out, args)
+                    seen = cotangents.get(arg_id)
+                    cotangents[arg_id] = part if seen is None else seen + part
+        finally:
+            trace.sweeping = before
         return cotangents
 
     def push(self, seeds: dict[int, Any], wanted: set[int], by: Pushed | None = None) -> dict[int, Any]:
@@ -279,14 +284,19 @@ class Record:
         """
         tangents = dict(seeds)
         last = {arg_id: node_id for node_id, *_, edges in self.entries for _, arg_id, _ in edges}
-        for node_id, op, out, args, edges in self.entries:
-            coming = {position: tangents[arg_id] for _, arg_id, position in edges if arg_id in tangents}
-            if not coming:
-                continue
-            tangents[node_id] = pushed(op, coming, out, args) if by is None else by(op, coming, out, args)
-            for _, arg_id, _ in edges:
-                if last[arg_id] == node_id and arg_id not in wanted:
-                    tangents.pop(arg_id, None)
+        trace = TRACE.get() if self.outer else IDLE  # only where rules record
+        before, trace.sweeping = trace.sweeping, True
+        try:
+            for node_id, op, out, args, edges in self.entries:
+                coming = {position: tangents[arg_id] for _, arg_id, position in edges if arg_id in tangents}
+                if not coming:
+                    continue
+                tangents[node_id] = pushed(op, coming, out, args) if by is None else by(op, coming, out, args)
+                for _, arg_id, _ in edges:
+                    if last[arg_id] == node_id and arg_id not in wanted:
+                        tangents.pop(arg_id, None)
+        finally:
+            trace.sweeping = before
         return tangents
 
 

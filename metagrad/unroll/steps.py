@@ -69,7 +69,7 @@ class TapeStep:
 
     def recorded(self, t: int, phi: Tree, at: tuple[Tree, Tree]) -> ad.Pullback:
         """Return the pullback of the step, with all that was recorded."""
-        return ad.vjp(self._map(t), phi, *at)[1]
+        return ad.recorded(self._map(t), phi, *at)
 
     def _map(self, t: int) -> Any:
         return lambda phi, w, state: self._system.step(self._offset + t, phi, w, state)

@@ -175,7 +175,7 @@ class Tally:
 
     def recorded(self, carry: Carry, t: int) -> ad.Pullback:
         """Return the pullback to w of what is measured at time t, with all that was recorded."""
-        return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)[1]
+        return ad.recorded(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
