@@ -76,9 +76,9 @@ class Pullback:
             with np.errstate(all="ignore"):  # what there is to say was said the first time
                 found = self.record.pull(seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
-        owned = set(map(id, seeds.values()))
+        others = set(map(id, seeds.values()))
         for i in chosen:
-            result[i] = _filled(self._args[i], [_own(_cotangent_of(v, found), owned) for v in self._variables[i]])
+            result[i] = _filled(self._args[i], [_cotangent_of(v, found, others) for v in self._variables[i]])
         return tuple(result)
 
     def seeds(self, cotangent: Tree) -> dict[int, Any]:
@@ -118,19 +118,18 @@ def _beside(g: Any, variable: Var, where: str, argument: str, of: str) -> Any:
     return g
 
 
-def _own(x: Any, others: set[int]) -> Any:
-    """Return x as an array of its own, that can be written into and is none of the `others`, and add it to them."""
-    if type(x) is np.ndarray and (x.base is not None or id(x) in others or not x.flags.writeable):
-        x = x.copy()
-    others.add(id(x))
-    return x
-
-
-def _cotangent_of(variable: Var | None, found: dict[int, Any]) -> Any:
+def _cotangent_of(variable: Var | None, found: dict[int, Any], others: set[int]) -> Any:
+    """Return the cotangent of a variable, as an array that can be written into and is none of the `others`."""
     if variable is None:
         return None
     g = found.get(variable.id)
-    return zeros_like(variable.value) if g is None else g
+    if g is None:
+        return zeros_like(variable.value)
+    if type(g) is np.ndarray:
+        if g.base is not None or id(g) in others or not g.flags.writeable:
+            return g.copy()
+        others.add(id(g))
+    return g
 
 
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:

@@ -84,7 +84,7 @@ def kept(x: Any) -> Any:
 def kept_arguments(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the arguments of a primitive with their NumPy arrays as `kept` returns them."""
     for a in args:
-        if type(a) is np.ndarray and not TRACE.get().sweeping:
+        if type(a) is np.ndarray:
             return tuple([kept(x) if type(x) is np.ndarray else x for x in args])
     return args
 
@@ -100,8 +100,8 @@ def kept_index(index: Any) -> Any:
 
 def constant(x: Any, where: str) -> Any:
     """Return x as the tape keeps it beside traced values; see `operand` and `kept`."""
-    if TRACE.get().sweeping:
-        return x
+    if type(x) is np.ndarray and x.dtype.kind in "fbiu":
+        return kept(x)
     found = operand(x, where)
     return kept(found) if type(found) is np.ndarray else found
 

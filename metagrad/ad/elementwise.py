@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, constant
+from metagrad.ad.constants import NUMBERS, TRACE, constant
 from metagrad.ad.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, primitive, value_of
 from metagrad.xp import Array, namespace
@@ -46,8 +46,17 @@ def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
     return call
 
 
-def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: Rule) -> Callable[[Any, Any], Any]:
-    """Return a function of two arguments that broadcast, with its rules (g, out, x, y) -> cotangent before `like`."""
+def binary(
+    name: str,
+    forward: Callable[[Any, Any], Any],
+    rule_x: Rule,
+    rule_y: Rule,
+    recorded: Callable[[Any, Op, Any, Any], Var] | None = None,
+) -> Callable[[Any, Any], Any]:
+    """Return a function of two arguments that broadcast, with its rules (g, out, x, y) -> cotangent before `like`.
+
+    `recorded(out, op, x, y)` makes the Var, where it is not always that of the op.
+    """
     rules = (
         lambda g, out, x, y: like(rule_x(g, out, x, y), x),
         lambda g, out, x, y: like(rule_y(g, out, x, y), y),
@@ -60,10 +69,10 @@ def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: 
             if type(y) is Var:
                 y_value = y.value
             else:
-                y_value = y = y if type(y) in NUMBERS else constant(y, name)
+                y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
         elif type(y) is Var:
             y_value = y.value
-            x_value = x = x if type(x) in NUMBERS else constant(x, name)
+            x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
         else:
             x_value, y_value = x, y
         try:
@@ -71,7 +80,9 @@ def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: 
         except TypeError:
             namespace(x_value, y_value, where=name)  # says what is wrong: no number, or two devices
             raise
-        return out if x_value is x and y_value is y else Var(out, op, (x, y))
+        if x_value is x and y_value is y:
+            return out
+        return Var(out, op, (x, y)) if recorded is None else recorded(out, op, x, y)
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -98,13 +109,34 @@ def _power(x: Any, y: Any) -> Any:
 
 def _power_rule_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     if isinstance(y, int | float):
-        return g * 0.0 if y == 0 else g * (y * _any_power(x, y - 1))
+        return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
     # At 0**0 the derivative is 0, not 0 * 0**-1.
     return g * (y * power(x, where((y == 0) & (x == 0), y, y - 1)))
 
 
 def _power_rule_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * (out * log(where(x == 0, 1.0, x)))
+
+
+def _rule_of_a_squared_root(g: Any, out: Any, v: Any) -> Any:
+    """Return g, as v is returned; NaN where v is negative or NaN."""
+    value = value_of(out)
+    return where(module_of(value).isnan(value), value, g)
+
+
+_SQUARED_ROOT = Op(
+    "squared_root", (_rule_of_a_squared_root,), entrywise(_rule_of_a_squared_root), (_rule_of_a_squared_root,)
+)
+
+
+def _recorded_power(out: Any, op: Op, x: Any, y: Any) -> Var:
+    """Return x ** y as a Var; the square of a root sqrt(v) as v itself, which has a derivative at 0 too."""
+    is_square = type(y) is int and y == 2 and type(x) is Var
+    return Var(out, _SQUARED_ROOT, x.args) if is_square and _is_root(x) else Var(out, op, (x, y))
+
+
+def _is_root(x: Var) -> bool:
+    return x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
 
 
 def _where_larger(g: Any, x: Any, y: Any) -> Any:
@@ -127,7 +159,7 @@ add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g
 subtract = binary("subtract", operator.sub, lambda g, out, x, y: g, lambda g, out, x, y: -g)
 multiply = binary("multiply", operator.mul, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 divide = binary("divide", _divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out) / y)
-_any_power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent)
+power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent, _recorded_power)
 maximum = binary(
     "maximum",
     _ufunc("maximum"),
@@ -172,31 +204,10 @@ def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
 
-def _rule_of_a_squared_root(g: Any, out: Any, v: Any) -> Any:
-    """Return g, as v is returned; NaN where v is negative or NaN."""
-    value = value_of(out)
-    return where(module_of(value).isnan(value), value, g)
-
-
-_SQUARED_ROOT = Op(
-    "squared_root", (_rule_of_a_squared_root,), entrywise(_rule_of_a_squared_root), (_rule_of_a_squared_root,)
-)
-
-
 def square(x: Any) -> Any:
     """x * x; that of a root sqrt(v) has the derivative of v, also at 0, where that of the root is infinite."""
-    return _of_root(_any_square(x), x) if type(x) is Var else _any_square(x)
-
-
-def power(x: Any, y: Any) -> Any:
-    """x ** y; at 0 ** 0 the derivative is 0."""
-    return _of_root(_any_power(x, y), x) if type(y) is int and y == 2 and type(x) is Var else _any_power(x, y)
-
-
-def _of_root(out: Any, x: Var) -> Any:
-    """Return x * x = out, recorded as v itself where x is sqrt(v)."""
-    is_root = x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
-    return Var(out.value, _SQUARED_ROOT, x.args) if is_root else out
+    out = _any_square(x)
+    return Var(out.value, _SQUARED_ROOT, x.args) if type(x) is Var and _is_root(x) else out
 
 
 sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels

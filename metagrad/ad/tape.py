@@ -181,7 +181,7 @@ def primitive(
             raise
         for a in args:
             if type(a) is Var:
-                return Var(out, op, kept_arguments(args))
+                return Var(out, op, args if TRACE.get().sweeping else kept_arguments(args))
         return out
 
     call.__name__ = call.__qualname__ = name

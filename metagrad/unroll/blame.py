@@ -22,7 +22,12 @@ from metagrad.unroll.unroll import Unroll
 from metagrad.xp import to_host
 
 _NAN = (Status.STATE_NAN, Status.ADJOINT_NAN, Status.OBJECTIVE_NAN, Status.GRADIENT_NAN)
-_OVERFLOW = (Status.STATE_OVERFLOW, Status.ADJOINT_OVERFLOW, Status.OBJECTIVE_OVERFLOW)
+_OVERFLOW = (
+    Status.STATE_OVERFLOW,
+    Status.ADJOINT_OVERFLOW,
+    Status.OBJECTIVE_OVERFLOW,
+    Status.GRADIENT_OVERFLOW,
+)
 
 
 def explained(unroll: Unroll, estimate: Estimate, again: Callable[[], Estimate], *, on_tape: bool) -> Estimate:
