@@ -54,11 +54,13 @@ def as_shape(shape: Any) -> tuple[int, ...]:
 
 def like(g: Any, x: Any) -> Any:
     """Return the cotangent g in the shape and dtype of the operand x, which was broadcast and promoted."""
-    if type(value_of(x)) is float:  # a Python number has no dtype of its own
+    value = x.value if type(x) is Var else x
+    if type(value) is float:  # a Python number has no dtype of its own
         return g if g.shape == () else sum_(g)
-    if g.shape != x.shape:
-        g = sum_to(g, x.shape)
-    return g if g.dtype is x.dtype or g.dtype == x.dtype else astype(g, x.dtype)
+    if g.shape != value.shape:
+        g = sum_to(g, value.shape)
+    into, dtype = value.dtype, g.dtype
+    return g if dtype is into or dtype == into else astype(g, into)
 
 
 def in_place_of(tangent: Any, out: Any) -> Any:

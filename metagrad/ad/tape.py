@@ -36,6 +36,7 @@ Rule = Callable[..., Any]  # (cotangent, output, *arguments) -> cotangent of one
 Push = Callable[[dict[int, Any], Any, Sequence[Any]], Any]  # ({position: tangent}, output, arguments) -> its tangent
 Pull = Callable[["Op", int, Any, Any, Sequence[Any]], Any]  # (op, position, cotangent, output, arguments) -> cotangent
 Pushed = Callable[["Op", dict[int, Any], Any, Sequence[Any]], Any]  # as Push, for the op that is named
+_FLOAT = np.dtype(np.float64)
 _ids = itertools.count()
 
 
@@ -70,12 +71,14 @@ class Var:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the value."""
-        return np.shape(self.value) if isinstance(self.value, float) else self.value.shape
+        value = self.value
+        return () if type(value) is float else value.shape
 
     @property
     def dtype(self) -> Any:
         """The dtype of the value (float64 for a Python float)."""
-        return np.dtype(np.float64) if isinstance(self.value, float) else self.value.dtype
+        value = self.value
+        return _FLOAT if type(value) is float else value.dtype
 
     @property
     def ndim(self) -> int:
