@@ -123,8 +123,10 @@ def _cotangent_of(variable: Var | None, found: dict[int, Any], others: set[int])
     if variable is None:
         return None
     g = found.get(variable.id)
-    if g is None:
-        return zeros_like(variable.value)
+    return zeros_like(variable.value) if g is None else _own(g, others)
+
+
+def _own(g: Any, others: set[int]) -> Any:
     if type(g) is np.ndarray:
         if g.base is not None or id(g) in others or not g.flags.writeable:
             return g.copy()
@@ -260,8 +262,9 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
     if may_have_nan(found[i] for i in ends if i in found):
         with np.errstate(all="ignore"):  # what there is to say was said the first time
             found = record.push(coming, ends, strong.push)
-    tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
-    return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
+    others = set(map(id, coming.values()))
+    tangent = _filled(traced_out, [_own(_tangent_of(out, record, found), others) for out in outputs])
+    return _filled(traced_out, [_apart(record.plain(out)) for out in outputs]), tangent
 
 
 def _tangent_of(out: Any, record: Record, found: dict[int, Any]) -> Any:

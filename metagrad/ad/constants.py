@@ -67,10 +67,10 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
 def kept(x: Any) -> Any:
     """Return a NumPy array that has the entries of x, whatever is done to x."""
     base = x.base
-    owner = base if type(base) is np.ndarray and base.flags.writeable else None
+    owner = base if isinstance(base, np.ndarray) and base.flags.writeable else None
     if owner is None and not x.flags.writeable:
         return x
-    if x.nbytes <= _SMALL:
+    if x.nbytes <= _SMALL or not (base is None or isinstance(base, np.ndarray)):  # or owned by another library
         return x.copy()
     trace = TRACE.get()
     if trace.depth:

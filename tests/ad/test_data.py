@@ -283,9 +283,16 @@ def test_what_is_returned_is_yours(function, i):
 
     args = tuple(example[k] for k in where)
     out, pullback = ad.vjp(f, *args)
-    u = ad.tree_map(np.ones_like, out)
-    found = [x for x in ad.leaves((out, pullback(u), pullback(u))) if isinstance(x, np.ndarray)]
-    others = [x for x in ad.leaves((u, args)) if isinstance(x, np.ndarray)]
+    u, v = ad.tree_map(np.ones_like, out), ad.tree_map(np.ones_like, args)
+    results = (
+        out,
+        pullback(u),
+        pullback(u),
+        ad.jvp(f, args, v),
+        None if ad.is_branch(out) else ad.value_and_grad(f)(*args),
+    )
+    found = [x for x in ad.leaves(results) if isinstance(x, np.ndarray)]
+    others = [x for x in ad.leaves((u, v, args)) if isinstance(x, np.ndarray)]
     for k, x in enumerate(found):
         assert x.flags.writeable
         assert not any(np.shares_memory(x, y) for y in found[:k] + others)
@@ -334,3 +341,19 @@ def test_norms_of_one_entry_raise_no_false_alarm(f):
     for seed in range(60):
         x = rng(seed, "one").standard_normal(1)
         ad.check_gradients(f, (x + np.sign(x) * 0.01,))
+
+
+def test_an_array_of_another_library_is_copied():
+    memory = bytearray(8 * 1000)
+    data = np.frombuffer(memory)
+    assert ad.grad(lambda w: np.sum(w * data))(np.ones(1000)).tolist() == [0.0] * 1000
+    assert data.flags.writeable
+
+    def loss(w):
+        total = 0.0
+        for t in range(3):
+            data[...] = t
+            total = total + np.sum(w * data) ** 2
+        return total
+
+    assert ad.grad(loss)(np.ones(1000))[0] == 2 * 1000 * (1 + 4)
