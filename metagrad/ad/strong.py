@@ -26,7 +26,10 @@ _ON_DEVICE: ContextVar[bool] = ContextVar("strong", default=False)
 
 @contextmanager
 def strong_zeros() -> Iterator[None]:
-    """Let zeros be strong on a device too, for as long as the block lasts; on the host they always are."""
+    """Let zeros be strong on a device too, for as long as the block lasts; on the host they always are.
+
+    An estimate that is made within has the notes about NaN, too, for which a device has to be waited for.
+    """
     token = _ON_DEVICE.set(True)
     try:
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,8 +55,7 @@ class Forward:
             unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
             fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
             found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
-            again = partial(self, task, rule, objective, phi, steps=steps, seed=seed, at=at, run=run)
-            return explained(unroll, found, again, on_tape=fused is None)
+            return explained(unroll, found, on_tape=fused is None)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:

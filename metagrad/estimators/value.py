@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -42,5 +41,4 @@ class Value:
             unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "value")
             unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, steps)
             value, _ = unroll.tally.finish()
-            again = partial(self, task, rule, objective, phi, steps=steps, seed=seed, at=at, run=run)
-            return explained(unroll, unroll.estimate(value, None), again, on_tape=True)
+            return explained(unroll, unroll.estimate(value, None), on_tape=True)

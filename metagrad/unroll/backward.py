@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -39,14 +38,12 @@ def backward(
         if found is None:
             unroll = unroll if unroll.is_fresh else Unroll(ask, options, where)
             found, on_tape = _by_steps(unroll, memory, fused=fused)
-        again = partial(backward, ask, options, where, memory=memory, fused=fused)
-        estimate = explained(unroll, unroll.estimate(*found), again, on_tape=on_tape)
+        estimate = unroll.estimate(*found)
         kept = those_that_stayed(estimate, options)
         if kept is None:
-            return estimate
-        of_kept = _of_those_kept(ask, options, where, kept, memory)
-        notes = dict.fromkeys((*of_kept.notes, *estimate.notes, left_out(of_kept, kept)))
-        return replace(estimate, grad=of_kept.grad, notes=tuple(notes))
+            return explained(unroll, estimate, on_tape=on_tape)
+        again = _of_those_kept(ask, options, where, kept, memory)
+        return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
 
 
 def those_that_stayed(estimate: Estimate, options: Options) -> Array | None:

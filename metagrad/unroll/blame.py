@@ -6,7 +6,6 @@ that its status names, and that one step is looked at (`metagrad.ad.blame`). It 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -30,18 +29,17 @@ _OVERFLOW = (
 )
 
 
-def explained(unroll: Unroll, estimate: Estimate, again: Callable[[], Estimate], *, on_tape: bool) -> Estimate:
+def explained(unroll: Unroll, estimate: Estimate, *, on_tape: bool) -> Estimate:
     """Return the estimate with a note that names the function and the step, for each kind of trouble.
 
     Of an overflow only where the run was `on_tape`: the replay of a fused one would take longer than the run. On a
-    device nobody looks for a NaN on the way: there, a run that ends with one is made `again` with strong zeros.
+    device only within `metagrad.ad.strong_zeros`: to look at a status is to wait for it.
     """
+    if unroll.xp is not np and not ad.are_zeros_strong():
+        return estimate
     codes, steps = to_host(estimate.status), to_host(estimate.status_step)
     if not codes.any():
         return estimate
-    if unroll.xp is not np and not ad.are_zeros_strong() and np.isin(codes, [s.code for s in _NAN]).any():
-        with ad.strong_zeros():
-            return again()
     sought = [status.code for status in (*_NAN, *(_OVERFLOW if on_tape else ()))]
     first: dict[int, int] = {}  # the first task of each kind of trouble
     for task in np.argsort(steps, kind="stable"):
