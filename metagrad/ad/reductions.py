@@ -119,7 +119,7 @@ def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     if ddof == 0:
         return squares
     n = math.prod(a.shape) // max(1, math.prod(squares.shape))
-    return squares * (n / (n - ddof))
+    return squares * (n / (n - ddof) if n > ddof else math.inf)  # NaN where it is of one entry, as NumPy's
 
 
 def std(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:

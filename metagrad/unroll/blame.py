@@ -51,7 +51,7 @@ def explained(unroll: Unroll, estimate: Estimate, *, on_tape: bool) -> Estimate:
         culprit = replay.culprit(Status.from_code(code), task, int(steps[task]))
         if culprit is not None:
             found, t = culprit
-            notes.append(f"Task {task}: {found}, at step {t}.")
+            notes.append(f"Task {task}: {found}, at step {unroll.offset + t}.")
     return replace(estimate, notes=(*estimate.notes, *notes)) if notes else estimate
 
 

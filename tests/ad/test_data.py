@@ -263,6 +263,9 @@ def test_the_deviation_of_one_entry_is_flat():
         assert np.array_equal(ad.hvp(f, x, x), 0 * x)
     with np.errstate(invalid="ignore"):
         assert np.isnan(ad.vjp(np.std, np.array([np.inf]))[0])
+        out, pullback = ad.vjp(lambda v: np.std(v, ddof=1), np.array([2.0]))
+        assert np.isnan(out)
+        assert np.isnan(pullback(np.float64(1.0))[0]).all()
 
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]

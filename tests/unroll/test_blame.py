@@ -81,6 +81,15 @@ class TestForwards:
         assert result.notes == ("Task 1: numpy.sqrt made the first NaN, of -0.5, at step 1.",)
 
 
+def test_the_step_is_that_of_the_run():
+    rule = Own(lambda eta, w, f: np.sqrt(w - 1.5) + 0 * eta * f.gradient(w))
+    task = mg.FunctionTask(squares, w0=np.array([[40.0, 3.75]]))
+    first = mg.Reverse()(task, rule, mg.Final(), mg.GradientDescent.Phi(0.1), steps=1)
+    with np.errstate(all="ignore"):
+        later = mg.Reverse()(task, rule, mg.Final(), mg.GradientDescent.Phi(0.1), steps=3, at=first.end)
+    assert later.notes == ("Task 0: numpy.sqrt made the first NaN, of -1.5, at step 3.",)
+
+
 def test_the_way_back():
     rule = Own(lambda eta, w, f: w - eta * f.gradient(w) * np.sqrt(np.abs(w)))
     result = found(squares, [[1.5, 1.0], [0.0, 0.5]], "reverse", rule=rule, steps=5)
