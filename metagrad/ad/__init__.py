@@ -5,7 +5,9 @@
     jvp(f, args, tangents)             u -> Ju
     hvp(f, w, v)                       Hessian times vector
 
-f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works.
+f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works,
+`strong` for where(x > 0, sqrt(x), 0) at 0, `constants` for the data around x, and `blame` for where a NaN comes from.
+What is returned may be written into: it shares no memory with what was given.
 """
 
 from metagrad.ad.api import Pullback, grad, hvp, jvp, recorded, stop_gradient, value_and_grad, vjp
