@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from metagrad.ad.constants import IDLE, TRACE, kept_arguments
+from metagrad.ad.refusals import refuse, refuse_array
 from metagrad.xp import Array, is_array, namespace
 
 Function = Callable[..., Any]
@@ -102,7 +102,7 @@ class Var:
 
     def __bool__(self) -> bool:
         """Refuse: a branch on a traced value is not part of its derivative."""
-        return _refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
+        return refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
 
     def __float__(self) -> NoReturn:
         """Refuse: a plain number would lose the derivative."""
@@ -110,51 +110,21 @@ class Var:
             "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
             "derivative is meant."
         )
-        _refuse("float(x)", remedy)
+        refuse("float(x)", remedy)
 
     __int__ = __index__ = __complex__ = item = tolist = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a plain array would lose the derivative."""
-        asking = _library_that_asks()
-        if asking is not None:
-            _refuse(f"what {asking} makes of x", _REMEDIES[asking])
-        remedy = (
-            "Leave it as it is, as NumPy's functions take it, join several by np.stack([x, y]) or np.concatenate, also "
-            "in place of z[index] = x, or use metagrad.ad.stop_gradient(x) where no derivative is meant."
-        )
-        _refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
+        refuse_array()
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: the tape needs the old value."""
-        _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+        refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: this method of arrays writes in place."""
-        _refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
-
-
-_REMEDIES = {
-    "numpy.ma": (
-        "Fill a masked array m, m.filled(0.0), and give its entries the weight (~np.ma.getmaskarray(m)).astype(float)."
-    ),
-    "pandas": "Take np.asarray(s) of the Series or DataFrame s.",
-    "scipy.sparse": "Take S.toarray(), or bring the product as a metagrad.ad.primitive with its VJP.",
-}
-
-
-def _library_that_asks() -> str | None:
-    """Return which library of those whose arrays are not NumPy's is at work."""
-    frame = sys._getframe()
-    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith("metagrad"):
-            return next((known for known in _REMEDIES if name == known or name.startswith(f"{known}.")), None)
-    return None
-
-
-def _refuse(what: str, remedy: str) -> NoReturn:
-    raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
+        refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
 
 
 def primitive(
