@@ -14,6 +14,7 @@ from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.backward import looked
+from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued
@@ -63,7 +64,8 @@ class Forward:
         unroll = Unroll(ask, options, "forward")
         by_tape = not self.fused or unroll.joint or unroll.wide
         fused = None if by_tape else fused_step(ask.task, ask.rule, self.gradient)
-        return unroll, _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+        found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+        return unroll, explained(unroll, found, on_tape=fused is None)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:

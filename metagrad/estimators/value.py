@@ -8,6 +8,7 @@ import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import looked
+from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Options, Rescue, Scaling
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
@@ -50,4 +51,4 @@ def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
     unroll = Unroll(ask, options, "value")
     unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
     value, _ = unroll.tally.finish()
-    return unroll, unroll.estimate(value, None)
+    return unroll, explained(unroll, unroll.estimate(value, None), on_tape=True)

@@ -51,7 +51,7 @@ def apply_function(function: Any, types: Any, args: tuple[Any, ...], options: di
 
 def together(*operands: Any) -> list[Any]:
     """Return operands as Scaled of the dtype that they have together; Python numbers take the dtype of the others."""
-    first = next(x for x in operands if type(x) is KINDS[0])
+    first: Any = next(x for x in operands if type(x) is KINDS[0])
     # NumPy makes arrays without axes of its own numbers, which go with any device.
     plain: list[Any] = [x[()] if isinstance(x, np.ndarray) and not x.ndim else x for x in operands]
     wide: list[Any] = [x if type(x) is KINDS[0] else first.beside(x) for x in plain]

@@ -11,6 +11,7 @@ from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
 from metagrad.unroll.rescue import rescued
@@ -58,15 +59,16 @@ def _swept(
     ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
 ) -> tuple[Unroll, Estimate]:
     """Return the estimate of one backward sweep, and its unroll."""
-    unroll, found = Unroll(ask, options, where), None
+    unroll, found, on_tape = Unroll(ask, options, where), None, False
     if kept is not None:
         unroll.keep(kept)
     by_tape = unroll.wide or options.precise or kept is not None
     if fused and not by_tape:
         found = _by_window(unroll, memory)
         unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
-    found = found or _by_steps(unroll, memory, fused=fused and not by_tape)
-    return unroll, unroll.estimate(*found)
+    if found is None:
+        found, on_tape = _by_steps(unroll, memory, fused=fused and not by_tape)
+    return unroll, explained(unroll, unroll.estimate(*found), on_tape=on_tape)
 
 
 def looked(ask: Ask, options: Options) -> tuple[Unroll, Estimate] | None:
@@ -126,7 +128,8 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree]:
+def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree], bool]:
+    """Return value and gradient, and whether the steps were those of the tape."""
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint
     if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
@@ -134,8 +137,8 @@ def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return value, type(phi)(eta_bar)
+            return (value, type(phi)(eta_bar)), False
     step = fused_step(task, rule, options.gradient) if may_fuse else None
     if step is not None:
-        return TapeSweep(unroll, step, fused=True).run(memory)
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
+        return TapeSweep(unroll, step, fused=True).run(memory), False
+    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True

@@ -175,6 +175,10 @@ class Tally:
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         return factor, w_bar
 
+    def recorded(self, carry: Carry, t: int) -> ad.Pullback:
+        """Return the pullback to w of what is measured at time t, with all that was recorded."""
+        return ad.recorded(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
+
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
         degree, weight = self._degree, self.weight(t)
@@ -189,7 +193,8 @@ class Tally:
         sample, measure = self.sample(t), self.measure
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
+            pullback = self.recorded(carry, t)
+            return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:

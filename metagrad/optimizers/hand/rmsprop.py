@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from metagrad.ad import safe_sqrt
 from metagrad.errors import bad_value, nearest
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled, project
-from metagrad.optimizers._safe import safe_sqrt, with_rest
+from metagrad.optimizers._safe import with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
