@@ -23,15 +23,20 @@ def finite_floats(function: str, argument: str, value: ArrayLike, *, copy: bool 
 
     `copy=False` hands an array of float64 through as it is, for those who neither keep nor change it.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{function}: {argument} has dtype {array.dtype}; expected real numbers.")
-    floats = array.astype(np.float64, copy=copy)
+    floats = real_floats(function, argument, value, copy=copy)
     # the extremes are finite exactly if all are, and take no temporary array
     if floats.size and not (np.isfinite(floats.min()) and np.isfinite(floats.max())):
         worst = floats[~np.isfinite(floats)].flat[0]
         bad_value(function, argument, worst, "finite numbers", "Look for an overflow where it was computed.")
     return floats
+
+
+def real_floats(function: str, argument: str, value: ArrayLike, *, copy: bool = True) -> Floats:
+    """Return the value as float64, inf and NaN included; TypeError if it is not real numbers."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{function}: {argument} has dtype {array.dtype}; expected real numbers.")
+    return array.astype(np.float64, copy=copy)
 
 
 def step_counts(function: str, steps: ArrayLike) -> Floats:

@@ -33,7 +33,7 @@ from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors, Modes
 from metagrad.theory.numbers.signed_log import signed_sum
 from metagrad.theory.quadratic.last_iterate import d_log_objective, d_objective
-from metagrad.theory.quadratic.minimisers import end_weights
+from metagrad.theory.quadratic.minimisers import log_end_weights
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
 
 Bools = NDArray[np.bool_]
@@ -178,7 +178,6 @@ def _log_end_gains(spectrum: Spectrum, measure: Measure) -> tuple[Floats, Floats
     """Return log g_alpha and log g_L."""
     log_unit = 0.0 if measure == "loss" else np.log(2.0)
     power = 2 if measure == "loss" else 1
-    ends = zip(end_weights(spectrum), (spectrum.alpha, spectrum.L), strict=True)
-    with np.errstate(divide="ignore"):
-        at_alpha, at_L = (np.log(weight) + power * np.log(value) + log_unit for weight, value in ends)
+    ends = zip(log_end_weights(spectrum), (spectrum.alpha, spectrum.L), strict=True)
+    at_alpha, at_L = (log_weight + power * np.log(value) + log_unit for log_weight, value in ends)
     return at_alpha, at_L

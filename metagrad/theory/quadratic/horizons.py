@@ -138,9 +138,7 @@ def _modes(spectrum: Spectrum, eta: ArrayLike) -> tuple[Floats, Floats, Floats, 
     """Return log|w_0i|, log lambda_i, log|a_i| and which modes are active, each (..., d)."""
     step_size = finite_floats("horizons", "eta", eta)
     log_a = Factors.of(step_size[..., None], spectrum.eigenvalues).log
-    with np.errstate(divide="ignore"):
-        log_w = np.log(spectrum.weights) / 2
-    return log_w, log_eigenvalues(spectrum), log_a, np.broadcast_to(spectrum.active, log_a.shape)
+    return spectrum.log_weights / 2, log_eigenvalues(spectrum), log_a, np.broadcast_to(spectrum.active, log_a.shape)
 
 
 def _horizon(

@@ -14,7 +14,7 @@ Every function takes `(spectrum, eta, steps, *, measure)`. `eta` (any finite rea
 2^52) broadcast with each other and with the batch of the spectrum, and the result has that shape: the axis of the
 modes is summed inside, and one decomposition serves a whole grid. F, F', F'' are `SignedLog`, as they leave every
 float range; G, G', G'' are float64. eta and the eigenvalues count as exact numbers: errors are of order eps at every
-horizon, except where terms of F' cancel next to its zero.
+horizon, except where terms of F' cancel next to its zero. w_0, eigenvalues and eta may have any size.
 
 Corner cases: a mode with a_i = 0 contributes nothing (for t = 1 it still contributes to F''). Zero eigenvalues add
 nothing to the loss and a constant to ||w||^2: then F has a floor and G' really decays like F'; below the float range
@@ -90,13 +90,16 @@ def d2_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, me
     modes, t = _modes(spectrum, eta, steps, measure, "d2_log_objective")
     mean = _mean_rate(spectrum, modes, t, measure)
     _, relative = modes.powers(2 * t - 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_weights = log_kappa(spectrum, measure) + relative - _log_total(spectrum, modes, t, measure)[..., None]
-        log_deviation = np.log(np.abs(spectrum.eigenvalues - mean[..., None] * modes.a)) - modes.log_mu[..., None]
+        moved = np.ldexp(mean[..., None], modes.factors.power) * modes.factors.high  # m a_i, in range where a_i is not
+        log_deviation = np.log(np.abs(spectrum.eigenvalues - moved)) - modes.log_mu[..., None]
         log_rate = log_eigenvalues(spectrum) - modes.log_mu[..., None]
-        variance = np.sum(np.exp(log_weights + 2 * log_deviation), axis=-1)
-        square = np.sum(np.exp(log_weights + 2 * log_rate), axis=-1)
-    return np.asarray(np.where(np.isnan(mean), np.nan, 4 * t * variance - 2 * square), np.float64)
+        deviations, rates = log_weights + 2 * log_deviation, log_weights + 2 * log_rate
+        unit = np.maximum(np.max(deviations, axis=-1), np.max(rates, axis=-1))
+        variance, square = (np.sum(np.exp(x - unit[..., None]), axis=-1) for x in (deviations, rates))
+        curvature = (4 * t * variance - 2 * square) * np.exp(unit)
+    return np.asarray(np.where(np.isnan(mean), np.nan, curvature), np.float64)
 
 
 def _modes(

@@ -39,6 +39,7 @@ from metagrad.theory.quadratic.minimisers import minimiser
 from metagrad.theory.quadratic.spectrum import Spectrum
 
 Objective = Literal["log", "plain"]
+_SMALLEST, _LARGEST = 1e-290, 1e290
 _SLACK = 1e-9
 """Relative slack of the predicates: G' has that error near ties at t = 10^6."""
 
@@ -177,12 +178,26 @@ def _compiled_descent(
     return MetaTrajectory(etas, gradients, steps, scale, floor)
 
 
-def _sorted_weights(spectrum: Spectrum) -> tuple[Floats, Floats, Floats]:
+def _sorted_weights(spectrum: Spectrum, objective: Objective = "log") -> tuple[Floats, Floats, Floats]:
     """Return the active eigenvalues, ascending, with c lambda^2 and c lambda."""
     active = np.flatnonzero(spectrum.active)
     order = active[np.argsort(spectrum.eigenvalues[active])]
-    eigenvalues, weights = spectrum.eigenvalues[order], spectrum.weights[order]
-    return eigenvalues, weights * eigenvalues**2, weights * eigenvalues
+    eigenvalues = spectrum.eigenvalues[order]
+    top, bottom = _gains(eigenvalues, spectrum.weights[order], spectrum.log_weights[order], objective)
+    return eigenvalues, top, bottom
+
+
+def _gains(eigenvalues: Floats, weights: Floats, log_weights: Floats, objective: Objective) -> tuple[Floats, Floats]:
+    """Return c lambda^2 and c lambda; for the log objective up to a factor where they leave the range of float64."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        top, bottom = weights * eigenvalues**2, weights * eigenvalues
+        sizes = np.concatenate([x[np.isfinite(log_weights)] for x in (top, bottom)])
+        if objective == "plain" or np.all((sizes >= _SMALLEST) & (sizes <= _LARGEST)):
+            return top, bottom
+        log_bottom = log_weights + np.log(eigenvalues)
+        log_top = log_bottom + np.log(eigenvalues)
+        unit = np.maximum(np.max(log_bottom, axis=-1, keepdims=True), np.max(log_top, axis=-1, keepdims=True))
+        return np.exp(log_top - unit), np.exp(log_bottom - unit)
 
 
 def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log") -> Callable[[float], float]:
@@ -194,7 +209,7 @@ def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log")
     >>> float(slope_function(Spectrum.diagonal([1.0, 3.0], [1.0, 1.0]), 100)(0.2))
     -2.5
     """
-    eigenvalues, top, bottom = _sorted_weights(spectrum)
+    eigenvalues, top, bottom = _sorted_weights(spectrum, objective)
     alpha, L, power = float(eigenvalues[0]), float(eigenvalues[-1]), 2.0 * steps - 1
     b, powers = np.empty_like(eigenvalues), np.empty_like(eigenvalues)
 
@@ -218,9 +233,11 @@ def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log")
 
 
 def _batch_slope(spectrum: Spectrum, steps: int, objective: Objective) -> Callable[[Floats], Floats]:
-    weights = np.where(spectrum.active, spectrum.weights, 0.0)
+    weights, logs = (
+        np.where(spectrum.active, x, rest) for x, rest in ((spectrum.weights, 0.0), (spectrum.log_weights, -np.inf))
+    )
     eigenvalues = np.where(spectrum.active, spectrum.eigenvalues, spectrum.L[..., None])
-    top, bottom, power = weights * eigenvalues**2, weights * eigenvalues, 2.0 * steps - 1
+    (top, bottom), power = _gains(eigenvalues, weights, logs, objective), 2.0 * steps - 1
 
     def slope(eta: Floats) -> Floats:
         a = 1 - eta[..., None] * eigenvalues

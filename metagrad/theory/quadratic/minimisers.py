@@ -83,13 +83,13 @@ def curvature_at_minimiser(spectrum: Spectrum, steps: ArrayLike) -> Floats:
         return np.asarray((4 * t - 2) * alpha * L * (L + alpha) ** 2 / (L - alpha) ** 2, np.float64)
 
 
-def end_weights(spectrum: Spectrum) -> tuple[Floats, Floats]:
-    """Return the weights c at alpha and at L, shape (...,): sums over eigenvalues equal to within 1e-12 relative."""
-    weights = np.where(spectrum.active, spectrum.weights, 0.0)
+def log_end_weights(spectrum: Spectrum) -> tuple[Floats, Floats]:
+    """Return log c at alpha and at L, shape (...,): sums over eigenvalues equal to within 1e-12 relative."""
+    weights = np.where(spectrum.active, spectrum.log_weights, -np.inf)
 
     def total(end: Floats) -> Floats:
         same = np.abs(spectrum.eigenvalues - end[..., None]) <= _SAME * end[..., None]
-        return np.asarray(np.sum(np.where(same, weights, 0.0), axis=-1), np.float64)
+        return signed_sum(1.0, np.where(same, weights, -np.inf), 0.0).log
 
     return total(spectrum.alpha), total(spectrum.L)
 
@@ -97,8 +97,8 @@ def end_weights(spectrum: Spectrum) -> tuple[Floats, Floats]:
 def _log_gain_ratio(spectrum: Spectrum, measure: Measure) -> Floats:
     """Return log(g_L/g_alpha)."""
     power = 2 if measure == "loss" else 1
-    at_alpha, at_L = end_weights(spectrum)
-    return np.asarray(np.log(at_L) - np.log(at_alpha) + power * np.log(spectrum.L / spectrum.alpha), np.float64)
+    at_alpha, at_L = log_end_weights(spectrum)
+    return np.asarray(at_L - at_alpha + power * (np.log(spectrum.L) - np.log(spectrum.alpha)), np.float64)
 
 
 def _shrinks(eigenvalues: Floats, log_gains: Floats, eta: Floats, power: Floats) -> NDArray[np.bool_]:

@@ -103,6 +103,6 @@ def _log_ratios(
         square, square_error = two_product(factors.high, factors.high)
         ratio, ratio_error = two_product(decay, square)
         error = ratio_error + decay * (square_error + 2 * factors.high * factors.low)
-        near_one = (ratio > 0.5) & (ratio < 2)
+        near_one = (ratio > 0.5) & (ratio < 2) & (factors.power == 0)
         excess = np.where(near_one, (ratio - 1) + error, 0.0)
     return factors, np.where(near_one, np.log1p(excess), np.log(decay) + 2 * factors.log), t
