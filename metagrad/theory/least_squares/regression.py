@@ -31,13 +31,16 @@ from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares.checks import checked_sample, checked_size, checked_weights, representable
 from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
-from metagrad.theory.numbers.filters import Filter, spectral_filter, sum_of_squares
+from metagrad.theory.numbers.filters import Filter, left_over, spectral_filter, sum_of_squares
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic import last_iterate
 from metagrad.theory.quadratic.spectrum import Spectrum
 
 _BLOCK = 2**21
 """Numbers h_k(s_j) that `first_exit` looks at in one go."""
+
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""What rounding leaves of a residual that is zero, relative to the targets."""
 
 _NEGLIGIBLE = 1e-150
 """Coefficients g_j relative to the largest that count as 0."""
@@ -49,6 +52,9 @@ class Regression:
 
     `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
     ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    `rounding`: what counts as 0 relative to ||y||. So much of y outside of the columns of X is no residual, and where
+    w* or validation targets are within it of the fit, the sample is noise-free: what is left of the error is
+    a_j^t of the start and nothing else, at any size.
     From `krylov.krylov_regressions` the same of a smaller problem, exact for up to `horizon` steps; then `whole` is
     False, and `train_floor` and `solution` are those of the smaller problem.
 
@@ -65,6 +71,7 @@ class Regression:
     d: int
     horizon: float = np.inf
     whole: bool = True
+    rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
         """Count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) would give."""
@@ -73,7 +80,9 @@ class Regression:
         object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
 
     @classmethod
-    def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
+    def of(
+        cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd", rounding: float = ROUNDING
+    ) -> Regression:
         """Decompose X (n, d) with targets y (n,).
 
         `method`: "svd", a thin singular value decomposition; "gram", the eigenvectors of the smaller one of XX'/n and
@@ -91,15 +100,20 @@ class Regression:
             bad_value("Regression.of", "X", f"of size {size:.3g}, and ill-conditioned", "a larger one", "Rescale it.")
         g = left.T @ targets / np.sqrt(n)
         rest = targets - left @ (left.T @ targets)
-        residual = float(rest @ rest) / n if len(s) < n else 0.0
-        return cls(s * size**2, g, residual, basis, n, d)
+        left_out = len(s) < n and _norm(rest) > rounding * _norm(targets)
+        residual = float(rest @ rest) / n if left_out else 0.0
+        return cls(s * size**2, g, residual, basis, n, d, rounding=rounding)
 
     @property
     def spectrum(self) -> Spectrum:
         """The quadratic w'Hw/2 whose loss after t steps is the excess train loss: c_j = g_j^2/s_j."""
         if len(self.eigenvalues) == 0:
             return Spectrum(np.zeros(1), np.zeros(1))
-        return Spectrum(self.eigenvalues, self.coefficients**2 / self.eigenvalues)
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            weights = self.coefficients**2 / self.eigenvalues
+            logs = 2 * np.log(np.abs(self.coefficients)) - np.log(self.eigenvalues)
+            ordinary = (weights > _NEGLIGIBLE) & (weights < 1 / _NEGLIGIBLE)
+            return Spectrum(self.eigenvalues, weights, np.where(ordinary, np.log(weights), logs))
 
     @property
     def train_floor(self) -> float:
@@ -227,7 +241,7 @@ def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
     size = float(np.max(np.abs(regression.coefficients), initial=0.0)) or 1.0
     if len(regression.eigenvalues) == 0:
         return Spectrum(np.zeros(1), np.zeros(1)), size
-    return Spectrum(regression.eigenvalues, (regression.coefficients / size) ** 2), size
+    return Spectrum.diagonal(regression.eigenvalues, regression.coefficients / size), size
 
 
 def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
@@ -261,9 +275,14 @@ def _validation_error(
     inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
     if inputs.shape[1] != regression.d:
         bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
-    fraction, move = _fitted(regression, eta, steps, function)
+    mixed = inputs @ regression.basis
     with np.errstate(over="ignore", invalid="ignore"):
-        seen = representable(function, inputs @ regression.basis * regression.coordinates)
+        seen = representable(function, mixed * regression.coordinates)
+    level = np.abs(mixed) @ _coordinate_size(regression) + np.abs(targets)
+    if np.all(np.abs(np.sum(seen, axis=1) - targets) <= regression.rounding * level):
+        move = _left_over(regression, eta, steps, function)
+        return -move.value @ seen.T, seen, move
+    fraction, move = _fitted(regression, eta, steps, function)
     return fraction @ seen.T - move.unit[..., None] * targets, seen, move
 
 
@@ -272,7 +291,31 @@ def _parameter_error(
 ) -> tuple[Floats, Floats, Filter]:
     """Return V'(w_t - w*) (..., r) in the units of the filter, w* - VV'w* (d,), and the filter."""
     target = checked_weights(function, "w_star", w_star, regression.d)
-    fraction, move = _fitted(regression, eta, steps, function)
     within = regression.basis.T @ target
     unseen = target - regression.basis @ within if len(within) < regression.d else np.zeros(1)
+    size = _norm(target)
+    if _norm(unseen) <= regression.rounding * size:
+        unseen = np.zeros(1)
+    level = _coordinate_size(regression) + size
+    if np.all(np.abs(regression.coordinates - within) <= regression.rounding * level):
+        move = _left_over(regression, eta, steps, function)
+        return -move.value * regression.coordinates, unseen, move
+    fraction, move = _fitted(regression, eta, steps, function)
     return fraction * regression.coordinates - move.unit[..., None] * within, unseen, move
+
+
+def _coordinate_size(regression: Regression) -> Floats:
+    """Return ||g||/sqrt(s_j) (r,): relative to it the coordinates of the solution are rounded."""
+    return np.asarray(_norm(regression.coefficients) / np.sqrt(regression.eigenvalues), np.float64)
+
+
+def _norm(x: Floats) -> float:
+    """Return ||x||, in range wherever its entries are."""
+    size = float(np.max(np.abs(x), initial=0.0))
+    return size * float(np.linalg.norm(x / size)) if size else 0.0
+
+
+def _left_over(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> Filter:
+    """Return a_j^t in units of the largest one of an excited mode."""
+    _check_horizon(regression, steps, function)
+    return left_over(regression.eigenvalues, eta, steps, regression.coefficients != 0, function)

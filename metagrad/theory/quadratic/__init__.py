@@ -53,7 +53,7 @@ from metagrad.theory.quadratic.schedule import (
     d_schedule_objective,
     schedule_objective,
 )
-from metagrad.theory.quadratic.spectrum import Measure, Spectrum
+from metagrad.theory.quadratic.spectrum import Measure, Spectrum, exactly_singular, is_diagonal
 from metagrad.theory.quadratic.stop_gradient import stop_gradient_d_log_objective, stop_gradient_d_objective
 from metagrad.theory.quadratic.weighted import d_weighted_sum, weighted_sum
 
@@ -70,7 +70,9 @@ __all__ = [
     "d_objective",
     "d_schedule_objective",
     "d_weighted_sum",
+    "exactly_singular",
     "first_correction",
+    "is_diagonal",
     "limit_minimiser",
     "log_objective",
     "minimiser",

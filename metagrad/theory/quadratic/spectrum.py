@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, real_floats
+from metagrad.theory.numbers.exact_rank import exact_rank
 
 Measure = Literal["loss", "squared_norm"]
+_LARGEST_RANK = 256
 _SMALLEST, _LARGEST = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
 
 
@@ -107,7 +109,7 @@ class Spectrum:
     @property
     def active(self) -> NDArray[np.bool_]:
         """Where a mode moves and is seen: lambda_i > 0 and c_i > 0. The others add a constant to every objective."""
-        return (self.eigenvalues > 0) & (self.log_weights > -np.inf)
+        return np.asarray((self.eigenvalues > 0) & (self.log_weights > -np.inf))
 
     @property
     def alpha(self) -> Floats:
@@ -127,7 +129,7 @@ def log_kappa(spectrum: Spectrum, measure: Measure) -> Floats:
     if measure not in ("loss", "squared_norm"):
         bad_value("theory", "measure", repr(measure), "'loss' or 'squared_norm'")
     if measure == "squared_norm":
-        return spectrum.log_weights
+        return np.asarray(spectrum.log_weights, np.float64)
     return np.asarray(spectrum.log_weights + log_eigenvalues(spectrum) - np.log(2.0), np.float64)
 
 
@@ -149,6 +151,22 @@ def is_diagonal(H: Floats) -> NDArray[np.bool_]:
     """Return which of the matrices (..., d, d) have no entry beside the diagonal, (...)."""
     own = np.diagonal(H, axis1=-2, axis2=-1)
     return np.asarray(np.count_nonzero(H, axis=(-2, -1)) == np.count_nonzero(own, axis=-1))
+
+
+def exactly_singular(H: Floats, zeros: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of the matrices (B, d, d), as they stand, have at least `zeros` (B,) eigenvalues that are exactly 0.
+
+    False without a look for d above 256: it takes d^3 operations a matrix.
+    """
+    d, same = H.shape[-1], H.strides[0] == 0
+    if d > _LARGEST_RANK:
+        return np.asarray(zeros == 0)
+    ranks = (
+        [exact_rank(H[0])] * len(H)
+        if same
+        else [exact_rank(each) if k else d for each, k in zip(H, zeros, strict=True)]
+    )
+    return np.asarray(np.array(ranks) <= d - zeros)
 
 
 def unit_roundoff(value: ArrayLike) -> float:

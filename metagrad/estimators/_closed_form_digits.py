@@ -1,0 +1,66 @@
+"""How many digits of a closed form can be trusted: it is evaluated again on data that rounding cannot tell apart.
+
+What changes by more than its own tenth has no digit left: there the rounding of the data, or of their decomposition,
+decides. A formula that cancels is found by the same means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from metagrad.scaled import Scaled
+from metagrad.xp import Array, float_info, rng
+
+UNIT_ROUNDOFF = float_info("float64").eps / 2
+JITTER = 1e-8
+"""A relative change of exact data, large enough to be measured; `JITTER_SHARE` of what it does is rounding."""
+JITTER_SHARE = 8 * UNIT_ROUNDOFF / JITTER
+_MOST = -np.log10(UNIT_ROUNDOFF)
+
+Solved = tuple[Scaled, Scaled]
+
+
+def signs(shape: tuple[int, ...], which: int) -> Array:
+    """Return the pattern number `which` of signs +1 and -1, as floats: alternating first, then random."""
+    if which == 0:
+        return 1.0 - 2.0 * (np.indices(shape).sum(axis=0) % 2)
+    return rng(which, "closed_form", *shape).choice([-1.0, 1.0], size=shape)
+
+
+def digits(
+    found: Solved, neighbours: Iterable[tuple[Any, float]], again: Callable[[Any], Solved], quotient: Array | float
+) -> tuple[Array, Array]:
+    """Return the decimal digits of the value and of the gradient, (B,) each, from 0 to 16.
+
+    `neighbours`: problems, each with the share of its change that counts; `again` solves one. `quotient`: the
+    rounding of a gradient that is a quotient of numbers far outside of the range of floats, relative, (B,).
+    """
+    value, slope = found
+    errors = [_own_rounding(value), np.maximum(_own_rounding(slope), quotient)]
+    for near, share in neighbours:
+        for i, (ours, theirs) in enumerate(zip(found, again(near), strict=True)):
+            errors[i] = np.maximum(errors[i], share * _change(ours, theirs))
+    with np.errstate(divide="ignore"):
+        value_digits, slope_digits = (np.clip(-np.log10(error), 0.0, _MOST) for error in errors)
+    return value_digits, slope_digits
+
+
+def _own_rounding(numbers: Scaled) -> Array:
+    """Return how far the rounding of its logarithm moves a number, relative, (B,); 1 where it is none."""
+    size = np.where(np.isfinite(numbers.mantissa), 1.0 + np.abs(np.asarray(numbers.exponent, np.float64)), np.inf)
+    return _worst(np.minimum(UNIT_ROUNDOFF * size, 1.0))
+
+
+def _change(a: Scaled, b: Scaled) -> Array:
+    """Return |a - b| / max(|a|, |b|), the worst of each task, (B,); 1 where one of them is no number."""
+    same = (a.mantissa == b.mantissa) & (a.exponent == b.exponent)
+    finite = np.isfinite(a.mantissa) & np.isfinite(b.mantissa)
+    ours, theirs = (Scaled(np.where(finite, x.mantissa, 0.0), np.where(finite, x.exponent, 0)) for x in (a, b))
+    return _worst(np.where(same, 0.0, np.where(finite, ours.relative_difference(theirs), 1.0)))
+
+
+def _worst(x: Array) -> Array:
+    return x.reshape(x.shape[0], -1).max(axis=1)
