@@ -23,6 +23,7 @@ from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import Array, float_info, to_host
 
 _WHERE = "closed_form"
+_TINY = float(np.finfo(np.float64).tiny)
 _CHUNK = 1 << 18  # factors that a sum over the horizon looks at in one go
 _MOST_FACTORS = 1 << 30  # minutes
 
@@ -162,6 +163,9 @@ class _Quadratics:
             start = 1.0 + level[..., 0] * signs((d,), which)
             yield self._at(self._decomposed(moved, self._w0 * start)), 1.0
         yield self._at(self._with_small_eigenvalues(self._H)), 1.0
+        coordinate = spectrum.log_weights / 2 - np.log(np.max(np.abs(self._w0), axis=-1, keepdims=True) + _TINY)
+        small = (coordinate < np.log(8 * d * UNIT_ROUNDOFF)) & (level[..., 0] > 0)
+        yield self._at(replace(spectrum, log_weights=np.where(small, -np.inf, spectrum.log_weights))), 1.0
 
     def _with_small_eigenvalues(self, H: Array) -> Any:
         """Return the spectrum whose zeros are as large as they may be, unless H is exactly singular."""

@@ -86,7 +86,7 @@ def d_excess_loss(problem: SinglePass, eta: ArrayLike, steps: ArrayLike) -> Sign
 def stability_threshold(problem: SinglePass) -> float:
     """Return eta_max: the risk stays bounded in t for 0 < eta < eta_max and grows without bound above.
 
-    ValueError where all eigenvalues are zero.
+    To a relative error of about 1e-14, whatever d and the size of the eigenvalues. ValueError where all eigenvalues are zero.
 
     >>> round(15 * stability_threshold(SinglePass([2.0] * 10, [1.0] * 10, batch_size=4)), 12)
     4.0
@@ -106,7 +106,8 @@ def stability_threshold(problem: SinglePass) -> float:
     high = 2 * b / (b + 2)  # if only the largest counted
     if excess(low) >= 0 or excess(high) <= 0:  # the two agree, to rounding
         return float(low / lam.max())
-    return float(brentq(excess, low, high, rtol=4 * np.finfo(float).eps) / lam.max())
+    closest = 4 * float(np.finfo(np.float64).eps)
+    return float(brentq(excess, low, high, xtol=closest * low, rtol=closest) / lam.max())
 
 
 def limit_risk(problem: SinglePass, eta: float) -> float:
