@@ -38,6 +38,7 @@ from metagrad.theory.quadratic.last_iterate import (
     d_log_objective,
     d_objective,
     log_objective,
+    log_slope,
     objective,
 )
 from metagrad.theory.quadratic.minimisers import (
@@ -75,6 +76,7 @@ __all__ = [
     "is_diagonal",
     "limit_minimiser",
     "log_objective",
+    "log_slope",
     "minimiser",
     "objective",
     "schedule_objective",

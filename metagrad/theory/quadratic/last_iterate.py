@@ -81,6 +81,17 @@ def d_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, mea
     return np.asarray(-2 * _mean_rate(spectrum, modes, t, measure), np.float64)
 
 
+def log_slope(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> SignedLog:
+    """Return G'(eta) as `SignedLog`: next to a floor of ||w||^2 it falls below the range of floats, like F'.
+
+    >>> spectrum = Spectrum.diagonal([0.0, 1.0], [1.0, 1.0])
+    >>> log_slope(spectrum, 0.5, 1000, measure="squared_norm").log10.round(6)
+    np.float64(-601.456902)
+    """
+    modes, t = _modes(spectrum, eta, steps, measure, "log_slope")
+    return _signed_rate(spectrum, modes, t, measure) * -2.0
+
+
 def d2_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return G''(eta) = 4t Var_p[s] - 2 E_p[s^2]; G is strictly quasi-convex, not convex, so its sign varies.
 
@@ -118,10 +129,17 @@ def _log_total(spectrum: Spectrum, modes: Modes, t: Floats, measure: Measure) ->
 
 def _mean_rate(spectrum: Spectrum, modes: Modes, t: Floats, measure: Measure) -> Floats:
     """Return E_p[s] = sum_i kappa_i lambda_i a_i^{2t-1} / F; NaN where F = 0."""
+    rate = _signed_rate(spectrum, modes, t, measure)
+    with np.errstate(under="ignore", over="ignore"):
+        return np.asarray(np.where(rate.sign == 0, 0.0, rate.sign * np.exp(rate.log)), np.float64)
+
+
+def _signed_rate(spectrum: Spectrum, modes: Modes, t: Floats, measure: Measure) -> SignedLog:
+    """Return E_p[s]; its sign is NaN where F = 0."""
     _, relative = modes.powers(2 * t - 1)
     log = log_kappa(spectrum, measure) + log_eigenvalues(spectrum) + relative
     top, log_total = signed_sum(modes.sign, log, 0.0), _log_total(spectrum, modes, t, measure)
     vanished = np.isneginf(log_total) | np.isneginf(modes.log_mu)
-    with np.errstate(invalid="ignore", under="ignore"):
-        mean = np.where(top.sign == 0, 0.0, top.sign * np.exp(top.log - log_total - modes.log_mu))
-    return np.asarray(np.where(vanished, np.nan, mean), np.float64)
+    with np.errstate(invalid="ignore"):
+        size = np.where(top.sign == 0, -np.inf, top.log - log_total - modes.log_mu)
+    return SignedLog(np.where(vanished, np.nan, top.sign), size)

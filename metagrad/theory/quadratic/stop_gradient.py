@@ -57,7 +57,9 @@ def _relative_sums(
     with np.errstate(divide="ignore"):
         log_step = np.log(np.abs(step_size))[..., None] + log_eigenvalues(spectrum)
     sign, log_gain = _partial_sums(factors, np.sign(step_size)[..., None], log_step, t[..., None])
-    log = np.where(factors.high == 0, -np.inf, log_weights + log_eigenvalues(spectrum) + relative + log_gain)
+    with np.errstate(invalid="ignore"):  # where a = 0
+        log = log_weights + log_eigenvalues(spectrum) + relative + log_gain
+    log = np.where(factors.high == 0, -np.inf, log)
     objective = signed_sum(1.0, log_weights + relative, 0.0)
     gone = np.isneginf(common)
     objective = SignedLog(np.where(gone, 0.0, objective.sign), np.where(gone, -np.inf, objective.log))

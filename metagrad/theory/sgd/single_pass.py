@@ -86,7 +86,7 @@ def d_excess_loss(problem: SinglePass, eta: ArrayLike, steps: ArrayLike) -> Sign
 def stability_threshold(problem: SinglePass) -> float:
     """Return eta_max: the risk stays bounded in t for 0 < eta < eta_max and grows without bound above.
 
-    To a relative error of about 1e-14, whatever d and the size of the eigenvalues. ValueError where all eigenvalues are zero.
+    To a relative error of about 1e-14, whatever d and the size of the eigenvalues. ValueError where all are zero.
 
     >>> round(15 * stability_threshold(SinglePass([2.0] * 10, [1.0] * 10, batch_size=4)), 12)
     4.0

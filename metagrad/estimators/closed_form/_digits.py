@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.estimators.closed_form._shared import UNIT_ROUNDOFF, Solved
 from metagrad.scaled import Scaled
-from metagrad.xp import Array, float_info, rng
+from metagrad.xp import Array, rng
 
-UNIT_ROUNDOFF = float_info("float64").eps / 2
 JITTER = 1e-8
 """A relative change of exact data, large enough to be measured; `JITTER_SHARE` of what it does is rounding."""
 JITTER_SHARE = 8 * UNIT_ROUNDOFF / JITTER
 _MOST = -np.log10(UNIT_ROUNDOFF)
-
-Solved = tuple[Scaled, Scaled]
 
 
 def signs(shape: tuple[int, ...], which: int) -> Array:
@@ -31,15 +29,15 @@ def signs(shape: tuple[int, ...], which: int) -> Array:
 
 
 def digits(
-    found: Solved, neighbours: Iterable[tuple[Any, float]], again: Callable[[Any], Solved], quotient: Array | float
+    found: Solved, neighbours: Iterable[tuple[Any, float]], again: Callable[[Any], Solved], own: Array | float
 ) -> tuple[Array, Array]:
     """Return the decimal digits of the value and of the gradient, (B,) each, from 0 to 16.
 
-    `neighbours`: problems, each with the share of its change that counts; `again` solves one. `quotient`: the
-    rounding of a gradient that is a quotient of numbers far outside of the range of floats, relative, (B,).
+    `neighbours`: problems, each with the share of its change that counts; `again` solves one. `own`: the rounding of
+    a gradient that is made of numbers far outside of the range of floats, relative, (B,).
     """
     value, slope = found
-    errors = [_own_rounding(value), np.maximum(_own_rounding(slope), quotient)]
+    errors = [_own_rounding(value), np.maximum(_own_rounding(slope), own)]
     for near, share in neighbours:
         for i, (ours, theirs) in enumerate(zip(found, again(near), strict=True)):
             errors[i] = np.maximum(errors[i], share * _change(ours, theirs))
@@ -54,12 +52,14 @@ def _own_rounding(numbers: Scaled) -> Array:
     return _worst(np.minimum(UNIT_ROUNDOFF * size, 1.0))
 
 
-def _change(a: Scaled, b: Scaled) -> Array:
-    """Return |a - b| / max(|a|, |b|), the worst of each task, (B,); 1 where one of them is no number."""
-    same = (a.mantissa == b.mantissa) & (a.exponent == b.exponent)
-    finite = np.isfinite(a.mantissa) & np.isfinite(b.mantissa)
-    ours, theirs = (Scaled(np.where(finite, x.mantissa, 0.0), np.where(finite, x.exponent, 0)) for x in (a, b))
-    return _worst(np.where(same, 0.0, np.where(finite, ours.relative_difference(theirs), 1.0)))
+def _change(ours: Scaled, theirs: Scaled) -> Array:
+    """Return |theirs - ours| / |ours|, the worst of each task, (B,); 1 where one of them is no number."""
+    same = (ours.mantissa == theirs.mantissa) & (ours.exponent == theirs.exponent)
+    finite = np.isfinite(ours.mantissa) & np.isfinite(theirs.mantissa)
+    a, b = (Scaled(np.where(finite, x.mantissa, 0.0), np.where(finite, x.exponent, 0)) for x in (ours, theirs))
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.where(same, 0.0, np.exp2((b - a).log2abs() - a.log2abs()))
+    return _worst(np.where(finite | same, change, 1.0))
 
 
 def _worst(x: Array) -> Array:
