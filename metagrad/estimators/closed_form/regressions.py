@@ -43,7 +43,7 @@ class Regressions:
 
     def neighbours(self) -> Iterator[tuple[Regressions, float]]:
         """Return the same data moved by rounding, nothing counted as noise-free, and 1, the share that counts."""
-        for which in (0, 1):
+        for which in range(4):
             moved = copy.copy(self)
             moved._which = which
             yield moved, 1.0
@@ -97,12 +97,14 @@ class Regressions:
         """Return the sample moved by rounding: without noise only where there is none in exact arithmetic."""
         (targets, level), which, u = aims, self._which, UNIT_ROUNDOFF
         assert which is not None
-        near = X * (1 + 2 * u * signs(X.shape, which))
+        near = X * (1 + 2 * u * signs(X.shape, which)) if which < 2 else X
         exact = away is not None and self._fits_exactly(b)
         moved = targets + 2 * u * level * signs(targets.shape, which)
         found = self.theory.Regression.of(near, moved, rounding=16 * u if exact else 0.0)
-        shift = 4 * u * np.sqrt(found.eigenvalues * found.eigenvalues.max(initial=0.0))
-        found = replace(found, eigenvalues=found.eigenvalues + shift * signs(shift.shape, which))
+        if which >= 2:
+            shift = 4 * u * np.sqrt(found.eigenvalues * found.eigenvalues.max(initial=0.0))
+            shift = shift * (signs(shift.shape, 0) if which > 2 else 1.0)
+            found = replace(found, eigenvalues=found.eigenvalues + shift)
         if away is None or not exact:
             return found
         return _without_noise(found, away * (1 + 2 * u * signs(away.shape, which)))
@@ -124,7 +126,11 @@ class Regressions:
         at = eta, self.steps
         if self.measure == "validation":
             X_val, y_val = (host(part) for part in task.validation_samples(b))
-            given = regression, X_val, y_val - X_val @ w0
+            aims = y_val - X_val @ w0
+            if self._which is not None and regression.rounding == 0:  # the data as they stand, not without noise
+                level = np.abs(y_val) + np.abs(X_val) @ np.abs(w0)
+                aims = aims + 2 * UNIT_ROUNDOFF * level * signs(aims.shape, self._which)
+            given = regression, X_val, aims
             return theory.validation_loss(*given, *at), theory.d_validation_loss(*given, *at)
         if self.measure in ("risk", "squared_norm"):
             target = host(task.w_star)[b] - w0 if self.measure == "risk" else -w0
