@@ -30,7 +30,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares.checks import checked_sample, checked_size, checked_weights, representable
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.checks import (
+    Floats,
+    bad_value,
+    check_flag,
+    check_kind,
+    count,
+    finite_floats,
+    number,
+    step_counts,
+)
 from metagrad.theory.numbers.filters import Filter, left_over, spectral_filter, sum_of_squares
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic import last_iterate
@@ -74,7 +83,22 @@ class Regression:
     rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
-        """Count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) would give."""
+        """Validate, and count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) gives."""
+        for name in ("eigenvalues", "coefficients", "basis"):
+            array = finite_floats("Regression", name, getattr(self, name))
+            object.__setattr__(self, name, array)
+        r = len(np.atleast_1d(self.eigenvalues))
+        shapes = {"eigenvalues": (r,), "coefficients": (r,), "basis": (count("Regression", "d", self.d), r)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                bad_value("Regression", name, f"of shape {getattr(self, name).shape}", f"shape {shape}")
+        count("Regression", "n", self.n)
+        check_flag("Regression", "whole", self.whole)
+        for name in ("residual", "rounding"):
+            if number("Regression", name, getattr(self, name)) < 0:
+                bad_value("Regression", name, getattr(self, name), "a number of at least 0")
+        if self.horizon != np.inf:
+            count("Regression", "horizon", self.horizon)
         size = np.abs(self.coefficients)
         kept = size > _NEGLIGIBLE * np.max(size, initial=0.0)
         object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
@@ -90,6 +114,8 @@ class Regression:
         sample, on shapes that do not fit, on NaN and inf.
         """
         inputs, targets = checked_sample("Regression.of", X, y)
+        if number("Regression.of", "rounding", rounding) < 0:
+            bad_value("Regression.of", "rounding", rounding, "a number of at least 0")
         size, _ = checked_size("Regression.of", "X", inputs), checked_size("Regression.of", "y", targets)
         if method not in ("svd", "gram"):
             bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
@@ -133,6 +159,7 @@ class Regression:
 
 def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
     """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
+    check_kind("weights", "regression", regression, Regression)
     fraction, move = _fitted(regression, eta, steps, "weights")
     with np.errstate(over="ignore", invalid="ignore"):
         w = fraction * regression.coordinates @ regression.basis.T * np.exp(move.scale)[..., None]
@@ -143,6 +170,7 @@ def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
 
 def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
+    check_kind("excess_train_loss", "regression", regression, Regression)
     _check_horizon(regression, steps, "excess_train_loss")
     spectrum, size = _unit_excess(regression)
     return last_iterate.objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
@@ -150,11 +178,13 @@ def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) 
 
 def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T = ||Xw_t - y||^2/(2n)."""
+    check_kind("train_loss", "regression", regression, Regression)
     return excess_train_loss(regression, eta, steps) + regression.train_floor
 
 
 def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
+    check_kind("d_train_loss", "regression", regression, Regression)
     _check_horizon(regression, steps, "d_train_loss")
     spectrum, size = _unit_excess(regression)
     return last_iterate.d_objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
@@ -164,6 +194,7 @@ def validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return V = ||X_val w_t - y_val||^2/(2m) on other samples X_val (m, d), y_val (m,)."""
+    check_kind("validation_loss", "regression", regression, Regression)
     error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
     return sum_of_squares(error, move.scale) * (0.5 / len(seen))
 
@@ -172,6 +203,7 @@ def d_validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return dV/deta = (X_val w_t - y_val)'X_val (dw_t/deta)/m."""
+    check_kind("d_validation_loss", "regression", regression, Regression)
     error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
     size: Floats = np.max(np.abs(error), axis=-1, keepdims=True, initial=0.0)
     along = (error / np.where(size == 0, 1.0, size)) @ seen  # one number for each mode
@@ -180,12 +212,14 @@ def d_validation_loss(
 
 def risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return R = ||w_t - w*||^2, the risk for inputs x ~ N(0, I): E(x'w_t - x'w*)^2; w* (d,)."""
+    check_kind("risk", "regression", regression, Regression)
     error, unseen, move = _parameter_error(regression, w_star, eta, steps, "risk")
     return sum_of_squares(error, move.scale) + sum_of_squares(unseen, 0.0)
 
 
 def d_risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dR/deta = 2 (w_t - w*)'(dw_t/deta)."""
+    check_kind("d_risk", "regression", regression, Regression)
     error, _, move = _parameter_error(regression, w_star, eta, steps, "d_risk")
     return move.pull(2 * error, regression.eigenvalues, regression.coordinates)
 
@@ -195,6 +229,8 @@ def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floa
 
     -inf and NaN where F = 0.
     """
+    check_kind("log_rate", "value", value, SignedLog)
+    check_kind("log_rate", "slope", slope, SignedLog)
     t = step_counts("log_rate", steps)
     return np.asarray(value.log / t, np.float64), (slope / value * (1 / t)).to_float(ieee=True)
 
@@ -204,7 +240,8 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
 
     ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
     """
-    if np.ndim(radius) or not radius > 0:
+    check_kind("first_exit", "regression", regression, Regression)
+    if np.ndim(radius) or (radius != np.inf and number("first_exit", "radius", radius) <= 0):
         bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
     if step_counts("first_exit", steps).ndim:
         bad_value("first_exit", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
@@ -245,7 +282,7 @@ def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
 
 
 def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
-    if np.max(steps, initial=1) > regression.horizon:
+    if np.max(step_counts(function, steps), initial=1) > regression.horizon:
         expected = f"at most {regression.horizon:.0f}, the steps that this Krylov space was made for"
         bad_value(function, "steps", np.max(steps), expected, "Give krylov_regressions more steps.")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 
@@ -90,6 +90,7 @@ def spectral_filter(eigenvalues: Floats, eta: ArrayLike, steps: ArrayLike, funct
     """Return h_t and its eta-derivative at the eigenvalues (r,); `eta` and `steps` broadcast to the leading axes."""
     t = step_counts(function, steps)[..., None]
     step_size = finite_floats(function, "eta", eta)[..., None]
+    check_together(function, eta=step_size.shape[:-1], steps=t.shape[:-1])
     factors = Factors.of(step_size, eigenvalues)
     log = t * factors.log
     scale = np.maximum(0.0, np.max(log, axis=-1, keepdims=True, initial=0.0))

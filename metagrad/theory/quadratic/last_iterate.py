@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_kind, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors, Modes
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
@@ -40,6 +40,7 @@ def objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: 
     >>> objective(Spectrum.diagonal([1.0, 3.0], [1.0, 1.0]), 0.5, 1).to_float()
     array(0.5)
     """
+    check_kind("objective", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "objective")
     common, relative = modes.powers(2 * t)
     return signed_sum(1.0, log_kappa(spectrum, measure) + relative, common)
@@ -51,6 +52,7 @@ def d_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure
     >>> d_objective(Spectrum.diagonal([1.0, 3.0], [1.0, 1.0]), 0.5, 1).to_float()
     array(4.)
     """
+    check_kind("d_objective", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "d_objective")
     common, relative = modes.powers(2 * t - 1)
     log = log_kappa(spectrum, measure) + log_eigenvalues(spectrum) + relative
@@ -59,6 +61,7 @@ def d_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure
 
 def d2_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> SignedLog:
     """Return F''(eta) = 2t(2t-1) sum_i kappa_i lambda_i^2 a_i^{2t-2}, which is never negative."""
+    check_kind("d2_objective", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "d2_objective")
     common, relative = modes.powers(2 * t - 2)
     log = log_kappa(spectrum, measure) + 2 * log_eigenvalues(spectrum) + relative
@@ -67,6 +70,7 @@ def d2_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measur
 
 def log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return G(eta) = (1/t) log F(eta); -inf where F = 0."""
+    check_kind("log_objective", "spectrum", spectrum, Spectrum)
     value = objective(spectrum, eta, steps, measure=measure)
     return np.asarray(value.log / step_counts("log_objective", steps), np.float64)
 
@@ -77,6 +81,7 @@ def d_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, mea
     It has the sign of F', and stays bounded where F' explodes or vanishes (`bounds.global_log_gradient_bound`). NaN
     where F = 0.
     """
+    check_kind("d_log_objective", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "d_log_objective")
     return np.asarray(-2 * _mean_rate(spectrum, modes, t, measure), np.float64)
 
@@ -86,8 +91,9 @@ def log_slope(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: 
 
     >>> spectrum = Spectrum.diagonal([0.0, 1.0], [1.0, 1.0])
     >>> log_slope(spectrum, 0.5, 1000, measure="squared_norm").log10.round(6)
-    np.float64(-601.456902)
+    np.float64(-601.457931)
     """
+    check_kind("log_slope", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "log_slope")
     return _signed_rate(spectrum, modes, t, measure) * -2.0
 
@@ -98,6 +104,7 @@ def d2_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, me
     The variance is centred, and free of divisions by a_i: with m = E_p[s],
     Var_p[s] = sum_i kappa_i (lambda_i - m a_i)^2 a_i^{2t-2} / F. NaN where F = 0.
     """
+    check_kind("d2_log_objective", "spectrum", spectrum, Spectrum)
     modes, t = _modes(spectrum, eta, steps, measure, "d2_log_objective")
     mean = _mean_rate(spectrum, modes, t, measure)
     _, relative = modes.powers(2 * t - 2)
@@ -116,8 +123,9 @@ def d2_log_objective(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, me
 def _modes(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, measure: Measure, function: str
 ) -> tuple[Modes, Floats]:
-    t = step_counts(function, steps)
-    factors = Factors.of(finite_floats(function, "eta", eta)[..., None], spectrum.eigenvalues)
+    t, step_size = step_counts(function, steps), finite_floats(function, "eta", eta)
+    check_together(function, spectrum=spectrum.batch_shape, eta=step_size.shape, steps=t.shape)
+    factors = Factors.of(step_size[..., None], spectrum.eigenvalues)
     return Modes.of(factors, log_kappa(spectrum, measure) > -np.inf), t
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, real_floats
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, finite_floats, number, real_floats
 from metagrad.theory.numbers.exact_rank import exact_rank
 
 Measure = Literal["loss", "squared_norm"]
@@ -47,8 +47,10 @@ class Spectrum:
         for name, array in (("eigenvalues", eigenvalues), ("weights", weights)):
             if array.ndim == 0 or array.shape[-1] == 0:
                 bad_value("Spectrum", name, f"of shape {array.shape}", "shape (..., d) with d >= 1")
-            if np.any(array < 0):
+            if not np.all(array >= 0):
                 bad_value("Spectrum", name, f"{array.min():.6g} at its smallest", "numbers that are not negative")
+        if not np.all(logs < np.inf):
+            bad_value("Spectrum", "log_weights", f"{np.max(logs)} at its largest", "finite numbers, or -inf")
         if eigenvalues.shape[-1] != weights.shape[-1]:
             bad_value("Spectrum", "weights", f"of shape {weights.shape}", f"last axis {eigenvalues.shape[-1]}")
         eigenvalues, weights, logs = _broadcast(eigenvalues, weights, logs)
@@ -71,14 +73,15 @@ class Spectrum:
         >>> Spectrum.of(np.ones((3, 3)), [1.0, 2.0, 0.0], zero_below=1e-15).eigenvalues.round(12)
         array([0., 0., 3.])
         """
-        matrix, start = finite_floats("Spectrum.of", "H", H), finite_floats("Spectrum.of", "w0", w0)
-        d = matrix.shape[-1] if matrix.ndim else 0
-        if matrix.ndim < 2 or matrix.shape[-2] != d or d == 0:
-            bad_value("Spectrum.of", "H", f"of shape {matrix.shape}", "square matrices, shape (..., d, d)")
+        matrix, start = _square("Spectrum.of", H), finite_floats("Spectrum.of", "w0", w0)
+        d = matrix.shape[-1]
+        for name, level in (("zero_below", zero_below), ("roundoff", roundoff)):
+            if (level is not None or name == "zero_below") and number("Spectrum.of", name, level) < 0:
+                bad_value("Spectrum.of", name, level, "a number of at least 0")
         if start.ndim == 0 or start.shape[-1] != d:
             bad_value("Spectrum.of", "w0", f"of shape {start.shape}", f"shape (..., {d})")
         transpose = np.swapaxes(matrix, -1, -2)
-        u = unit_roundoff(H) if roundoff is None else roundoff
+        u = _unit_roundoff(H) if roundoff is None else roundoff
         slack = 32 * d * u * np.max(np.abs(matrix), axis=(-2, -1))
         asymmetry = np.max(np.abs(matrix - transpose), axis=(-2, -1))
         if np.any(asymmetry > slack):
@@ -126,6 +129,7 @@ class Spectrum:
 
 def log_kappa(spectrum: Spectrum, measure: Measure) -> Floats:
     """Return log kappa_i (..., d): kappa_i = c_i lambda_i / 2 for the loss, c_i for ||w||^2; -inf where it is 0."""
+    check_kind("log_kappa", "spectrum", spectrum, Spectrum)
     if measure not in ("loss", "squared_norm"):
         bad_value("theory", "measure", repr(measure), "'loss' or 'squared_norm'")
     if measure == "squared_norm":
@@ -135,8 +139,16 @@ def log_kappa(spectrum: Spectrum, measure: Measure) -> Floats:
 
 def log_eigenvalues(spectrum: Spectrum) -> Floats:
     """Return log lambda_i (..., d); -inf where lambda_i is 0."""
+    check_kind("log_eigenvalues", "spectrum", spectrum, Spectrum)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(spectrum.eigenvalues), np.float64)
+
+
+def _square(function: str, H: ArrayLike) -> Floats:
+    matrices = finite_floats(function, "H", H, copy=False)
+    if matrices.ndim < 2 or matrices.shape[-2] != matrices.shape[-1]:
+        bad_value(function, "H", f"of shape {matrices.shape}", "square matrices, shape (..., d, d)")
+    return matrices
 
 
 def _broadcast(*arrays: Floats) -> list[Floats]:
@@ -149,8 +161,9 @@ def _broadcast(*arrays: Floats) -> list[Floats]:
 
 def is_diagonal(H: Floats) -> NDArray[np.bool_]:
     """Return which of the matrices (..., d, d) have no entry beside the diagonal, (...)."""
-    own = np.diagonal(H, axis1=-2, axis2=-1)
-    return np.asarray(np.count_nonzero(H, axis=(-2, -1)) == np.count_nonzero(own, axis=-1))
+    matrices = _square("is_diagonal", H)
+    own = np.diagonal(matrices, axis1=-2, axis2=-1)
+    return np.asarray(np.count_nonzero(matrices, axis=(-2, -1)) == np.count_nonzero(own, axis=-1))
 
 
 def exactly_singular(H: Floats, zeros: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -158,7 +171,11 @@ def exactly_singular(H: Floats, zeros: NDArray[np.int64]) -> NDArray[np.bool_]:
 
     False without a look for d above 256: it takes d^3 operations a matrix.
     """
-    d, same = H.shape[-1], H.strides[0] == 0
+    matrices = _square("exactly_singular", H)
+    d, same = matrices.shape[-1], H.strides[0] == 0
+    if matrices.ndim != 3 or np.shape(zeros) != matrices.shape[:1]:
+        came = f"of shape {np.shape(zeros)} with H of shape {matrices.shape}"
+        bad_value("exactly_singular", "zeros", came, "shape (B,) with H (B, d, d)")
     if d > _LARGEST_RANK:
         return np.asarray(zeros == 0)
     ranks = (
@@ -169,7 +186,7 @@ def exactly_singular(H: Floats, zeros: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(np.array(ranks) <= d - zeros)
 
 
-def unit_roundoff(value: ArrayLike) -> float:
+def _unit_roundoff(value: ArrayLike) -> float:
     """Return the unit roundoff of the dtype of the value, that of float64 for other kinds."""
     dtype = np.asarray(value).dtype
     return float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps) / 2

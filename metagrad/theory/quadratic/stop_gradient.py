@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_kind, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors, Modes
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
@@ -33,6 +33,7 @@ def stop_gradient_d_objective(
     >>> stop_gradient_d_objective(Spectrum.diagonal([1.0], [1.0]), 1.5, 2).to_float()
     array(-0.125)
     """
+    check_kind("stop_gradient_d_objective", "spectrum", spectrum, Spectrum)
     total, _, common = _relative_sums(spectrum, eta, steps, measure, "stop_gradient_d_objective")
     return signed_sum(total.sign[..., None], total.log[..., None], common)
 
@@ -41,6 +42,7 @@ def stop_gradient_d_log_objective(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss"
 ) -> SignedLog:
     """Return the same of G = (1/t) log F: the sum above over t F; undefined (sign NaN) where F = 0."""
+    check_kind("stop_gradient_d_log_objective", "spectrum", spectrum, Spectrum)
     total, objective, _ = _relative_sums(spectrum, eta, steps, measure, "stop_gradient_d_log_objective")
     return total / objective / step_counts("stop_gradient_d_log_objective", steps)
 
@@ -50,6 +52,7 @@ def _relative_sums(
 ) -> tuple[SignedLog, SignedLog, Floats]:
     """Return the sum and F, both over mu^{2t}, and log mu^{2t}: the large common factor cancels in their ratio."""
     t, step_size = step_counts(function, steps), finite_floats(function, "eta", eta)
+    check_together(function, spectrum=spectrum.batch_shape, eta=step_size.shape, steps=t.shape)
     factors = Factors.of(step_size[..., None], spectrum.eigenvalues)
     log_weights = log_kappa(spectrum, measure)
     modes = Modes.of(factors, log_weights > -np.inf)
