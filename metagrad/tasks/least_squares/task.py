@@ -65,6 +65,7 @@ class LeastSquares:
         d = self.d
         own = counts(self.mask)
         smallest, called = (self.n, "n") if own is None else (int(own.min()), "the smallest n")
+        shared.check_flag(_WHERE, "replacement", self.replacement)
         shared.check_batch_size(_WHERE, self.batch_size, smallest, self.replacement, called)
         parts = {"X": self.X, "y": self.y}
         for name in ("w0", "w_star"):
