@@ -47,8 +47,8 @@ BAD = {name: [*COUNT, 0] for name in ("count", "d", "n", "train", "batch_size")}
     "fraction": NUMBER, "replacement": ["no", None, 2, []], "degree": [*NOTHING, 2.5],
 }  # fmt: skip
 OPTIONAL = {
-    "w0", "theta", "validation", "w_star", "batch_size", "mask", "validation_mask", "split", "test", "count", "epoch_seed",
-    "train", "sampler", "degree",
+    "w0", "theta", "validation", "w_star", "batch_size", "mask", "validation_mask", "split", "test", "count",
+    "epoch_seed", "train", "sampler", "degree",
 }  # fmt: skip
 
 

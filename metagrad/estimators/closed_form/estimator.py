@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.errors import Status, bad_value
+from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators.closed_form._digits import digits
 from metagrad.estimators.closed_form._shared import USE_REVERSE, WHERE, Solved
 from metagrad.estimators.closed_form.quadratics import Quadratics
@@ -18,6 +18,8 @@ from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Positio
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import Array, to_host
+
+_LARGEST_STEPS = 2**52  # up to which 2 T - 1 is exact
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class ClosedForm:
 
     gradient: GradientKind = "full"
     per_task: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.gradient not in ("full", "stop_gradient"):
+            bad_value("ClosedForm", "gradient", repr(self.gradient), "'full' or 'stop_gradient'")
+        if not isinstance(self.per_task, bool):
+            bad_type("ClosedForm", "per_task", repr(self.per_task), "True or False")
 
     def __call__(
         self,
@@ -70,9 +79,10 @@ class ClosedForm:
         inner = rule.rule if type(rule) is Scheduled else rule
         if type(inner) is not GradientDescent:
             bad_value(WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", USE_REVERSE)
-        problem = _problem_of(task, objective, steps, self.gradient)
-        eta = np.asarray(to_host(phi.eta), dtype=np.float64)
+        _check_steps(steps)
+        problem = _problem_of(task, objective, int(steps), self.gradient)
         scheduled = type(rule) is Scheduled
+        eta = _checked_eta(phi, task, int(steps) if scheduled else None, self.per_task)
 
         def solve(what: Quadratics | Regressions) -> Solved:
             return what.solve(eta, scheduled=scheduled, per_task=self.per_task)
@@ -85,6 +95,33 @@ class ClosedForm:
             slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
         status, step = _status_of(value, np.minimum(of_value, of_slope), steps)
         return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)
+
+
+def _check_steps(steps: Any) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
+        bad_type(WHERE, "steps", f"{steps!r}, a {type(steps).__name__}", "an integer")
+    if not 1 <= steps <= _LARGEST_STEPS:
+        bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
+
+
+def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> Array:
+    """Return the step sizes in float64: one for all or a coordinate, or one a task; each a step where scheduled."""
+    found = getattr(phi, "eta", None)
+    if isinstance(phi, type) or found is None:
+        bad_type(WHERE, "phi", f"{phi!r}", "step sizes", "For example GradientDescent.Phi(0.1).")
+    eta = np.asarray(to_host(found))
+    if eta.dtype.kind not in "fiu":
+        bad_type(WHERE, "phi.eta", f"of dtype {eta.dtype}", "real numbers")
+    if not np.isfinite(eta).all():
+        bad_value(WHERE, "phi.eta", "not finite everywhere", "finite numbers")
+    count, d = task.w0.shape
+    one = ((count,), (count, 1), (count, d)) if per_task else ((), (d,))
+    known = one if schedule is None else ((schedule, *one[0]),)
+    if eta.shape not in known:
+        shapes = " or ".join(str(shape) for shape in known)
+        came = f"of shape {eta.shape} with per_task={per_task}"
+        bad_value(WHERE, "phi.eta", came, f"shape {shapes} for {count} tasks of {d} coordinates", USE_REVERSE)
+    return eta.astype(np.float64)
 
 
 def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -> Quadratics | Regressions:
