@@ -119,8 +119,8 @@ def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> A
     known = one if schedule is None else ((schedule, *one[0]),)
     if eta.shape not in known:
         shapes = " or ".join(str(shape) for shape in known)
-        came = f"of shape {eta.shape} with per_task={per_task}"
-        bad_value(WHERE, "phi.eta", came, f"shape {shapes} for {count} tasks of {d} coordinates", USE_REVERSE)
+        came = f"eta of shape {eta.shape} with per_task={per_task}"
+        bad_value(WHERE, "phi", came, f"shape {shapes} for {count} tasks of {d} coordinates", USE_REVERSE)
     return eta.astype(np.float64)
 
 
