@@ -7,6 +7,7 @@ decides. A formula that cancels is found by the same means.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,18 @@ JITTER_SHARE = 8 * UNIT_ROUNDOFF / JITTER
 _MOST = -np.log10(UNIT_ROUNDOFF)
 
 
+@lru_cache(maxsize=64)
 def signs(shape: tuple[int, ...], which: int) -> Array:
-    """Return the pattern number `which` of signs +1 and -1, as floats: alternating first, then random."""
+    """Return the pattern number `which` of signs +1 and -1, as floats: alternating first, then random.
+
+    The same array each time, and read-only.
+    """
     if which == 0:
-        return 1.0 - 2.0 * (np.indices(shape).sum(axis=0) % 2)
-    return rng(which, "closed_form", *shape).choice([-1.0, 1.0], size=shape)
+        pattern = 1.0 - 2.0 * (np.indices(shape).sum(axis=0) % 2)
+    else:
+        pattern = rng(which, "closed_form", *shape).choice([-1.0, 1.0], size=shape)
+    pattern.flags.writeable = False
+    return pattern
 
 
 def digits(

@@ -65,10 +65,12 @@ class Quadratics:
             shift = level[..., 0] * size[..., 0] * (signs((d,), which) if which else 1.0)
             values = np.where(spectrum.eigenvalues == 0, 0.0, np.maximum(spectrum.eigenvalues + shift, 0.0))
             yield self._at(replace(spectrum, eigenvalues=values)), 1.0
-        yield self._at(self._with_small_eigenvalues(self._H)), 1.0
+        if (spectrum.eigenvalues == 0).any():
+            yield self._at(self._with_small_eigenvalues(self._H)), 1.0
         coordinate = spectrum.log_weights / 2 - np.log(np.max(np.abs(self._w0), axis=-1, keepdims=True) + _TINY)
         small = (coordinate < np.log(8 * d * UNIT_ROUNDOFF)) & (level[..., 0] > 0)
-        yield self._at(replace(spectrum, log_weights=np.where(small, -np.inf, spectrum.log_weights))), 1.0
+        if small.any():
+            yield self._at(replace(spectrum, log_weights=np.where(small, -np.inf, spectrum.log_weights))), 1.0
 
     def _with_small_eigenvalues(self, H: Array) -> Any:
         """Return the spectrum whose zeros are as large as they may be, unless H is exactly singular."""
