@@ -51,8 +51,8 @@ _BLOCK = 2**21
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
 """What rounding leaves of a residual that is zero, relative to the targets."""
 
-_NEGLIGIBLE = 1e-150
-"""Coefficients g_j relative to the largest that count as 0."""
+_SMALLEST = 1e-290
+"""Weights from which on their logarithm is taken from their parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Regression:
     rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
-        """Validate, and count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) gives."""
+        """Validate."""
         for name in ("eigenvalues", "coefficients", "basis"):
             array = finite_floats("Regression", name, getattr(self, name))
             object.__setattr__(self, name, array)
@@ -99,9 +99,6 @@ class Regression:
                 bad_value("Regression", name, getattr(self, name), "a number of at least 0")
         if self.horizon != np.inf:
             count("Regression", "horizon", self.horizon)
-        size = np.abs(self.coefficients)
-        kept = size > _NEGLIGIBLE * np.max(size, initial=0.0)
-        object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
 
     @classmethod
     def of(
@@ -138,7 +135,7 @@ class Regression:
         with np.errstate(over="ignore", under="ignore", divide="ignore"):
             weights = self.coefficients**2 / self.eigenvalues
             logs = 2 * np.log(np.abs(self.coefficients)) - np.log(self.eigenvalues)
-            ordinary = (weights > _NEGLIGIBLE) & (weights < 1 / _NEGLIGIBLE)
+            ordinary = (weights > _SMALLEST) & (weights < 1 / _SMALLEST)
             return Spectrum(self.eigenvalues, weights, np.where(ordinary, np.log(weights), logs))
 
     @property
