@@ -54,6 +54,12 @@ def digits(
     return value_digits, slope_digits
 
 
+def change(ours: Solved, theirs: Solved) -> Array:
+    """Return how far the values and gradients of each task differ, relative to ours, (B,)."""
+    value, slope = (_change(a, b) for a, b in zip(ours, theirs, strict=True))
+    return np.maximum(value, slope)
+
+
 def _own_rounding(numbers: Scaled) -> Array:
     """Return how far the rounding of its logarithm moves a number, relative, (B,); 1 where it is none."""
     size = np.where(np.isfinite(numbers.mantissa), 1.0 + np.abs(np.asarray(numbers.exponent, np.float64)), np.inf)

@@ -32,10 +32,11 @@ class ClosedForm:
     `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
     with `Scheduled` the train loss and its excess. Anything else is a ValueError.
 
-    Eigenvalues of a dense H count as zero up to 4 d u times the largest, u the unit roundoff of its dtype; least
-    squares whose targets are X w_star, or X w for some w, up to rounding count as noise-free. Every number is computed
-    again on data that rounding cannot tell apart: Status.GRADIENT_ROUNDING where that leaves less than one digit of the
-    value or of the meta-gradient.
+    Eigenvalues of a dense H count as zero up to 4 d u times the largest, u the unit roundoff of float64, and up to d
+    times that of a narrower dtype of H where they decide. Least squares whose targets are X w_star, or X w for some w,
+    up to rounding count as noise-free. Every number is computed again on data that rounding cannot tell apart, at three
+    to eight times the cost: Status.GRADIENT_ROUNDING where that leaves less than one digit of the value or of the
+    meta-gradient.
 
     >>> task = Quadratic(np.ones((3, 3)) / 3, np.array([1.0, 2.0, 0.0]))
     >>> found = ClosedForm()(task, GradientDescent(), LogFinal(), GradientDescent.Phi(0.7), steps=20)
@@ -87,6 +88,7 @@ class ClosedForm:
         def solve(what: Quadratics | Regressions) -> Solved:
             return what.solve(eta, scheduled=scheduled, per_task=self.per_task)
 
+        problem = problem.settled(solve)
         value, slope = solve(problem)
         of_value, of_slope = digits((value, slope), problem.neighbours(), solve, problem.own_rounding(value))
         if not self.per_task:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from metagrad.errors import bad_value
-from metagrad.estimators.closed_form._digits import JITTER, JITTER_SHARE, signs
-from metagrad.estimators.closed_form._shared import UNIT_ROUNDOFF, USE_REVERSE, WHERE, host, quotient_rounding, scaled
+from metagrad.estimators.closed_form._digits import JITTER, JITTER_SHARE, change, signs
+from metagrad.estimators.closed_form._shared import (
+    UNIT_ROUNDOFF,
+    USE_REVERSE,
+    WHERE,
+    Solved,
+    host,
+    quotient_rounding,
+    scaled,
+)
 from metagrad.objectives import Final, LogFinal, Mean, WeightedSum
 from metagrad.protocols import GradientKind
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, Quadratic
 from metagrad.xp import Array, float_info, to_host
 
+_NO_MATTER = 0.1  # a change that leaves one digit
 _TINY = float(np.finfo(np.float64).tiny)
 _CHUNK = 1 << 18  # factors that a sum over the horizon looks at in one go
 _MOST_FACTORS = 1 << 30  # minutes
@@ -41,11 +50,34 @@ class Quadratics:
             H = to_host(task.H)
             self._H = np.broadcast_to(host(H), (self._w0.shape[0], *H.shape[-2:]))
             self._roundoff = float_info(H.dtype).eps / 2
+            self._narrow = np.full(len(self._w0), self._roundoff > UNIT_ROUNDOFF)
             self.spectrum = self._decomposed(self._H, self._w0)
 
     def _decomposed(self, H: Array, w0: Array) -> Any:
-        zero_below = 4 * H.shape[-1] * self._roundoff
-        return self.theory.Spectrum.of(H, w0, zero_below=zero_below, roundoff=2 * self._roundoff)
+        d = H.shape[-1]
+        found = self.theory.Spectrum.of(H, w0, zero_below=4 * d * UNIT_ROUNDOFF, roundoff=2 * self._roundoff)
+        if not self._narrow.any():
+            return found
+        small = found.eigenvalues <= d * self._roundoff * np.max(found.eigenvalues, axis=-1, keepdims=True)
+        small &= (self._narrow & ~self.theory.is_diagonal(H))[:, None]
+        return replace(found, eigenvalues=np.where(small, 0.0, found.eigenvalues))
+
+    def settled(self, solve: Callable[[Quadratics], Solved]) -> Quadratics:
+        """Return the same problem, the small eigenvalues of a narrow H as they are where that is no matter.
+
+        H of float32 or float16 has eigenvalues that may be nothing but its rounding. Where they decide, they count as
+        zero, and `neighbours` tells; elsewhere the matrix as it stands is exact.
+        """
+        if self._H is None or not self._narrow.any():
+            return self
+        as_given = copy.copy(self)
+        as_given._narrow = np.zeros_like(self._narrow)
+        as_given.spectrum = as_given._decomposed(self._H, self._w0)
+        if np.array_equal(as_given.spectrum.eigenvalues, self.spectrum.eigenvalues):
+            return as_given
+        as_given._narrow = change(solve(as_given), solve(self)) >= _NO_MATTER
+        as_given.spectrum = as_given._decomposed(self._H, self._w0)
+        return as_given
 
     def neighbours(self) -> Iterator[tuple[Quadratics, float]]:
         """Return the same problem from data that rounding cannot tell apart, and what share of the change counts."""
