@@ -194,7 +194,7 @@ def rng(seed: int, *path: str | int) -> np.random.Generator:
     >>> bool(rng(0, "quadratic", 3).random() == rng(0, "quadratic", 3).random())
     True
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+    if isinstance(seed, bool | type) or is_array(seed) or not hasattr(seed, "__index__"):
         bad_type("rng", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer", "Any from 0 on.")
     if seed < 0:
         bad_value("rng", "seed", seed, "an integer of at least 0")

@@ -46,9 +46,15 @@ class DiagonalQuadratic:
             bad_value(
                 _WHERE, "eigenvalues", "negative somewhere", "eigenvalues >= 0", "The loss must be bounded below."
             )
+        for name in ("eigenvalues", "w0"):
+            x = getattr(self, name)
+            if x.ndim not in (1, 2) or 0 in x.shape:
+                bad_value(_WHERE, name, f"of shape {x.shape}", "shape (d,) or (B, d) with B, d >= 1")
         shapes = self.eigenvalues.shape, self.w0.shape
-        if shapes[0][-1:] != shapes[1][-1:] or self.w0.ndim not in (1, 2) or self.w0.shape[-1] == 0:
-            bad_value(_WHERE, "w0", f"of shape {shapes[1]} with eigenvalues of shape {shapes[0]}", "(d,) or (B, d)")
+        batches = {shape[0] for shape in shapes if len(shape) == 2} - {1}
+        if shapes[0][-1] != shapes[1][-1] or len(batches) > 1:
+            expected = "(d,) or (B, d) of the same d and B"
+            bad_value(_WHERE, "w0", f"of shape {shapes[1]} with eigenvalues of shape {shapes[0]}", expected)
         eigenvalues, w0 = xp.broadcast_arrays(xp.atleast_2d(self.eigenvalues), xp.atleast_2d(self.w0))
         object.__setattr__(self, "eigenvalues", xp.ascontiguousarray(eigenvalues))
         object.__setattr__(self, "w0", xp.ascontiguousarray(w0))

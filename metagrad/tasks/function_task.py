@@ -48,9 +48,18 @@ class FunctionTask:
     def __post_init__(self) -> None:
         """Check the functions, the start and what the loss returns there."""
         for name, function in (("function", self.function), ("validation", self.validation)):
+            if isinstance(function, type):
+                bad_type(_WHERE, name, f"the class {function.__name__}", "a function of w")
             if not callable(function) and not (name == "validation" and function is None):
                 bad_type(_WHERE, name, f"a {type(function).__name__}", "a function of w")
-        if self.degree is not None and (isinstance(self.degree, bool) or not hasattr(self.degree, "__index__")):
+        if isinstance(self.w0, type):
+            bad_type(_WHERE, "w0", f"the class {self.w0.__name__}", "a tree of float arrays, or a function of theta")
+        if self.sampler is not None and (isinstance(self.sampler, type) or not callable(self.sampler)):
+            bad_type(_WHERE, "sampler", f"a {type(self.sampler).__name__}", "a function of a generator and t, or None")
+        whole = (
+            hasattr(self.degree, "__index__") and not isinstance(self.degree, bool | type) and not is_array(self.degree)
+        )
+        if self.degree is not None and not whole:
             bad_type(_WHERE, "degree", f"{self.degree!r}, of type {type(self.degree).__name__}", "an integer, or None")
         self._check_keywords()
         if self.theta is not None:
