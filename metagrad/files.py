@@ -14,14 +14,19 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from metagrad.archives import Archive, Header
 from metagrad.errors import bad_value
 
 Arrays = Mapping[str, np.ndarray]
 
 _ANEW = "Remove the file to start anew, or give another one."
 _WITHOUT_CHECKSUM = 1  # the last format of which some files have none
+_OURS = ("about", "digest")
 _DIGESTS = "digests"
 _LONGEST_VALUE = 60
+_DEEPEST = 64  # of what this project writes nothing is nested deeper than a tree of meta-parameters
+LARGEST = 2**28  # bytes of a file that may come from a stranger: 33 million numbers
+ARRAYS_TO_DESCRIPTION = 256  # how many times larger than its description a file may be
 
 
 def write(path: Path, data: bytes) -> None:
@@ -46,7 +51,7 @@ def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
 
     `about["format"]` is the number of the layout, which `read_npz` compares. No array is named "about" or "digest".
     """
-    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(as_json(about), dtype=np.uint8)}
 
     def save(file: IO[bytes]) -> None:
         np.savez(file, digest=_checksum(everything), **everything)
@@ -55,28 +60,65 @@ def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
 
 
 def read_npz(
-    path: Path, where: str, *, argument: str = "checkpoint", what: str = "checkpoint", formats: tuple[int, ...] = (1,)
+    path: Path,
+    where: str,
+    *,
+    argument: str = "checkpoint",
+    what: str = "checkpoint",
+    formats: tuple[int, ...] = (1,),
+    largest: int | None = None,
+    look: Callable[[Mapping[str, Header], dict[str, Any]], None] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the description that `write_npz` wrote, in one of the `formats`, the newest last.
 
-    ValueError, which names `where`, `argument` and the file, where it does not exist, is damaged, does not match its
-    checksum, or is a `what` of another format. Nothing is unpickled, and nothing unpacks to more than it is.
+    `largest`: the most bytes that the file may have; None for any number. `look(headers, about)` may raise before any
+    array is read. ValueError, which names `where`, `argument` and the file, where it does not exist, is larger, is
+    damaged, does not match its checksum, or is a `what` of another format. Nothing is unpickled, and nothing unpacks to
+    more than it is.
     """
-    try:
-        arrays = npz_arrays(path.read_bytes())
-        about = json.loads(bytes(arrays["about"]))
-        came = about["format"]
-        if type(came) is not int:
-            raise ValueError(f"format {came!r}")
-        if came in formats:
+    with _as_bad_value(path, where, argument, what):
+        file = path.open("rb")
+    with file:
+        with _as_bad_value(path, where, argument, what):
+            archive = Archive(file)
+        if largest is not None and archive.size > largest:
+            remedy = f"Give largest={archive.size} if you trust where it comes from."
+            bad_value(where, argument, f"{path}, of {archive.size} bytes", f"at most {largest}", remedy)
+        with _as_bad_value(path, where, argument, what):
+            about = _description(archive, LARGEST if largest is None else largest)
+            came = about["format"]
+            if type(came) is not int:
+                raise ValueError(f"format {came!r}")
+        if came not in formats:
+            _refuse_format(path, where, argument, what, came, formats)
+        if look is not None:
+            look({name: header for name, header in archive.headers.items() if name not in _OURS}, about)
+        with _as_bad_value(path, where, argument, what):
+            arrays = {name: archive.read(name) for name in archive.headers}
             _compare(arrays, came)
+    return {name: array for name, array in arrays.items() if name not in _OURS}, about
+
+
+@contextmanager
+def _as_bad_value(path: Path, where: str, argument: str, what: str) -> Iterator[None]:
+    """Let whatever a file provokes be a ValueError that names it."""
+    try:
+        yield
     except FileNotFoundError:
         bad_value(where, argument, f"{path}, which does not exist", "a file", "Look at the path.")
-    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
+    except Exception as error:
         bad_value(where, argument, f"{path}, which cannot be read ({error})", f"a whole {what}", _ANEW)
-    if came not in formats:
-        _refuse_format(path, where, argument, what, came, formats)
-    return {name: array for name, array in arrays.items() if name not in ("about", "digest")}, about
+
+
+def _description(archive: Archive, largest: int) -> dict[str, Any]:
+    """Return the description in an archive; ValueError where it is none, or takes more than its part of `largest`."""
+    header = archive.headers["about"]
+    if header.dtype != np.uint8 or header.nbytes > largest // ARRAYS_TO_DESCRIPTION:
+        most = largest // ARRAYS_TO_DESCRIPTION
+        raise ValueError(
+            f"its description is {header.nbytes} bytes of {header.dtype}; expected at most {most} of uint8"
+        )
+    return _from_json(archive.read("about").tobytes())
 
 
 def _compare(arrays: Arrays, came: int) -> None:
@@ -107,17 +149,13 @@ def npz_bytes(arrays: Arrays) -> bytes:
 
 def npz_arrays(data: bytes) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file; ValueError where it is none, is compressed, or would have to be unpickled."""
-    if not data.startswith(b"PK"):
-        raise ValueError("it is no npz archive")
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        if sum(member.file_size for member in file.zip.infolist()) > len(data):
-            raise ValueError("it is compressed, as no file of this project is")
-        return {name: file[name] for name in file.files}
+    archive = Archive(io.BytesIO(data))
+    return {name: archive.read(name) for name in archive.headers}
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
     """Return a description as JSON, with a digest of every field, so that an edit is found, and where it is."""
-    plain = _from_json(json.dumps(content).encode())
+    plain = _from_json(as_json(content))
     return json.dumps(plain | {_DIGESTS: {name: _digest(x) for name, x in plain.items()}}, indent=1).encode()
 
 
@@ -148,6 +186,13 @@ def unsealed(data: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
     return found
 
 
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """Return a table as JSON that is read again here; TypeError or ValueError where there is none."""
+    data = json.dumps(content).encode()
+    _from_json(data)
+    return data
+
+
 def _from_json(data: bytes) -> dict[str, Any]:
     """Return a table of JSON; ValueError where it is none, has a field twice, or is nested without end."""
     try:
@@ -156,7 +201,18 @@ def _from_json(data: bytes) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(found, dict):
         raise ValueError(f"it is a {type(found).__name__} of JSON; expected a table")
+    if _is_deep(found):
+        raise ValueError(f"it is nested too deeply, more than {_DEEPEST} times")
     return found
+
+
+def _is_deep(found: Any) -> bool:
+    """Tell whether a value of JSON is nested deeper than what is written here; level by level, since it may be deep."""
+    level = [found]
+    for _ in range(_DEEPEST):
+        inner = [x.values() if isinstance(x, dict) else x for x in level if isinstance(x, dict | list)]
+        level = [x for values in inner for x in values]
+    return bool(level)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
