@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ Arrays = Mapping[str, np.ndarray]
 
 _ANEW = "Remove the file to start anew, or give another one."
 _WITHOUT_CHECKSUM = 1  # the last format of which some files have none
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_ANEW_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS | getattr(os, "O_BINARY", 0)
 _OURS = ("about", "digest")
 _DIGESTS = "digests"
 _LONGEST_VALUE = 60
@@ -257,7 +260,7 @@ def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
     parts = {path: path.with_name(f"{path.name}.{os.urandom(8).hex()}.part") for path in fills}
     try:
         for path, part in parts.items():
-            with _naming(path), part.open("xb") as file:
+            with _naming(path), _made_anew(part, path) as file:
                 fills[path](file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -269,6 +272,15 @@ def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
             part.unlink(missing_ok=True)
     for folder in {path.parent for path in fills}:
         _sync_folder(folder)
+
+
+def _made_anew(part: Path, path: Path) -> IO[bytes]:
+    """Open a file that nobody has made yet, link or not, for the permissions that the one at `path` has, if any."""
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    file = os.fdopen(os.open(part, _ANEW_TO_WRITE, 0o666 if mode is None else mode & 0o600), "wb")
+    if mode is not None and hasattr(os, "fchmod"):
+        os.fchmod(file.fileno(), mode)
+    return file
 
 
 def _sync_folder(folder: Path) -> None:
@@ -304,7 +316,7 @@ def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterat
     if not path.parent.is_dir():
         bad_value(where, argument, path, "a file in a folder that exists", "Make the folder first.")
     with ExitStack() as held:
-        file = _lock_file(path)
+        file = _lock_file(path, where, argument)
         if file is not None and not _locked(held.enter_context(file)):
             remedy = "Wait for the other run, or give another file."
             bad_value(where, argument, f"{path}, which another run is writing", "one run a file at a time", remedy)
@@ -316,14 +328,21 @@ def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterat
         yield
 
 
-def _lock_file(path: Path) -> IO[bytes] | None:
-    """Open the file beside `path` that is locked in its place; None where the folder may only be read."""
+def _lock_file(path: Path, where: str, argument: str) -> IO[bytes] | None:
+    """Open the file beside `path` that is locked in its place; None where the folder may only be read.
+
+    What is there is neither emptied nor, where it is a link, followed: someone else may have laid it there.
+    """
+    lock = path.with_name(f".{path.name}.lock")
     try:
         with _naming(path):
-            return path.with_name(f".{path.name}.lock").open("wb")
+            return os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666), "r+b")
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return None
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            came = f"{path}, beside which {lock.name} is {'a link' if lock.is_symlink() else 'a folder'}"
+            bad_value(where, argument, came, "a file there, or nothing", "Remove it.")
         raise
 
 

@@ -226,9 +226,56 @@ def test_another_process_holds_the_file_until_it_is_killed(tmp_path):
     assert sorted(left.name for left in tmp_path.glob("*.part")) == ["a.npz.0.part"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_link_that_someone_laid_is_not_followed(tmp_path, monkeypatch):
+    """Neither in the place of the temporary file, whose name nobody can foresee, nor in that of the lock."""
+    victim, path = tmp_path / "victim", tmp_path / "a.npz"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr("os.urandom", bytes)
+    (tmp_path / f"a.npz.{'00' * 8}.part").symlink_to(victim)
+    with pytest.raises(FileExistsError) as caught:
+        files.write(path, b"data")
+    assert caught.value.filename == str(path)
+    lock = tmp_path / ".a.npz.lock"
+    lock.symlink_to(victim)
+    with (
+        pytest.raises(ValueError, match=r"here: file is .*a\.npz, beside which \.a\.npz\.lock is a link; expected"),
+        files.alone(path, "here", "file"),
+    ):
+        pass
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(ValueError, match="is a folder"), files.alone(path, "here"):
+        pass
+    assert victim.read_bytes() == b"precious"
+    path.symlink_to(victim)
+    monkeypatch.undo()
+    files.write(path, b"data")  # the link is replaced, not what it leads to
+    assert victim.read_bytes() == b"precious"
+    assert not path.is_symlink()
+
+
+def test_a_lock_that_is_there_is_not_emptied(tmp_path):
+    lock = tmp_path / ".a.npz.lock"
+    lock.write_bytes(b"a note")
+    with files.alone(tmp_path / "a.npz", "here"):
+        pass
+    assert lock.read_bytes() == b"a note"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path, mode):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    files.write(path, b"new")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", mode)
+
+
 def test_where_nobody_can_write_nobody_needs_to_hold(tmp_path, monkeypatch):
     """As in a folder of a file system that may only be read: what is there can be used."""
-    fail(monkeypatch, "pathlib.Path.open", 30)
+    fail(monkeypatch, "os.open", 30)
     entered = False
     with files.alone(tmp_path / "a.npz", "here"):
         entered = True
@@ -236,7 +283,7 @@ def test_where_nobody_can_write_nobody_needs_to_hold(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Read-only") as caught:
         files.write(tmp_path / "a.npz", b"")
     assert caught.value.filename == str(tmp_path / "a.npz")
-    fail(monkeypatch, "pathlib.Path.open", 28)
+    fail(monkeypatch, "os.open", 28)
     with pytest.raises(OSError, match="No space left"), files.alone(tmp_path / "a.npz", "here"):
         pass
 
