@@ -17,6 +17,7 @@ import numpy as np
 
 from metagrad.archives import Archive, Header
 from metagrad.errors import bad_value
+from metagrad.tables import as_json, from_json
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -25,9 +26,6 @@ _WITHOUT_CHECKSUM = 1  # the last format of which some files have none
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _ANEW_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS | getattr(os, "O_BINARY", 0)
 _OURS = ("about", "digest")
-_DIGESTS = "digests"
-_LONGEST_VALUE = 60
-_DEEPEST = 64  # of what this project writes nothing is nested deeper than a tree of meta-parameters
 LARGEST = 2**28  # bytes of a file that may come from a stranger: 33 million numbers
 ARRAYS_TO_DESCRIPTION = 256  # how many times larger than its description a file may be
 
@@ -121,7 +119,7 @@ def _description(archive: Archive, largest: int) -> dict[str, Any]:
         raise ValueError(
             f"its description is {header.nbytes} bytes of {header.dtype}; expected at most {most} of uint8"
         )
-    return _from_json(archive.read("about").tobytes())
+    return from_json(archive.read("about").tobytes())
 
 
 def _compare(arrays: Arrays, came: int) -> None:
@@ -154,85 +152,6 @@ def npz_arrays(data: bytes) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file; ValueError where it is none, is compressed, or would have to be unpickled."""
     archive = Archive(io.BytesIO(data))
     return {name: archive.read(name) for name in archive.headers}
-
-
-def sealed(content: Mapping[str, Any]) -> bytes:
-    """Return a description as JSON, with a digest of every field, so that an edit is found, and where it is."""
-    plain = _from_json(as_json(content))
-    return json.dumps(plain | {_DIGESTS: {name: _digest(x) for name, x in plain.items()}}, indent=1).encode()
-
-
-def unsealed(data: bytes, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Return the description that `sealed` made JSON of; `kinds`: the fields it must have, and of which kind each is.
-
-    ValueError, which names the field, where one is missing, unknown, edited or of another kind.
-
-    >>> unsealed(sealed({"seed": 3}).replace(b"3,", b"4,", 1), {"seed": int})
-    Traceback (most recent call last):
-    ValueError: seed was edited (it is 4)
-    """
-    found = _from_json(data)
-    digests = found.pop(_DIGESTS, None)
-    if not isinstance(digests, dict):
-        raise ValueError(f"{_DIGESTS} is missing: it was edited, or written by an older version")
-    for name in dict.fromkeys((*kinds, *digests)):
-        if name not in found:
-            raise ValueError(f"{name} is missing")
-    for name, value in found.items():
-        if name not in digests:
-            raise ValueError(f"{name} is unknown: it was added")
-        if _digest(value) != digests[name]:
-            raise ValueError(f"{name} was edited (it is {_short(value)})")
-        kind = kinds.get(name, type(value))
-        if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"{name} is {_short(value)}, a {type(value).__name__}; expected a {kind.__name__}")
-    return found
-
-
-def as_json(content: Mapping[str, Any]) -> bytes:
-    """Return a table as JSON that is read again here; TypeError or ValueError where there is none."""
-    data = json.dumps(content).encode()
-    _from_json(data)
-    return data
-
-
-def _from_json(data: bytes) -> dict[str, Any]:
-    """Return a table of JSON; ValueError where it is none, has a field twice, or is nested without end."""
-    try:
-        found = json.loads(data, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"it is a {type(found).__name__} of JSON; expected a table")
-    if _is_deep(found):
-        raise ValueError(f"it is nested too deeply, more than {_DEEPEST} times")
-    return found
-
-
-def _is_deep(found: Any) -> bool:
-    """Tell whether a value of JSON is nested deeper than what is written here; level by level, since it may be deep."""
-    level = [found]
-    for _ in range(_DEEPEST):
-        inner = [x.values() if isinstance(x, dict) else x for x in level if isinstance(x, dict | list)]
-        level = [x for values in inner for x in values]
-    return bool(level)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
-    return found
-
-
-def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True).encode())[:16]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def sha256(data: bytes) -> str:
@@ -361,13 +280,27 @@ def _locked(file: IO[bytes]) -> bool:
     return True
 
 
-def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line of JSON to a file of lines; ValueError for inf and NaN, which JSON lacks."""
-    with _naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, allow_nan=False) + "\n")
+class Lines:
+    """A file of lines of JSON that grows from the bytes it has, and what of it is on the disk.
 
+    A killed process loses no line, and a power cut none of those up to the last `mark`.
+    """
 
-def keep_lines(path: Path, count: int) -> None:
-    """Keep the first `count` lines of a file, of those that are complete; the file is made where there is none."""
-    lines = path.read_bytes().split(b"\n")[:-1][:count] if path.exists() else []
-    write(path, b"".join(line + b"\n" for line in lines))
+    def __init__(self, path: Path, kept: bytes = b"") -> None:
+        """Make these bytes the content of the file."""
+        write(path, kept)
+        self._path, self._count, self._sha = path, len(kept), hashlib.sha256(kept)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a line; ValueError for inf and NaN, which JSON lacks."""
+        line = f"{json.dumps(row, allow_nan=False)}\n".encode()
+        with _naming(self._path), self._path.open("ab", buffering=0) as file:
+            file.write(line)
+        self._count += len(line)
+        self._sha.update(line)
+
+    def mark(self) -> dict[str, Any]:
+        """Return how many bytes the lines have and their digest, once these are on the disk."""
+        with _naming(self._path), self._path.open("ab") as file:
+            os.fsync(file.fileno())
+        return {"bytes": self._count, "sha256": self._sha.hexdigest()}

@@ -290,18 +290,33 @@ def test_where_nobody_can_write_nobody_needs_to_hold(tmp_path, monkeypatch):
 
 def test_lines(tmp_path):
     path = tmp_path / "a.jsonl"
-    files.keep_lines(path, 3)
+    lines = files.Lines(path)
     assert path.read_bytes() == b""
     for k in range(3):
-        files.append_line(path, {"k": k})
-    with path.open("a") as file:
-        file.write('{"k":')
-    files.keep_lines(path, 9)
-    assert path.read_text() == '{"k": 0}\n{"k": 1}\n{"k": 2}\n'
-    files.keep_lines(path, 1)
-    assert path.read_text() == '{"k": 0}\n'
+        lines.append({"k": k})
+    whole = b'{"k": 0}\n{"k": 1}\n{"k": 2}\n'
+    assert path.read_bytes() == whole
+    assert lines.mark() == {"bytes": 27, "sha256": files.sha256(whole)}
+    again = files.Lines(path, whole[:9])
+    again.append({"k": 1})
+    assert path.read_bytes() == whole[:18]
+    assert again.mark() == {"bytes": 18, "sha256": files.sha256(whole[:18])}
     with pytest.raises(ValueError, match="JSON"):
-        files.append_line(path, {"k": np.nan})
+        lines.append({"k": np.nan})
     with pytest.raises(FileNotFoundError) as caught:
-        files.append_line(tmp_path / "none" / "b", {})
+        files.Lines(tmp_path / "none" / "b")
     assert caught.value.filename == str(tmp_path / "none" / "b")
+
+
+def test_a_mark_is_on_the_disk(tmp_path, monkeypatch):
+    lines, synced, fsync = files.Lines(tmp_path / "a"), [], os.fsync
+
+    def look(handle):
+        synced.append(os.fstat(handle).st_size)
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", look)
+    lines.append({"k": 0})
+    assert not synced
+    lines.mark()
+    assert synced == [9]

@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analysis.framework import contract, depends, sidecar, store
-from metagrad import files
+from metagrad import files, tables
 
 Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
 
@@ -251,7 +251,7 @@ def _save(
         **store.provenance(),
     }
     with _saving(arrays_path):
-        files.write_together({arrays_path: data, sidecar_path: files.sealed(content)})
+        files.write_together({arrays_path: data, sidecar_path: tables.sealed(content)})
 
 
 def verify(experiment: contract.Experiment, request: Request) -> contract.Verdict:

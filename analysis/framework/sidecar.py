@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from analysis.framework import contract, depends, store
-from metagrad import files
+from metagrad import tables
 
 KINDS: dict[str, type] = {
     "experiment": str,
@@ -53,7 +53,7 @@ class SidecarError(Exception):
 def read(path: Path, name: str, preset: str, seed: int) -> dict[str, Any]:
     """Return the sidecar of a result; SidecarError where it is of another one, or a field was edited."""
     try:
-        found = files.unsealed(path.read_bytes(), KINDS)
+        found = tables.unsealed(path.read_bytes(), KINDS)
     except (OSError, ValueError) as error:
         raise SidecarError(str(error)) from error
     if unknown := set(found) - set(KINDS):

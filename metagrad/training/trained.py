@@ -16,8 +16,9 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.ad.shapes import is_float
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.files import ARRAYS_TO_DESCRIPTION, LARGEST, as_json, read_npz, write_npz
+from metagrad.files import ARRAYS_TO_DESCRIPTION, LARGEST, read_npz, write_npz
 from metagrad.protocols import Rule, Tree
+from metagrad.tables import as_json
 from metagrad.training.config import dtype_of, optimizer_of
 from metagrad.training.own import check_maker, is_own
 from metagrad.training.store import FORMAT

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import files
+from metagrad import files, tables
 
 _KINDS = {"claim": str, "checks": list, "holds": bool, "config": dict, "units": dict, "names": dict, "sha256": str}
 _KINDS |= {"experiment": str, "preset": str, "seed": int}
@@ -98,7 +98,7 @@ def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
     except OSError as error:
         raise ResultError(f"{name}: no result for preset {preset}, seed {seed} in {out}; run `{command}`.") from error
     try:
-        sidecar = files.unsealed(about, _KINDS)
+        sidecar = tables.unsealed(about, _KINDS)
         _check(sidecar, {"experiment": name, "preset": preset, "seed": seed})
     except ValueError as error:
         raise ResultError(f"{name}: {stem}.json is damaged ({error}); run `{command}`.") from error

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.framework import runner, sidecar
-from metagrad import files
+from metagrad import files, tables
 from tests.analysis.test_store import call, run
 
 NAME = "quick-seed0.json"
@@ -30,7 +30,7 @@ def content(path):
 def edit(path, found, *, sealed):
     """Write an edited sidecar, with digests that fit, or with those of before."""
     digests = json.loads(path.read_text(encoding="utf-8"))["digests"]
-    path.write_bytes(files.sealed(found) if sealed else json.dumps(found | {"digests": digests}).encode())
+    path.write_bytes(tables.sealed(found) if sealed else json.dumps(found | {"digests": digests}).encode())
 
 
 def named(path, capsys, *words):

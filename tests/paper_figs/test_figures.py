@@ -8,7 +8,7 @@ import pytest
 
 from analysis.framework import cli as analysis_cli
 from analysis.framework import contract
-from metagrad import files
+from metagrad import tables
 from paper_figs.framework import cli, results
 
 FAST = ("horizons", "intermediates", "learned_eta", "log_bounded", "method_map", "outer_step")
@@ -81,7 +81,7 @@ def edited(path, change, *, sealed):
     found = json.loads(path.read_text(encoding="utf-8"))
     digests = found.pop("digests")
     change(found)
-    path.write_bytes(files.sealed(found) if sealed else json.dumps(found | {"digests": digests}).encode())
+    path.write_bytes(tables.sealed(found) if sealed else json.dumps(found | {"digests": digests}).encode())
 
 
 @pytest.mark.parametrize(
