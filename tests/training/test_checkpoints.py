@@ -52,12 +52,15 @@ def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
 
 
 OTHERS = [
-    (Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3), "optimizer; phi"),
-    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective"),
+    (
+        Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3),
+        r"optimizer hidden = \(4,\) there, hidden = \(5,\) here; phi layers\[0\]\.weight = float64\(5, 16\) .* here",
+    ),
+    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective WeightedSum there, Final here"),
     (Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4), "seed 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "window": 4})), "recipe.window 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "curriculum": ((2, 6),)})), r"recipe.curriculum \(\) there, \(\(2, 6\),\) here"),
-    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks"),
+    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks quadratics there, <lambda> here"),
     (trainer(outer_phi=mg.Adam.Phi(0.02)), r"outer_phi\.eta 0\.001 there, 0\.02 here"),
     (trainer(outer_phi=mg.Adam.Phi(np.float32(1e-3))), r"outer_phi\.eta 0\.001 there, np\.float32\(0\.001\) here"),
 ]
