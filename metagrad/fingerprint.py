@@ -64,7 +64,7 @@ def _part(part: Any, depth: int) -> Part:
 
 
 def _kind(part: Any) -> str:
-    """Return the name of a function or a class, or of the class of an object; how an array or a text begins."""
+    """Return the name of a function, a class, or the class of an object, and how an array or a text begins."""
     if is_array(part) and part.ndim:
         begins = ", ".join(map(str, to_host(part).ravel()[:_SHOWN].tolist()))
         return f"{part.dtype}{part.shape} [{begins}{', ...' if part.size > _SHOWN else ''}]"
@@ -75,7 +75,7 @@ def _kind(part: Any) -> str:
 
 
 def _named_pieces(part: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass or a named tuple, or the entries of a dict, a list or a tuple, by their names."""
+    """Return by their names the fields of a dataclass or a named tuple, or the entries of a dict, a list or a tuple."""
     if is_dataclass(part) and not isinstance(part, type):
         return {f".{one.name}": getattr(part, one.name, None) for one in fields(part)}
     if isinstance(part, tuple) and hasattr(part, "_asdict"):
