@@ -128,7 +128,8 @@ def _device(asked: str) -> str:
 def _list(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
     for experiment in experiments:
         state = runner.saved_state(experiment, request)
-        changed = f": {escape(runner.changes(experiment, request))}" if state is runner.Saved.CHANGED else ""
+        why = {runner.Saved.CHANGED: runner.changes, runner.Saved.DAMAGED: runner.damage}.get(state)
+        changed = f": {escape(why(experiment, request))}" if why else ""
         console.print(
             f"[bold]{experiment.name}[/] ({request.preset}: {state.value}{changed})\n  {escape(experiment.claim)}"
         )

@@ -243,6 +243,30 @@ def test_the_command_says_it_too(tmp_path, capsys):
         assert ATTACKS[name][1] in error
 
 
+@pytest.mark.parametrize(
+    ("task", "training", "said"),
+    [
+        ({"kind": "quadratics", "count": 10**9}, {}, "asks for tasks of 100000000000 numbers; expected at most"),
+        ({"kind": "regressions", "d": 10**30}, {}, "asks for tasks of 128"),
+        (
+            {"kind": "images", "data": "digits8x8", "sizes": [64, 10**9, 10]},
+            {},
+            "asks for tasks of 74000000000 numbers",
+        ),
+        (
+            {"kind": "quadratics"},
+            {"evaluation_steps": 10**12},
+            "asks for 1000000000000 steps; expected at most 1000000",
+        ),
+    ],
+)
+def test_evaluate_does_not_do_whatever_a_file_asks_for(tmp_path, capsys, task, training, said):
+    path = tmp_path / "a.npz"
+    write(path, config=CONFIG | {"task": task, "training": {"episodes": 1, **training}})
+    assert main(["evaluate", str(path), "--tasks", "1"]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     deep = {"a": 1}
     for _ in range(100):
