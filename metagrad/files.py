@@ -198,7 +198,8 @@ def _made_anew(part: Path, path: Path) -> IO[bytes]:
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
     file = os.fdopen(os.open(part, _ANEW_TO_WRITE, 0o666 if mode is None else mode & 0o600), "wb")
     if mode is not None and hasattr(os, "fchmod"):
-        os.fchmod(file.fileno(), mode)
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(file.fileno(), mode)
     return file
 
 
@@ -253,16 +254,17 @@ def _lock_file(path: Path, where: str, argument: str) -> IO[bytes] | None:
     What is there is neither emptied nor, where it is a link, followed: someone else may have laid it there.
     """
     lock = path.with_name(f".{path.name}.lock")
-    try:
-        with _naming(path):
-            return os.fdopen(os.open(lock, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666), "r+b")
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return None
-        if error.errno in (errno.ELOOP, errno.EISDIR):
-            came = f"{path}, beside which {lock.name} is {'a link' if lock.is_symlink() else 'a folder'}"
-            bad_value(where, argument, came, "a file there, or nothing", "Remove it.")
-        raise
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):  # one that someone else made can be locked as well
+        try:
+            with _naming(path):
+                return os.fdopen(os.open(lock, flags | _NO_LINKS, 0o666), "rb")
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR):
+                came = f"{path}, beside which {lock.name} is {'a link' if lock.is_symlink() else 'a folder'}"
+                bad_value(where, argument, came, "a file there, or nothing", "Remove it.")
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+                raise
+    return None
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -263,6 +263,23 @@ def test_a_lock_that_is_there_is_not_emptied(tmp_path):
     assert lock.read_bytes() == b"a note"
 
 
+def test_a_lock_of_another_user_counts(tmp_path, monkeypatch):
+    """It may be read and not written to: who cannot make it anew is refused all the same while it is held."""
+    path, opened = tmp_path / "a.npz", os.open
+
+    def of_another_user(name, flags, *more):
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return opened(name, flags, *more)
+
+    with files.alone(path, "there"):
+        monkeypatch.setattr("os.open", of_another_user)
+        with pytest.raises(ValueError, match="which another run is writing"), files.alone(path, "here"):
+            pass
+    with files.alone(path, "here"):
+        pass
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
 def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path, mode):

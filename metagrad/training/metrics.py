@@ -59,7 +59,8 @@ def go_on(path: Path, where: str, episode: int, mark: Any) -> Log:
         if not wrong:
             return Log(path, first, b"".join(data.splitlines(keepends=True)[: episode - first]))
     remedy = f"Give the file as it was. Or remove it, or give another one: it will begin with episode {episode}."
-    return bad_value(where, "metrics", f"{path}, {wrong}", f"the rows of episodes {first} to {episode - 1}", remedy)
+    expected = f"the rows of episodes {min(first, episode - 1)} to {episode - 1}"
+    return bad_value(where, "metrics", f"{path}, {wrong}", expected, remedy)
 
 
 def _is_mark(mark: Any, episode: int) -> bool:
@@ -79,6 +80,8 @@ def _first(data: bytes) -> int:
 def _what_is_wrong(data: bytes, first: int, episode: int) -> str:
     """Say what is wrong with rows that should be those of the episodes from `first` to before `episode`."""
     *lines, torn = data.split(b"\n")
+    if first > episode:
+        return f"which begins with episode {first}"
     for number, line in enumerate(lines[: episode - first], 1):
         try:
             found = _row(line.decode())["episode"]

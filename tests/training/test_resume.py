@@ -149,6 +149,8 @@ def test_without_a_mark_the_rows_themselves_are_looked_at(log):
     assert path.read_bytes() == b"".join(rows(data)[3:5])
     with pytest.raises(ValueError, match=r"which ends before episode 5; expected the rows of episodes 3 to 6"):
         go_on(path, "here", 7, None)
+    with pytest.raises(ValueError, match=r"which begins with episode 3; expected the rows of episodes 0 to 0"):
+        go_on(path, "here", 1, None)
 
 
 @pytest.mark.parametrize("mark", [3, {}, {"first": 9, "bytes": 0, "sha256": ""}, {"first": "0", "bytes": 1}])
