@@ -51,8 +51,12 @@ def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
     """Write arrays and a JSON description, `about`, in one step, with a checksum of all of them.
 
     `about["format"]` is the number of the layout, which `read_npz` compares. No array is named "about" or "digest".
+    ValueError where the description has more than a MiB.
     """
-    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(as_json(about), dtype=np.uint8)}
+    described, most = as_json(about), LARGEST // ARRAYS_TO_DESCRIPTION
+    if len(described) > most:  # it could not be read again
+        bad_value("write_npz", "about", f"{len(described)} bytes of JSON", f"at most {most}")
+    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(described, dtype=np.uint8)}
 
     def save(file: IO[bytes]) -> None:
         np.savez(file, digest=_checksum(everything), **everything)

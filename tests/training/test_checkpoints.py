@@ -1,6 +1,7 @@
 """Checkpoints of meta-training: the same bits after an interruption, and nothing else is taken for one."""
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -180,6 +181,23 @@ def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
     files.write_npz(path, arrays, about)
     with pytest.raises(ValueError, match=rf"a\.npz, which was edited \({message}"):
         trainer().run(PHI, checkpoint=path)
+
+
+def test_arrays_larger_than_those_of_the_run_take_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = files.read_npz(path, "here", formats=(3,))
+    files.write_npz(path, arrays | {"phi_9": np.zeros(2**25)}, about)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"which was edited \(its arrays take 268438\d+ bytes\); expected 3240 bytes"):
+        trainer().run(PHI, checkpoint=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    config = {"note": "x" * 2**21}
+    with pytest.raises(ValueError, match=r"about is 210\d+ bytes of JSON; expected at most 1048576"):
+        trainer().run(PHI, checkpoint=tmp_path / "b.npz", config=config)
+    assert not (tmp_path / "b.npz").exists()
 
 
 def test_arrays_that_changed_places_are_noticed(tmp_path):
