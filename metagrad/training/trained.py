@@ -5,6 +5,7 @@ Reading one imports nothing and runs no code of the file: an optimizer of the us
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -28,7 +29,7 @@ from metagrad.xp import is_array, namespace, to_host
 _FOLDER = "trained"
 _WHERE = "load_trained"
 _FORMAT = 1
-_LONGEST_LIST = 1000
+_LONGEST_VALUE, _LONGEST_PATH = 10_000, 1000
 _LONGEST_TEXT = LARGEST // ARRAYS_TO_DESCRIPTION // 4  # of config and of about, so that what is saved can be loaded
 _HOW = "the command metagrad evaluate takes it from --config"
 
@@ -180,7 +181,7 @@ def _made(path: Path, arrays: dict[str, np.ndarray], text: dict[str, Any], make:
     if config is not None and not is_own(kind):
         if make is not None:
             bad_value(_WHERE, "make", "given", f"none, since the config of {path} names {kind!r}, of metagrad")
-        _check_lists(path, section)
+        _check_length(path, "config of the optimizer", [section, config.get("dtype")])
         return optimizer_of(config)
     if make is None:
         came = f"{path}, whose optimizer {_whose(kind, text)}, and no file has code imported"
@@ -192,12 +193,11 @@ def _made(path: Path, arrays: dict[str, np.ndarray], text: dict[str, Any], make:
     return check_maker(make, _WHERE).make(values, dtype, 0)
 
 
-def _check_lists(path: Path, section: Any) -> None:
-    """Raise ValueError where a config asks for an optimizer of so many pieces that a list of them takes memory."""
-    for key, value in section.items() if isinstance(section, dict) else ():
-        if isinstance(value, list) and len(value) > _LONGEST_LIST:
-            came = f"{path}, whose config has {len(value)} entries in {key} of [optimizer]"
-            bad_value(_WHERE, "name", came, f"at most {_LONGEST_LIST}")
+def _check_length(path: Path, what: str, value: Any) -> None:
+    """Raise ValueError where a value of a file is so long that what it asks for, or an error that shows it, is too."""
+    if (length := len(json.dumps(value))) > _LONGEST_VALUE:
+        came = f"{path}, whose {what} takes {length} bytes"
+        bad_value(_WHERE, "name", came, f"at most {_LONGEST_VALUE}")
 
 
 def _whose(kind: Any, text: dict[str, Any]) -> str:
@@ -243,9 +243,10 @@ def _like(leaf: Any, saved: np.ndarray) -> Any:
 def _check_paths(path: Path, saved: Any, wanted: list[str]) -> None:
     """Raise ValueError, with the first path that differs, unless the tree in the file is that of the optimizer."""
     if not isinstance(saved, list) or not all(isinstance(at, str) for at in saved):
-        bad_value(_WHERE, "name", f"{path}, which was edited (paths is {saved!r})", "a file as it was written")
+        came = f"{path}, which was edited (paths is a {type(saved).__name__})"
+        bad_value(_WHERE, "name", came, "a list of texts, as it was written")
     for k in range(max(len(saved), len(wanted))):
-        there, here = (f"phi{x[k]}" if k < len(x) else "nothing" for x in (saved, wanted))
+        there, here = (f"phi{x[k][:_LONGEST_PATH]}" if k < len(x) else "nothing" for x in (saved, wanted))
         if there != here:
             came = f"{path}, with {there} where its optimizer has {here}"
             bad_value(_WHERE, "name", came, f"{len(wanted)} arrays, as the optimizer has them")

@@ -124,6 +124,16 @@ def test_a_verdict_that_was_forged_with_its_digests_is_named_by_the_report(copie
     assert said in capsys.readouterr().err
 
 
+def test_verify_goes_on_with_the_others(copied, out, capsys):
+    shutil.copytree(out / "learned_eta", copied.parent.parent / "learned_eta")
+    edited(copied, lambda x: x.update(holds=False), sealed=False)
+    command = ["verify", "--only", "horizons,learned_eta", "--out", str(copied.parent.parent)]
+    assert analysis_cli.main(command) == 2
+    shown = capsys.readouterr()
+    assert "horizons" in shown.err
+    assert "holds  learned_eta" in shown.out
+
+
 def test_a_figure_that_was_exchanged_is_drawn_again(copied):
     """The page shows what was drawn just now, whatever lies in the folder of figures."""
     out = copied.parent.parent
