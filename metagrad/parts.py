@@ -214,6 +214,14 @@ def draws_meta(rule: Any) -> bool:
     return hasattr(rule, "init_meta")
 
 
+def meta_like(rule: Any, dtype: Any) -> Any:
+    """Return meta-parameters of the shapes of those that `init_meta` draws, without their memory where there is a way.
+
+    That is `rule.meta_like(dtype)`: what is asked of a rule whose sizes a file from a stranger says.
+    """
+    return rule.meta_like(dtype) if hasattr(rule, "meta_like") else rule.init_meta(rng(0, "init_meta"), dtype)
+
+
 def inner_rule(rule: Any) -> Any:
     """Return the rule that a wrapper holds, or None."""
     return getattr(rule, "rule", None)

@@ -102,11 +102,12 @@ class Trainer:
         `checkpoint`: a file that is replaced atomically after every evaluation, and every minute; where it exists, the
         run goes on from it, to the same numbers bit for bit (ValueError if it is damaged, of a run that is under way,
         or of another run, whose parts that differ it names). `metrics`: a file of one JSON object a line, an episode
-        each, null for inf and NaN, which `read_metrics` reads; what an interrupted run wrote after its last checkpoint
-        is written again. `progress(row)` gets each of them. `config`: the nested dicts that `setup` made this run of;
-        they are kept in the checkpoint, and with them `load_trained` reads the best so far from it. Raises
-        `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss of a task is not finite at
-        its start; the last checkpoint stays.
+        each, null for inf and NaN, which `read_metrics` reads. Its rows are on the disk before the checkpoint that
+        counts them; a run that goes on cuts off what was written after it, writes it again, and raises ValueError
+        where a row before it is missing, damaged or edited. `progress(row)` gets each of them. `config`: the nested
+        dicts that `setup` made this run of; they are kept in the checkpoint, and with them `load_trained` reads the
+        best so far from it. Raises `NonFiniteError`, OSError where a file cannot be written, ValueError where the loss
+        of a task is not finite at its start; the last checkpoint stays.
 
         `changed`: names of settings that may differ from those of the checkpoint, for the episodes that are left:
         "outer_phi", "estimator", and of the recipe "recipe.horizon", "recipe.window", "recipe.curriculum",
@@ -123,7 +124,7 @@ class Trainer:
         named = self._parts(phi)
         check_changed(_WHERE, changed, named, CHANGEABLE)
         saving = Saving(path, log, seconds=SAVE_SECONDS, progress=progress, changed=changed)
-        with files.alone(path, _WHERE):
+        with files.alone(path, _WHERE), files.alone(log, _WHERE, "metrics"):
             whose = Run(_WHERE, {} if path is None else named_parts(named), CHANGEABLE, finite=True, config=config)
             end = self._loop().run(at_start(phi, self._outer(0)), saving, whose)
         return Result(end.best, end.best_value, end.phi, end.episode, self.measured["evaluation"])

@@ -1,6 +1,7 @@
 """Checkpoints of meta-training: the same bits after an interruption, and nothing else is taken for one."""
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -52,12 +53,15 @@ def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
 
 
 OTHERS = [
-    (Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3), "optimizer; phi"),
-    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective"),
+    (
+        Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3),
+        r"optimizer hidden = \(4,\) there, hidden = \(5,\) here; phi layers\[0\]\.weight = float64\(5, 16\) .* here",
+    ),
+    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective WeightedSum there, Final here"),
     (Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4), "seed 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "window": 4})), "recipe.window 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "curriculum": ((2, 6),)})), r"recipe.curriculum \(\) there, \(\(2, 6\),\) here"),
-    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks"),
+    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks quadratics there, <lambda> here"),
     (trainer(outer_phi=mg.Adam.Phi(0.02)), r"outer_phi\.eta 0\.001 there, 0\.02 here"),
     (trainer(outer_phi=mg.Adam.Phi(np.float32(1e-3))), r"outer_phi\.eta 0\.001 there, np\.float32\(0\.001\) here"),
 ]
@@ -179,6 +183,23 @@ def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
         trainer().run(PHI, checkpoint=path)
 
 
+def test_arrays_larger_than_those_of_the_run_take_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = files.read_npz(path, "here", formats=(3,))
+    files.write_npz(path, arrays | {"phi_9": np.zeros(2**25)}, about)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"which was edited \(its arrays take 268438\d+ bytes\); expected 3240 bytes"):
+        trainer().run(PHI, checkpoint=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    config = {"note": "x" * 2**21}
+    with pytest.raises(ValueError, match=r"about is 210\d+ bytes of JSON; expected at most 1048576"):
+        trainer().run(PHI, checkpoint=tmp_path / "b.npz", config=config)
+    assert not (tmp_path / "b.npz").exists()
+
+
 def test_arrays_that_changed_places_are_noticed(tmp_path):
     path = tmp_path / "a.npz"
     trainer(Recipe(episodes=3, horizon=3, window=3)).run(PHI, checkpoint=path)
@@ -246,7 +267,7 @@ def test_that_nothing_can_be_written_is_said_before_training(tmp_path):
     rows = []
     with pytest.raises(ValueError, match=r"checkpoint is .*a folder that exists"):
         trainer().run(PHI, checkpoint=tmp_path / "none" / "a.npz", progress=rows.append)
-    with pytest.raises(OSError, match="none"):
+    with pytest.raises(ValueError, match=r"metrics is .*none.m\.jsonl; expected a file in a folder that exists"):
         trainer().run(PHI, metrics=tmp_path / "none" / "m.jsonl", progress=rows.append)
     assert not rows
 

@@ -52,6 +52,14 @@ def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], std: floa
     return (std * x).astype(dtype)
 
 
+def unmade(where: str, argument: str, units: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros of a shape that take no memory, for who asks for shapes alone; ValueError where none is so large."""
+    try:
+        return np.broadcast_to(np.zeros((), dtype), shape)
+    except (OverflowError, ValueError):
+        return bad_value(where, argument, units, f"numbers of units whose weights can be made, and {shape} cannot")
+
+
 def check_draw(where: str, rng: Any, dtype: Any) -> None:
     """Raise TypeError unless `rng` is a generator of random numbers, and `dtype` one of floats."""
     if not isinstance(rng, np.random.Generator):

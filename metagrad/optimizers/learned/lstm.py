@@ -19,6 +19,7 @@ from metagrad.optimizers.learned._networks import (
     gather,
     scatter,
     truncated_normal,
+    unmade,
 )
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, float_info, namespace
@@ -100,15 +101,25 @@ class CoordinatewiseLSTM:
         def draw(shape: tuple[int, ...], std: float) -> Array:
             return truncated_normal(rng, shape, std, dtype)
 
-        layers = []
-        inputs = self._inputs
-        for units in self.hidden:
-            fan_in = inputs + units
-            std = 1 / math.sqrt(fan_in)
-            layers.append(Affine(draw((fan_in, 4 * units), std), draw((4 * units,), std)))
-            inputs = units
+        shapes, layers = self.meta_like(dtype), []
+        for weight, bias in shapes.layers:
+            std = 1 / math.sqrt(weight.shape[0])
+            layers.append(Affine(draw(weight.shape, std), draw(bias.shape, std)))
+        inputs = shapes.output.weight.shape[0]
         output = Affine(draw((inputs, 1), 1 / math.sqrt(inputs)), np.zeros(1, dtype=dtype))
         return CoordinatewiseLSTM.Phi(tuple(layers), output)
+
+    def meta_like(self, dtype: Any = np.float64) -> Phi:
+        """Return zeros of the shapes of the weights; they take no memory and cannot be written to."""
+
+        def zeros(*shape: int) -> Array:
+            return unmade("CoordinatewiseLSTM", "hidden", self.hidden, shape, dtype)
+
+        layers, inputs = [], self._inputs
+        for units in self.hidden:
+            layers.append(Affine(zeros(inputs + units, 4 * units), zeros(4 * units)))
+            inputs = units
+        return CoordinatewiseLSTM.Phi(tuple(layers), Affine(zeros(inputs, 1), zeros(1)))
 
     def init(self, phi: Phi, w: Tree) -> tuple[Memory, ...]:
         """Return zeros; ValueError where e^p does not fit the dtype."""
@@ -139,7 +150,7 @@ class CoordinatewiseLSTM:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless its arrays are finite and have the shapes of this architecture."""
-        checked: CoordinatewiseLSTM.Phi = check_network(where, phi, self.init_meta(np.random.default_rng(0)))
+        checked: CoordinatewiseLSTM.Phi = check_network(where, phi, self.meta_like())
         return checked
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import leafwise
-from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_factor, check_network
+from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_factor, check_network, unmade
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace
 
@@ -69,9 +69,17 @@ class MLP31:
         """Return random weights: standard normal, biases 0.1. The dtype is that of the task."""
         check_draw("MLP31.init_meta", rng, dtype)
 
+        def drawn(layer: Affine) -> Affine:
+            weight = rng.standard_normal(layer.weight.shape).astype(dtype)
+            return Affine(weight, np.full(layer.bias.shape, 0.1, dtype=dtype))
+
+        return MLP31.Phi(*map(drawn, self.meta_like(dtype)))
+
+    def meta_like(self, dtype: Any = np.float64) -> Phi:
+        """Return zeros of the shapes of the weights; they take no memory and cannot be written to."""
+
         def layer(inputs: int, outputs: int) -> Affine:
-            weight = rng.standard_normal((inputs, outputs)).astype(dtype)
-            return Affine(weight, np.full((outputs,), 0.1, dtype=dtype))
+            return Affine(*(unmade("MLP31", "hidden", self.hidden, s, dtype) for s in ((inputs, outputs), (outputs,))))
 
         return MLP31.Phi(layer(_STATE_FEATURES + len(_TIMES), self.hidden), layer(self.hidden, 2))
 
@@ -105,7 +113,7 @@ class MLP31:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless its arrays are finite and have the shapes of this architecture."""
-        checked: MLP31.Phi = check_network(where, phi, self.init_meta(np.random.default_rng(0)))
+        checked: MLP31.Phi = check_network(where, phi, self.meta_like())
         return checked
 
 
