@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import RangeError, Status, bad_type, bad_value
 from metagrad.xp import Array, Namespace, float_info, is_array, namespace, to_host
 
@@ -57,6 +58,8 @@ class Scaled:
         """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
         xp = namespace(x, where="Scaled.of")
         x = xp.asarray(x)
+        if type(exponent) is not int and getattr(getattr(exponent, "dtype", None), "kind", "") not in ("i", "u"):
+            bad_type("Scaled.of", "exponent", checks.shown(exponent), "an integer, or an array of integers")
         if x.dtype.kind != "f":
             bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
         mantissa, shift = xp.frexp(x)
@@ -315,9 +318,8 @@ class Scaled:
         Traceback (most recent call last):
         metagrad.errors.RangeError: Scaled.to_float: 1 of 1 numbers outside float64; the first is 10**1505.6...
         """
-        if out_of_range not in ("raise", "ieee"):
-            bad_value("Scaled.to_float", "out_of_range", repr(out_of_range), "'raise' or 'ieee'")
-        dtype = np.dtype(dtype or self.dtype)
+        checks.choice("Scaled.to_float", "out_of_range", out_of_range, ("raise", "ieee"))
+        dtype = np.dtype(self.dtype) if dtype is None else checks.float_dtype("Scaled.to_float", "dtype", dtype)
         if dtype == self.dtype and surely_in_range(self):
             return self._xp.ldexp(self.mantissa, self.exponent.astype(np.int32))
         if out_of_range == "raise":

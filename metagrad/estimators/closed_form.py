@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.errors import Status, bad_value
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
+from metagrad.unroll.carry import Ask, check_options, checked
 from metagrad.xp import Array, to_host
 
 _WHERE = "closed_form"
@@ -36,6 +38,10 @@ class ClosedForm:
     gradient: GradientKind = "full"
     per_task: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("ClosedForm", self)
+
     def __call__(
         self,
         task: Task,
@@ -52,6 +58,7 @@ class ClosedForm:
 
         There is no `at`: a closed form begins where its task does (ValueError).
         """
+        steps = checked(Ask(task, rule, objective, phi, steps, seed, at, run), _WHERE).steps
         if at is not None:
             bad_value(_WHERE, "at", f"the position at t = {at.t}", "None, the start of the task", _USE_REVERSE)
         if isinstance(phi, Joint):
@@ -62,6 +69,7 @@ class ClosedForm:
         inner = rule.rule if type(rule) is Scheduled else rule
         if type(inner) is not GradientDescent:
             bad_value(_WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", _USE_REVERSE)
+        phi = parts.complete_phi(rule, phi, _WHERE)
         problem = _problem_of(task, objective, steps, self.gradient)
         eta = np.asarray(to_host(phi.eta), dtype=np.float64)
         value, slope = problem.solve(eta, scheduled=type(rule) is Scheduled, per_task=self.per_task)

@@ -13,7 +13,7 @@ from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
-from metagrad.unroll.carry import Ask, Carry, Options, Scaling
+from metagrad.unroll.carry import Ask, Carry, Options, Scaling, check_options, checked
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -35,6 +35,10 @@ class Forward:
     per_task: bool = False
     fused: bool = True
 
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Forward", self)
+
     def __call__(
         self,
         task: Task,
@@ -51,7 +55,8 @@ class Forward:
         options = Options(self.gradient, self.scaling, self.per_task)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
+            ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "forward")
+            unroll = Unroll(ask, options, "forward")
             fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
             return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
 

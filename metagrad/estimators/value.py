@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
-from metagrad.unroll.carry import Ask, Options, Scaling
+from metagrad.unroll.carry import Ask, Options, Scaling, check_options, checked
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 
@@ -21,6 +21,10 @@ class Value:
 
     scaling: Scaling = "auto"
     per_task: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Value", self)
 
     def __call__(
         self,
@@ -37,7 +41,8 @@ class Value:
         """Return the value after `steps` steps; `at` and `run` as in `Reverse`."""
         with np.errstate(all="ignore"):  # leaving the range is reported by Status
             options = Options("full", self.scaling, self.per_task)
-            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "value")
-            unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, steps)
+            ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "value")
+            unroll = Unroll(ask, options, "value")
+            unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, ask.steps)
             value, _ = unroll.tally.finish()
             return unroll.estimate(value, None)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.ad import is_branch, leaves, paths, stop_gradient, tree_map, unflatten
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -70,12 +71,16 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 def check_field(where: str, name: str, value: Any, within: Range) -> Any:
     """Return one hyper-parameter, a number, an array or a tree of them, as a float or arrays; raise as `check_phi`."""
     if is_branch(value):  # one for each array of w
+        if not leaves(value):
+            bad_type(
+                where, name, f"{value!r}, with nothing in it", f"a floating-point {within.noun}, or a tree of them"
+            )
         return tree_map(lambda x: check_field(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
     if not isinstance(value, float) and not is_array(value):
         if not hasattr(value, "dtype"):
-            bad_type(where, name, f"a {type(value).__name__}", "a float or an array", f"Pass {name} as a number.")
+            bad_type(where, name, shown(value), "a float or an array", f"Pass {name} as a number.")
         value = float(value)
     xp = namespace(value)
     if not bool(xp.all(xp.isfinite(xp.asarray(value)))):
@@ -109,17 +114,56 @@ def beside(phi: Any, leaf: Array) -> Any:
 
     What is given task by task comes with as many axes as the largest array of w, (B, 1, 1) say: for an array with
     fewer axes, axes of length 1 behind the task axis go. Rules whose w may be a tree of several arrays need it.
+    ValueError where a shape does not fit.
     """
-    return type(phi)(*[_fitted(x, leaf) for x in phi])
+    if not hasattr(phi, "_fields") or not hasattr(leaf, "shape"):
+        name, given = ("leaf", leaf) if hasattr(phi, "_fields") else ("phi", phi)
+        bad_type("beside", name, shown(given), "an array of w" if name == "leaf" else "the `Phi` of a rule")
+    return type(phi)(*[_fitted(phi, k, x, leaf) for k, x in enumerate(phi)])
 
 
-def _fitted(x: Any, leaf: Array) -> Any:
-    if isinstance(x, tuple):  # a decay and its rest
-        return beside(x, leaf)
-    surplus = getattr(x, "ndim", 0) - leaf.ndim
-    if surplus <= 0 or x.shape[1 : 1 + surplus] != (1,) * surplus:
-        return x
-    return x.reshape(x.shape[:1] + x.shape[1 + surplus :])
+def check_fits(phi: Any, w: Tree) -> None:
+    """Raise ValueError unless every hyper-parameter fits the arrays of w: a kernel would not see that it does not."""
+    _check_named(phi, "a rule's init")
+    for leaf in () if all(isinstance(x, float) for x in phi) else leaves(w):
+        for k, x in enumerate(phi):
+            if not is_branch(x):
+                _fitted(phi, k, x, leaf)
+
+
+def _check_named(phi: Any, where: str) -> None:
+    if not hasattr(phi, "_fields"):
+        bad_type(where, "phi", shown(phi), "the `Phi` of the rule", "Write rule.Phi(...).")
+
+
+def _fitted(phi: Any, k: int, x: Any, leaf: Array) -> Any:
+    axes = getattr(x, "ndim", 0)
+    if axes == 0:
+        return x if not is_branch(x) else _fitted_decay(phi, k, x, leaf)
+    surplus = axes - leaf.ndim
+    if surplus > 0 and x.shape[1 : 1 + surplus] == (1,) * surplus:
+        x = x.reshape(x.shape[:1] + x.shape[1 + surplus :])
+        axes = leaf.ndim
+    if axes > leaf.ndim or any(n not in (1, m) for n, m in zip(x.shape[::-1], leaf.shape[::-1], strict=False)):
+        remedy = "For one a task give per_task=True; for one a step use Scheduled."
+        expected = f"one number, or an array that broadcasts against w of shape {leaf.shape}"
+        bad_value(_title(phi), _name_in(phi, k), f"of shape {x.shape}", expected, remedy)
+    return x
+
+
+def _fitted_decay(phi: Any, k: int, x: Any, leaf: Array) -> Any:
+    if not isinstance(x, Decay):  # a tree, where w is one array
+        came = f"a tree with {', '.join(paths(x)) or 'nothing'}"
+        bad_value(_title(phi), _name_in(phi, k), came, f"one number, or an array, as w is an array {leaf.shape}")
+    return Decay(*[_fitted(phi, k, part, leaf) for part in x])
+
+
+def _title(phi: Any) -> str:
+    return type(phi).__qualname__
+
+
+def _name_in(phi: Any, k: int) -> str:
+    return str(getattr(phi, "_fields", range(len(phi)))[k])
 
 
 def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others: Tree) -> tuple[Tree, ...]:
@@ -128,8 +172,7 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
     one for each (a step size a layer).
     """
-    if not hasattr(phi, "_fields"):
-        bad_type("a rule's step", "phi", f"a {type(phi).__name__}", "the `Phi` of the rule", "Write rule.Phi(...).")
+    _check_named(phi, "a rule's step")
     if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)

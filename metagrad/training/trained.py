@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.ad.shapes import is_float
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.files import read_npz, write_npz
@@ -69,6 +69,8 @@ def save_trained(
     Phi(eta=0.1, mu=0.9)
     """
     where = "save_trained"
+    path = checks.file_path(where, "path", path)
+    parts.check_part(where, "optimizer", optimizer, Rule)
     phi = _completed(optimizer, phi, where)
     arrays = {}
     for k, (at, leaf) in enumerate(zip(ad.paths(phi), ad.leaves(phi), strict=True)):
@@ -85,7 +87,7 @@ def save_trained(
             json.dumps(text[name])
         except (TypeError, ValueError) as error:
             bad_type(where, name, f"one that JSON cannot hold ({error})", "numbers, texts, lists and dicts")
-    write_npz(Path(path), arrays, text)
+    write_npz(path, arrays, text)
 
 
 def _completed(rule: Any, phi: Tree, where: str) -> Tree:
@@ -127,7 +129,7 @@ def load_trained(
     >>> load_trained("lstm_quadratics").optimizer.hidden
     (20, 20)
     """
-    path = Path(name)
+    path = checks.file_path(_WHERE, "name", name)
     if path.suffix != ".npz":
         known = trained_names()
         if str(name) not in known:

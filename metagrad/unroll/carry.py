@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad import checks, parts
+from metagrad.errors import bad_type
 from metagrad.protocols import GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.xp import Array
 
 Scaling = Literal["auto", "adjoint", "none"]
 Diverged = Literal["keep", "skip"]
 _CHOICES = {"gradient": get_args(GradientKind), "scaling": get_args(Scaling), "diverged": get_args(Diverged)}
+_FLAGS = ("per_task", "fused", "record")
+
+
+def check_options(where: str, part: Any) -> None:
+    """Raise unless the options that a frozen dataclass has are known choices, True or False; `memory` becomes bytes."""
+    for name in part.__dataclass_fields__:
+        if name in _CHOICES:
+            checks.choice(where, name, getattr(part, name), _CHOICES[name])
+        elif name in _FLAGS:
+            checks.flag(where, name, getattr(part, name))
+        elif name == "memory":
+            object.__setattr__(part, name, checks.size(where, name, part.memory))
 
 
 class Carry(NamedTuple):
@@ -52,8 +65,16 @@ def check_position(at: Any, run: Any, where: str) -> None:
         remedy = "Pass the `end` of an Estimate." if hasattr(at, "end") else "`Estimate.end` is one."
         bad_type(where, "at", f"a {type(at).__name__}", "a Position, or None", remedy)
     for name, given in (("at.t", 0 if at is None else at.t), ("run", 1 if run is None else run)):
-        if isinstance(given, bool) or not hasattr(given, "__index__") or given < 0:
-            bad_type(where, name, repr(given), "an integer of at least 0")
+        checks.count(where, name, given, 0)
+
+
+def checked(ask: Ask, where: str) -> Ask:
+    """Return what is asked for; raise unless its parts are parts, and its counts counts. `where` names the caller."""
+    for name, kind in (("task", Task), ("rule", Rule), ("objective", Objective)):
+        parts.check_part(where, name, getattr(ask, name), kind)
+    check_position(ask.at, ask.run, where)
+    steps, seed = checks.count(where, "steps", ask.steps), checks.count(where, "seed", ask.seed, 0)
+    return ask if type(ask.steps) is int and type(ask.seed) is int else replace(ask, steps=steps, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,4 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        for name, known in _CHOICES.items():
-            if (given := getattr(self, name)) not in known:
-                bad_value("an estimator", name, repr(given), "a known choice", nearest(str(given), list(known)))
+        check_options("an estimator", self)

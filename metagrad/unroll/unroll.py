@@ -17,7 +17,7 @@ from metagrad.measures import as_measure
 from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
-from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
@@ -35,7 +35,6 @@ class Unroll:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
         self.ask, self.options = ask, options
         self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
-        check_position(ask.at, ask.run, where)
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)

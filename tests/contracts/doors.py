@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import metagrad as mg
-from metagrad import ad, data, files, measures, optimizers, training, xp
+from metagrad import data, measures, optimizers, training, xp
 from metagrad.system import begin
 from metagrad.training import Recipe, Trainer
 
@@ -22,8 +22,8 @@ RECIPE = Recipe(episodes=1, horizon=2, window=2, evaluate_every=1, evaluation_st
 
 NUMBER = {"2.5": "a number in the range"}
 ANY_NUMBER = NUMBER | {"-1": "any finite number"}
-COUNT: Reasons = {}
 NONE = {"None": "the default"}
+FLOATING = dict.fromkeys(("2.5", "nan", "inf", "array"), "floats of any kind are numbers, inf and NaN too")
 EMPTY = {"[]": "nothing is asked for"}
 PATH = {"a text": "the name of a file"}
 
@@ -32,8 +32,8 @@ PATH = {"a text": "the name of a file"}
 class Door:
     """A call, what it works with, and under which other names its errors may speak of an argument.
 
-    `takes`: for an argument, the bad values that it takes, each with the reason. `alone`: arguments of which the others
-    that work are not beside them.
+    `takes`: for an argument, the bad values that it takes, each with the reason. `also`: arguments
+    that come as keywords.
     """
 
     call: Callable[..., Any]
@@ -41,7 +41,6 @@ class Door:
     takes: dict[str, Reasons] = field(default_factory=dict)
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     also: tuple[str, ...] = ()  # arguments that come as keywords of any name
-    positional: tuple[str, ...] = ()
 
 
 def tasks(seed: int) -> Any:
@@ -56,17 +55,14 @@ def images() -> dict[str, Any]:
 
 
 ETA = {"phi": ("phi", "eta")}
-STEP = {"2.5": "a step size", "None": "it is not looked at"}
 CALLED = {"task": TASK, "rule": RULE, "objective": FINAL, "phi": 0.1, "steps": 2}
 WHEN = {"at": NONE, "run": NONE, "device": NONE}
 OPTIONS = ("gradient", "scaling", "per_task", "memory", "fused", "diverged", "record")
-MIXED = {"steps": ("steps", "run")}
 
 
 def estimator(call: Callable[..., Any]) -> Door:
-    """Return the door of an estimator's own call, whose phi may lie outside of the range of the rule."""
-    phi = {"-1": "an estimator itself takes step sizes of any sign", "2.5": "a step size"}
-    return Door(call, {**CALLED, "phi": PHI}, {"at": NONE, "run": NONE, "phi": phi}, ETA)
+    """Return the door of an estimator's own call, with phi as the rule has it."""
+    return Door(call, {**CALLED, "phi": PHI}, {"at": NONE, "run": NONE, "phi": NUMBER}, ETA)
 
 
 def wrapper(call: Callable[..., Any], takes: dict[str, Reasons] | None = None, **works: Any) -> Door:
@@ -106,7 +102,7 @@ def phi_in_chain(name: str) -> Door:
     def call(**phi: Any) -> Any:
         return mg.meta_gradient(TASK, rule, FINAL, rule.Phi(eta=0.1, **phi), steps=2)
 
-    return Door(call, fields, {n: ANY_NUMBER if n == "noise_decay" else NUMBER for n in fields}, also=tuple(fields))
+    return Door(call, fields, dict.fromkeys(fields, NUMBER), also=tuple(fields))
 
 
 def phi_of_schedule(name: str) -> Door:
@@ -121,12 +117,11 @@ def phi_of_schedule(name: str) -> Door:
     return Door(call, fields, dict.fromkeys(fields, NUMBER), {n: (n, "eta") for n in fields}, also=tuple(fields))
 
 
-HAND = "Adagrad Adam AdamW Adan GradientDescent Lion Momentum NAdam Nesterov RMSprop SGDW".split()
-CLIPS = ["ClipByNorm", "ClipByValue", "GradientNoise", "WeightDecay"]
+FILES = {name: place.split(".")[0] for name, place in optimizers._PLACES.items()}
+HAND = [name for name, folder in FILES.items() if folder == "hand"]
+CLIPS = [name for name, folder in FILES.items() if folder == "transforms"]
 LSTM = mg.CoordinatewiseLSTM(hidden=(2,))
 WEIGHTS = LSTM.init_meta(np.random.default_rng(0))
-MEASURE: dict[str, Reasons] = {"measure": {}}
-POSITION = begin(TASK, RULE, PHI)
 
 DOORS: dict[str, Door] = {
     "meta_gradient": Door(mg.meta_gradient, CALLED, WHEN | {"phi": NUMBER}, ETA, also=OPTIONS),
@@ -152,7 +147,7 @@ DOORS: dict[str, Door] = {
     "Mean": Door(mg.Mean),
     "MeanLog": Door(mg.MeanLog),
     "WeightedSum": Door(mg.WeightedSum, {}, {"rho": NUMBER}),
-    "LogExcess": Door(mg.LogExcess, {}, {"floor": NONE | ANY_NUMBER | {"array": "one a task, held against the task"}}),
+    "LogExcess": Door(mg.LogExcess, {}, {"floor": NONE | NUMBER}),
     "as_measure": Door(measures.as_measure, {"where": "as_measure", "measure": "loss"}),
     "RMSprop": Door(mg.RMSprop),
     "CoordinatewiseLSTM": Door(mg.CoordinatewiseLSTM, {}, {"preprocessing": NONE | NUMBER, "scale": ANY_NUMBER}),
@@ -178,41 +173,46 @@ DOORS: dict[str, Door] = {
         lambda rule, mask: (m := mg.Masked(rule, mask)).init(PHI, np.ones((1, 2))) and m,
         mask=np.array([True, False]),
     ),
-    "Scheduled": wrapper(mg.Scheduled, {"fields": NONE}),
-    "Stopped": wrapper(mg.Stopped, {"radius": NUMBER}, radius=2.0, direction=np.array([0.0, 1.0])),
-    "Stopped.at_noise": wrapper(mg.Stopped.at_noise, {"sigma": NUMBER}, sigma=1.0, direction=np.array([0.0, 1.0])),
-    "Unconstrained": wrapper(mg.Unconstrained, {"start": NONE | NUMBER, "fixed": EMPTY}),
-    "Unconstrained.init_meta": Door(
-        mg.Unconstrained(RULE, PHI).init_meta, {}, {"rng": {}}, also=("dtype",), positional=("rng",)
+    "Scheduled": wrapper(mg.Scheduled, {"fields": NONE | {"[]": "no field has a schedule"}}),
+    "Stopped": wrapper(
+        mg.Stopped, {"radius": NUMBER | {"inf": "it is never stopped"}}, radius=2.0, direction=np.array([0.0, 1.0])
     ),
+    "Stopped.at_noise": wrapper(mg.Stopped.at_noise, {"sigma": NUMBER}, sigma=1.0, direction=np.array([0.0, 1.0])),
+    "Unconstrained": Door(
+        mg.Unconstrained, {"rule": RULE}, {"start": NONE | NUMBER, "fixed": EMPTY}, {"start": ("eta", "phi")}
+    ),
+    "Unconstrained.init_meta": Door(lambda dtype: mg.Unconstrained(RULE, PHI).init_meta(None, dtype)),
     "Until": wrapper(mg.Until, {"tolerance": NUMBER}, tolerance=1.0),
-    "beside": Door(mg.beside, {"phi": PHI, "leaf": np.ones((1, 2))}),
+    "beside": Door(mg.beside, {"phi": PHI, "leaf": np.ones((1, 2))}, {"leaf": {"array": "an array of w"}}),
     "Descent": Door(mg.Descent, {}, {"scale": NUMBER, "power": ANY_NUMBER}),
     "Through": wrapper(mg.Through, {"clip_norm": NONE | NUMBER, "clip_value": NONE | NUMBER}, phi=PHI),
     "Recipe": Door(
         Recipe,
         {"episodes": 1},
-        {name: NONE for name in ("gradient", "measure", "patience")}
-        | {name: NONE | NUMBER for name in ("clip_norm", "clip_value")},
+        dict.fromkeys(("gradient", "measure", "patience"), NONE)
+        | dict.fromkeys(("clip_norm", "clip_value"), NONE | NUMBER),
     ),
-    "Trainer": Door(train, also=("optimizer", "tasks", "objective", "recipe", "outer", "outer_phi", "estimator", "seed"),
-        takes={"estimator": NONE}, names={"objective": ("objective", "measure")}),
+    "Trainer": Door(
+        train,
+        takes={"estimator": NONE},
+        names={"outer_phi": ("outer",)},
+        also=tuple(Trainer.__dataclass_fields__),
+    ),
     "Trainer.run": Door(
         Trainer(RULE, tasks, FINAL, RECIPE).run,
         {"phi": 0.1},
-        {"phi": NUMBER, "progress": NONE, "config": NONE, "checkpoint": NONE, "metrics": NONE},
+        {"phi": NUMBER, "progress": NONE, "config": NONE, "checkpoint": NONE | PATH, "metrics": NONE | PATH},
         ETA,
     ),
     "MetaTrainer": Door(
         meta_train,
-        also=("task", "optimizer", "objective", "steps", "scale", "power", "estimator", "seed", "step", "outer")
-        + ("on_nonfinite",),
         takes={"scale": NUMBER, "power": ANY_NUMBER, "outer": NONE},
+        also=tuple(mg.MetaTrainer.__dataclass_fields__),
     ),
     "MetaTrainer.run": Door(
         mg.MetaTrainer(TASK, RULE, FINAL, 2).run,
         {"phi": 0.1, "meta_steps": 1},
-        {"phi": NUMBER, "progress": NONE, "checkpoint": NONE},
+        {"phi": NUMBER, "progress": NONE, "checkpoint": NONE | PATH},
         ETA,
     ),
     "load_trained": Door(mg.load_trained, {"name": "lstm_quadratics"}, {"make": NONE, "template": NONE}),
@@ -226,7 +226,13 @@ DOORS: dict[str, Door] = {
     "read_metrics": Door(training.read_metrics),
     "setup": Door(
         training.setup,
-        {"config": {"task": {"kind": "quadratics"}, "optimizer": {"kind": "sgd", "eta": 0.1}, "training": {"episodes": 1}}},
+        {
+            "config": {
+                "task": {"kind": "quadratics"},
+                "optimizer": {"kind": "sgd", "eta": 0.1},
+                "training": {"episodes": 1},
+            }
+        },
         {"folder": NONE | {"a text": "a folder is looked at where a kind names a module"}},
     ),
     "ImageData": Door(data.ImageData, images(), {"name": {"a text": "a name"}}),
@@ -236,14 +242,20 @@ DOORS: dict[str, Door] = {
     "load_fashion_mnist": Door(data.load_fashion_mnist, {"folder": "nowhere"}),
     "read_idx": Door(data.read_idx),
     "noisy_labels": Door(data.noisy_labels, {"data": data.ImageData(**images()), "fraction": 0.5}),
-    "FixedGradient": Door(mg.FixedGradient, {"g": np.ones((1, 2))}, {"steps": NONE}),
-    "Scaled.of": Door(mg.Scaled.of, {"x": np.ones(2)}),
-    "Scaled.from_log": Door(mg.Scaled.from_log, {"sign": np.ones(2), "log": np.ones(2)}),
+    "FixedGradient": Door(mg.FixedGradient, {"g": np.ones((1, 2))}, {"steps": NONE, "g": FLOATING}),
+    "Scaled.of": Door(
+        mg.Scaled.of, {"x": np.ones(2)}, {"x": FLOATING, "exponent": {"-1": "a power of two"}}, {"x": ("argument 0",)}
+    ),
+    "Scaled.from_log": Door(
+        mg.Scaled.from_log,
+        {"sign": np.ones((2, 3, 4)), "log": np.ones((2, 3, 4))},
+        {"sign": FLOATING | {"-1": "a sign"}, "log": FLOATING | {"-1": "a logarithm"}},
+        {"sign": ("argument 0",), "log": ("argument 1",)},
+    ),
     "Scaled.to_float": Door(mg.Scaled.of(np.ones(2)).to_float, {}, {"dtype": NONE}),
     "rng": Door(xp.rng, {"seed": 0}),
     "namespace_for": Door(xp.namespace_for, {"device": "cpu"}),
-    "float_info": Door(xp.float_info, {"dtype": "float32"}),
-    "begin": Door(begin, {"task": TASK, "rule": RULE, "phi": PHI}),
+    "begin": Door(begin, {"task": TASK, "rule": RULE, "phi": PHI}, {"phi": NUMBER}, ETA),
     **{f"{name}.Phi": phi_of(name) for name in HAND},
     **{f"{name}.Phi": phi_in_chain(name) for name in CLIPS},
     **{f"{name}.Phi": phi_of_schedule(name) for name in ("Cosine", "Exponential", "Polynomial")},

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from metagrad.errors import bad_value, nearest
+from metagrad import checks
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled, project
 from metagrad.optimizers._safe import safe_sqrt, with_rest
 from metagrad.protocols import Tree, View
@@ -41,8 +41,7 @@ class RMSprop:
 
     def __post_init__(self) -> None:
         """Check the form."""
-        if self.form not in _FORMS:
-            bad_value("RMSprop", "form", repr(self.form), "a known form", nearest(str(self.form), _FORMS))
+        checks.choice("RMSprop", "form", self.form, _FORMS)
 
     def init(self, phi: Phi, w: Tree) -> Tree:
         """Return v_0."""

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers.learned._networks import (
     Affine,
     affine,
     check_draw,
-    check_factor,
     check_network,
     gather,
     scatter,
@@ -64,16 +63,14 @@ class CoordinatewiseLSTM:
     def __post_init__(self) -> None:
         """Check the architecture."""
         where = "CoordinatewiseLSTM"
-        if not isinstance(self.hidden, tuple) or not all(type(n) is int for n in self.hidden):
-            bad_type(where, "hidden", repr(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
-        if any(n < 1 for n in self.hidden):
-            bad_value(where, "hidden", self.hidden, "at least one unit a layer")
-        p = self.preprocessing
-        if p is not None:
-            check_factor(where, "preprocessing", p)
-        if p is not None and not 0 < p < math.log(np.finfo(np.float64).max):
-            bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
-        check_factor(where, "scale", self.scale)
+        if not isinstance(self.hidden, tuple):
+            bad_type(where, "hidden", checks.shown(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
+        for k, units in enumerate(self.hidden):
+            checks.count(where, f"hidden[{k}]", units, 1, "It counts the units of a layer; () is a rule without any.")
+        if self.preprocessing is not None:
+            remedy = "The paper has 10; None reads the gradient as it is."
+            checks.number(where, "preprocessing", self.preprocessing, above=0.0, below=709.0, remedy=remedy)
+        checks.number(where, "scale", self.scale)
 
     @classmethod
     def paper(cls, hidden: tuple[int, ...] = (20, 20)) -> CoordinatewiseLSTM:
