@@ -31,17 +31,14 @@ def shown(given: Any) -> str:
     """Say what came, in few words, whatever it is.
 
     >>> shown(2.5), shown(np.zeros((2, 3))), shown(dict)
-    ('2.5, a float', 'an array of shape (2, 3)', 'the class dict')
+    ('2.5', 'an array of shape (2, 3)', 'the class dict')
     """
     if isinstance(given, type):
         return f"the class {given.__name__}"
     if getattr(given, "ndim", 0):
         return f"an array of shape {tuple(given.shape)}"
-    if given is None:
-        return "None"
     text = repr(given)
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return f"{text}, a {type(given).__name__}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def choice(where: str, name: str, given: Any, known: Sequence[str | None]) -> None:
@@ -76,7 +73,8 @@ def count(where: str, name: str, given: Any, least: int = 1, remedy: str = "") -
             raise TypeError
         found = operator.index(given)
     except TypeError:
-        bad_type(where, name, shown(given), "an integer", remedy or f"Use int({name}).")
+        came = shown(given) if given is None or isinstance(given, type) else f"{shown(given)}, a {type(given).__name__}"
+        bad_type(where, name, came, "an integer", remedy or f"Use int({name}).")
     if found < least:
         bad_value(where, name, found, f"an integer of at least {least}", remedy)
     return found
@@ -90,20 +88,19 @@ def number(
     above: float = -math.inf,
     least: float = -math.inf,
     below: float = math.inf,
-    most: float = math.inf,
     remedy: str = "",
 ) -> float:
     """Return a finite number, also one of NumPy's or an array (); raise for what is none, or is out of the range."""
     is_number = isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
     if not is_number and not (_kind(given) in ("f", "i", "u") and np.shape(given) == ()):
-        bad_type(where, name, shown(given), "a number", remedy)
+        bad_type(where, name, f"{shown(given)}, a {type(given).__name__}", "a number", remedy)
     try:
         found = float(given)
     except OverflowError:
         found = math.inf
-    if not (math.isfinite(found) and above < found < below and least <= found <= most):
+    if not (math.isfinite(found) and above < found < below and found >= least):
         ends = [f"above {above:g}"] * (above > -math.inf) + [f"of at least {least:g}"] * (least > -math.inf)
-        ends += [f"below {below:g}"] * (below < math.inf) + [f"of at most {most:g}"] * (most < math.inf)
+        ends += [f"below {below:g}"] * (below < math.inf)
         bad_value(where, name, given, " ".join(["a finite number", " and ".join(ends)]).strip(), remedy)
     return found
 

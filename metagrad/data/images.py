@@ -85,7 +85,9 @@ def noisy_labels(data: ImageData, fraction: float, seed: int = 0) -> ImageData:
     Source: the public experiments of Wang et al. 2021, on MNIST.
     """
     checks.instance("noisy_labels", "data", data, ImageData)
-    checks.number("noisy_labels", "fraction", fraction, least=0.0, most=1.0, remedy="A fifth of the labels is 0.2.")
+    if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+        came = checks.shown(fraction)
+        bad_value("noisy_labels", "fraction", came, "a share of the labels in [0, 1]", "A fifth is 0.2.")
     train_y, test_y = (
         _redrawn(getattr(data, part), data.classes, fraction, rng(seed, "noisy_labels", part))
         for part in ("train_y", "test_y")

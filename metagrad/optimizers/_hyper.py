@@ -80,7 +80,7 @@ def check_field(where: str, name: str, value: Any, within: Range) -> Any:
         bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
     if not isinstance(value, float) and not is_array(value):
         if not hasattr(value, "dtype"):
-            bad_type(where, name, shown(value), "a float or an array", f"Pass {name} as a number.")
+            bad_type(where, name, f"a {type(value).__name__}", "a float or an array", f"Pass {name} as a number.")
         value = float(value)
     xp = namespace(value)
     if not bool(xp.all(xp.isfinite(xp.asarray(value)))):
@@ -124,16 +124,12 @@ def beside(phi: Any, leaf: Array) -> Any:
 
 def check_fits(phi: Any, w: Tree) -> None:
     """Raise ValueError unless every hyper-parameter fits the arrays of w: a kernel would not see that it does not."""
-    _check_named(phi, "a rule's init")
-    for leaf in () if all(isinstance(x, float) for x in phi) else leaves(w):
+    if not hasattr(phi, "_fields") or all(isinstance(x, float) for x in phi):
+        return
+    for leaf in leaves(w):
         for k, x in enumerate(phi):
             if not is_branch(x):
                 _fitted(phi, k, x, leaf)
-
-
-def _check_named(phi: Any, where: str) -> None:
-    if not hasattr(phi, "_fields"):
-        bad_type(where, "phi", shown(phi), "the `Phi` of the rule", "Write rule.Phi(...).")
 
 
 def _fitted(phi: Any, k: int, x: Any, leaf: Array) -> Any:
@@ -172,7 +168,8 @@ def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others
     p are the hyper-parameters of an array, as they fit it: a field of phi may be one for all arrays, or a tree like w,
     one for each (a step size a layer).
     """
-    _check_named(phi, "a rule's step")
+    if not hasattr(phi, "_fields"):
+        bad_type("a rule's step", "phi", f"a {type(phi).__name__}", "the `Phi` of the rule", "Write rule.Phi(...).")
     if not is_branch(w):
         return update(beside(phi, w), w, *others)
     flat = leaves(w)

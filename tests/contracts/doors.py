@@ -181,7 +181,9 @@ DOORS: dict[str, Door] = {
     "Unconstrained": Door(
         mg.Unconstrained, {"rule": RULE}, {"start": NONE | NUMBER, "fixed": EMPTY}, {"start": ("eta", "phi")}
     ),
-    "Unconstrained.init_meta": Door(lambda dtype: mg.Unconstrained(RULE, PHI).init_meta(None, dtype)),
+    "Unconstrained.init_meta": Door(
+        lambda dtype: mg.Unconstrained(RULE, PHI).init_meta(None, dtype), {"dtype": "float32"}
+    ),
     "Until": wrapper(mg.Until, {"tolerance": NUMBER}, tolerance=1.0),
     "beside": Door(mg.beside, {"phi": PHI, "leaf": np.ones((1, 2))}, {"leaf": {"array": "an array of w"}}),
     "Descent": Door(mg.Descent, {}, {"scale": NUMBER, "power": ANY_NUMBER}),

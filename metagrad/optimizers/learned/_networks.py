@@ -56,7 +56,7 @@ def truncated_normal(rng: np.random.Generator, shape: tuple[int, ...], std: floa
 def check_draw(where: str, rng: Any, dtype: Any) -> None:
     """Raise TypeError unless `rng` is a generator of random numbers, and `dtype` one of floats."""
     if not isinstance(rng, np.random.Generator):
-        bad_type(where, "rng", checks.shown(rng), "a generator", "Use np.random.default_rng(seed).")
+        bad_type(where, "rng", f"a {type(rng).__name__}", "a generator", "Use np.random.default_rng(seed).")
     checks.float_dtype(where, "dtype", dtype)
 
 

@@ -65,11 +65,11 @@ class CoordinatewiseLSTM:
         where = "CoordinatewiseLSTM"
         if not isinstance(self.hidden, tuple):
             bad_type(where, "hidden", checks.shown(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
-        for k, units in enumerate(self.hidden):
-            checks.count(where, f"hidden[{k}]", units, 1, "It counts the units of a layer; () is a rule without any.")
-        if self.preprocessing is not None:
-            remedy = "The paper has 10; None reads the gradient as it is."
-            checks.number(where, "preprocessing", self.preprocessing, above=0.0, below=709.0, remedy=remedy)
+        if min(checks.count(where, "hidden, a number of units", units, 0) for units in (*self.hidden, 1)) < 1:
+            bad_value(where, "hidden", self.hidden, "at least one unit a layer", "() is a rule without layers.")
+        p = self.preprocessing
+        if p is not None and not 0 < checks.number(where, "preprocessing", p) < math.log(np.finfo(np.float64).max):
+            bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
         checks.number(where, "scale", self.scale)
 
     @classmethod

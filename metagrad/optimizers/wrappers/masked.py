@@ -43,7 +43,7 @@ class Masked:
         parts.check_part("Masked", "rule", self.rule, Rule)
         for path, leaf in zip(paths(self.mask), leaves(self.mask), strict=True):
             if not isinstance(leaf, bool | np.bool_) and not (is_array(leaf) and leaf.dtype.kind == "b"):
-                kind = f"an array of {leaf.dtype}" if is_array(leaf) else shown(leaf)
+                kind = f"an array of {leaf.dtype}" if is_array(leaf) else f"{shown(leaf)}, a {type(leaf).__name__}"
                 bad_type("Masked", f"mask{path}", kind, "True, False or a bool array", "Write mask != 0.")
         if not leaves(self.mask):
             bad_type("Masked", "mask", repr(self.mask), "True, False, a bool array, or a tree of them like w")

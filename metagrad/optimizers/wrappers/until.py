@@ -57,8 +57,9 @@ class Until:
         checks.choice("Until", "of", self.of, _OF)
         given: Any = self.tolerance
         if not isinstance(given, float):
+            came = f"{checks.shown(given)}, a {type(given).__name__}"
             remedy = "It is no meta-parameter: the derivative in it is zero."
-            bad_type("Until", "tolerance", checks.shown(given), "a Python float", remedy)
+            bad_type("Until", "tolerance", came, "a Python float", remedy)
         least = 0.0 if self.of == "gradient" else -math.inf
         if not least <= self.tolerance < math.inf:
             bad_value("Until", "tolerance", self.tolerance, "a finite number, for the gradient of at least 0")

@@ -47,7 +47,8 @@ class Through:
         parts.check_part(_WHERE, "rule", self.rule, Rule)
         kind = parts.named_phi(self.rule)
         if not isinstance(self.phi, tuple) and kind is not None:
-            bad_type(_WHERE, "phi", checks.shown(self.phi), f"{kind.__qualname__}({', '.join(kind._fields)})")
+            came = f"a {type(self.phi).__name__}"
+            bad_type(_WHERE, "phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
         parts.check_phi(self.rule, self.phi, _WHERE)
         for name in ("clip_norm", "clip_value"):
             check_limit(_WHERE, name, getattr(self, name))
