@@ -74,7 +74,8 @@ class Recipe:
         for _, horizon in self.curriculum:
             checks.count("Recipe", "a horizon of curriculum", horizon)
         for first, factor in self.outer_factors:
-            checks.number("Recipe", f"outer_factors from episode {first} on", factor, above=0.0)
+            if not checks.number("Recipe", f"a factor of outer_factors, from episode {first} on,", factor) > 0:
+                bad_value("Recipe", "outer_factors", (first, factor), "a finite factor above 0")
 
     def _check_stages(self, name: str, stages: tuple[tuple[int, float], ...]) -> None:
         pairs = isinstance(stages, tuple) and all(isinstance(stage, tuple) and len(stage) == 2 for stage in stages)

@@ -180,12 +180,12 @@ class Trainer:
         parts.check_part("Trainer", "outer", self.outer, Rule)
         kind = parts.named_phi(self.outer)
         if not isinstance(self.outer_phi, tuple) and kind is not None:
-            came = checks.shown(self.outer_phi)
+            came = f"a {type(self.outer_phi).__name__}"
             bad_type("Trainer", "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
-        parts.check_phi(self.outer, self.outer_phi, "Trainer: outer_phi")
         if recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
             bad_value("Trainer", "recipe", came, "outer meta-parameters with a step size `eta`")
+        parts.check_phi(self.outer, self.outer_phi, "Trainer: outer_phi")
 
     def _parts(self, phi: Tree) -> dict[str, Any]:
         """Identify the run: everything that its numbers depend on, but for when it ends."""

@@ -78,7 +78,8 @@ def check_scale(where: str, scale: Any) -> None:
     """Raise ValueError unless every number of `scale` is finite and above 0, TypeError where there is none."""
     for leaf in ad.leaves(scale):
         if isinstance(leaf, bool) or not (hasattr(leaf, "dtype") or isinstance(leaf, int | float)):
-            bad_type(where, "scale", checks.shown(leaf), "a number, or a tree of numbers like phi")
+            came = f"{checks.shown(leaf)}, a {type(leaf).__name__}"
+            bad_type(where, "scale", came, "a number, or a tree of numbers like phi")
         numbers = to_host(leaf)
         if not ((numbers > 0) & np.isfinite(numbers)).all():
             bad_value(where, "scale", scale, "finite numbers above 0" if _is_tree(scale) else "a finite number above 0")
