@@ -120,6 +120,14 @@ def size(where: str, name: str, given: Any) -> int:
     return count(where, name, given, 0, f"Bytes are counted, or given as a text such as '64 MiB'; {remedy}")
 
 
+def physical_memory() -> float:
+    """Return how many bytes this machine has; inf where it does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
 def float_dtype(where: str, name: str, given: Any) -> np.dtype[Any]:
     """Return the dtype, one that the engine computes in."""
     try:
@@ -157,7 +165,8 @@ def function(where: str, name: str, given: Any, arguments: int, expected: str) -
 def instance(where: str, name: str, given: Any, kind: type, remedy: str = "") -> None:
     """Raise TypeError unless `given` is one of the class `kind`, and not the class itself."""
     if not isinstance(given, kind):
-        bad_type(where, name, shown(given), f"a {kind.__name__}", remedy)
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        bad_type(where, name, shown(given), f"{article} {kind.__name__}", remedy)
 
 
 def _kind(given: Any) -> str:

@@ -28,6 +28,7 @@ LAYERS = [
     {"api"},
     {"training"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 THEORY = ["numbers", "quadratic", "least_squares", "sgd"]

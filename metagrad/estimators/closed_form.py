@@ -70,8 +70,10 @@ class ClosedForm:
         if type(inner) is not GradientDescent:
             bad_value(_WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", _USE_REVERSE)
         phi = parts.complete_phi(rule, phi, _WHERE)
+        parts.check_horizon(rule, phi, steps, _WHERE)
         problem = _problem_of(task, objective, steps, self.gradient)
         eta = np.asarray(to_host(phi.eta), dtype=np.float64)
+        _check_fits(eta[0] if type(rule) is Scheduled else eta, task.init(np.random.default_rng(0)), self.per_task)
         value, slope = problem.solve(eta, scheduled=type(rule) is Scheduled, per_task=self.per_task)
         if not self.per_task:
             slope = slope.mean(axis=0)
@@ -82,6 +84,17 @@ class ClosedForm:
 
 
 _USE_REVERSE = "Use method='reverse'."
+
+
+def _check_fits(eta: Array, w0: Array, per_task: bool) -> None:
+    """Raise ValueError unless the step size (of a step) broadcasts against w_0, (B, d), or leads with B."""
+    batch, d = w0.shape
+    fits = eta.ndim in (1, 2) and eta.shape[0] == batch and eta.shape[1:] in ((), (1,), (d,))
+    if not per_task:
+        fits = eta.ndim <= 2 and all(n in (1, m) for n, m in zip(eta.shape[::-1], (d, batch), strict=False))
+    if not fits:
+        expected = f"one a task, ({batch},)" if per_task else f"one number, or shape ({d},); w is {w0.shape}"
+        bad_value(_WHERE, "phi", f"eta of shape {eta.shape} with per_task={per_task}", expected)
 
 
 def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -> _Quadratics | _Regressions:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.ad import is_branch, leaves, paths, stop_gradient, tree_map, unflatten
-from metagrad.checks import shown
+from metagrad.checks import FLOAT_DTYPE, shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -77,7 +77,10 @@ def check_field(where: str, name: str, value: Any, within: Range) -> Any:
             )
         return tree_map(lambda x: check_field(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
-        bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
+        is_other = is_array(value) and value.dtype.kind not in "iub"
+        came = f"an array of {value.dtype}" if is_other else f"{value!r}, an integer"
+        remedy = f"Give {FLOAT_DTYPE}." if is_other else "Write 1.0 for 1."
+        bad_type(where, name, came, f"a floating-point {within.noun}", remedy)
     if not isinstance(value, float) and not is_array(value):
         if not hasattr(value, "dtype"):
             bad_type(where, name, f"a {type(value).__name__}", "a float or an array", f"Pass {name} as a number.")

@@ -21,6 +21,7 @@ from metagrad.training.loop import Episode, Loop, Row, Saving, at_start
 from metagrad.training.outer.through import Through
 from metagrad.training.recipe import Recipe
 from metagrad.training.store import Run
+from metagrad.unroll.phi import first_float
 from metagrad.unroll.rollout import rollout
 from metagrad.xp import Array, namespace, rng
 
@@ -157,7 +158,7 @@ class Trainer:
 
     def _episode(self, number: int) -> Episode:
         seed = self._seed_of(number)
-        return Episode(self.tasks(seed), seed, self.recipe.windows_of(number), self._outer(number))
+        return Episode(self._task(seed), seed, self.recipe.windows_of(number), self._outer(number))
 
     def _outer(self, episode: int) -> Outer:
         """Return the outer step of an episode."""
@@ -202,7 +203,7 @@ class Trainer:
     def _checked(self, phi: Tree) -> Tree:
         if not isinstance(phi, Joint):
             return parts.check_phi(self.optimizer, phi, _WHERE)
-        task = self.tasks(self._seed_of(0))
+        task = self._task(self._seed_of(0))
         return Joint(parts.check_phi(self.optimizer, phi.rule, _WHERE), parts.check_given(task, phi.task, _WHERE))
 
     def _as_arrays(self, phi: Tree) -> Tree:
@@ -210,12 +211,17 @@ class Trainer:
         if all(hasattr(leaf, "dtype") for leaf in ad.leaves(phi)):
             return phi
         seed = self._seed_of(0)
-        task = self.tasks(seed)
+        task = self._task(seed)
         if isinstance(phi, Joint):
             task = parts.given(task, phi.task)
-        w = ad.leaves(task.init(rng(seed, "init")))[0]
+        w = first_float(task.init(rng(seed, "init")), "Trainer")
         xp = namespace(w)
         return self._checked(ad.tree_map(lambda x: x if hasattr(x, "dtype") else xp.asarray(x, dtype=w.dtype), phi))
+
+    def _task(self, seed: int) -> Task:
+        task = self.tasks(seed)
+        parts.check_part("Trainer", f"tasks({seed})", task, Task)
+        return task
 
     def _seed_of(self, episode: int) -> int:
         return int(rng(self.seed, "episode", episode).integers(2**62))
@@ -233,7 +239,7 @@ class Trainer:
         curves = []
         for k in range(count):
             seed = int(rng(self.seed, stream, k).integers(2**62))
-            task = self.tasks(seed)
+            task = self._task(seed)
             look = self._look(task, phi, seed)
             curves.append(rollout(task, self.optimizer, phi, steps=steps, seed=seed, measure=look))
         return np.concatenate(curves, axis=1)

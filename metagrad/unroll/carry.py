@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
-from metagrad import checks, parts
-from metagrad.errors import bad_type
+from metagrad import ad, checks, parts
+from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import GradientKind, Objective, Position, Rule, Task, Tree
-from metagrad.xp import Array
+from metagrad.xp import Array, rng
 
 Scaling = Literal["auto", "adjoint", "none"]
 Diverged = Literal["keep", "skip"]
@@ -73,8 +73,23 @@ def checked(ask: Ask, where: str) -> Ask:
     for name, kind in (("task", Task), ("rule", Rule), ("objective", Objective)):
         parts.check_part(where, name, getattr(ask, name), kind)
     check_position(ask.at, ask.run, where)
+    if ask.at is not None:
+        _check_like_the_task(ask.at.w, ask, where)
     steps, seed = checks.count(where, "steps", ask.steps), checks.count(where, "seed", ask.seed, 0)
     return ask if type(ask.steps) is int and type(ask.seed) is int else replace(ask, steps=steps, seed=seed)
+
+
+def _check_like_the_task(w: Tree, ask: Ask, where: str) -> None:
+    """Raise ValueError where a run is to go on from parameters that are not those of the task."""
+    mine = ask.task.init(rng(ask.seed, "init"))
+    shapes, wanted = ([f"w{p} {getattr(x, 'shape', '')}" for p, x in _with_paths(tree)] for tree in (w, mine))
+    if shapes != wanted:
+        came = f"a position with {', '.join(shapes) or 'nothing'}"
+        bad_value(where, "at", came, f"one of this task, with {', '.join(wanted)}", "Take it from `Estimate.end`.")
+
+
+def _with_paths(tree: Tree) -> list[tuple[str, Any]]:
+    return list(zip(ad.paths(tree), ad.leaves(tree), strict=True))
 
 
 @dataclass(frozen=True)

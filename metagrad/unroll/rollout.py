@@ -13,7 +13,7 @@ from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.carry import check_position
-from metagrad.unroll.phi import Shape, bare, prepare
+from metagrad.unroll.phi import Shape, bare, first_float, prepare
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
 
@@ -79,6 +79,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     horizon = max(offset + steps, 0 if run is None else run)
     system = Training(task, rule, seed, steps=horizon)
     w = system.example() if at is None else at.w
+    first_float(w, _WHERE)
     system.xp = namespace(*leaves(w))
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
@@ -127,8 +128,13 @@ def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -
 
 def _room(steps: int, first: Array) -> Array:
     """Return an array for steps + 1 arrays like the first; MemoryError at once where they will not fit."""
+    size = (steps + 1) * first.nbytes
     try:
+        if size > checks.physical_memory():
+            raise MemoryError
         return np.empty((steps + 1, *first.shape), dtype=first.dtype)
     except (MemoryError, ValueError):
-        size = (steps + 1) * first.nbytes
-        raise MemoryError(f"rollout: {steps} steps of {first.size} numbers take {size:.3g} bytes") from None
+        came = f"{steps}, and {steps} steps of {first.size} numbers take {size:.3g} bytes"
+        raise MemoryError(
+            f"{_WHERE}: steps is {came}; expected a curve that fits the memory. Roll out a part at a time, with `at`."
+        ) from None

@@ -19,7 +19,7 @@ from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.monitor import Monitor
-from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
@@ -45,13 +45,14 @@ class Unroll:
             phi = parts.complete_phi(ask.rule, phi, where)
         self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
-        first = _first_float(w, where)
+        first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
         self.system.xp = self.xp
         self.entries = self.system.entries(phi)
+        check_entries(phi, self.entries, ask, where)
         self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
         if at is not None:
             self._start = at.w, at.state
@@ -280,14 +281,6 @@ class Unroll:
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
-
-
-def _first_float(w: Tree, where: str) -> Array:
-    for leaf in ad.leaves(w):
-        if is_float_array(leaf):
-            return leaf
-    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
-    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
 
 
 def _is_unset(leaf: Any) -> bool:

@@ -22,6 +22,8 @@ from metagrad.optimizers.learned._networks import (
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, float_info, namespace
 
+_UNITS = "Its entries count the units of the layers; () is a rule without layers."
+
 
 @dataclass(frozen=True)
 class CoordinatewiseLSTM:
@@ -65,8 +67,9 @@ class CoordinatewiseLSTM:
         where = "CoordinatewiseLSTM"
         if not isinstance(self.hidden, tuple):
             bad_type(where, "hidden", checks.shown(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
-        if min(checks.count(where, "hidden, a number of units", units, 0) for units in (*self.hidden, 1)) < 1:
-            bad_value(where, "hidden", self.hidden, "at least one unit a layer", "() is a rule without layers.")
+        units = [checks.count(where, f"hidden[{k}]", n, 0, _UNITS) for k, n in enumerate(self.hidden)]
+        if 0 in units:
+            bad_value(where, "hidden", self.hidden, "at least one unit a layer", _UNITS)
         p = self.preprocessing
         if p is not None and not 0 < checks.number(where, "preprocessing", p) < math.log(np.finfo(np.float64).max):
             bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
