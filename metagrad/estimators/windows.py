@@ -41,7 +41,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         """Check the window and the options."""
-        checks.count("Windows", "window", self.window)
+        object.__setattr__(self, "window", checks.count("Windows", "window", self.window))
         check_options("Windows", self)
 
     def __call__(

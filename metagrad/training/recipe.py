@@ -62,7 +62,7 @@ class Recipe:
         """Check the settings."""
         counts = ["episodes", "horizon", "window", "patience_nonfinite", "evaluate_every", "evaluation_tasks"]
         for name in [*counts, "evaluation_steps"]:
-            checks.count("Recipe", name, getattr(self, name))
+            object.__setattr__(self, name, checks.count("Recipe", name, getattr(self, name)))
         if self.patience is not None:
             checks.count("Recipe", "patience", self.patience)
         for name in ("clip_norm", "clip_value"):

@@ -41,7 +41,7 @@ def first_float(w: Tree, where: str) -> Array:
         return floats[0]
     kinds = [f"{leaf.dtype}" if hasattr(leaf, "dtype") else type(leaf).__name__ for leaf in ad.leaves(w)]
     came, expected = (
-        f"one whose `init` returns {', '.join(kinds) or 'nothing'}",
+        f"one whose `init` returns {kinds or 'nothing'}",
         f"arrays (B, ...) of {checks.FLOAT_DTYPE}",
     )
     return bad_value(where, "task", came, expected, "Use np.asarray(x, dtype=np.float64).")
