@@ -86,7 +86,7 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats
             return leaf
         if isinstance(leaf, float):
             leaf = shape.xp.asarray(_in_range(leaf, shape.dtype, where), dtype=shape.dtype)
-        if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
+        if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f" or isinstance(leaf, np.ma.MaskedArray):
             _refuse(leaf, where)
         if leaf.dtype != shape.dtype:
             came = f"an array of {leaf.dtype} while the task is {np.dtype(shape.dtype).name}"
@@ -100,6 +100,10 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats
 
 def _refuse(leaf: Any, where: str) -> None:
     kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__},"
+    if isinstance(leaf, np.ma.MaskedArray):
+        bad_type(
+            where, "phi", "a masked array", "a plain one", "The mask would be lost: use phi.filled(...), or Masked."
+        )
     remedy = "Write 1.0 for 1; keep what is not tuned, such as counts and names, in the rule or the task."
     bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays (float16, float32 or float64)", remedy)
 
