@@ -18,7 +18,7 @@ from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
-from metagrad.unroll.carry import Ask, check_options, checked
+from metagrad.unroll.carry import Ask, check_options
 from metagrad.xp import Array, to_host
 
 _WHERE = "closed_form"
@@ -58,7 +58,7 @@ class ClosedForm:
 
         There is no `at`: a closed form begins where its task does (ValueError).
         """
-        steps = checked(Ask(task, rule, objective, phi, steps, seed, at, run), _WHERE).steps
+        steps = Ask(task, rule, objective, phi, steps, seed, at, run).steps
         if at is not None:
             bad_value(_WHERE, "at", f"the position at t = {at.t}", "None, the start of the task", _USE_REVERSE)
         if isinstance(phi, Joint):

@@ -13,7 +13,7 @@ from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
-from metagrad.unroll.carry import Ask, Carry, Options, Scaling, check_options, checked
+from metagrad.unroll.carry import Ask, Carry, Options, Scaling, check_options
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -55,8 +55,7 @@ class Forward:
         options = Options(self.gradient, self.scaling, self.per_task)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "forward")
-            unroll = Unroll(ask, options, "forward")
+            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
             fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
             return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
 

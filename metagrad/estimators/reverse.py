@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
-from metagrad.unroll.carry import Ask, Diverged, Options, Scaling, check_options, checked
+from metagrad.unroll.carry import Ask, Diverged, Options, Scaling, check_options
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -59,5 +59,5 @@ class Reverse:
         that the rule is told, by default the last time of these steps.
         """
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
-        ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "reverse")
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         return backward(ask, options, "reverse", memory=int(self.memory), fused=self.fused)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
-from metagrad.unroll.carry import Ask, Options, Scaling, check_options, checked
+from metagrad.unroll.carry import Ask, Options, Scaling, check_options
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 
@@ -41,8 +41,7 @@ class Value:
         """Return the value after `steps` steps; `at` and `run` as in `Reverse`."""
         with np.errstate(all="ignore"):  # leaving the range is reported by Status
             options = Options("full", self.scaling, self.per_task)
-            ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "value")
-            unroll = Unroll(ask, options, "value")
-            unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, ask.steps)
+            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "value")
+            unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
             value, _ = unroll.tally.finish()
             return unroll.estimate(value, None)

@@ -11,7 +11,7 @@ from metagrad import ad, checks, parts
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
-from metagrad.unroll.carry import Ask, Diverged, Options, Scaling, check_options, checked
+from metagrad.unroll.carry import Ask, Diverged, Options, Scaling, check_options
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -58,7 +58,7 @@ class Windows:
     ) -> Estimate:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
-        ask = checked(Ask(task, rule, objective, phi, steps, seed, at, run), "windows")
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         if self.window >= ask.steps:
             return backward(ask, options, "windows", memory=int(self.memory), fused=self.fused)
         ask = replace(ask, run=ask.horizon)

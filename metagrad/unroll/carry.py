@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from metagrad import ad, checks, parts
@@ -13,6 +13,7 @@ from metagrad.xp import Array, rng
 Scaling = Literal["auto", "adjoint", "none"]
 Diverged = Literal["keep", "skip"]
 _CHOICES = {"gradient": get_args(GradientKind), "scaling": get_args(Scaling), "diverged": get_args(Diverged)}
+_WHERE = "an estimator"
 _FLAGS = ("per_task", "fused", "record")
 
 
@@ -37,7 +38,7 @@ class Carry(NamedTuple):
 
 @dataclass(frozen=True)
 class Ask:
-    """What an estimator is asked for: its arguments, as they were given; see `metagrad.protocols.Estimator`."""
+    """What an estimator is asked for: its arguments, checked; see `metagrad.protocols.Estimator`."""
 
     task: Task
     rule: Rule
@@ -47,6 +48,16 @@ class Ask:
     seed: int = 0
     at: Position | None = None
     run: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the parts are parts, that counts are counts, and that a position is one of the task."""
+        for name, kind in (("task", Task), ("rule", Rule), ("objective", Objective)):
+            parts.check_part(_WHERE, name, getattr(self, name), kind)
+        for name, least in (("steps", 1), ("seed", 0)):
+            object.__setattr__(self, name, checks.count(_WHERE, name, getattr(self, name), least))
+        check_position(self.at, self.run, _WHERE)
+        if self.at is not None:
+            _check_like_the_task(self.at.w, self.task, self.seed)
 
     @property
     def offset(self) -> int:
@@ -68,24 +79,13 @@ def check_position(at: Any, run: Any, where: str) -> None:
         checks.count(where, name, given, 0)
 
 
-def checked(ask: Ask, where: str) -> Ask:
-    """Return what is asked for; raise unless its parts are parts, and its counts counts. `where` names the caller."""
-    for name, kind in (("task", Task), ("rule", Rule), ("objective", Objective)):
-        parts.check_part(where, name, getattr(ask, name), kind)
-    check_position(ask.at, ask.run, where)
-    if ask.at is not None:
-        _check_like_the_task(ask.at.w, ask, where)
-    steps, seed = checks.count(where, "steps", ask.steps), checks.count(where, "seed", ask.seed, 0)
-    return ask if type(ask.steps) is int and type(ask.seed) is int else replace(ask, steps=steps, seed=seed)
-
-
-def _check_like_the_task(w: Tree, ask: Ask, where: str) -> None:
+def _check_like_the_task(w: Tree, task: Task, seed: int) -> None:
     """Raise ValueError where a run is to go on from parameters that are not those of the task."""
-    mine = ask.task.init(rng(ask.seed, "init"))
+    mine = task.init(rng(seed, "init"))
     shapes, wanted = ([f"w{p} {getattr(x, 'shape', '')}" for p, x in _with_paths(tree)] for tree in (w, mine))
     if shapes != wanted:
         came = f"a position with {', '.join(shapes) or 'nothing'}"
-        bad_value(where, "at", came, f"one of this task, with {', '.join(wanted)}", "Take it from `Estimate.end`.")
+        bad_value(_WHERE, "at", came, f"one of this task, with {', '.join(wanted)}", "Take it from `Estimate.end`.")
 
 
 def _with_paths(tree: Tree) -> list[tuple[str, Any]]:
@@ -111,4 +111,4 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        check_options("an estimator", self)
+        check_options(_WHERE, self)
