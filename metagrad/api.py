@@ -105,7 +105,9 @@ def _asked(
     if device is not None:
         target = namespace_for(device, where)
         task, rule, objective, phi = (move(part, target) for part in (task, rule, objective, phi))
-    return estimator(task, rule, objective, phi, steps=steps, **when)
+    found = estimator(task, rule, objective, phi, steps=steps, **when)
+    checks.instance(where, "what the method returns", found, Estimate)
+    return found
 
 
 def check_phi(where: str, task: Any, rule: Any, phi: Tree, steps: int) -> Tree:

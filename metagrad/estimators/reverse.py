@@ -26,6 +26,7 @@ class Reverse:
     `diverged`: "keep" lets a task that leaves the range spoil the gradient of the mean over tasks; "skip" leaves such
     tasks out where the gradient is not finite: it is then that of the mean over the others, and `report` counts them.
     `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
+    ValueError and TypeError for other options, where the estimator is made.
     """
 
     gradient: GradientKind = "full"

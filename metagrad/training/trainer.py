@@ -236,6 +236,10 @@ class Trainer:
 
     def evaluation_curves(self, phi: Tree, count: int, steps: int, stream: str = "evaluation") -> Array:
         """Return what the recipe measures (steps + 1, tasks of all `count` draws) on fresh tasks of a named stream."""
+        where = "Trainer.evaluation_curves"
+        checks.count(where, "count", count)
+        checks.count(where, "steps", steps, 0)
+        checks.instance(where, "stream", stream, str)
         curves = []
         for k in range(count):
             seed = int(rng(self.seed, stream, k).integers(2**62))

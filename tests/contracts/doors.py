@@ -206,6 +206,13 @@ DOORS: dict[str, Door] = {
         {"phi": NUMBER, "progress": NONE, "config": NONE, "checkpoint": NONE | PATH, "metrics": NONE | PATH},
         ETA,
     ),
+    "Trainer.evaluate": Door(Trainer(RULE, tasks, FINAL, RECIPE).evaluate, {"phi": 0.1}, {"phi": NUMBER}, ETA),
+    "Trainer.evaluation_curves": Door(
+        Trainer(RULE, tasks, FINAL, RECIPE).evaluation_curves,
+        {"phi": 0.1, "count": 1, "steps": 2},
+        {"phi": NUMBER, "stream": {"a text": "the name of a stream of random numbers"}},
+        ETA,
+    ),
     "MetaTrainer": Door(
         meta_train,
         takes={"scale": NUMBER, "power": ANY_NUMBER, "outer": NONE},

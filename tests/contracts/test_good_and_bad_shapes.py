@@ -151,6 +151,11 @@ def test_tasks_that_a_function_does_not_make():
         Trainer(RULE, lambda seed: TASKS["quadratic"], FINAL, Recipe(1, 2, 2), estimator=lambda *a, **k: None).run(0.1)
 
 
+def test_a_method_that_returns_no_estimate():
+    with pytest.raises(TypeError, match="meta_gradient: what the method returns is None; expected an Estimate"):
+        slope(TASKS["quadratic"], 0.1, method=lambda *a, **k: None)
+
+
 def test_a_position_of_another_task():
     at = mg.meta_gradient(mg.Quadratic(np.eye(3), np.ones((8, 3))), RULE, FINAL, 0.1, steps=2).end
     for call in (mg.Reverse(), mg.Forward(), mg.Windows(1), mg.Value()):
