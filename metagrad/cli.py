@@ -209,3 +209,7 @@ def _evaluate(args: Any) -> int:
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
     return 1 if bad else 0
+
+
+if __name__ == "__main__":  # python -m metagrad.cli is python -m metagrad
+    sys.exit(main())

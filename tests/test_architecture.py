@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
+    {"checks"},
     {"xp", "archives", "tables"},
     {"scaled", "files", "fingerprint"},
     {"protocols"},
@@ -27,6 +28,7 @@ LAYERS = [
     {"api"},
     {"training"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 THEORY = ["numbers", "quadratic", "least_squares", "sgd"]

@@ -15,7 +15,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.backward import looked
 from metagrad.unroll.blame import explained
-from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling
+from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_options
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -38,6 +38,10 @@ class Forward:
     per_task: bool = False
     fused: bool = True
     rescue: Rescue = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Forward", self)
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import looked
 from metagrad.unroll.blame import explained
-from metagrad.unroll.carry import Ask, Options, Rescue, Scaling
+from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -25,6 +25,10 @@ class Value:
     scaling: Scaling = "auto"
     per_task: bool = False
     rescue: Rescue = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Value", self)
 
     def __call__(
         self,

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.scaled import ranges
 from metagrad.scaled.ranges import ldexp, shown, surely_in_range, surely_positive
@@ -52,6 +53,8 @@ class Scaled:
             x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
         x = xp.asarray(x)
+        if type(exponent) is not int and getattr(getattr(exponent, "dtype", None), "kind", "") not in ("i", "u"):
+            bad_type("Scaled.of", "exponent", checks.shown(exponent), "an integer, or an array of integers")
         if x.dtype.kind != "f":
             bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
         mantissa, shift = xp.frexp(x)
@@ -367,9 +370,8 @@ class Scaled:
         Traceback (most recent call last):
         metagrad.errors.RangeError: Scaled.to_float: 1 of 1 numbers outside float64; the first is 10**1505.6...
         """
-        if out_of_range not in ("raise", "ieee"):
-            bad_value("Scaled.to_float", "out_of_range", repr(out_of_range), "'raise' or 'ieee'")
-        dtype = np.dtype(dtype or self.dtype)
+        checks.choice("Scaled.to_float", "out_of_range", out_of_range, ("raise", "ieee"))
+        dtype = np.dtype(self.dtype) if dtype is None else checks.float_dtype("Scaled.to_float", "dtype", dtype)
         if dtype == self.dtype and surely_in_range(self):
             return self._xp.ldexp(self.mantissa, self.exponent.astype(np.int32))
         if out_of_range == "raise":
@@ -380,11 +382,7 @@ class Scaled:
 
     def relative_difference(self, other: Scaled) -> Array:
         """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
-        xp = self._xp
-        difference, largest = (self - other).log2abs(), xp.maximum(self.log2abs(), other.log2abs())
-        both_zero = xp.isneginf(largest)
-        ratio = xp.exp2(difference - xp.where(both_zero, 0.0, largest))
-        return xp.where(both_zero, 0.0, ratio)
+        return ranges.relative_difference(self, other)
 
 
 register_namespace(Scaled, np)  # NumPy's functions work on it, by the tables

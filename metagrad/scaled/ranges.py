@@ -48,6 +48,14 @@ def refuse_out_of_range(numbers: Any, dtype: Any) -> None:
         raise RangeError(message)
 
 
+def relative_difference(a: Any, b: Any) -> Array:
+    """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
+    xp = namespace(a.mantissa)
+    difference, largest = (a - b).log2abs(), xp.maximum(a.log2abs(), b.log2abs())
+    both_zero = xp.isneginf(largest)
+    return xp.where(both_zero, 0.0, xp.exp2(difference - xp.where(both_zero, 0.0, largest)))
+
+
 def surely_in_range(numbers: Any) -> bool:
     """Whether a cheap look at the host shows that all numbers are nonzero and within the range of their dtype.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
@@ -14,8 +15,8 @@ def check_floats(where: str, name: str, x: Any) -> None:
     """Raise unless x is an array of floats."""
     if not is_array(x):
         bad_type(where, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
-    if x.dtype.kind != "f":
-        bad_type(where, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+    if x.dtype.name not in FLOATS:
+        bad_type(where, name, f"an array of {x.dtype}", FLOAT_DTYPE, f"Use {name}.astype(float).")
 
 
 def check_array(where: str, name: str, x: Any) -> None:

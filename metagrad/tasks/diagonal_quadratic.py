@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
@@ -33,9 +34,9 @@ class DiagonalQuadratic:
         """Check the arrays, and bring them to the shape (B, d)."""
         for name in ("eigenvalues", "w0"):
             x = getattr(self, name)
-            if not is_array(x) or x.dtype.kind != "f":
+            if not is_array(x) or x.dtype.name not in FLOATS:
                 came = f"an array of {x.dtype}" if is_array(x) else f"a {type(x).__name__}"
-                bad_type(_WHERE, name, came, "a NumPy or CuPy array of a float dtype", "Convert it first.")
+                bad_type(_WHERE, name, came, f"a NumPy or CuPy array of {FLOAT_DTYPE}", "Convert it first.")
             if not bool(namespace(x).isfinite(x).all()):
                 bad_value(_WHERE, name, "not finite everywhere", "finite numbers", "Look for NaN and inf.")
         xp = namespace(self.eigenvalues, self.w0, where=_WHERE)

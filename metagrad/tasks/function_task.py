@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import leaves, paths
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.xp import Array, is_array
@@ -162,9 +163,10 @@ def _check_start(w: Tree) -> int:
     found = list(zip(paths(w), leaves(w), strict=True))
     for path, leaf in found:
         name = f"w0{path}"
-        if not is_array(leaf) or leaf.dtype.kind != "f":
+        if not is_array(leaf) or leaf.dtype.name not in FLOATS:
             came = f"an array of {leaf.dtype}" if is_array(leaf) else f"a {type(leaf).__name__}"
-            bad_type(_WHERE, name, came, "a float array (B, ...) with the task axis first", "Use np.asarray(x, float).")
+            remedy = f"Use np.asarray(x, float): the engine takes {FLOAT_DTYPE}."
+            bad_type(_WHERE, name, came, "a float array (B, ...) with the task axis first", remedy)
         if leaf.ndim < 1 or (len(found) == 1 and leaf.ndim < 2):
             bad_type(_WHERE, name, f"of shape {leaf.shape}", "shape (B, ...), the task axis first", "Use w0[None].")
         if leaf.size == 0:
@@ -191,7 +193,7 @@ def _check_floats(name: str, tree: Tree, where: str = _WHERE) -> None:
         if not isinstance(leaf, float) and getattr(getattr(leaf, "dtype", None), "kind", "") != "f":
             came = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__}"
             remedy = "Write 1.0 for 1; what is not tuned belongs into the function."
-            bad_type(where, f"{name}{path}", came, "a float or a float array", remedy)
+            bad_type(where, f"{name}{path}", came, f"a float or an array of {FLOAT_DTYPE}", remedy)
     if not leaves(tree):
         bad_type(where, name, "a tree without numbers", "floats and float arrays")
 

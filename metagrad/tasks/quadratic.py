@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.tasks import _checks as shared
 from metagrad.xp import Array, float_info, is_array, namespace, rng
@@ -83,8 +84,8 @@ def random_quadratics(count: int, d: int, seed: int = 0, dtype: Any = np.float64
 def _check_float_array(name: str, x: Any) -> None:
     if not is_array(x):
         bad_type(_WHERE, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
-    if x.dtype.kind != "f":
-        bad_type(_WHERE, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+    if x.dtype.name not in FLOATS:
+        bad_type(_WHERE, name, f"an array of {x.dtype}", FLOAT_DTYPE, f"Use {name}.astype(float).")
     if not bool(namespace(x).isfinite(x).all()):
         bad_value(_WHERE, name, "not finite everywhere", "finite numbers", "Look for NaN and inf.")
 

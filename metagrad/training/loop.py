@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Outer, Rule, Task, Tree
 from metagrad.training import metrics, store
@@ -125,6 +125,7 @@ class Loop:
                 found = self.estimator(
                     episode.task, self.rule, self.objective, phi, steps=steps, seed=episode.seed, **when
                 )
+            checks.instance(self.where, "what the estimator returns", found, Estimate)
             moved, after, report = episode.outer.step(phi, outer, found, k)
             moved, projected = _projected(self.rule, phi, moved)
             finite = report.finite and all_finite(moved)

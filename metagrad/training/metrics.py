@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import bad_value
 from metagrad.files import Lines, sha256
 
@@ -122,7 +123,7 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     ValueError, with the number of the line, where the file does not exist or is no such file, or an episode is missing
     or there twice.
     """
-    path = Path(path)
+    path = checks.file_path("read_metrics", "path", path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:

@@ -17,10 +17,10 @@ from metagrad.measures import as_measure
 from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
-from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
-from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import (
     along_tasks,
@@ -45,7 +45,6 @@ class Unroll:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
         self.ask, self.options = ask, options
         self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
-        check_position(ask.at, ask.run, where)
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
@@ -56,13 +55,14 @@ class Unroll:
             phi = parts.complete_phi(ask.rule, phi, where)
         self.given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
-        first = _first_float(w, where)
+        first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
         self.system.xp = self.xp
         self.entries = self.system.entries(phi)
+        check_entries(phi, self.entries, ask, where)
         self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
         if at is not None:
             self._start = at.w, at.state
@@ -315,14 +315,6 @@ class Unroll:
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
-
-
-def _first_float(w: Tree, where: str) -> Array:
-    for leaf in ad.leaves(w):
-        if is_float_array(leaf):
-            return leaf
-    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
-    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
 
 
 def _is_unset(leaf: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators.closed_form._digits import digits
 from metagrad.estimators.closed_form._shared import USE_REVERSE, WHERE, Solved
@@ -17,6 +18,7 @@ from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
+from metagrad.unroll.carry import Ask, check_options
 from metagrad.xp import Array, to_host
 
 _LARGEST_STEPS = 2**52  # up to which 2 T - 1 is exact
@@ -49,10 +51,7 @@ class ClosedForm:
 
     def __post_init__(self) -> None:
         """Check the options."""
-        if self.gradient not in ("full", "stop_gradient"):
-            bad_value("ClosedForm", "gradient", repr(self.gradient), "'full' or 'stop_gradient'")
-        if not isinstance(self.per_task, bool):
-            bad_type("ClosedForm", "per_task", repr(self.per_task), "True or False")
+        check_options("ClosedForm", self)
 
     def __call__(
         self,
@@ -70,6 +69,7 @@ class ClosedForm:
 
         There is no `at`: a closed form begins where its task does (ValueError).
         """
+        steps = Ask(task, rule, objective, phi, steps, seed, at, run).steps
         if at is not None:
             bad_value(WHERE, "at", f"the position at t = {at.t}", "None, the start of the task", USE_REVERSE)
         if isinstance(phi, Joint):
@@ -80,10 +80,13 @@ class ClosedForm:
         inner = rule.rule if type(rule) is Scheduled else rule
         if type(inner) is not GradientDescent:
             bad_value(WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", USE_REVERSE)
-        _check_steps(steps)
-        problem = _problem_of(task, objective, int(steps), self.gradient)
+        if steps > _LARGEST_STEPS:
+            bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
+        phi = parts.complete_phi(rule, phi, WHERE)
+        parts.check_horizon(rule, phi, steps, WHERE)
+        problem = _problem_of(task, objective, steps, self.gradient)
         scheduled = type(rule) is Scheduled
-        eta = _checked_eta(phi, task, int(steps) if scheduled else None, self.per_task)
+        eta = _checked_eta(phi, task, steps if scheduled else None, self.per_task)
 
         def solve(what: Quadratics | Regressions) -> Solved:
             return what.solve(eta, scheduled=scheduled, per_task=self.per_task)
@@ -97,13 +100,6 @@ class ClosedForm:
             slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
         status, step = _status_of(value, np.minimum(of_value, of_slope), steps)
         return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)
-
-
-def _check_steps(steps: Any) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer):
-        bad_type(WHERE, "steps", f"{steps!r}, a {type(steps).__name__}", "an integer")
-    if not 1 <= steps <= _LARGEST_STEPS:
-        bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
 
 
 def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> Array:
