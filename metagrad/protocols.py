@@ -197,7 +197,8 @@ class Estimate:
     step at which the status was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact
     ones. `end`: where the estimator has arrived, to go on from there; None for one that does not unroll. `notes`:
     sentences about what the numbers leave out. `record`: the sizes along the run, where they were asked for. `digits`:
-    how many digits can be trusted; None for estimators that do not tell.
+    how many digits can be trusted; None for estimators that do not tell. `growth` (B,): log10 of the most that a
+    relative change of the state grew on its way through the run; None where it was not looked at.
     """
 
     value: Scaled
@@ -209,6 +210,7 @@ class Estimate:
     notes: tuple[str, ...] = ()
     record: Record | None = field(default=None, repr=False)
     digits: Digits | None = None
+    growth: Array | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
