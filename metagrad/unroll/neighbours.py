@@ -21,11 +21,10 @@ from metagrad.protocols import Digits, Estimate, Tree
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Options
-from metagrad.xp import Array, float_info, namespace
+from metagrad.unroll.digits import FEW, LOG10_2, log2_length, most_digits
+from metagrad.xp import Array, namespace
 
 _COPIES = 2
-_LOG10_2 = float(np.log10(2.0))
-_FEW = 1.0  # digits, below which there is a Status
 
 
 def check_trust(where: str, trust: Any) -> None:
@@ -62,13 +61,13 @@ def with_status(found: Estimate, steps: int) -> Estimate:
 def status_of(digits: Digits, growth: Array | None, dtype: Any) -> Array:
     """Return the Status codes (B,) of tasks without a digit: chaos, or rounding of the gradient or the value."""
     xp = namespace(digits.value)
-    lost = digits.value < _FEW
+    lost = digits.value < FEW
     code = xp.where(lost, Status.VALUE_ROUNDING.code, 0)
     if digits.gradient is not None:
-        code = xp.where(digits.gradient < _FEW, Status.GRADIENT_ROUNDING.code, code)
+        code = xp.where(digits.gradient < FEW, Status.GRADIENT_ROUNDING.code, code)
     if growth is None:
         return code
-    chaotic = growth + np.log10(float_info(np.dtype(dtype)).eps) > -1.0
+    chaotic = growth - most_digits(dtype) > -1.0
     return xp.where((code != 0) & chaotic, Status.CHAOTIC.code, code)
 
 
@@ -77,9 +76,9 @@ def _digits(distances: tuple[Array | None, ...], dtype: Any) -> Array | None:
     known = [d for d in distances if d is not None]
     if not known:
         return None
-    xp, most = namespace(known[0]), -np.log10(float_info(np.dtype(dtype)).eps)
+    xp, most = namespace(known[0]), most_digits(dtype)
     worst = xp.stack(known).max(axis=0)  # NaN wins
-    return xp.where(xp.isnan(worst), 0.0, xp.clip(-_LOG10_2 * worst, 0.0, most))
+    return xp.where(xp.isnan(worst), 0.0, xp.clip(-LOG10_2 * worst, 0.0, most))
 
 
 def _distances(ours: Estimate, theirs: Estimate, entries: Tree | None, *, per_task: bool) -> tuple[Array, Array | None]:
@@ -88,7 +87,7 @@ def _distances(ours: Estimate, theirs: Estimate, entries: Tree | None, *, per_ta
     if ours.grad is None:
         return of_value, None
     pairs = list(zip(_leaves(ours.grad, entries, per_task), _leaves(theirs.grad, entries, per_task), strict=True))
-    apart, size = _norm([b - a for a, b in pairs]), _norm([a for a, _ in pairs])
+    apart, size = log2_length([b - a for a, b in pairs]), log2_length([a for a, _ in pairs])
     return of_value, namespace(apart).broadcast_to(_relative(apart, size, None), of_value.shape)
 
 
@@ -114,12 +113,3 @@ def _leaves(grad: Tree, entries: Tree | None, per_task: bool) -> list[Scaled]:
         rows = [xp.moveaxis(x, int(bool(is_led)), 0) for x in (leaf.mantissa, leaf.exponent)]
         found.append(Scaled(*(x.reshape((x.shape[0], -1)) for x in rows)))
     return found
-
-
-def _norm(numbers: list[Scaled]) -> Array:
-    """Return log2 of the lengths of the rows."""
-    xp = namespace(numbers[0].mantissa)
-    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1)
-    top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
-    with np.errstate(all="ignore"):
-        return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))

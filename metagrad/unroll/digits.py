@@ -1,0 +1,101 @@
+"""Digits of trust for free: from what a sweep and the last states of a run tell of their rounding.
+
+    value      |dF| = u (sum_t max(p_t, r_t)**2)**(1/2)        the roundings of all steps, by `growth`
+               |dF| = |F(w_T moved by a float) - F(w_T)|       what the measure itself loses at the end
+    gradient   |dg|/|g| = u 2**growth C/|g|                    C = sum_t |what step t gives|, where that is known
+               |dg|/|g| = max|rounding of grad f| / max|grad f|  at the end, by `trust`, where it is only the end
+digits = -log10 of the largest, cut to [0, -log10 u]. First order: of a run that is smooth on the scale of its
+roundings. It says nothing of a rule whose own state is chaotic while w is not; runs from neighbouring floats do
+(`neighbours`). Only what leaves no digit by far, 10 times over, is a Status. Derived; constants are measured.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from metagrad.errors import Status
+from metagrad.protocols import Digits
+from metagrad.scaled import Scaled
+from metagrad.unroll.growth import Grown
+from metagrad.xp import Array, float_info, namespace
+
+LOG10_2 = float(np.log10(2.0))
+FEW = 1.0  # digits, below which there is a Status
+_MARGIN = 1.0  # digits by which a free bound has to be below none
+
+
+class Known(NamedTuple):
+    """What a run knows of its roundings, in log2, (B,), each None where it is not known.
+
+    `grown`: by `growth`; `of_measure`: |dF|, what one rounding of the last w changes; `floor`: |dg|/|g| at the end;
+    `cancelled`: C/|g| of the meta-gradient.
+    """
+
+    grown: Grown | None
+    of_measure: Array | None
+    floor: Array | None
+    cancelled: Array | None
+
+
+def most_digits(dtype: object) -> float:
+    """Return the decimal digits of a dtype, -log10 eps."""
+    return float(-np.log10(float_info(np.dtype(dtype)).eps))
+
+
+def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool) -> tuple[Digits, Array]:
+    """Return the digits, and the Status codes (B,) of tasks without one by far.
+
+    `shared`: the meta-gradient is that of the mean over tasks.
+    """
+    xp, most = namespace(value.mantissa), most_digits(value.dtype)
+    none = xp.zeros(value.shape)
+    of_value = _value_digits(value, known, most)
+    of_gradient, chaos = none + most, none
+    if known.grown is not None:
+        growth = _weighed(known.grown) if shared else known.grown.rounding
+        of_gradient, chaos = most - LOG10_2 * growth, LOG10_2 * known.grown.chaos
+    if known.cancelled is not None:
+        of_gradient = of_gradient - LOG10_2 * xp.maximum(known.cancelled, 0.0)
+    if known.floor is not None:
+        floor = -LOG10_2 * known.floor
+        of_gradient = xp.minimum(of_gradient, floor.min() if shared else floor)
+    code = xp.where(of_value < -_MARGIN, Status.VALUE_ROUNDING.code, 0)
+    if has_gradient:
+        code = xp.where(of_gradient < -_MARGIN, Status.GRADIENT_ROUNDING.code, code)
+    code = xp.where((code != 0) & (chaos - most > -1.0), Status.CHAOTIC.code, code)
+    cut = [xp.where(xp.isnan(x), 0.0, xp.clip(x, 0.0, most)) for x in (of_value, of_gradient)]
+    return Digits(cut[0], xp.broadcast_to(cut[1], value.shape) if has_gradient else None), code
+
+
+def log2_length(numbers: list[Scaled]) -> Array:
+    """Return log2 of the lengths of rows (B, n), which lie side by side."""
+    xp = namespace(numbers[0].mantissa)
+    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1)
+    top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
+    with np.errstate(all="ignore"):
+        return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))
+
+
+def _value_digits(value: Scaled, known: Known, most: float) -> Array:
+    xp, size = namespace(value.mantissa), value.log2abs()
+    found = xp.where(xp.isfinite(value.mantissa), most, np.nan)
+    if known.grown is not None and known.grown.value is not None:
+        found = xp.minimum(found, most + LOG10_2 * (size - known.grown.value))
+    if known.of_measure is not None:
+        moved = xp.where(xp.isneginf(known.of_measure), np.inf, LOG10_2 * (size - known.of_measure))
+        found = xp.minimum(found, moved)
+    return found
+
+
+def _weighed(grown: Grown) -> Array:
+    """Return the growth of the mean over tasks, each weighed by its size: log2, a number."""
+    xp = namespace(grown.size)
+    size = xp.where(xp.isfinite(grown.size), grown.size, -np.inf)
+    top = size.max()
+    if not bool(xp.isfinite(top)):
+        return grown.rounding.max()
+    both = grown.rounding + size - top
+    most = both.max()
+    return most + 0.5 * (xp.log2((4.0 ** (both - most)).sum()) - xp.log2((4.0 ** (size - top)).sum()))
