@@ -11,7 +11,7 @@ roundings. It says nothing of a rule whose own state is chaotic while w is not; 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Known(NamedTuple):
     cancelled: Array | None
 
 
-def most_digits(dtype: object) -> float:
+def most_digits(dtype: Any) -> float:
     """Return the decimal digits of a dtype, -log10 eps."""
     return float(-np.log10(float_info(np.dtype(dtype)).eps))
 
@@ -61,10 +61,11 @@ def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool
     if known.floor is not None:
         floor = -LOG10_2 * known.floor
         of_gradient = xp.minimum(of_gradient, floor.min() if shared else floor)
-    code = xp.where(of_value < -_MARGIN, Status.VALUE_ROUNDING.code, 0)
-    if has_gradient:
-        code = xp.where(of_gradient < -_MARGIN, Status.GRADIENT_ROUNDING.code, code)
-    code = xp.where((code != 0) & (chaos - most > -1.0), Status.CHAOTIC.code, code)
+    lost = of_value < -_MARGIN
+    if known.of_measure is not None:
+        lost = lost | (_against(value, known.of_measure) < FEW)
+    gradient_lost = of_gradient < -_MARGIN if has_gradient else None
+    code = status_of(lost, gradient_lost, chaos - most > -1.0, shared=shared)
     cut = [xp.where(xp.isnan(x), 0.0, xp.clip(x, 0.0, most)) for x in (of_value, of_gradient)]
     return Digits(cut[0], xp.broadcast_to(cut[1], value.shape) if has_gradient else None), code
 
@@ -78,14 +79,33 @@ def log2_length(numbers: list[Scaled]) -> Array:
         return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))
 
 
+def status_of(value: Array, gradient: Array | None, chaotic: Array, *, shared: bool) -> Array:
+    """Return the Status codes (B,) of lost values and gradients, both bools: of chaos or else of rounding.
+
+    A gradient of the mean over tasks is lost to chaos if one of them is chaotic.
+    """
+    xp = namespace(value)
+    code = xp.where(value, Status.VALUE_ROUNDING.code, 0)
+    code = xp.where(value & chaotic, Status.CHAOTIC.code, code)
+    if gradient is None:
+        return code
+    kind = chaotic.any() if shared else chaotic
+    return xp.where(gradient, xp.where(kind, Status.CHAOTIC.code, Status.GRADIENT_ROUNDING.code), code)
+
+
+def _against(value: Scaled, moved: Array) -> Array:
+    """Return the digits of a value that is moved by so much, in log2; nothing moves nothing."""
+    xp = namespace(moved)
+    return xp.where(xp.isneginf(moved), np.inf, LOG10_2 * (value.log2abs() - moved))
+
+
 def _value_digits(value: Scaled, known: Known, most: float) -> Array:
     xp, size = namespace(value.mantissa), value.log2abs()
     found = xp.where(xp.isfinite(value.mantissa), most, np.nan)
     if known.grown is not None and known.grown.value is not None:
         found = xp.minimum(found, most + LOG10_2 * (size - known.grown.value))
     if known.of_measure is not None:
-        moved = xp.where(xp.isneginf(known.of_measure), np.inf, LOG10_2 * (size - known.of_measure))
-        found = xp.minimum(found, moved)
+        found = xp.minimum(found, _against(value, known.of_measure))
     return found
 
 

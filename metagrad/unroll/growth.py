@@ -3,7 +3,8 @@
 With lambda_t the adjoint of w_t and J_t the derivative of step t, a relative change of the coordinates of w_t by u
 changes the objective by about u p_t, p_t = sum_i |lambda_{t,i} w_{t,i}|. Over one step it grows by
     gamma_t = q_t / p_{t+1},   q_t = sum_i |(J_t' lambda_{t+1})_i w_{t,i}|,
-which is 1 where the steps are linear, and on average above it where the run is chaotic. The rounding that a step makes
+which is 1 where the steps are linear, and on average above it where the run is chaotic. A w that passes by zero is
+taken for as large as it was a step before. The rounding that a step makes
 is that of w_t, which is more than that of w_{t+1} where the two terms of a step cancel:
     rho_t = r_t / p_{t+1},     r_t = sum_i |lambda_{t+1,i} w_{t,i}|.
 Of w alone: the state of a rule is another thing. Derived; checked by tests against runs from neighbouring floats.
@@ -75,8 +76,8 @@ class Growth:
         p, q, r, p_power, power = (xp.stack(rows) for rows in zip(*self._pending, strict=True))
         self._pending = []
         p, q, r = (xp.log2(x.astype(np.float64)) + e for x, e in ((p, p_power), (q, power), (r, power)))
-        so_far = self._most.add(q - p)
         made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
+        so_far = self._most.add(q - p, made)
         self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
@@ -112,21 +113,25 @@ class TangentGrowth:
 
 
 class _Most:
-    """The largest sum of consecutive numbers, (B,), of which more and more come."""
+    """The largest sum of consecutive numbers, (B,), of which more and more come, less what is above each beginning."""
 
     def __init__(self, xp: Namespace, batch: int) -> None:
         self._xp = xp
-        self._total = self._least = self.found = xp.zeros(batch)
+        self._total = self.found = xp.zeros(batch)
+        self._least = self._total + np.inf
 
-    def add(self, numbers: Array) -> Array:
-        """Add rows (n, B), those that are no numbers as zero; return the largest sum that ends before each."""
+    def add(self, numbers: Array, above: Array | float = 0.0) -> Array:
+        """Add rows (n, B), those that are no numbers as zero; return the largest sum that ends before each.
+
+        A sum that begins with a row is less by what is `above` it, (n, B).
+        """
         xp = self._xp
         total = self._total + xp.cumsum(xp.where(xp.isfinite(numbers), numbers, 0.0), axis=0)
         before = xp.concatenate([self._total[None], total[:-1]])
-        least = xp.minimum(xp.minimum.accumulate(before, axis=0), self._least)
+        least = xp.minimum(xp.minimum.accumulate(before + above, axis=0), self._least)
         self.found = xp.maximum(self.found, (total - least).max(axis=0))
-        self._total, self._least = total[-1], xp.minimum(least[-1], total[-1])
-        found: Array = before - least
+        self._total, self._least = total[-1], least[-1]
+        found: Array = xp.maximum(before - least, 0.0)
         return found
 
 

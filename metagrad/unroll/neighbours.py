@@ -17,14 +17,16 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import Status, bad_type, bad_value
-from metagrad.protocols import Digits, Estimate, Tree
+from metagrad.protocols import Digits, Estimate, Position, Tree
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Options
-from metagrad.unroll.digits import FEW, LOG10_2, log2_length, most_digits
+from metagrad.unroll.digits import FEW, LOG10_2, log2_length, most_digits, status_of
+from metagrad.unroll.rescale import is_float_array, magnitude, shift
 from metagrad.xp import Array, namespace
 
 _COPIES = 2
+_GROWN = 2.0  # digits by which roundings have grown where what is lost is lost to chaos
 
 
 def check_trust(where: str, trust: Any) -> None:
@@ -45,30 +47,37 @@ def with_trust(run: Callable[[Options], Estimate], ask: Ask, options: Options, t
     entries = Training(ask.task, ask.rule, ask.seed).entries(found.grad) if found.grad is not None else None
     distances = [_distances(found, other, entries, per_task=options.per_task) for other in others]
     digits = Digits(*(_digits(parts, found.value.dtype) for parts in zip(*distances, strict=True)))
-    return with_status(replace(found, digits=digits), ask.steps)
+    growth = _growth(found, others)
+    return _with_status(replace(found, digits=digits), growth, ask.steps, shared=not options.per_task)
 
 
-def with_status(found: Estimate, steps: int) -> Estimate:
+def _with_status(found: Estimate, growth: Array, steps: int, *, shared: bool) -> Estimate:
     """Return the estimate with a Status for tasks without a digit, where they have no earlier one."""
     assert found.digits is not None
-    code = status_of(found.digits, found.growth, found.value.dtype)
-    fresh = (found.status == 0) & (code != 0)
+    xp, gradient = namespace(found.status), found.digits.gradient
+    lost = None if gradient is None else gradient < FEW
+    code = status_of(found.digits.value < FEW, lost, growth > _GROWN, shared=shared)
+    # Nothing else says these two: they were those of the free digits, which the measured ones take the place of.
+    open_to = (found.status == 0) | xp.isin(found.status, xp.asarray([Status.CHAOTIC.code, Status.VALUE_ROUNDING.code]))
+    status, step = xp.where(open_to, code, found.status), xp.where(code != 0, steps, -1)
+    return replace(found, status=status, status_step=xp.where(open_to, step, found.status_step))
+
+
+def _growth(found: Estimate, others: list[Estimate]) -> Array:
+    """Return log10 of how much roundings grew, (B,): as the run has seen it, or by how far the last states differ."""
     xp = namespace(found.status)
-    status = xp.where(fresh, code, found.status)
-    return replace(found, status=status, status_step=xp.where(fresh, steps, found.status_step))
+    if found.growth is not None or not isinstance(found.end, Position):
+        return xp.zeros(found.status.shape) if found.growth is None else found.growth
+    end, most = found.end, most_digits(found.value.dtype)
+    far = [_apart(end, other.end) for other in others]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return xp.log10(xp.stack(far).max(axis=0).astype(np.float64)) + most
 
 
-def status_of(digits: Digits, growth: Array | None, dtype: Any) -> Array:
-    """Return the Status codes (B,) of tasks without a digit: chaos, or rounding of the gradient or the value."""
-    xp = namespace(digits.value)
-    lost = digits.value < FEW
-    code = xp.where(lost, Status.VALUE_ROUNDING.code, 0)
-    if digits.gradient is not None:
-        code = xp.where(digits.gradient < FEW, Status.GRADIENT_ROUNDING.code, code)
-    if growth is None:
-        return code
-    chaotic = growth - most_digits(dtype) > -1.0
-    return xp.where((code != 0) & chaotic, Status.CHAOTIC.code, code)
+def _apart(ours: Position, theirs: Position) -> Array:
+    """Return max |their w - ours| / max |our w|, (B,)."""
+    moved = shift(theirs.w, theirs.exponent - ours.exponent)
+    return magnitude(ad.tree_map(lambda a, b: b - a if is_float_array(a) else a, ours.w, moved)) / magnitude(ours.w)
 
 
 def _digits(distances: tuple[Array | None, ...], dtype: Any) -> Array | None:

@@ -262,9 +262,10 @@ class Unroll:
         digits = self._digits(value, grad, cancelled)
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        growth = None if self.grown is None else LOG10_2 * self.grown.chaos
-        kept = {"notes": tuple(notes), "record": record, "digits": digits, "growth": growth}
-        return Estimate(value, grad, status, step, end=self.end(), **kept)
+        growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
+        growth = growth if self.grown is None else LOG10_2 * self.grown.chaos
+        end, told = self.end(), tuple(notes)
+        return Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
 
     def _digits(self, value: Scaled, grad: Tree, cancelled: Array | None) -> Digits:
         """Return the digits that are known without another run; where there is none by far, note it."""
