@@ -73,7 +73,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     carry = unroll.start()
     directions = _directions(unroll)
     tangents = [_Tangent(unroll, direction, carry) for direction in directions]
-    watched = [] if unroll.options.gradient == "stop_gradient" else tangents[:_WATCHED]
+    watched = tangents[:_WATCHED] if _tells(unroll, carry) else []
     for tangent in watched:
         tangent.growth = TangentGrowth(unroll.xp, unroll.batch)
     pull = unroll.start_pullback()
@@ -95,6 +95,12 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
         unroll.grown = Grown(growth, growth, None, unroll.xp.zeros(unroll.batch))
     columns = [slope * tangent.derivative for tangent in tangents]
     return unroll.estimate(value, _assemble(unroll, directions, columns))
+
+
+def _tells(unroll: Unroll, carry: Carry) -> bool:
+    """Whether the tangent of w alone goes through the steps; on the host, where looking costs little."""
+    has_state = any(is_float_array(leaf) for leaf in ad.leaves(carry.state))
+    return unroll.options.gradient == "full" and unroll.xp is np and not has_state
 
 
 class _Tangent:

@@ -60,8 +60,8 @@ class Accumulator:
         self._whole = scaled if self._whole is None else ad.tree_map(_plus, self._whole, scaled)
 
     def spread(self) -> Tree | None:
-        """Return the sum of the magnitudes of what was summed over steps, like phi; None where nothing was."""
-        return self._sum.spread()
+        """Return the sum over steps of the magnitudes of what they gave, like phi; None where there is more to it."""
+        return None if self._entries is not None or self._whole is not None else self._sum.spread()
 
     def result(self, before: int = 0, after: int = 0) -> Tree:
         """Return the sum with Scaled leaves, entries in the order of time (they came reversed).
@@ -105,10 +105,12 @@ class _Sum:
         if not self._pending:
             return
         rows = _stacked(self._xp, self._pending)
-        chunk, spread = ad.tree_map(_sum_over_time, rows), ad.tree_map(_spread_over_time, rows)
+        chunk = ad.tree_map(_sum_over_time, rows)
         self._pending = []
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
-        self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
+        if self._xp is np:
+            spread = ad.tree_map(_spread_over_time, rows)
+            self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
 
 
 class _Rows:

@@ -94,16 +94,16 @@ def status_of(value: Array, gradient: Array | None, chaotic: Array, *, shared: b
 
 
 def _against(value: Scaled, moved: Array) -> Array:
-    """Return the digits of a value that is moved by so much, in log2; nothing moves nothing."""
+    """Return the digits of a value that is moved by so much, in log2; a value of exactly 0 is a matter of the range."""
     xp = namespace(moved)
-    return xp.where(xp.isneginf(moved), np.inf, LOG10_2 * (value.log2abs() - moved))
+    return xp.where(xp.isneginf(moved) | (value.mantissa == 0), np.inf, LOG10_2 * (value.log2abs() - moved))
 
 
 def _value_digits(value: Scaled, known: Known, most: float) -> Array:
-    xp, size = namespace(value.mantissa), value.log2abs()
+    xp = namespace(value.mantissa)
     found = xp.where(xp.isfinite(value.mantissa), most, np.nan)
     if known.grown is not None and known.grown.value is not None:
-        found = xp.minimum(found, most + LOG10_2 * (size - known.grown.value))
+        found = xp.minimum(found, most + _against(value, known.grown.value))
     if known.of_measure is not None:
         found = xp.minimum(found, _against(value, known.of_measure))
     return found

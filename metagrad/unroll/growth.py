@@ -8,6 +8,7 @@ taken for as large as it was a step before. The rounding that a step makes
 is that of w_t, which is more than that of w_{t+1} where the two terms of a step cancel:
     rho_t = r_t / p_{t+1},     r_t = sum_i |lambda_{t+1,i} w_{t,i}|.
 Of w alone: the state of a rule is another thing. Derived; checked by tests against runs from neighbouring floats.
+On the host alone: on a device these few small products a step would take longer than the step.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ class Grown(NamedTuple):
     rounding: Array
     value: Array | None
     size: Array
+
+
+def growth_of(unroll: Any) -> Growth | None:
+    """Return what collects the growth of an unroll; None where the adjoint does not tell, and on a device."""
+    held = unroll.options.gradient == "stop_gradient"
+    return None if held or unroll.xp is not np else Growth(unroll.xp, unroll.batch)
 
 
 class Growth:
@@ -144,10 +151,13 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
 
 
 def _product(a: Tree, b: Tree) -> Array:
-    """Return sum_i |a_i b_i|, (B,)."""
-    sums: list[Any] = []
-    for x, y in zip(ad.leaves(a), ad.leaves(b), strict=True):
-        if is_float_array(x):
-            entries = abs(x * y)
-            sums.append(entries if entries.ndim == 1 else entries.reshape(entries.shape[0], -1).sum(axis=1))
+    """Return sum_i |a_i b_i|, (B,), of an adjoint and what it is the adjoint of."""
+    sums = ad.leaves(ad.tree_map(_row_sums, a, b))
     return sum(sums[1:], sums[0])
+
+
+def _row_sums(x: Any, y: Any) -> Any:
+    if not is_float_array(x):
+        return None
+    entries = abs(x * y)
+    return entries if entries.ndim == 1 else entries.reshape(entries.shape[0], -1).sum(axis=1)

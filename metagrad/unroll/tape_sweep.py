@@ -17,7 +17,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
-from metagrad.unroll.growth import Growth
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.unroll import Unroll
@@ -35,8 +35,7 @@ class TapeSweep:
         self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
         self.adjoint: tuple[Tree, Tree] = (None, None)
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
-        held = unroll.options.gradient == "stop_gradient"
-        self._growth = None if held else Growth(unroll.xp, unroll.batch)
+        self._growth = growth_of(unroll)
         self._later: Carry | None = None
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:

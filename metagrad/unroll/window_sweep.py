@@ -19,7 +19,7 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
-from metagrad.unroll.growth import Growth
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
@@ -112,7 +112,7 @@ class WindowSweep:
         unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
-        growth, later = Growth(xp, unroll.batch) if self._full else None, None
+        growth, later = growth_of(unroll), None
         try:
             for lo, hi, states in blocks:
                 for t in range(hi, lo - 1, -1):
