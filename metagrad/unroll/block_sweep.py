@@ -15,6 +15,8 @@ from metagrad.unroll.rescale import magnitude, normalise
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
 
+_NO_FALL = 10.0  # a size that falls by less over a step costs no digit
+
 
 class BlockKernel(Protocol):
     """What the sweep asks of a kernel; see `metagrad.kernels.block_descent`."""
@@ -97,6 +99,8 @@ class BlockSweep:
     def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
         """Note the largest fall of a size over a step: there the terms of a step cancel."""
         ratio = sizes[:-1] / sizes[1:]
+        if ratio.size and ratio.max() < _NO_FALL and (exponents[0] == exponents[-1]).all():
+            return  # the usual case, found cheaply; NaN fails the comparison
         moved = exponents[:-2] - exponents[1:-1]
         ratio = ldexp(ratio, moved) if moved.any() else ratio
         if len(ratio):

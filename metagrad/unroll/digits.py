@@ -44,8 +44,8 @@ def most_digits(dtype: Any) -> float:
     return float(-np.log10(float_info(np.dtype(dtype)).eps))
 
 
-def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool) -> tuple[Digits, Array]:
-    """Return the digits, and the Status codes (B,) of tasks without one by far.
+def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool) -> tuple[Digits, Array | None]:
+    """Return the digits, and the Status codes (B,) of tasks without one by far; None where it is seen that none is.
 
     `shared`: the meta-gradient is that of the mean over tasks.
     """
@@ -54,18 +54,21 @@ def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool
     of_value = _value_digits(value, known, most)
     of_gradient, chaos = none + most, none
     if known.grown is not None:
-        growth = _weighed(known.grown) if shared else known.grown.rounding
+        growth = _weighed(known.grown.rounding, known.grown.size) if shared else known.grown.rounding
         of_gradient, chaos = most - LOG10_2 * growth, LOG10_2 * known.grown.chaos
     if known.cancelled is not None:
         of_gradient = of_gradient - LOG10_2 * xp.maximum(known.cancelled, 0.0)
     if known.floor is not None:
-        floor = -LOG10_2 * known.floor
-        of_gradient = xp.minimum(of_gradient, floor.min() if shared else floor)
+        floor = xp.minimum(known.floor, 0.0) if shared else known.floor
+        if shared:
+            floor = _weighed(floor, none if known.grown is None else known.grown.size)
+        of_gradient = xp.minimum(of_gradient, -LOG10_2 * floor)
     lost = of_value < -_MARGIN
     if known.of_measure is not None:
         lost = lost | (_against(value, known.of_measure) < FEW)
     gradient_lost = of_gradient < -_MARGIN if has_gradient else None
-    code = status_of(lost, gradient_lost, chaos - most > -1.0, shared=shared)
+    fine = xp is np and not lost.any() and (gradient_lost is None or not gradient_lost.any())
+    code = None if fine else status_of(lost, gradient_lost, chaos - most > -1.0, shared=shared)
     cut = [xp.where(xp.isnan(x), 0.0, xp.clip(x, 0.0, most)) for x in (of_value, of_gradient)]
     return Digits(cut[0], xp.broadcast_to(cut[1], value.shape) if has_gradient else None), code
 
@@ -109,13 +112,10 @@ def _value_digits(value: Scaled, known: Known, most: float) -> Array:
     return found
 
 
-def _weighed(grown: Grown) -> Array:
-    """Return the growth of the mean over tasks, each weighed by its size: log2, a number."""
-    xp = namespace(grown.size)
-    size = xp.where(xp.isfinite(grown.size), grown.size, -np.inf)
-    top = size.max()
-    if not bool(xp.isfinite(top)):
-        return grown.rounding.max()
-    both = grown.rounding + size - top
-    most = both.max()
-    return most + 0.5 * (xp.log2((4.0 ** (both - most)).sum()) - xp.log2((4.0 ** (size - top)).sum()))
+def _weighed(numbers: Array, size: Array) -> Array:
+    """Return the root of the mean square over tasks, each weighed by its size: all in log2, a number."""
+    xp = namespace(size)
+    size = xp.where(xp.isfinite(size), size, -1e9)
+    weights = xp.exp2(2 * (size - size.max()))
+    most = xp.maximum(numbers.max(), -1e9)
+    return most + 0.5 * xp.log2((weights * xp.exp2(2 * (numbers - most))).sum() / weights.sum())

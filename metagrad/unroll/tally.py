@@ -10,7 +10,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Joint, Objective, Tree
-from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
@@ -174,10 +174,11 @@ class Tally:
         weight = self.weight(t)
         if weight is None or self._slope is None:
             return None
-        term = self._term_at(carry, t)
-        power = self._power(carry, self._degree)
-        change = Scaled.of(self._measure(self._phi_at(t), near.w, near.state, t), power) - term.term
-        return (self._slope * self._weighted(term.slope, weight) * change).log2abs()
+        known, power = self._term_at(carry, t), self._power(carry, self._degree)
+        digits = ldexp(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
+        change = abs(self._measure(self._phi_at(t), near.w, near.state, t) - digits)
+        slope = self._slope * self._weighted(known.slope, weight)
+        return slope.log2abs() + self.xp.log2(change.astype(np.float64)) + power
 
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""

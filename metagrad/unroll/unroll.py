@@ -273,8 +273,9 @@ class Unroll:
         known = Known(self.grown, self._trust.of_measure(self.tally), floor, cancelled)
         shared = not self.options.per_task
         digits, code = free_digits(value, known, shared=shared, has_gradient=grad is not None)
-        self.monitor.flush()
-        self.monitor.note(self.steps, code)
+        if code is not None:
+            self.monitor.flush()
+            self.monitor.note(self.steps, code)
         return digits
 
     def _cancelled(self, grad: Tree, spread: Tree) -> Array:
