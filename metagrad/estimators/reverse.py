@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
 from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
+from metagrad.unroll.neighbours import with_trust
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -28,6 +30,7 @@ class Reverse:
     `rescue`: "auto" runs again, with an exponent beside every entry, where entries fell out of the range of floats that
     may count (`metagrad.unroll.rescue`), unless that takes long; "always" however long; "never" leaves it at a Status.
     `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
+    `trust`: take the run from neighbouring floats too, so many times (True: 2), for digits that are measured.
     ValueError and TypeError for other options, where the estimator is made.
     """
 
@@ -39,6 +42,7 @@ class Reverse:
     diverged: Diverged = "keep"
     record: bool = False
     rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -64,4 +68,7 @@ class Reverse:
         """
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record, self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
         return backward(ask, options, "reverse", memory=int(self.memory), fused=self.fused)
