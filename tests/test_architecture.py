@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"xp"},
-    {"scaled", "files", "fingerprint"},
+    {"scaled", "files", "fingerprint", "guard", "reads"},
     {"protocols"},
     {"ad"},
     {"parts"},

@@ -242,9 +242,9 @@ def _check_start(where: str, episode: Episode, phi: Tree, number: int) -> None:
     seed, task = episode.seed, episode.task
     if isinstance(phi, Joint):
         task = parts.given(task, phi.task)
-    w = task.init(rng(seed, "init"))
+    w = parts.start(task, rng(seed, "init"))
     with np.errstate(all="ignore"):
-        loss = to_host(task.loss(w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
+        loss = to_host(parts.loss(task, w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
     if not np.isfinite(loss).all():
         came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {number} (seed {seed})"
         bad_value(where, "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")

@@ -136,7 +136,7 @@ class Unroll:
         if self.ask.at is not None:
             return None
         w = self.w0
-        of_state = None if self.joint else (lambda phi: (w, self.rule.init(phi, w)))
+        of_state = None if self.joint else (lambda phi: (w, self.system.state(phi, w)))
         _, pull = ad.vjp(self.system.start if of_state is None else of_state, self.phi)
         return pull if pull.depends else None
 

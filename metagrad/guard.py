@@ -1,0 +1,107 @@
+"""Calling code of a user's own: it gets arrays that it cannot write into, and is told by name where it tries.
+
+What an unroll keeps (w, the state, phi, samples) is read again by the backward sweep. Code that wrote into it would
+change the run after the fact, silently; so on the host it is given read-only views. Arrays on a device have no such
+mark: there `metagrad.check` finds what is written into.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad.errors import bad_value
+
+_READ_ONLY = "read-only"  # how each of NumPy's messages ends where an array may not be written into
+
+
+_OTHERS: set[type] = set()  # kinds that are neither arrays nor hold any: known at a glance, as this is asked often
+
+
+def frozen(tree: Any) -> Any:
+    """Return `tree` with read-only views of its NumPy arrays; lists and dicts are new ones.
+
+    What is read-only already is returned as it is, and so are tuples and dataclasses of it.
+
+    >>> frozen([np.zeros(2)])[0].flags.writeable
+    False
+    """
+    kind = type(tree)
+    if kind in _OTHERS:
+        return tree
+    if kind is np.ndarray or isinstance(tree, np.ndarray):
+        return _view(tree) if tree.flags.writeable else tree
+    if isinstance(tree, tuple):
+        return _tuple(tree) if tree else tree
+    if isinstance(tree, list):
+        return [frozen(item) for item in tree]
+    return _rarer(tree)
+
+
+def _tuple(tree: Any) -> Any:
+    changed, items = False, []
+    for item in tree:
+        now = item if type(item) in _OTHERS else frozen(item)
+        if now is not item:
+            changed = True
+        items.append(now)
+    if not changed:
+        return tree
+    return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
+
+
+def _rarer(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        built = tree.copy()  # keeps the order of the keys
+        for key, item in tree.items():
+            built[key] = frozen(item)
+        return built
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        return _record(tree)
+    _OTHERS.add(type(tree))
+    return tree
+
+
+def _record(record: Any) -> Any:
+    moved = {}
+    for field in dataclasses.fields(record):
+        was = getattr(record, field.name)
+        now = frozen(was)
+        if now is not was:
+            moved[field.name] = now
+    if not moved:
+        return record
+    built = copy.copy(record)
+    for name, value in moved.items():
+        object.__setattr__(built, name, value)
+    return built
+
+
+def _view(array: Any) -> Any:
+    view = array.view()
+    view.setflags(False)  # write=False; by position, which takes half the time
+    return view
+
+
+class WrittenError(TypeError):
+    """A traced array that was given is written over: what NumPy says of read-only arrays, while differentiating."""
+
+
+def called(part: Any, member: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Return function(*args), a member of a user's part, on arrays that it cannot write into.
+
+    ValueError, with the name of the part and of the member, where it tries to.
+    """
+    try:
+        return function(*[x if type(x) in _OTHERS else frozen(x) for x in args])
+    except (ValueError, WrittenError) as error:
+        if not isinstance(error, WrittenError) and not str(error).endswith(_READ_ONLY):
+            raise
+        where = f"{type(part).__name__}.{member}" if member else getattr(part, "__name__", type(part).__name__)
+        came = "an array that is written into (w, the state, phi, a sample, or a view of one)"
+        remedy = "Write `w = w - target` for `w -= target`, np.where for `x[index] = value`, or take a copy first."
+        bad_value(where, "an argument", came, "code that builds new arrays from what it is given", remedy)
