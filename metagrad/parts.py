@@ -319,12 +319,12 @@ def _held(part: Any) -> list[tuple[str, Any]]:
     return members
 
 
-def is_ours(part: Any) -> bool:
-    """Whether a part is of this package and holds no code of a user's: no function, and no object of another class."""
+def foreign(part: Any) -> Any | None:
+    """Return the first function, or object of a class of a user's, that a part is or holds; None where all is ours."""
     module = type(part).__module__
     if not module.startswith("metagrad."):
-        return module in ("builtins", "numpy", "cupy") and not callable(part)
-    return all(is_ours(value) for _, value in _held(part))
+        return None if module in ("builtins", "numpy", "cupy") and not callable(part) else part
+    return next((found for _, value in _held(part) if (found := foreign(value)) is not None), None)
 
 
 def missing(part: Any, protocol: Any) -> list[str]:

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from metagrad.xp import is_array
 
 _DEPTH = 3
@@ -75,6 +77,24 @@ def _inside(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
     elif hasattr(value, "__dict__") and not isinstance(value, type) and not inspect.ismodule(value):
         for inner, found in _of(value, depth - 1):
             yield (f"{name}{inner}" if inner.startswith(".") else inner), found
+
+
+def remembered(part: Any) -> dict[str, Any]:
+    """Return the attributes of an object that a counter or a stream of random numbers would change: to be compared.
+
+    >>> class Counting:
+    ...     def __init__(self):
+    ...         self.calls, self.data = 3, [1.0]
+    >>> remembered(Counting())
+    {'calls': 3}
+    """
+    found = {}
+    for name, value in getattr(part, "__dict__", {}).items():
+        if isinstance(value, bool | int | float | str):
+            found[name] = value
+        elif isinstance(value, np.random.Generator):
+            found[name] = repr(value.bit_generator.state)
+    return found
 
 
 def of_another_dtype(part: Any, dtype: Any) -> str:

@@ -48,7 +48,7 @@ class Training:
         self._by_entry = parts.entries(rule) is not None
         self._by_function = parts.changes_with_time(rule) and not self._by_entry
         # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
-        self._moved = rule.step if parts.is_ours(rule) else partial(called, rule, "step", rule.step)
+        self._moved = rule.step if parts.foreign(rule) is None else partial(called, rule, "step", rule.step)
 
     def given(self, phi: Tree) -> Task:
         """Return the task with its meta-parameters in it."""

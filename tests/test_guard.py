@@ -1,4 +1,4 @@
-"""Code that writes into what it is given is told so by name, whichever door it is called through, and changes nothing."""
+"""Code that writes into what it is given is told so by name, whichever door it comes through, and changes nothing."""
 
 from typing import NamedTuple
 
@@ -179,12 +179,16 @@ def test_a_dict_that_is_filled_anew_is_the_rules_own(memory):
 def test_what_is_frozen():
     array, number = np.zeros((2, 2)), np.float64(1.0)
     again = frozen(array)
-    assert again.base is array and array.flags.writeable and frozen(again) is again
+    assert again.base is array
+    assert array.flags.writeable
+    assert frozen(again) is again
     pair = (again, number, None, ())
     assert frozen(pair) is pair
     tree = {"W": [array], "phi": Phi(array, number)}
     built = frozen(tree)
-    assert type(built["phi"]) is Phi and not built["W"][0].flags.writeable and not built["phi"].eta.flags.writeable
+    assert type(built["phi"]) is Phi
+    assert not built["W"][0].flags.writeable
+    assert not built["phi"].eta.flags.writeable
     assert tree["W"][0].flags.writeable
 
 

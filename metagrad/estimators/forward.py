@@ -14,6 +14,7 @@ from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.carry import Ask, Carry, Options, Scaling
+from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -60,7 +61,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     carry = unroll.start()
     directions = _directions(unroll)
     tangents = [_Tangent(unroll, direction, carry) for direction in directions]
-    pull = unroll.start_pullback()
+    pull, purity = unroll.start_pullback(), Purity(unroll.system, unroll.offset, kernel)
     for tangent in tangents:
         if pull is not None:
             tangent.begin(carry)
@@ -69,7 +70,8 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     for t in range(unroll.steps):
         for tangent in tangents:
             tangent.push(kernel, t, carry)
-        carry = unroll.advance(kernel, carry, t, t + 1)
+        before, carry = carry, unroll.advance(kernel, carry, t, t + 1)
+        purity.compare(t, unroll.phi_at(t), before, carry)
         for tangent in tangents:
             tangent.measure(carry, t + 1)
     value, slope = unroll.tally.finish()

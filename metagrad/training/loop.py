@@ -23,6 +23,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Outer, Rule, Task, Tree
+from metagrad.reads import remembered
 from metagrad.training import store
 from metagrad.training._leaves import all_finite, flat, like
 from metagrad.training.metrics import append_row, keep_rows
@@ -96,8 +97,12 @@ class Loop:
         saved = time.monotonic()
         if log is not None:
             keep_rows(log, at.episode)
+        known = None if path is None else remembered(self.estimator)
         while at.episode < self.episodes and (self.patience is None or at.since < self.patience):
             at, row = self.episode(at)
+            if known is not None:
+                self._refuse_memory(known)
+                known = None
             if log is not None:
                 append_row(log, row)
             if saving.progress is not None:
@@ -151,6 +156,18 @@ class Loop:
         best, best_value = (at.phi, value) if better else (at.best, at.best_value)
         at = replace(at, best=best, best_value=best_value, since=0 if better else at.since + 1)
         return at, row | {"evaluation": value, "best": best_value}
+
+    def _refuse_memory(self, known: dict[str, Any]) -> None:
+        """Raise TypeError where the estimator keeps something that a checkpoint has not; looked at once a run."""
+        now = remembered(self.estimator)
+        changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+        if changed:
+            came = f"a {type(self.estimator).__name__} whose `{'`, `'.join(changed)}` changed in a call"
+            remedy = (
+                "A run that is resumed would not have it, and give other numbers. Keep it in `Estimate.end`, make it "
+                "a setting and run twice with `changed=`, or take no checkpoint."
+            )
+            bad_type(self.where, "estimator", came, "one that keeps nothing on itself, beside a checkpoint", remedy)
 
     def _refuse_windows(self, lacks: str) -> None:
         came = f"a {type(self.estimator).__name__}, which {lacks}"

@@ -18,6 +18,7 @@ from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
@@ -75,6 +76,7 @@ class Unroll:
             scale_state=self.scale_state,
             plain=plain,
         )
+        check_task(self.tally.task, self.w0, self.system.sample(self.offset))
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self._frontier = 0
         self._last: Carry | None = None
@@ -159,6 +161,8 @@ class Unroll:
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
+                if self.scale_state:
+                    check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
 
