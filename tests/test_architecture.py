@@ -24,7 +24,7 @@ LAYERS = [
     {"kernels"},
     {"unroll"},
     {"estimators"},
-    {"api"},
+    {"api", "check"},
     {"training"},
     {"cli"},
 ]
