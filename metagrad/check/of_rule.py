@@ -44,14 +44,16 @@ class RuleChecks:
         """Make all checks."""
         start = ("task: start", "task: sample")
         found.look("rule: meta-parameters", self.meta_parameters, start)
-        found.look("rule: step", self.step, ("rule: meta-parameters", "task: loss"))
+        found.look(
+            "rule: step", self.step, ("rule: meta-parameters", "task: loss", "task: own gradient", "task: degree")
+        )
         ready = ("rule: step",)
         found.look("rule: pure", self.pure, ready)
         found.look("rule: traced", self.traced, ("rule: pure",))
         found.look("rule: tasks apart", self.apart, ("rule: pure", "task: tasks apart"))
         found.look("rule: homogeneous", self.homogeneous, ("rule: pure",))
         found.look("rule: finite", self.finite, ready)
-        run = ("rule: pure", "rule: traced", "rule: finite", "task: pure", "task: own gradient", "task: degree")
+        run = ("rule: pure", "rule: traced", "rule: finite", "task: pure")
         found.look("run: reverse = forward", self.forward, (*run, "rule: homogeneous"))
         found.look("run: meta-gradient", self.meta_gradient, (*run, "rule: homogeneous"))
         found.look("rule: digits", self.digits, ("rule: pure",))
@@ -85,8 +87,8 @@ class RuleChecks:
         return f"w and {len(ad.leaves(self.state))} arrays of state, as they came"
 
     def _unroll(self) -> Unroll:
-        of_task = self._of_task
-        return Unroll(Ask(of_task.declared, self.rule, Final(), self.phi, self.steps, of_task.seed), Options(), _WHERE)
+        of_task, plain = self._of_task, Options(scaling="adjoint")  # homogeneity is looked at later
+        return Unroll(Ask(of_task.declared, self.rule, Final(), self.phi, self.steps, of_task.seed), plain, _WHERE)
 
     def moved(self, w: Tree, state: Tree, t: int = 0) -> tuple[Tree, Tree]:
         """Return the step of time t from (w, state)."""
@@ -172,7 +174,7 @@ class RuleChecks:
             flat = ad.leaves(self._estimate(method).grad)
             grads.append(np.concatenate([np.ravel(to_host(x.to_float(out_of_range="ieee"))) for x in flat]))
         eps = float_info(grads[0].dtype).eps
-        apart = np.abs(np.subtract(*grads, dtype=np.float64)) / np.max(np.abs(grads), initial=1e-300)
+        apart = np.abs(np.subtract(*grads, dtype=np.float64)) / max(float(np.max(np.abs(grads))), 1e-300)
         if not (apart <= 1e3 * eps**0.75).all():  # NaN is not
             at = int(np.argmax(np.where(np.isnan(apart), np.inf, apart)))
             a, b = (float(g[at]) for g in grads)
@@ -232,7 +234,10 @@ def _complete(rule: Rule, task: Any, phi: Tree, steps: int) -> Tree:
     if isinstance(phi, Joint):
         return Joint(_complete(rule, task, phi.rule, steps), parts.check_given(task, phi.task, _WHERE))
     phi = parts.complete_phi(rule, parts.check_phi(rule, phi, _WHERE), _WHERE)
-    parts.check_horizon(rule, phi, steps, _WHERE)
+    try:
+        parts.check_horizon(rule, phi, steps, _WHERE)
+    except ValueError as error:
+        raise Fault(f"phi is for another number of steps ({error})", "phi of the run", "Give its `steps=`.") from None
     return phi
 
 

@@ -20,6 +20,7 @@ from metagrad.xp import float_info, is_array, namespace, rng, to_host
 
 MUCH = 1000.0  # times what `difference` counts in: far beyond rounding
 PURE = "Draw from the sample or from rng(seed, name, t); keep no counter, no cache and no stream of one's own."
+_PLACES = 3
 _MOST_BYTES = 1 << 26  # of data that are copied, to see whether they change
 
 
@@ -44,7 +45,7 @@ class TaskChecks:
         found.look("task: pure", self.pure, ready)
         found.look("task: traced", self.traced, ("task: pure",))
         found.look("task: tasks apart", self.apart, ("task: pure",))
-        found.look("task: own gradient", partial(self.claim, wrong_gradient), ("task: pure",))
+        found.look("task: own gradient", self.own_gradient, ("task: pure",))
         found.look("task: degree", self.degree, ("task: pure",))
         smooth = ("task: pure", "task: finite", "task: traced")
         found.look("task: gradient", self.first_order, smooth)
@@ -138,7 +139,6 @@ class TaskChecks:
         """See that the loss of a task owes nothing to the parameters of another, nor to how many there are."""
         count = ad.leaves(self.w)[0].shape[0]
         base = copied((self.value(self.w), self.gradient(self.w)))
-        self._one_alone(base[0])
         if count == 1:
             raise Skip("there is one task only")
         other = beside(self.w)
@@ -150,6 +150,7 @@ class TaskChecks:
                     came = f"the {name} of other tasks changes with w of task {b}"
                     remedy = "Sum and normalise over the later axes only (axis=-1), never over the task axis."
                     raise Fault(came, "tasks that are independent", remedy)
+        self._one_alone(base[0])
         return "none sees another"
 
     def _one_alone(self, base: Any) -> None:
@@ -166,11 +167,12 @@ class TaskChecks:
             remedy = "Take no mean over the task axis: the loss is a sum or mean over the later axes."
             raise Fault(came, "the same loss, however many tasks there are", remedy)
 
-    def claim(self, wrong: Any) -> str:
-        """See that what the task declares holds."""
+    def own_gradient(self) -> str:
+        """See that the task's own gradient is that of its loss, at w_0 and beside it."""
         if parts.known_gradient(self.task, self.w, self.sample) is None:
             return "none: the tape differentiates the loss"
-        refuse_wrong(wrong(self.task, self.w, self.sample))
+        for w in (self.w, beside(self.w)):
+            refuse_wrong(wrong_gradient(self.task, w, self.sample))
         return "that of the loss"
 
     def degree(self) -> str:
@@ -185,17 +187,18 @@ class TaskChecks:
 
     def first_order(self) -> str:
         """Hold the gradient against differences of the loss."""
-        agreements = [self._order(k, second=False) for k in range(2)]
+        agreements = [self._order(k, second=False) for k in range(_PLACES)]
         return told(agreements, "the gradient along a line", "differences of the loss")
 
     def second_order(self) -> str:
         """Hold Hessian-vector products against differences of the gradient."""
-        agreements = [self._order(k, second=True) for k in range(2)]
+        agreements = [self._order(k, second=True) for k in range(_PLACES)]
         return told(agreements, "a Hessian-vector product", "differences of the gradient")
 
     def _order(self, k: int, *, second: bool) -> Agreement:
         draw, w = rng(self.seed, "check", k), _host(self.w)
-        w = w if k == 0 else beside(w)
+        for _ in range(k):
+            w = beside(w)
         direction = signs(w, draw, _largest)
         if not second:
             slope, size = product(_host(self.gradient(w)), direction)
@@ -227,12 +230,13 @@ class TaskChecks:
 
 
 def told(agreements: list[Agreement], what: str, against: str) -> str:
-    """Return how many digits agree; Fault where none of the places agrees with differences."""
+    """Return how many digits agree; Fault where most of the places do not agree with differences."""
     known = [one for one in agreements if one.resolved]
     if not known:
         raise Skip(f"{against} do not resolve it in this dtype")
-    if not any(one.ok for one in known):
-        worst = min(known, key=lambda one: one.digits)
+    failed = [one for one in known if not one.ok]
+    if len(failed) > len(known) / 3:  # one of them may be at a kink
+        worst = min(failed, key=lambda one: one.digits)
         remedy = "Look at own gradients, branches, roundings and constants (stop_gradient) in the code."
         raise Fault(f"{what} is {worst.came:.7g}", f"{worst.expected:.7g}, by {against}", remedy)
     return f"{max(one.digits for one in known if one.ok):.0f} digits agree with {against}"

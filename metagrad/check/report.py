@@ -80,29 +80,40 @@ class Findings:
     def __init__(self) -> None:
         """Begin with none."""
         self._made: list[Finding] = []
+        self._broken: set[str] = set()  # what failed, and what could not be made for that
 
     def look(self, name: str, check: Callable[[], str | None], needs: tuple[str, ...] = ()) -> None:
         """Make a check: it returns a note, or raises Fault, Skip, or whatever the code that is checked raises."""
-        missing = [one for one in needs if not self._passed(one)]
+        missing = [one for one in needs if one in self._broken]
         if missing:
-            self._made.append(Finding(name, "not looked at", f"it needs: {', '.join(missing)}"))
+            self._broken.add(name)
+            self._made.append(Finding(name, "not looked at", f"before it: {', '.join(missing)}"))
             return
         try:
             note = check()
         except Fault as fault:
-            self._made.append(Finding(name, "FAILED", fault.came, fault.expected, fault.remedy))
+            self._failed(name, fault.came, fault.expected, fault.remedy)
         except Skip as skip:
             self._made.append(Finding(name, "not looked at", str(skip)))
         except Exception as error:
-            said = str(error).split("\n")[0] or "without a word"
-            expected, remedy = "no error", "Mend what raises it; the sentence says what was expected."
-            self._made.append(Finding(name, "FAILED", f"{type(error).__name__}: {said}", expected, remedy))
+            self._failed(name, *_parsed(error))
         else:
             self._made.append(Finding(name, "passed", note or ""))
 
-    def _passed(self, name: str) -> bool:
-        return any(one.name == name and one.verdict == "passed" for one in self._made)
+    def _failed(self, name: str, came: str, expected: str, remedy: str) -> None:
+        self._broken.add(name)
+        self._made.append(Finding(name, "FAILED", came, expected, remedy))
 
     def report(self) -> CheckReport:
         """Return all that was found."""
         return CheckReport(tuple(self._made))
+
+
+def _parsed(error: Exception) -> tuple[str, str, str]:
+    """Return what came, what was expected and what to do: parts of the sentence of an error of ours, or a guess."""
+    said = str(error).split("\n")[0] or "without a word"
+    came, ours, rest = said.partition("; expected ")
+    if not ours:
+        return f"{type(error).__name__}: {said}", "no error", "Mend the line that raises it."
+    expected, _, remedy = rest.partition(". ")
+    return came, expected.rstrip("."), remedy or "Mend that."

@@ -15,7 +15,6 @@ from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.carry import check_position
-from metagrad.unroll.claims import check_task
 from metagrad.unroll.phi import Shape, bare, prepare
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
@@ -88,8 +87,6 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     system.xp = namespace(*leaves(w))
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
-    if steps:
-        check_task(system.given(phi), w, system.sample(offset))
     curve: Array = np.empty(0)
     with np.errstate(all="ignore"):
         for t in range(steps + 1):
