@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.errors import bad_value
+from metagrad.errors import bad_type, bad_value
 
+_BARE = (np.ndarray, float, dict, list, type(None))  # what a caller may give where code expects a NamedTuple
 _READ_ONLY = "read-only"  # how each of NumPy's messages ends where an array may not be written into
 
 
@@ -94,14 +96,48 @@ class WrittenError(TypeError):
 def called(part: Any, member: str, function: Callable[..., Any], *args: Any) -> Any:
     """Return function(*args), a member of a user's part, on arrays that it cannot write into.
 
-    ValueError, with the name of the part and of the member, where it tries to.
+    ValueError, with the name of the part and of the member, where it tries to; TypeError where it takes other
+    arguments, or reads an attribute that what it is given has not.
     """
     try:
         return function(*[x if type(x) in _OTHERS else frozen(x) for x in args])
-    except (ValueError, WrittenError) as error:
-        if not isinstance(error, WrittenError) and not str(error).endswith(_READ_ONLY):
+    except WrittenError:
+        _refuse_writing(part, member)
+    except ValueError as error:
+        if not str(error).endswith(_READ_ONLY):
             raise
-        where = f"{type(part).__name__}.{member}" if member else getattr(part, "__name__", type(part).__name__)
-        came = "an array that is written into (w, the state, phi, a sample, or a view of one)"
-        remedy = "Write `w = w - target` for `w -= target`, np.where for `x[index] = value`, or take a copy first."
-        bad_value(where, "an argument", came, "code that builds new arrays from what it is given", remedy)
+        _refuse_writing(part, member)
+    except TypeError as error:
+        if takes(function, args):
+            raise
+        came, expected = f"other arguments ({error})", f"{len(args)} of them, as metagrad.protocols says"
+        bad_type(_name(part, member), "what it takes", came, expected)
+    except AttributeError as error:
+        kind = type(error.obj)
+        if kind not in _BARE or kind not in map(type, args):
+            raise
+        came = f"a {kind.__name__}, which has no `{error.name}`"
+        remedy = "Give phi as the rule reads it: a NamedTuple with these fields, and the same in `init` and `step`."
+        bad_type(_name(part, member), "an argument", came, "what the code takes it for", remedy)
+
+
+def takes(function: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Whether a function can be called with these arguments, as far as it says."""
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin, which does not say
+        pass
+    return True
+
+
+def _refuse_writing(part: Any, member: str) -> NoReturn:
+    came = "an array that is written into (w, the state, phi, a sample, or a view of one)"
+    remedy = "Write `w = w - target` for `w -= target`, np.where for `x[index] = value`, or take a copy first."
+    expected = "code that builds new arrays from what it is given"
+    bad_value(_name(part, member), "an argument", came, expected, remedy)
+
+
+def _name(part: Any, member: str) -> str:
+    return f"{type(part).__name__}.{member}" if member else getattr(part, "__name__", type(part).__name__)

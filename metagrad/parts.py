@@ -45,16 +45,18 @@ def start(task: Task, draw: np.random.Generator) -> Tree:
     return frozen(task.init(draw))
 
 
+_NO_LOSSES = (float, int, tuple, list, dict, type(None))
+
+
 def checked_loss(task: Task, w: Tree, sample: Any) -> Array:
     """Return the loss; an error that names the task where it is not one number a task in the dtype of w."""
     losses, first = loss(task, w, sample), ad.leaves(w)[0]
-    try:
-        fits = losses.shape == first.shape[:1]
-    except AttributeError:  # a number, or no array at all
-        fits = False
-    if not fits:
+    if type(losses) in _NO_LOSSES:
+        remedy = "Return one array (B,), in NumPy-style code; np.stack joins numbers."
+        bad_type(_loss_of(task), "the loss", f"a {type(losses).__name__}", f"one a task, {first.shape[:1]}", remedy)
+    if losses.shape != first.shape[:1]:
         remedy = "Sum over the last axes only, and keep the task axis. A theta of each task is (B, 1), to stand by w."
-        bad_value(_loss_of(task), "the loss", f"of shape {np.shape(losses)}", f"one a task, {first.shape[:1]}", remedy)
+        bad_value(_loss_of(task), "the loss", f"of shape {losses.shape}", f"one a task, {first.shape[:1]}", remedy)
     if losses.dtype != first.dtype:
         remedy = "Convert the data of the task to the dtype of its parameters, or the parameters to that of the data."
         came = f"of {losses.dtype} for w of {first.dtype}{of_another_dtype(task, first.dtype)}"

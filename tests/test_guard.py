@@ -215,3 +215,126 @@ def test_augmented_assignment_of_what_is_differentiated():
     assert ad.grad(copied)(x).tolist() == [18.0, 36.0]
     with pytest.raises(TypeError, match=r"x \*= y on an array that a function was given.*x = x\.copy\(\)"):
         ad.grad(given)(x)
+
+
+class Right(Rule):
+    """A rule that writes into nothing; each mistake replaces a member."""
+
+    def __init__(self):
+        super().__init__("not at all")
+
+
+class RightTask:
+    """A task from one loss; each mistake replaces a member."""
+
+    def init(self, draw):
+        return np.ones((2, 3))
+
+    def loss(self, w, sample):
+        return np.sum(w * w, axis=-1)
+
+
+def rule_with(**members):
+    return type("Own", (Right,), members)()
+
+
+def task_with(**members):
+    return type("Own", (RightTask,), members)()
+
+
+def no_answer(self, w, s):
+    np.sum(w * w, axis=-1)
+
+
+MISTAKES = {
+    "a number for phi": (
+        task_of(),
+        Right(),
+        0.1,
+        TypeError,
+        r"^Right\.step: an argument is a (ndarray|float), .* no `\w+`",
+    ),
+    "a dict for phi": (task_of(), Right(), {"eta": 0.1}, TypeError, r"^Right\.step: an argument is a dict, .* no `"),
+    "no phi": (task_of(), Right(), None, TypeError, r"^Right\.step: an argument is a NoneType"),
+    "another init": (
+        task_of(),
+        rule_with(init=lambda self, w: 0),
+        PHI,
+        TypeError,
+        r"^Own\.init: .*takes 2 pos.*2 of them",
+    ),
+    "another loss": (task_with(loss=lambda self, w: 0), Right(), PHI, TypeError, r"^Own\.loss: .*takes 2 positional"),
+    "a loss of all": (task_with(loss=lambda self, w, s: np.sum(w)), Right(), PHI, ValueError, r"^Own\.loss: .*\(\)"),
+    "a loss that is a pair": (
+        task_with(loss=lambda self, w, s: (w, w)),
+        Right(),
+        PHI,
+        TypeError,
+        "a tuple; .*one array",
+    ),
+    "a loss that is a list": (task_with(loss=lambda self, w, s: [1.0]), Right(), PHI, TypeError, "a list; .*np.stack"),
+    "no loss": (task_with(loss=no_answer), Right(), PHI, TypeError, r"^Own\.loss: the loss is a NoneType"),
+    "a start of integers": (
+        task_with(init=lambda self, draw: np.ones((2, 3), int)),
+        Right(),
+        PHI,
+        ValueError,
+        "`init`",
+    ),
+    "a start of numbers": (
+        task_with(init=lambda self, draw: [1.0, 2.0]),
+        Right(),
+        PHI,
+        ValueError,
+        r"\['float', 'float'\]",
+    ),
+    "an object for a state": (
+        task_of(),
+        rule_with(init=lambda self, p, w: object()),
+        PHI,
+        TypeError,
+        "the state is a object",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("door", [mg.meta_gradient, mg.value, mg.rollout])
+def test_a_mistake_of_a_beginner(name, door):
+    task, rule, phi, kind, said = MISTAKES[name]
+    if door is mg.rollout and name == "an object for a state":
+        pytest.skip("it is handed on, whatever it is: nothing is differentiated")
+    ask = (task, rule, phi) if door is mg.rollout else (task, rule, mg.Final(), phi)
+    with pytest.raises(kind, match=said):
+        door(*ask, steps=3)
+
+
+@pytest.mark.parametrize("tree", [list, lambda pair: {"a": pair[0], "b": pair[1]}])
+def test_weights_may_be_lists_and_dicts(tree):
+    w0 = tree([np.ones((2, 3)), np.ones((2, 2))])
+
+    def loss(w):
+        return sum(np.sum(x * x, axis=-1) for x in ad.leaves(w))
+
+    found = mg.meta_gradient(mg.FunctionTask(loss, w0), mg.GradientDescent(), mg.Final(), 0.1, steps=2)
+    np.testing.assert_allclose(found.value.to_float(), 5 * 0.8**4, rtol=1e-14)
+
+
+@pytest.mark.parametrize("labels", ["float64", "int64"])
+def test_data_of_another_dtype_are_named(labels):
+    inputs, targets = np.ones((5, 3)), np.ones(5, labels)
+
+    def loss(w):
+        return np.mean((w @ inputs.T - targets) ** 2, axis=-1)
+
+    where = rf"where inputs is float64, targets is {labels}"
+    text = rf"^FunctionTask: function is one that returns float64 for w0 of float32, {where}"
+    with pytest.raises(TypeError, match=text):
+        mg.FunctionTask(loss, np.zeros((2, 3), "float32"))
+    task = type(
+        "Table", (), {"init": lambda self, draw: np.zeros((2, 3), "float32"), "loss": lambda self, w, s: loss(w)}
+    )()
+    with pytest.raises(
+        TypeError, match=r"^Table\.loss: the loss is of float64 for w of float32, where .*inputs is float64"
+    ):
+        mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), 0.1, steps=2)

@@ -47,7 +47,7 @@ class TaskChecks:
         found.look("task: tasks apart", self.apart, ("task: pure",))
         found.look("task: own gradient", self.own_gradient, ("task: pure",))
         found.look("task: degree", self.degree, ("task: pure",))
-        smooth = ("task: pure", "task: finite", "task: traced")
+        smooth = ("task: pure", "task: finite", "task: traced", "task: tasks apart")
         found.look("task: gradient", self.first_order, smooth)
         found.look("task: second order", self.second_order, (*smooth, "task: gradient"))
         found.look("task: digits", self.digits, smooth)

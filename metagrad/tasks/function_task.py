@@ -176,7 +176,8 @@ def _check_start(w: Tree) -> int:
 
 def _check_losses(name: str, loss: Any, batch: int) -> None:
     if getattr(loss, "shape", None) != (batch,):
-        came = f"one that returns shape {np.shape(loss)} at w0 of {batch} tasks"
+        found = f"shape {loss.shape}" if hasattr(loss, "shape") else f"a {type(loss).__name__}"
+        came = f"one that returns {found} at w0 of {batch} tasks"
         remedy = "Sum over the last axes only (axis=-1), and keep the task axis."
         bad_value(_WHERE, name, came, f"one loss a task, shape ({batch},)", remedy)
 

@@ -34,6 +34,15 @@ class Shape:
         return cls(xp, arrays[0].dtype, arrays[0].shape[0], max(leaf.ndim for leaf in arrays), per_task)
 
 
+def first_float(w: Tree, where: str) -> Array:
+    """Return the first float array of w; ValueError where there is none."""
+    for leaf in ad.leaves(w):
+        if is_float_array(leaf):
+            return leaf
+    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
+    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
+
+
 def bare(phi: Tree) -> Tree:
     """Return the meta-parameters of the rule where those of the task are None: that costs nothing more."""
     if not isinstance(phi, Joint):

@@ -15,7 +15,7 @@ from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.carry import check_position
-from metagrad.unroll.phi import Shape, bare, prepare
+from metagrad.unroll.phi import Shape, bare, first_float, prepare
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
 
@@ -84,6 +84,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     horizon = max(offset + steps, 0 if run is None else run)
     system = Training(task, rule, seed, steps=horizon)
     w = system.example() if at is None else at.w
+    first_float(w, _WHERE)
     system.xp = namespace(*leaves(w))
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
@@ -107,7 +108,7 @@ def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Lo
     if isinstance(measure, str):
         return as_measure(_WHERE, measure).of(task, answer, system.sample(t))
     if measure is None:
-        return parts.loss(task, answer, system.sample(t))
+        return parts.checked_loss(task, answer, system.sample(t))
     return called(measure, "", measure, answer)
 
 

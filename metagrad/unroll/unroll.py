@@ -20,13 +20,13 @@ from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
 from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.monitor import Monitor
-from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.phi import Shape, bare, first_float, prepare, restore
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, is_array, namespace
 
 
 class Unroll:
@@ -47,7 +47,7 @@ class Unroll:
             phi = parts.complete_phi(ask.rule, phi, where)
         self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
-        first = _first_float(w, where)
+        first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
@@ -85,6 +85,10 @@ class Unroll:
     def _check_state(self, state: Tree, member: str) -> None:
         """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
         for path, leaf in zip(ad.paths(state), ad.leaves(state), strict=True):
+            if not (is_array(leaf) or isinstance(leaf, int | float | np.generic)):
+                where, came = f"{type(self.rule).__name__}.{member}", f"a {type(leaf).__name__}"
+                remedy = "Keep settings on the rule; what changes from step to step is arrays and counters."
+                bad_type(where, f"the state{path}", came, "arrays, numbers, None, and trees of them", remedy)
             is_number = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
             if is_number and np.shape(leaf)[:1] != (self.batch,):
                 where, came = f"{type(self.rule).__name__}.{member}", f"of shape {np.shape(leaf)}"
@@ -285,14 +289,6 @@ class Unroll:
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
-
-
-def _first_float(w: Tree, where: str) -> Array:
-    for leaf in ad.leaves(w):
-        if is_float_array(leaf):
-            return leaf
-    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
-    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
 
 
 def _is_unset(leaf: Any) -> bool:
