@@ -252,7 +252,7 @@ MISTAKES = {
         Right(),
         0.1,
         TypeError,
-        r"^Right\.step: an argument is a (ndarray|float), .* no `\w+`",
+        r"^Right\.step: an argument is a (ndarray|float), .* no `",
     ),
     "a dict for phi": (task_of(), Right(), {"eta": 0.1}, TypeError, r"^Right\.step: an argument is a dict, .* no `"),
     "no phi": (task_of(), Right(), None, TypeError, r"^Right\.step: an argument is a NoneType"),

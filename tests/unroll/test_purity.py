@@ -47,6 +47,21 @@ def test_a_counter_on_the_object(options):
     mg.meta_gradient(QUADRATICS, Counting(pure=True), mg.MeanLog(), PHI, steps=30, **options)
 
 
+def test_a_counter_that_only_the_windows_see():
+    """Nothing is measured in the first window, which is taken once: the two passes end at different places."""
+
+    class Late(Counting):
+        def step(self, phi, state, w, f):
+            self.t += 1
+            t = f.t if self.pure else self.t
+            return w - phi.eta * (2.0 if t > 40 else 1.0) * f.gradient(w), ()
+
+    options = {"steps": 30, "method": "windows", "window": 15}
+    with pytest.raises(ValueError, match=r"^Late\.step: .* another (end of the run|result for step)"):
+        mg.meta_gradient(QUADRATICS, Late(), mg.LogFinal(), PHI, **options)
+    mg.meta_gradient(QUADRATICS, Late(pure=True), mg.LogFinal(), PHI, **options)
+
+
 def test_the_counter_that_is_rescaled_beside_its_state():
     """Above the stability threshold the state is rescaled by powers of two all the time, which is exact."""
 
