@@ -31,8 +31,10 @@ def known_gradient(task: Task, w: Tree, sample: Any) -> Tree | None:
 
 def gradient(task: Task, w: Tree, sample: Any) -> Tree:
     """Return d loss/d w: the task's own where it has one, else the tape's."""
-    found = known_gradient(task, w, sample)
-    return found if found is not None else ad.grad(lambda u: checked_loss(task, u, sample))(w)
+    own = getattr(task, "gradient", None)
+    if own is None:
+        return ad.grad(lambda u: checked_loss(task, u, sample))(w)
+    return called(task, "gradient", own, w, sample)
 
 
 def loss(task: Task, w: Tree, sample: Any) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type
-from metagrad.guard import called, frozen
+from metagrad.guard import called, frozen, frozen_pair
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
 from metagrad.views import TaskView
 from metagrad.xp import Array, Namespace, namespace, rng
@@ -48,7 +48,8 @@ class Training:
         self._by_entry = parts.entries(rule) is not None
         self._by_function = parts.changes_with_time(rule) and not self._by_entry
         # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
-        self._moved = rule.step if parts.foreign(rule) is None else partial(called, rule, "step", rule.step)
+        self.is_ours = parts.foreign(rule) is None
+        self._moved = rule.step if self.is_ours else partial(called, rule, "step", rule.step)
 
     def given(self, phi: Tree) -> Task:
         """Return the task with its meta-parameters in it."""
@@ -86,7 +87,7 @@ class Training:
         if not isinstance(moved, tuple) or len(moved) != 2:
             came = f"a {type(moved).__name__}" + (f" of {len(moved)}" if isinstance(moved, tuple) else "")
             bad_type(f"{type(self.rule).__name__}.step", "what it returns", came, "(new w, new state)")
-        found = frozen(moved[0]), frozen(moved[1])
+        found = frozen_pair(moved)
         return found if self.kept is None else _staying(self.kept, found, (w, state))
 
     def phi_at(self, phi: Tree, t: int) -> Tree:

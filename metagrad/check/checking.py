@@ -12,6 +12,7 @@ from metagrad.check.of_task import TaskChecks
 from metagrad.check.report import CheckReport, Findings
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Joint, Rule, Task, Tree
+from metagrad.xp import rng
 
 
 def check(task: Task, rule: Rule | None = None, phi: Tree = None, *, steps: int = 3, seed: int = 0) -> CheckReport:
@@ -42,6 +43,7 @@ def check(task: Task, rule: Rule | None = None, phi: Tree = None, *, steps: int 
         bad_type("check", "steps", f"{steps!r}, a {type(steps).__name__}", "an integer")
     if steps < 1:
         bad_value("check", "steps", steps, "an integer of at least 1")
+    rng(seed)  # says what a seed may be
     found = Findings()
     with np.errstate(all="ignore"):
         of_task = TaskChecks(task, seed, phi.task if isinstance(phi, Joint) else None)

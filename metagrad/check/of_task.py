@@ -72,6 +72,9 @@ class TaskChecks:
             if not is_array(leaf) or leaf.dtype.kind != "f" or leaf.ndim < 1:
                 came = f"w{path} is a {type(leaf).__name__}" + (f" of {leaf.dtype}" if is_array(leaf) else "")
                 raise Fault(came, "a float array (B, ...)", "Return np.asarray(x, float) with the task axis first.")
+        if namespace(*(leaf for _, leaf in flat)) is not np:
+            remedy = "Give the task NumPy arrays: the code is the same."
+            raise Fault("w_0 on a device", "arrays on the host, where the checks are made", remedy)
         dtypes, counts = {str(x.dtype) for _, x in flat}, {x.shape[0] for _, x in flat}
         if len(dtypes) > 1 or len(counts) > 1:
             came = f"w of {', '.join(sorted(dtypes))} with {sorted(counts)} tasks"

@@ -47,7 +47,7 @@ class Purity:
         taken, self._kernel.taken, kept = self._kernel.taken, None, (after.w, after.state)
         if before.exponent is not after.exponent:  # the state was rescaled after the step, by powers of two
             taken = shift(taken, before.exponent - after.exponent)
-        if same(taken, kept):
+        if _same_pair(taken, kept):
             return
         was = before.w, before.state
         apart = difference(taken, kept, was)
@@ -91,6 +91,17 @@ def _refuse_traced(where: str, time: int) -> NoReturn:
         "mg.check(task, rule, phi) looks closer."
     )
     bad_value(where, "what it returns", came, "the same result both times", remedy)
+
+
+def _same_pair(a: tuple[Tree, Tree], b: tuple[Tree, Tree]) -> bool:
+    """Whether two pairs (w, state) have the same bits: `same`, in less time for the commonest kinds."""
+    for x, y in zip(a, b, strict=True):
+        if type(x) is np.ndarray and type(y) is np.ndarray and x.nbytes <= _FEW_BYTES:
+            if x.tobytes() != y.tobytes() and not same(x, y):
+                return False
+        elif (x != () or y != ()) if type(x) is tuple and type(y) is tuple and not (x and y) else not same(x, y):
+            return False
+    return True
 
 
 def same(a: Tree, b: Tree) -> bool:

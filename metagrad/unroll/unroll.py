@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Unroll:
             scale_state=self.scale_state,
             plain=plain,
         )
-        check_task(self.tally.task, self.w0, self.system.sample(self.offset))
+        check_task(self.tally.task, self.w0, partial(self.system.sample, self.offset))
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self._frontier = 0
         self._last: Carry | None = None
@@ -165,7 +166,7 @@ class Unroll:
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
-                if self.scale_state:
+                if self.scale_state and not self.system.is_ours:
                     check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
