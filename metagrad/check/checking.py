@@ -1,4 +1,4 @@
-"""The call: every check of a task, and of a rule on it."""
+"""Every check of a task, and of a rule on it, in one report."""
 
 from __future__ import annotations
 
@@ -15,23 +15,8 @@ from metagrad.protocols import Joint, Rule, Task, Tree
 from metagrad.xp import rng
 
 
-def check(task: Task, rule: Rule | None = None, phi: Tree = None, *, steps: int = 3, seed: int = 0) -> CheckReport:
-    """Return what holds of a task, and of a rule with phi on it, of all that a right meta-gradient needs.
-
-    Of the task: a finite start; a loss of shape (B,) in the dtype of w; that it is a function of its arguments, writes
-    into none of them nor into its data, and keeps the tasks apart; its own `gradient` and `degree`, where it has them;
-    its first and second derivatives against differences; how many digits it loses inside. Of the rule: the kinds and
-    ranges of phi; the shapes of a step; purity, independence of tasks, `homogeneous`; and the meta-gradient of a run of
-    `steps` steps, by reverse and forward mode and by differences. Steps and tolerances fit the dtype. What cannot be
-    looked at is said, and is no failure.
-    `report.ok`, `report.failures`, `print(report)`, `report.raise_if_failed()`. TypeError for what is neither a task
-    nor a rule, and for a rule without phi.
-
-    >>> from metagrad import FunctionTask
-    >>> report = check(FunctionTask(lambda w: np.sum(w**2, axis=-1) / len(w), w0=np.ones((2, 3))))
-    >>> print(report.failures[0].came)
-    the first task has a loss of 1.5 in a batch of 2, 3 alone
-    """
+def checked(task: Task, rule: Rule | None, phi: Tree, *, steps: int, seed: int) -> CheckReport:
+    """Return what `metagrad.check` returns."""
     _refuse_others("task", task, Task)
     if rule is not None:
         _refuse_others("rule", rule, Rule)

@@ -121,7 +121,10 @@ class TaskChecks:
         for name, function in (("loss", self.value), ("gradient", self.gradient)):
             first = copied(function(self.w))
             again = copied(function(self.w))
-            function(beside(self.w))
+            elsewhere = function(beside(self.w))
+            if name == "loss" and same(elsewhere, first):
+                remedy = "Use the w that it is given; a result that is kept from an earlier call is the usual cause."
+                raise Fault("the same loss at another w", "a loss that depends on w", remedy)
             third = function(self.w)
             if difference(again, first, first) > 1 or difference(third, first, first) > 1:
                 came = f"another {name} when it is asked for again at the same w"

@@ -1,6 +1,7 @@
 """`mg.check` finds nothing on the tasks and rules that ship, in every dtype."""
 
 import itertools
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -109,3 +110,13 @@ def test_a_schedule_of_another_length_is_told():
     report = mg.check(mg.random_quadratics(2, 3, seed=0), mg.Scheduled(mg.GradientDescent()), np.full(6, 0.1))
     assert [one.name for one in report.failures] == ["rule: meta-parameters"]
     assert report.failures[0].remedy == "Give its `steps=`."
+
+
+def test_the_kinds_of_report_can_be_imported():
+    from metagrad.check import CheckReport, Finding
+
+    report = mg.check(mg.random_quadratics(2, 3, seed=0))
+    assert isinstance(report, CheckReport)
+    assert all(isinstance(one, Finding) for one in report.findings)
+    with pytest.raises(AttributeError, match="no attribute 'Findings'"):
+        import_module("metagrad.check").Findings  # noqa: B018

@@ -86,6 +86,17 @@ def cached():
     return Cached()
 
 
+def cached_loss():
+    kept = []
+
+    def loss(self, w, sample):
+        if not kept:
+            kept.append(cosh(w))
+        return kept[0]
+
+    return task(loss=loss)
+
+
 def of_data(changes):
     data = X.copy()
 
@@ -144,6 +155,7 @@ TASKS = {
     "a stream of its own": ("task: pure", "another loss", impure),
     "a counter": ("task: pure", "another loss", counting),
     "a cache": ("task: own gradient", "gradient is", cached),
+    "a loss that is kept": ("task: pure", "the same loss at another w", cached_loss),
     "a gradient of a factor": (
         "task: own gradient",
         "gradient is .* at w",
