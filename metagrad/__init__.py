@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy  # noqa: F401 -- from here, not from deep inside: that takes 6 ms more
 
 from metagrad.api import meta_gradient, value
-from metagrad.check import check
+from metagrad.checks import check
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum

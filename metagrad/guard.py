@@ -2,7 +2,7 @@
 
 What an unroll keeps (w, the state, phi, samples) is read again by the backward sweep. Code that wrote into it would
 change the run after the fact, silently; so on the host it is given read-only views. Arrays on a device have no such
-mark: there `metagrad.check` finds what is written into.
+mark: run the same code on the host once.
 """
 
 from __future__ import annotations

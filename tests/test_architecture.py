@@ -24,7 +24,7 @@ LAYERS = [
     {"kernels"},
     {"unroll"},
     {"estimators"},
-    {"api", "check"},
+    {"api", "checks"},
     {"training"},
     {"cli"},
 ]

@@ -27,8 +27,9 @@ _MOST_RETAKEN = 16  # steps that are taken a third time, where the second result
 _EXPECTED = "a function of its arguments: the same result whenever it is asked for the same"
 _REMEDY = (
     "Keep what changes in the state, take the time from f.t, and draw from the sample or from "
-    "metagrad.xp.rng(seed, name, f.t): counters, caches and random streams on an object or in a closure make the "
-    "gradient that of another run. mg.check(task, rule, phi) looks closer."
+    "metagrad.xp.rng(seed, name, f.t). Counters, caches and random streams on an object or in a closure, and arrays "
+    "that are written into after they were returned, make the gradient that of another run. "
+    "mg.check(task, rule, phi) looks closer."
 )
 
 
@@ -125,7 +126,7 @@ def _same_leaf(x: Any, y: Any) -> bool:
 def difference(a: Tree, b: Tree, scale: Tree) -> float:
     """Return the largest difference of two trees, in units of some roundings of what is largest in b and `scale`.
 
-    Task by task and leaf by leaf; inf where one has NaN or inf and the other another number.
+    Task by task and leaf by leaf; inf where one has NaN or inf and the other another number, or a traced value.
     """
     xs, ys, zs = ad.leaves(a), ad.leaves(b), ad.leaves(scale)
     if not len(xs) == len(ys) == len(zs):
@@ -134,6 +135,8 @@ def difference(a: Tree, b: Tree, scale: Tree) -> float:
 
 
 def _of_leaf(x: Any, y: Any, z: Any) -> float:
+    if type(x) is ad.Var or type(y) is ad.Var:  # it was kept from a differentiation before
+        return np.inf
     x, y, z = np.asarray(x), np.asarray(y), np.asarray(z)
     if x.shape != y.shape or x.dtype != y.dtype:
         return np.inf

@@ -81,6 +81,25 @@ def test_the_counter_that_is_rescaled_beside_its_state():
 
 
 @pytest.mark.parametrize("options", [{}, {"gradient": "stop_gradient"}, {"method": "forward"}])
+def test_a_velocity_on_the_object(options):
+    """What is kept while the step is differentiated is a traced value."""
+
+    class Kept:
+        def __init__(self):
+            self.v = np.zeros((3, 4))
+
+        def init(self, phi, w):
+            return ()
+
+        def step(self, phi, state, w, f):
+            self.v = 0.9 * self.v + f.gradient(w)
+            return w - phi.eta * self.v, ()
+
+    with pytest.raises(ValueError, match=r"^Kept\.step: .* (another result for step|a traced value)"):
+        mg.meta_gradient(QUADRATICS, Kept(), mg.Final(), PHI, steps=20, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient": "stop_gradient"}, {"method": "forward"}])
 def test_a_loss_with_a_stream_of_its_own(options):
     draw = np.random.default_rng(0)
 
