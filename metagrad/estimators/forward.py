@@ -14,7 +14,7 @@ from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.carry import Ask, Carry, Options, Scaling
-from metagrad.unroll.purity import Purity
+from metagrad.unroll.purity import Purity, refuse_kept
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -105,6 +105,7 @@ class _Tangent:
         if not reached:
             return
         of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
+        refuse_kept(self.unroll.rule, of_state[0], of_phi[0])
         if self.plain:
             self.tree = ad.tree_map(_plus, of_state, of_phi)
         else:

@@ -85,6 +85,12 @@ def refuse(where: str, came: str) -> NoReturn:
     bad_value(where, "what it returns", came, _EXPECTED, _REMEDY)
 
 
+def refuse_kept(rule: Any, *found: Tree) -> None:
+    """Raise ValueError where what a plain step or a derivative returned is traced: a rule kept it from another one."""
+    if ad.Var in map(type, found):
+        refuse(f"{type(rule).__name__}.step", "a traced value, kept from when it was differentiated before")
+
+
 def _refuse_traced(where: str, time: int) -> NoReturn:
     came = f"another result for step {time} when it was differentiated than in plain arrays"
     remedy = (

@@ -22,7 +22,7 @@ from metagrad.unroll.carry import Ask, Carry, Options, check_position
 from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, first_float, prepare, restore
-from metagrad.unroll.purity import refuse
+from metagrad.unroll.purity import refuse_kept
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
@@ -165,8 +165,7 @@ class Unroll:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
-            if type(w) is ad.Var:
-                refuse(f"{type(self.rule).__name__}.step", "a traced value, kept from when it was differentiated")
+            refuse_kept(self.rule, w)
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
                 if self.scale_state and not self.system.is_ours:
