@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401 -- from here, not from deep inside: that takes 6 ms more
 
+from metagrad.ad import safe_norm, safe_sqrt
 from metagrad.api import meta_gradient, value
-from metagrad.checks import check
+from metagrad.checkup import check
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
@@ -136,6 +137,8 @@ __all__ = [
     "random_quadratics",
     "random_regressions",
     "rollout",
+    "safe_norm",
+    "safe_sqrt",
     "save_trained",
     "split_task",
     "value",

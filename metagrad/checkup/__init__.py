@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from metagrad.protocols import Rule, Task, Tree
 
 if TYPE_CHECKING:
-    from metagrad.checks.report import CheckReport, Finding
+    from metagrad.checkup.report import CheckReport, Finding
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -33,7 +33,7 @@ def check(task: Task, rule: Rule | None = None, phi: Tree = None, *, steps: int 
     >>> print(report.failures[0].came)
     the first task has a loss of 1.5 in a batch of 2, 3 alone
     """
-    from metagrad.checks.checking import checked  # later: it takes 10 ms
+    from metagrad.checkup.checking import checked  # later: it takes 10 ms
 
     return checked(task, rule, phi, steps=steps, seed=seed)
 
@@ -41,5 +41,5 @@ def check(task: Task, rule: Rule | None = None, phi: Tree = None, *, steps: int 
 def __getattr__(name: str) -> Any:
     """Return the kinds of report, which load when they are asked for."""
     if name in ("CheckReport", "Finding"):
-        return getattr(import_module("metagrad.checks.report"), name)
+        return getattr(import_module("metagrad.checkup.report"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

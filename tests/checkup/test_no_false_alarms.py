@@ -113,10 +113,10 @@ def test_a_schedule_of_another_length_is_told():
 
 
 def test_the_kinds_of_report_can_be_imported():
-    from metagrad.checks import CheckReport, Finding
+    from metagrad.checkup import CheckReport, Finding
 
     report = mg.check(mg.random_quadratics(2, 3, seed=0))
     assert isinstance(report, CheckReport)
     assert all(isinstance(one, Finding) for one in report.findings)
     with pytest.raises(AttributeError, match="no attribute 'Findings'"):
-        import_module("metagrad.checks").Findings  # noqa: B018
+        import_module("metagrad.checkup").Findings  # noqa: B018

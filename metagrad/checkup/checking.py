@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from metagrad import parts
-from metagrad.checks.of_rule import RuleChecks
-from metagrad.checks.of_task import TaskChecks
-from metagrad.checks.report import CheckReport, Findings
+from metagrad.checkup.of_rule import RuleChecks
+from metagrad.checkup.of_task import TaskChecks
+from metagrad.checkup.report import CheckReport, Findings
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Joint, Rule, Task, Tree
 from metagrad.xp import rng

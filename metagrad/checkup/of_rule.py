@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.checks.differences import along, signs
-from metagrad.checks.of_task import MUCH, PURE, TaskChecks, copied, exchanged, kept_digits, refuse_wrong, told, without
-from metagrad.checks.report import Fault, Findings, Skip
+from metagrad.checkup.differences import along, signs
+from metagrad.checkup.of_task import MUCH, PURE, TaskChecks, copied, exchanged, kept_digits, refuse_wrong, told, without
+from metagrad.checkup.report import Fault, Findings, Skip
 from metagrad.estimators import Forward, Reverse
 from metagrad.objectives import Final
 from metagrad.protocols import Joint, Rule, Tree

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.checks.differences import Agreement, along, product, signs
-from metagrad.checks.noise import digits_kept
-from metagrad.checks.report import Fault, Findings, Skip
+from metagrad.checkup.differences import Agreement, along, product, signs
+from metagrad.checkup.noise import digits_kept
+from metagrad.checkup.report import Fault, Findings, Skip
 from metagrad.protocols import Task, Tree
 from metagrad.reads import arrays_read
 from metagrad.unroll.claims import Wrong, beside, wrong_degree, wrong_gradient
