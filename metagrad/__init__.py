@@ -9,6 +9,7 @@ import numpy  # noqa: F401 -- from here, not from deep inside: that takes 6 ms m
 
 from metagrad.ad import safe_norm, safe_sqrt
 from metagrad.api import meta_gradient, value
+from metagrad.checkup import check
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
@@ -129,6 +130,7 @@ __all__ = [
     "WeightedSum",
     "Windows",
     "beside",
+    "check",
     "image_classifiers",
     "load_trained",
     "meta_gradient",

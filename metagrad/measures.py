@@ -24,6 +24,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.guard import called
 from metagrad.protocols import Measure, Task, Tree
 from metagrad.xp import Array, float_info
 
@@ -38,7 +39,7 @@ class Loss:
 
     def of(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return the loss, shape (B,)."""
-        return task.loss(w, sample)
+        return parts.loss(task, w, sample)
 
     def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
         """Return the task's own gradient, or None where the tape has to find it."""
@@ -113,7 +114,7 @@ class OfParameters:
 
     def of(self, task: Task, w: Tree, sample: Any) -> Array:
         """Return what the function returns at w."""
-        return self.function(w)
+        return called(self.function, "", self.function, w)
 
     def gradient(self, task: Task, w: Tree, sample: Any) -> Tree | None:
         """Return None: the tape finds it."""

@@ -12,10 +12,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from metagrad import ad
 from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
+from metagrad.guard import called, frozen
 from metagrad.protocols import Estimator, Joint, Objective, Outer, Rule, Task, Tree
+from metagrad.reads import of_another_dtype
 from metagrad.xp import Array, Namespace, move, rng
 
 # -- what is a part at all
@@ -63,25 +67,44 @@ def missing(part: Any, kind: Any) -> list[str]:
 def known_gradient(task: Task, w: Tree, sample: Any) -> Tree | None:
     """Return d loss/d w by the task's own formula, or None where it has none."""
     own = getattr(task, "gradient", None)
-    return None if own is None else own(w, sample)
+    return None if own is None else called(task, "gradient", own, w, sample)
 
 
 def gradient(task: Task, w: Tree, sample: Any) -> Tree:
     """Return d loss/d w: the task's own where it has one, else the tape's."""
     own = getattr(task, "gradient", None)
-    return own(w, sample) if own is not None else ad.grad(lambda u: checked_loss(task, u, sample))(w)
+    if own is None:
+        return ad.grad(lambda u: checked_loss(task, u, sample))(w)
+    return called(task, "gradient", own, w, sample)
+
+
+def loss(task: Task, w: Tree, sample: Any) -> Array:
+    """Return the loss, of arrays that it cannot write into."""
+    return called(task, "loss", task.loss, w, sample)
+
+
+def start(task: Task, draw: np.random.Generator) -> Tree:
+    """Return w_0, in arrays that no one can write into."""
+    return frozen(task.init(draw))
+
+
+_NO_LOSSES = (float, int, tuple, list, dict, type(None))
 
 
 def checked_loss(task: Task, w: Tree, sample: Any) -> Array:
     """Return the loss; an error that names the task where it is not one number a task in the dtype of w."""
-    loss, first = task.loss(w, sample), ad.leaves(w)[0]
-    if loss.shape != first.shape[:1]:
+    losses, first = loss(task, w, sample), ad.leaves(w)[0]
+    if type(losses) in _NO_LOSSES:
+        remedy = "Return one array (B,), in NumPy-style code; np.stack joins numbers."
+        bad_type(_loss_of(task), "the loss", f"a {type(losses).__name__}", f"one a task, {first.shape[:1]}", remedy)
+    if losses.shape != first.shape[:1]:
         remedy = "Sum over the last axes only, and keep the task axis. A theta of each task is (B, 1), to stand by w."
-        bad_value(_loss_of(task), "the loss", f"of shape {loss.shape}", f"one a task, {first.shape[:1]}", remedy)
-    if loss.dtype != first.dtype:
+        bad_value(_loss_of(task), "the loss", f"of shape {losses.shape}", f"one a task, {first.shape[:1]}", remedy)
+    if losses.dtype != first.dtype:
         remedy = "Convert the data of the task to the dtype of its parameters, or the parameters to that of the data."
-        bad_type(_loss_of(task), "the loss", f"of {loss.dtype} for w of {first.dtype}", "one dtype", remedy)
-    return loss
+        came = f"of {losses.dtype} for w of {first.dtype}{of_another_dtype(task, first.dtype)}"
+        bad_type(_loss_of(task), "the loss", came, "one dtype", remedy)
+    return losses
 
 
 def _loss_of(task: Task) -> str:
@@ -96,7 +119,7 @@ def is_random(task: Task) -> bool:
 def sample(task: Task, seed: int, t: int, xp: Namespace) -> Any:
     """Return the randomness of step t of a task, on its device; None for a task that has none."""
     draw = None if getattr(task, "full_batch", False) else getattr(task, "sample", None)
-    return None if draw is None else move(draw(rng(seed, "sample", t), t), xp)
+    return None if draw is None else frozen(move(draw(rng(seed, "sample", t), t), xp))
 
 
 def degree(task: Task) -> int | None:
@@ -113,7 +136,7 @@ def has_measure(task: Task, method: str) -> bool:
 def own_measure(task: Task, method: str, w: Tree, sample: Any) -> Array:
     """Return what the task's `method(w)`, or method(w, sample), measures, shape (B,); it must have one."""
     own = getattr(task, method)
-    return own(w, sample) if takes_sample(own) else own(w)
+    return called(task, method, own, w, sample) if takes_sample(own) else called(task, method, own, w)
 
 
 def takes_sample(measure: Any) -> bool:
@@ -147,7 +170,8 @@ def given(task: Task, phi: Tree) -> Task:
         came = f"a {type(task).__name__}, which has no meta-parameters, while phi is a Joint with `task`"
         remedy = "Give FunctionTask a `theta`, wrap the task in LearnedStart, or add a method `given(phi)`."
         bad_type("metagrad", "task", came, "a task with a method `given(phi)`", remedy)
-    return own(phi)
+    found: Task = called(task, "given", own, phi)
+    return found
 
 
 def check_given(task: Task, phi: Tree, where: str) -> Tree:
@@ -161,13 +185,13 @@ def check_given(task: Task, phi: Tree, where: str) -> Tree:
 def answers(task: Task, question: Any, w: Tree, sample: Any) -> Tree:
     """Return question(task, w, sample), or what the task's method of that name returns; TypeError where it has none."""
     if not isinstance(question, str):
-        return question(task, w, sample)
+        return called(question, "", lambda *seen: question(task, *seen), w, sample)
     own = getattr(task, question, None)
     if not callable(own):
         came = f"a {type(task).__name__}, which does not tell {question!r}"
         remedy = f"Take a task with a method `{question}(w, sample)`, or another rule."
         bad_type("a rule's question", "task", came, "a task that can answer what the rule asks", remedy)
-    return own(w, sample)
+    return called(task, question, own, w, sample)
 
 
 # -- rules
@@ -220,7 +244,7 @@ def is_homogeneous(rule: Any) -> bool:
 def at(rule: Any, phi: Tree, t: int) -> Tree:
     """Return the meta-parameters of step t."""
     own = getattr(rule, "at", None)
-    return phi if own is None else own(phi, t)
+    return phi if own is None else called(rule, "at", own, phi, t)
 
 
 def changes_with_time(rule: Any) -> bool:
@@ -353,3 +377,11 @@ def _held(part: Any) -> list[tuple[str, Any]]:
         elif isinstance(value, dict) and len(value) <= _FEW:
             members += [(f"{name}[{key!r}]", x) for key, x in value.items()]
     return members
+
+
+def foreign(part: Any) -> Any | None:
+    """Return the first function, or object of a class of a user's, that a part is or holds; None where all is ours."""
+    module = type(part).__module__
+    if not module.startswith("metagrad."):
+        return None if module in ("builtins", "numpy", "cupy") and not callable(part) else part
+    return next((found for _, value in _held(part) if (found := foreign(value)) is not None), None)

@@ -75,10 +75,11 @@ class View(Protocol):
 class Rule(Protocol):
     """An update rule with meta-parameters phi: hand-designed or learned.
 
-    A step is a function of its arguments: it builds new arrays, writes into nothing that it is given, and keeps nothing
-    on `self`; what is to be random comes from `metagrad.xp.rng(seed, name, f.t)`, with a seed of the rule's own. Where
-    phi is given task by task, a number of each task arrives as (B, 1), with as many axes as w: it stands beside w, not
-    beside losses (B,).
+    A step is a function of its arguments. It builds new arrays and writes into nothing that it is given: NumPy arrays
+    are read-only views, and an error names the method that writes. It keeps nothing on `self`: a step that is another
+    one when the backward sweep takes it again is an error, too. What is to be random comes from
+    `metagrad.xp.rng(seed, name, f.t)`, with a seed of the rule's own. Where phi is given task by task, a number of each
+    task arrives as (B, 1), with as many axes as w: it stands beside w, not beside losses (B,).
 
     Optional:
     `answer(phi, state, w)` the parameters that the objective looks at, such as an average (default: w);
@@ -161,6 +162,7 @@ class Position(NamedTuple):
 
     What came before is held constant: a meta-gradient from here on is that of the later steps alone (truncated
     backpropagation). The exponent (B,) is zero but for homogeneous problems, whose state may leave the range of floats.
+    NumPy arrays in it may be read-only views: an unroll keeps them.
     """
 
     w: Tree

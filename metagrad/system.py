@@ -10,12 +10,14 @@ Sweeps, rollouts, windows and trainers take their steps here and nowhere else.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type
+from metagrad.guard import called, frozen, frozen_pair
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
 from metagrad.views import TaskView
 from metagrad.xp import Array, Namespace, namespace, rng
@@ -45,6 +47,9 @@ class Training:
         self._is_random = parts.is_random(task)
         self._by_entry = parts.entries(rule) is not None
         self._by_function = parts.changes_with_time(rule) and not self._by_entry
+        # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
+        self.is_ours = parts.foreign(rule) is None
+        self._moved = rule.step if self.is_ours else partial(called, rule, "step", rule.step)
 
     def given(self, phi: Tree) -> Task:
         """Return the task with its meta-parameters in it."""
@@ -56,12 +61,16 @@ class Training:
 
     def example(self) -> Tree:
         """Return w_0 as the task has it without meta-parameters: for shapes, dtype and device."""
-        return self.task.init(rng(self.seed, "init"))
+        return parts.start(self.task, rng(self.seed, "init"))
 
     def start(self, phi: Tree, w: Tree = None) -> tuple[Tree, Tree]:
         """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi."""
-        w = self.given(phi).init(rng(self.seed, "init")) if w is None else w
-        return w, self.rule.init(_of_rule(phi), w)
+        w = parts.start(self.given(phi), rng(self.seed, "init")) if w is None else w
+        return w, self.state(phi, w)
+
+    def state(self, phi: Tree, w: Tree) -> Tree:
+        """Return the state of the rule at time 0, where w_0 is known."""
+        return frozen(called(self.rule, "init", self.rule.init, _of_rule(phi), w))
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return (w, state) at t + 1 from those at t; phi as `phi_at` gives it."""
@@ -72,13 +81,13 @@ class Training:
             of_rule = parts.at(self.rule, of_rule, t)
         if self.held:
             with ad.gradients_held():
-                moved: Any = self.rule.step(of_rule, state, w, f)
+                moved: Any = self._moved(of_rule, state, w, f)
         else:
-            moved = self.rule.step(of_rule, state, w, f)
+            moved = self._moved(of_rule, state, w, f)
         if not isinstance(moved, tuple) or len(moved) != 2:
             came = f"a {type(moved).__name__}" + (f" of {len(moved)}" if isinstance(moved, tuple) else "")
             bad_type(f"{type(self.rule).__name__}.step", "what it returns", came, "(new w, new state)")
-        found: tuple[Tree, Tree] = moved
+        found = frozen_pair(moved)
         return found if self.kept is None else _staying(self.kept, found, (w, state))
 
     def phi_at(self, phi: Tree, t: int) -> Tree:
@@ -104,7 +113,9 @@ class Training:
     def measured(self, phi: Tree, w: Tree, state: Tree) -> tuple[Task, Tree]:
         """Return the task and the parameters that objectives look at."""
         answer = parts.answer_of(self.rule)
-        return self.given(phi), w if answer is None else answer(_of_rule(phi), state, w)
+        if answer is None:
+            return self.given(phi), w
+        return self.given(phi), called(self.rule, "answer", answer, _of_rule(phi), state, w)
 
 
 def _staying(kept: Array, moved: tuple[Tree, Tree], before: tuple[Tree, Tree]) -> tuple[Tree, Tree]:

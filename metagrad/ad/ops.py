@@ -22,7 +22,10 @@ from metagrad.ad import reductions as r
 from metagrad.ad import shapes as s
 from metagrad.ad import sorting
 from metagrad.ad.constants import NUMBERS, operand
-from metagrad.ad.tape import Var, value_of
+from metagrad.ad.tape import IDENTITY, Var, multilinear, primitive, value_of
+from metagrad.guard import WrittenError
+
+_copy = primitive("copy", lambda a: a, (lambda g, out, a: g,), multilinear)  # no leaf: it may be written over
 
 
 def _matmul(x: Any, y: Any) -> Any:
@@ -36,7 +39,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.divide: e.divide,
     np.power: e.power,
     np.negative: e.negative,
-    np.positive: lambda x: x,
+    np.positive: _copy,
     np.square: e.square,
     np.sqrt: e.sqrt,
     np.exp: e.exp,
@@ -97,7 +100,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.astype: s.astype,
     np.atleast_1d: lambda x: x if x.ndim else s.reshape(x, (1,)),
     np.atleast_2d: lambda x: x if x.ndim >= 2 else s.reshape(x, (1, x.size)),
-    np.copy: lambda a: a,
+    np.copy: _copy,
 }
 
 CONSTANT = frozenset(
@@ -230,6 +233,23 @@ def _comparison(name: str) -> Callable[[Var, Any], Any]:
     return call
 
 
+def _augmented(name: str) -> Callable[[Var, Any], Any]:
+    """Return `x op= y`, which gives the name another value: right for what was computed, not for what was given."""
+
+    def call(self: Var, other: Any) -> Any:
+        if (self.op is None or self.op is IDENTITY) and isinstance(self.value, np.ndarray):
+            sign = _AUGMENTED[name]
+            raise WrittenError(
+                f"x {sign}= y on an array that a function was given would write into what its caller keeps. Write "
+                f"x = x {sign} y, or x = x.copy() before it."
+            )
+        return OPERATORS[f"__{name}__"](self, other)
+
+    return call
+
+
+_AUGMENTED = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@"}
+
 OPERATORS: dict[str, Any] = {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
@@ -246,7 +266,7 @@ OPERATORS: dict[str, Any] = {
     "__matmul__": _matmul,
     "__rmatmul__": lambda y, x: _matmul(x, y),
     "__neg__": e.negative,
-    "__pos__": lambda x: x,
+    "__pos__": _copy,
     "__abs__": e.absolute,
     "__getitem__": s.getitem,
     "__iter__": lambda x: (s.getitem(x, i) for i in range(len(x))),
@@ -256,6 +276,7 @@ OPERATORS: dict[str, Any] = {
     "transpose": _transpose,
     "astype": lambda x, dtype, copy=True: s.astype(x, dtype),
     "flatten": s.ravel,
+    **{f"__i{name}__": _augmented(name) for name in _AUGMENTED},
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},

@@ -19,6 +19,7 @@ from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_options
 from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import with_trust
+from metagrad.unroll.purity import Purity, refuse_kept
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -87,7 +88,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     watched = tangents[:_WATCHED] if _tells(unroll, carry) else []
     for tangent in watched:
         tangent.growth = TangentGrowth(unroll.xp, unroll.batch)
-    pull = unroll.start_pullback()
+    pull, purity = unroll.start_pullback(), Purity(unroll, kernel)
     for tangent in tangents:
         if pull is not None:
             tangent.begin(carry)
@@ -96,7 +97,8 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     for t in range(unroll.steps):
         for tangent in tangents:
             tangent.push(kernel, t, carry)
-        carry = unroll.advance(kernel, carry, t, t + 1)
+        before, carry = carry, unroll.advance(kernel, carry, t, t + 1)
+        purity.compare(t, unroll.phi_at(t), before, carry)
         for tangent in tangents:
             tangent.measure(carry, t + 1)
     value, slope = unroll.tally.finish()
@@ -144,6 +146,7 @@ class _Tangent:
         of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
         if self.growth is not None:
             self._grow(self.growth, self.tree[0], of_state[0], carry)
+        refuse_kept(self.unroll.rule, of_state[0], of_phi[0])
         if self.plain:
             self.tree = ad.tree_map(_plus, of_state, of_phi)
         else:

@@ -14,6 +14,8 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
 from metagrad.unroll.neighbours import with_trust
+from metagrad.unroll.purity import difference, refuse, same
+from metagrad.unroll.rescale import shift
 from metagrad.unroll.rescue import fell_out, rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -104,6 +106,9 @@ class Windows:
                 position = estimate.end
             elif found:  # nothing is measured here: only go on
                 position = _onwards(Unroll(window, options, "windows"))
+        is_first = not options.wide and not options.copy and kept is None
+        if is_first and parts.foreign(ask.rule) is not None:  # both times by the tape: the same bits
+            _check_end(ask.rule, seen.end, position)
         grad = found[0][1].grad
         for _, estimate in found[1:]:
             grad = ad.tree_map(lambda a, b: a + b, grad, estimate.grad)
@@ -132,6 +137,15 @@ def _forwards(unroll: Unroll, lo: int) -> tuple[Position | None, Scaled, Estimat
         unroll.advance(kernel, carry, lo, unroll.steps)
         value, slope = unroll.tally.finish()
         return position, slope, unroll.estimate(value, None)
+
+
+def _check_end(rule: Rule, seen: Position | None, arrived: Position | None) -> None:
+    """Raise ValueError where the run, taken window by window, ended elsewhere than when it was taken as a whole."""
+    if seen is None or arrived is None or namespace(*ad.leaves(seen.w)) is not np:
+        return
+    ends = [shift((end.w, end.state), end.exponent - seen.exponent) for end in (arrived, seen)]
+    if not same(*ends) and difference(ends[0], ends[1], ends[1]) > 1:
+        refuse(f"{type(rule).__name__}.step", "another end of the run when it was taken again, window by window")
 
 
 def _onwards(unroll: Unroll) -> Position:

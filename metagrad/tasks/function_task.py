@@ -13,7 +13,9 @@ import numpy as np
 from metagrad.ad import leaves, paths
 from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
+from metagrad.guard import called, frozen
 from metagrad.protocols import Tree
+from metagrad.reads import of_another_dtype
 from metagrad.xp import Array, is_array
 
 _WHERE = "FunctionTask"
@@ -65,12 +67,14 @@ class FunctionTask:
         self._check_keywords()
         if self.theta is not None:
             _check_floats("theta", self.theta)
-        w = self.init(None)
+        w = frozen(self.init(None))
         batch = _check_start(w)
         if self.sampler is None:
             for name, loss in (("function", self.loss), ("validation", self.validation_loss)):
                 if loss is not None:
-                    _check_losses(name, loss(w, None), batch)
+                    losses = called(self, name, loss, w, None)
+                    _check_losses(name, losses, batch)
+                    _check_dtype(name, getattr(self, name), losses.dtype, leaves(w)[0].dtype)
 
     def init(self, rng: np.random.Generator | None) -> Tree:
         """Return w0."""
@@ -183,9 +187,16 @@ def _check_start(w: Tree) -> int:
 
 def _check_losses(name: str, loss: Any, batch: int) -> None:
     if getattr(loss, "shape", None) != (batch,):
-        came = f"one that returns shape {np.shape(loss)} at w0 of {batch} tasks"
+        found = f"shape {loss.shape}" if hasattr(loss, "shape") else f"a {type(loss).__name__}"
+        came = f"one that returns {found} at w0 of {batch} tasks"
         remedy = "Sum over the last axes only (axis=-1), and keep the task axis."
         bad_value(_WHERE, name, came, f"one loss a task, shape ({batch},)", remedy)
+
+
+def _check_dtype(name: str, function: Any, came: Any, dtype: Any) -> None:
+    if came != dtype:
+        found = f"one that returns {came} for w0 of {dtype}{of_another_dtype(function, dtype)}"
+        bad_type(_WHERE, name, found, "losses in the dtype of w0", "Convert the data, by x.astype(w0.dtype), or w0.")
 
 
 def _check_floats(name: str, tree: Tree, where: str = _WHERE) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Outer, Rule, Task, Tree
+from metagrad.reads import remembered
 from metagrad.training import metrics, store
 from metagrad.training._leaves import all_finite, flat, like
 from metagrad.training.store import Progress, Run
@@ -95,8 +96,12 @@ class Loop:
         if path is not None:  # at once: that it cannot be written is better known before hours of training
             _save(path, at, run, log)
         saved = time.monotonic()
+        known = None if path is None else remembered(self.estimator)
         while at.episode < self.episodes and (self.patience is None or at.since < self.patience):
             at, row = self.episode(at)
+            if known is not None:
+                self._refuse_memory(known)
+                known = None
             if log is not None:
                 log.append(row)
             if saving.progress is not None:
@@ -154,6 +159,18 @@ class Loop:
     def _is_evaluated(self, count: int) -> bool:
         """Whether phi is evaluated after so many episodes; the windows of the last one are then looked at closely."""
         return self.evaluate is not None and (count % self.evaluate_every == 0 or count == self.episodes)
+
+    def _refuse_memory(self, known: dict[str, Any]) -> None:
+        """Raise TypeError where the estimator keeps something that a checkpoint has not; looked at once a run."""
+        now = remembered(self.estimator)
+        changed = sorted(name for name in known.keys() | now.keys() if known.get(name) != now.get(name))
+        if changed:
+            came = f"a {type(self.estimator).__name__} whose `{'`, `'.join(changed)}` changed in a call"
+            remedy = (
+                "A run that is resumed would not have it, and give other numbers. Keep it in `Estimate.end`, make it "
+                "a setting and run twice with `changed=`, or take no checkpoint."
+            )
+            bad_type(self.where, "estimator", came, "one that keeps nothing on itself, beside a checkpoint", remedy)
 
     def _refuse_windows(self, lacks: str) -> None:
         came = f"a {type(self.estimator).__name__}, which {lacks}"
@@ -256,9 +273,9 @@ def _check_start(where: str, episode: Episode, phi: Tree, number: int) -> None:
     seed, task = episode.seed, episode.task
     if isinstance(phi, Joint):
         task = parts.given(task, phi.task)
-    w = task.init(rng(seed, "init"))
+    w = parts.start(task, rng(seed, "init"))
     with np.errstate(all="ignore"):
-        loss = to_host(task.loss(w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
+        loss = to_host(parts.loss(task, w, parts.sample(task, seed, 0, namespace(*ad.leaves(w)))))
     if not np.isfinite(loss).all():
         came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {number} (seed {seed})"
         bad_value(where, "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")

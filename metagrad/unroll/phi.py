@@ -10,6 +10,7 @@ import numpy as np
 
 from metagrad import ad, checks
 from metagrad.errors import bad_type, bad_value
+from metagrad.guard import frozen
 from metagrad.protocols import Joint, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Ask
@@ -95,7 +96,7 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats
             leaf = shape.xp.asarray(leaf)
         return _along_tasks(leaf, int(is_led), shape, where) if shape.per_task else leaf
 
-    return ad.tree_map(leaf_of, phi) if entries is None else ad.tree_map(leaf_of, phi, entries)
+    return frozen(ad.tree_map(leaf_of, phi) if entries is None else ad.tree_map(leaf_of, phi, entries))
 
 
 def _refuse(leaf: Any, where: str) -> None:

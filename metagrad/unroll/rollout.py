@@ -9,6 +9,7 @@ import numpy as np
 
 from metagrad import checks, parts
 from metagrad.ad import leaves
+from metagrad.guard import called
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
@@ -113,7 +114,9 @@ def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Lo
     task, answer = system.measured(phi, w, state)
     if isinstance(measure, str):
         return as_measure(_WHERE, measure).of(task, answer, system.sample(t))
-    return task.loss(answer, system.sample(t)) if measure is None else measure(answer)
+    if measure is None:
+        return parts.checked_loss(task, answer, system.sample(t))
+    return called(measure, "", measure, answer)
 
 
 def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -> Tree:

@@ -41,6 +41,7 @@ class TapeStep:
     def __init__(self, system: Training, offset: int = 0) -> None:
         """Bind the system."""
         self._system, self._offset = system, offset
+        self.taken: tuple[Tree, Tree] | None = None  # the next (w, state) as the last derivative found it
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return the next (w, state)."""
@@ -51,6 +52,7 @@ class TapeStep:
     ) -> tuple[Tree, tuple[Tree, Tree]]:
         """Return the cotangents of phi and of (w, state)."""
         pull = self.recorded(t, phi, at)
+        self.taken = pull.out
         if fold is None:
             phi_bar, w_bar, state_bar = pull(adjoint)
         else:
@@ -63,7 +65,7 @@ class TapeStep:
     ) -> tuple[tuple[Tree, Tree], tuple[Tree, Tree]]:
         """Return the two parts of the next tangent."""
         step = self._map(t)
-        _, of_state = ad.jvp(lambda w, state: step(phi, w, state), at, tangent)
+        self.taken, of_state = ad.jvp(lambda w, state: step(phi, w, state), at, tangent)
         _, of_phi = ad.jvp(lambda p: step(p, *at), (phi,), (d_phi,))
         return of_state, of_phi
 

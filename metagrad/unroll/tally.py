@@ -16,6 +16,7 @@ from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
+from metagrad.unroll.purity import check_sample, difference, refuse, same
 from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
 from metagrad.xp import Array, float_info, namespace
 
@@ -26,6 +27,7 @@ class _Term(NamedTuple):
     term: Scaled
     inner: Scaled
     slope: Scaled
+    found: Array  # what the measure returned
 
 
 class Pulled(NamedTuple):
@@ -94,7 +96,7 @@ class Tally:
 
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
-        term, inner, _ = self._term_at(carry, t)
+        term, inner, *_ = self._term_at(carry, t)
         if parts.takes_a_logarithm(self.objective) and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
@@ -221,8 +223,18 @@ class Tally:
                 self._check_term(found)
             term = Scaled.of(found, self._power(carry, self._degree))
             self._note_low(found, carry)
-            self._known[t] = _Term(term, *self.objective.inner(term))
+            self._known[t] = _Term(term, *self.objective.inner(term), found)
+        elif found is not None and self.xp is np and not same(found, self._known[t].found):
+            self._look_again(carry, t)
         return self._known[t]
+
+    def _look_again(self, carry: Carry, t: int) -> None:
+        """Raise ValueError where the measure, taken a second time, is not what it was."""
+        again, known = self._measure(self._phi_at(t), carry.w, carry.state, t), self._known[t].found
+        if difference(again, known, known) > 1:
+            check_sample(self.system, self._offset + t)
+            where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
+            refuse(where, f"another result at time {self._offset + t} when it was taken again at the same place")
 
     def _measure(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
         """Return what the objective measures at time t, a function of phi too where the term is joint."""

@@ -18,6 +18,7 @@ from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
+from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.unroll import Unroll
@@ -30,6 +31,8 @@ class TapeSweep:
     def __init__(self, unroll: Unroll, kernel: StepKernel, *, fused: bool = False) -> None:
         """Bind the unroll, and what takes a step and pulls it back; a `fused` one has a start that owes phi nothing."""
         self.unroll, self.kernel, self._fused = unroll, kernel, fused
+        self._purity = Purity(unroll, kernel)
+        self._after: Carry | None = None  # what was kept of the time that was passed last
         self.plain = unroll.options.scaling == "none"
         self.per_task = unroll.options.per_task
         self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
@@ -55,6 +58,7 @@ class TapeSweep:
                     self._size = magnitude(self.adjoint)
                 else:
                     self._pull(t, carry)
+                self._after = carry
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
                 if not unroll.wide:
@@ -77,6 +81,8 @@ class TapeSweep:
         fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
         known = self.adjoint[0]
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
+        if self._after is not None:
+            self._purity.compare(t, phi, carry, self._after)
         self.gradient.add(phi_bar, top)
         if self._growth is not None and self._later is not None:
             powers = self.exponent, self._later.exponent, carry.exponent

@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options
+from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
 from metagrad.unroll.growth import Grown
 from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
+from metagrad.unroll.purity import refuse_kept
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import (
     along_tasks,
@@ -38,7 +41,7 @@ from metagrad.unroll.rescale import (
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, is_array, namespace
 
 
 class Unroll:
@@ -92,6 +95,7 @@ class Unroll:
             scale_state=self.scale_state,
             plain=plain,
         )
+        check_task(self.tally.task, self.w0, partial(self.system.sample, self.offset))
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self.grown: Grown | None = None  # what a sweep has seen grow
         self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
@@ -102,6 +106,10 @@ class Unroll:
     def _check_state(self, state: Tree, member: str) -> None:
         """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
         for path, leaf in zip(ad.paths(state), ad.leaves(state), strict=True):
+            if not (is_array(leaf) or isinstance(leaf, int | float | np.generic)):
+                where, came = f"{type(self.rule).__name__}.{member}", f"a {type(leaf).__name__}"
+                remedy = "Keep settings on the rule; what changes from step to step is arrays and counters."
+                bad_type(where, f"the state{path}", came, "arrays, numbers, None, and trees of them", remedy)
             is_number = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
             if is_number and np.shape(leaf)[:1] != (self.batch,):
                 where, came = f"{type(self.rule).__name__}.{member}", f"of shape {np.shape(leaf)}"
@@ -155,7 +163,7 @@ class Unroll:
         if self.ask.at is not None:
             return None
         w = self.w0
-        of_state = None if self.joint else (lambda phi: (w, self.rule.init(phi, w)))
+        of_state = None if self.joint else (lambda phi: (w, self.system.state(phi, w)))
         _, pull = ad.vjp(self.system.start if of_state is None else of_state, self.phi)
         return pull if pull.depends else None
 
@@ -176,10 +184,13 @@ class Unroll:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+            refuse_kept(self.rule, w)
             if self.wide:
                 w, state = bounded((w, state))
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
+                if self.scale_state and not self.system.is_ours:
+                    check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
         return carry
 

@@ -21,11 +21,13 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
+from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info, namespace
 
 _MOST_SIZES = 256  # kept before they are looked at together
+_MUCH = 1e3  # of what `difference` counts in: far beyond rounding
 
 
 class WindowKernel(Protocol):
@@ -108,6 +110,7 @@ class WindowSweep:
         # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
         self._states = _Watch(2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
         self._adjoints = _Watch(2.0 ** (-3 * most // 4), 2.0 ** (most // 2), zero=True)
+        self._kept: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
         self._exponents = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._top: Array | int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
 
@@ -165,7 +168,9 @@ class WindowSweep:
         kernel.load(carry.state)
         for t in range(lo, hi):
             w = ws[-1]
-            w = kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t)))
+            g = parts.gradient(unroll.task, w, self._sample(t))
+            self._kept = t, g
+            w = kernel.forward(t - lo, w, g)
             ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
@@ -194,7 +199,11 @@ class WindowSweep:
         task, sample = self.unroll.task, self._sample(t)
         if self._known_product is not None:
             return self._known_product(w, direction, sample)
-        return ad.vjp(lambda u: parts.gradient(task, u, sample), w)[1](direction)[0]
+        again, pull = ad.vjp(lambda u: parts.gradient(task, u, sample), w)
+        at, g = self._kept
+        if at == t and self.unroll.xp is np and difference(again, g, g) > _MUCH:
+            refuse(f"{type(task).__name__}.loss", f"another gradient for step {t} when it was taken again")
+        return pull(direction)[0]
 
     def _sample(self, t: int) -> Any:
         return self.unroll.system.sample(self.unroll.offset + t)
