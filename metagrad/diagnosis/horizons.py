@@ -1,0 +1,102 @@
+"""After how many steps numbers break in this dtype: in plain floats, and in the engine with its exponents.
+
+Plain floats break where a state, an adjoint or the meta-gradient leaves the range: by theory on quadratics
+(`theory.quadratic.horizons`), elsewhere where the measured sizes cross the limits, extrapolated with their rates beyond
+the horizon that was run. The engine's adjoints have no limits, nor have its states where the step is homogeneous;
+digits it loses as all do. With u the unit roundoff and r the rate of the tangent in decades a step,
+
+    chaos      log10(1/u) / r        the tangent has grown a rounding to the size of the state
+    floor      log10(1/u) / |r|      what is left to converge is below the rounding of a w that is not zero
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad.diagnosis import known
+from metagrad.diagnosis.case import Case
+from metagrad.diagnosis.growth import Rate, Sizes
+from metagrad.xp import FloatInfo, float_info
+
+_LOG10_2 = float(np.log10(2.0))
+
+
+class Horizon(NamedTuple):
+    """A number of steps, inf for never, what breaks then, and who says so: "theory" or "measured"."""
+
+    steps: float
+    what: str
+    source: str
+
+
+class Halves(NamedTuple):
+    """log10 of the size of a number at T/2 and at T."""
+
+    half: float
+    whole: float
+
+    @property
+    def change(self) -> float:
+        """How many decades the second half adds."""
+        return self.whole - self.half
+
+
+def plain(case: Case, dtype: Any, sizes: Sizes, rates: dict[str, Rate], numbers: dict[str, Halves]) -> Horizon:
+    """Return when plain floats break in the first task; `numbers`: the value and the meta-gradient."""
+    by_theory = known.plain_horizon(case, dtype)
+    if by_theory is not None:
+        return Horizon(by_theory, "the backpropagated meta-gradient leaves the range", "theory")
+    info = float_info(dtype)
+    found = [_crossing(sizes.state, rates["state"], info, "the state")]
+    found.append(_crossing(sizes.adjoint[::-1], rates["adjoint"], info, "the adjoint"))
+    found += [_extrapolated(halves, case.steps, info, name) for name, halves in numbers.items()]
+    return min(found, key=lambda one: one.steps)
+
+
+def scaled(dtype: Any, sizes: Sizes, rates: dict[str, Rate], regimes: tuple[str, ...], *, homogeneous: bool) -> Horizon:
+    """Return when the engine breaks in the first task: the range of a state that cannot be rescaled, or digits."""
+    info = float_info(dtype)
+    found = [Horizon(np.inf, "nothing", "theory" if homogeneous else "measured")]
+    if homogeneous:
+        return found[0]
+    digits, tangent, state = -np.log10(info.eps / 2), rates["tangent"].value, rates["state"]
+    stays = ~((state.high < 0) & (state.value * (len(sizes.state) - 1) < -1))
+    settles = np.isin(regimes, ("floor", "contracting")) & stays & (tangent < 0)
+    for mine, what in ((np.isin(regimes, ("chaotic",)), _CHAOS), (settles, _FLOOR)):
+        if mine.any():
+            found.append(Horizon(float(np.min(digits / np.abs(tangent[mine]))), what, "measured"))
+    found.append(_crossing(sizes.state, state, info, "the state"))
+    return min(found, key=lambda one: one.steps)
+
+
+_CHAOS, _FLOOR = "chaos takes the last digit", "w has converged to its last digit"
+
+
+def _limits(info: FloatInfo) -> tuple[float, float]:
+    return info.min_exponent * _LOG10_2, info.max_exponent * _LOG10_2
+
+
+def _crossing(logs: Any, rate: Rate, info: FloatInfo, what: str) -> Horizon:
+    """Return when the first column of logs (T + 1, B) leaves the range, extrapolated beyond T with its rate."""
+    low, high = _limits(info)
+    out = ~((logs < high) & (logs > low) | np.isneginf(logs))
+    times = np.where(out.any(axis=0), out.argmax(axis=0), np.inf)
+    with np.errstate(all="ignore"):
+        ahead = np.where(rate.value > 0, high - logs[-1], low - logs[-1]) / rate.value
+    sure = ((rate.low > 0) | (rate.high < 0)) & np.isfinite(ahead)
+    each = np.minimum(times, len(logs) - 1 + np.where(sure, ahead, np.inf))
+    first = int(np.argmin(each))
+    down = rate.value[first] < 0
+    return Horizon(float(each[first]), f"{what} {'underflows' if down else 'overflows'}", "measured")
+
+
+def _extrapolated(halves: Halves, steps: int, info: FloatInfo, what: str) -> Horizon:
+    """Return when a number leaves the range on the line through log10 of its sizes at T/2 and T."""
+    change, (low, high) = halves.change, _limits(info)
+    if not np.isfinite(change) or abs(change) < 1:
+        return Horizon(np.inf, "nothing", "measured")
+    limit, verb = (high, "overflows") if change > 0 else (low, "underflows")
+    at = steps + (limit - halves.whole) / (change / (steps - steps // 2))
+    return Horizon(max(1.0, float(at)), f"{what} {verb}", "measured")

@@ -1,0 +1,103 @@
+"""How far the meta-gradient describes the meta-objective: the largest change of phi that it predicts.
+
+phi moves along the meta-gradient g, each leaf measured by its own length s: the step is delta s^2 g/|s g|, so that
+delta is a relative change, and the central difference of the objective over 2 delta |s g| is 1 where g is right. The
+reach is the largest delta, in half decades from 0.1 down, at which it lies in [1/2, 3/2], at the next smaller one too.
+An exact derivative may be useless: in chaos the reach shrinks exponentially with the horizon (Metz et al. 2021).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.diagnosis.case import Case, vector
+from metagrad.protocols import Tree
+from metagrad.scaled import Scaled
+from metagrad.xp import float_info, to_host
+
+USELESS = 1e-3  # an outer step changes phi by more
+
+
+def reach(case: Case, grad: Tree, dtype: Any) -> float:
+    """Return the reach of the meta-gradient; 0 where no change that the dtype resolves is predicted, NaN for no g."""
+    direction = _Direction.of(case, grad)
+    if direction is None:
+        return float("nan")
+    least, before = float_info(dtype).eps ** 0.5, None
+    for half in range(2, 17):
+        delta = 10.0 ** (-half / 2)
+        if delta < least:
+            break
+        if not direction.predicts(delta):
+            before = None
+        elif before is not None:
+            return float(before)
+        else:
+            before = delta
+    return float(before) if before is not None else 0.0
+
+
+def useful_horizon(case: Case) -> int:
+    """Return about the longest horizon at which g predicts a change of phi by `USELESS`, found by bisection."""
+    good, bad = 1, case.steps
+    while bad > good + max(1, case.steps // 32):
+        middle = (good + bad) // 2
+        direction = _Direction.of(case, case.gradient(steps=middle).grad, middle)
+        if direction is not None and direction.predicts(USELESS) and direction.predicts(USELESS / 3):
+            good = middle
+        else:
+            bad = middle
+    return good
+
+
+class _Direction:
+    """The unit step along the meta-gradient, in relative units, and the slope that is predicted along it."""
+
+    def __init__(self, case: Case, unit: list[Any], slope: Scaled, steps: int | None) -> None:
+        self._case, self._unit, self._slope, self._steps = case, unit, slope, steps
+
+    @classmethod
+    def of(cls, case: Case, grad: Tree, steps: int | None = None) -> _Direction | None:
+        """Return the direction, or None where the meta-gradient is zero or no number."""
+        flat = [np.asarray(to_host(x), np.float64) for x in ad.leaves(case.phi)]
+        lengths = [float(np.sqrt(np.sum(x * x))) or 1.0 for x in flat]
+        entries, top = vector(grad)
+        scales = np.concatenate([np.full(x.size, s) for x, s in zip(flat, lengths, strict=True)])
+        if entries.shape != scales.shape:
+            return None
+        relative = entries * scales
+        size = float(np.sqrt(np.sum(relative * relative)))
+        if not 0 < size < np.inf:
+            return None
+        moves = np.split(scales * relative / size, np.cumsum([x.size for x in flat])[:-1])
+        unit = [move.reshape(x.shape) for move, x in zip(moves, flat, strict=True)]
+        return cls(case, unit, Scaled.of(np.asarray(size), top), steps)
+
+    def predicts(self, delta: float) -> bool:
+        """Whether the central difference over the relative change delta is the slope, to within a half."""
+        try:
+            up, down = (self._case.value(self._moved(sign * delta), self._steps) for sign in (1, -1))
+        except ValueError:  # beyond the range of the rule
+            return False
+        ratio = (up - down) / (self._slope * (2 * delta))
+        found = float(to_host(ratio.to_float(np.float64, out_of_range="ieee")))
+        return 0.5 <= found <= 1.5
+
+    def _moved(self, by: float) -> Tree:
+        phi = self._case.phi
+        moved = [
+            x + type_of(x, by * step) for x, step in zip(ad.leaves(phi), self._unit, strict=True)
+        ]
+        return ad.unflatten(phi, moved)
+
+
+def type_of(x: Any, y: Any) -> Any:
+    """Return the float64 array y of the host as what x is: a Python float, or an array of its dtype and device."""
+    if isinstance(x, float):
+        return float(y)
+    from metagrad.xp import namespace
+
+    return namespace(x).asarray(y.astype(x.dtype))
