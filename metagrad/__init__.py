@@ -11,7 +11,7 @@ from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
-from metagrad.protocols import Estimate, Joint, Position
+from metagrad.protocols import Digits, Estimate, Joint, Position
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
     MLP,
@@ -83,6 +83,7 @@ __all__ = [
     "Cosine",
     "Descent",
     "DiagonalQuadratic",
+    "Digits",
     "Estimate",
     "Exponential",
     "Final",

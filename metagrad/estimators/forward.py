@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.carry import Ask, Carry, Options, Scaling
+from metagrad.unroll.neighbours import check_trust, with_trust
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -34,6 +36,11 @@ class Forward:
     scaling: Scaling = "auto"
     per_task: bool = False
     fused: bool = True
+    trust: bool | int = False
+
+    def __post_init__(self) -> None:
+        """Check the number of copies."""
+        check_trust("forward", self.trust)
 
     def __call__(
         self,
@@ -49,10 +56,14 @@ class Forward:
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task)
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
-            fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
+            unroll = Unroll(ask, options, "forward")
+            fused = fused_step(ask.task, ask.rule, self.gradient) if self.fused and not unroll.joint else None
             return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
 
 

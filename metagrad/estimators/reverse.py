@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
 from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
+from metagrad.unroll.neighbours import check_trust, with_trust
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -25,6 +26,7 @@ class Reverse:
     `diverged`: "keep" lets a task that leaves the range spoil the gradient of the mean over tasks; "skip" leaves such
     tasks out where the gradient is not finite: it is then that of the mean over the others, and `report` counts them.
     `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
+    `trust`: take the run from neighbouring floats too, so many times (True: 2), for digits that are measured.
     """
 
     gradient: GradientKind = "full"
@@ -34,6 +36,11 @@ class Reverse:
     fused: bool = True
     diverged: Diverged = "keep"
     record: bool = False
+    trust: bool | int = False
+
+    def __post_init__(self) -> None:
+        """Check the number of copies."""
+        check_trust("reverse", self.trust)
 
     def __call__(
         self,
@@ -55,4 +62,8 @@ class Reverse:
         """
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
-        return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)
+
+        def run(options: Options) -> Estimate:
+            return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)
+
+        return with_trust(run, ask, options, self.trust)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Positio
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
+from metagrad.unroll.neighbours import check_trust, with_trust
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -39,9 +41,11 @@ class Windows:
     memory: int = 1 << 30
     fused: bool = True
     diverged: Diverged = "keep"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
-        """Check the window."""
+        """Check the window, and the number of copies."""
+        check_trust("windows", self.trust)
         if isinstance(self.window, bool) or not hasattr(self.window, "__index__"):
             bad_type("windows", "window", f"{self.window!r}, a {type(self.window).__name__}", "an integer of steps")
         if self.window < 1:
@@ -62,7 +66,10 @@ class Windows:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
-        if self.window >= steps:
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
+        if self.window >= ask.steps:
             return backward(ask, options, "windows", memory=self.memory, fused=self.fused)
         ask = replace(ask, run=ask.horizon)
         found = self._summed(ask, replace(options, diverged="keep"))

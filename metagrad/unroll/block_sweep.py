@@ -9,6 +9,7 @@ import numpy as np
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.nudge import salt_of
 from metagrad.unroll.rescale import magnitude, normalise
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
@@ -19,8 +20,10 @@ class BlockKernel(Protocol):
 
     chunk: int
 
-    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return states, exponents and sizes at lo..hi."""
+    def descend(
+        self, lo: int, hi: int, w: Array, exponent: Array, salts: list[int] | None
+    ) -> tuple[Array, Array, Array]:
+        """Return states, exponents and sizes at lo..hi; nudged by hashes that begin with `salts`, where given."""
         ...
 
     def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
@@ -75,11 +78,15 @@ class BlockSweep:
         return self._descend(carry, lo, hi)
 
     def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
-        states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent)
+        states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent, self._salts(lo, hi))
         self.unroll.observe_block(lo, sizes)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
             self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
+
+    def _salts(self, lo: int, hi: int) -> list[int] | None:
+        copy = self.unroll.options.copy
+        return [salt_of(copy, t) for t in range(lo + 1, hi + 1)] if copy else None
 
     def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:
         found = self.unroll.tally.pulled(last, self.unroll.steps, slope, per_task=self.unroll.options.per_task)

@@ -64,7 +64,7 @@ class Options:
     another sign). `scaling`: "auto" scales adjoints always and states where that is exact, "adjoint" only adjoints,
     "none" is plain floating point. `per_task`: phi leads with B and so does the meta-gradient. `diverged`: "keep" lets
     a task that leaves the range spoil the mean over tasks, "skip" leaves it out, and says so. `record`: keep the sizes
-    of state and adjoint at every time.
+    of state and adjoint at every time. `copy`: 0 for the run itself, k for its k-th neighbour (`unroll.nudge`).
     """
 
     gradient: GradientKind = "full"
@@ -72,6 +72,7 @@ class Options:
     per_task: bool = False
     diverged: Diverged = "keep"
     record: bool = False
+    copy: int = 0
 
     def __post_init__(self) -> None:
         """Check the choices."""

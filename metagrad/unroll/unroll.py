@@ -19,6 +19,7 @@ from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
 from metagrad.unroll.monitor import Monitor
+from metagrad.unroll.nudge import nudged
 from metagrad.unroll.phi import Shape, bare, prepare, restore
 from metagrad.unroll.record import Recorder
 from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
@@ -199,6 +200,8 @@ class Unroll:
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
+        if self.options.copy:
+            carry = carry._replace(w=nudged(carry.w, self.options.copy, self.offset + t))
         self.reach(carry, t)
         return carry
 

@@ -19,6 +19,7 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.nudge import nudged
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info, namespace
@@ -144,11 +145,12 @@ class WindowSweep:
 
     def _walk(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
         """Take the steps from lo to hi; return w at lo..hi."""
-        kernel, unroll, ws = self._kernel, self.unroll, [carry.w]
+        kernel, unroll, ws, copy = self._kernel, self.unroll, [carry.w], self.unroll.options.copy
         kernel.load(carry.state)
         for t in range(lo, hi):
             w = ws[-1]
-            ws.append(kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t))))
+            w = kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t)))
+            ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
