@@ -1,4 +1,4 @@
-"""What is diagnosed: the parts of one meta-gradient in one dtype, and the calls of the engine that all measurements share."""
+"""What is diagnosed: the parts of one meta-gradient in one dtype, and the calls of the engine that all share."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ from metagrad.diagnosis.cost import cost
 from metagrad.diagnosis.growth import Sizes, log10_sizes, rate, tangent_sizes
 from metagrad.diagnosis.horizons import Halves
 from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
-from metagrad.diagnosis.regimes import regimes, standing_still, trend
-from metagrad.diagnosis.report import Diagnosis, Digits
-from metagrad.protocols import Estimate, Objective, Rule, Task, Tree
-from metagrad.xp import float_info, to_host
+from metagrad.diagnosis.regimes import regimes, stands_still, trend
+from metagrad.diagnosis.report import Diagnosis
+from metagrad.protocols import Digits, Objective, Rule, Task, Tree
+from metagrad.xp import to_host
 
 _WHERE = "diagnose"
+_COPIES = 3
 
 
-def diagnose(  # noqa: PLR0913 - those of `meta_gradient`, and what is to be looked at
+def diagnose(
     task: Task,
     rule: Rule,
     objective: Objective,
@@ -49,20 +50,27 @@ def diagnose(  # noqa: PLR0913 - those of `meta_gradient`, and what is to be loo
     >>> task = mg.DiagonalQuadratic(np.array([1.0, 4.0]), np.ones(2))
     >>> found = mg.diagnose(task, mg.GradientDescent(), mg.LogFinal(), 0.55, steps=100, dtype="float32")
     >>> found.regimes, found.state.value.round(4), found.plain.steps, found.scaled.steps
-    (('exploding',), array([0.0792]), 230.0, inf)
+    (('exploding',), array([0.0792]), 227.0, inf)
     """
     case, kind = _checked(task, rule, objective, phi, steps, dtype, seed)
-    full = case.gradient(record=True)
+    full = case.gradient(record=True, trust=_COPIES)
     half = case.gradient(steps=max(1, steps // 2))
     assert full.record is not None
+    assert full.digits is not None
     sizes = Sizes(log10_sizes(full.record.state), log10_sizes(full.record.adjoint), tangent_sizes(case))
-    rates = {"state": rate(sizes.state), "adjoint": rate(sizes.adjoint[::-1]), "tangent": rate(sizes.tangent)}
+    rates = {
+        "state": rate(sizes.state),
+        "adjoint": rate(sizes.adjoint[::-1]),
+        "tangent": rate(sizes.tangent, since=0.25),
+    }
     numbers = {
         "the meta-objective": Halves(log10_norm(half.value.mean()), log10_norm(full.value.mean())),
         "the meta-gradient": Halves(log10_norm(half.grad), log10_norm(full.grad)),
     }
     status = np.asarray(to_host(full.status))
-    named = regimes(rates["state"], rates["tangent"], status, standing_still(case), steps)
+    homogeneous = case.unroll().scale_state
+    stands = None if homogeneous else stands_still(case)
+    named = regimes(rates["state"], rates["tangent"], status, stands, steps)
     reached = reach(case, full.grad, kind)
     lengths = default_windows(steps) if windows is None else windows
     found = Diagnosis(
@@ -74,10 +82,10 @@ def diagnose(  # noqa: PLR0913 - those of `meta_gradient`, and what is to be loo
         trend=trend(numbers["the meta-gradient"].change),
         gradient=numbers["the meta-gradient"],
         plain=horizons.plain(case, kind, sizes, rates, numbers),
-        scaled=horizons.scaled(kind, sizes, rates, named, homogeneous=case.unroll().scale_state),
-        digits=_digits(full, sizes, kind),
+        scaled=horizons.scaled(kind, sizes, rates, named, homogeneous=homogeneous),
+        digits=Digits(*(np.asarray(to_host(x)) for x in full.digits)),
         reach=reached,
-        useful=useful_horizon(case) if reached < USELESS else None,
+        useful=useful_horizon(case, kind) if reached < USELESS else None,
         biases=biases(case, full.grad, lengths),
         cost=cost(case),
         validation=known.validation(case),
@@ -107,10 +115,3 @@ def _about(case: Case, dtype: Any, batch: int) -> str:
     parts = [type(part).__name__ for part in (case.task, case.rule, case.objective)]
     tasks = "one task" if batch == 1 else f"{batch} tasks"
     return f"{parts[1]} on {parts[0]} ({tasks}), {parts[2]}, {case.steps} steps in {dtype}"
-
-
-def _digits(full: Estimate, sizes: Sizes, dtype: Any) -> Digits:
-    """Stand-in until the estimate knows."""
-    eps = float_info(dtype).eps
-    left = np.clip(-np.log10(eps) - np.max(np.maximum(sizes.tangent, 0), axis=0), 0, None)
-    return Digits(left, left)

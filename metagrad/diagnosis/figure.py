@@ -1,4 +1,4 @@
-"""The figure of a diagnosis: sizes of state, adjoint and tangent over time, their rates, and the limits of the dtype."""
+"""The figure of a diagnosis: sizes of state, adjoint and tangent over time, their rates, the limits of the dtype."""
 
 from __future__ import annotations
 
@@ -79,10 +79,18 @@ def _limits(axes: Any, d: Diagnosis, lines: dict[str, Any]) -> None:
     for at, what in [*limits, (np.log10(info.eps), "unit in the last place of")]:
         if low - room < at < high + room:
             axes.axhline(at, color="0.5", lw=0.8, dashes=(1, 2))
-            axes.annotate(f"{what} {d.dtype}", (0.01, at), xycoords=("axes fraction", "data"), fontsize="x-small", va="bottom")
+            axes.annotate(
+                f"{what} {d.dtype}", (0.01, at), xycoords=("axes fraction", "data"), fontsize="x-small", va="bottom"
+            )
 
 
 def _caption(d: Diagnosis) -> str:
     names = sorted(set(d.regimes), key=d.regimes.count, reverse=True)
-    reach = "" if np.isnan(d.reach) else f", predicts changes of phi up to {d.reach:.0e}" if d.reach else ", predicts nothing"
+    reach = (
+        ""
+        if np.isnan(d.reach)
+        else f", predicts changes of phi up to {d.reach:.0e}"
+        if d.reach
+        else ", predicts nothing"
+    )
     return f"{' and '.join(names)}; meta-gradient {d.trend}{reach}. Dotted: fitted rates."

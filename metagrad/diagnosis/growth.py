@@ -1,6 +1,6 @@
 """Growth rates of sizes along a run, in decades a step, with an interval.
 
-The rate of a task is the slope of the least-squares line through log10 of its sizes in the later half of what is
+The rate of a task is the slope of the least-squares line through log10 of its sizes in the later part of what is
 finite, where the slowest or fastest mode has won. The interval is Student's, of the mean slope of up to 8 pieces.
 The rate of a tangent is the largest Lyapunov number of the run, over log 10 (Benettin et al. 1980).
 """
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import ad
 from metagrad.diagnosis.case import Case
 from metagrad.protocols import Tree
 from metagrad.system import Training
 from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, normalise
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, rng, to_host
-from metagrad import ad
 
 _PIECES = 8
 _STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}  # 97.5 % by degrees of freedom
@@ -40,20 +40,20 @@ class Sizes(NamedTuple):
     tangent: Any
 
 
-def rate(logs: Any) -> Rate:
-    """Return the rate of each column of logs (n, B), along the first axis.
+def rate(logs: Any, since: float = 0.5) -> Rate:
+    """Return the rate of each column of logs (n, B), along the first axis, `since` that part of it.
 
     >>> rate(np.arange(20.0)[:, None] * -0.25).value.round(12)
     array([-0.25])
     """
-    rows = np.array([_of_one(column) for column in np.asarray(logs).T])
+    rows = np.array([_of_one(column, since) for column in np.asarray(logs).T])
     return Rate(*rows.T)
 
 
-def _of_one(logs: Any) -> tuple[float, float, float]:
+def _of_one(logs: Any, since: float) -> tuple[float, float, float]:
     finite = np.isfinite(logs)
     end = len(logs) if finite.all() else int(np.argmin(finite))
-    tail = logs[end // 2 : end]
+    tail = logs[int(since * end) : end]
     if len(tail) < 3:
         return np.nan, -np.inf, np.inf
     slope = float(np.polyfit(np.arange(len(tail)), tail, 1)[0])

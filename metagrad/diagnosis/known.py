@@ -60,8 +60,9 @@ class Validation(NamedTuple):
     """Whether n and the noise call for a validation objective.
 
     `verdict`: "yes", "no", "close", "used" (the objective looks at held-out data or the population already) or
-    "unknown"; `why`: a reason, or the numbers in words. `ratio` n/d, `noise` sigma over the root of the signal, and the
-    risks relative to the signal that either way reaches after so many steps in the limit of many inputs; NaN if unknown.
+    "unknown"; `why`: a reason, or the numbers in words. `ratio` n/d, `noise` sigma over the root of the signal, and
+    the risks, relative to the signal, that either way reaches after so many steps in the limit of many inputs; NaN if
+    unknown.
     """
 
     verdict: str
@@ -96,9 +97,8 @@ def validation(case: Case) -> Validation:
         return Validation("yes", "the samples hold no signal above their noise", ratio, noise)
     from metagrad.theory.least_squares import tuned_limit
 
-    at = {"ratio": ratio, "sigma": noise}
-    train = float(tuned_limit.risk_tbt(case.steps, **at))
-    held = float(tuned_limit.risk_tbv(case.steps, **at))
+    train = float(tuned_limit.risk_tbt(case.steps, ratio=ratio, sigma=noise))
+    held = float(tuned_limit.risk_tbv(case.steps, ratio=ratio, sigma=noise))
     verdict = "yes" if held < train else "no"
     if abs(held - train) <= _CLOSE * max(held, train):
         verdict = "close"

@@ -16,37 +16,37 @@ from metagrad import ad
 from metagrad.diagnosis.case import Case, vector
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
-from metagrad.xp import float_info, to_host
+from metagrad.xp import float_info, namespace, to_host
 
 USELESS = 1e-3  # an outer step changes phi by more
+_SEEN = 64.0  # roundings of the objective that a change of it has to be above
+_SMALLEST = 1e-9
 
 
-def reach(case: Case, grad: Tree, dtype: Any) -> float:
-    """Return the reach of the meta-gradient; 0 where no change that the dtype resolves is predicted, NaN for no g."""
-    direction = _Direction.of(case, grad)
-    if direction is None:
+def reach(case: Case, grad: Tree, dtype: Any, *, steps: int | None = None, least: float = _SMALLEST) -> float:
+    """Return the reach of the meta-gradient; 0 where it is below `least`, or below what the dtype resolves.
+
+    NaN where the meta-gradient is zero or no number, or moves the objective by less than its rounding.
+    """
+    direction = _Direction.of(case, grad, dtype, steps)
+    if direction is None or not direction.is_seen(0.1):
         return float("nan")
-    least, before = float_info(dtype).eps ** 0.5, None
-    for half in range(2, 17):
-        delta = 10.0 ** (-half / 2)
-        if delta < least:
-            break
-        if not direction.predicts(delta):
-            before = None
-        elif before is not None:
+    before, half = None, 2
+    while (delta := 10.0 ** (-half / 2)) >= 0.9 * least and direction.is_seen(delta):
+        agrees = direction.predicts(delta)
+        if agrees and before is not None:
             return float(before)
-        else:
-            before = delta
-    return float(before) if before is not None else 0.0
+        before, half = delta if agrees else None, half + 1
+    return 0.0
 
 
-def useful_horizon(case: Case) -> int:
+def useful_horizon(case: Case, dtype: Any) -> int:
     """Return about the longest horizon at which g predicts a change of phi by `USELESS`, found by bisection."""
     good, bad = 1, case.steps
     while bad > good + max(1, case.steps // 32):
         middle = (good + bad) // 2
-        direction = _Direction.of(case, case.gradient(steps=middle).grad, middle)
-        if direction is not None and direction.predicts(USELESS) and direction.predicts(USELESS / 3):
+        grad = case.gradient(steps=middle).grad
+        if reach(case, grad, dtype, steps=middle, least=USELESS / 3) >= USELESS:
             good = middle
         else:
             bad = middle
@@ -56,11 +56,12 @@ def useful_horizon(case: Case) -> int:
 class _Direction:
     """The unit step along the meta-gradient, in relative units, and the slope that is predicted along it."""
 
-    def __init__(self, case: Case, unit: list[Any], slope: Scaled, steps: int | None) -> None:
-        self._case, self._unit, self._slope, self._steps = case, unit, slope, steps
+    def __init__(self, case: Case, unit: list[Any], slope: Scaled, eps: float, steps: int | None) -> None:
+        self._case, self._unit, self._slope, self._steps, self._eps = case, unit, slope, steps, eps
+        self._rounding = abs(case.value(case.phi, steps)) * (_SEEN * eps)
 
     @classmethod
-    def of(cls, case: Case, grad: Tree, steps: int | None = None) -> _Direction | None:
+    def of(cls, case: Case, grad: Tree, dtype: Any, steps: int | None) -> _Direction | None:
         """Return the direction, or None where the meta-gradient is zero or no number."""
         flat = [np.asarray(to_host(x), np.float64) for x in ad.leaves(case.phi)]
         lengths = [float(np.sqrt(np.sum(x * x))) or 1.0 for x in flat]
@@ -74,7 +75,11 @@ class _Direction:
             return None
         moves = np.split(scales * relative / size, np.cumsum([x.size for x in flat])[:-1])
         unit = [move.reshape(x.shape) for move, x in zip(moves, flat, strict=True)]
-        return cls(case, unit, Scaled.of(np.asarray(size), top), steps)
+        return cls(case, unit, Scaled.of(np.asarray(size), top), float_info(dtype).eps, steps)
+
+    def is_seen(self, delta: float) -> bool:
+        """Whether a relative change delta moves phi and the objective by more than their roundings."""
+        return delta > 16 * self._eps and bool(to_host(self._slope * delta > self._rounding))
 
     def predicts(self, delta: float) -> bool:
         """Whether the central difference over the relative change delta is the slope, to within a half."""
@@ -88,16 +93,11 @@ class _Direction:
 
     def _moved(self, by: float) -> Tree:
         phi = self._case.phi
-        moved = [
-            x + type_of(x, by * step) for x, step in zip(ad.leaves(phi), self._unit, strict=True)
-        ]
-        return ad.unflatten(phi, moved)
+        return ad.unflatten(phi, [x + _like(x, by * u) for x, u in zip(ad.leaves(phi), self._unit, strict=True)])
 
 
-def type_of(x: Any, y: Any) -> Any:
+def _like(x: Any, y: Any) -> Any:
     """Return the float64 array y of the host as what x is: a Python float, or an array of its dtype and device."""
     if isinstance(x, float):
         return float(y)
-    from metagrad.xp import namespace
-
     return namespace(x).asarray(y.astype(x.dtype))

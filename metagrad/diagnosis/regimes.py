@@ -1,10 +1,11 @@
 """What a run does, in one word a task, and what the meta-gradient does as the horizon grows.
 
-With the rates of state and tangent (`growth`), T the horizon, u the unit roundoff:
+With the rates of state and tangent (`growth`), T the horizon:
 
-    exploding      the state grows by more than a decade in T steps, and the interval excludes 0; or it overflowed
-    chaotic        the tangent grows so, and the state does not
-    floor          the tangent shrinks, and w stands still or its gradient is rounding (Status.GRADIENT_ROUNDING)
+    exploding      the state grows by more than a decade in T/2 steps, and the interval excludes 0; or it overflowed
+    chaotic        the tangent grows by more than a decade in T steps, and the interval excludes 0; the state does not
+    floor          w stands still at a value that is not zero, or the tangent shrinks and the meta-gradient is
+                   rounding (Status.GRADIENT_ROUNDING); not where the engine rescales the state
     contracting    the tangent shrinks by more than a decade in T steps, and the interval excludes 0
     neutral        none of these: neither growth nor decay can be told from 0
 
@@ -13,6 +14,7 @@ The meta-gradient is "vanishing" or "exploding" where the second half of the hor
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,18 +35,19 @@ _OVERFLOWED = tuple(Status[f"STATE_{name}"].code for name in ("OVERFLOW", "NAN")
 
 
 def regimes(state: Rate, tangent: Rate, status: Any, stands: Any, steps: int) -> tuple[str, ...]:
-    """Return the regime of each task."""
-    grows, spreads = _grows(state, steps) | np.isin(status, _OVERFLOWED), _grows(tangent, steps)
+    """Return the regime of each task; `stands` (B,): whether w stands still, None where the state is rescaled."""
+    grows, spreads = _grows(state, steps / 2) | np.isin(status, _OVERFLOWED), _grows(tangent, steps)
     shrinks = (tangent.high < 0) & (tangent.value * steps < -_DECADES)
     found = np.full(len(status), "neutral", dtype=object)
     found[shrinks] = "contracting"
-    found[(stands | np.isin(status, _LOST)) & ~spreads] = "floor"
+    if stands is not None:
+        found[(stands | (np.isin(status, _LOST) & shrinks)) & ~spreads] = "floor"
     found[spreads] = "chaotic"
     found[grows] = "exploding"
     return tuple(found)
 
 
-def _grows(rate: Rate, steps: int) -> Any:
+def _grows(rate: Rate, steps: float) -> Any:
     return (rate.low > 0) & (rate.value * steps > _DECADES)
 
 
@@ -55,14 +58,12 @@ def trend(change: float) -> str:
     return "vanishing" if change < -_DECADES else "exploding" if change > _DECADES else "steady"
 
 
-def standing_still(case: Case) -> Any:
+def stands_still(case: Case) -> Any:
     """Return whether the last two steps changed w by less than two roundings each, and w is not zero, (B,)."""
-    if case.steps < 3:
-        return np.zeros(len(ad.leaves(case.task.init(np.random.default_rng(case.seed)))[0]), dtype=bool)
-    run = {"seed": case.seed, "run": case.steps, "with_end": True}
+    go = partial(rollout, case.task, case.rule, case.phi, seed=case.seed, run=case.steps, with_end=True)
     with np.errstate(all="ignore"):
-        _, before = rollout(case.task, case.rule, case.phi, steps=case.steps - 2, **run)
-        _, last = rollout(case.task, case.rule, case.phi, steps=2, at=before, **run)
+        _, before = go(steps=max(1, case.steps - 2))
+        _, last = go(steps=case.steps - before.t, at=before)
         return np.asarray(to_host(_stands(before, last)))
 
 

@@ -14,6 +14,7 @@ from metagrad.diagnosis.cost import Cost
 from metagrad.diagnosis.growth import Rate, Sizes
 from metagrad.diagnosis.horizons import Halves, Horizon
 from metagrad.diagnosis.known import Validation
+from metagrad.protocols import Digits
 
 
 class Finding(NamedTuple):
@@ -25,13 +26,6 @@ class Finding(NamedTuple):
     change: str
 
 
-class Digits(NamedTuple):
-    """Decimal digits that can be trusted: of the value of each task (B,) and of the meta-gradient (B,)."""
-
-    value: Any
-    gradient: Any
-
-
 @dataclass(frozen=True)
 class Diagnosis:
     """The numbers of `diagnose`; `str` puts them in words.
@@ -41,8 +35,8 @@ class Diagnosis:
     log 10). `trend` and `gradient`: what the meta-gradient does as the horizon grows, log10 of its size at T/2 and T.
     `plain`, `scaled`: the horizons at which plain floats and the engine break. `digits` of value and meta-gradient.
     `reach`: the largest relative change of phi that the meta-gradient predicts; `useful` the horizon up to which it
-    predicts one of 0.001, where that is less than T. `biases`, `cost`, `validation`: see their types. `status`: a Status
-    code a task. `findings`: sentences, the serious ones first.
+    predicts one of 0.001, where that is less than T. `biases`, `cost`, `validation`: see their types. `status`: a code
+    a task (`Status.from_code`). `findings`: sentences, the serious ones first.
     """
 
     about: str
@@ -85,6 +79,12 @@ class Diagnosis:
         from metagrad.diagnosis.figure import draw
 
         draw(self, Path(path))
+
+    def image(self, kind: str = "png") -> bytes:
+        """Return the figure as the bytes of an image file: "png", "pdf" or "svg"."""
+        from metagrad.diagnosis.figure import image
+
+        return image(self, kind)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers and sentences as plain dicts, lists, numbers and strings, None for inf and NaN."""

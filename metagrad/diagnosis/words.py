@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
+from metagrad.diagnosis.bias import Bias
+from metagrad.diagnosis.growth import Rate
+from metagrad.diagnosis.horizons import Horizon
 from metagrad.diagnosis.reach import USELESS
 from metagrad.diagnosis.report import Diagnosis, Finding
 from metagrad.errors import Status
 
 _CHANGE = {
-    "exploding": "Take a smaller step size or fewer steps; on quadratics LogFinal() keeps the meta-gradient bounded.",
+    "exploding": "Take a smaller step size, or fewer steps.",
     "chaotic": "Shorten the horizon or the windows, or smooth the objective over phi (evolution strategies).",
     "floor": "Take fewer steps, LogExcess(), a wider dtype, or task.centred() on least squares.",
 }
 _SERIOUS = ("exploding", "chaotic", "floor")
-_WRONG_BY = 0.1  # a bias below is not worth a warning
+_MANY = 100.0  # times the full gradient: beyond that, decades say more
 
 
 def findings(d: Diagnosis) -> tuple[Finding, ...]:
@@ -60,7 +62,7 @@ def _rates(d: Diagnosis) -> Finding:
     return Finding("decades a step", False, found, "")
 
 
-def _rate(rate: Any) -> str:
+def _rate(rate: Rate) -> str:
     """Return the rate of the task in which it is largest, with its interval."""
     if not np.isfinite(rate.value).any():
         return "unknown"
@@ -71,13 +73,24 @@ def _rate(rate: Any) -> str:
 def _trend(d: Diagnosis) -> Finding:
     sizes = f"10^{d.gradient.half:.1f} at {max(1, d.steps // 2)} steps, 10^{d.gradient.whole:.1f} at {d.steps}"
     change = {
-        "vanishing": "The objective shrinks with the horizon, and its gradient too: take LogFinal() or MeanLog(), "
-        "whose gradients do not.",
-        "exploding": "Take LogFinal() or MeanLog(), a smaller step size, or a shorter horizon; clip by norm "
-        "if it has to stay.",
-        "no number": "See the status; `scaling='auto'` and `diverged='skip'` help where tasks overflow.",
-    }.get(d.trend, "")
+        "steady": "",
+        "vanishing": "Take LogFinal() or MeanLog(), whose gradients do not shrink with the objective; see the floor "
+        "first where there is one.",
+        "exploding": _AGAINST_EXPLOSION,
+        "no number": "See the status. scaling='auto' and diverged='skip' help where tasks leave the range.",
+    }[d.trend]
+    if d.trend == "exploding" and _is_wild(d):
+        change = _AGAINST_CHAOS
     return Finding("meta-gradient", d.trend != "steady", f"{d.trend}, its size {sizes}", change)
+
+
+_AGAINST_EXPLOSION = "Take LogFinal() or MeanLog(), whose gradients stay bounded, or a smaller step size."
+_AGAINST_CHAOS = "Shorten the horizon or the windows, or smooth the objective over phi (evolution strategies)."
+
+
+def _is_wild(d: Diagnosis) -> bool:
+    """Whether it is chaos that makes the meta-gradient large: its size tells nothing of the objective then."""
+    return "exploding" not in d.regimes and ("chaotic" in d.regimes or d.useful is not None)
 
 
 def _plain(d: Diagnosis) -> Finding:
@@ -92,14 +105,14 @@ def _scaled(d: Diagnosis) -> Finding:
     return Finding("the engine", breaks, _breaks(d.scaled, d.dtype), change)
 
 
-def _breaks(horizon: Any, dtype: str) -> str:
+def _breaks(horizon: Horizon, dtype: str) -> str:
     if np.isinf(horizon.steps):
         return f"no horizon is known at which {dtype} breaks"
     return f"{horizon.what} in {dtype} at about step {horizon.steps:.0f} ({horizon.source})"
 
 
 def _digits(d: Diagnosis) -> Finding:
-    value, gradient = (int(np.floor(np.min(x))) for x in d.digits)
+    value, gradient = (int(np.floor(np.min(x))) for x in (d.digits.value, d.digits.gradient))
     few = min(value, gradient) < 1
     change = "Take a shorter horizon; ask with dtype='float64' whether a wider dtype helps." if few else ""
     return Finding("digits", few, f"{value} of the value, {gradient} of the meta-gradient, in the worst task", change)
@@ -107,30 +120,37 @@ def _digits(d: Diagnosis) -> Finding:
 
 def _reach(d: Diagnosis) -> Finding:
     if np.isnan(d.reach):
-        return Finding("reach", False, "unknown: the meta-gradient is zero or no number", "")
-    serious = d.reach < USELESS
-    size = f"up to {d.reach:.1g}" if d.reach else "of no size that the dtype resolves"
-    found = f"the meta-gradient predicts relative changes of phi {size}"
-    if not serious:
+        return Finding("reach", False, "unknown: the meta-gradient moves the objective by less than its rounding", "")
+    found = f"the meta-gradient predicts relative changes of phi up to {d.reach:.1g}"
+    if d.reach == 0:
+        found = f"the meta-gradient predicts no change of phi that {d.dtype} can resolve"
+    if d.useful is None:
         return Finding("reach", False, found, "")
     change = f"Take at most about {d.useful} steps, or a smoothed gradient (evolution strategies)."
-    return Finding("reach", True, f"{found}: exact, and useless for an outer step of ordinary size", change)
+    found += f": less than {USELESS:g}, so that an outer step of ordinary size goes astray, however exact it is"
+    return Finding("reach", True, found, change)
 
 
 def _bias(d: Diagnosis) -> Finding:
-    said = [_one_bias(one) for one in d.biases]
+    said = "; ".join(_one_bias(one) for one in d.biases)
+    if d.useful is not None:
+        return Finding("bias", False, f"{said}; all against a full gradient that is of no use itself", "")
     wrong = [one.name for one in d.biases if one.cosine < 0]
-    change = f"Do not descend along {' or '.join(wrong)}: the sign is wrong." if wrong else ""
-    return Finding("bias", bool(wrong), "; ".join(said), change)
+    change = f"Do not descend along {' or '.join(wrong)}: it points away from the full gradient." if wrong else ""
+    return Finding("bias", bool(wrong), said, change)
 
 
-def _one_bias(one: Any) -> str:
+def _one_bias(one: Bias) -> str:
     if np.isnan(one.cosine):
         return f"{one.name} unknown"
     sign = "" if one.cosine > 0 else ", of the opposite direction" if one.cosine < 0 else ", orthogonal"
-    if one.relative < 100:
-        return f"{one.name} {100 * one.relative:.2g} % off{sign}"
+    if one.relative < _MANY:
+        return f"{one.name} {_percent(one.relative)} off{sign}"
     return f"{one.name} 10^{one.log10_ratio:.1f} times the size{sign}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _memory(d: Diagnosis) -> Finding:
@@ -155,10 +175,20 @@ def _time(d: Diagnosis) -> Finding:
 
 def _validation(d: Diagnosis) -> Finding:
     v = d.validation
-    said = {"yes": "wins", "no": "does not win", "close": "is as good as train-by-train", "unknown": "unknown", "used": ""}
+    said = {
+        "yes": "wins",
+        "no": "does not win",
+        "close": "is as good as train-by-train",
+        "unknown": "unknown",
+        "used": "",
+    }
     if v.verdict in ("unknown", "used"):
         return Finding("validation objective", False, f"{v.verdict}: {v.why}".removeprefix("used: "), "")
-    risks = f"; risk {v.validation_risk:.3g} against {v.train_risk:.3g} of the signal" if v.train_risk == v.train_risk else ""
+    risks = (
+        f"; risk {v.validation_risk:.3g} against {v.train_risk:.3g} of the signal"
+        if v.train_risk == v.train_risk
+        else ""
+    )
     found = f"train-by-validation {said[v.verdict]}: {v.why}{risks}"
     change = 'Split the samples (split_task) and take Final("validation").' if v.verdict == "yes" else ""
     return Finding("validation objective", v.verdict == "yes", found, change)
