@@ -143,7 +143,8 @@ __all__ = [
     "value",
 ]
 
-_LATER = ("optimizers", "diagnosis", "training")  # half of the time of the import: what meets no rule of ours need not wait for them
+# Half of the time of the import: what meets no rule of ours need not wait for them.
+_LATER = ("optimizers", "diagnosis", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@
 | `figure`     | the figure                                                                                 |
 """
 
-from metagrad.diagnosis.diagnose import diagnose
 from metagrad.diagnosis.report import Diagnosis, Finding
+from metagrad.diagnosis.run import diagnose
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]

@@ -3,94 +3,79 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import files
-from metagrad.errors import bad_value
+from metagrad.diagnosis.growth import Rate, Sizes
 from metagrad.xp import float_info
 
-if TYPE_CHECKING:
-    from metagrad.diagnosis.report import Diagnosis
-
-_KINDS = (".png", ".pdf", ".svg")
-_LOOKS = {"state": ("0.0", "-"), "adjoint": ("0.35", "--"), "tangent": ("0.6", "-")}
+KINDS = ("png", "pdf", "svg")
+_LOOKS = {"state": ("0.0", "-", 1.6), "adjoint": ("0.3", "--", 1.4), "tangent": ("0.6", "-", 2.2)}
 _LOG10_2 = float(np.log10(2.0))
 
 
-def draw(d: Diagnosis, path: Path) -> None:
-    """Write the figure to `path` in one step; ValueError for a suffix that is none of .png, .pdf and .svg."""
-    if path.suffix not in _KINDS:
-        bad_value("figure", "path", path, f"a file with one of the suffixes {', '.join(_KINDS)}")
-    files.write(path, image(d, path.suffix[1:]))
+class Drawn(NamedTuple):
+    """What is drawn: sizes and rates of state, adjoint and tangent, the dtype, a title and a caption."""
+
+    sizes: Sizes
+    rates: dict[str, Rate]
+    dtype: str
+    title: str
+    caption: str
 
 
-def image(d: Diagnosis, kind: str = "png") -> bytes:
-    """Return the figure as the bytes of an image file."""
+def image(drawn: Drawn, kind: str) -> bytes:
+    """Return the figure as the bytes of an image file of one of `KINDS`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
-    lines = {name: _drawn(axes, d, name) for name in _LOOKS}
-    _limits(axes, d, lines)
+    seen = [_line(axes, name, getattr(drawn.sizes, name), drawn.rates[name]) for name in _LOOKS]
+    _limits(axes, drawn.dtype, np.concatenate([*seen, np.zeros(1)]))
+    many = drawn.sizes.state.shape[1] > 1
     axes.set_xlabel("step t")
-    axes.set_ylabel("log10 of the largest entry (median task)")
-    axes.set_xlim(0, d.steps)
+    axes.set_ylabel("log10 of the largest entry" + (": median, least and most of the tasks" if many else ""))
+    axes.set_xlim(0, len(drawn.sizes.state) - 1)
     axes.legend(loc="best", fontsize="small", frameon=False)
-    axes.set_title(d.about, fontsize="medium")
-    figure.supxlabel(_caption(d), fontsize="small")
+    axes.set_title(drawn.title, fontsize="medium")
+    figure.supxlabel(drawn.caption, fontsize="small")
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=160)
     return buffer.getvalue()
 
 
-def _drawn(axes: Any, d: Diagnosis, name: str) -> Any:
-    """Draw the median over tasks, the range of the tasks, and the line of the median rate where it was fitted."""
-    logs = np.where(np.isfinite(logs := getattr(d.sizes, name)), logs, np.nan)
-    times, (shade, style) = np.arange(len(logs)), _LOOKS[name]
-    known = ~np.isnan(logs).all(axis=1)
+def _line(axes: Any, name: str, logs: Any, rate: Rate) -> Any:
+    """Draw the median over tasks, thin lines around the tasks, and the median rate where it was fitted; return it."""
+    known = np.isfinite(logs).any(axis=1)
     if not known.any():
         return np.zeros(0)
-    times, logs = times[known], logs[known]
-    middle = np.nanmedian(logs, axis=1)
-    slope = float(np.nanmedian(getattr(d, name).value)) if np.isfinite(getattr(d, name).value).any() else np.nan
-    label = f"{name}, {slope:+.3g} decades a step" + (" back" if name == "adjoint" else "")
-    axes.plot(times, middle, style, color=shade, lw=1.6, label=label)
+    times, logs = np.flatnonzero(known), np.where(np.isfinite(logs), logs, np.nan)[known]
+    middle, (shade, style, width) = np.nanmedian(logs, axis=1), _LOOKS[name]
+    slope = float(np.nanmedian(rate.value)) if np.isfinite(rate.value).any() else np.nan
+    label = name if np.isnan(slope) else f"{name}, {slope:+.3g} decades a step"
+    axes.plot(times, middle, style, color=shade, lw=width, label=label + (" back" if name == "adjoint" else ""))
     if logs.shape[1] > 1:
-        axes.fill_between(times, np.nanmin(logs, axis=1), np.nanmax(logs, axis=1), color=shade, alpha=0.12, lw=0)
+        for edge in (np.nanmin(logs, axis=1), np.nanmax(logs, axis=1)):
+            axes.plot(times, edge, style, color=shade, lw=0.5)
     if np.isfinite(slope):
-        half = times <= times[len(times) // 2] if name == "adjoint" else times >= times[len(times) // 2]
-        way = -slope if name == "adjoint" else slope
-        line = np.mean(middle[half]) + way * (times[half] - np.mean(times[half]))
-        axes.plot(times[half], line, ":", color="0.0", lw=1.0)
+        backwards = name == "adjoint"
+        half = times <= times[len(times) // 2] if backwards else times >= times[len(times) // 2]
+        line = np.mean(middle[half]) + (-slope if backwards else slope) * (times[half] - np.mean(times[half]))
+        axes.plot(times[half], line, ":", color="0.0", lw=1.2)
     return middle
 
 
-def _limits(axes: Any, d: Diagnosis, lines: dict[str, Any]) -> None:
+def _limits(axes: Any, dtype: str, seen: Any) -> None:
     """Mark the limits of the dtype that are near what is drawn."""
-    info, seen = float_info(d.dtype), np.concatenate([*lines.values(), np.zeros(1)])
-    low, high = float(seen.min()), float(seen.max())
+    info, low, high = float_info(dtype), float(seen.min()), float(seen.max())
     room = max(2.0, 0.6 * (high - low))
-    limits = [(info.max_exponent * _LOG10_2, "largest"), (info.min_exponent * _LOG10_2, "smallest normal")]
-    for at, what in [*limits, (np.log10(info.eps), "unit in the last place of")]:
+    largest, smallest = info.max_exponent * _LOG10_2, info.min_exponent * _LOG10_2
+    limits = [(largest, "largest"), (smallest, "smallest normal"), (np.log10(info.eps), "last place of 1 in")]
+    for at, what in limits:
         if low - room < at < high + room:
             axes.axhline(at, color="0.5", lw=0.8, dashes=(1, 2))
-            axes.annotate(
-                f"{what} {d.dtype}", (0.01, at), xycoords=("axes fraction", "data"), fontsize="x-small", va="bottom"
-            )
-
-
-def _caption(d: Diagnosis) -> str:
-    names = sorted(set(d.regimes), key=d.regimes.count, reverse=True)
-    reach = (
-        ""
-        if np.isnan(d.reach)
-        else f", predicts changes of phi up to {d.reach:.0e}"
-        if d.reach
-        else ", predicts nothing"
-    )
-    return f"{' and '.join(names)}; meta-gradient {d.trend}{reach}. Dotted: fitted rates."
+            where: Any = ("axes fraction", "data")
+            axes.annotate(f"{what} {dtype}", (0.01, at), xycoords=where, fontsize="x-small", va="bottom")

@@ -1,7 +1,7 @@
 """Growth rates of sizes along a run, in decades a step, with an interval.
 
 The rate of a task is the slope of the least-squares line through log10 of its sizes in the later part of what is
-finite, where the slowest or fastest mode has won. The interval is Student's, of the mean slope of up to 8 pieces.
+finite, where the slowest or fastest mode has won. The interval is Student's, of the mean slope of up to 6 pieces.
 The rate of a tangent is the largest Lyapunov number of the run, over log 10 (Benettin et al. 1980).
 """
 
@@ -19,8 +19,8 @@ from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, n
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, rng, to_host
 
-_PIECES = 8
-_STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36}  # 97.5 % by degrees of freedom
+_PIECES = 6
+_STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # 97.5 % by degrees of freedom
 _LOG10_2 = float(np.log10(2.0))
 
 

@@ -3,7 +3,8 @@
 With the rates of state and tangent (`growth`), T the horizon:
 
     exploding      the state grows by more than a decade in T/2 steps, and the interval excludes 0; or it overflowed
-    chaotic        the tangent grows by more than a decade in T steps, and the interval excludes 0; the state does not
+    chaotic        the tangent grows by more than two decades in T steps, and the interval excludes 0; the state
+                   does not
     floor          w stands still at a value that is not zero, or the tangent shrinks and the meta-gradient is
                    rounding (Status.GRADIENT_ROUNDING); not where the engine rescales the state
     contracting    the tangent shrinks by more than a decade in T steps, and the interval excludes 0
@@ -29,14 +30,15 @@ from metagrad.unroll.rollout import rollout
 from metagrad.xp import float_info, to_host
 
 REGIMES = ("contracting", "neutral", "exploding", "chaotic", "floor")
-_DECADES = 1.0
+_DECADES = 1.0  # less may be a transient
+_SPREAD = 2.0
 _LOST = (Status.GRADIENT_ROUNDING.code,)
 _OVERFLOWED = tuple(Status[f"STATE_{name}"].code for name in ("OVERFLOW", "NAN"))
 
 
 def regimes(state: Rate, tangent: Rate, status: Any, stands: Any, steps: int) -> tuple[str, ...]:
     """Return the regime of each task; `stands` (B,): whether w stands still, None where the state is rescaled."""
-    grows, spreads = _grows(state, steps / 2) | np.isin(status, _OVERFLOWED), _grows(tangent, steps)
+    grows, spreads = _grows(state, _DECADES, steps / 2) | np.isin(status, _OVERFLOWED), _grows(tangent, _SPREAD, steps)
     shrinks = (tangent.high < 0) & (tangent.value * steps < -_DECADES)
     found = np.full(len(status), "neutral", dtype=object)
     found[shrinks] = "contracting"
@@ -47,8 +49,8 @@ def regimes(state: Rate, tangent: Rate, status: Any, stands: Any, steps: int) ->
     return tuple(found)
 
 
-def _grows(rate: Rate, steps: float) -> Any:
-    return (rate.low > 0) & (rate.value * steps > _DECADES)
+def _grows(rate: Rate, decades: float, steps: float) -> Any:
+    return (rate.low > 0) & (rate.value * steps > decades)
 
 
 def trend(change: float) -> str:

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import files
+from metagrad.diagnosis import figure
 from metagrad.diagnosis.bias import Bias
 from metagrad.diagnosis.cost import Cost
 from metagrad.diagnosis.growth import Rate, Sizes
 from metagrad.diagnosis.horizons import Halves, Horizon
 from metagrad.diagnosis.known import Validation
+from metagrad.errors import bad_value
 from metagrad.protocols import Digits
 
 
@@ -75,16 +78,25 @@ class Diagnosis:
         return "\n".join(lines)
 
     def figure(self, path: str | Path) -> None:
-        """Write the sizes of state, adjoint and tangent along the run to an image file: .png, .pdf or .svg."""
-        from metagrad.diagnosis.figure import draw
+        """Write the sizes of state, adjoint and tangent along the run to an image file, in one step.
 
-        draw(self, Path(path))
+        ValueError for a suffix that is none of .png, .pdf and .svg.
+        """
+        path = Path(path)
+        if path.suffix[1:] not in figure.KINDS:
+            bad_value("figure", "path", path, f"a file with one of the suffixes .{', .'.join(figure.KINDS)}")
+        files.write(path, self.image(path.suffix[1:]))
 
     def image(self, kind: str = "png") -> bytes:
         """Return the figure as the bytes of an image file: "png", "pdf" or "svg"."""
-        from metagrad.diagnosis.figure import image
+        rates = {"state": self.state, "adjoint": self.adjoint, "tangent": self.tangent}
+        return figure.image(figure.Drawn(self.sizes, rates, self.dtype, self.about, self._caption()), kind)
 
-        return image(self, kind)
+    def _caption(self) -> str:
+        named = " and ".join(sorted(set(self.regimes), key=self.regimes.count, reverse=True))
+        predicts = "" if math.isnan(self.reach) else f", predicts changes of phi up to {self.reach:.0e}"
+        predicts = ", predicts no change of phi" if self.reach == 0 else predicts
+        return f"{named}; meta-gradient {self.trend}{predicts}. Dotted: fitted rates."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers and sentences as plain dicts, lists, numbers and strings, None for inf and NaN."""

@@ -112,6 +112,7 @@ def _breaks(horizon: Horizon, dtype: str) -> str:
 
 
 def _digits(d: Diagnosis) -> Finding:
+    assert d.digits.gradient is not None
     value, gradient = (int(np.floor(np.min(x))) for x in (d.digits.value, d.digits.gradient))
     few = min(value, gradient) < 1
     change = "Take a shorter horizon; ask with dtype='float64' whether a wider dtype helps." if few else ""

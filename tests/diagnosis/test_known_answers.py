@@ -3,13 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad import ad
 
 MAX = {"float16": 65504.0, "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 TINY = {"float16": 2.0**-14, "float32": 2.0**-126, "float64": 2.0**-1022}
@@ -49,7 +48,7 @@ def on_a_quadratic(eta, objective, eigenvalues=LAMBDA):
 
 
 def first_break_of_the_log(a, eigenvalue, dtype):
-    """The first t at which t F overflows, or F is subnormal, F = lambda a^{2t}/2: backpropagation of log F divides by it."""
+    """The first t at which t F overflows, or F = lambda a^{2t}/2 is subnormal: the gradient of log F divides by it."""
     start, rate = math.log10(eigenvalue / 2), 2 * math.log10(abs(a))
     if rate < 0:
         return (math.log10(TINY[dtype]) - start) / rate
@@ -186,11 +185,11 @@ def cubic():
 def logistic_map():
     """Lyapunov numbers: ln 2 at r = 4, ln|4 + 2r - r^2|/2 on the cycle of two, ln|2 - r| at the fixed point."""
     for name, r, lyapunov, regime, tolerance in (
-        ("chaos", 4.0, math.log(2), "chaotic", 0.06),
+        ("chaos", 4.0, math.log(2), "chaotic", 0.1),
         ("cycle", 3.2, math.log(abs(4 + 2 * 3.2 - 3.2**2)) / 2, "floor", 1e-3),
         ("fixed-point", 2.8, math.log(0.8), "floor", 1e-3),
     ):
-        steps = 800
+        steps = 400
         for dtype in ("float32", "float64"):
             growth = lyapunov / math.log(10)
             numbers = {"tangent.value.0": (growth, tolerance * abs(growth))}
