@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.diagnosis.growth import Rate, Sizes
+from metagrad.diagnosis.growth import SINCE, Sizes, rate
 from metagrad.xp import float_info
 
 KINDS = ("png", "pdf", "svg")
@@ -16,10 +16,9 @@ _LOG10_2 = float(np.log10(2.0))
 
 
 class Drawn(NamedTuple):
-    """What is drawn: sizes and rates of state, adjoint and tangent, the dtype, a title and a caption."""
+    """What is drawn: the sizes of state, adjoint and tangent, the dtype, a title and a caption."""
 
     sizes: Sizes
-    rates: dict[str, Rate]
     dtype: str
     title: str
     caption: str
@@ -33,11 +32,10 @@ def image(drawn: Drawn, kind: str) -> bytes:
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
-    seen = [_line(axes, name, getattr(drawn.sizes, name), drawn.rates[name]) for name in _LOOKS]
+    seen = [_line(axes, name, getattr(drawn.sizes, name)) for name in _LOOKS]
     _limits(axes, drawn.dtype, np.concatenate([*seen, np.zeros(1)]))
-    many = drawn.sizes.state.shape[1] > 1
     axes.set_xlabel("step t")
-    axes.set_ylabel("log10 of the largest entry" + (": median, least and most of the tasks" if many else ""))
+    axes.set_ylabel("log10 of the largest entry")
     axes.set_xlim(0, len(drawn.sizes.state) - 1)
     axes.legend(loc="best", fontsize="small", frameon=False)
     axes.set_title(drawn.title, fontsize="medium")
@@ -47,24 +45,25 @@ def image(drawn: Drawn, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _line(axes: Any, name: str, logs: Any, rate: Rate) -> Any:
-    """Draw the median over tasks, thin lines around the tasks, and the median rate where it was fitted; return it."""
+def _line(axes: Any, name: str, logs: Any) -> Any:
+    """Draw the median over tasks, thin lines around all tasks, and the line fitted to the median; return the median."""
     known = np.isfinite(logs).any(axis=1)
     if not known.any():
         return np.zeros(0)
     times, logs = np.flatnonzero(known), np.where(np.isfinite(logs), logs, np.nan)[known]
     middle, (shade, style, width) = np.nanmedian(logs, axis=1), _LOOKS[name]
-    slope = float(np.nanmedian(rate.value)) if np.isfinite(rate.value).any() else np.nan
+    backwards, since = name == "adjoint", SINCE[name]
+    slope = float(rate(middle[::-1, None] if backwards else middle[:, None], since).value[0])
     label = name if np.isnan(slope) else f"{name}, {slope:+.3g} decades a step"
-    axes.plot(times, middle, style, color=shade, lw=width, label=label + (" back" if name == "adjoint" else ""))
+    axes.plot(times, middle, style, color=shade, lw=width, label=label + (" back" if backwards else ""))
     if logs.shape[1] > 1:
         for edge in (np.nanmin(logs, axis=1), np.nanmax(logs, axis=1)):
             axes.plot(times, edge, style, color=shade, lw=0.5)
     if np.isfinite(slope):
-        backwards = name == "adjoint"
-        half = times <= times[len(times) // 2] if backwards else times >= times[len(times) // 2]
-        line = np.mean(middle[half]) + (-slope if backwards else slope) * (times[half] - np.mean(times[half]))
-        axes.plot(times[half], line, ":", color="0.0", lw=1.2)
+        cut = int(since * len(times))
+        part = slice(0, len(times) - cut) if backwards else slice(cut, None)
+        line = np.mean(middle[part]) + (-slope if backwards else slope) * (times[part] - np.mean(times[part]))
+        axes.plot(times[part], line, ":", color="0.0", lw=1.2)
     return middle
 
 

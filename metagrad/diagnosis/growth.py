@@ -19,6 +19,8 @@ from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, n
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, rng, to_host
 
+# From which part of a run on rates are fitted: a Lyapunov number is an average, a mode has to have won.
+SINCE = {"state": 0.5, "adjoint": 0.5, "tangent": 0.25}
 _PIECES = 6
 _STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57}  # 97.5 % by degrees of freedom
 _LOG10_2 = float(np.log10(2.0))

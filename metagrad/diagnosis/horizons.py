@@ -1,8 +1,8 @@
 """After how many steps numbers break in this dtype: in plain floats, and in the engine with its exponents.
 
 Plain floats break where a state, an adjoint or the meta-gradient leaves the range: by theory on quadratics
-(`theory.quadratic.horizons`), elsewhere where the measured sizes cross the limits, extrapolated with their rates beyond
-the horizon that was run. The engine's adjoints have no limits, nor have its states where the step is homogeneous;
+(`theory.quadratic.horizons`), elsewhere where the measured sizes cross the limits, extrapolated with their rates to
+100 times the horizon that was run. The engine has no limits for adjoints, nor for states where the step is homogeneous;
 digits it loses as all do. With u the unit roundoff and r the rate of the tangent in decades a step,
 
     chaos      log10(1/u) / r        the tangent has grown a rounding to the size of the state
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import parts
 from metagrad.diagnosis import known
 from metagrad.diagnosis.case import Case
 from metagrad.diagnosis.growth import Rate, Sizes
@@ -29,6 +30,11 @@ class Horizon(NamedTuple):
     steps: float
     what: str
     source: str
+
+
+_FAR = 100  # horizons: no rate is believed for longer
+_NEVER = Horizon(np.inf, "nothing", "measured")
+_CHAOS, _FLOOR = "chaos takes the last digit", "w has converged to its last digit"
 
 
 class Halves(NamedTuple):
@@ -55,23 +61,25 @@ def plain(case: Case, dtype: Any, sizes: Sizes, rates: dict[str, Rate], numbers:
     return min(found, key=lambda one: one.steps)
 
 
-def scaled(dtype: Any, sizes: Sizes, rates: dict[str, Rate], regimes: tuple[str, ...], *, homogeneous: bool) -> Horizon:
-    """Return when the engine breaks in the first task: the range of a state that cannot be rescaled, or digits."""
-    info = float_info(dtype)
-    found = [Horizon(np.inf, "nothing", "theory" if homogeneous else "measured")]
-    if homogeneous:
-        return found[0]
+def scaled(case: Case, dtype: Any, sizes: Sizes, rates: dict[str, Rate], regimes: tuple[str, ...]) -> Horizon:
+    """Return when the engine breaks in the first task: the range of a state that is not rescaled, or digits."""
+    if case.unroll().scale_state:
+        return _NEVER._replace(source="theory")
+    info, found, fixed = float_info(dtype), [_NEVER], not parts.is_random(case.task)
     digits, tangent, state = -np.log10(info.eps / 2), rates["tangent"].value, rates["state"]
     stays = ~((state.high < 0) & (state.value * (len(sizes.state) - 1) < -1))
-    settles = np.isin(regimes, ("floor", "contracting")) & stays & (tangent < 0)
+    settles = (
+        np.isin(regimes, ("floor", "contracting"))
+        & stays
+        & (rates["tangent"].high < 0)
+        & (tangent * case.steps < -1)
+        & fixed
+    )
     for mine, what in ((np.isin(regimes, ("chaotic",)), _CHAOS), (settles, _FLOOR)):
         if mine.any():
             found.append(Horizon(float(np.min(digits / np.abs(tangent[mine]))), what, "measured"))
     found.append(_crossing(sizes.state, state, info, "the state"))
     return min(found, key=lambda one: one.steps)
-
-
-_CHAOS, _FLOOR = "chaos takes the last digit", "w has converged to its last digit"
 
 
 def _limits(info: FloatInfo) -> tuple[float, float]:
@@ -88,6 +96,8 @@ def _crossing(logs: Any, rate: Rate, info: FloatInfo, what: str) -> Horizon:
     sure = ((rate.low > 0) | (rate.high < 0)) & np.isfinite(ahead)
     each = np.minimum(times, len(logs) - 1 + np.where(sure, ahead, np.inf))
     first = int(np.argmin(each))
+    if each[first] > _FAR * len(logs):
+        return _NEVER
     down = rate.value[first] < 0
     return Horizon(float(each[first]), f"{what} {'underflows' if down else 'overflows'}", "measured")
 
@@ -96,7 +106,9 @@ def _extrapolated(halves: Halves, steps: int, info: FloatInfo, what: str) -> Hor
     """Return when a number leaves the range on the line through log10 of its sizes at T/2 and T."""
     change, (low, high) = halves.change, _limits(info)
     if not np.isfinite(change) or abs(change) < 1:
-        return Horizon(np.inf, "nothing", "measured")
+        return _NEVER
     limit, verb = (high, "overflows") if change > 0 else (low, "underflows")
     at = steps + (limit - halves.whole) / (change / (steps - steps // 2))
+    if at > _FAR * steps:
+        return _NEVER
     return Horizon(max(1.0, float(at)), f"{what} {verb}", "measured")

@@ -41,7 +41,8 @@ def plain_horizon(case: Case, dtype: Any) -> float | None:
         spectrum = Spectrum.of(np.broadcast_to(H, (w0.shape[0], *H.shape[-2:])), w0)
     number = horizons.RANGES[np.dtype(dtype).name]
     of = horizons.log_gradient_horizon if type(objective) is LogFinal else horizons.gradient_horizon
-    return float(np.min(of(spectrum, eta, number).earliest))
+    first = float(np.min(of(spectrum, np.asarray(eta), number).earliest))
+    return first if first >= 0 else None  # a start at the minimum has no modes
 
 
 def _one_step_size(case: Case) -> float | None:

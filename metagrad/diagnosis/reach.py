@@ -1,7 +1,8 @@
 """How far the meta-gradient describes the meta-objective: the largest change of phi that it predicts.
 
 phi moves along the meta-gradient g, each leaf measured by its own length s: the step is delta s^2 g/|s g|, so that
-delta is a relative change, and the central difference of the objective over 2 delta |s g| is 1 where g is right. The
+delta is a relative change, and the central difference of the objective over 2 delta |s g| is 1 where g is right. A leaf
+that is zero has no relative change, and stays, unless all are zero: then s = 1. The
 reach is the largest delta, in half decades from 0.1 down, at which it lies in [1/2, 3/2], at the next smaller one too.
 An exact derivative may be useless: in chaos the reach shrinks exponentially with the horizon (Metz et al. 2021).
 """
@@ -20,16 +21,17 @@ from metagrad.xp import float_info, namespace, to_host
 
 USELESS = 1e-3  # an outer step changes phi by more
 _SEEN = 64.0  # roundings of the objective that a change of it has to be above
-_SMALLEST = 1e-9
+_SMALLEST, _COARSE = 1e-9, 1e-2
 
 
 def reach(case: Case, grad: Tree, dtype: Any, *, steps: int | None = None, least: float = _SMALLEST) -> float:
     """Return the reach of the meta-gradient; 0 where it is below `least`, or below what the dtype resolves.
 
-    NaN where the meta-gradient is zero or no number, or moves the objective by less than its rounding.
+    NaN where the meta-gradient is zero or no number, or where only changes above a hundredth move the objective by more
+    than its rounding, and these are too large for it.
     """
     direction = _Direction.of(case, grad, dtype, steps)
-    if direction is None or not direction.is_seen(0.1):
+    if direction is None:
         return float("nan")
     before, half = None, 2
     while (delta := 10.0 ** (-half / 2)) >= 0.9 * least and direction.is_seen(delta):
@@ -37,7 +39,7 @@ def reach(case: Case, grad: Tree, dtype: Any, *, steps: int | None = None, least
         if agrees and before is not None:
             return float(before)
         before, half = delta if agrees else None, half + 1
-    return 0.0
+    return before or (0.0 if delta < _COARSE else float("nan"))
 
 
 def useful_horizon(case: Case, dtype: Any) -> int:
@@ -64,7 +66,8 @@ class _Direction:
     def of(cls, case: Case, grad: Tree, dtype: Any, steps: int | None) -> _Direction | None:
         """Return the direction, or None where the meta-gradient is zero or no number."""
         flat = [np.asarray(to_host(x), np.float64) for x in ad.leaves(case.phi)]
-        lengths = [float(np.sqrt(np.sum(x * x))) or 1.0 for x in flat]
+        lengths = [float(np.linalg.norm(x)) for x in flat]
+        lengths = lengths if any(lengths) else [1.0] * len(flat)
         entries, top = vector(grad)
         scales = np.concatenate([np.full(x.size, s) for x, s in zip(flat, lengths, strict=True)])
         if entries.shape != scales.shape:

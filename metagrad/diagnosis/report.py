@@ -89,14 +89,14 @@ class Diagnosis:
 
     def image(self, kind: str = "png") -> bytes:
         """Return the figure as the bytes of an image file: "png", "pdf" or "svg"."""
-        rates = {"state": self.state, "adjoint": self.adjoint, "tangent": self.tangent}
-        return figure.image(figure.Drawn(self.sizes, rates, self.dtype, self.about, self._caption()), kind)
+        return figure.image(figure.Drawn(self.sizes, self.dtype, self.about, self._caption()), kind)
 
     def _caption(self) -> str:
         named = " and ".join(sorted(set(self.regimes), key=self.regimes.count, reverse=True))
         predicts = "" if math.isnan(self.reach) else f", predicts changes of phi up to {self.reach:.0e}"
         predicts = ", predicts no change of phi" if self.reach == 0 else predicts
-        return f"{named}; meta-gradient {self.trend}{predicts}. Dotted: fitted rates."
+        thick = " Thick: the median task, thin: the least and the most." if len(self.regimes) > 1 else ""
+        return f"{named}; meta-gradient {self.trend}{predicts}.\nDotted: fitted rates.{thick}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers and sentences as plain dicts, lists, numbers and strings, None for inf and NaN."""

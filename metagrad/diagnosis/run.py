@@ -13,7 +13,7 @@ from metagrad.diagnosis.bias import biases, default_windows
 from metagrad.diagnosis.case import Case, log10_norm
 from metagrad.diagnosis.convert import check_dtype, converted, float_type
 from metagrad.diagnosis.cost import cost
-from metagrad.diagnosis.growth import Sizes, log10_sizes, rate, tangent_sizes
+from metagrad.diagnosis.growth import SINCE, Sizes, log10_sizes, rate, tangent_sizes
 from metagrad.diagnosis.horizons import Halves
 from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
 from metagrad.diagnosis.regimes import regimes, stands_still, trend
@@ -53,46 +53,45 @@ def diagnose(
     (('exploding',), array([0.0792]), 227.0, inf)
     """
     case, kind = _checked(task, rule, objective, phi, steps, dtype, seed)
-    full = case.gradient(record=True, trust=_COPIES)
-    half = case.gradient(steps=max(1, steps // 2))
+    with np.errstate(all="ignore"):  # what leaves the range is in the findings
+        found = _measured(case, kind, default_windows(steps) if windows is None else windows)
+    return replace(found, findings=words.findings(found))
+
+
+def _measured(case: Case, kind: Any, windows: tuple[int, ...]) -> Diagnosis:
+    full, half = case.gradient(record=True, trust=_COPIES), case.gradient(steps=max(1, case.steps // 2))
     assert full.record is not None
     assert full.digits is not None
     sizes = Sizes(log10_sizes(full.record.state), log10_sizes(full.record.adjoint), tangent_sizes(case))
-    rates = {
-        "state": rate(sizes.state),
-        "adjoint": rate(sizes.adjoint[::-1]),
-        "tangent": rate(sizes.tangent, since=0.25),
-    }
+    directed = {"state": sizes.state, "adjoint": sizes.adjoint[::-1], "tangent": sizes.tangent}
+    rates = {name: rate(logs, SINCE[name]) for name, logs in directed.items()}
     numbers = {
         "the meta-objective": Halves(log10_norm(half.value.mean()), log10_norm(full.value.mean())),
         "the meta-gradient": Halves(log10_norm(half.grad), log10_norm(full.grad)),
     }
     status = np.asarray(to_host(full.status))
-    homogeneous = case.unroll().scale_state
-    stands = None if homogeneous else stands_still(case)
-    named = regimes(rates["state"], rates["tangent"], status, stands, steps)
+    stands = None if case.unroll().scale_state else stands_still(case)
+    named = regimes(rates["state"], rates["tangent"], status, stands, case.steps)
     reached = reach(case, full.grad, kind)
-    lengths = default_windows(steps) if windows is None else windows
-    found = Diagnosis(
+    return Diagnosis(
         about=_about(case, kind, len(status)),
-        steps=steps,
+        steps=case.steps,
         dtype=kind.name,
         regimes=named,
         **rates,
         trend=trend(numbers["the meta-gradient"].change),
         gradient=numbers["the meta-gradient"],
         plain=horizons.plain(case, kind, sizes, rates, numbers),
-        scaled=horizons.scaled(kind, sizes, rates, named, homogeneous=homogeneous),
+        scaled=horizons.scaled(case, kind, sizes, rates, named),
         digits=Digits(*(np.asarray(to_host(x)) for x in full.digits)),
         reach=reached,
         useful=useful_horizon(case, kind) if reached < USELESS else None,
-        biases=biases(case, full.grad, lengths),
+        biases=biases(case, full.grad, windows),
         cost=cost(case),
         validation=known.validation(case),
         status=status,
         sizes=sizes,
     )
-    return replace(found, findings=words.findings(found))
 
 
 def _checked(

@@ -34,7 +34,8 @@ def _status(d: Diagnosis) -> Finding:
     if not codes:
         return Finding("status", False, Status.OK.message, "")
     said = [f"{Status.from_code(code).name} on {_of(n, len(d.status))}" for code, n in codes.items()]
-    change = Status.from_code(codes.most_common(1)[0][0]).message
+    worst = Status.from_code(codes.most_common(1)[0][0])
+    change = _AGAINST_CHAOS if worst.name.endswith("_ROUNDING") and "chaotic" in d.regimes else worst.message
     return Finding("status", True, "; ".join(said), f"{change[0].upper()}{change[1:]}.")
 
 
