@@ -15,6 +15,7 @@ from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.carry import Ask, Carry, Options, Scaling
+from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import check_trust, with_trust
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -22,6 +23,7 @@ from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
 _MOST_DIRECTIONS = 4096
+_WATCHED = 4  # of the tangents: in a chaotic run they all grow alike
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     carry = unroll.start()
     directions = _directions(unroll)
     tangents = [_Tangent(unroll, direction, carry) for direction in directions]
+    watched = tangents[:_WATCHED] if _tells(unroll, carry) else []
+    for tangent in watched:
+        tangent.growth = TangentGrowth(unroll.xp, unroll.batch)
     pull = unroll.start_pullback()
     for tangent in tangents:
         if pull is not None:
@@ -84,8 +89,18 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
         for tangent in tangents:
             tangent.measure(carry, t + 1)
     value, slope = unroll.tally.finish()
+    growths = [tangent.growth.result() for tangent in watched if tangent.growth is not None]
+    if growths:
+        growth = unroll.xp.stack(growths).max(axis=0)
+        unroll.grown = Grown(growth, growth, None, unroll.xp.zeros(unroll.batch))
     columns = [slope * tangent.derivative for tangent in tangents]
     return unroll.estimate(value, _assemble(unroll, directions, columns))
+
+
+def _tells(unroll: Unroll, carry: Carry) -> bool:
+    """Whether the tangent of w alone goes through the steps; on the host, where looking costs little."""
+    has_state = any(is_float_array(leaf) for leaf in ad.leaves(carry.state))
+    return unroll.options.gradient == "full" and unroll.xp is np and not has_state
 
 
 class _Tangent:
@@ -98,6 +113,8 @@ class _Tangent:
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         zero = unroll.xp.zeros(unroll.batch, dtype=unroll.dtype)
         self.derivative = Scaled.of(zero)
+        self.growth: TangentGrowth | None = None
+        self._step: tuple[tuple[Array, Array], Array, Array] | None = None
 
     def begin(self, carry: Carry) -> None:
         """Set the derivative of the start, which owes something to phi."""
@@ -114,6 +131,8 @@ class _Tangent:
         if not reached:
             return
         of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
+        if self.growth is not None:
+            self._grow(self.growth, self.tree[0], of_state[0], carry)
         if self.plain:
             self.tree = ad.tree_map(_plus, of_state, of_phi)
         else:
@@ -123,6 +142,14 @@ class _Tangent:
             self.unroll.monitor.observe("ADJOINT", t, size)
         if not self.plain:
             self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
+
+    def _grow(self, growth: TangentGrowth, was: Tree, now: Tree, carry: Carry) -> None:
+        """Note what step t makes of the tangent of w, and what the step before made of w."""
+        here = magnitude(carry.w)
+        if self._step is not None:
+            sizes, w, power = self._step
+            growth.step(sizes, (w, here), (power, carry.exponent))
+        self._step = (magnitude(was), magnitude(now)), here, carry.exponent
 
     def measure(self, carry: Carry, t: int) -> None:
         """Add the derivative of weight * inner(term) at time t."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
@@ -62,8 +63,7 @@ class Reverse:
         """
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
 
-        def run(options: Options) -> Estimate:
-            return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)
-
-        return with_trust(run, ask, options, self.trust)
+    def _run(self, ask: Ask, options: Options) -> Estimate:
+        return backward(ask, options, "reverse", memory=self.memory, fused=self.fused)

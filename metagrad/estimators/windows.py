@@ -10,7 +10,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
@@ -103,7 +103,8 @@ class Windows:
         status, step = _first_trouble(seen, found)
         said = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
         notes = (*self._notes(ask.phi, ask.at), *said)
-        return replace(seen, grad=grad, status=status, status_step=step, notes=notes)
+        digits, growth = _digits(seen, [estimate for _, estimate in found])
+        return replace(seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth)
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
@@ -130,6 +131,15 @@ def _onwards(unroll: Unroll) -> Position:
     with np.errstate(all="ignore"):
         unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
         return unroll.end()
+
+
+def _digits(seen: Estimate, found: list[Estimate]) -> tuple[Digits | None, Array | None]:
+    """Return the digits of the run's value and those of the worst window's gradient, and the largest growth."""
+    gradients = [e.digits.gradient for e in found if e.digits is not None and e.digits.gradient is not None]
+    growths = [e.growth for e in found if e.growth is not None]
+    xp = namespace(seen.status)
+    digits = None if seen.digits is None else seen.digits._replace(gradient=xp.stack(gradients).min(axis=0))
+    return digits, xp.stack(growths).max(axis=0) if growths else None
 
 
 def _first_trouble(seen: Estimate, found: list[tuple[int, Estimate]]) -> tuple[Array, Array]:

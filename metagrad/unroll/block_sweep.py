@@ -6,9 +6,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from metagrad.scaled import Scaled
+from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import Grown
 from metagrad.unroll.nudge import salt_of
 from metagrad.unroll.rescale import magnitude, normalise
 from metagrad.unroll.unroll import Unroll
@@ -48,6 +49,7 @@ class BlockSweep:
         self._scheduled = unroll.entries is not None
         self._pending: list[tuple[Array, Array]] = []
         self._parts: list[Any] = []
+        self._fall = np.ones(unroll.batch, dtype=unroll.dtype)
 
     def run(self, memory: int) -> tuple[Scaled, Scaled]:
         """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
@@ -65,7 +67,14 @@ class BlockSweep:
             adjoint, exponent = self._seed(last, slope)
             self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
         assert value is not None
+        unroll.grown = self._grown()
         return value, self._gradient()
+
+    def _grown(self) -> Grown:
+        """Return what has grown: the steps are linear, so that it is what their own roundings make."""
+        rounding = np.log2(self._fall.astype(np.float64))
+        value = self._size + np.maximum(rounding, 0.5 * np.log2(self.unroll.steps))
+        return Grown(np.zeros(self.unroll.batch), rounding, value, self._size)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self.kernel.chunk):
@@ -80,9 +89,18 @@ class BlockSweep:
     def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
         states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent, self._salts(lo, hi))
         self.unroll.observe_block(lo, sizes)
+        self._look_for_falls(sizes, exponents)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
             self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
+
+    def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
+        """Note the largest fall of a size over a step: there the terms of a step cancel."""
+        ratio = sizes[:-1] / sizes[1:]
+        moved = exponents[:-2] - exponents[1:-1]
+        ratio = ldexp(ratio, moved) if moved.any() else ratio
+        if len(ratio):
+            self._fall = np.maximum(self._fall, ratio.max(axis=0))
 
     def _salts(self, lo: int, hi: int) -> list[int] | None:
         copy = self.unroll.options.copy
@@ -92,6 +110,7 @@ class BlockSweep:
         found = self.unroll.tally.pulled(last, self.unroll.steps, slope, per_task=self.unroll.options.per_task)
         assert found is not None, "the objective weighs the last iterate"
         adjoint, exponent = found.adjoint[0], found.exponent
+        self._size = np.log2(abs(adjoint * last.w).sum(axis=1).astype(np.float64)) + exponent + last.exponent
         if not self.plain:
             adjoint, exponent = normalise(adjoint, exponent, magnitude(adjoint), self.unroll.limit)
         return np.array(adjoint), np.array(exponent, dtype=np.int64)

@@ -17,15 +17,16 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.errors import Status, bad_type, bad_value
-from metagrad.protocols import Digits, Estimate, Tree
+from metagrad.protocols import Digits, Estimate, Position, Tree
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Options
-from metagrad.xp import Array, float_info, namespace
+from metagrad.unroll.digits import FEW, LOG10_2, log2_length, most_digits, status_of
+from metagrad.unroll.rescale import is_float_array, magnitude, shift
+from metagrad.xp import Array, namespace
 
 _COPIES = 2
-_LOG10_2 = float(np.log10(2.0))
-_FEW = 1.0  # digits, below which there is a Status
+_GROWN = 2.0  # digits by which roundings have grown where what is lost is lost to chaos
 
 
 def check_trust(where: str, trust: Any) -> None:
@@ -46,30 +47,37 @@ def with_trust(run: Callable[[Options], Estimate], ask: Ask, options: Options, t
     entries = Training(ask.task, ask.rule, ask.seed).entries(found.grad) if found.grad is not None else None
     distances = [_distances(found, other, entries, per_task=options.per_task) for other in others]
     digits = Digits(*(_digits(parts, found.value.dtype) for parts in zip(*distances, strict=True)))
-    return with_status(replace(found, digits=digits), ask.steps)
+    growth = _growth(found, others)
+    return _with_status(replace(found, digits=digits), growth, ask.steps, shared=not options.per_task)
 
 
-def with_status(found: Estimate, steps: int) -> Estimate:
+def _with_status(found: Estimate, growth: Array, steps: int, *, shared: bool) -> Estimate:
     """Return the estimate with a Status for tasks without a digit, where they have no earlier one."""
     assert found.digits is not None
-    code = status_of(found.digits, found.growth, found.value.dtype)
-    fresh = (found.status == 0) & (code != 0)
+    xp, gradient = namespace(found.status), found.digits.gradient
+    lost = None if gradient is None else gradient < FEW
+    code = status_of(found.digits.value < FEW, lost, growth > _GROWN, shared=shared)
+    # Nothing else says these two: they were those of the free digits, which the measured ones take the place of.
+    open_to = (found.status == 0) | xp.isin(found.status, xp.asarray([Status.CHAOTIC.code, Status.VALUE_ROUNDING.code]))
+    status, step = xp.where(open_to, code, found.status), xp.where(code != 0, steps, -1)
+    return replace(found, status=status, status_step=xp.where(open_to, step, found.status_step))
+
+
+def _growth(found: Estimate, others: list[Estimate]) -> Array:
+    """Return log10 of how much roundings grew, (B,): as the run has seen it, or by how far the last states differ."""
     xp = namespace(found.status)
-    status = xp.where(fresh, code, found.status)
-    return replace(found, status=status, status_step=xp.where(fresh, steps, found.status_step))
+    if found.growth is not None or not isinstance(found.end, Position):
+        return xp.zeros(found.status.shape) if found.growth is None else found.growth
+    end, most = found.end, most_digits(found.value.dtype)
+    far = [_apart(end, other.end) for other in others]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return xp.log10(xp.stack(far).max(axis=0).astype(np.float64)) + most
 
 
-def status_of(digits: Digits, growth: Array | None, dtype: Any) -> Array:
-    """Return the Status codes (B,) of tasks without a digit: chaos, or rounding of the gradient or the value."""
-    xp = namespace(digits.value)
-    lost = digits.value < _FEW
-    code = xp.where(lost, Status.VALUE_ROUNDING.code, 0)
-    if digits.gradient is not None:
-        code = xp.where(digits.gradient < _FEW, Status.GRADIENT_ROUNDING.code, code)
-    if growth is None:
-        return code
-    chaotic = growth + np.log10(float_info(np.dtype(dtype)).eps) > -1.0
-    return xp.where((code != 0) & chaotic, Status.CHAOTIC.code, code)
+def _apart(ours: Position, theirs: Position) -> Array:
+    """Return max |their w - ours| / max |our w|, (B,)."""
+    moved = shift(theirs.w, theirs.exponent - ours.exponent)
+    return magnitude(ad.tree_map(lambda a, b: b - a if is_float_array(a) else a, ours.w, moved)) / magnitude(ours.w)
 
 
 def _digits(distances: tuple[Array | None, ...], dtype: Any) -> Array | None:
@@ -77,9 +85,9 @@ def _digits(distances: tuple[Array | None, ...], dtype: Any) -> Array | None:
     known = [d for d in distances if d is not None]
     if not known:
         return None
-    xp, most = namespace(known[0]), -np.log10(float_info(np.dtype(dtype)).eps)
+    xp, most = namespace(known[0]), most_digits(dtype)
     worst = xp.stack(known).max(axis=0)  # NaN wins
-    return xp.where(xp.isnan(worst), 0.0, xp.clip(-_LOG10_2 * worst, 0.0, most))
+    return xp.where(xp.isnan(worst), 0.0, xp.clip(-LOG10_2 * worst, 0.0, most))
 
 
 def _distances(ours: Estimate, theirs: Estimate, entries: Tree | None, *, per_task: bool) -> tuple[Array, Array | None]:
@@ -88,7 +96,7 @@ def _distances(ours: Estimate, theirs: Estimate, entries: Tree | None, *, per_ta
     if ours.grad is None:
         return of_value, None
     pairs = list(zip(_leaves(ours.grad, entries, per_task), _leaves(theirs.grad, entries, per_task), strict=True))
-    apart, size = _norm([b - a for a, b in pairs]), _norm([a for a, _ in pairs])
+    apart, size = log2_length([b - a for a, b in pairs]), log2_length([a for a, _ in pairs])
     return of_value, namespace(apart).broadcast_to(_relative(apart, size, None), of_value.shape)
 
 
@@ -114,12 +122,3 @@ def _leaves(grad: Tree, entries: Tree | None, per_task: bool) -> list[Scaled]:
         rows = [xp.moveaxis(x, int(bool(is_led)), 0) for x in (leaf.mantissa, leaf.exponent)]
         found.append(Scaled(*(x.reshape((x.shape[0], -1)) for x in rows)))
     return found
-
-
-def _norm(numbers: list[Scaled]) -> Array:
-    """Return log2 of the lengths of the rows."""
-    xp = namespace(numbers[0].mantissa)
-    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1)
-    top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
-    with np.errstate(all="ignore"):
-        return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))

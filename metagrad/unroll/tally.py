@@ -79,6 +79,7 @@ class Tally:
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
+        self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -106,6 +107,7 @@ class Tally:
             came = f"one that weighs no time at all in {self.steps} steps"
             bad_value(type(self.objective).__name__, "weight", came, "a number for at least one time t = 0..T")
         value, slope = self.objective.finish(self._total, self.steps)
+        self._slope = slope
         if self.plain:
             self._note_value(value, slope)
         self._note_no_number()
@@ -166,6 +168,16 @@ class Tally:
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
+
+    def moved(self, carry: Carry, near: Carry, t: int) -> Array | None:
+        """Return log2 of what the objective, which is finished, changes from one state at t to one near it."""
+        weight = self.weight(t)
+        if weight is None or self._slope is None:
+            return None
+        term = self._term_at(carry, t)
+        power = self._power(carry, self._degree)
+        change = Scaled.of(self._measure(self._phi_at(t), near.w, near.state, t), power) - term.term
+        return (self._slope * self._weighted(term.slope, weight) * change).log2abs()
 
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""

@@ -14,10 +14,12 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import as_measure
-from metagrad.protocols import Estimate, Joint, Position, Tree
+from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
+from metagrad.unroll.growth import Grown
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.phi import Shape, bare, prepare, restore
@@ -77,6 +79,8 @@ class Unroll:
             plain=plain,
         )
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
+        self.grown: Grown | None = None  # what a sweep has seen grow
+        self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
@@ -240,6 +244,7 @@ class Unroll:
         Plain numbers are checked for their own range.
         """
         notes: list[str] = []
+        cancelled = None if grad is None or self.spread is None else self._cancelled(grad, self.spread)
         if grad is not None:
             grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
@@ -254,9 +259,30 @@ class Unroll:
                 f"The run before step {self.offset} is held constant: what the start owes to the task's "
                 "meta-parameters is not in their gradient."
             )
+        digits = self._digits(value, grad, cancelled)
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
+        growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
+        growth = growth if self.grown is None else LOG10_2 * self.grown.chaos
+        end, told = self.end(), tuple(notes)
+        return Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
+
+    def _digits(self, value: Scaled, grad: Tree, cancelled: Array | None) -> Digits:
+        """Return the digits that are known without another run; where there is none by far, note it."""
+        floor = None if self.joint else self._trust.floor
+        known = Known(self.grown, self._trust.of_measure(self.tally), floor, cancelled)
+        shared = not self.options.per_task
+        digits, code = free_digits(value, known, shared=shared, has_gradient=grad is not None)
+        self.monitor.flush()
+        self.monitor.note(self.steps, code)
+        return digits
+
+    def _cancelled(self, grad: Tree, spread: Tree) -> Array:
+        """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
+        pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
+        rows = self.batch if self.options.per_task else 1
+        size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
+        return self.xp.where(self.xp.isneginf(of_parts), 0.0, of_parts - size)
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:

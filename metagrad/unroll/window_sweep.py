@@ -19,6 +19,7 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
@@ -111,6 +112,7 @@ class WindowSweep:
         unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
+        growth, later = growth_of(unroll), None
         try:
             for lo, hi, states in blocks:
                 for t in range(hi, lo - 1, -1):
@@ -119,7 +121,12 @@ class WindowSweep:
                         value, slope = unroll.tally.finish()
                         adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
-                        adjoint = self._pull(t, t - lo, w, adjoint)
+                        known, adjoint = adjoint, self._pull(t, t - lo, w, adjoint)
+                        if growth is not None:
+                            growth.step((known, later), (adjoint, w), (self._exponents,) * 3)
+                            if t and unroll.tally.weight(t) is not None:
+                                growth.term_added()
+                    later = w
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
                     self._adjoints.see(adjoint)
         except _OutOfRange:
@@ -130,6 +137,8 @@ class WindowSweep:
         if not bool(xp.stack([*fine, *self._states.verdicts(), *self._adjoints.verdicts()]).all()):
             return None
         top = 0 if self._top is None else self._top
+        if growth is not None:
+            unroll.grown = growth.result(top)
         return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
