@@ -49,15 +49,25 @@ class Halves(NamedTuple):
         return self.whole - self.half
 
 
-def plain(case: Case, dtype: Any, sizes: Sizes, rates: dict[str, Rate], numbers: dict[str, Halves]) -> Horizon:
-    """Return when plain floats break in the first task; `numbers`: the value and the meta-gradient."""
+class Ends(NamedTuple):
+    """What two runs of T/2 and T steps end with: the objective, the gradient, the largest and the least adjoint."""
+
+    value: Halves
+    gradient: Halves
+    largest: Halves
+    least: Halves
+
+
+def plain(case: Case, dtype: Any, sizes: Sizes, state: Rate, ends: Ends) -> Horizon:
+    """Return when plain floats break in the first task."""
     by_theory = known.plain_horizon(case, dtype)
     if by_theory is not None:
         return Horizon(by_theory, "the backpropagated meta-gradient leaves the range", "theory")
     info = float_info(dtype)
-    found = [_crossing(sizes.state, rates["state"], info, "the state")]
-    found.append(_crossing(sizes.adjoint[::-1], rates["adjoint"], info, "the adjoint"))
-    found += [_extrapolated(halves, case.steps, info, name) for name, halves in numbers.items()]
+    found = [_crossing(sizes.state, state, info, "the state")]
+    found.append(_extrapolated(ends.value, case.steps, info, "the meta-objective", 0))
+    found.append(_extrapolated(ends.gradient, case.steps, info, "the meta-gradient", 1))  # a sum of t shares
+    found += [_extrapolated(one, case.steps, info, "the adjoint", 0) for one in (ends.largest, ends.least)]
     return min(found, key=lambda one: one.steps)
 
 
@@ -102,13 +112,14 @@ def _crossing(logs: Any, rate: Rate, info: FloatInfo, what: str) -> Horizon:
     return Horizon(float(each[first]), f"{what} {'underflows' if down else 'overflows'}", "measured")
 
 
-def _extrapolated(halves: Halves, steps: int, info: FloatInfo, what: str) -> Horizon:
-    """Return when a number leaves the range on the line through log10 of its sizes at T/2 and T."""
-    change, (low, high) = halves.change, _limits(info)
+def _extrapolated(halves: Halves, steps: int, info: FloatInfo, what: str, power: int) -> Horizon:
+    """Return when a number t^power exp(r t) leaves the range, of which log10 is known at T/2 and T."""
+    half, (low, high) = steps // 2, _limits(info)
+    change = halves.change - power * np.log10(steps / half)
     if not np.isfinite(change) or abs(change) < 1:
         return _NEVER
-    limit, verb = (high, "overflows") if change > 0 else (low, "underflows")
-    at = steps + (limit - halves.whole) / (change / (steps - steps // 2))
-    if at > _FAR * steps:
-        return _NEVER
-    return Horizon(max(1.0, float(at)), f"{what} {verb}", "measured")
+    t = np.arange(1, _FAR * steps + 1)
+    logs = halves.whole + power * np.log10(t / steps) + change / (steps - half) * (t - steps)
+    out = (logs >= high) if change > 0 else (logs < low)
+    verb = "overflows" if change > 0 else "underflows"
+    return Horizon(float(t[out.argmax()]), f"{what} {verb}", "measured") if out.any() else _NEVER

@@ -18,6 +18,7 @@ from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.xp import to_host
 
 _TRAIN = ("loss", "train", "excess")
+_LARGE_NOISE, _FEWEST_STEPS = 1.0, 10  # where the boundary is within 5 % of its expansion in 1/sigma
 _CLOSE = 0.02  # of the larger risk: what the limit of many inputs does not decide
 
 
@@ -62,8 +63,8 @@ class Validation(NamedTuple):
 
     `verdict`: "yes", "no", "close", "used" (the objective looks at held-out data or the population already) or
     "unknown"; `why`: a reason, or the numbers in words. `ratio` n/d, `noise` sigma over the root of the signal, and
-    the risks, relative to the signal, that either way reaches after so many steps in the limit of many inputs; NaN if
-    unknown.
+    the risks, relative to the signal, that either way reaches after so many steps in the limit of many inputs;
+    `boundary` the n/d at which both are equal, for sigma from 1 on; NaN if unknown.
     """
 
     verdict: str
@@ -72,6 +73,7 @@ class Validation(NamedTuple):
     noise: float = np.nan
     train_risk: float = np.nan
     validation_risk: float = np.nan
+    boundary: float = np.nan
 
 
 def validation(case: Case) -> Validation:
@@ -96,7 +98,7 @@ def validation(case: Case) -> Validation:
     noise, ratio = (float(np.median(column)) for column in zip(*known, strict=True))
     if not np.isfinite(noise):
         return Validation("yes", "the samples hold no signal above their noise", ratio, noise)
-    from metagrad.theory.least_squares import tuned_limit
+    from metagrad.theory.least_squares import generalization, tuned_limit
 
     train = float(tuned_limit.risk_tbt(case.steps, ratio=ratio, sigma=noise))
     held = float(tuned_limit.risk_tbv(case.steps, ratio=ratio, sigma=noise))
@@ -104,7 +106,9 @@ def validation(case: Case) -> Validation:
     if abs(held - train) <= _CLOSE * max(held, train):
         verdict = "close"
     why = f"n/d = {ratio:.3g} and sigma = {noise:.3g} of the signal's root"
-    return Validation(verdict, why, ratio, noise, train, held)
+    large = noise >= _LARGE_NOISE and case.steps >= _FEWEST_STEPS
+    boundary = float(generalization.large_noise_boundary(case.steps, sigma=noise)) if large else np.nan
+    return Validation(verdict, why, ratio, noise, train, held, boundary)
 
 
 def _levels(task: LeastSquares, b: int) -> tuple[float, float] | None:

@@ -14,11 +14,11 @@ from metagrad.diagnosis.case import Case, log10_norm
 from metagrad.diagnosis.convert import check_dtype, converted, float_type
 from metagrad.diagnosis.cost import cost
 from metagrad.diagnosis.growth import SINCE, Sizes, log10_sizes, rate, tangent_sizes
-from metagrad.diagnosis.horizons import Halves
+from metagrad.diagnosis.horizons import Ends, Halves
 from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
 from metagrad.diagnosis.regimes import regimes, stands_still, trend
 from metagrad.diagnosis.report import Diagnosis
-from metagrad.protocols import Digits, Objective, Rule, Task, Tree
+from metagrad.protocols import Digits, Estimate, Objective, Rule, Task, Tree
 from metagrad.xp import to_host
 
 _WHERE = "diagnose"
@@ -59,16 +59,14 @@ def diagnose(
 
 
 def _measured(case: Case, kind: Any, windows: tuple[int, ...]) -> Diagnosis:
-    full, half = case.gradient(record=True, trust=_COPIES), case.gradient(steps=max(1, case.steps // 2))
+    full = case.gradient(record=True, trust=_COPIES)
+    half = case.gradient(steps=max(1, case.steps // 2), record=True)
     assert full.record is not None
     assert full.digits is not None
     sizes = Sizes(log10_sizes(full.record.state), log10_sizes(full.record.adjoint), tangent_sizes(case))
     directed = {"state": sizes.state, "adjoint": sizes.adjoint[::-1], "tangent": sizes.tangent}
     rates = {name: rate(logs, SINCE[name]) for name, logs in directed.items()}
-    numbers = {
-        "the meta-objective": Halves(log10_norm(half.value.mean()), log10_norm(full.value.mean())),
-        "the meta-gradient": Halves(log10_norm(half.grad), log10_norm(full.grad)),
-    }
+    ends = Ends(*(Halves(*pair) for pair in zip(_ends(half), _ends(full), strict=True)))
     status = np.asarray(to_host(full.status))
     stands = None if case.unroll().scale_state else stands_still(case)
     named = regimes(rates["state"], rates["tangent"], status, stands, case.steps)
@@ -79,9 +77,9 @@ def _measured(case: Case, kind: Any, windows: tuple[int, ...]) -> Diagnosis:
         dtype=kind.name,
         regimes=named,
         **rates,
-        trend=trend(numbers["the meta-gradient"].change),
-        gradient=numbers["the meta-gradient"],
-        plain=horizons.plain(case, kind, sizes, rates, numbers),
+        trend=trend(ends.gradient.change),
+        gradient=ends.gradient,
+        plain=horizons.plain(case, kind, sizes, rates["state"], ends),
         scaled=horizons.scaled(case, kind, sizes, rates, named),
         digits=Digits(*(np.asarray(to_host(x)) for x in full.digits)),
         reach=reached,
@@ -92,6 +90,12 @@ def _measured(case: Case, kind: Any, windows: tuple[int, ...]) -> Diagnosis:
         status=status,
         sizes=sizes,
     )
+
+
+def _ends(found: Estimate) -> tuple[float, ...]:
+    assert found.record is not None
+    adjoint = log10_sizes(found.record.adjoint)
+    return log10_norm(found.value.mean()), log10_norm(found.grad), float(adjoint.max()), float(adjoint.min())
 
 
 def _checked(

@@ -176,24 +176,21 @@ def _time(d: Diagnosis) -> Finding:
 
 
 def _validation(d: Diagnosis) -> Finding:
-    v = d.validation
-    said = {
-        "yes": "wins",
-        "no": "does not win",
-        "close": "is as good as train-by-train",
-        "unknown": "unknown",
-        "used": "",
-    }
-    if v.verdict in ("unknown", "used"):
-        return Finding("validation objective", False, f"{v.verdict}: {v.why}".removeprefix("used: "), "")
-    risks = (
-        f"; risk {v.validation_risk:.3g} against {v.train_risk:.3g} of the signal"
-        if v.train_risk == v.train_risk
-        else ""
-    )
-    found = f"train-by-validation {said[v.verdict]}: {v.why}{risks}"
+    v, topic = d.validation, "validation objective"
+    if v.verdict == "used":
+        return Finding(topic, False, v.why, "")
+    if v.verdict == "unknown":
+        return Finding(topic, False, f"unknown: {v.why}", "")
+    found = f"train-by-validation {_VERDICTS[v.verdict]} for {v.why}"
+    if not np.isnan(v.train_risk):
+        found += f", risk {v.validation_risk:.3g} against {v.train_risk:.3g} of the signal"
+    if not np.isnan(v.boundary):
+        found += f"; the boundary is near n/d = {v.boundary:.3g}"
     change = 'Split the samples (split_task) and take Final("validation").' if v.verdict == "yes" else ""
-    return Finding("validation objective", v.verdict == "yes", found, change)
+    return Finding(topic, v.verdict == "yes", found, change)
+
+
+_VERDICTS = {"yes": "wins", "no": "does not win", "close": "is as good as train-by-train"}
 
 
 def _of(count: int, total: int) -> str:

@@ -161,3 +161,18 @@ def test_a_state_that_overflows_is_exploding():
     assert math.isnan(found.reach)
     assert not found.ok
     assert "STATE_OVERFLOW" in str(found)
+
+
+@pytest.mark.parametrize(("eta", "dtype"), [(2.5, "float32"), (2.5, "float16"), (3.0, "float64"), (2.2, "float32")])
+def test_plain_floats_break_where_it_is_said(eta, dtype):
+    """Measured in a few steps, against the plain run itself: w'w/2 that nobody called homogeneous, w = (1 - eta)^t."""
+    task = mg.FunctionTask(lambda w: np.sum(w * w, axis=-1) / 2, np.ones((1, 1), dtype))
+    parts = task, mg.GradientDescent(), mg.Final(), eta
+    found = mg.diagnose(*parts, steps=20 if dtype == "float16" else 40)
+    assert found.plain.source == "measured"
+
+    def fine(t):
+        return mg.meta_gradient(*parts, steps=t, scaling="none").ok
+
+    assert fine(math.floor(found.plain.steps * 0.98 - 1))
+    assert not fine(math.ceil(found.plain.steps * 1.02 + 1))

@@ -155,6 +155,8 @@ def phase_diagram():
         n, d = round(ratio * 8), 8
         X, y, w = a_regression(n, d, sigma, seed=1)
         numbers = {"validation.ratio": (n / d, 0), "validation.noise": (sigma, 0.35 * sigma)}
+        if sigma > 1:
+            numbers["validation.boundary"] = (boundary, 0.7 * boundary)  # twice as sensitive to the noise
 
         def arguments(X=X, y=y, w=w, measure=measure):
             task = mg.LeastSquares(X, y, w_star=w, validation=(X, y))
