@@ -16,12 +16,13 @@ _LOG10_2 = float(np.log10(2.0))
 
 
 class Drawn(NamedTuple):
-    """What is drawn: the sizes of state, adjoint and tangent, the dtype, a title and a caption."""
+    """What is drawn: the sizes of state, adjoint and tangent, the dtype, a title, a caption, whether there is chaos."""
 
     sizes: Sizes
     dtype: str
     title: str
     caption: str
+    chaotic: bool
 
 
 def image(drawn: Drawn, kind: str) -> bytes:
@@ -33,7 +34,7 @@ def image(drawn: Drawn, kind: str) -> bytes:
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
     seen = [_line(axes, name, getattr(drawn.sizes, name)) for name in _LOOKS]
-    _limits(axes, drawn.dtype, np.concatenate([*seen, np.zeros(1)]))
+    _limits(axes, drawn, np.concatenate([*seen, np.zeros(1)]))
     axes.set_xlabel("step t")
     axes.set_ylabel("log10 of the largest entry")
     axes.set_xlim(0, len(drawn.sizes.state) - 1)
@@ -67,14 +68,19 @@ def _line(axes: Any, name: str, logs: Any) -> Any:
     return middle
 
 
-def _limits(axes: Any, dtype: str, seen: Any) -> None:
-    """Mark the limits of the dtype that are near what is drawn."""
-    info, low, high = float_info(dtype), float(seen.min()), float(seen.max())
+def _limits(axes: Any, drawn: Drawn, seen: Any) -> None:
+    """Mark the limits of the dtype that are near what is drawn, and where a tangent has taken all digits."""
+    info, low, high = float_info(drawn.dtype), float(seen.min()), float(seen.max())
     room = max(2.0, 0.6 * (high - low))
-    largest, smallest = info.max_exponent * _LOG10_2, info.min_exponent * _LOG10_2
-    limits = [(largest, "largest"), (smallest, "smallest normal"), (np.log10(info.eps), "last place of 1 in")]
+    lost = float(np.median(drawn.sizes.tangent[0])) - np.log10(info.eps)
+    limits = [
+        (info.max_exponent * _LOG10_2, f"largest {drawn.dtype}"),
+        (info.min_exponent * _LOG10_2, f"smallest normal {drawn.dtype}"),
+    ]
+    if drawn.chaotic:
+        limits.append((lost, f"a tangent that has come here has taken all digits of {drawn.dtype}"))
     for at, what in limits:
         if low - room < at < high + room:
             axes.axhline(at, color="0.5", lw=0.8, dashes=(1, 2))
             where: Any = ("axes fraction", "data")
-            axes.annotate(f"{what} {dtype}", (0.01, at), xycoords=where, fontsize="x-small", va="bottom")
+            axes.annotate(what, (0.99, at), xycoords=where, fontsize="x-small", va="bottom", ha="right")

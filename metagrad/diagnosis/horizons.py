@@ -2,11 +2,11 @@
 
 Plain floats break where a state, an adjoint or the meta-gradient leaves the range: by theory on quadratics
 (`theory.quadratic.horizons`), elsewhere where the measured sizes cross the limits, extrapolated with their rates to
-100 times the horizon that was run. The engine has no limits for adjoints, nor for states where the step is homogeneous;
+20 times the horizon that was run. The engine has no limits for adjoints, nor for states where the step is homogeneous;
 digits it loses as all do. With u the unit roundoff and r the rate of the tangent in decades a step,
 
-    chaos      log10(1/u) / r        the tangent has grown a rounding to the size of the state
-    floor      log10(1/u) / |r|      what is left to converge is below the rounding of a w that is not zero
+    chaos      (log10(1/u) - c) / r   a tangent, 10^(c + r t) on its line, has grown a rounding to the size of the state
+    floor      log10(1/u) / |r|       what is left to converge is below the rounding of a w that is not zero
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from metagrad import parts
 from metagrad.diagnosis import known
 from metagrad.diagnosis.case import Case
-from metagrad.diagnosis.growth import Rate, Sizes
+from metagrad.diagnosis.growth import SINCE, Rate, Sizes
 from metagrad.xp import FloatInfo, float_info
 
 _LOG10_2 = float(np.log10(2.0))
@@ -32,7 +32,7 @@ class Horizon(NamedTuple):
     source: str
 
 
-_FAR = 100  # horizons: no rate is believed for longer
+_FAR = 20  # horizons: no rate is believed for longer
 _NEVER = Horizon(np.inf, "nothing", "measured")
 _CHAOS, _FLOOR = "chaos takes the last digit", "w has converged to its last digit"
 
@@ -85,11 +85,20 @@ def scaled(case: Case, dtype: Any, sizes: Sizes, rates: dict[str, Rate], regimes
         & (tangent * case.steps < -1)
         & fixed
     )
-    for mine, what in ((np.isin(regimes, ("chaotic",)), _CHAOS), (settles, _FLOOR)):
-        if mine.any():
-            found.append(Horizon(float(np.min(digits / np.abs(tangent[mine]))), what, "measured"))
+    if (mine := np.isin(regimes, ("chaotic",))).any():
+        left = digits - _risen(sizes.tangent, tangent)[mine]
+        found.append(Horizon(max(1.0, float(np.min(left / tangent[mine]))), _CHAOS, "measured"))
+    if settles.any():
+        found.append(Horizon(float(np.min(digits / -tangent[settles])), _FLOOR, "measured"))
     found.append(_crossing(sizes.state, state, info, "the state"))
     return min(found, key=lambda one: one.steps)
+
+
+def _risen(logs: Any, slope: Any) -> Any:
+    """Return by how many decades the line through the later part of each column begins above its start; at least 0."""
+    tail = logs[int(SINCE["tangent"] * len(logs)) :]
+    middle = len(logs) - (len(tail) + 1) / 2
+    return np.maximum(0.0, np.mean(tail, axis=0) - slope * middle - logs[0])
 
 
 def _limits(info: FloatInfo) -> tuple[float, float]:
@@ -103,7 +112,8 @@ def _crossing(logs: Any, rate: Rate, info: FloatInfo, what: str) -> Horizon:
     times = np.where(out.any(axis=0), out.argmax(axis=0), np.inf)
     with np.errstate(all="ignore"):
         ahead = np.where(rate.value > 0, high - logs[-1], low - logs[-1]) / rate.value
-    sure = ((rate.low > 0) | (rate.high < 0)) & np.isfinite(ahead)
+    steady = (rate.low > 0) | (rate.high < 0)
+    sure = steady & (np.abs(rate.value) * len(logs) / 2 > 1) & np.isfinite(ahead)  # less may be a transient
     each = np.minimum(times, len(logs) - 1 + np.where(sure, ahead, np.inf))
     first = int(np.argmin(each))
     if each[first] > _FAR * len(logs):

@@ -89,7 +89,8 @@ class Diagnosis:
 
     def image(self, kind: str = "png") -> bytes:
         """Return the figure as the bytes of an image file: "png", "pdf" or "svg"."""
-        return figure.image(figure.Drawn(self.sizes, self.dtype, self.about, self._caption()), kind)
+        chaotic = "chaotic" in self.regimes
+        return figure.image(figure.Drawn(self.sizes, self.dtype, self.about, self._caption(), chaotic), kind)
 
     def _caption(self) -> str:
         named = " and ".join(sorted(set(self.regimes), key=self.regimes.count, reverse=True))

@@ -43,7 +43,10 @@ def _regime(d: Diagnosis) -> Finding:
     counts = Counter(d.regimes).most_common()
     said = ", ".join(f"{name} on {_of(n, len(d.regimes))}" for name, n in counts) if len(counts) > 1 else d.regimes[0]
     worst = next((name for name in _SERIOUS if name in d.regimes), "")
-    return Finding("regime", bool(worst), f"{said}: {_meaning(worst or counts[0][0])}", _CHANGE.get(worst, ""))
+    found = f"{said}: {_meaning(worst or counts[0][0])}"
+    if not worst and d.useful is not None:
+        found += "; the reach says more"
+    return Finding("regime", bool(worst), found, _CHANGE.get(worst, ""))
 
 
 def _meaning(regime: str) -> str:
