@@ -22,7 +22,7 @@ from metagrad.protocols import Tree
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace
 
-_CHUNK = 256
+_CHUNK, _BYTES = 256, 1 << 18
 
 
 class Grown(NamedTuple):
@@ -41,33 +41,44 @@ class Grown(NamedTuple):
 def growth_of(unroll: Any) -> Growth | None:
     """Return what collects the growth of an unroll; None where the adjoint does not tell, and on a device."""
     held = unroll.options.gradient == "stop_gradient"
-    return None if held or unroll.xp is not np else Growth(unroll.xp, unroll.batch)
+    return None if held or unroll.xp is not np else Growth(unroll.xp, unroll.batch, unroll.w0)
+
+
+class _Step(NamedTuple):
+    """Step t: lambda_{t+1}, w_{t+1}, J'lambda_{t+1}, w_t, exponents of lambda, w_{t+1}, w_t; is lambda_{t+1} fresh?"""
+
+    after: Tree
+    later: Tree
+    before: Tree
+    w: Tree
+    powers: tuple[Array, Array, Array]
+    begins: bool
 
 
 class Growth:
-    """Collects p, q and r step by step, from the last to the first; they are looked at in chunks."""
+    """Collects the steps from the last to the first, and looks at them in chunks of about 256 kB."""
 
-    def __init__(self, xp: Namespace, batch: int) -> None:
-        """Start with nothing grown."""
+    def __init__(self, xp: Namespace, batch: int, w: Tree) -> None:
+        """Start with nothing grown; `w` is any state."""
         self._xp = xp
-        self._pending: list[tuple[Array, ...]] = []  # p, q, r, the exponent of p, and that of q and r
-        self._known: tuple[Array, Array] | None = None  # q and its exponent, where it is the next p
-        zero = xp.zeros(batch)
+        size = sum(int(leaf.nbytes) for leaf in ad.leaves(w) if is_float_array(leaf))
+        self._room = min(_CHUNK, max(1, _BYTES // max(1, size)))
+        self._pending: list[_Step] = []
+        self._begins = True  # whether the adjoint is not what the last step was pulled back to
+        self._end: Array | None = None  # log2 q of the step before
         self._most = _Most(xp, batch)
+        zero = xp.zeros(batch)
         self._rounding, self._value, self._size = zero, zero - np.inf, zero - np.inf
 
     def term_added(self) -> None:
         """Note that the adjoint is no longer what the last step was pulled back to."""
-        self._known = None
+        self._begins = True
 
     def step(self, after: tuple[Tree, Tree], before: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
         """Note step t: (lambda, w) at t + 1, (J'lambda, w) at t, and the exponents of lambda, w_{t+1} and w_t."""
-        of_adjoint, of_later, of_w = powers
-        p, p_power = self._known or (_product(*after), of_adjoint + of_later)
-        q, r, power = _product(*before), _product(after[0], before[1]), of_adjoint + of_w
-        self._pending.append((p, q, r, p_power, power))
-        self._known = q, power
-        if len(self._pending) >= _CHUNK:
+        self._pending.append(_Step(*after, *before, powers, self._begins))
+        self._begins = False
+        if len(self._pending) >= self._room:
             self._flush()
 
     def result(self, power: Array | int = 0) -> Grown:
@@ -79,15 +90,27 @@ class Growth:
     def _flush(self) -> None:
         if not self._pending:
             return
-        xp = self._xp
-        p, q, r, p_power, power = (xp.stack(rows) for rows in zip(*self._pending, strict=True))
-        self._pending = []
-        p, q, r = (xp.log2(x.astype(np.float64)) + e for x, e in ((p, p_power), (q, power), (r, power)))
+        xp, steps, self._pending = self._xp, self._pending, []
+        of_adjoint, of_later, of_w = (xp.stack(rows) for rows in zip(*(step.powers for step in steps), strict=True))
+        w = [step.w for step in steps]
+        q = _log2_products([step.before for step in steps], w) + (of_adjoint + of_w)
+        r = _log2_products([step.after for step in steps], w) + (of_adjoint + of_w)
+        p = self._log2_p(steps, q, of_adjoint + of_later)
+        self._end = q[-1]
         made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
         so_far = self._most.add(q - p, made)
         self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
+
+    def _log2_p(self, steps: list[_Step], q: Array, power: Array) -> Array:
+        """Return log2 p of the steps: the q before it, but where a term was added."""
+        first = q[:1] if self._end is None else self._end[None]
+        p = self._xp.concatenate([first, q[:-1]])
+        fresh = [k for k, step in enumerate(steps) if step.begins]
+        if fresh:
+            p[fresh] = _log2_products([steps[k].after for k in fresh], [steps[k].later for k in fresh]) + power[fresh]
+        return p
 
 
 class TangentGrowth:
@@ -150,14 +173,19 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     return top + 0.5 * xp.log2((4.0 ** (logs - top)).sum(axis=0))
 
 
-def _product(a: Tree, b: Tree) -> Array:
-    """Return sum_i |a_i b_i|, (B,), of an adjoint and what it is the adjoint of."""
-    sums = ad.leaves(ad.tree_map(_row_sums, a, b))
-    return sum(sums[1:], sums[0])
+def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+    """Return log2 sum_i |a_i b_i|, (n, B), of adjoints and what they are the adjoints of."""
+    flat = zip(*(ad.leaves(adjoint) for adjoint in adjoints), strict=True)
+    beside = zip(*(_beside(*pair) for pair in zip(adjoints, states, strict=True)), strict=True)
+    sums = [_row_sums(np.array(a), np.array(b)) for a, b in zip(flat, beside, strict=True)]
+    return np.log2(sum(sums[1:], sums[0]), dtype=np.float64)
 
 
-def _row_sums(x: Any, y: Any) -> Any:
-    if not is_float_array(x):
-        return None
-    entries = abs(x * y)
-    return entries if entries.ndim == 1 else entries.reshape(entries.shape[0], -1).sum(axis=1)
+def _beside(adjoint: Tree, state: Tree) -> list[Any]:
+    return ad.leaves(ad.tree_map(lambda _, x: x, adjoint, state))
+
+
+def _row_sums(a: Array, b: Array) -> Array:
+    np.multiply(a, b, out=a)
+    np.abs(a, out=a)
+    return a if a.ndim == 2 else a.reshape(a.shape[0], a.shape[1], -1).sum(axis=2)
