@@ -144,7 +144,7 @@ def half_a_square(power, eta, dtype, steps):
 def test_a_loss_that_underflows_is_foretold(dtype):
     """w = 2^-t, and nobody said that w'w/2 is homogeneous: F = 2^(-2t - 1) is subnormal after half of the exponents."""
     exponents = {"float32": 126, "float64": 1022}[dtype]
-    found = half_a_square(2, 0.5, dtype, 40)
+    found = half_a_square(2, 0.5, dtype, 60)
     assert found.regimes == ("contracting",)
     assert found.trend == "vanishing"
     assert found.state.value == pytest.approx([-math.log10(2)], abs=1e-6)
