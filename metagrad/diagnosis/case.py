@@ -37,10 +37,11 @@ class Case:
         return meta_gradient(*parts, steps=horizon, run=self.steps, seed=self.seed, **options)
 
     def value(self, phi: Tree, steps: int | None = None) -> Scaled:
-        """Return the mean over tasks of the meta-objective at other meta-parameters."""
+        """Return the mean over tasks of the meta-objective at other meta-parameters, in float64 on the host."""
         horizon = self.steps if steps is None else steps
         parts = self.task, self.rule, self.objective, phi
-        return value(*parts, steps=horizon, run=self.steps, seed=self.seed).value.mean()
+        found = value(*parts, steps=horizon, run=self.steps, seed=self.seed).value
+        return Scaled(np.asarray(to_host(found.mantissa), np.float64), to_host(found.exponent)).mean()
 
     def unroll(self) -> Unroll:
         """Return an unroll that measures no more than the last iterate."""
