@@ -161,7 +161,8 @@ def _percent(share: float) -> str:
 def _memory(d: Diagnosis) -> Finding:
     said = [f"{name} {_bytes(plan.peak_bytes)}" for name, plan in d.cost.plans]
     last = d.cost.plans[-1][1]
-    again = f", each step redone {last.recomputations} times" if last.recomputations else ""
+    times = last.recomputations
+    again = f" with each step redone {'once' if times == 1 else f'{times} times'}" if times else ""
     found = f"{_bytes(d.cost.state_bytes)} a state; {', '.join(said)}{again}"
     return Finding("memory", False, found, "Give memory=... to keep fewer states; the bits are the same.")
 
@@ -169,12 +170,14 @@ def _memory(d: Diagnosis) -> Finding:
 def _bytes(count: int) -> str:
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= size:
-            return f"{count / size:.3g} {unit}"
+            return f"{count / size:.1f} {unit}"
     return f"{count} B"
 
 
 def _time(d: Diagnosis) -> Finding:
-    found = f"{1e6 * d.cost.seconds:.3g} microseconds a step, forwards and backwards, by {d.cost.kernel}"
+    micro = 1e6 * d.cost.seconds
+    spent = f"{micro:.3g} microseconds" if micro < 1000 else f"{micro / 1000:.3g} milliseconds"
+    found = f"{spent} a step, forwards and backwards, by {d.cost.kernel}"
     return Finding("time", False, found, "")
 
 
