@@ -23,6 +23,7 @@ from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace
 
 _CHUNK, _BYTES = 256, 1 << 18
+_SHARE = 2.0  # by how much more a fresh term lessens growth than it adds to p: its own first step only seems to grow
 
 
 class Grown(NamedTuple):
@@ -95,22 +96,27 @@ class Growth:
         w = [step.w for step in steps]
         q = _log2_products([step.before for step in steps], w) + (of_adjoint + of_w)
         r = _log2_products([step.after for step in steps], w) + (of_adjoint + of_w)
-        p = self._log2_p(steps, q, of_adjoint + of_later)
+        p, fresh = self._log2_p(steps, q, of_adjoint + of_later)
         self._end = q[-1]
         made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
-        so_far = self._most.add(q - p, made)
+        so_far = self._most.add(q - p - _SHARE * fresh, made)
         self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
 
-    def _log2_p(self, steps: list[_Step], q: Array, power: Array) -> Array:
-        """Return log2 p of the steps: the q before it, but where a term was added."""
+    def _log2_p(self, steps: list[_Step], q: Array, power: Array) -> tuple[Array, Array]:
+        """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added."""
         first = q[:1] if self._end is None else self._end[None]
-        p = self._xp.concatenate([first, q[:-1]])
-        fresh = [k for k, step in enumerate(steps) if step.begins]
-        if fresh:
-            p[fresh] = _log2_products([steps[k].after for k in fresh], [steps[k].later for k in fresh]) + power[fresh]
-        return p
+        inherited = self._xp.concatenate([first, q[:-1]])
+        added = [k for k, step in enumerate(steps) if step.begins]
+        if not added:
+            return inherited, self._xp.zeros(inherited.shape)
+        p = inherited.copy()
+        p[added] = _log2_products([steps[k].after for k in added], [steps[k].later for k in added]) + power[added]
+        if self._end is None:  # before the last time there is nothing to inherit
+            inherited[0] = p[0]
+        more = p - inherited
+        return p, self._xp.where(self._xp.isfinite(more), self._xp.maximum(more, 0.0), 0.0)
 
 
 class TangentGrowth:

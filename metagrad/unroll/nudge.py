@@ -37,9 +37,9 @@ def nudged(w: Tree, copy: int, t: int) -> Tree:
         xp = namespace(leaf)
         digits = (xp.frexp(leaf)[0].astype(np.float64) * _DIGITS).astype(np.int64).view(np.uint64)
         place = xp.arange(int(np.prod(leaf.shape[1:])), dtype=np.uint64).reshape(leaf.shape[1:])
-        mixed = (digits ^ (place * np.uint64(PLACE)) ^ salt) * np.uint64(MIX)
-        mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(MIX)
+        mixed = xp.bitwise_xor(xp.bitwise_xor(digits, place * np.uint64(PLACE)), salt) * np.uint64(MIX)
+        mixed = xp.bitwise_xor(mixed, xp.right_shift(mixed, np.uint64(32))) * np.uint64(MIX)
         eps = float_info(leaf.dtype).eps
-        return leaf * xp.where(mixed >> np.uint64(63), 1 + eps, 1 - eps).astype(leaf.dtype)
+        return leaf * xp.where(xp.right_shift(mixed, np.uint64(63)) != 0, 1 + eps, 1 - eps).astype(leaf.dtype)
 
     return ad.tree_map(move, w)
