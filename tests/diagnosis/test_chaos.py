@@ -85,6 +85,7 @@ def digits_lost_to_float32(task, rule, objective, phi, steps):
     return -math.log10(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "lost"), [(20, False), (300, True)])
 def test_the_lstm_that_ships(steps, lost):
     trained = mg.load_trained("lstm_quadratics")
@@ -104,6 +105,7 @@ def test_the_lstm_that_ships(steps, lost):
         assert found.scaled.steps < steps
 
 
+@pytest.mark.slow
 def test_a_chaotic_lstm_has_no_digit_left_in_float64():
     rule = mg.CoordinatewiseLSTM((8, 8), 10.0, 0.1)
     task = mg.random_regressions(8, 5, family="gaussian", seed=1)
