@@ -10,6 +10,8 @@ import metagrad as mg
 from metagrad.cli import main
 from metagrad.diagnosis.growth import rate
 from metagrad.errors import Status
+from metagrad.xp import move
+from tests.cupy_double import double
 
 CONFIG = """
 seed = 3
@@ -148,6 +150,18 @@ def test_meta_parameters_of_task_and_of_time():
     assert found.cost.kernel == "the tape"
     assert found.status.tolist() == [Status.OK.code] * 3
     assert found.reach > 0
+
+
+def test_a_device_gives_the_same_diagnosis():
+    task, phi = mg.random_quadratics(count=4, d=3, seed=0), mg.GradientDescent.Phi(np.array(0.01))
+    given = mg.GradientDescent(), mg.Final()
+    here = mg.diagnose(task, *given, phi, steps=20)
+    there = mg.diagnose(move(task, double.NAMESPACE), *given, move(phi, double.NAMESPACE), steps=20)
+    assert there.image().startswith(b"\x89PNG")
+    for name in ("regimes", "plain", "scaled", "trend", "reach", "biases", "steps"):
+        assert getattr(here, name) == getattr(there, name), name
+    assert np.array_equal(here.tangent.value, there.tangent.value)
+    assert json.dumps(there.as_dict(), allow_nan=False)
 
 
 def test_a_rate_ends_where_the_numbers_do():
