@@ -1,7 +1,7 @@
 """Theory as an estimator: the exact meta-gradient of gradient descent on quadratics and least squares, at any horizon.
 
-Beside `metagrad.diagnosis.known` the only module of the engine that looks at `metagrad.theory`; they share no code,
-which is what makes their agreement evidence.
+The only module of the engine that looks at `metagrad.theory`; they share no code, which is what makes their agreement
+evidence.
 """
 
 from __future__ import annotations
