@@ -1,0 +1,122 @@
+"""What became of a case: what metagrad found, held against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tests.fuzz import digits
+from tests.fuzz.cases import Case, run
+from tests.fuzz.reference import Answer, answer
+
+# Roundings move a number by so many times the largest of three samples at most; half precision has few digits to spare.
+FACTOR = {"float16": 10.0, "float32": 30.0, "float64": 30.0}
+HALF_A_DIGIT, TWO_DIGITS = 0.3, 0.01
+
+RIGHT = "right"  # within what roundings allow, or right to a digit, and Status OK
+SAID = "said"  # a Status, and the numbers are off or undefined
+NEEDLESS = "needless"  # a Status, though all numbers are right to two digits
+UNSAID = "unsaid"  # Status OK, and conditioning has left no digit: another order of operations would give another one
+COARSE = "coarse"  # Status OK, beyond what roundings allow, and right to half a digit
+WRONG = "wrong"  # Status OK, and beyond what roundings allow
+RAISED = "raised"
+OUTCOMES = (RIGHT, SAID, NEEDLESS, UNSAID, COARSE, WRONG, RAISED)
+_WORST = (RIGHT, COARSE, UNSAID, WRONG)
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of the answer: its name, what was found, what is right, and how wrong it is."""
+
+    name: str
+    found: str
+    right: str
+    error: float  # relative, inf where something else than a number was found or expected
+    allowed: float  # the relative error that the roundings of the dtype allow
+    outcome: str  # without regard to Status
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a case, its worst number, and what metagrad said."""
+
+    outcome: str
+    worst: Number | None
+    said: str
+
+
+def judge(case: Case) -> Verdict:
+    """Return what became of the case."""
+    try:
+        found = run(case)
+    except Exception as error:
+        return Verdict(RAISED, None, f"{type(error).__name__}: {error}")
+    numbers = compare(case, found, answer(case))
+    worst = max(numbers, key=lambda n: (_WORST.index(n.outcome), n.error))
+    status = np.asarray(found.status)
+    said = "" if not status.any() else found.report()
+    trusted = getattr(found, "digits", None)
+    if trusted is not None and not said and worst.outcome != RIGHT:
+        said = _without_digits(trusted)
+    if not said:
+        return Verdict(worst.outcome, worst, "OK")
+    right = all(n.error <= TWO_DIGITS for n in numbers)
+    return Verdict(NEEDLESS if right else SAID, worst, said)
+
+
+def _without_digits(trusted: Any) -> str:
+    fields = [f for f in (getattr(trusted, "value", trusted), getattr(trusted, "grad", trusted)) if f is not None]
+    lowest = min((float(np.min(f)) for f in fields if np.size(f)), default=np.inf)
+    return f"{lowest:.1f} digits" if lowest < 1 else ""
+
+
+def compare(case: Case, found: Any, right: Answer) -> list[Number]:
+    """Return every number of the answer beside what was found."""
+    with digits.digits(420):
+        numbers = [
+            _number(case, f"value[{b}]", found.value[b], right.value[b], right.value_spread[b])
+            for b in range(case.batch)
+        ]
+        for row, (field, index) in enumerate(right.entries):
+            leaf = getattr(found.grad, field)
+            for b in range(case.batch if case.per_task else 1):
+                at = (*index, b) if case.per_task and leaf.shape[len(index) :] else index
+                one = leaf[at] if at else leaf
+                truth, spread = right.grad[row][b], right.grad_spread[row][b]
+                numbers.append(_number(case, f"grad.{field}{list(at) if at else ''}", one, truth, spread))
+        return numbers
+
+
+def _number(case: Case, name: str, found: Any, right: Any, spread: Any) -> Number:
+    mantissa = float(np.asarray(found.mantissa).reshape(()))
+    shown, truth = str(found)[7:-1], _shown(right)
+    if not digits.is_finite(right):
+        is_same = not np.isfinite(mantissa)
+        outcome = UNSAID if is_same else WRONG  # it must have a Status all the same
+        return Number(name, shown, truth, np.inf, 0.0, outcome)
+    if not np.isfinite(mantissa):
+        return Number(name, shown, truth, np.inf, 0.0, WRONG)
+    distance = abs(digits.number(mantissa, int(np.asarray(found.exponent).reshape(()))) - right)
+    if distance == 0:
+        return Number(name, shown, truth, 0.0, 0.0, RIGHT)
+    unit = float(np.finfo("float64" if case.method == "closed_form" else case.dtype).eps)
+    allowed = FACTOR[case.dtype] * spread + 16 * unit * abs(right)
+    if right == 0:
+        return Number(name, shown, truth, np.inf, np.inf, UNSAID if distance <= allowed else WRONG)
+    error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))
+    within = not distance > allowed  # a spread that is no number allows anything
+    if within:
+        outcome = RIGHT if error <= HALF_A_DIGIT else UNSAID
+    else:
+        outcome = COARSE if error <= HALF_A_DIGIT else WRONG
+    return Number(name, shown, truth, error, limit, outcome)
+
+
+def _as_float(x: Any) -> float:
+    return float(x) if x < 1e300 else np.inf
+
+
+def _shown(x: Any) -> str:
+    return f"{x:.12g}" if hasattr(x, "__format__") else str(x)
