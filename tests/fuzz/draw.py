@@ -25,7 +25,7 @@ class _Draw:
         self.dtype = self.one("float16", "float32", "float32", "float64", "float64")
         self.task = self.one("diagonal", "diagonal", "dense", "least_squares", "least_squares", *OWN)
         self.rule = self.one(*_HOMOGENEOUS, "GradientDescent", "GradientDescent", *_ADAPTIVE)
-        self.steps = max(1, round(float(np.exp(rng.uniform(0.0, np.log(longest))))))
+        self.steps = max(1, round(float(longest ** (rng.random() ** 1.4))))
         most = 8 if self.steps < 100 else 3
         if self.task in ("dense", "least_squares", "logistic"):
             most = min(most, 4)

@@ -53,7 +53,8 @@ def judge(case: Case) -> Verdict:
         found = run(case)
     except Exception as error:
         return Verdict(RAISED, None, f"{type(error).__name__}: {error}")
-    numbers = compare(case, found, answer(case))
+    with np.errstate(all="ignore"):  # NumPy looks at the processor's flags, whoever raised them
+        numbers = compare(case, found, answer(case))
     worst = max(numbers, key=lambda n: (_WORST.index(n.outcome), n.error))
     status = np.asarray(found.status)
     said = "" if not status.any() else found.report()
@@ -107,10 +108,8 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any) -> Numbe
         return Number(name, shown, truth, np.inf, np.inf, UNSAID if distance <= allowed else WRONG)
     error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))
     within = not distance > allowed  # a spread that is no number allows anything
-    if within:
-        outcome = RIGHT if error <= HALF_A_DIGIT else UNSAID
-    else:
-        outcome = COARSE if error <= HALF_A_DIGIT else WRONG
+    close, far = (RIGHT, UNSAID) if within else (COARSE, WRONG)
+    outcome = close if error <= HALF_A_DIGIT else far
     return Number(name, shown, truth, error, limit, outcome)
 
 

@@ -7,17 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz import digits
-from tests.fuzz.cases import Case
 from tests.fuzz.digits import Dual, as_dual
 
 Moved = Callable[[Dual], Dual]
 
 
 class _Loss:
-    def __init__(self, case: Case, moved: Moved) -> None:
-        self.data = {name: digits.exact(x) for name, x in case.data.items()}
-        self.moved = moved
+    def __init__(self, data: dict[str, Any], moved: Moved) -> None:
+        self.data, self.moved = data, moved
         self.prepare()
 
     def prepare(self) -> None:
@@ -135,7 +132,7 @@ class _Logistic(_Loss):
 
 def _basis(X: Any) -> Any:
     """Return the orthonormal columns of X as rows, (..., n), by Gram and Schmidt, twice; zero rows for the others."""
-    if X.ndim == 3:
+    if X.ndim > 2:
         return np.stack([_basis(one) for one in X])
     rows: list[Any] = []
     for column in X.T:
@@ -146,6 +143,11 @@ def _basis(X: Any) -> Any:
         is_new = float(size) > 1e-60 * float(as_dual((column * column).sum()).sqrt().x)
         rows.append(left / size if is_new else 0 * column)
     return np.stack(rows)
+
+
+def rank(X: Any) -> int:
+    """Return the rank of one matrix of exact numbers."""
+    return int((abs(_basis(X)).sum(axis=-1) != 0).sum())
 
 
 LOSSES: dict[str, type[_Loss]] = {

@@ -3,7 +3,8 @@
 The recursions and their derivatives once more, forwards, of the exact numbers that the floats hold. Four copies run
 side by side: one as it is, and three in which every quantity moves at every step by a unit roundoff, relatively, by
 random signs (in the first of the three by the same signs at every step: roundings may have a bias). Their spread is
-what the conditioning of the case allows to anyone who computes in that dtype.
+what the conditioning of the case allows to anyone who computes in that dtype. A closed form takes no steps: there the
+data and the meta-parameters move once, in float64.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from tests.fuzz import digits
 from tests.fuzz.cases import Case
 from tests.fuzz.digits import Dual, as_dual
-from tests.fuzz.losses import LOSSES
+from tests.fuzz.losses import LOSSES, rank
 from tests.fuzz.rules import RULES
 
 COPIES = 4
@@ -77,11 +78,16 @@ _LINEAR = ("GradientDescent", "Momentum", "Nesterov", "SGDW")
 class _Run:
     def __init__(self, case: Case, seed: int) -> None:
         self.case = case
-        dtype = "float64" if case.method == "closed_form" else case.dtype
-        self.moved = Rounding(float(np.finfo(dtype).eps) / 2, seed)
-        self.loss = LOSSES[case.task](case, self.moved)
+        once = case.method == "closed_form"
+        rounding = Rounding(float(np.finfo("float64" if once else case.dtype).eps) / 2, seed)
+        data = {name: digits.exact(x) for name, x in case.data.items()}
+        self.data = {name: _moved_once(name, x, rounding) for name, x in data.items()} if once else data
+        self.once, self.moved = once, (lambda x: x) if once else rounding
+        self.loss = LOSSES[case.task](self.data, self.moved)
         self.entries = _directions(case)
         self.phi = {name: self._prepared(name, value) for name, value in case.phi.items()}
+        if once:
+            self.phi = {name: self._eta_moved(name, x, rounding) for name, x in self.phi.items()}
 
     def answer(self) -> Answer:
         value, slope = self._unrolled()
@@ -103,6 +109,11 @@ class _Run:
         if not led:
             return Dual(x, self._seeds(name, None, shape) if count else None)
         return Dual(x)  # `_phi_at` adds the directions
+
+    def _eta_moved(self, name: str, eta: Dual, rounding: Rounding) -> Dual:
+        """Return a step size that differs a little from copy to copy, the same at all times."""
+        led = name in self.case.scheduled
+        return Dual(eta.x * rounding(Dual(np.ones_like(eta.x[0] if led else eta.x))).x, eta.dx)
 
     def _seeds(self, name: str, t: int | None, shape: tuple[int, ...]) -> Any:
         """Return the directions (P, ...) in which this meta-parameter moves at step t."""
@@ -130,7 +141,7 @@ class _Run:
 
     def _unrolled(self) -> tuple[Any, Any]:
         case, moved = self.case, self.moved
-        w0 = np.broadcast_to(digits.exact(case.data["w0"]), (COPIES, case.batch, case.d))
+        w0 = np.broadcast_to(self.data["w0"], (COPIES, case.batch, case.d))
         w, state = Dual(w0), RULES[case.rule].start(Dual(w0))
         held, window = case.options.get("gradient") == "stop_gradient", case.options.get("window", case.steps)
         total: Dual | None = None
@@ -162,6 +173,23 @@ class _Run:
         if case.objective == "WeightedSum":
             term = term * as_dual(digits.exact(case.rho)[()] ** t)
         return self.moved(term)
+
+
+def _moved_once(name: str, x: Any, moved: Rounding) -> Any:
+    """Return the data with an axis of copies in front: moved entry by entry, matrices by their largest entry.
+
+    A matrix that has no full rank moves as a whole, so that its zero eigenvalues stay.
+    """
+    first = np.broadcast_to(x, (COPIES, *x.shape))
+    if name == "H":
+        x = x if x.ndim == 3 else x[None]
+        first = np.broadcast_to(x, (COPIES, *x.shape))
+        size = abs(x).max(axis=(-1, -2), keepdims=True)
+        if any(rank(one) < len(one) for one in x):
+            return first * moved(Dual(np.ones_like(first[..., :1, :1]))).x
+        noise = size * (moved(Dual(np.ones_like(first))).x - 1)
+        return first + (noise + np.swapaxes(noise, -1, -2)) / 2
+    return moved(Dual(first)).x
 
 
 def _directions(case: Case) -> list[tuple[str, tuple[int, ...]]]:
