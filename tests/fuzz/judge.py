@@ -18,12 +18,13 @@ HALF_A_DIGIT, TWO_DIGITS = 0.3, 0.01
 RIGHT = "right"  # within what roundings allow, or right to a digit, and Status OK
 SAID = "said"  # a Status, and the numbers are off or undefined
 NEEDLESS = "needless"  # a Status, though all numbers are right to two digits
+FAINT = "faint"  # as unsaid, of an entry whose error is small beside the whole gradient: it is right as a vector
 UNSAID = "unsaid"  # Status OK, and conditioning has left no digit: another order of operations would give another one
 COARSE = "coarse"  # Status OK, beyond what roundings allow, and right to half a digit
 WRONG = "wrong"  # Status OK, and beyond what roundings allow
 RAISED = "raised"
-OUTCOMES = (RIGHT, SAID, NEEDLESS, UNSAID, COARSE, WRONG, RAISED)
-_WORST = (RIGHT, COARSE, UNSAID, WRONG)
+OUTCOMES = (RIGHT, FAINT, SAID, NEEDLESS, UNSAID, COARSE, WRONG, RAISED)
+_WORST = (RIGHT, FAINT, COARSE, UNSAID, WRONG)
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,12 @@ def compare(case: Case, found: Any, right: Answer) -> list[Number]:
                 at = (*index, b) if case.per_task and leaf.shape[len(index) :] else index
                 one = leaf[at] if at else leaf
                 truth, spread = right.grad[row][b], right.grad_spread[row][b]
-                numbers.append(_number(case, f"grad.{field}{list(at) if at else ''}", one, truth, spread))
+                whole = max(abs(r[b]) for r in right.grad)
+                numbers.append(_number(case, f"grad.{field}{list(at) if at else ''}", one, truth, spread, whole))
         return numbers
 
 
-def _number(case: Case, name: str, found: Any, right: Any, spread: Any) -> Number:
+def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: Any = 0) -> Number:
     mantissa = float(np.asarray(found.mantissa).reshape(()))
     shown, truth = str(found)[7:-1], _shown(right)
     if not digits.is_finite(right):
@@ -104,11 +106,12 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any) -> Numbe
         return Number(name, shown, truth, 0.0, 0.0, RIGHT)
     unit = float(np.finfo("float64" if case.method == "closed_form" else case.dtype).eps)
     allowed = FACTOR[case.dtype] * spread + 16 * unit * abs(right)
+    lost = FAINT if distance <= HALF_A_DIGIT / 3 * whole else UNSAID
     if right == 0:
-        return Number(name, shown, truth, np.inf, np.inf, UNSAID if distance <= allowed else WRONG)
+        return Number(name, shown, truth, np.inf, np.inf, lost if distance <= allowed else WRONG)
     error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))
     within = not distance > allowed  # a spread that is no number allows anything
-    close, far = (RIGHT, UNSAID) if within else (COARSE, WRONG)
+    close, far = (RIGHT, lost) if within else (COARSE, WRONG)
     outcome = close if error <= HALF_A_DIGIT else far
     return Number(name, shown, truth, error, limit, outcome)
 

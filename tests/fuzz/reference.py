@@ -149,7 +149,7 @@ class _Run:
             if t and t % window == 0:
                 w, state = w.held(), {name: s.held() for name, s in state.items()}
             g = moved(self.loss.gradient(w))
-            w, state = RULES[case.rule].step(self._phi_at(t), state, w, g.held() if held else g, t + 1)
+            w, state = RULES[case.rule].step(self._phi_at(t), state, w, g.held() if held else g, t + 1, moved)
             w, state = moved(w), {name: moved(s) for name, s in state.items()}
             term = self._term(w, t + 1)
             if term is not None:
