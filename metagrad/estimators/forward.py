@@ -52,7 +52,7 @@ class Forward:
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
             unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
-            fused = fused_step(task, rule, self.gradient) if self.fused and not unroll.joint else None
+            fused = fused_step(unroll.task, unroll.rule, self.gradient) if self.fused and not unroll.joint else None
             return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
 
 

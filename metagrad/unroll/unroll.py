@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from metagrad.measures import as_measure
 from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
+from metagrad.unroll import half
 from metagrad.unroll.carry import Ask, Carry, Options, check_position
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, bare, prepare, restore
@@ -33,11 +35,10 @@ class Unroll:
 
     def __init__(self, ask: Ask, options: Options, where: str) -> None:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
-        self.ask, self.options = ask, options
-        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
         check_position(ask.at, ask.run, where)
+        self.options = options
+        self._bind(ask)
         self.offset, at = ask.offset, ask.at
-        self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
         self.joint = isinstance(phi, Joint)
         if isinstance(phi, Joint):
@@ -51,9 +52,15 @@ class Unroll:
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
-        self.system.xp = self.xp
         self.entries = self.system.entries(phi)
-        self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
+        self.is_half = options.scaling != "none" and half.is_half(ask, self.dtype)
+        shape = Shape.of(w, self.xp, per_task=options.per_task)
+        self.phi = prepare(phi, self.entries, replace(shape, dtype=half.HALF) if self.is_half else shape, where)
+        if self.is_half:
+            self._bind(half.widened(replace(ask, phi=self.phi)))
+            self.dtype, self.phi, at = half.SINGLE, self.ask.phi, self.ask.at
+            w = self.system.example() if at is None else at.w
+        self.system.xp = self.xp
         if at is not None:
             self._start = at.w, at.state
         else:
@@ -67,7 +74,7 @@ class Unroll:
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
-            ask.objective,
+            self.objective,
             self.phi,
             Times(ask.steps, self.offset),
             self.monitor,
@@ -79,6 +86,11 @@ class Unroll:
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def _bind(self, ask: Ask) -> None:
+        self.ask = ask
+        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.system = Training(ask.task, ask.rule, ask.seed, gradient=self.options.gradient, steps=ask.horizon)
 
     def _check_state(self, state: Tree, member: str) -> None:
         """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
@@ -253,7 +265,8 @@ class Unroll:
             )
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
+        found = Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
+        return half.narrowed(found) if self.is_half else found
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
