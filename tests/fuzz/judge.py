@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+import metagrad as mg
 from tests.fuzz import digits
 from tests.fuzz.cases import Case, run
 from tests.fuzz.reference import Answer, answer
@@ -20,10 +21,11 @@ SAID = "said"  # a Status, and the numbers are off or undefined
 NEEDLESS = "needless"  # a Status, though all numbers are right to two digits
 FAINT = "faint"  # as unsaid, of an entry whose error is small beside the whole gradient: it is right as a vector
 UNSAID = "unsaid"  # Status OK, and conditioning has left no digit: another order of operations would give another one
+MEASURED = "measured"  # unsaid or wrong, but `trust=True` says so
 COARSE = "coarse"  # Status OK, beyond what roundings allow, and right to half a digit
 WRONG = "wrong"  # Status OK, and beyond what roundings allow
 RAISED = "raised"
-OUTCOMES = (RIGHT, FAINT, SAID, NEEDLESS, UNSAID, COARSE, WRONG, RAISED)
+OUTCOMES = (RIGHT, FAINT, SAID, NEEDLESS, MEASURED, UNSAID, COARSE, WRONG, RAISED)
 REFUSED = "indefinite"  # a matrix of half precision, whose roundings are none to the closed forms in float64
 _WORST = (RIGHT, FAINT, COARSE, UNSAID, WRONG)
 
@@ -62,19 +64,31 @@ def judge(case: Case) -> Verdict:
     worst = max(numbers, key=lambda n: (_WORST.index(n.outcome), n.error))
     status = np.asarray(found.status)
     said = "" if not status.any() else found.report()
-    trusted = getattr(found, "digits", None)
-    if trusted is not None and not said and worst.outcome != RIGHT:
-        said = _without_digits(trusted)
+    said = said or _few_digits(found, worst)
     if not said:
-        return Verdict(worst.outcome, worst, "OK")
+        measured = "" if worst.outcome not in (UNSAID, WRONG) else _said_by_neighbours(case, worst)
+        return Verdict(MEASURED, worst, measured) if measured else Verdict(worst.outcome, worst, "OK")
     right = all(n.error <= TWO_DIGITS for n in numbers)
     return Verdict(NEEDLESS if right else SAID, worst, said)
 
 
-def _without_digits(trusted: Any) -> str:
-    fields = [f for f in (getattr(trusted, "value", trusted), getattr(trusted, "grad", trusted)) if f is not None]
-    lowest = min((float(np.min(f)) for f in fields if np.size(f)), default=np.inf)
-    return f"{lowest:.1f} digits" if lowest < 1 else ""
+def _few_digits(found: Any, worst: Number) -> str:
+    """Return what the estimate says of its digits where that is fewer than one, for the number at hand."""
+    digits_of = getattr(found, "digits", None)
+    if digits_of is None or worst.outcome in (RIGHT, FAINT):
+        return ""
+    few = digits_of.value if worst.name.startswith("value") else digits_of.gradient
+    least = np.inf if few is None else float(np.min(few))
+    return f"{least:.1f} digits" if least < 1 else ""
+
+
+def _said_by_neighbours(case: Case, worst: Number) -> str:
+    """Return what `trust=True` says of the number, where the method offers it."""
+    offered = {"reverse": mg.Reverse, "forward": mg.Forward, "windows": mg.Windows, "value": mg.Value}.get(case.method)
+    if "trust" not in getattr(offered, "__dataclass_fields__", {}):
+        return ""
+    found = run(replace(case, options={**case.options, "trust": True}))
+    return found.report() if np.asarray(found.status).any() else _few_digits(found, worst)
 
 
 def compare(case: Case, found: Any, right: Answer) -> list[Number]:

@@ -1,0 +1,32 @@
+"""No number is wrong with Status OK: cases by chance against the reference.
+
+`pytest tests/fuzz --fuzz-cases 20000 --fuzz-seed 7 --fuzz-longest 400` is a long run. Cases go by chunks, so that `-n`
+spreads them.
+"""
+
+import pytest
+
+from tests.fuzz.campaign import campaign, table
+
+CHUNK = 50
+
+
+def pytest_generate_tests(metafunc):
+    if "chunk" in metafunc.fixturenames:
+        cases = metafunc.config.getoption("--fuzz-cases")
+        metafunc.parametrize("chunk", range(0, cases, CHUNK))
+
+
+@pytest.mark.slow
+def test_no_number_is_wrong_with_status_ok(chunk, request):
+    asked = request.config.getoption
+    seed, cases, longest = asked("--fuzz-seed"), asked("--fuzz-cases"), asked("--fuzz-longest")
+    found = campaign(seed, range(chunk, min(chunk + CHUNK, cases)), longest)
+    is_usual = (seed, longest) == (USUAL_SEED, USUAL_LONGEST)
+    failures = [one for one in found.failures if not (is_usual and one.index in OPEN)]
+    assert not failures, "\n\n".join([*(one.told() for one in failures), table(found)])
+
+
+USUAL_SEED, USUAL_LONGEST = 0, 120
+# Cases of the usual run that fail today. They go from here as they are made right, or are said.
+OPEN = frozenset()
