@@ -125,7 +125,7 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: A
     allowed = FACTOR[case.dtype] * spread + 16 * unit * abs(right)
     lost = FAINT if distance <= HALF_A_DIGIT / 3 * whole else UNSAID
     if distance <= 4 * unit * whole and "[" not in name:
-        allowed = distance  # a field of one number, off by less than the last digit of the whole gradient
+        allowed = max(allowed, distance)  # a field of one number, off by less than the last digit of the whole gradient
     if right == 0:
         return Number(name, shown, truth, np.inf, np.inf, lost if distance <= allowed else WRONG)
     error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))

@@ -21,6 +21,8 @@ SQUARED = "w0 is squared in the closed form"
 ETA = "the size of eta is beyond 10**260"
 CANCELLED = "cancellation leaves no digit"
 CHAOS = "chaos"
+SQUARES = "the squares of gradients underflow"
+HALF = "half precision"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ _NULL = _diagonal([1.0, 0.0], [1.0, 1.0])
 _COORDINATES = _diagonal([1.0, 1.0], [1.0, 1.0])
 _TWO_PHASES = np.where(np.arange(1400) < 1200, 3.0, 0.99)
 _ADAM = dict(zip(("eta", "beta1", "beta2", "eps"), (0.0055974964, 1e-4, 0.99, 1e-8), strict=True))
+
+
+def _half(phi: dict[str, float]) -> dict[str, Any]:
+    return {name: np.float16(x) for name, x in phi.items()}
 
 
 def _float32(phi: dict[str, float]) -> dict[str, Any]:
@@ -271,5 +277,129 @@ KNOWN = [
         _descent("cubic", "float32", {"w0": [[0.3]]}, np.float32(2.8), "Mean", 80),
         {"value[0]": "-0.117870664665", "grad.eta": "44407083475.9"},
         may_be_said=True,
+    ),
+    Known(
+        "noise_free_log",
+        NOISELESS,
+        _descent(
+            "least_squares",
+            "float64",
+            {"X": [[[1.0], [1.0]]], "y": [[1.0, 1.0]], "w0": [[0.0]]},
+            0.5,
+            "LogFinal",
+            60,
+            measure="train",
+            method="closed_form",
+        ),
+        {"value[0]": "-1.39784681413", "grad.eta": "-4.0"},
+        may_be_said=True,
+    ),
+    Known(
+        "floor_of_rounding",
+        NOISELESS,
+        _descent(
+            "least_squares",
+            "float64",
+            {"X": [[[0.1], [0.3], [0.7]]], "y": [[0.1 * 0.9, 0.3 * 0.9, 0.7 * 0.9]], "w0": [[0.0]]},
+            2.0,
+            "LogFinal",
+            100,
+            measure="train",
+            method="closed_form",
+        ),
+        {"value[0]": "-0.804980806924", "grad.eta": "-1.83187274442e-10"},
+        may_be_said=True,
+    ),
+    Known(
+        "held_at_two_over_l",
+        CANCELLED,
+        _descent(
+            "diagonal",
+            "float64",
+            _diagonal([0.3], [1.0]),
+            2 / 0.3,
+            "LogFinal",
+            10,
+            options={"gradient": "stop_gradient"},
+        ),
+        {"value[0]": "-0.189711998489", "grad.eta": "4.4408920985e-18"},
+        may_be_said=True,
+    ),
+    Known(
+        "negative_form",
+        CANCELLED,
+        _descent(
+            "dense",
+            "float32",
+            {"H": np.outer([-1.6, -1.8], [-1.6, -1.8]), "w0": [[0.5, -0.5]]},
+            np.float32(0.15517241),
+            "Final",
+            3,
+        ),
+        {"value[0]": "-3.02298154814e-08", "grad.eta": "-1.74000213348e-06"},
+        may_be_said=True,
+    ),
+    Known(
+        "squares_underflow",
+        SQUARES,
+        _case(
+            "diagonal",
+            "float32",
+            _diagonal([0.5], [-3e-22]),
+            "RMSprop",
+            _float32({"eta": 6e-5, "rho": 0.999, "eps": 1e-8}),
+            objective="Final",
+            steps=105,
+        ),
+        {
+            "value[0]": "2.87053812974e-235",
+            "grad.eta": "1.39418099178e-228",
+            "grad.rho": "-3.01565594196e-230",
+            "grad.eps": "-1.05715689737e-224",
+        },
+    ),
+    Known(
+        "rmsprop_half",
+        HALF,
+        _case(
+            "diagonal",
+            "float16",
+            _diagonal(
+                [1.719, 1.781, 1.555, 0.1611, 0.1954, 0.726, 1.765],
+                [-1.181, 0.4094, -0.4604, 0.996, -0.336, 0.705, -1.162],
+            ),
+            "RMSprop",
+            _half({"eta": 0.2548828125, "rho": 0.9, "eps": 1e-3}),
+            objective="LogFinal",
+            steps=47,
+        ),
+        {
+            "value[0]": "-0.0627912758769",
+            "grad.eta": "8.80779726265",
+            "grad.rho": "2.96017361044",
+            "grad.eps": "-67.5435532872",
+        },
+    ),
+    Known(
+        "adan_half",
+        HALF,
+        _case(
+            "least_squares",
+            "float16",
+            {"X": [[[0.01551, -0.03024]]], "y": [[0.05136]], "w0": [[0.0, 0.0]]},
+            "Adan",
+            _half({"eta": 0.02155, "beta1": 0.0, "beta2": 0.5, "beta3": 0.99, "eps": 1e-3, "decay": 0.1}),
+            objective="LogFinal",
+            steps=1,
+        ),
+        {
+            "value[0]": "-6.65216541768",
+            "grad.eta": "-0.990315137459",
+            "grad.beta1": "0.0",
+            "grad.beta2": "0.0",
+            "grad.beta3": "0.0",
+            "grad.eps": "9.33245116957",
+            "grad.decay": "0.000459708940102",
+        },
     ),
 ]
