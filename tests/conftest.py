@@ -17,7 +17,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("fuzz", "the fuzz in tests/fuzz")
-    group.addoption("--fuzz-cases", type=int, default=2000, help="how many cases by chance")
+    group.addoption("--fuzz-cases", type=int, help="how many cases by chance")
     group.addoption("--fuzz-seed", type=int, default=0, help="the seed that they are a function of")
     group.addoption("--fuzz-longest", type=int, default=120, help="the longest horizon")
 

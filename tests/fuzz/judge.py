@@ -111,7 +111,7 @@ def compare(case: Case, found: Any, right: Answer) -> list[Number]:
 
 def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: Any = 0) -> Number:
     mantissa = float(np.asarray(found.mantissa).reshape(()))
-    shown, truth = str(found)[7:-1], _shown(right)
+    shown, truth = str(found)[7:-1], digits.shown(right)
     if not digits.is_finite(right):
         is_same = not np.isfinite(mantissa)
         outcome = UNSAID if is_same else WRONG  # it must have a Status all the same
@@ -137,7 +137,3 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: A
 
 def _as_float(x: Any) -> float:
     return float(x) if x < 1e300 else np.inf
-
-
-def _shown(x: Any) -> str:
-    return f"{x:.12g}" if hasattr(x, "__format__") else str(x)

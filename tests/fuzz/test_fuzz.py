@@ -7,21 +7,25 @@ spreads them.
 import pytest
 
 from tests.fuzz.campaign import campaign, table
+from tests.fuzz.digits import USUAL_CASES
 
 CHUNK = 50
 
 
 def pytest_generate_tests(metafunc):
     if "chunk" in metafunc.fixturenames:
-        cases = metafunc.config.getoption("--fuzz-cases")
-        metafunc.parametrize("chunk", range(0, cases, CHUNK))
+        metafunc.parametrize("chunk", range(0, cases_of(metafunc.config), CHUNK))
+
+
+def cases_of(config):
+    return config.getoption("--fuzz-cases") or USUAL_CASES
 
 
 @pytest.mark.slow
 def test_no_number_is_wrong_with_status_ok(chunk, request):
     asked = request.config.getoption
-    seed, cases, longest = asked("--fuzz-seed"), asked("--fuzz-cases"), asked("--fuzz-longest")
-    found = campaign(seed, range(chunk, min(chunk + CHUNK, cases)), longest)
+    seed, longest = asked("--fuzz-seed"), asked("--fuzz-longest")
+    found = campaign(seed, range(chunk, min(chunk + CHUNK, cases_of(request.config))), longest)
     is_usual = (seed, longest) == (USUAL_SEED, USUAL_LONGEST)
     failures = [one for one in found.failures if not (is_usual and one.index in OPEN)]
     assert not failures, "\n\n".join([*(one.told() for one in failures), table(found)])
