@@ -19,7 +19,7 @@ def main() -> int:
     indices = range(given.first, given.first + given.cases)
     found = campaign(given.seed, indices, given.longest)
     for one in found.failures[: given.shown]:
-        print(one.told(), end="\n\n")
+        print(one.smaller().told(), end="\n\n")
     print(table(found))
     return 1 if found.failures else 0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tests.fuzz.cases import Case, snippet
 from tests.fuzz.draw import case_of
 from tests.fuzz.judge import OUTCOMES, RAISED, UNSAID, WRONG, Verdict, judge
+from tests.fuzz.shrink import shrunk
 
 FAILURES = (WRONG, UNSAID, RAISED)
 
@@ -22,6 +23,11 @@ class Failure:
     index: int
     case: Case
     verdict: Verdict
+
+    def smaller(self) -> Failure:
+        """Return the smallest case found that fails in the same way."""
+        case = shrunk(self.case, lambda one: judge(one).outcome == self.verdict.outcome)
+        return Failure(self.seed, self.index, case, judge(case))
 
     def told(self) -> str:
         """Return the Python that asks for it, and what is right."""
