@@ -122,14 +122,20 @@ class Dual:
         is_zero = np.asarray(root == 0, dtype=bool)
         return Dual(root, np.where(is_zero, 0 * self.dx, self.dx / (2 * np.where(is_zero, root + 1, root))))
 
-    def exp(self) -> Dual:
-        """Return the exponential."""
-        found = _exp(self.x)
-        return Dual(found, None if self.dx is None else found * self.dx)
-
     def log(self) -> Dual:
         """Return the natural logarithm."""
         return Dual(_log(self.x), None if self.dx is None else _divide(self.dx, self.x))
+
+    def sigmoid(self) -> Dual:
+        """Return 1/(1 + exp(-x))."""
+        small = _exp(-abs(self.x))
+        found = np.where(self.x > 0, 1, small) / (1 + small)
+        return Dual(found, None if self.dx is None else small / (1 + small) ** 2 * self.dx)
+
+    def softplus(self) -> Dual:
+        """Return log(1 + exp(x))."""
+        found = np.where(self.x > 0, self.x, 0) + _log(1 + _exp(-abs(self.x)))
+        return Dual(found, None if self.dx is None else self.held().sigmoid().x * self.dx)
 
     def sum(self) -> Dual:
         """Return the sum over the last axis."""

@@ -92,7 +92,11 @@ def _said_by_neighbours(case: Case, worst: Number) -> str:
 
 
 def compare(case: Case, found: Any, right: Answer) -> list[Number]:
-    """Return every number of the answer beside what was found."""
+    """Return every number of the answer beside what was found.
+
+    A field of one number may be off by the last digits of the whole gradient; the entries of an array are asked for
+    digits of their own.
+    """
     with digits.digits(420):
         numbers = [
             _number(case, f"value[{b}]", found.value[b], right.value[b], right.value_spread[b])
@@ -105,11 +109,12 @@ def compare(case: Case, found: Any, right: Answer) -> list[Number]:
                 one = leaf[at] if at else leaf
                 truth, spread = right.grad[row][b], right.grad_spread[row][b]
                 whole = max(abs(r[b]) for r in right.grad)
-                numbers.append(_number(case, f"grad.{field}{list(at) if at else ''}", one, truth, spread, whole))
+                floor = 0 if index else 4 * _unit(case) * whole
+                numbers.append(_number(case, f"grad.{field}{list(at) if at else ''}", one, truth, spread, whole, floor))
         return numbers
 
 
-def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: Any = 0) -> Number:
+def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: Any = 0, floor: Any = 0) -> Number:
     mantissa = float(np.asarray(found.mantissa).reshape(()))
     shown, truth = str(found)[7:-1], digits.shown(right)
     if not digits.is_finite(right):
@@ -121,18 +126,20 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: A
     distance = abs(digits.number(mantissa, int(np.asarray(found.exponent).reshape(()))) - right)
     if distance == 0:
         return Number(name, shown, truth, 0.0, 0.0, RIGHT)
-    unit = float(np.finfo("float64" if case.method == "closed_form" else case.dtype).eps)
-    allowed = FACTOR[case.dtype] * spread + 16 * unit * abs(right)
+    if not digits.is_finite(spread):  # a copy left the range of all numbers: anything is allowed
+        return Number(name, shown, truth, np.inf, np.inf, UNSAID)
+    allowed = max(floor, FACTOR[case.dtype] * spread + 16 * _unit(case) * abs(right))
     lost = FAINT if distance <= HALF_A_DIGIT / 3 * whole else UNSAID
-    if distance <= 4 * unit * whole and "[" not in name:
-        allowed = max(allowed, distance)  # a field of one number, off by less than the last digit of the whole gradient
     if right == 0:
         return Number(name, shown, truth, np.inf, np.inf, lost if distance <= allowed else WRONG)
     error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))
-    within = not distance > allowed  # a spread that is no number allows anything
-    close, far = (RIGHT, lost) if within else (COARSE, WRONG)
+    close, far = (RIGHT, lost) if distance <= allowed else (COARSE, WRONG)
     outcome = close if error <= HALF_A_DIGIT else far
     return Number(name, shown, truth, error, limit, outcome)
+
+
+def _unit(case: Case) -> float:
+    return float(np.finfo("float64" if case.method == "closed_form" else case.dtype).eps)
 
 
 def _as_float(x: Any) -> float:

@@ -120,11 +120,11 @@ class _Cubic(_Loss):
 
 class _Logistic(_Loss):
     def gradient(self, w: Dual) -> Dual:
-        weight = self.moved(-1 / (1 + self._margins(w).exp()))
+        weight = self.moved(-(-self._margins(w)).sigmoid())
         return self.moved(weight.expanded(-2) * np.swapaxes(self.data["x"], -1, -2)).sum() / self.data["x"].shape[1]
 
     def loss(self, w: Dual) -> Dual:
-        return self.moved((1 + (-self._margins(w)).exp()).log()).sum() / self.data["x"].shape[1]
+        return self.moved((-self._margins(w)).softplus()).sum() / self.data["x"].shape[1]
 
     def _margins(self, w: Dual) -> Dual:
         return self.moved(w.expanded(-2) * self.data["x"]).sum()
