@@ -18,7 +18,8 @@ class Reverse:
     `gradient`: "full" differentiates through the optimizee's gradient, "stop_gradient" holds it constant (the first
     is the derivative of the objective; the second another number, at times of another sign).
     `scaling`: "auto" carries exponents beside adjoints, and beside states where the step is homogeneous; "adjoint"
-    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it.
+    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it. But for "none" a
+    task in float16 is carried in float32, from the very numbers it holds, and the answer is rounded to float16 once.
     `per_task`: phi and the meta-gradient lead with the task axis.
     `memory`: bytes for kept states; fewer means more recomputation and the same bits (`unroll.checkpoint`).
     `fused`: use a fused kernel where there is one (compiled, with the extra `fast`).
