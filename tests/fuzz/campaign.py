@@ -74,4 +74,5 @@ def table(found: Found) -> str:
             for outcome in OUTCOMES
         ]
         lines.append(f"{family:32s}" + "".join(f"{n or '':>10}" for n in row))
-    return "\n".join([*lines, f"{found.seconds:.0f} s"])
+    listed = ", ".join(f"{one.index} {one.verdict.outcome}" for one in [*found.failures, *found.coarse])
+    return "\n".join([*lines, f"{found.seconds:.0f} s; {listed or 'none'}"])
