@@ -130,6 +130,7 @@ KNOWN = [
         TERM,
         _descent("square", "float32", _ONE, 0.5, "Final", 100, options={"scaling": "adjoint"}),
         {"value[0]": "3.11150763893e-61", "grad.eta": "-1.24460305557e-58"},
+        may_be_said=True,
     ),
     Known(
         "own_log",
@@ -142,6 +143,7 @@ KNOWN = [
         TERM,
         _descent("square", "float32", _ONE, np.float32(0.45), "LogFinal", 85, options={"scaling": "adjoint"}),
         {"value[0]": "-1.20382863087", "grad.eta": "-3.63636355755"},
+        may_be_said=True,
     ),
     Known(
         "own_float64",
