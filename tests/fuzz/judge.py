@@ -133,7 +133,7 @@ def _number(case: Case, name: str, found: Any, right: Any, spread: Any, whole: A
     if right == 0:
         return Number(name, shown, truth, np.inf, np.inf, lost if distance <= allowed else WRONG)
     error, limit = (_as_float(x / abs(right)) for x in (distance, allowed))
-    close, far = (RIGHT, lost) if distance <= allowed else (COARSE, WRONG)
+    close, far = (RIGHT, lost) if distance <= allowed else (COARSE, UNSAID if limit >= 1 else WRONG)
     outcome = close if error <= HALF_A_DIGIT else far
     return Number(name, shown, truth, error, limit, outcome)
 
