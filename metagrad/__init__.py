@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401 -- from here, not from deep inside: that takes 6 ms more
 
+from metagrad.ad import safe_norm, safe_sqrt
 from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
@@ -134,6 +135,8 @@ __all__ = [
     "random_quadratics",
     "random_regressions",
     "rollout",
+    "safe_norm",
+    "safe_sqrt",
     "save_trained",
     "split_task",
     "value",

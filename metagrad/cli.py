@@ -16,12 +16,15 @@ from threadpoolctl import threadpool_limits
 
 from metagrad.errors import bad_value
 from metagrad.optimizers import Unconstrained
+from metagrad.training.builders import numbers_of
 from metagrad.training.config import known_keys, read_config, setup
 from metagrad.training.loop import NonFiniteError
 from metagrad.training.trained import Trained, load_trained, save_trained
 from metagrad.training.trainer import Trainer
 
 _INTERRUPTED = 130
+_LARGEST_TASK = 2**26  # numbers; half a GiB, of what a file asks for by itself
+_MOST_STEPS = 10**6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -157,7 +160,10 @@ def _trained(args: Any) -> tuple[Trained, Trainer]:
     """Return the optimizer to evaluate, and the run that has its tasks."""
     if args.config is None:
         trained = load_trained(args.optimizer)
-        return trained, setup({**(trained.config or {}), "seed": args.seed}).trainer
+        config = {**(trained.config or {}), "seed": args.seed}
+        trainer = setup(config).trainer
+        _check_size(args, numbers_of(config["task"]), trainer.recipe.evaluation_steps)
+        return trained, trainer
     config = read_config(args.config)
     run = setup({**config, "seed": args.seed}, args.config.parent)
     trained = load_trained(args.optimizer, template=(run.trainer.optimizer, run.phi))
@@ -166,6 +172,18 @@ def _trained(args: Any) -> tuple[Trained, Trainer]:
         came = f"{args.config}, whose [optimizer] is {here}"
         bad_value("evaluate", "--config", came, f"that of {args.optimizer}, {there}")
     return trained, run.trainer
+
+
+def _check_size(args: Any, numbers: int, steps: int) -> None:
+    """Raise ValueError where a file, which may come from a stranger, asks for tasks or steps without end."""
+    came = f"{args.optimizer}, whose config asks for"
+    if numbers > _LARGEST_TASK:
+        remedy = "If you want them, say which tasks with --config."
+        bad_value("evaluate", "optimizer", f"{came} tasks of {numbers} numbers", f"at most {_LARGEST_TASK}", remedy)
+    if args.steps is None and steps > _MOST_STEPS:
+        bad_value(
+            "evaluate", "optimizer", f"{came} {steps} steps", f"at most {_MOST_STEPS}", "Say how many with --steps."
+        )
 
 
 def _evaluate(args: Any) -> int:
@@ -191,3 +209,7 @@ def _evaluate(args: Any) -> int:
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
     return 1 if bad else 0
+
+
+if __name__ == "__main__":  # python -m metagrad.cli is python -m metagrad
+    sys.exit(main())

@@ -44,6 +44,10 @@ class Status(Enum):
     )
     ADJOINT_OVERFLOW = "an adjoint exceeded the largest finite number; use scaling='auto'"
     ADJOINT_NAN = "an adjoint became NaN; a rule was differentiated where it has no derivative"
+    ENTRIES_LOST = (
+        "entries of the state or of its adjoint fell out of the range of floats beside others, and may have counted; "
+        "use scaling='auto' and rescue='always', a wider dtype, or a shorter horizon"
+    )
     GRADIENT_UNDERFLOW = "the meta-gradient fell below the smallest normal number; use scaling='auto' or a wider dtype"
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"

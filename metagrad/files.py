@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,12 +15,19 @@ from typing import IO, Any, NoReturn
 
 import numpy as np
 
+from metagrad.archives import Archive, Header
 from metagrad.errors import bad_value
+from metagrad.tables import as_json, from_json
 
 Arrays = Mapping[str, np.ndarray]
 
 _ANEW = "Remove the file to start anew, or give another one."
 _WITHOUT_CHECKSUM = 1  # the last format of which some files have none
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_ANEW_TO_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS | getattr(os, "O_BINARY", 0)
+_OURS = ("about", "digest")
+LARGEST = 2**28  # bytes of a file that may come from a stranger: 33 million numbers
+ARRAYS_TO_DESCRIPTION = 256  # how many times larger than its description a file may be
 
 
 def write(path: Path, data: bytes) -> None:
@@ -43,8 +51,12 @@ def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
     """Write arrays and a JSON description, `about`, in one step, with a checksum of all of them.
 
     `about["format"]` is the number of the layout, which `read_npz` compares. No array is named "about" or "digest".
+    ValueError where the description has more than a MiB.
     """
-    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    described, most = as_json(about), LARGEST // ARRAYS_TO_DESCRIPTION
+    if len(described) > most:  # it could not be read again
+        bad_value("write_npz", "about", f"{len(described)} bytes of JSON", f"at most {most}")
+    everything: dict[str, Any] = dict(arrays) | {"about": np.frombuffer(described, dtype=np.uint8)}
 
     def save(file: IO[bytes]) -> None:
         np.savez(file, digest=_checksum(everything), **everything)
@@ -53,28 +65,65 @@ def write_npz(path: Path, arrays: Arrays, about: Mapping[str, Any]) -> None:
 
 
 def read_npz(
-    path: Path, where: str, *, argument: str = "checkpoint", what: str = "checkpoint", formats: tuple[int, ...] = (1,)
+    path: Path,
+    where: str,
+    *,
+    argument: str = "checkpoint",
+    what: str = "checkpoint",
+    formats: tuple[int, ...] = (1,),
+    largest: int | None = None,
+    look: Callable[[Mapping[str, Header], dict[str, Any]], None] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the description that `write_npz` wrote, in one of the `formats`, the newest last.
 
-    ValueError, which names `where`, `argument` and the file, where it does not exist, is damaged, does not match its
-    checksum, or is a `what` of another format. Nothing is unpickled, and nothing unpacks to more than it is.
+    `largest`: the most bytes that the file may have; None for any number. `look(headers, about)` may raise before any
+    array is read. ValueError, which names `where`, `argument` and the file, where it does not exist, is larger, is
+    damaged, does not match its checksum, or is a `what` of another format. Nothing is unpickled, and nothing unpacks to
+    more than it is.
     """
-    try:
-        arrays = npz_arrays(path.read_bytes())
-        about = json.loads(bytes(arrays["about"]))
-        came = about["format"]
-        if type(came) is not int:
-            raise ValueError(f"format {came!r}")
-        if came in formats:
+    with _as_bad_value(path, where, argument, what):
+        file = path.open("rb")
+    with file:
+        with _as_bad_value(path, where, argument, what):
+            archive = Archive(file)
+        if largest is not None and archive.size > largest:
+            remedy = f"Give largest={archive.size} if you trust where it comes from."
+            bad_value(where, argument, f"{path}, of {archive.size} bytes", f"at most {largest}", remedy)
+        with _as_bad_value(path, where, argument, what):
+            about = _description(archive, LARGEST if largest is None else largest)
+            came = about["format"]
+            if type(came) is not int:
+                raise ValueError(f"format {came!r}")
+        if came not in formats:
+            _refuse_format(path, where, argument, what, came, formats)
+        if look is not None:
+            look({name: header for name, header in archive.headers.items() if name not in _OURS}, about)
+        with _as_bad_value(path, where, argument, what):
+            arrays = {name: archive.read(name) for name in archive.headers}
             _compare(arrays, came)
+    return {name: array for name, array in arrays.items() if name not in _OURS}, about
+
+
+@contextmanager
+def _as_bad_value(path: Path, where: str, argument: str, what: str) -> Iterator[None]:
+    """Let whatever a file provokes be a ValueError that names it."""
+    try:
+        yield
     except FileNotFoundError:
         bad_value(where, argument, f"{path}, which does not exist", "a file", "Look at the path.")
-    except Exception as error:  # a damaged archive provokes anything, up to "encrypted" and "unknown compression"
+    except Exception as error:
         bad_value(where, argument, f"{path}, which cannot be read ({error})", f"a whole {what}", _ANEW)
-    if came not in formats:
-        _refuse_format(path, where, argument, what, came, formats)
-    return {name: array for name, array in arrays.items() if name not in ("about", "digest")}, about
+
+
+def _description(archive: Archive, largest: int) -> dict[str, Any]:
+    """Return the description in an archive; ValueError where it is none, or takes more than its part of `largest`."""
+    header = archive.headers["about"]
+    if header.dtype != np.uint8 or header.nbytes > largest // ARRAYS_TO_DESCRIPTION:
+        most = largest // ARRAYS_TO_DESCRIPTION
+        raise ValueError(
+            f"its description is {header.nbytes} bytes of {header.dtype}; expected at most {most} of uint8"
+        )
+    return from_json(archive.read("about").tobytes())
 
 
 def _compare(arrays: Arrays, came: int) -> None:
@@ -105,12 +154,8 @@ def npz_bytes(arrays: Arrays) -> bytes:
 
 def npz_arrays(data: bytes) -> dict[str, np.ndarray]:
     """Return the arrays of an npz file; ValueError where it is none, is compressed, or would have to be unpickled."""
-    if not data.startswith(b"PK"):
-        raise ValueError("it is no npz archive")
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        if sum(member.file_size for member in file.zip.infolist()) > len(data):
-            raise ValueError("it is compressed, as no file of this project is")
-        return {name: file[name] for name in file.files}
+    archive = Archive(io.BytesIO(data))
+    return {name: archive.read(name) for name in archive.headers}
 
 
 def sha256(data: bytes) -> str:
@@ -138,7 +183,7 @@ def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
     parts = {path: path.with_name(f"{path.name}.{os.urandom(8).hex()}.part") for path in fills}
     try:
         for path, part in parts.items():
-            with _naming(path), part.open("xb") as file:
+            with _naming(path), _made_anew(part, path) as file:
                 fills[path](file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -150,6 +195,16 @@ def _replace(fills: Mapping[Path, Callable[[IO[bytes]], object]]) -> None:
             part.unlink(missing_ok=True)
     for folder in {path.parent for path in fills}:
         _sync_folder(folder)
+
+
+def _made_anew(part: Path, path: Path) -> IO[bytes]:
+    """Open a file that nobody has made yet, link or not, for the permissions that the one at `path` has, if any."""
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    file = os.fdopen(os.open(part, _ANEW_TO_WRITE, 0o666 if mode is None else mode & 0o600), "wb")
+    if mode is not None and hasattr(os, "fchmod"):
+        with suppress(OSError):  # a file system without permissions
+            os.fchmod(file.fileno(), mode)
+    return file
 
 
 def _sync_folder(folder: Path) -> None:
@@ -185,7 +240,7 @@ def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterat
     if not path.parent.is_dir():
         bad_value(where, argument, path, "a file in a folder that exists", "Make the folder first.")
     with ExitStack() as held:
-        file = _lock_file(path)
+        file = _lock_file(path, where, argument)
         if file is not None and not _locked(held.enter_context(file)):
             remedy = "Wait for the other run, or give another file."
             bad_value(where, argument, f"{path}, which another run is writing", "one run a file at a time", remedy)
@@ -197,15 +252,23 @@ def alone(path: Path | None, where: str, argument: str = "checkpoint") -> Iterat
         yield
 
 
-def _lock_file(path: Path) -> IO[bytes] | None:
-    """Open the file beside `path` that is locked in its place; None where the folder may only be read."""
-    try:
-        with _naming(path):
-            return path.with_name(f".{path.name}.lock").open("wb")
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return None
-        raise
+def _lock_file(path: Path, where: str, argument: str) -> IO[bytes] | None:
+    """Open the file beside `path` that is locked in its place; None where the folder may only be read.
+
+    What is there is neither emptied nor, where it is a link, followed: someone else may have laid it there.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):  # one that someone else made can be locked as well
+        try:
+            with _naming(path):
+                return os.fdopen(os.open(lock, flags | _NO_LINKS, 0o666), "rb")
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR):
+                came = f"{path}, beside which {lock.name} is {'a link' if lock.is_symlink() else 'a folder'}"
+                bad_value(where, argument, came, "a file there, or nothing", "Remove it.")
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+                raise
+    return None
 
 
 def _locked(file: IO[bytes]) -> bool:
@@ -223,13 +286,27 @@ def _locked(file: IO[bytes]) -> bool:
     return True
 
 
-def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a line of JSON to a file of lines; ValueError for inf and NaN, which JSON lacks."""
-    with _naming(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, allow_nan=False) + "\n")
+class Lines:
+    """A file of lines of JSON that grows from the bytes it has, and what of it is on the disk.
 
+    A killed process loses no line, and a power cut none of those up to the last `mark`.
+    """
 
-def keep_lines(path: Path, count: int) -> None:
-    """Keep the first `count` lines of a file, of those that are complete; the file is made where there is none."""
-    lines = path.read_bytes().split(b"\n")[:-1][:count] if path.exists() else []
-    write(path, b"".join(line + b"\n" for line in lines))
+    def __init__(self, path: Path, kept: bytes = b"") -> None:
+        """Make these bytes the content of the file."""
+        write(path, kept)
+        self._path, self._count, self._sha = path, len(kept), hashlib.sha256(kept)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a line; ValueError for inf and NaN, which JSON lacks."""
+        line = f"{json.dumps(row, allow_nan=False)}\n".encode()
+        with _naming(self._path), self._path.open("ab", buffering=0) as file:
+            file.write(line)
+        self._count += len(line)
+        self._sha.update(line)
+
+    def mark(self) -> dict[str, Any]:
+        """Return how many bytes the lines have and their digest, once these are on the disk."""
+        with _naming(self._path), self._path.open("ab") as file:
+            os.fsync(file.fileno())
+        return {"bytes": self._count, "sha256": self._sha.hexdigest()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copyreg
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ from metagrad.xp import is_array, to_host
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _LONGEST_TEXT = 60
+_DEPTH, _MOST_PIECES = 4, 20  # of the pieces of a part that are named
+_SHOWN, _BEGINNING = 3, 12
 
 
 def fingerprint(*parts: Any) -> str:
@@ -36,17 +39,50 @@ def fingerprint(*parts: Any) -> str:
     return walk.hash.hexdigest()
 
 
-def named_parts(parts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return, as JSON can keep it, the fingerprint ("is") of every part, and what it is ("text") where that is short.
+Part = dict[str, Any]  # "is": the fingerprint; "kind"; "text", where it is short; "pieces": the parts of this part
 
-    Numbers, texts and tuples of them have a text. The version of Python is a part too, since code has another
-    fingerprint in another one.
+
+def named_parts(parts: Mapping[str, Any]) -> dict[str, Part]:
+    """Return, as JSON can keep it, the fingerprint ("is") of every part, and what a message can name it by.
+
+    Numbers, texts and tuples of them have a text, objects of fields their pieces. The version of Python is a part too,
+    since code has another fingerprint in another one.
 
     >>> named_parts({"scale": 0.1})["scale"]["text"]
     '0.1'
     """
     parts = {**parts, "python": "{}.{}".format(*sys.version_info)}
-    return {name: {"is": fingerprint(part)} | _text(part) for name, part in parts.items()}
+    return {name: _part(part, _DEPTH) for name, part in parts.items()}
+
+
+def _part(part: Any, depth: int) -> Part:
+    found: Part = {"is": fingerprint(part), "kind": _kind(part)} | _text(part)
+    pieces = _named_pieces(part) if depth and "text" not in found else {}
+    if 0 < len(pieces) <= _MOST_PIECES:
+        found["pieces"] = {name: _part(piece, depth - 1) for name, piece in pieces.items()}
+    return found
+
+
+def _kind(part: Any) -> str:
+    """Return the name of a function, a class, or the class of an object, and how an array or a text begins."""
+    if is_array(part) and part.ndim:
+        begins = ", ".join(map(str, to_host(part).ravel()[:_SHOWN].tolist()))
+        return f"{part.dtype}{part.shape} [{begins}{', ...' if part.size > _SHOWN else ''}]"
+    if isinstance(part, str):
+        return f"{part[:_BEGINNING]!r}..."
+    named = part if isinstance(part, type | FunctionType) else type(part)
+    return named.__qualname__.rpartition(".<locals>.")[2]
+
+
+def _named_pieces(part: Any) -> dict[str, Any]:
+    """Return by their names the fields of a dataclass or a named tuple, or the entries of a dict, a list or a tuple."""
+    if is_dataclass(part) and not isinstance(part, type):
+        return {f".{one.name}": getattr(part, one.name, None) for one in fields(part)}
+    if isinstance(part, tuple) and hasattr(part, "_asdict"):
+        return {f".{name}": piece for name, piece in part._asdict().items()}
+    if isinstance(part, dict):
+        return {f"[{name!r}]": piece for name, piece in part.items()}
+    return {f"[{k}]": piece for k, piece in enumerate(part)} if isinstance(part, list | tuple) else {}
 
 
 def _text(part: Any) -> dict[str, str]:
@@ -60,8 +96,10 @@ def _text(part: Any) -> dict[str, str]:
 Difference = tuple[str | None, str | None]
 
 
-def differing_parts(saved: Any, mine: Mapping[str, Mapping[str, str]]) -> dict[str, Difference]:
-    """Return the parts that differ from saved ones: the text there and the one here, empty without, None without part.
+def differing_parts(saved: Any, mine: Mapping[str, Part]) -> dict[str, Difference]:
+    """Return the parts that differ from saved ones: what is there and what is here, None without the part.
+
+    Of a part with pieces it is the first pieces that differ; empty where nothing but numbers or code differs.
 
     >>> differing_parts(named_parts({"scale": 0.1, "task": len}), named_parts({"scale": 0.2, "task": len}))
     {'scale': ('0.1', '0.2')}
@@ -69,17 +107,44 @@ def differing_parts(saved: Any, mine: Mapping[str, Mapping[str, str]]) -> dict[s
     saved = saved if isinstance(saved, dict) else {}
     found = {name: part for name, part in saved.items() if isinstance(part, dict)}
     differing = [x for x in dict.fromkeys((*mine, *found)) if found.get(x, {}).get("is") != mine.get(x, {}).get("is")]
-    return {x: (_text_in(found.get(x)), _text_in(mine.get(x))) for x in differing}
+    return {x: _contrast(found.get(x), mine.get(x)) for x in differing}
 
 
-def _text_in(part: Mapping[str, str] | None) -> str | None:
-    return None if part is None else str(part.get("text", ""))
+def _contrast(there: Part | None, here: Part | None) -> Difference:
+    """Return what tells two parts apart, in as few words as do."""
+    if there is None or here is None:
+        return None if there is None else _shown(there), None if here is None else _shown(here)
+    pairs = list(_differing_pieces("", there, here))
+    if [path for path, _, _ in pairs] == [""]:
+        _, first, second = pairs[0]
+        return ("", "") if first == second else (first, second)
+    shown = pairs[:_SHOWN]
+    more = f" and {len(pairs) - _SHOWN} more" if len(pairs) > _SHOWN else ""
+    sides = [", ".join(f"{pair[0].removeprefix('.')} = {pair[side]}" for pair in shown) + more for side in (1, 2)]
+    return (sides[0], sides[1])
+
+
+def _differing_pieces(path: str, there: Part, here: Part) -> Iterator[tuple[str, str, str]]:
+    """Yield the path of each innermost piece that differs, and what it is there and here."""
+    mine, others = here.get("pieces", {}), there.get("pieces", {})
+    same = isinstance(others, dict) and set(mine) == set(others) and there.get("kind") == here.get("kind")
+    if mine and same and all(isinstance(piece, dict) for piece in others.values()):
+        for name, piece in mine.items():
+            if piece["is"] != others[name].get("is"):
+                yield from _differing_pieces(path + name, others[name], piece)
+    else:
+        first, second = _shown(there), _shown(here)
+        yield path, first, f"another {second}" if path and first == second else second
+
+
+def _shown(part: Part) -> str:
+    return str(part.get("text") or part.get("kind") or "")
 
 
 def _told(name: str, there: str | None, here: str | None) -> str:
     if there is None or here is None:
         return f"{name}, which is {'here' if there is None else 'there'} alone"
-    return f"{name} {there} there, {here} here" if there and here else name
+    return f"{name} {there} there, {here} here" if there or here else f"{name}, of other numbers or code"
 
 
 def check_changed(where: str, changed: Any, parts: Mapping[str, Any], changeable: Sequence[str]) -> None:

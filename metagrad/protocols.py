@@ -184,7 +184,9 @@ class Estimate:
     mean over tasks, or task by task where phi was given task by task. `status`: Status codes (B,), `status_step`: the
     step at which the status was first seen, -1 for OK. `stderr`: as `grad`, for estimators that sample; None for exact
     ones. `end`: where the estimator has arrived, to go on from there; None for one that does not unroll. `notes`:
-    sentences about what the numbers leave out. `record`: the sizes along the run, where they were asked for.
+    sentences about what the numbers leave out, and which function made the first NaN or inf. `record`: the sizes along
+    the run, where they were asked for. `carrier`: what had an exponent of its own, "task", or "entry" or "wide" where
+    that was too few (`metagrad.unroll.rescue`).
     """
 
     value: Scaled
@@ -195,6 +197,7 @@ class Estimate:
     end: Any = field(default=None, repr=False)  # a Position, or what the estimator carries beside one
     notes: tuple[str, ...] = ()
     record: Record | None = field(default=None, repr=False)
+    carrier: str = "task"
 
     @property
     def ok(self) -> bool:

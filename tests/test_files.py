@@ -103,6 +103,27 @@ def test_a_header_that_promises_more_than_there_is(tmp_path):
         read(path)
 
 
+def test_no_flipped_bit_and_no_cut_changes_what_is_read(tmp_path):
+    """Found, or in a date or another field of the archive that nobody reads."""
+    path = written(tmp_path / "a.npz")
+    data, (arrays, about) = path.read_bytes(), read(path)
+    found = 0
+    for place in range(0, len(data), 3):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :])
+        try:
+            again = read(path)
+        except ValueError:
+            found += 1
+        else:
+            assert again[1] == about
+            assert all(np.array_equal(again[0][name], x) for name, x in arrays.items())
+    assert found > 0.7 * len(data) / 3
+    for cut in range(0, len(data), 9):
+        path.write_bytes(data[:cut])
+        with pytest.raises(ValueError, match="which cannot be read"):
+            read(path)
+
+
 def fail(monkeypatch, where, number):
     def trouble(*args, **kwargs):
         raise OSError(number, os.strerror(number))
@@ -226,9 +247,73 @@ def test_another_process_holds_the_file_until_it_is_killed(tmp_path):
     assert sorted(left.name for left in tmp_path.glob("*.part")) == ["a.npz.0.part"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_link_that_someone_laid_is_not_followed(tmp_path, monkeypatch):
+    """Neither in the place of the temporary file, whose name nobody can foresee, nor in that of the lock."""
+    victim, path = tmp_path / "victim", tmp_path / "a.npz"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr("os.urandom", bytes)
+    (tmp_path / f"a.npz.{'00' * 8}.part").symlink_to(victim)
+    with pytest.raises(FileExistsError) as caught:
+        files.write(path, b"data")
+    assert caught.value.filename == str(path)
+    lock = tmp_path / ".a.npz.lock"
+    lock.symlink_to(victim)
+    with (
+        pytest.raises(ValueError, match=r"here: file is .*a\.npz, beside which \.a\.npz\.lock is a link; expected"),
+        files.alone(path, "here", "file"),
+    ):
+        pass
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(ValueError, match="is a folder"), files.alone(path, "here"):
+        pass
+    assert victim.read_bytes() == b"precious"
+    path.symlink_to(victim)
+    monkeypatch.undo()
+    files.write(path, b"data")  # the link is replaced, not what it leads to
+    assert victim.read_bytes() == b"precious"
+    assert not path.is_symlink()
+
+
+def test_a_lock_that_is_there_is_not_emptied(tmp_path):
+    lock = tmp_path / ".a.npz.lock"
+    lock.write_bytes(b"a note")
+    with files.alone(tmp_path / "a.npz", "here"):
+        pass
+    assert lock.read_bytes() == b"a note"
+
+
+def test_a_lock_of_another_user_counts(tmp_path, monkeypatch):
+    """It may be read and not written to: who cannot make it anew is refused all the same while it is held."""
+    path, opened = tmp_path / "a.npz", os.open
+
+    def of_another_user(name, flags, *more):
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return opened(name, flags, *more)
+
+    with files.alone(path, "there"):
+        monkeypatch.setattr("os.open", of_another_user)
+        with pytest.raises(ValueError, match="which another run is writing"), files.alone(path, "here"):
+            pass
+    with files.alone(path, "here"):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_a_file_that_is_replaced_keeps_who_may_read_it(tmp_path, mode):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    files.write(path, b"new")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"new", mode)
+
+
 def test_where_nobody_can_write_nobody_needs_to_hold(tmp_path, monkeypatch):
     """As in a folder of a file system that may only be read: what is there can be used."""
-    fail(monkeypatch, "pathlib.Path.open", 30)
+    fail(monkeypatch, "os.open", 30)
     entered = False
     with files.alone(tmp_path / "a.npz", "here"):
         entered = True
@@ -236,25 +321,40 @@ def test_where_nobody_can_write_nobody_needs_to_hold(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Read-only") as caught:
         files.write(tmp_path / "a.npz", b"")
     assert caught.value.filename == str(tmp_path / "a.npz")
-    fail(monkeypatch, "pathlib.Path.open", 28)
+    fail(monkeypatch, "os.open", 28)
     with pytest.raises(OSError, match="No space left"), files.alone(tmp_path / "a.npz", "here"):
         pass
 
 
 def test_lines(tmp_path):
     path = tmp_path / "a.jsonl"
-    files.keep_lines(path, 3)
+    lines = files.Lines(path)
     assert path.read_bytes() == b""
     for k in range(3):
-        files.append_line(path, {"k": k})
-    with path.open("a") as file:
-        file.write('{"k":')
-    files.keep_lines(path, 9)
-    assert path.read_text() == '{"k": 0}\n{"k": 1}\n{"k": 2}\n'
-    files.keep_lines(path, 1)
-    assert path.read_text() == '{"k": 0}\n'
+        lines.append({"k": k})
+    whole = b'{"k": 0}\n{"k": 1}\n{"k": 2}\n'
+    assert path.read_bytes() == whole
+    assert lines.mark() == {"bytes": 27, "sha256": files.sha256(whole)}
+    again = files.Lines(path, whole[:9])
+    again.append({"k": 1})
+    assert path.read_bytes() == whole[:18]
+    assert again.mark() == {"bytes": 18, "sha256": files.sha256(whole[:18])}
     with pytest.raises(ValueError, match="JSON"):
-        files.append_line(path, {"k": np.nan})
+        lines.append({"k": np.nan})
     with pytest.raises(FileNotFoundError) as caught:
-        files.append_line(tmp_path / "none" / "b", {})
+        files.Lines(tmp_path / "none" / "b")
     assert caught.value.filename == str(tmp_path / "none" / "b")
+
+
+def test_a_mark_is_on_the_disk(tmp_path, monkeypatch):
+    lines, synced, fsync = files.Lines(tmp_path / "a"), [], os.fsync
+
+    def look(handle):
+        synced.append(os.fstat(handle).st_size)
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", look)
+    lines.append({"k": 0})
+    assert not synced
+    lines.mark()
+    assert synced == [9]

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -159,9 +160,45 @@ def test_parts_that_differ_are_found_by_name():
     saved = named_parts({"scale": 0.1, "task": Plain(a=2), "old": None})
     expected = {"scale": ("0.1", repr(np.float32(0.1))), "task": ("", ""), "new": (None, "1"), "old": ("None", None)}
     assert differing_parts(saved, mine) == expected
-    with pytest.raises(ValueError, match=r"\(task; new, which is here alone; old, which is there alone\)"):
+    with pytest.raises(
+        ValueError, match=r"\(task, of other numbers or code; new, which is here alone; old, which is there alone\)"
+    ):
         refuse_other_run("here", "a.npz", expected, ("scale",), ("scale",))
     assert set(differing_parts("no parts", mine)) == {"scale", "task", "new", "python"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int
+    inner: object = None
+    data: object = None
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        (Settings(1), Settings(2), ("size = 1", "size = 2")),
+        (Settings(1, Settings(2)), Settings(1, Settings(3)), ("inner.size = 2", "inner.size = 3")),
+        (Settings(1, Settings(2)), Settings(1, Plain(a=1)), ("inner = Settings", "inner = Plain")),
+        (Settings(1, {"a": (1, [2])}), Settings(1, {"a": (1, [3])}), ("inner['a'][1][0] = 2", "inner['a'][1][0] = 3")),
+        (Settings(1, [1]), Settings(2, [1, 2]), ("size = 1, inner = list", "size = 2, inner = another list")),
+        (Settings(1), Plain(a=1), ("Settings", "Plain")),
+        (len, np.ones, ("builtin_function_or_method", "ones")),
+        (np.zeros(9), np.ones(2), ("float64(9,) [0.0, 0.0, 0.0, ...]", "float64(2,) [1.0, 1.0]")),
+        (Settings(1, data=np.zeros(4)), Settings(1, data=np.r_[np.zeros(3), 1]), None),
+        ([1, 2, 3, 4], [2, 3, 4, 5], ("[0] = 1, [1] = 2, [2] = 3 and 1 more", "[0] = 2, [1] = 3, [2] = 4 and 1 more")),
+    ],
+)
+def test_what_tells_two_parts_apart_is_named(there, here, said):
+    same = "data = float64(4,) [0.0, 0.0, 0.0, ...]", "data = another float64(4,) [0.0, 0.0, 0.0, ...]"
+    assert differing_parts(named_parts({"x": there}), named_parts({"x": here})) == {"x": said or same}
+
+
+@pytest.mark.parametrize("edit", [{"pieces": 3}, {"pieces": {".size": 3}}, {"kind": None}, {"text": 3}])
+def test_names_of_parts_that_were_edited_are_no_trouble(edit):
+    saved = named_parts({"x": Settings(1)})
+    saved["x"].update(edit)
+    assert set(differing_parts(saved, named_parts({"x": Settings(2)}))) == {"x"}
 
 
 def with_a_module():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from analysis.framework import cluster, contract, processes, runner, store
+from analysis.framework import cluster, contract, processes, runner, sidecar, store
 from analysis.framework.contract import Experiment
 from analysis.framework.progress import progress_on
 from metagrad import files
@@ -49,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
             command.add_argument("--no-table", action="store_true", help="leave the table of claims to the caller")
+        if name == "verify":
+            command.add_argument("--json", action="store_true", help="print verdicts, and what is wrong, as JSON")
     return top
 
 
@@ -58,7 +61,8 @@ class UsageError(Exception):
 
 def chosen(only: str, known: list[str]) -> list[str]:
     """Return the names asked for; UsageError names the nearest known one."""
-    asked = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) or known
+    named = dict.fromkeys(name.strip() for name in only.split(",") if name.strip())
+    asked = list(named) or ([only] if only else known)
     for name in asked:
         if name not in known:
             raise UsageError(f"--only: there is no experiment {name!r}. {nearest(name, known)}")
@@ -125,7 +129,8 @@ def _device(asked: str) -> str:
 def _list(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
     for experiment in experiments:
         state = runner.saved_state(experiment, request)
-        changed = f": {escape(runner.changes(experiment, request))}" if state is runner.Saved.CHANGED else ""
+        why = {runner.Saved.CHANGED: runner.changes, runner.Saved.DAMAGED: runner.damage}.get(state)
+        changed = f": {escape(why(experiment, request))}" if why else ""
         console.print(
             f"[bold]{experiment.name}[/] ({request.preset}: {state.value}{changed})\n  {escape(experiment.claim)}"
         )
@@ -180,7 +185,8 @@ def _announce(experiments: list[Experiment], request: runner.Request, workers: i
     )
     for one, state in todo:
         if state is runner.Saved.DAMAGED:
-            console.print(f"{one.name}: the saved result is damaged (its hash does not fit); computing it again")
+            why = escape(runner.damage(one, request))
+            console.print(f"{one.name}: the saved result is damaged ({why}); computing it again")
         if state is runner.Saved.CHANGED:
             why = escape(runner.changes(one, request))
             console.print(f"{one.name}: computing it again, since it has changed ({why})")
@@ -208,7 +214,18 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
 
 
 def _verify(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
-    verdicts = {experiment.name: runner.verify(experiment, request) for experiment in experiments}
+    verdicts, wrong = {}, {}
+    for experiment in experiments:
+        try:
+            verdicts[experiment.name] = runner.verify(experiment, request)
+        except store.StoreError as error:  # the others are verified all the same
+            wrong[experiment.name] = str(error)
+    code = 2 if wrong else 0 if all(verdict.holds for verdict in verdicts.values()) else 1
+    if args.json:
+        print(json.dumps({one.name: _told(wrong.get(one.name, ""), verdicts.get(one.name)) for one in experiments}))
+        return code
+    for text in wrong.values():
+        print(f"error: {text}", file=sys.stderr)
     for experiment in experiments:
         changed = runner.changes(experiment, request)
         if changed:
@@ -217,7 +234,14 @@ def _verify(experiments: list[Experiment], request: runner.Request, args: Any, c
                 file=sys.stderr,
             )
     print_verdicts(verdicts, console)
-    return 0 if all(verdict.holds for verdict in verdicts.values()) else 1
+    return code
+
+
+def _told(wrong: str, verdict: contract.Verdict | None) -> dict[str, Any]:
+    """Return what is wrong with a result, an empty text for nothing, and the verdict that its arrays lead to."""
+    if verdict is None:
+        return {"wrong": wrong}
+    return {"wrong": "", "claim": verdict.claim, "checks": sidecar.checks_of(verdict), "holds": verdict.holds}
 
 
 def _duration(seconds: float) -> str:

@@ -8,8 +8,6 @@ together in their fixed order.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +17,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.framework import contract, depends, store
-from metagrad import files
+from analysis.framework import contract, depends, sidecar, store
+from metagrad import files, tables
 
 Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
 
@@ -81,21 +79,27 @@ def failure_path(name: str, request: Request) -> Path:
 
 def saved_state(experiment: contract.Experiment, request: Request) -> Saved:
     """Tell whether there is a result, whole and of this very source, config, seed and device."""
+    return _look(experiment, request)[0]
+
+
+def damage(experiment: contract.Experiment, request: Request) -> str:
+    """Say what is wrong with a result that is damaged or was edited; an empty text for every other."""
+    return _look(experiment, request)[1]
+
+
+def _look(experiment: contract.Experiment, request: Request) -> tuple[Saved, str, contract.Verdict | None]:
+    """Return what there is of a result, what is wrong with it, and the verdict of its arrays where nothing is."""
     arrays_path, sidecar_path = result_paths(experiment.name, request)
-    sidecar = store.load_sidecar(sidecar_path)
-    if not _is_result(sidecar):
-        return Saved.DAMAGED if sidecar_path.exists() else Saved.MISSING
-    if sidecar.get("key") != depends.key_of(_parts(experiment, request)):
-        return Saved.CHANGED
-    whole = store.load_arrays(arrays_path, str(sidecar.get("sha256"))) is not None
-    return Saved.CURRENT if whole else Saved.DAMAGED
-
-
-def cached_sidecar(experiment: contract.Experiment, request: Request) -> dict[str, Any] | None:
-    """Return the sidecar of a result that is whole and of this very source, config, seed and device; else None."""
-    if saved_state(experiment, request) is not Saved.CURRENT:
-        return None
-    return store.load_sidecar(result_paths(experiment.name, request)[1])
+    if not sidecar_path.exists():
+        return Saved.MISSING, "", None
+    try:
+        found = sidecar.read(sidecar_path, experiment.name, request.preset, request.seed)
+        if found["key"] != depends.key_of(_parts(experiment, request)):
+            return Saved.CHANGED, "", None
+        verdict = sidecar.decided(experiment, found, arrays_path)
+    except sidecar.SidecarError as error:
+        return Saved.DAMAGED, f"{sidecar_path.name}: {error}", None
+    return Saved.CURRENT, "", verdict
 
 
 def changes(experiment: contract.Experiment, request: Request) -> str:
@@ -103,25 +107,22 @@ def changes(experiment: contract.Experiment, request: Request) -> str:
 
     An empty text where nothing has changed, or where there is no result.
     """
-    sidecar = store.load_sidecar(result_paths(experiment.name, request)[1])
-    if not _is_result(sidecar):
+    try:
+        path = result_paths(experiment.name, request)[1]
+        found = sidecar.read(path, experiment.name, request.preset, request.seed)
+    except sidecar.SidecarError:
         return ""
     now = _parts(experiment, request)
-    if sidecar.get("key") == depends.key_of(now):
-        return ""
-    then = sidecar.get("depends")
-    if not isinstance(then, dict):
-        return "what it was computed from was not recorded"
-    return depends.differences(now, then, "then", "now") or "its key was edited"
+    return depends.differences(now, found["depends"], "then", "now")
 
 
 def run(experiment: contract.Experiment, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
     """Run one experiment, or take it from the cache; `executor` None computes in this process."""
     name, started = experiment.name, time.perf_counter()
-    sidecar = None if request.force else cached_sidecar(experiment, request)
-    if sidecar is not None:
+    kept = None if request.force else _look(experiment, request)[2]
+    if kept is not None:
         failure_path(name, request).unlink(missing_ok=True)
-        return Outcome(name, _verdict_of(sidecar), True, 0.0)
+        return Outcome(name, kept, True, 0.0)
     from_what = _parts(experiment, request)  # now: the source may be edited while the run goes on
     key = depends.key_of(from_what)
     config = experiment.presets[request.preset]
@@ -231,76 +232,41 @@ def _save(
     name = experiment.name
     arrays_path, sidecar_path = result_paths(name, request)
     data = files.npz_bytes(table.arrays)
-    sidecar = {
+    content = {
         "experiment": name,
         "claim": verdict.claim,
-        "checks": [dataclasses.asdict(check) for check in verdict.checks],
+        "checks": sidecar.checks_of(verdict),
         "holds": verdict.holds,
         "preset": request.preset,
-        "config": _plain_config(experiment, request.preset),
+        "config": sidecar.plain_config(experiment.presets[request.preset]),
         "seed": request.seed,
         "device": request.device,
         "dtypes": {key: str(array.dtype) for key, array in sorted(table.arrays.items())},
         "units": table.units,
         "names": table.names,
         "sha256": files.sha256(data),
-        "command": f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed} "
-        f"--device {request.device}",
+        "command": sidecar.command(name, request.preset, request.seed, request.device),
         "unix_time": int(time.time()),
         **about_run,
         **store.provenance(),
     }
     with _saving(arrays_path):
-        about = json.dumps(sidecar, indent=1, default=_plain).encode()
-        files.write_together({arrays_path: data, sidecar_path: about})
-
-
-def _plain(x: Any) -> Any:
-    return x.item() if hasattr(x, "item") else str(x)
-
-
-def _plain_config(experiment: contract.Experiment, preset: str) -> Any:
-    """Return a config as JSON gives it back: tuples have become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(experiment.presets[preset]), default=_plain))
-
-
-def _is_result(sidecar: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a sidecar is there and has all that a result needs."""
-    kinds = {"sha256": str, "config": dict, "units": dict, "names": dict, "claim": str, "checks": list}
-    if sidecar is None or not all(isinstance(sidecar.get(name), kind) for name, kind in kinds.items()):
-        return False
-    try:
-        checks = _verdict_of(sidecar).checks
-    except (TypeError, ValueError):
-        return False
-    return all(isinstance(check.measured, int | float) and isinstance(check.holds, bool) for check in checks)
-
-
-def _verdict_of(sidecar: dict[str, Any]) -> contract.Verdict:
-    return contract.Verdict(sidecar["claim"], [contract.Check(**check) for check in sidecar["checks"]])
+        files.write_together({arrays_path: data, sidecar_path: tables.sealed(content)})
 
 
 def verify(experiment: contract.Experiment, request: Request) -> contract.Verdict:
-    """Decide the claim anew from the saved arrays; StoreError if they are missing or not the ones that were hashed."""
+    """Decide the claim anew from the saved arrays; StoreError if they are missing, damaged or were edited."""
     name = experiment.name
     arrays_path, sidecar_path = result_paths(name, request)
-    sidecar = store.load_sidecar(sidecar_path)
-    command = f"python -m analysis run --only {name} --preset {request.preset} --seed {request.seed}"
+    command = sidecar.command(name, request.preset, request.seed)
     if not sidecar_path.exists():
         raise store.StoreError(f"{name}: no result at {sidecar_path}; run `{command}` first.")
-    if not _is_result(sidecar):
-        raise store.StoreError(f"{name}: {sidecar_path} is damaged or not the sidecar of a result; run `{command}`.")
-    arrays = store.load_arrays(arrays_path, sidecar["sha256"])
-    if arrays is None:
-        raise store.StoreError(
-            f"{name}: {arrays_path} is damaged or not the file that was hashed; run it with --force."
-        )
-    if sidecar["config"] != _plain_config(experiment, request.preset):
-        raise store.StoreError(
-            f"{name}: {sidecar_path} has another config than preset {request.preset!r} has now; run it again."
-        )
     try:
-        table = contract.Table(arrays, sidecar["units"], sidecar["names"])
-    except (TypeError, ValueError) as error:
-        raise store.StoreError(f"{name}: {sidecar_path} is damaged ({error}); run it with --force.") from error
-    return experiment.decide(request.preset, table)
+        found = sidecar.read(sidecar_path, name, request.preset, request.seed)
+        if found["config"] != sidecar.plain_config(experiment.presets[request.preset]):
+            raise store.StoreError(
+                f"{name}: {sidecar_path} has another config than preset {request.preset!r} has now; run it again."
+            )
+        return sidecar.decided(experiment, found, arrays_path)
+    except sidecar.SidecarError as error:
+        raise store.StoreError(f"{name}: {sidecar_path} is damaged ({error}); run `{command}`.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import subprocess
@@ -61,15 +60,6 @@ def load_shard(path: Path) -> dict[str, np.ndarray] | None:
     except (OSError, ValueError):
         return None
     return load_arrays(path, expected)
-
-
-def load_sidecar(path: Path) -> dict[str, Any] | None:
-    """Return a sidecar, or None if it is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return None
 
 
 def provenance() -> dict[str, Any]:

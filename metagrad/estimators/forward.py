@@ -13,8 +13,11 @@ from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
-from metagrad.unroll.carry import Ask, Carry, Options, Scaling
+from metagrad.unroll.backward import looked
+from metagrad.unroll.blame import explained
+from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_options
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
+from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -34,6 +37,11 @@ class Forward:
     scaling: Scaling = "auto"
     per_task: bool = False
     fused: bool = True
+    rescue: Rescue = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Forward", self)
 
     def __call__(
         self,
@@ -48,12 +56,20 @@ class Forward:
         run: int | None = None,
     ) -> Estimate:
         """Return the value and the meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
-        options = Options(self.gradient, self.scaling, self.per_task)
+        options = Options(self.gradient, self.scaling, self.per_task, rescue=self.rescue, count=True)
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
-            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "forward")
-            fused = fused_step(unroll.task, unroll.rule, self.gradient) if self.fused and not unroll.joint else None
-            return _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+            unroll, estimate = self._once(ask, options)
+            return rescued(unroll, estimate, again=self._once, looked=looked, need=unroll.may_have_lost(estimate.value))
+
+    def _once(self, ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
+        """Return the estimate of one run, and its unroll."""
+        unroll = Unroll(ask, options, "forward")
+        by_tape = not self.fused or unroll.joint or unroll.wide
+        fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
+        found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
+        return unroll, explained(unroll, found, on_tape=fused is None)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
-from metagrad.unroll.carry import Ask, Options, Scaling
+from metagrad.unroll.backward import looked
+from metagrad.unroll.blame import explained
+from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
+from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 
@@ -16,11 +19,16 @@ from metagrad.unroll.unroll import Unroll
 class Value:
     """finish(sum over t of weight(t) inner(measure of w_t)), by one run forwards; the gradient is None.
 
-    `scaling` and `per_task` as in `Reverse`. Its numbers are those of `Reverse(fused=False)`, bit for bit.
+    `scaling`, `per_task` and `rescue` as in `Reverse`. Its numbers are those of `Reverse(fused=False)`, bit for bit.
     """
 
     scaling: Scaling = "auto"
     per_task: bool = False
+    rescue: Rescue = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Value", self)
 
     def __call__(
         self,
@@ -36,8 +44,15 @@ class Value:
     ) -> Estimate:
         """Return the value after `steps` steps; `at` and `run` as in `Reverse`."""
         with np.errstate(all="ignore"):  # leaving the range is reported by Status
-            options = Options("full", self.scaling, self.per_task)
-            unroll = Unroll(Ask(task, rule, objective, phi, steps, seed, at, run), options, "value")
-            unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, steps)
-            value, _ = unroll.tally.finish()
-            return unroll.estimate(value, None)
+            options = Options("full", self.scaling, self.per_task, rescue=self.rescue, count=True)
+            unroll, estimate = _once(Ask(task, rule, objective, phi, steps, seed, at, run), options)
+            need = unroll.may_have_lost(estimate.value)
+            return rescued(unroll, estimate, again=_once, looked=looked, need=need)
+
+
+def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
+    """Return the estimate of one run forwards, and its unroll."""
+    unroll = Unroll(ask, options, "value")
+    unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
+    value, _ = unroll.tally.finish()
+    return unroll, explained(unroll, unroll.estimate(value, None), on_tape=True)

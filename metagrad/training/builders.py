@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal
 
 from metagrad import objectives, optimizers, tasks
@@ -140,6 +143,18 @@ def sgd(*, eta: float) -> tuple[Rule, Any]:
 
 def _with_settings(rule: Any, settings: Any) -> tuple[Rule, Any]:
     return rule, rule.check_phi(settings, "config [outer]")
+
+
+def numbers_of(values: dict[str, Any]) -> int:
+    """Return how many numbers a task of a section [task], of a kind that comes with metagrad, holds at least.
+
+    >>> numbers_of({"kind": "quadratics", "count": 3})
+    300
+    """
+    known = inspect.signature(KINDS["task"][values["kind"]]).parameters
+    of = {name: values.get(name, parameter.default) for name, parameter in known.items()}
+    each = of["d"] ** 2 if "d" in of else sum(map(math.prod, pairwise(of["sizes"])))
+    return int(of["count"] * each)
 
 
 KINDS: dict[str, dict[str, Callable[..., Any]]] = {

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad import checks, parts
+from metagrad.errors import bad_value, nearest
 from metagrad.protocols import Rule, Tree
 from metagrad.training import own
 from metagrad.training.builders import KINDS
@@ -53,8 +54,9 @@ class Setup:
 
 def read_config(path: str | Path) -> Config:
     """Return the config of a TOML file; ValueError, naming the file, where it is not TOML."""
+    path = checks.file_path("config", "path", path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         bad_value("config", "path", f"{path}, which does not exist", "a TOML file", "Look at the path.")
     except IsADirectoryError:
@@ -72,11 +74,9 @@ def setup(config: Config, folder: str | Path | None = None) -> Setup:
     """
     check_table("config", config)
     check_known("config", config, _SECTIONS)
-    seed, dtype = config.get("seed", 0), dtype_of(config)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        bad_type("config", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer")
-    if seed < 0:
-        bad_value("config", "seed", seed, "an integer of at least 0")
+    if folder is not None:
+        checks.file_path("setup", "folder", folder)
+    seed, dtype = checks.count("config", "seed", config.get("seed", 0), 0), dtype_of(config)
 
     def built(section: str, default: Config) -> Any:
         return _build(section, config.get(section, default), dtype, seed, folder)
@@ -98,15 +98,18 @@ def setup(config: Config, folder: str | Path | None = None) -> Setup:
 def dtype_of(config: Config) -> Any:
     """Return the dtype of a config."""
     name = config.get("dtype", "float32")
-    if name not in _DTYPES:
-        bad_value("config", "dtype", repr(name), "a known dtype", nearest(str(name), _DTYPES))
+    checks.choice("config", "dtype", name, _DTYPES)
     return np.dtype(name)
 
 
-def build_optimizer(config: Config, seed: int = 0) -> tuple[Rule, Tree]:
-    """Return the optimizer of a config, one that comes with metagrad, and its random initial meta-parameters."""
-    made: tuple[Rule, Tree] = _build("optimizer", config.get("optimizer", {}), dtype_of(config), seed, None)
-    return made
+def optimizer_of(config: Config) -> tuple[Rule, Tree]:
+    """Return the optimizer of a config, one that comes with metagrad, and meta-parameters of the shapes of its own.
+
+    However large it is said to be, these take no memory: the config may have come with a file.
+    """
+    dtype = dtype_of(config)
+    rule: Rule = _made("optimizer", config.get("optimizer", {}), dtype)
+    return rule, parts.meta_like(rule, dtype)
 
 
 def canonical(config: Config) -> str:
@@ -117,15 +120,22 @@ def canonical(config: Config) -> str:
 def _build(section: str, values: Any, dtype: Any, seed: int, folder: str | Path | None) -> Any:
     """Return what a section names; for the optimizer with its meta-parameters at the start."""
     check_table(f"[{section}]", values)
+    if own.is_own(values.get("kind")):
+        others = {key: value for key, value in values.items() if key != "kind"}
+        return own.find(section, values["kind"], folder).make(others, dtype, seed)
+    made = _made(section, values, dtype)
+    return (made, made.init_meta(rng(seed, "init_meta"), dtype)) if section == "optimizer" else made
+
+
+def _made(section: str, values: Any, dtype: Any) -> Any:
+    """Return what a section makes of a kind that comes with metagrad."""
+    check_table(f"[{section}]", values)
     known, kind = KINDS[section], values.get("kind")
-    others = {key: value for key, value in values.items() if key != "kind"}
-    if own.is_own(kind):
-        return own.find(section, kind, folder).make(others, dtype, seed)
     if not isinstance(kind, str) or kind not in known:
         remedy = f"{nearest(str(kind), list(known))} Or 'module:function', one of your own."
         bad_value("config", f"[{section}] kind", repr(kind), "a known kind", remedy)
-    made = known[kind](**arguments(f"[{section}]", known[kind], others, dtype))
-    return (made, made.init_meta(rng(seed, "init_meta"), dtype)) if section == "optimizer" else made
+    others = {key: value for key, value in values.items() if key != "kind"}
+    return known[kind](**arguments(f"[{section}]", known[kind], others, dtype))
 
 
 def known_keys() -> str:

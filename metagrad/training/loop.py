@@ -20,12 +20,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Outer, Rule, Task, Tree
-from metagrad.training import store
+from metagrad.training import metrics, store
 from metagrad.training._leaves import all_finite, flat, like
-from metagrad.training.metrics import append_row, keep_rows
 from metagrad.training.store import Progress, Run
 from metagrad.xp import Array, namespace, rng, to_host
 
@@ -88,23 +87,23 @@ class Loop:
 
     def run(self, start: Progress, saving: Saving, run: Run) -> Progress:
         """Return where the run ends, from `start`, or from the checkpoint where there is one."""
-        at, path, log = start, saving.checkpoint, saving.metrics
+        at, path, log = start, saving.checkpoint, None
         if path is not None and path.exists():
             at, run = store.load(path, at, run, saving.changed)
+        if saving.metrics is not None:
+            log = metrics.go_on(saving.metrics, self.where, at.episode, at.metrics)
         if path is not None:  # at once: that it cannot be written is better known before hours of training
-            store.save(path, at, run)
+            _save(path, at, run, log)
         saved = time.monotonic()
-        if log is not None:
-            keep_rows(log, at.episode)
         while at.episode < self.episodes and (self.patience is None or at.since < self.patience):
             at, row = self.episode(at)
             if log is not None:
-                append_row(log, row)
+                log.append(row)
             if saving.progress is not None:
                 saving.progress(row)
             is_time = at.episode % saving.every == 0 or time.monotonic() - saved > saving.seconds
             if path is not None and (is_time or "evaluation" in row or at.episode == self.episodes):
-                store.save(path, at, run)
+                _save(path, at, run, log)
                 saved = time.monotonic()
         return at
 
@@ -126,6 +125,7 @@ class Loop:
                 found = self.estimator(
                     episode.task, self.rule, self.objective, phi, steps=steps, seed=episode.seed, **when
                 )
+            checks.instance(self.where, "what the estimator returns", found, Estimate)
             moved, after, report = episode.outer.step(phi, outer, found, k)
             moved, projected = _projected(self.rule, phi, moved)
             finite = report.finite and all_finite(moved)
@@ -248,6 +248,11 @@ def _check_start(where: str, episode: Episode, phi: Tree, number: int) -> None:
     if not np.isfinite(loss).all():
         came = f"one whose loss is {loss[~np.isfinite(loss)][0]} at the start of episode {number} (seed {seed})"
         bad_value(where, "tasks", came, "a finite loss", "Look at `tasks(seed)`: its data, and its `init`.")
+
+
+def _save(path: Path, at: Progress, run: Run, log: metrics.Log | None) -> None:
+    """Save where the run stands, once the rows of metrics up to here are on the disk."""
+    store.save(path, replace(at, metrics=None if log is None else log.mark()), run)
 
 
 def at_start(phi: Tree, outer: Outer) -> Progress:

@@ -10,24 +10,91 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import bad_value
-from metagrad.files import append_line, keep_lines
+from metagrad.files import Lines, sha256
 
 _NULLS = "nulls"
 _SINCE = {"projected": int, "skipped": int, "measured": dict}  # what older files do not have
+_NO_ROW = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _TEXTS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row; what is NaN or inf, which JSON lacks, becomes null, and `nulls` says where it was and what."""
-    nulls: dict[str, str] = {}
-    plain = {name: _plain(value, name, nulls) for name, value in row.items()}
-    append_line(path, plain | ({_NULLS: nulls} if nulls else {}))
+class Log:
+    """The metrics of a run in a file: a row an episode, from episode `first` on."""
+
+    def __init__(self, path: Path, first: int = 0, kept: bytes = b"") -> None:
+        """Begin with the rows in `kept`."""
+        self.first, self._lines = first, Lines(path, kept)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row; what is NaN or inf, which JSON lacks, becomes null; `nulls` says where it was and what."""
+        nulls: dict[str, str] = {}
+        plain = {name: _plain(value, name, nulls) for name, value in row.items()}
+        self._lines.append(plain | ({_NULLS: nulls} if nulls else {}))
+
+    def mark(self) -> dict[str, Any]:
+        """Return what a run that goes on from here must find in the file; all of it is on the disk."""
+        return {"first": self.first, **self._lines.mark()}
 
 
-def keep_rows(path: Path, count: int) -> None:
-    """Keep the rows of the first `count` episodes: those that belong to the position that the run goes on from."""
-    keep_lines(path, count)
+def go_on(path: Path, where: str, episode: int, mark: Any) -> Log:
+    """Return the log of a run that goes on with an episode, cut back to it; `mark`: that of its checkpoint, or None.
+
+    Rows after it, and half a row at the end, are what an interrupted run left: they are cut off, as their episodes come
+    again. Where the rows before it are not those that were marked, ValueError says what is wrong with them: they cannot
+    be measured again. Without a file the log begins with this episode.
+    """
+    if episode == 0 or not path.exists():
+        return Log(path, episode)
+    data = path.read_bytes()
+    if _is_mark(mark, episode):
+        kept = data[: mark["bytes"]]
+        if len(kept) == mark["bytes"] and sha256(kept) == mark["sha256"]:
+            return Log(path, mark["first"], kept)
+        first = mark["first"]
+        wrong = _what_is_wrong(data, first, episode) or f"where a row before episode {episode} was edited"
+    else:  # there was no log at the last checkpoint, or it is of an older version
+        first = _first(data)
+        wrong = _what_is_wrong(data, first, episode)
+        if not wrong:
+            return Log(path, first, b"".join(data.splitlines(keepends=True)[: episode - first]))
+    remedy = f"Give the file as it was. Or remove it, or give another one: it will begin with episode {episode}."
+    expected = f"the rows of episodes {min(first, episode - 1)} to {episode - 1}"
+    return bad_value(where, "metrics", f"{path}, {wrong}", expected, remedy)
+
+
+def _is_mark(mark: Any, episode: int) -> bool:
+    kinds = {"first": int, "bytes": int, "sha256": str}
+    whole = isinstance(mark, dict) and all(type(mark.get(name)) is kind for name, kind in kinds.items())
+    return whole and 0 <= mark["first"] <= episode
+
+
+def _first(data: bytes) -> int:
+    """Return the episode of the first row; 0 where there is none."""
+    try:
+        return int(_row(data.split(b"\n")[0].decode())["episode"])
+    except _NO_ROW:
+        return 0
+
+
+def _what_is_wrong(data: bytes, first: int, episode: int) -> str:
+    """Say what is wrong with rows that should be those of the episodes from `first` to before `episode`."""
+    *lines, torn = data.split(b"\n")
+    if first > episode:
+        return f"which begins with episode {first}"
+    for number, line in enumerate(lines[: episode - first], 1):
+        try:
+            found = _row(line.decode())["episode"]
+        except _NO_ROW as error:
+            glued = "two rows in one" if isinstance(error, json.JSONDecodeError) and "Extra" in error.msg else error
+            return f"whose line {number} is no row of metrics ({glued})"
+        if found != (wanted := first + number - 1):
+            return f"whose line {number} is of episode {found}, where {wanted} belongs"
+    if len(lines) < episode - first:
+        ends = f"which ends before episode {first + len(lines)}"
+        return f"{ends}, with half a row" if torn else ends
+    return ""
 
 
 def _plain(value: Any, name: str, nulls: dict[str, str]) -> Any:
@@ -53,9 +120,10 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
 
     In the file every line is plain JSON. Where a number is inf or NaN it has `null`, which plotting libraries leave
     out, and a key `nulls`, such as {"objective[0]": "inf"}, that says which; other lines have no `nulls`.
-    ValueError, with the number of the line, where the file does not exist or is no such file.
+    ValueError, with the number of the line, where the file does not exist or is no such file, or an episode is missing
+    or there twice.
     """
-    path = Path(path)
+    path = checks.file_path("read_metrics", "path", path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
@@ -66,7 +134,9 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     for number, line in enumerate(lines, 1):
         try:
             rows.append(_row(line))
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if rows[-1]["episode"] != (wanted := rows[0]["episode"] + number - 1):
+                raise ValueError(f"it is of episode {rows[-1]['episode']}, where {wanted} belongs")
+        except _NO_ROW as error:
             came = f"{path}, whose line {number} is no row of metrics ({error})"
             bad_value("read_metrics", "path", came, "lines as Trainer.run writes them", "Run it again for new ones.")
     return _columns(rows)

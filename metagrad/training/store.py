@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
+from metagrad.archives import Header
 from metagrad.errors import bad_value
 from metagrad.files import read_npz, write_npz
 from metagrad.fingerprint import differing_parts, refuse_other_run
@@ -22,6 +23,10 @@ _REMEDY = "Remove the file to start anew, or give another one."
 _TREES = ("phi", "outer", "best")
 _COUNTERS = ("episode", "steps", "since", "nonfinite")
 _HISTORY = "history."
+_AT_MOST, _SMALL = (
+    2,
+    2**20,
+)  # how much more memory, in times and bytes, arrays may take to be told by name what is wrong
 FORMAT = 3  # 1 had one hash of the whole run in place of its parts; 2 was one layout for each of two loops
 
 
@@ -30,7 +35,8 @@ class Progress:
     """Meta-parameters, state of the outer step, the best so far, counters, and what each outer step found.
 
     `episode`, `steps`: how many were done; `since`: evaluations since the best; `nonfinite`: episodes in a row without
-    a step; `history`: a dict of arrays for each outer step, empty where none is kept.
+    a step; `history`: a dict of arrays for each outer step, empty where none is kept; `metrics`: what the file of
+    metrics must begin with, None where there is none.
     """
 
     phi: Tree
@@ -42,6 +48,7 @@ class Progress:
     since: int = 0
     nonfinite: int = 0
     history: list[dict[str, Array]] = field(default_factory=list)
+    metrics: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def save(path: Path, at: Progress, run: Run) -> None:
         arrays[_HISTORY + name] = np.stack([row[name] for row in at.history])
     about = {"format": FORMAT, "parts": run.parts, "changes": run.changes, "best_value": at.best_value}
     about |= {} if run.config is None else {"config": run.config}
+    about |= {} if at.metrics is None else {"metrics": at.metrics}
     about |= {name: getattr(at, name) for name in _COUNTERS}
     write_npz(path, arrays, about)
 
@@ -80,7 +88,16 @@ def load(path: Path, template: Progress, run: Run, changed: tuple[str, ...]) -> 
 
     ValueError on anything else: where a part differs that is not among those that were `changed`, it is named.
     """
-    arrays, about = read_npz(path, run.where, formats=(FORMAT,))
+    expected = sum(np.asarray(to_host(leaf)).nbytes for name in _TREES for leaf in ad.leaves(getattr(template, name)))
+
+    def look(headers: Mapping[str, Header], about: dict[str, Any]) -> None:
+        """Refuse arrays that are larger than those of this run before they take memory."""
+        found = sum(header.nbytes for name, header in headers.items() if not name.startswith(_HISTORY))
+        if found > _AT_MOST * expected + _SMALL:
+            came = f"{path}, which was edited (its arrays take {found} bytes)"
+            bad_value(run.where, "checkpoint", came, f"{expected} bytes, as those of this run", _REMEDY)
+
+    arrays, about = read_npz(path, run.where, formats=(FORMAT,), look=look)
     differing = differing_parts(about.get("parts"), run.parts)
     refuse_other_run(run.where, path, differing, changed, run.changeable)
     try:
@@ -101,7 +118,8 @@ def load(path: Path, template: Progress, run: Run, changed: tuple[str, ...]) -> 
         bad_value(run.where, "checkpoint", came, "a checkpoint as it was written", _REMEDY)
     counters = {name: about[name] for name in (*_COUNTERS, "best_value")}
     changes = (*about["changes"], *([{"after": about["episode"], "parts": differing}] if differing else ()))
-    return replace(template, **trees, **counters, history=history), replace(run, changes=changes)
+    at = replace(template, **trees, **counters, history=history, metrics=about.get("metrics"))
+    return at, replace(run, changes=changes)
 
 
 def _history(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> list[dict[str, Array]]:

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.ad.shapes import is_float
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.files import read_npz, write_npz
+from metagrad.files import ARRAYS_TO_DESCRIPTION, LARGEST, read_npz, write_npz
 from metagrad.protocols import Rule, Tree
-from metagrad.training.config import build_optimizer, dtype_of
+from metagrad.tables import as_json
+from metagrad.training.config import dtype_of, optimizer_of
 from metagrad.training.own import check_maker, is_own
 from metagrad.training.store import FORMAT
 from metagrad.training.values import Config
@@ -28,6 +29,8 @@ from metagrad.xp import is_array, namespace, to_host
 _FOLDER = "trained"
 _WHERE = "load_trained"
 _FORMAT = 1
+_LONGEST_VALUE, _LONGEST_PATH = 10_000, 1000
+_LONGEST_TEXT = LARGEST // ARRAYS_TO_DESCRIPTION // 4  # of config and of about, so that what is saved can be loaded
 _HOW = "the command metagrad evaluate takes it from --config"
 
 
@@ -69,6 +72,8 @@ def save_trained(
     Phi(eta=0.1, mu=0.9)
     """
     where = "save_trained"
+    path = checks.file_path(where, "path", path)
+    parts.check_part(where, "optimizer", optimizer, Rule)
     phi = _completed(optimizer, phi, where)
     arrays = {}
     for k, (at, leaf) in enumerate(zip(ad.paths(phi), ad.leaves(phi), strict=True)):
@@ -82,10 +87,13 @@ def save_trained(
         if text[name] is not None and not isinstance(text[name], dict):
             bad_type(where, name, f"a {type(text[name]).__name__}", "a dict")
         try:
-            json.dumps(text[name])
-        except (TypeError, ValueError) as error:
+            length = 0 if text[name] is None else len(as_json(text[name]))
+        except (TypeError, ValueError, RecursionError) as error:
             bad_type(where, name, f"one that JSON cannot hold ({error})", "numbers, texts, lists and dicts")
-    write_npz(Path(path), arrays, text)
+        if length > _LONGEST_TEXT:
+            came = f"one of {length} bytes as JSON"
+            bad_value(where, name, came, f"at most {_LONGEST_TEXT}", "Keep what is large in a file of its own.")
+    write_npz(path, arrays, text)
 
 
 def _completed(rule: Any, phi: Tree, where: str) -> Tree:
@@ -108,7 +116,11 @@ def _saved(leaf: Any, name: str, where: str) -> np.ndarray:
 
 
 def load_trained(
-    name: str | Path, *, make: Callable[..., Any] | None = None, template: tuple[Rule, Tree] | None = None
+    name: str | Path,
+    *,
+    make: Callable[..., Any] | None = None,
+    template: tuple[Rule, Tree] | None = None,
+    largest: int = LARGEST,
 ) -> Trained:
     """Return a trained optimizer: one that ships with the project, by its name, or one from a file.
 
@@ -120,24 +132,34 @@ def load_trained(
     `template`: (rule, phi), the rule and any meta-parameters that it takes, of the structure, shapes and dtypes of
     those in the file. The config of the file is then not looked at.
 
-    ValueError, saying what came, for an unknown name, for a file that is damaged or edited, or whose arrays are not
-    those of the optimizer, with the path of the first that is not, and for an optimizer of the user's own without
-    `make` or `template`; TypeError where an array is of another dtype.
+    The file may come from a stranger. It is read where it has at most `largest` bytes, and its description at most
+    1/256 of that; nothing in it is unpacked or unpickled; and how large an optimizer of metagrad its config asks for is
+    compared with the arrays before any of it is made.
+
+    ValueError, saying what came, for an unknown name, for a file that is too large, damaged or edited, or whose arrays
+    are not those of the optimizer, with the path of the first that is not, and for an optimizer of the user's own
+    without `make` or `template`; TypeError where an array is of another dtype.
 
     >>> load_trained("lstm_quadratics").optimizer.hidden
     (20, 20)
     """
-    path = Path(name)
+    path = checks.file_path(_WHERE, "name", name)
     if path.suffix != ".npz":
         known = trained_names()
         if str(name) not in known:
             remedy = f"{nearest(str(name), known)} Or give the path of an .npz file."
             bad_value(_WHERE, "name", repr(str(name)), "a trained optimizer that ships with the project", remedy)
         path = Path(str(resources.files("metagrad") / _FOLDER / f"{name}.npz"))
-    arrays, text = read_npz(path, _WHERE, argument="name", what="trained optimizer", formats=(_FORMAT, FORMAT))
+    if type(largest) is not int or largest < 1:
+        bad_value(_WHERE, "largest", repr(largest), "a number of bytes", f"The default is {LARGEST}.")
+    arrays, text = read_npz(
+        path, _WHERE, argument="name", what="trained optimizer", formats=(_FORMAT, FORMAT), largest=largest
+    )
     config, about = text.get("config"), _about(text)
     if not isinstance(config, dict | None) or not isinstance(about, dict):
         bad_value(_WHERE, "name", f"{path}, which is no trained optimizer", "one", "A run's .npz files are.")
+    if type(text.get("best_value", 0.0)) is not float:
+        bad_value(_WHERE, "name", f"{path}, which was edited (best_value)", "a file as it was written")
     if "best_value" in text and not np.isfinite(text["best_value"]):
         remedy = "Its recipe says after how many episodes (evaluate_every); go on with the run, or look at its metrics."
         bad_value(_WHERE, "name", f"{path}, of a run without a finite evaluation", "one that has one", remedy)
@@ -161,7 +183,8 @@ def _made(path: Path, arrays: dict[str, np.ndarray], text: dict[str, Any], make:
     if config is not None and not is_own(kind):
         if make is not None:
             bad_value(_WHERE, "make", "given", f"none, since the config of {path} names {kind!r}, of metagrad")
-        return build_optimizer(config)
+        _check_length(path, "config of the optimizer", [section, config.get("dtype")])
+        return optimizer_of(config)
     if make is None:
         came = f"{path}, whose optimizer {_whose(kind, text)}, and no file has code imported"
         call = str(kind).replace(":", ".") if is_own(kind) else "the_function_that_makes_it"
@@ -170,6 +193,13 @@ def _made(path: Path, arrays: dict[str, np.ndarray], text: dict[str, Any], make:
     dtype = next(iter(arrays.values())).dtype if config is None and arrays else dtype_of(config or {})
     values = {key: value for key, value in section.items() if key != "kind"}
     return check_maker(make, _WHERE).make(values, dtype, 0)
+
+
+def _check_length(path: Path, what: str, value: Any) -> None:
+    """Raise ValueError where a value of a file is so long that what it asks for, or an error that shows it, is too."""
+    if (length := len(json.dumps(value))) > _LONGEST_VALUE:
+        came = f"{path}, whose {what} takes {length} bytes"
+        bad_value(_WHERE, "name", came, f"at most {_LONGEST_VALUE}")
 
 
 def _whose(kind: Any, text: dict[str, Any]) -> str:
@@ -215,9 +245,10 @@ def _like(leaf: Any, saved: np.ndarray) -> Any:
 def _check_paths(path: Path, saved: Any, wanted: list[str]) -> None:
     """Raise ValueError, with the first path that differs, unless the tree in the file is that of the optimizer."""
     if not isinstance(saved, list) or not all(isinstance(at, str) for at in saved):
-        bad_value(_WHERE, "name", f"{path}, which was edited (paths is {saved!r})", "a file as it was written")
+        came = f"{path}, which was edited (paths is a {type(saved).__name__})"
+        bad_value(_WHERE, "name", came, "a list of texts, as it was written")
     for k in range(max(len(saved), len(wanted))):
-        there, here = (f"phi{x[k]}" if k < len(x) else "nothing" for x in (saved, wanted))
+        there, here = (f"phi{x[k][:_LONGEST_PATH]}" if k < len(x) else "nothing" for x in (saved, wanted))
         if there != here:
             came = f"{path}, with {there} where its optimizer has {here}"
             bad_value(_WHERE, "name", came, f"{len(wanted)} arrays, as the optimizer has them")

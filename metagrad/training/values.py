@@ -102,8 +102,15 @@ def _value(name: str, value: Any, kind: Any) -> Any:
     elif kind not in _SCALARS and origin is not tuple:
         return value
     elif _fits(value, kind):
-        return float(value) if kind is float else value
+        return _as_float(name, value) if kind is float else value
     return bad_type("config", name, f"{value!r}, a {type(value).__name__}", _noun(kind))
+
+
+def _as_float(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return bad_value("config", name, f"an integer of {value.bit_length()} bits", "a number that fits a float")
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -77,6 +77,8 @@ class BlockSweep:
     def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
         states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent)
         self.unroll.observe_block(lo, sizes)
+        if self._scheduled:
+            self.unroll.lost.dips(states)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
             self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
@@ -95,7 +97,9 @@ class BlockSweep:
             states = block.states[start - lo : stop - lo]
             contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
-            self._pending.append((contributions[::-1], (powers + block.exponents[start - lo : stop - lo])[::-1]))
+            powers = powers + block.exponents[start - lo : stop - lo]
+            self.unroll.lost.block(powers, sizes)
+            self._pending.append((contributions[::-1], powers[::-1]))
             self._fold(at_least=self.kernel.chunk)
 
     def _fold(self, at_least: int) -> None:

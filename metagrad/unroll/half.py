@@ -31,9 +31,13 @@ def is_half(ask: Ask, dtype: Any) -> bool:
 
 def widened(ask: Ask) -> Ask:
     """Return what is asked with every float16 array of its parts in float32; functions keep what they close over."""
-    return dataclasses.replace(
-        ask, **{name: _wide(getattr(ask, name)) for name in ("task", "rule", "objective", "phi", "at")}
-    )
+    parts = {name: wide(getattr(ask, name)) for name in ("task", "rule", "objective", "at")}
+    return dataclasses.replace(ask, **parts, phi=ad.tree_map(_rounded, ask.phi))
+
+
+def _rounded(leaf: Any) -> Any:
+    """Return one of phi's leaves; a Python float takes the dtype of the task, and is widened then."""
+    return np.asarray(leaf, dtype=HALF).astype(SINGLE) if isinstance(leaf, float) else wide(leaf)
 
 
 def narrowed(estimate: Estimate) -> Estimate:
@@ -56,20 +60,21 @@ def _holds_half(part: Any) -> bool:
     return False
 
 
-def _wide(part: Any) -> Any:
+def wide(part: Any) -> Any:
+    """Return a part, or a tree, with every float16 array in float32."""
     if is_array(part) or isinstance(part, np.generic):
         return part.astype(SINGLE) if part.dtype == HALF else part
     if isinstance(part, tuple | list):
-        items = [_wide(item) for item in part]
+        items = [wide(item) for item in part]
         return type(part)(*items) if hasattr(part, "_fields") else type(part)(items)
     if isinstance(part, dict):
-        return {key: _wide(item) for key, item in part.items()}
+        return {key: wide(item) for key, item in part.items()}
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         moved: Any = copy.copy(
             cast(Any, part)
         )  # not a new construction: what was validated once is not validated again
         for field in dataclasses.fields(part):
-            object.__setattr__(moved, field.name, _wide(getattr(part, field.name)))
+            object.__setattr__(moved, field.name, wide(getattr(part, field.name)))
         return moved
     return part
 

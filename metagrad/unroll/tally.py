@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
-from metagrad.unroll.rescale import along_tasks, is_float_array, shift
+from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -79,6 +80,7 @@ class Tally:
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
+        self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -173,6 +175,10 @@ class Tally:
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         return factor, w_bar
 
+    def recorded(self, carry: Carry, t: int) -> ad.Pullback:
+        """Return the pullback to w of what is measured at time t, with all that was recorded."""
+        return ad.recorded(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
+
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
         degree, weight = self._degree, self.weight(t)
@@ -187,7 +193,8 @@ class Tally:
         sample, measure = self.sample(t), self.measure
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
+            pullback = self.recorded(carry, t)
+            return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
@@ -199,6 +206,7 @@ class Tally:
             if not self._is_checked:
                 self._check_term(found)
             term = Scaled.of(found, self._power(carry, self._degree))
+            self._note_low(found, carry)
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
 
@@ -222,6 +230,24 @@ class Tally:
         if found.dtype != self.dtype:
             remedy = "Convert the data of the task to the dtype of its parameters."
             bad_type(where, "what it returns", f"of {found.dtype} for w of {self.dtype}", "one dtype", remedy)
+
+    def _note_low(self, found: Array, carry: Carry) -> None:
+        """Note where what is measured has lost its digits, or all of it, though the state is not zero."""
+        xp, tiny = self.xp, 2.0 ** float_info(self.dtype).min_exponent
+        if type(found) is Scaled or (xp is np and found.min() >= tiny):
+            return
+        low = (abs(found) < tiny) & (magnitude(carry.w) > 0)
+        power = math.log2(tiny) + self._power(carry, self._degree)
+        self._low = xp.maximum(self._low, xp.where(low, power, -np.inf))
+
+    def low(self) -> Array:
+        """Return whether a term that fell out of the range of floats may count, (B,)."""
+        if parts.takes_a_logarithm(self.objective):
+            return self._low > -np.inf
+        assert self._total is not None
+        heaviest = max(w.log2abs() for t in range(self.steps + 1) if (w := self.weight(t)) is not None)
+        most = self._low + heaviest + math.log2(self.steps + 1.0)
+        return most > self._total.log2abs() + 2 * math.log2(float_info(self.dtype).eps)
 
     def _fold_terms(self) -> None:
         xp = self.xp

@@ -34,6 +34,7 @@ class TapeSweep:
         self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
         self.adjoint: tuple[Tree, Tree] = (None, None)
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
+        self._size: Any = None  # of the adjoint
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
@@ -48,10 +49,13 @@ class TapeSweep:
                 if value is None or slope is None:  # t = steps: only now is the objective known
                     value, slope = unroll.tally.finish()
                     self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
+                    self._size = magnitude(self.adjoint)
                 else:
                     self._pull(t, carry)
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
+                if not unroll.wide:
+                    unroll.lost.adjoint(carry, self.adjoint, self._size, self.exponent, last=t == unroll.steps)
                 if unroll.recorder is not None:
                     unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
@@ -66,10 +70,10 @@ class TapeSweep:
         fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
         self.gradient.add(phi_bar, top)
-        size = magnitude(self.adjoint)
-        self.unroll.monitor.observe("ADJOINT", t, size)
+        self._size = magnitude(self.adjoint)
+        self.unroll.monitor.observe("ADJOINT", t, self._size)
         if not self.plain:
-            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
     def _pull_start(self) -> None:
         """Add what the start gives to the meta-gradient: its adjoint is that of the true state, not of the digits."""
@@ -109,8 +113,8 @@ class TapeSweep:
             self.adjoint = of_w, of_state
             return
         self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
-        size = magnitude(self.adjoint)
-        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+        self._size = magnitude(self.adjoint)
+        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -19,11 +19,21 @@ from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
 from metagrad.unroll import half
-from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.carry import Ask, Carry, Options
+from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
-from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
 from metagrad.unroll.record import Recorder
-from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import (
+    along_tasks,
+    bounded,
+    exponent_limit,
+    is_float_array,
+    magnitude,
+    normalise,
+    shift,
+    widened,
+)
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -35,7 +45,6 @@ class Unroll:
 
     def __init__(self, ask: Ask, options: Options, where: str) -> None:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
-        check_position(ask.at, ask.run, where)
         self.options = options
         self._bind(ask)
         self.offset, at = ask.offset, ask.at
@@ -45,20 +54,21 @@ class Unroll:
             phi = Joint(parts.complete_phi(ask.rule, phi.rule, where), parts.check_given(ask.task, phi.task, where))
         else:
             phi = parts.complete_phi(ask.rule, phi, where)
-        self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
+        self.given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
-        first = _first_float(w, where)
+        first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
         self.entries = self.system.entries(phi)
+        check_entries(phi, self.entries, ask, where)
         self.is_half = options.scaling != "none" and half.is_half(ask, self.dtype)
         shape = Shape.of(w, self.xp, per_task=options.per_task)
         self.phi = prepare(phi, self.entries, replace(shape, dtype=half.HALF) if self.is_half else shape, where)
         if self.is_half:
-            self._bind(half.widened(replace(ask, phi=self.phi)))
-            self.dtype, self.phi, at = half.SINGLE, self.ask.phi, self.ask.at
+            self._bind(half.widened(ask))
+            self.dtype, self.phi, at = half.SINGLE, half.wide(self.phi), self.ask.at
             w = self.system.example() if at is None else at.w
         self.system.xp = self.xp
         if at is not None:
@@ -66,11 +76,15 @@ class Unroll:
         else:
             self._start = self.system.start(self.phi, None if self.joint else w)
             self._check_state(self._start[1], "init")
+        self.wide = options.wide or any(type(leaf) is Scaled for leaf in ad.leaves(w))
+        if self.wide:
+            self._start, self.phi = widened(self._start), widened(self.phi)
         self.w0 = self._start[0]
         self.limit = exponent_limit(self.dtype)
-        self.scale_state = options.scaling == "auto" and self._is_homogeneous()
+        self.scale_state = options.scaling == "auto" and not self.wide and self._is_homogeneous()
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
         self._trust = Trust(ask.steps)
+        self.lost = Lost(self.w0, limit=self.limit, scaled=self.scale_state, precise=options.precise)
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
@@ -169,6 +183,8 @@ class Unroll:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+            if self.wide:
+                w, state = bounded((w, state))
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
@@ -206,11 +222,16 @@ class Unroll:
                 self.monitor.start(size)
             if fresh:
                 self.monitor.observe("STATE", t, size)
+                self.lost.state(size)
+                if self.options.count:
+                    self.lost.count((carry.w, carry.state))
                 if self.recorder is not None:
                     self.recorder.state(t, size, carry.exponent)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
+                if fresh and self.xp is np:
+                    self.lost.dip(t, w)
         self.reach(carry, t)
         return carry
 
@@ -232,6 +253,7 @@ class Unroll:
         fresh = max(0, self._frontier - lo - 1)
         if fresh < len(sizes):
             self.monitor.observe_block("STATE", lo + 1 + fresh, sizes[fresh:])
+            self.lost.state(sizes[fresh:].max(axis=0))
 
     def reach(self, carry: Carry, t: int) -> None:
         """Let the state at t enter the objective, the first time it is reached."""
@@ -250,7 +272,7 @@ class Unroll:
         """
         notes: list[str] = []
         if grad is not None:
-            grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
+            grad = restore(grad, self.given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
             lost = self._lost()
             if lost is not None and self.joint:
@@ -265,8 +287,11 @@ class Unroll:
             )
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        found = Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
-        return half.narrowed(found) if self.is_half else found
+        return self.as_given(Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record))
+
+    def as_given(self, estimate: Estimate) -> Estimate:
+        """Return the estimate with its digits in the dtype of the task, of which it may be carried in a wider one."""
+        return half.narrowed(estimate) if self.is_half else estimate
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
@@ -291,17 +316,21 @@ class Unroll:
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
+    def fell(self) -> list[Array]:
+        """Return which entries of w that were not zero at the start have been out of the range, leaf by leaf."""
+        assert self._last is not None, "the last step has not been taken"
+        return self.lost.fallen(self._start[0], self._last.w)
+
+    def may_have_lost(self, value: Scaled) -> Array:
+        """Return whether anything fell out of the range of floats on the way forwards, (B,)."""
+        if self.wide:
+            return self.xp.zeros(self.batch, dtype=bool)
+        found: Array = self.lost.counted | self.tally.low() | (value.mantissa == 0)
+        return found | any_entry(self.fell()) if self.scale_state else found
+
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
-
-
-def _first_float(w: Tree, where: str) -> Array:
-    for leaf in ad.leaves(w):
-        if is_float_array(leaf):
-            return leaf
-    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
-    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
 
 
 def _is_unset(leaf: Any) -> bool:

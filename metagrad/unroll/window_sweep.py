@@ -59,6 +59,7 @@ class _Watch:
 
     def __init__(self, least: float, most: float, *, zero: bool) -> None:
         self._least, self._most, self._zero = least, most, zero
+        self.largest, self.low = 0.0, False  # the largest entry, and whether one was below `least`; of the host
         self._sizes: list[Array] = []  # of arrays on a device, (B,), not looked at yet
         self._verdicts: list[Array] = []
 
@@ -71,8 +72,11 @@ class _Watch:
                 self.verdicts()
             return
         entries = [abs(leaf) for leaf in leaves]
-        if all(x.min() >= self._least and x.max() < self._most for x in entries):
+        largest = max(x.max() for x in entries)
+        self.largest = max(self.largest, largest)
+        if largest < self._most and all(x.min() >= self._least for x in entries):
             return  # the usual case, found cheaply
+        self.low = True
         if not self._within(magnitude(tree)).all():
             raise _OutOfRange
 
@@ -129,6 +133,9 @@ class WindowSweep:
         if not bool(xp.stack([*fine, *self._states.verdicts(), *self._adjoints.verdicts()]).all()):
             return None
         top = 0 if self._top is None else self._top
+        if self._states.low or self._adjoints.low:
+            unroll.lost.state(xp.full(unroll.batch, self._states.largest, dtype=unroll.dtype))
+            unroll.lost.powers(np.log2(self._adjoints.largest) + top)
         return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:

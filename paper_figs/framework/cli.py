@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import signal
 import subprocess
 import sys
@@ -49,7 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
     known = results.names()
-    names = list(dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())) or known
+    named = dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())
+    names = list(named) or ([args.only] if args.only else known)
+    if args.seed < 0:
+        print(f"error: --seed is {args.seed}; expected an integer of at least 0.", file=sys.stderr)
+        return 2
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -78,7 +83,8 @@ def _obey(names: list[str], args: Any) -> int:
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
         return code
-    items = [_draw(name, args) for name in names]
+    verified = {} if args.command == "plot" else _verified(names, args)
+    items = [_draw(name, args, verified.get(name, {})) for name in names]
     if args.command != "plot":
         page = args.out / "report.html"
         write_report(items, page, args.preset, args.seed)
@@ -107,27 +113,58 @@ def _compute(args: Any) -> int:
             signal.signal(one, handler)
 
 
-def _draw(name: str, args: Any) -> dict[str, Any]:
-    """Draw one figure; where its result is missing or damaged, say so and go on with the others."""
+def _verified(names: list[str], args: Any) -> dict[str, Any]:
+    """Return what the analysis finds in each result: it decides every claim again, which no figure does."""
+    command = [sys.executable, "-m", "analysis", "verify", "--json", "--only", ",".join(names)]
+    command += ["--preset", args.preset, "--seed", str(args.seed), "--out", str(args.out)]
+    child = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    try:
+        found: dict[str, Any] = json.loads(child.stdout)
+    except ValueError as error:
+        raise results.ResultError(
+            f"`{' '.join(command[1:])}` gave no answer (exit code {child.returncode})."
+        ) from error
+    return found
+
+
+def _draw(name: str, args: Any, verified: dict[str, Any]) -> dict[str, Any]:
+    """Draw one figure; where its result is missing or damaged, say so and go on with the others.
+
+    `verified`: what the analysis found in it, which takes the place of what the sidecar says; empty where it was not
+    asked.
+    """
     module = results.load_figure(name)
     failure = results.last_failure(name, args.out, args.preset, args.seed)
     about = {"name": name, "title": module.title, "alt": module.alt, "failure": failure}
+    stem = args.out / "figures" / name
     try:
         result = results.load_result(name, args.out, args.preset, args.seed)
+        if verified.get("wrong"):
+            raise results.ResultError(verified["wrong"])
+        result.sidecar.update(verified)
+        caption = _drawn(module, result, stem)
     except results.ResultError as error:
         print(f"error: {error}", file=sys.stderr)
         nothing = {"caption": "", "image": None, "sidecar": None, "holds": False}
         return about | nothing | {"failure": failure or str(error)}
-    stem = args.out / "figures" / name
-    with styled():
-        save(module.draw(result), stem)
-    caption = module.caption(result)
     print(f"{name}: {stem}.png, {stem}.pdf\n  {caption}")
     if failure:
         print(f"error: {name}: the last run did not end ({failure}); this is an earlier result", file=sys.stderr)
     holds = bool(result.sidecar["holds"]) and not failure
     drawn = {"caption": caption, "image": stem.with_suffix(".png"), "sidecar": result.sidecar, "holds": holds}
     return about | drawn
+
+
+def _drawn(module: Any, result: results.Result, stem: Path) -> str:
+    """Draw the figure, and return its caption; ResultError where the result lacks what they ask for."""
+    try:
+        with styled():
+            save(module.draw(result), stem)
+        return str(module.caption(result))
+    except KeyError as error:
+        raise results.ResultError(
+            f"{result.name}: the result does not fit its figure ({error}); run it again."
+        ) from error
 
 
 def _print_table(items: list[dict[str, Any]]) -> None:

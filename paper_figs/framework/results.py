@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import json
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,10 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import files
+from metagrad import files, tables
 
-_PROVENANCE = {"command", "commit", "dirty", "seconds", "device", "machine", "versions"}
-_NEEDED = {"claim", "checks", "holds", "config", "units", "names", "sha256"} | _PROVENANCE
+_KINDS = {"claim": str, "checks": list, "holds": bool, "config": dict, "units": dict, "names": dict, "sha256": str}
+_KINDS |= {"experiment": str, "preset": str, "seed": int}
+_KINDS |= {"command": str, "commit": str, "dirty": bool, "seconds": float, "device": str, "machine": str}
+_KINDS |= {"versions": dict}
+_CHECK = {"key": str, "what": str, "measured": float, "expected": str, "holds": bool}
 
 
 class ResultError(Exception):
@@ -88,27 +90,47 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
-    """Return the result of `name`; ResultError if it is missing, or not the file that was hashed."""
+    """Return the result of `name`; ResultError if it is missing, damaged or was edited."""
     stem = out / name / f"{preset}-seed{seed}"
     command = f"python -m analysis run --only {name} --preset {preset} --seed {seed}"
     try:
-        sidecar = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
-        data = stem.with_suffix(".npz").read_bytes()
+        about, data = (stem.with_suffix(suffix).read_bytes() for suffix in (".json", ".npz"))
     except OSError as error:
         raise ResultError(f"{name}: no result for preset {preset}, seed {seed} in {out}; run `{command}`.") from error
+    try:
+        sidecar = tables.unsealed(about, _KINDS)
+        _check(sidecar, {"experiment": name, "preset": preset, "seed": seed})
     except ValueError as error:
-        raise ResultError(f"{name}: {stem}.json is damaged ({error}); run `{command} --force`.") from error
-    if not isinstance(sidecar, dict) or not set(sidecar) >= _NEEDED:
-        raise ResultError(f"{name}: {stem}.json is not the sidecar of a result; run `{command} --force`.")
+        raise ResultError(f"{name}: {stem}.json is damaged ({error}); run `{command}`.") from error
     if files.sha256(data) != sidecar["sha256"]:
         raise ResultError(f"{name}: {stem}.npz is not the file that was hashed; run `{command} --force`.")
-    return Result(name, files.npz_arrays(data), sidecar["units"], sidecar)
+    try:
+        return Result(name, files.npz_arrays(data), sidecar["units"], sidecar)
+    except Exception as error:  # a damaged archive provokes anything
+        raise ResultError(f"{name}: {stem}.npz cannot be read ({error}); run `{command} --force`.") from error
+
+
+def _check(sidecar: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise ValueError, which names the field, unless a sidecar is of this result and its checks are what they are."""
+    for field, value in wanted.items():
+        if sidecar[field] != value:
+            raise ValueError(f"{field} is {sidecar[field]!r}, where {value!r} belongs")
+    if not sidecar["checks"]:
+        raise ValueError("checks is empty, and no claim holds unmeasured")
+    for k, check in enumerate(sidecar["checks"]):
+        if not isinstance(check, dict) or set(check) != set(_CHECK):
+            raise ValueError(f"checks[{k}] has not the fields {', '.join(_CHECK)}")
+        for field, kind in _CHECK.items():
+            if type(check[field]) is not kind and not (kind is float and type(check[field]) is int):
+                raise ValueError(f"checks[{k}].{field} is {check[field]!r}; expected a {kind.__name__}")
+    if sidecar["holds"] is not all(check["holds"] for check in sidecar["checks"]):
+        raise ValueError(f"holds is {sidecar['holds']}, which its checks do not say")
 
 
 def last_failure(name: str, out: Path, preset: str, seed: int) -> str:
     """Return the last line of the trace that a run of `name` left when it did not end, or an empty text."""
     note = out / name / f"{preset}-seed{seed}.failed"
-    lines = note.read_text(encoding="utf-8").split("\n") if note.exists() else []
+    lines = note.read_text(encoding="utf-8", errors="replace").split("\n") if note.exists() else []
     return next((line for line in reversed(lines) if line), "")
 
 

@@ -117,18 +117,19 @@ def test_a_size_that_changed_is_told_by_its_value(tiny, tmp_path, monkeypatch):
     assert runner.changes(experiment, runner.Request("quick", 0, "cpu", tmp_path)) == "config.count 5 then, 4 now"
 
 
-def test_a_result_of_before_the_parts_were_recorded_is_stale(tiny, tmp_path):
+def test_a_result_of_before_fields_had_digests_is_computed_again(tiny, tmp_path):
     import json
 
     run(tmp_path)
     path = tmp_path / "tiny" / "quick-seed0.json"
     sidecar = json.loads(path.read_text())
-    del sidecar["depends"]
+    del sidecar["digests"], sidecar["depends"]
     path.write_text(json.dumps(sidecar | {"key": "0"}))
     request = runner.Request("quick", 0, "cpu", tmp_path)
     experiment = contract.load("tiny")
-    assert runner.changes(experiment, request) == "what it was computed from was not recorded"
-    assert runner.saved_state(experiment, request) is runner.Saved.CHANGED
+    assert runner.changes(experiment, request) == ""
+    assert runner.saved_state(experiment, request) is runner.Saved.DAMAGED
+    assert "written by an older version" in runner.damage(experiment, request)
 
 
 def test_nothing_has_changed_where_there_is_nothing(tmp_path):

@@ -3,33 +3,17 @@
 import dataclasses
 import json
 import os
-import shutil
 import stat
 import sys
 from concurrent.futures import Future
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import analysis
 from analysis.framework import cli, contract, runner, store
 from metagrad import files
 
-SOURCE = Path(__file__).with_name("troubled_experiment.py.txt")
 ARRAYS = {"x": np.arange(4.0), "name": np.array(["float16", "b"]), "count": np.ones((2, 3), np.int64)}
-
-
-@pytest.fixture
-def troubled(tmp_path, monkeypatch):
-    """Return an experiment that can be found in this process."""
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    shutil.copy(SOURCE, folder / "troubled.py")
-    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(folder)])
-    monkeypatch.setattr(contract, "names", lambda: ["troubled"])
-    yield contract.load("troubled")
-    sys.modules.pop("analysis.troubled", None)
 
 
 def call(command, out, *extra):
@@ -82,7 +66,9 @@ def test_a_damaged_result_is_said_to_be_computed_again(troubled, tmp_path, capsy
     assert call("list", tmp_path) == 0
     assert "the saved result is damaged" in capsys.readouterr().out
     assert run(tmp_path) == 0
-    assert "the saved result is damaged (its hash does not fit); computing it again" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the saved result is damaged (quick-seed0.json: sha256 is not that of quick-seed0.npz" in said
+    assert "its hash does not fit); computing it again" in said
 
 
 def test_list_tells_what_there_is(troubled, tmp_path, capsys, monkeypatch):
@@ -142,7 +128,7 @@ def test_the_signal_handlers_are_given_back(troubled, tmp_path):
 
 def test_the_sidecar_repeats_the_device_in_its_command(troubled, tmp_path):
     run(tmp_path)
-    sidecar = store.load_sidecar(tmp_path / "troubled" / "quick-seed0.json")
+    sidecar = json.loads((tmp_path / "troubled" / "quick-seed0.json").read_text(encoding="utf-8"))
     assert sidecar["command"].endswith("--seed 0 --device cpu")
 
 
@@ -218,61 +204,3 @@ def test_a_full_disk_cancels_the_shards_that_have_not_begun(troubled, tmp_path, 
     with pytest.raises(runner.RunError, match="No space left"):
         runner.run(troubled, runner.Request("quick", 0, "cpu", tmp_path), executor, lambda *state: None)
     assert [future.cancelled() for future in executor.futures] == [False, True, True, True]
-
-
-SIDECAR = {"sha256": "0", "config": {}, "units": {}, "names": {}, "claim": "x"}
-CHECK = {"key": "x", "what": "x", "measured": 1.0, "expected": "1", "holds": True}
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"[1]",
-        b"{}",
-        json.dumps(SIDECAR).encode(),
-        json.dumps(SIDECAR | {"checks": []}).encode(),
-        json.dumps(SIDECAR | {"checks": [1]}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK | {"measured": "1"}]}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK | {"more": 1}]}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK | {"key": "a sentence"}]}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK, CHECK]}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK], "names": []}).encode(),
-        json.dumps(SIDECAR | {"checks": [CHECK], "units": 3}).encode(),
-    ],
-)
-def test_a_damaged_sidecar_is_said_by_verify_and_computed_again_by_run(troubled, tmp_path, damage, capsys):
-    run(tmp_path)
-    path = tmp_path / "troubled" / "quick-seed0.json"
-    path.write_bytes(damage)
-    capsys.readouterr()
-    assert call("verify", tmp_path) == 2
-    error = capsys.readouterr().err
-    assert f"{path} is damaged" in error
-    assert "run `python -m analysis run --only troubled --preset quick --seed 0`" in error
-    assert run(tmp_path) == 0
-    assert call("verify", tmp_path) == 0
-
-
-def test_names_that_do_not_fit_the_arrays_are_damage(troubled, tmp_path, capsys):
-    run(tmp_path)
-    path = tmp_path / "troubled" / "quick-seed0.json"
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    for names in ({"x": [["a"]]}, {"x": 3}, {"y": []}):
-        path.write_text(json.dumps(whole | {"names": names}), encoding="utf-8")
-        assert call("verify", tmp_path) == 2, names
-        assert "quick-seed0.json is damaged" in capsys.readouterr().err
-    path.write_text(json.dumps(whole | {"names": {"x": [["a", "b", "c", "d"]]}}), encoding="utf-8")
-    assert call("verify", tmp_path) == 0
-
-
-def test_a_sidecar_that_lost_one_part_is_damaged_whichever_it_is(troubled, tmp_path, capsys):
-    run(tmp_path)
-    path = tmp_path / "troubled" / "quick-seed0.json"
-    whole = json.loads(path.read_text(encoding="utf-8"))
-    for lost in ("sha256", "config", "units", "names", "claim", "checks"):
-        path.write_text(json.dumps({name: part for name, part in whole.items() if name != lost}), encoding="utf-8")
-        assert call("verify", tmp_path) == 2, lost
-        assert "is damaged" in capsys.readouterr().err, lost

@@ -1,11 +1,14 @@
 """Every figure from saved results: the same bytes twice, a caption with numbers, and one self-contained page."""
 
+import json
 import re
+import shutil
 
 import pytest
 
 from analysis.framework import cli as analysis_cli
 from analysis.framework import contract
+from metagrad import tables
 from paper_figs.framework import cli, results
 
 FAST = ("horizons", "intermediates", "learned_eta", "log_bounded", "method_map", "outer_step")
@@ -64,6 +67,88 @@ def test_a_result_that_was_changed_is_refused(out, tmp_path, capsys):
         (folder / source.name).write_bytes(source.read_bytes() + (b"x" if suffix == ".npz" else b""))
     assert cli.main(["plot", "--only", "horizons", "--out", str(tmp_path)]) == 2
     assert "not the file that was hashed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def copied(out, tmp_path):
+    """Return the sidecar of a copy of a result."""
+    shutil.copytree(out / "horizons", tmp_path / "horizons")
+    return tmp_path / "horizons" / "quick-seed0.json"
+
+
+def edited(path, change, *, sealed):
+    """Edit a sidecar, and its digests too where they are to fit."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    digests = found.pop("digests")
+    change(found)
+    path.write_bytes(tables.sealed(found) if sealed else json.dumps(found | {"digests": digests}).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda x: x["checks"][0].update(measured=0.5), "checks"),
+        (lambda x: x["checks"][0].update(holds=False), "checks"),
+        (lambda x: x.update(holds=False), "holds"),
+        (lambda x: x.update(checks=[]), "checks"),
+        (lambda x: x.update(claim="another"), "claim"),
+        (lambda x: x.update(experiment="learned_eta"), "experiment"),
+    ],
+)
+def test_an_edited_sidecar_is_named_by_figure_and_report(copied, change, field, capsys):
+    out = str(copied.parent.parent)
+    edited(copied, change, sealed=False)
+    for command in ("plot", "report"):
+        assert cli.main([command, "--only", "horizons", "--out", out]) == 2
+        assert f"quick-seed0.json is damaged ({field} was edited" in capsys.readouterr().err
+    page = (copied.parent.parent / "report.html").read_text(encoding="utf-8")
+    assert "0 of 1 claims hold" in page
+    assert f"{field} was edited" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x["checks"][0].update(measured=0.5), "checks[0].measured is 0.5, and the arrays say"),
+        (lambda x: x.update(checks=[]), "checks is empty"),
+        (lambda x: x.update(checks=[1]), "checks[0] has not the fields"),
+        (lambda x: x["checks"][0].update(measured="1"), "checks[0].measured is '1'"),
+        (lambda x: x.update(holds=False), "holds is False"),
+        (lambda x: x.update(claim="another"), "claim is 'another'"),
+        (lambda x: x.update(preset="paper"), "preset is 'paper', where 'quick' belongs"),
+    ],
+)
+def test_a_verdict_that_was_forged_with_its_digests_is_named_by_the_report(copied, change, said, capsys):
+    edited(copied, change, sealed=True)
+    assert cli.main(["report", "--only", "horizons", "--out", str(copied.parent.parent)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_verify_goes_on_with_the_others(copied, out, capsys):
+    shutil.copytree(out / "learned_eta", copied.parent.parent / "learned_eta")
+    edited(copied, lambda x: x.update(holds=False), sealed=False)
+    command = ["verify", "--only", "horizons,learned_eta", "--out", str(copied.parent.parent)]
+    assert analysis_cli.main(command) == 2
+    shown = capsys.readouterr()
+    assert "horizons" in shown.err
+    assert "holds  learned_eta" in shown.out
+
+
+def test_a_figure_that_was_exchanged_is_drawn_again(copied):
+    """The page shows what was drawn just now, whatever lies in the folder of figures."""
+    out = copied.parent.parent
+    assert cli.main(["report", "--only", "horizons", "--out", str(out)]) == 0
+    image, page = out / "figures" / "horizons.png", out / "report.html"
+    before = image.read_bytes(), page.read_bytes()
+    image.write_bytes(b"another figure")
+    assert cli.main(["report", "--only", "horizons", "--out", str(out)]) == 0
+    assert (image.read_bytes(), page.read_bytes()) == before
+
+
+def test_a_result_that_lacks_what_its_figure_asks_for_is_named(copied, capsys):
+    edited(copied, lambda x: x["checks"].pop(), sealed=True)
+    assert cli.main(["plot", "--only", "horizons", "--out", str(copied.parent.parent)]) == 2
+    assert "the result does not fit its figure" in capsys.readouterr().err
 
 
 def test_an_unknown_figure_names_the_nearest(capsys):

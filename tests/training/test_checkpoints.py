@@ -1,6 +1,7 @@
 """Checkpoints of meta-training: the same bits after an interruption, and nothing else is taken for one."""
 
 import pickle
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -45,19 +46,22 @@ def test_more_episodes_go_on_from_a_finished_run(tmp_path):
 
 def test_a_run_that_stopped_goes_on_with_more_patience(tmp_path):
     recipe = Recipe(episodes=9, horizon=3, window=3, evaluate_every=1, patience=2, evaluation_steps=3)
-    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(0))}
+    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(1e-300))}
     path = tmp_path / "a.npz"
     assert [trainer(recipe, **frozen).run(PHI, checkpoint=path).episodes for _ in range(2)] == [3, 3]
     assert trainer(replace(recipe, patience=4), **frozen).run(PHI, checkpoint=path).episodes == 5
 
 
 OTHERS = [
-    (Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3), "optimizer; phi"),
-    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective"),
+    (
+        Trainer(mg.CoordinatewiseLSTM((5,), None, 1.0), quadratics, mg.WeightedSum(), SMALL, seed=3),
+        r"optimizer hidden = \(4,\) there, hidden = \(5,\) here; phi layers\[0\]\.weight = float64\(5, 16\) .* here",
+    ),
+    (Trainer(RULE, quadratics, mg.Final(), SMALL, seed=3), "objective WeightedSum there, Final here"),
     (Trainer(RULE, quadratics, mg.WeightedSum(), SMALL, seed=4), "seed 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "window": 4})), "recipe.window 3 there, 4 here"),
     (trainer(Recipe(**{**vars(SMALL), "curriculum": ((2, 6),)})), r"recipe.curriculum \(\) there, \(\(2, 6\),\) here"),
-    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks"),
+    (trainer(tasks=lambda seed: mg.random_quadratics(3, 3, seed=0)), "tasks quadratics there, <lambda> here"),
     (trainer(outer_phi=mg.Adam.Phi(0.02)), r"outer_phi\.eta 0\.001 there, 0\.02 here"),
     (trainer(outer_phi=mg.Adam.Phi(np.float32(1e-3))), r"outer_phi\.eta 0\.001 there, np\.float32\(0\.001\) here"),
 ]
@@ -72,10 +76,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, other, said):
 
 
 def test_a_run_goes_on_with_another_outer_step_where_that_is_asked_for(tmp_path):
-    """With an outer step of zero nothing moves any more, and the metrics go on."""
+    """With an outer step of next to nothing nothing moves any more, and the metrics go on."""
     path, longer = tmp_path / "a.npz", replace(SMALL, episodes=8)
     before = trainer().run(PHI, checkpoint=path)
-    still = trainer(longer, outer_phi=mg.Adam.Phi(np.float64(0)))
+    still = trainer(longer, outer_phi=mg.Adam.Phi(np.float64(1e-300)))
     with pytest.raises(ValueError, match=r"With changed=\('outer_phi\.eta',\) the run goes on with the new ones"):
         still.run(PHI, checkpoint=path)
     found = still.run(PHI, checkpoint=path, changed=("outer_phi",))
@@ -83,7 +87,7 @@ def test_a_run_goes_on_with_another_outer_step_where_that_is_asked_for(tmp_path)
     assert same(found.last, before.last)
     assert same(still.run(PHI, checkpoint=path).last, before.last)  # it is the checkpoint of the new run now
     (change,) = files.read_npz(path, "here", formats=(3,))[1]["changes"]
-    assert change == {"after": 6, "parts": {"outer_phi.eta": ["0.001", "np.float64(0.0)"]}}
+    assert change == {"after": 6, "parts": {"outer_phi.eta": ["0.001", "np.float64(1e-300)"]}}
 
 
 def test_a_run_goes_on_with_another_recipe_to_the_bits_of_one_that_changes_by_itself(tmp_path):
@@ -179,6 +183,23 @@ def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
         trainer().run(PHI, checkpoint=path)
 
 
+def test_arrays_larger_than_those_of_the_run_take_no_memory(tmp_path):
+    path = tmp_path / "a.npz"
+    trainer().run(PHI, checkpoint=path)
+    arrays, about = files.read_npz(path, "here", formats=(3,))
+    files.write_npz(path, arrays | {"phi_9": np.zeros(2**25)}, about)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"which was edited \(its arrays take 268438\d+ bytes\); expected 3240 bytes"):
+        trainer().run(PHI, checkpoint=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    config = {"note": "x" * 2**21}
+    with pytest.raises(ValueError, match=r"about is 210\d+ bytes of JSON; expected at most 1048576"):
+        trainer().run(PHI, checkpoint=tmp_path / "b.npz", config=config)
+    assert not (tmp_path / "b.npz").exists()
+
+
 def test_arrays_that_changed_places_are_noticed(tmp_path):
     path = tmp_path / "a.npz"
     trainer(Recipe(episodes=3, horizon=3, window=3)).run(PHI, checkpoint=path)
@@ -246,7 +267,7 @@ def test_that_nothing_can_be_written_is_said_before_training(tmp_path):
     rows = []
     with pytest.raises(ValueError, match=r"checkpoint is .*a folder that exists"):
         trainer().run(PHI, checkpoint=tmp_path / "none" / "a.npz", progress=rows.append)
-    with pytest.raises(OSError, match="none"):
+    with pytest.raises(ValueError, match=r"metrics is .*none.m\.jsonl; expected a file in a folder that exists"):
         trainer().run(PHI, metrics=tmp_path / "none" / "m.jsonl", progress=rows.append)
     assert not rows
 

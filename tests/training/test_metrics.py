@@ -7,7 +7,7 @@ import pytest
 
 import metagrad as mg
 from metagrad.training import Recipe, Trainer, read_metrics
-from metagrad.training.metrics import append_row, keep_rows
+from metagrad.training.metrics import Log, go_on
 from tests.training.small_run import PHI, SMALL, trainer
 
 ROW = {
@@ -81,7 +81,7 @@ def test_every_number_comes_back(wild):
 
 def test_what_null_was_is_said_in_the_line(tmp_path):
     path = tmp_path / "m.jsonl"
-    append_row(path, ROW)
+    Log(path).append(ROW)
     row = json.loads(path.read_text())
     assert row["objective"] == [1.5, None]
     assert row["nulls"] == {"objective[1]": "inf", "log2_gradient_norm[1]": "-inf", "evaluation": "nan", "best": "inf"}
@@ -104,8 +104,9 @@ def test_lines_of_finite_numbers_have_no_nulls(tmp_path):
 
 def test_episodes_with_fewer_windows_end_in_nan(tmp_path):
     path = tmp_path / "m.jsonl"
-    for objective in ([1.0], [2.0, 3.0]):
-        append_row(path, ROW | {"objective": objective, "log2_gradient_norm": objective})
+    log = Log(path)
+    for episode, objective in enumerate(([1.0], [2.0, 3.0])):
+        log.append(ROW | {"episode": episode, "objective": objective, "log2_gradient_norm": objective})
     found = read_metrics(path)
     assert found["windows"].tolist() == [1, 2]
     np.testing.assert_array_equal(found["objective"], [[1.0, np.nan], [2.0, 3.0]])
@@ -113,17 +114,17 @@ def test_episodes_with_fewer_windows_end_in_nan(tmp_path):
 
 def test_a_line_that_a_killed_run_left_half_is_no_row(tmp_path):
     path = tmp_path / "m.jsonl"
+    log = Log(path)
     for episode in range(3):
-        append_row(path, ROW | {"episode": episode})
+        log.append(ROW | {"episode": episode})
     path.write_bytes(path.read_bytes()[:-20])
     assert read_metrics(path)["episode"].tolist() == [0, 1]
-    keep_rows(path, 3)
-    append_row(path, ROW | {"episode": 2})
+    go_on(path, "here", 2, None).append(ROW | {"episode": 2})
     assert read_metrics(path)["episode"].tolist() == [0, 1, 2]
 
 
 def test_an_empty_file_has_empty_columns(tmp_path):
-    keep_rows(tmp_path / "m.jsonl", 0)
+    Log(tmp_path / "m.jsonl")
     found = read_metrics(tmp_path / "m.jsonl")
     assert found["objective"].shape == (0, 0)
     assert found["episode"].size == 0
@@ -145,8 +146,9 @@ def test_an_empty_file_has_empty_columns(tmp_path):
 )
 def test_what_is_no_row_is_named(tmp_path, old, new):
     path = tmp_path / "m.jsonl"
-    append_row(path, ROW)
-    append_row(path, ROW)
+    log = Log(path)
+    log.append(ROW)
+    log.append(ROW)
     first, second, _ = path.read_text().split("\n")
     assert old in second
     path.write_text(f"{first}\n{second.replace(old, new, 1)}\n")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -271,7 +272,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(module, home, tmp_path, monkeypat
         [*command, str(home / "mine.toml"), "--out", str(killed)], check=False, capture_output=True, text=True
     )
     assert again.returncode == 1, "the task of the checkpoint was another one"
-    assert "of another run (tasks)" in " ".join(again.stderr.split())
+    said = " ".join(again.stderr.split())
+    assert re.search(r"of another run \(tasks source = '\w{12}'\.\.\. there, source = '\w{12}'\.\.\. here\)", said)
 
 
 TASK = "class T:\n    def init(self, rng):\n        return {w}\n    def loss(self, w, sample):\n        return {loss}\n"

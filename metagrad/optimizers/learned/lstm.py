@@ -8,20 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers.learned._networks import (
     Affine,
     affine,
     check_draw,
-    check_factor,
     check_network,
     gather,
     scatter,
     truncated_normal,
+    unmade,
 )
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, float_info, namespace
+
+_UNITS = "Its entries count the units of the layers; () is a rule without layers."
 
 
 @dataclass(frozen=True)
@@ -64,16 +66,15 @@ class CoordinatewiseLSTM:
     def __post_init__(self) -> None:
         """Check the architecture."""
         where = "CoordinatewiseLSTM"
-        if not isinstance(self.hidden, tuple) or not all(type(n) is int for n in self.hidden):
-            bad_type(where, "hidden", repr(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
-        if any(n < 1 for n in self.hidden):
-            bad_value(where, "hidden", self.hidden, "at least one unit a layer")
+        if not isinstance(self.hidden, tuple):
+            bad_type(where, "hidden", checks.shown(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
+        units = [checks.count(where, f"hidden[{k}]", n, 0, _UNITS) for k, n in enumerate(self.hidden)]
+        if 0 in units:
+            bad_value(where, "hidden", self.hidden, "at least one unit a layer", _UNITS)
         p = self.preprocessing
-        if p is not None:
-            check_factor(where, "preprocessing", p)
-        if p is not None and not 0 < p < math.log(np.finfo(np.float64).max):
+        if p is not None and not 0 < checks.number(where, "preprocessing", p) < math.log(np.finfo(np.float64).max):
             bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
-        check_factor(where, "scale", self.scale)
+        checks.number(where, "scale", self.scale)
 
     @classmethod
     def paper(cls, hidden: tuple[int, ...] = (20, 20)) -> CoordinatewiseLSTM:
@@ -100,15 +101,25 @@ class CoordinatewiseLSTM:
         def draw(shape: tuple[int, ...], std: float) -> Array:
             return truncated_normal(rng, shape, std, dtype)
 
-        layers = []
-        inputs = self._inputs
-        for units in self.hidden:
-            fan_in = inputs + units
-            std = 1 / math.sqrt(fan_in)
-            layers.append(Affine(draw((fan_in, 4 * units), std), draw((4 * units,), std)))
-            inputs = units
+        shapes, layers = self.meta_like(dtype), []
+        for weight, bias in shapes.layers:
+            std = 1 / math.sqrt(weight.shape[0])
+            layers.append(Affine(draw(weight.shape, std), draw(bias.shape, std)))
+        inputs = shapes.output.weight.shape[0]
         output = Affine(draw((inputs, 1), 1 / math.sqrt(inputs)), np.zeros(1, dtype=dtype))
         return CoordinatewiseLSTM.Phi(tuple(layers), output)
+
+    def meta_like(self, dtype: Any = np.float64) -> Phi:
+        """Return zeros of the shapes of the weights; they take no memory and cannot be written to."""
+
+        def zeros(*shape: int) -> Array:
+            return unmade("CoordinatewiseLSTM", "hidden", self.hidden, shape, dtype)
+
+        layers, inputs = [], self._inputs
+        for units in self.hidden:
+            layers.append(Affine(zeros(inputs + units, 4 * units), zeros(4 * units)))
+            inputs = units
+        return CoordinatewiseLSTM.Phi(tuple(layers), Affine(zeros(inputs, 1), zeros(1)))
 
     def init(self, phi: Phi, w: Tree) -> tuple[Memory, ...]:
         """Return zeros; ValueError where e^p does not fit the dtype."""
@@ -139,7 +150,7 @@ class CoordinatewiseLSTM:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless its arrays are finite and have the shapes of this architecture."""
-        checked: CoordinatewiseLSTM.Phi = check_network(where, phi, self.init_meta(np.random.default_rng(0)))
+        checked: CoordinatewiseLSTM.Phi = check_network(where, phi, self.meta_like())
         return checked
 
     @property

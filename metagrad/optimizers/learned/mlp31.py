@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.errors import bad_type, bad_value
+from metagrad import ad, checks
 from metagrad.optimizers._hyper import leafwise
-from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_factor, check_network
+from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_network, unmade
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace
 
@@ -58,20 +57,25 @@ class MLP31:
 
     def __post_init__(self) -> None:
         """Check the architecture."""
-        if type(self.hidden) is not int:
-            bad_type("MLP31", "hidden", repr(self.hidden), "an integer")
-        if self.hidden < 1:
-            bad_value("MLP31", "hidden", self.hidden, "at least one unit")
+        checks.count("MLP31", "hidden", self.hidden)
         for name in ("scale", "exponent_scale"):
-            check_factor("MLP31", name, getattr(self, name))
+            checks.number("MLP31", name, getattr(self, name))
 
     def init_meta(self, rng: np.random.Generator, dtype: Any = np.float64) -> Phi:
         """Return random weights: standard normal, biases 0.1. The dtype is that of the task."""
         check_draw("MLP31.init_meta", rng, dtype)
 
+        def drawn(layer: Affine) -> Affine:
+            weight = rng.standard_normal(layer.weight.shape).astype(dtype)
+            return Affine(weight, np.full(layer.bias.shape, 0.1, dtype=dtype))
+
+        return MLP31.Phi(*map(drawn, self.meta_like(dtype)))
+
+    def meta_like(self, dtype: Any = np.float64) -> Phi:
+        """Return zeros of the shapes of the weights; they take no memory and cannot be written to."""
+
         def layer(inputs: int, outputs: int) -> Affine:
-            weight = rng.standard_normal((inputs, outputs)).astype(dtype)
-            return Affine(weight, np.full((outputs,), 0.1, dtype=dtype))
+            return Affine(*(unmade("MLP31", "hidden", self.hidden, s, dtype) for s in ((inputs, outputs), (outputs,))))
 
         return MLP31.Phi(layer(_STATE_FEATURES + len(_TIMES), self.hidden), layer(self.hidden, 2))
 
@@ -105,7 +109,7 @@ class MLP31:
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless its arrays are finite and have the shapes of this architecture."""
-        checked: MLP31.Phi = check_network(where, phi, self.init_meta(np.random.default_rng(0)))
+        checked: MLP31.Phi = check_network(where, phi, self.meta_like())
         return checked
 
 

@@ -1,0 +1,24 @@
+"""An experiment that tests may damage."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import analysis
+from analysis.framework import contract
+
+SOURCE = Path(__file__).with_name("troubled_experiment.py.txt")
+
+
+@pytest.fixture
+def troubled(tmp_path, monkeypatch):
+    """Return an experiment that can be found in this process."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    shutil.copy(SOURCE, folder / "troubled.py")
+    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(folder)])
+    monkeypatch.setattr(contract, "names", lambda: ["troubled"])
+    yield contract.load("troubled")
+    sys.modules.pop("analysis.troubled", None)
