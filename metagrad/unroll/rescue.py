@@ -91,9 +91,8 @@ def rescued(
     if not need.any():
         return estimate
     why_not = _obstacle(unroll, allowed=is_allowed)
-    if why_not is not None:
-        return _said(estimate, need, why_not)
-    return unroll.as_given(_widely(ask, options, estimate, again, need))
+    found = _widely(ask, options, estimate, again, need) if why_not is None else _said(estimate, need, why_not)
+    return unroll.as_given(found)
 
 
 def _obstacle(unroll: Unroll, *, allowed: bool) -> str | None:
