@@ -60,7 +60,8 @@ class Regression:
     """A sample (X, y) as gradient descent from w_0 = 0 sees it.
 
     `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X, or (d, 0) where
-    only averages are asked for; `residual` is ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    only averages are asked for; `residual` is ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to
+    max(n, d) eps times the largest count as 0.
     `rounding`: what counts as 0 relative to ||y||. So much of y outside of the columns of X is no residual, and where
     w* or validation targets are within it of the fit, the sample is noise-free: what is left of the error is
     a_j^t of the start and nothing else, at any size.
