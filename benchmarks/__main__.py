@@ -36,11 +36,17 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.command == "list":
         return _list()
+    if min(options.seed + 1, options.repetitions) < 1:
+        parser.error(f"--seed is {options.seed}, --repetitions {options.repetitions}; expected at least 0, and 1")
     if options.command == "paired":
+        if options.rounds < 1:
+            parser.error(f"--rounds is {options.rounds}; expected at least 1")
+        if not (options.against / "benchmarks").is_dir():
+            parser.error(f"--against is {options.against}; expected the folder of another checkout of the project")
         limit_threads(1)
         return _paired(options)
-    if min(options.threads, options.repetitions) < 1:
-        parser.error("--threads and --repetitions are at least 1")
+    if options.threads < 1:
+        parser.error(f"--threads is {options.threads}; expected at least 1")
     limit_threads(options.threads)
     settings = Settings(options.repetitions, options.full, options.seed, options.threads)
     return _run(options.only, settings, options.out, update=options.update)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy  # noqa: F401 -- from here, not from deep inside: that takes 6 ms more
 
+from metagrad.ad import safe_norm, safe_sqrt
 from metagrad.api import meta_gradient, value
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
-from metagrad.protocols import Estimate, Joint, Position
+from metagrad.protocols import Digits, Estimate, Joint, Position
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
     MLP,
@@ -83,6 +84,7 @@ __all__ = [
     "Cosine",
     "Descent",
     "DiagonalQuadratic",
+    "Digits",
     "Estimate",
     "Exponential",
     "Final",
@@ -134,6 +136,8 @@ __all__ = [
     "random_quadratics",
     "random_regressions",
     "rollout",
+    "safe_norm",
+    "safe_sqrt",
     "save_trained",
     "split_task",
     "value",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING
 from typing import Any, Literal, cast
 
-from metagrad import parts
+from metagrad import checks, parts
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.estimators import METHODS, Value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Rule, Task, Tree
@@ -38,7 +38,7 @@ def meta_gradient(  # noqa: PLR0913 - each of them named in a call
     (theory, where there is one), or an `Estimator`. `device`: None leaves the arrays where they are, "cpu" and "gpu"
     move them, "auto" prefers a GPU. `seed`: of everything random in the task. `at`: the `Estimate.end` of a call
     before, to go on from there; `run`: the horizon of the whole run, where these steps are a part of it. `options`:
-    those of the method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory=2**20`,
+    those of the method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory="64 MiB"`,
     `window=20`; see `Reverse`, `Forward`, `Windows`, `ClosedForm`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
@@ -92,19 +92,22 @@ def _asked(
     when: dict[str, Any],
 ) -> Estimate:
     task, rule, objective, phi = given
-    check_parts(where, task, rule, objective)
-    check_integer(where, "steps", steps, 1)
-    check_integer(where, "seed", when["seed"], 0)
+    for name, part, kind in (("task", task, Task), ("rule", rule, Rule), ("objective", objective, Objective)):
+        parts.check_part(where, name, part, kind)
+    steps = checks.count(where, "steps", steps)
+    checks.count(where, "seed", when["seed"], 0)
     at, run = when["at"], when["run"]
     if run is not None:
-        check_integer(where, "run", run, steps + (0 if at is None else at.t))
+        checks.count(where, "run", run, steps + getattr(at, "t", 0))
     if at is None or run is not None:
         phi = check_phi(where, task, rule, phi, steps if run is None else run)
     when = when if at is not None or run is not None else {"seed": when["seed"]}  # an estimator may know of neither
     if device is not None:
         target = namespace_for(device, where)
         task, rule, objective, phi = (move(part, target) for part in (task, rule, objective, phi))
-    return estimator(task, rule, objective, phi, steps=steps, **when)
+    found = estimator(task, rule, objective, phi, steps=steps, **when)
+    checks.instance(where, "what the method returns", found, Estimate)
+    return found
 
 
 def check_phi(where: str, task: Any, rule: Any, phi: Tree, steps: int) -> Tree:
@@ -117,31 +120,10 @@ def check_phi(where: str, task: Any, rule: Any, phi: Tree, steps: int) -> Tree:
     return Joint(of_rule, parts.check_given(task, phi.task, where))
 
 
-def check_parts(where: str, task: Any, rule: Any, objective: Any = None) -> None:
-    """Raise TypeError unless each part has the members that its protocol requires."""
-    found = {"task": (task, Task), "rule": (rule, Rule)}
-    if objective is not None:
-        found["objective"] = (objective, Objective)
-    for name, (part, protocol) in found.items():
-        if isinstance(part, type):
-            bad_type(where, name, f"the class {part.__name__}", "an instance", f"Write {part.__name__}().")
-        if not isinstance(part, protocol):
-            came = f"a {type(part).__name__} without {', '.join(parts.missing(part, protocol))}"
-            bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{protocol.__name__}")
-
-
-def check_integer(where: str, name: str, given: Any, least: int) -> None:
-    """Raise TypeError unless `given` is an integer, ValueError unless it is at least `least`."""
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
-        bad_type(where, name, f"{given!r}, a {type(given).__name__}", "an integer", f"Use int({name}).")
-    if given < least:
-        bad_value(where, name, given, f"an integer of at least {least}")
-
-
 def _estimator(where: str, method: Any, options: dict[str, Any]) -> Estimator:
     if not isinstance(method, str):
         if not callable(method) or isinstance(method, type):
-            bad_type(where, "method", repr(method), "a name or an Estimator", nearest("", list(METHODS)))
+            bad_type(where, "method", checks.shown(method), "a name or an Estimator", nearest("", list(METHODS)))
         if options:
             remedy = "Give them to the estimator itself."
             bad_type(where, "options", f"{sorted(options)} beside an Estimator", "no options", remedy)

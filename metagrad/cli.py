@@ -208,4 +208,11 @@ def _evaluate(args: Any) -> int:
     _say_hyper_parameters(trained.optimizer, trained.phi)
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
+    digits = trainer.evaluation_digits(trained.phi, steps, stream="fresh")
+    least = f"median {np.median(digits):.1f}, least {digits.min():.1f}"
+    print(f"Digits that rounding leaves of the numbers at step {steps}, on one draw of tasks: {least}.")
     return 1 if bad else 0
+
+
+if __name__ == "__main__":  # python -m metagrad.cli is python -m metagrad
+    sys.exit(main())

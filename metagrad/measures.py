@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from metagrad import ad, parts
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import Measure, Task, Tree
 from metagrad.xp import Array, float_info
@@ -194,6 +195,6 @@ def as_measure(where: str, measure: Any) -> Measure:
         return OfParameters(measure)
     if type(measure) not in _OURS and (isinstance(measure, type) or not isinstance(measure, Measure)):
         expected = "a name, a function of w, or an object with `name`, `of`, `gradient` and `degree`"
-        bad_type(where, "measure", repr(measure), expected, nearest("", list(_KNOWN)))
+        bad_type(where, "measure", shown(measure), expected, nearest("", list(_KNOWN)))
     found: Measure = measure
     return found

@@ -9,12 +9,53 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from metagrad import ad
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Estimator, Joint, Objective, Rule, Task, Tree
+from metagrad.protocols import Estimator, Joint, Objective, Outer, Rule, Task, Tree
 from metagrad.xp import Array, Namespace, move, rng
+
+# -- what is a part at all
+
+
+def check_part(where: str, name: str, part: Any, kind: Any) -> None:
+    """Raise TypeError unless `part` is an instance with the members that its protocol requires."""
+    if isinstance(part, type):
+        bad_type(where, name, shown(part), "an instance", f"Write {part.__name__}().")
+    if lacking := missing(part, kind):
+        came = "None" if part is None else f"a {type(part).__name__} without {', '.join(lacking)}"
+        bad_type(where, name, came, f"an object with the methods of metagrad.protocols.{kind.__name__}")
+
+
+@cache
+def _required(kind: Any) -> tuple[str, ...]:
+    return tuple(sorted(name for name in {*vars(kind), *kind.__annotations__} if not name.startswith("_")))
+
+
+def check_estimator(where: str, name: str, estimator: Any) -> None:
+    """Raise TypeError unless `estimator` can be called, and is an instance."""
+    if isinstance(estimator, type) or not callable(estimator):
+        remedy = f"Write {estimator.__name__}()." if isinstance(estimator, type) else "Reverse() is one."
+        bad_type(where, name, shown(estimator), "an estimator, such as Reverse()", remedy)
+
+
+def check_outer(where: str, name: str, outer: Any) -> None:
+    """Raise TypeError unless `outer` is an outer step: a rule, whose `init` takes w too, has its own phi beside it."""
+    check_part(where, name, outer, Outer)
+    try:
+        inspect.signature(outer.init).bind(None)
+    except TypeError:
+        remedy = "Through(rule, phi) makes one of a rule."
+        bad_type(where, name, f"a {type(outer).__name__}", "an outer step, whose `init` takes phi alone", remedy)
+
+
+def missing(part: Any, kind: Any) -> list[str]:
+    """Return the required members that a part lacks."""
+    return [name for name in _required(kind) if not hasattr(part, name)]
+
 
 # -- tasks
 
@@ -249,6 +290,13 @@ def gradient_kind(estimator: Any) -> str | None:
     return found
 
 
+def with_trust(estimator: Estimator) -> Estimator:
+    """Return the estimator with digits that are measured (`trust`), where it can; its numbers are the same bits."""
+    found: Any = estimator
+    knows = dataclasses.is_dataclass(found) and any(one.name == "trust" for one in dataclasses.fields(found))
+    return estimator if not knows or found.trust else dataclasses.replace(found, trust=True)
+
+
 def goes_on(estimator: Estimator) -> bool:
     """Whether an estimator can go on from where a call before ended: whether it takes `at`."""
     taken = inspect.signature(estimator).parameters.values()
@@ -305,9 +353,3 @@ def _held(part: Any) -> list[tuple[str, Any]]:
         elif isinstance(value, dict) and len(value) <= _FEW:
             members += [(f"{name}[{key!r}]", x) for key, x in value.items()]
     return members
-
-
-def missing(part: Any, protocol: Any) -> list[str]:
-    """Return the required members that a part lacks."""
-    names = {name for name in {*vars(protocol), *protocol.__annotations__} if not name.startswith("_")}
-    return sorted(name for name in names if not hasattr(part, name))

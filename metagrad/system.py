@@ -125,6 +125,9 @@ def _of_rule(phi: Tree) -> Tree:
 
 def begin(task: Task, rule: Rule, phi: Tree, seed: int = 0) -> Position:
     """Return where a whole run with this seed begins, at t = 0."""
+    parts.check_part("begin", "task", task, Task)
+    parts.check_part("begin", "rule", rule, Rule)
+    phi = phi if isinstance(phi, Joint) else parts.complete_phi(rule, phi, "begin")
     w, state = Training(task, rule, seed).start(phi)
     first = ad.leaves(w)[0]
     return Position(w, state, namespace(first).zeros(first.shape[0], dtype=np.int64), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.errors import bad_type
 from metagrad.protocols import Task, Tree, View
 from metagrad.xp import Array
@@ -56,7 +56,12 @@ class FixedGradient:
     __slots__ = ("_g", "steps", "t")
 
     def __init__(self, g: Tree, t: int = 0, steps: int | None = None) -> None:
-        """Bind the gradient, the time and the horizon of the run."""
+        """Bind the gradient, the time and the horizon of the run; raise where one of them is none."""
+        if not ad.leaves(g) or not all(isinstance(x, float) or hasattr(x, "dtype") for x in ad.leaves(g)):
+            bad_type("FixedGradient", "g", checks.shown(g), "a float array, or a tree of them like w")
+        checks.count("FixedGradient", "t", t, 0)
+        if steps is not None:
+            checks.count("FixedGradient", "steps", steps, 0)
         self._g, self.t, self.steps = g, t, steps
 
     def __call__(self, w: Tree) -> Array:

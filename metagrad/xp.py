@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import bad_type, bad_value, nearest
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
@@ -98,8 +99,7 @@ def gpu_state() -> tuple[GpuState, str]:
 
 def namespace_for(device: str, where: str = "metagrad") -> Namespace:
     """Return the array module for `device`: "cpu", "gpu", or "auto" (the GPU where one is usable)."""
-    if device not in ("auto", "cpu", "gpu"):
-        bad_value(where, "device", repr(device), "a known device", nearest(str(device), ["auto", "cpu", "gpu"]))
+    checks.choice(where, "device", device, ("auto", "cpu", "gpu"))
     if device == "cpu":
         return np
     state, why = gpu_state()
@@ -119,7 +119,7 @@ def to_host(x: Array) -> Any:
 
 def move(tree: Any, target: Namespace) -> Any:
     """Return `tree` with every array in `target`; tuples, lists, dicts and frozen dataclasses are rebuilt."""
-    if is_array(tree):
+    if is_array(tree) and not dataclasses.is_dataclass(tree):
         if namespace(tree) is target:
             return tree
         return target.asarray(to_host(tree))
@@ -194,10 +194,7 @@ def rng(seed: int, *path: str | int) -> np.random.Generator:
     >>> bool(rng(0, "quadratic", 3).random() == rng(0, "quadratic", 3).random())
     True
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        bad_type("rng", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer", "Any from 0 on.")
-    if seed < 0:
-        bad_value("rng", "seed", seed, "an integer of at least 0")
+    seed = checks.count("rng", "seed", seed, 0, "Any from 0 on.")
     key = [_stream_key(part) for part in path]
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=key))
 

@@ -61,7 +61,8 @@ class UsageError(Exception):
 
 def chosen(only: str, known: list[str]) -> list[str]:
     """Return the names asked for; UsageError names the nearest known one."""
-    asked = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip())) or known
+    named = dict.fromkeys(name.strip() for name in only.split(",") if name.strip())
+    asked = list(named) or ([only] if only else known)
     for name in asked:
         if name not in known:
             raise UsageError(f"--only: there is no experiment {name!r}. {nearest(name, known)}")

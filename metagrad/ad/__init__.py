@@ -5,14 +5,18 @@
     jvp(f, args, tangents)             u -> Ju
     hvp(f, w, v)                       Hessian times vector
 
-f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works.
+f is written with NumPy's functions and operators, and runs on NumPy or CuPy arrays. See `tape` for how it works,
+`strong` for where(x > 0, sqrt(x), 0) at 0, `constants` for the data around x, and `blame` for where a NaN comes from.
+What is returned may be written into: it shares no memory with what was given.
 """
 
-from metagrad.ad.api import Pullback, grad, hvp, jvp, stop_gradient, value_and_grad, vjp
+from metagrad.ad.api import Pullback, grad, hvp, jvp, recorded, stop_gradient, value_and_grad, vjp
 from metagrad.ad.check import check_gradients
 from metagrad.ad.elementwise import relu, sigmoid
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.reductions import log_softmax, logsumexp, softmax
+from metagrad.ad.safe import safe_norm, safe_sqrt
+from metagrad.ad.strong import are_zeros_strong, strong_zeros
 from metagrad.ad.tape import Var, primitive
 from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
@@ -21,6 +25,7 @@ __all__ = [
     "Var",
     "add",
     "are_gradients_held",
+    "are_zeros_strong",
     "check_gradients",
     "grad",
     "gradients_held",
@@ -32,10 +37,14 @@ __all__ = [
     "logsumexp",
     "paths",
     "primitive",
+    "recorded",
     "relu",
+    "safe_norm",
+    "safe_sqrt",
     "sigmoid",
     "softmax",
     "stop_gradient",
+    "strong_zeros",
     "tree_map",
     "unflatten",
     "value_and_grad",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from metagrad.ad import ops  # gives Var its operators
+from metagrad.ad import constants, ops, strong  # `ops` gives Var its operators
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.shapes import is_float
-from metagrad.ad.tape import Record, Var, leaf, value_of
+from metagrad.ad.strong import may_have_nan
+from metagrad.ad.tape import Pull, Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import is_array, namespace
 
-__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "stop_gradient", "value_and_grad", "vjp"]
+WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
+
+__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "recorded", "stop_gradient", "value_and_grad", "vjp"]
 
 
 def _is_differentiable(x: Any, where: str, argument: str) -> bool:
@@ -38,45 +42,54 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
 class Pullback:
     """The linear map from a cotangent of the outputs to cotangents of the arguments; it may be called again."""
 
-    __slots__ = ("_args", "_outputs", "_record", "_variables", "out")
+    __slots__ = ("_args", "_variables", "out", "outputs", "record")
 
     def __init__(self, args: tuple[Tree, ...], variables: list[list[Var | None]], traced_out: Tree) -> None:
         """Keep what was recorded between `variables`, one for each leaf of each argument, and the outputs."""
         self._args, self._variables = args, variables
-        self._outputs = leaves(traced_out)
-        for out in self._outputs:
+        self.outputs = leaves(traced_out)
+        for out in self.outputs:
             if type(out) is not Var:
                 _is_differentiable(out, "vjp", "what the function returns")
-        ends = [out for out in self._outputs if type(out) is Var]
-        self._record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
-        self.out = _filled(traced_out, [self._record.plain(x) for x in self._outputs])
+        ends = [out for out in self.outputs if type(out) is Var]
+        self.record = Record(ends, [v for of_arg in variables for v in of_arg if v is not None])
+        self.out = _filled(traced_out, [self.record.plain(x) for x in self.outputs])
 
     @property
     def depends(self) -> bool:
         """Whether an output depends on an argument."""
-        return any(type(out) is Var and out.id in self._record.reached for out in self._outputs)
+        return any(type(out) is Var and out.id in self.record.reached for out in self.outputs)
 
     @property
     def visited(self) -> int:
         """How many recorded applications were looked at: none older than the arguments."""
-        return self._record.visited
+        return self.record.visited
 
     def __call__(self, cotangent: Tree, wrt: Sequence[int] | None = None) -> tuple[Tree, ...]:
         """Return the cotangents of the arguments (of those at the positions `wrt`), None for constants."""
-        given = leaves_as(self.out, cotangent, "pullback", "cotangent")
-        reached = self._record.reached
-        seeds: dict[int, Any] = {}
-        for out, cotangent_of_out in zip(self._outputs, given, strict=True):
-            if cotangent_of_out is not None and type(out) is Var and out.id in reached:
-                g = _beside(cotangent_of_out, out, "pullback", "cotangent", "the output")
-                seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
+        seeds = self.seeds(cotangent)
         chosen = range(len(self._args)) if wrt is None else [self._position(i) for i in wrt]
         wanted = None if wrt is None else {v.id for i in chosen for v in self._variables[i] if v is not None}
-        found = self._record.pull(seeds, wanted)
+        by = WATCH.get()
+        found = self.record.pull(seeds, wanted, by)
+        if by is None and may_have_nan(found.values()):
+            with np.errstate(all="ignore"):  # what there is to say was said the first time
+                found = self.record.pull(seeds, wanted, strong.pull)
         result: list[Tree] = [None] * len(self._args)
+        others = set(map(id, seeds.values()))
         for i in chosen:
-            result[i] = _filled(self._args[i], [_cotangent_of(v, found) for v in self._variables[i]])
+            result[i] = _filled(self._args[i], [_cotangent_of(v, found, others) for v in self._variables[i]])
         return tuple(result)
+
+    def seeds(self, cotangent: Tree) -> dict[int, Any]:
+        """Return the cotangents of the outputs that depend on an argument, by the id of the output."""
+        given = leaves_as(self.out, cotangent, "pullback", "cotangent")
+        seeds: dict[int, Any] = {}
+        for out, cotangent_of_out in zip(self.outputs, given, strict=True):
+            if cotangent_of_out is not None and type(out) is Var and out.id in self.record.reached:
+                g = _beside(cotangent_of_out, out, "pullback", "cotangent", "the output")
+                seeds[out.id] = seeds[out.id] + g if out.id in seeds else g
+        return seeds
 
     def _position(self, i: int) -> int:
         n = len(self._args)
@@ -105,16 +118,20 @@ def _beside(g: Any, variable: Var, where: str, argument: str, of: str) -> Any:
     return g
 
 
-def _cotangent_of(variable: Var | None, found: dict[int, Any]) -> Any:
+def _cotangent_of(variable: Var | None, found: dict[int, Any], others: set[int]) -> Any:
+    """Return the cotangent of a variable, as an array that can be written into and is none of the `others`."""
     if variable is None:
         return None
     g = found.get(variable.id)
-    return zeros_like(variable.value) if g is None else g
+    return zeros_like(variable.value) if g is None else _own(g, others)
 
 
-def zeros_like(x: Any) -> Any:
-    """Return zeros of the shape and dtype of a plain value."""
-    return 0.0 if type(x) is float else namespace(x).zeros_like(x)
+def _own(g: Any, others: set[int]) -> Any:
+    if type(g) is np.ndarray:
+        if g.base is not None or id(g) in others or not g.flags.writeable:
+            return g.copy()
+        others.add(id(g))
+    return g
 
 
 def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
@@ -123,16 +140,28 @@ def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Pullback]:
     Arguments and output are trees: arrays, floats, None, and tuples, NamedTuples, lists or dicts of them (see `tree`).
     `pullback(cotangent)` returns one cotangent for each argument, of its structure, shapes and dtypes; integers,
     booleans and None are constants and get None. `pullback(cotangent, wrt=(1,))` propagates to the named positions
-    only; the others get None. It can be called repeatedly; what it returns may share memory with the cotangent.
-    TypeError for other kinds.
+    only; the others get None. It can be called repeatedly. TypeError for other kinds.
+
+    What is returned may be written into: it shares no memory with arguments, with cotangents or among itself. The
+    arguments themselves must stay as they are until the last call of the pullback.
 
     >>> out, pullback = vjp(lambda x, y: x * y, 2.0, 5.0)
     >>> out, [float(g) for g in pullback(1.0)]
     (10.0, [5.0, 2.0])
     """
+    pullback = recorded(f, *args)
+    return tree_map(_apart, pullback.out), pullback
+
+
+def recorded(f: Callable[..., Tree], *args: Tree) -> Pullback:
+    """Return the pullback of f at args alone; its `out` belongs to the tape, and is not to be written into."""
     variables, traced = _traced(args, "vjp")
-    pullback = Pullback(args, variables, f(*traced))
-    return pullback.out, pullback
+    return Pullback(args, variables, constants.traced(f, traced))
+
+
+def _apart(x: Any) -> Any:
+    """Return what a function made, apart from what the tape keeps."""
+    return x.copy() if type(x) is np.ndarray else x
 
 
 def _traced(args: tuple[Tree, ...], where: str) -> tuple[list[list[Var | None]], list[Tree]]:
@@ -171,9 +200,10 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) ->
                 full[i] = value
             return f(*full)
 
-        out, pullback = vjp(of_chosen, *[args[i] for i in positions])
-        grads = pullback(_ones_like(out))
-        return out, grads[0] if isinstance(argnums, int) else grads
+        pullback = recorded(of_chosen, *[args[i] for i in positions])
+        grads = pullback(_ones_like(pullback.out))
+        out = pullback.out
+        return (out.copy() if type(out) is np.ndarray else out), grads[0] if isinstance(argnums, int) else grads
 
     return evaluate
 
@@ -204,7 +234,7 @@ def hvp(f: Callable[[Tree], Any], w: Tree, v: Tree) -> Tree:
     >>> float(hvp(lambda w: w**3, 2.0, 10.0))
     120.0
     """
-    return vjp(grad(f), w)[1](v)[0]
+    return recorded(grad(f), w)(v)[0]
 
 
 def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ...]) -> tuple[Tree, Tree]:
@@ -219,7 +249,7 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
     args = tuple(args)
     variables, traced = _traced(args, "jvp")
     flat = [v for of_arg in variables for v in of_arg]
-    traced_out = f(*traced)
+    traced_out = constants.traced(f, traced)
     outputs = leaves(traced_out)
     record = Record([out for out in outputs if type(out) is Var], [v for v in flat if v is not None])
     coming = {
@@ -227,9 +257,14 @@ def jvp(f: Callable[..., Tree], args: tuple[Tree, ...], tangents: tuple[Tree, ..
         for v, t in zip(flat, leaves_as(args, tuple(tangents), "jvp", "tangents"), strict=True)
         if v is not None and t is not None
     }
-    found = record.push(coming, {out.id for out in outputs if type(out) is Var})
-    tangent = _filled(traced_out, [_tangent_of(out, record, found) for out in outputs])
-    return _filled(traced_out, [record.plain(out) for out in outputs]), tangent
+    ends = {out.id for out in outputs if type(out) is Var}
+    found = record.push(coming, ends)
+    if may_have_nan(found[i] for i in ends if i in found):
+        with np.errstate(all="ignore"):  # what there is to say was said the first time
+            found = record.push(coming, ends, strong.push)
+    others = set(map(id, coming.values()))
+    tangent = _filled(traced_out, [_own(_tangent_of(out, record, found), others) for out in outputs])
+    return _filled(traced_out, [_apart(record.plain(out)) for out in outputs]), tangent
 
 
 def _tangent_of(out: Any, record: Record, found: dict[int, Any]) -> Any:
@@ -242,9 +277,14 @@ def _tangent_of(out: Any, record: Record, found: dict[int, Any]) -> Any:
 
 
 def stop_gradient(x: Tree) -> Tree:
-    """Return x as a constant: the derivative of every order is zero.
+    """Return x as a constant, a copy that may be written into: the derivative of every order is zero.
 
     >>> float(grad(lambda w: w * stop_gradient(w))(3.0))
     3.0
     """
-    return tree_map(value_of, x)
+    return tree_map(_copied, x)
+
+
+def _copied(x: Any) -> Any:
+    value = value_of(x)
+    return value.copy() if is_array(value) else value

@@ -39,7 +39,8 @@ def check_gradients(
 
     `args` are trees of float64 arrays or floats around which f is smooth. For random u, each entry of J'u against
     the central difference of order 4 of <u, f>, relative to the largest entry of J'u plus |u|'|f|, which limits what
-    the difference resolves; <u, Jv> against <J'u, v> to rounding. For order 2 the same of the map x -> J(x)'u, and
+    the difference resolves; <u, Jv> against <J'u, v> to rounding, that of terms as large as |u|'|f| |v|/|x| which may
+    have cancelled. For order 2 the same of the map x -> J(x)'u, and
     the symmetry of its Jacobian. Source: derived, checked by tests.
 
     >>> check_gradients(lambda w: w**3, (np.array([1.0, 2.0]),)).finite_difference < 1e-10
@@ -84,15 +85,25 @@ def _first_order(
                 )
             worst = max(worst, error)
     forward, reverse = _inner(u, jvp(f, args, v)[1]), _inner(gradient, v)
-    scale = _inner(tree_map(np.abs, gradient), tree_map(np.abs, v))
+    scale = _inner(tree_map(np.abs, gradient), tree_map(np.abs, v)) + size * _relative_size(v, args)
     return Report(worst, _agree(f"{name}: <u, Jv>", forward, "<J'u, v>", reverse, scale), 0.0)
 
 
 def _asymmetry(slope: Callable[..., Any], args: tuple[Tree, ...], rng: np.random.Generator, name: str) -> float:
     v, w = _like(args, rng), _like(args, rng)
-    Hv, Hw = jvp(slope, args, v)[1], jvp(slope, args, w)[1]
-    scale = _inner(tree_map(np.abs, Hv), tree_map(np.abs, w)) + _inner(tree_map(np.abs, Hw), tree_map(np.abs, v))
+    g, Hv = jvp(slope, args, v)
+    Hw = jvp(slope, args, w)[1]
+    scale = sum(
+        _inner(tree_map(np.abs, H), tree_map(np.abs, b)) + _inner(tree_map(np.abs, g), tree_map(np.abs, a)) * r
+        for H, a, b, r in ((Hv, v, w, _relative_size(w, args)), (Hw, w, v, _relative_size(v, args)))
+    )
     return _agree(f"{name}: v'Hw", _inner(v, Hw), "w'Hv", _inner(w, Hv), scale)
+
+
+def _relative_size(v: Tree, args: Tree) -> float:
+    """Return how large v is beside the arguments x: terms of J v that cancel are as large as f times that."""
+    moved, at = ([float(np.max(np.abs(x), initial=0.0)) for x in leaves(tree)] for tree in (v, args))
+    return max((a / x for a, x in zip(moved, at, strict=True) if x), default=0.0)
 
 
 def _difference(f: Callable[..., Any], args: tuple[Tree, ...], u: Tree, position: int, entry: tuple[int, ...]) -> float:

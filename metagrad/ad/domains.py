@@ -172,6 +172,7 @@ DOMAINS: dict[Any, list[Example]] = {
     np.reshape: [(real(2, 3), (3, -1)), (real(2, 3), 6)],
     np.ravel: [(real(2, 3),)],
     np.broadcast_to: [(real(1, 3), (2, 2, 3)), (real(), (2, 3)), (real(3), (2, 3))],
+    np.full_like: [(real(2, 3), real()), (real(2, 3), real(3))],
     np.expand_dims: [(real(2, 3), 1), (real(2, 3), (0, -1))],
     np.squeeze: [(real(2, 1, 3, 1),), (real(2, 1, 3, 1), 1)],
     np.flip: [(real(2, 3), -1)],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.constants import NUMBERS, TRACE, constant
 from metagrad.ad.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, primitive, value_of
 from metagrad.xp import Array, namespace
@@ -33,7 +34,7 @@ def entrywise(*rules: Rule | None) -> Push:
 
 def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
     """Return the function `name` of the array module, with its rule(g, out, x)."""
-    op = Op(name, (rule,), entrywise(rule))
+    op = Op(name, (rule,), entrywise(rule), (rule,))
     host = getattr(np, name)
 
     def call(x: Any) -> Any:
@@ -45,23 +46,43 @@ def unary(name: str, rule: Rule) -> Callable[[Any], Any]:
     return call
 
 
-def binary(name: str, forward: Callable[[Any, Any], Any], rule_x: Rule, rule_y: Rule) -> Callable[[Any, Any], Any]:
-    """Return a function of two arguments that broadcast, with its rules (g, out, x, y) -> cotangent before `like`."""
+def binary(
+    name: str,
+    forward: Callable[[Any, Any], Any],
+    rule_x: Rule,
+    rule_y: Rule,
+    recorded: Callable[[Any, Op, Any, Any], Var] | None = None,
+) -> Callable[[Any, Any], Any]:
+    """Return a function of two arguments that broadcast, with its rules (g, out, x, y) -> cotangent before `like`.
+
+    `recorded(out, op, x, y)` makes the Var, where it is not always that of the op.
+    """
     rules = (
         lambda g, out, x, y: like(rule_x(g, out, x, y), x),
         lambda g, out, x, y: like(rule_y(g, out, x, y), y),
     )
-    op = Op(name, rules, entrywise(rule_x, rule_y))
+    op = Op(name, rules, entrywise(rule_x, rule_y), (rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
-        x_value = x.value if type(x) is Var else x
-        y_value = y.value if type(y) is Var else y
+        if type(x) is Var:
+            x_value = x.value
+            if type(y) is Var:
+                y_value = y.value
+            else:
+                y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
+        elif type(y) is Var:
+            y_value = y.value
+            x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
+        else:
+            x_value, y_value = x, y
         try:
             out = forward(x_value, y_value)
         except TypeError:
             namespace(x_value, y_value, where=name)  # says what is wrong: no number, or two devices
             raise
-        return out if x_value is x and y_value is y else Var(out, op, (x, y))
+        if x_value is x and y_value is y:
+            return out
+        return Var(out, op, (x, y)) if recorded is None else recorded(out, op, x, y)
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -97,9 +118,36 @@ def _power_rule_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
     return g * (out * log(where(x == 0, 1.0, x)))
 
 
+def _rule_of_a_squared_root(g: Any, out: Any, v: Any) -> Any:
+    """Return g, as v is returned; NaN where v is negative or NaN."""
+    value = value_of(out)
+    return where(module_of(value).isnan(value), value, g)
+
+
+_SQUARED_ROOT = Op(
+    "squared_root", (_rule_of_a_squared_root,), entrywise(_rule_of_a_squared_root), (_rule_of_a_squared_root,)
+)
+
+
+def _recorded_power(out: Any, op: Op, x: Any, y: Any) -> Var:
+    """Return x ** y as a Var; the square of a root sqrt(v) as v itself, which has a derivative at 0 too."""
+    is_square = type(y) is int and y == 2 and type(x) is Var
+    return Var(out, _SQUARED_ROOT, x.args) if is_square and _is_root(x) else Var(out, op, (x, y))
+
+
+def _is_root(x: Var) -> bool:
+    return x.op is not None and x.op.name == "sqrt" and type(x.args[0]) is Var
+
+
 def _where_larger(g: Any, x: Any, y: Any) -> Any:
-    """Return g where x > y, half of it at a tie, and 0 (not 0 * g, which may be NaN) elsewhere."""
-    return where(x > y, g, where(x == y, 0.5 * g, 0.0))
+    """Return g where x > y, half of it at a tie, 0 (not 0 * g, which may be NaN) where x < y, and NaN at a NaN."""
+    a, b = value_of(x), value_of(y)
+    known = (a > b) | (a <= b)
+    xp = module_of(g if type(g) is not Var else g.value)
+    if xp is np and np.all(known):
+        return where(a > b, g, where(a == b, 0.5 * g, 0.0))
+    half = xp.where(known, xp.asarray(0.5, g.dtype), xp.asarray(np.nan, g.dtype))
+    return where(a > b, g, where(a < b, 0.0, half * g))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -111,7 +159,7 @@ add = binary("add", operator.add, lambda g, out, x, y: g, lambda g, out, x, y: g
 subtract = binary("subtract", operator.sub, lambda g, out, x, y: g, lambda g, out, x, y: -g)
 multiply = binary("multiply", operator.mul, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 divide = binary("divide", _divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -(g * out) / y)
-power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent)
+power: Function = binary("power", _power, _power_rule_base, _power_rule_exponent, _recorded_power)
 maximum = binary(
     "maximum",
     _ufunc("maximum"),
@@ -132,7 +180,7 @@ logaddexp = binary(
 )
 
 negative = unary("negative", lambda g, out, x: -g)
-square = unary("square", lambda g, out, x: g * (2.0 * x))
+_any_square = unary("square", lambda g, out, x: g * (2.0 * x))
 sqrt: Function = unary("sqrt", lambda g, out, x: 0.5 * g / out)
 exp: Function = unary("exp", lambda g, out, x: g * out)
 expm1 = unary("expm1", lambda g, out, x: g * exp(x))
@@ -153,30 +201,50 @@ reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
 
 def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Return a function of one argument, entry by entry, that the array module lacks."""
-    return primitive(name, forward, (rule,), lambda call: entrywise(rule))
+    return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
+
+
+def square(x: Any) -> Any:
+    """x * x; that of a root sqrt(v) has the derivative of v, also at 0, where that of the root is infinite."""
+    out = _any_square(x)
+    return Var(out.value, _SQUARED_ROOT, x.args) if type(x) is Var and _is_root(x) else out
 
 
 sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = _own("relu", lambda x: module_of(x).maximum(x, 0), lambda g, out, x: where(x > 0, g, 0.0))
+relu = _own(
+    "relu",
+    lambda x: module_of(x).maximum(x, 0),
+    lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on
+)
+
+
+def _chosen(g: Any, out: Any, c: Any, x: Any, y: Any) -> Any:
+    return _where(c, g, 0.0)
+
+
+def _not_chosen(g: Any, out: Any, c: Any, x: Any, y: Any) -> Any:
+    return _where(c, 0.0, g)
+
 
 _where: Function = primitive(
     "where",
     lambda c, x, y: namespace(c, x, y).where(c, x, y),
     (
         None,  # type: ignore[arg-type]  # the condition has no derivative
-        lambda g, out, c, x, y: like(_where(c, g, 0.0), x),
-        lambda g, out, c, x, y: like(_where(c, 0.0, g), y),
+        lambda g, out, c, x, y: like(_chosen(g, out, c, x, y), x),
+        lambda g, out, c, x, y: like(_not_chosen(g, out, c, x, y), y),
     ),
-    lambda call: entrywise(None, lambda t, out, c, x, y: call(c, t, 0.0), lambda t, out, c, x, y: call(c, 0.0, t)),
+    lambda call: entrywise(None, _chosen, _not_chosen),
+    (None, _chosen, _not_chosen),
 )
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Entries of x where the condition holds, of y elsewhere.
 
-    Both branches are computed and differentiated, and 0 * inf is NaN: where one of them is singular, give it a
-    harmless argument too, where(x > 0, sqrt(where(x > 0, x, 1)), 0).
+    Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
+    where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
     return _where(value_of(condition), x, y)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,13 @@ from metagrad.ad import products as p
 from metagrad.ad import reductions as r
 from metagrad.ad import shapes as s
 from metagrad.ad import sorting
+from metagrad.ad.constants import NUMBERS, operand
 from metagrad.ad.tape import Var, value_of
+
+
+def _matmul(x: Any, y: Any) -> Any:
+    return p.matmul(x if type(x) is Var else operand(x, "matmul"), y if type(y) is Var else operand(y, "matmul"))
+
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.add: e.add,
@@ -65,7 +72,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.sort: sorting.sort,
     np.median: sorting.median,
     np.take_along_axis: sorting.take_along_axis,
-    np.matmul: p.matmul,
+    np.matmul: _matmul,
     np.dot: p.dot,
     np.inner: p.inner,
     np.vdot: p.vdot,
@@ -80,6 +87,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.reshape: s.reshape,
     np.ravel: s.ravel,
     np.broadcast_to: s.broadcast_to,
+    np.full_like: s.full_like,
     np.expand_dims: s.expand_dims,
     np.squeeze: s.squeeze,
     np.flip: s.flip,
@@ -98,7 +106,7 @@ CONSTANT = frozenset(
         *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
         *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
         *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
-        *(np.zeros_like, np.ones_like, np.full_like, np.empty_like, np.array_equal),
+        *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
     }
 )
 
@@ -116,19 +124,64 @@ def _unsupported(function: Any, what: str = "") -> TypeError:
     return TypeError(f"{_name(function)}{what} cannot be traced by metagrad.ad. {_REMEDY}")
 
 
+class _Signature(NamedTuple):
+    """How NumPy's function is called, and what of it is supported."""
+
+    ours: frozenset[str]
+    theirs: dict[str, Any]  # the defaults of its parameters by name; empty where NumPy does not tell
+    shared: int  # how many parameters come in the same place
+
+
 @cache
-def _parameters(traced: Callable[..., Any]) -> frozenset[str]:
-    return frozenset(inspect.signature(traced).parameters)
+def _signature(function: Any) -> _Signature:
+    ours = tuple(inspect.signature(FUNCTIONS[function]).parameters)
+    try:
+        given = list(inspect.signature(function).parameters.values())
+    except ValueError:
+        given = []
+    theirs = {p.name: p.default for p in given if p.kind is not p.VAR_POSITIONAL}
+    if len(theirs) < len(given) or not given or isinstance(function, np.ufunc):
+        return _Signature(frozenset(ours), theirs, sys.maxsize)  # any number, or NumPy does not tell
+    same = [mine == name for mine, name in zip(ours, theirs, strict=False)]
+    return _Signature(frozenset(ours), theirs, same.index(False) if False in same else len(same))
+
+
+_SURE = frozenset({Var, type(None), str, slice, *NUMBERS})
+
+
+def _operands(args: Any, where: str) -> list[Any]:
+    """Return the arguments of a function, and what is in lists of them, as real arrays; TypeError for others."""
+    return [a if type(a) in _SURE else _operand(a, where) for a in args]
+
+
+def _operand(a: Any, where: str) -> Any:
+    return type(a)(_operands(a, where)) if type(a) in (list, tuple) else operand(a, where)
+
+
+def _by_name(function: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return arguments that our function takes for what they are: those in another place by name, defaults left out."""
+    ours, theirs, shared = _signature(function)
+    if len(args) > shared:
+        kwargs = {**dict(zip(list(theirs)[shared:], args[shared:], strict=False)), **kwargs}
+        args = args[:shared]
+    left = {name: x for name, x in kwargs.items() if name in ours or name not in theirs or x is not theirs[name]}
+    return args, left
 
 
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
     if function in CONSTANT:
-        return function(*map(value_of, args), **kwargs)
+        return function(*map(value_of, args), **{name: value_of(x) for name, x in kwargs.items()})
     traced = FUNCTIONS.get(function)
     if traced is None:
         raise _unsupported(function)
-    unknown = kwargs.keys() - _parameters(traced) if kwargs else ()
+    signature = _signature(function)
+    if len(args) != 1 or type(args[0]) is not Var:
+        args = _operands(args, function.__name__)
+    if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
+        return traced(*args, **kwargs)
+    args, kwargs = _by_name(function, args, kwargs)
+    unknown = kwargs.keys() - signature.ours
     if "out" in unknown:
         raise TypeError(f"{_name(function)}: a traced value cannot be written in place. Write x = x + y for x += y.")
     if unknown:
@@ -190,8 +243,8 @@ OPERATORS: dict[str, Any] = {
     "__rtruediv__": lambda y, x: e.divide(x, y),
     "__pow__": e.power,
     "__rpow__": lambda y, x: e.power(x, y),
-    "__matmul__": p.matmul,
-    "__rmatmul__": lambda y, x: p.matmul(x, y),
+    "__matmul__": _matmul,
+    "__rmatmul__": lambda y, x: _matmul(x, y),
     "__neg__": e.negative,
     "__pos__": lambda x: x,
     "__abs__": e.absolute,

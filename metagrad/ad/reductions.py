@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from metagrad.ad.elementwise import exp, log, multiply, sqrt, square, where
 from metagrad.ad.shapes import (
@@ -29,18 +32,43 @@ def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return spread(g / count if count <= 2**11 else g / half / (count / half), x, axis)
 
 
+def _shares(x: Any, out: Any, axis: Any, live: Any) -> tuple[Any, Any]:
+    """Return which entries are the extreme one, and how many share: beside a NaN all, and NaN where it is `live`."""
+    kept, top = kept_shape(x.shape, axis), value_of(out)
+    xp = module_of(top)
+    chosen, none = value_of(x) == top.reshape(kept), xp.isnan(top)
+    if xp is not np or none.any():
+        chosen = chosen | none.reshape(kept)
+    count = chosen.sum(axis=axis).astype(out.dtype).reshape(top.shape)
+    return chosen, xp.where(none & live, xp.asarray(np.nan, out.dtype), count) if xp is not np or none.any() else count
+
+
 def _extreme_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    kept = kept_shape(x.shape, axis)
-    chosen = value_of(x) == value_of(out).reshape(kept)
-    share = g / chosen.sum(axis=axis, keepdims=keepdims).astype(out.dtype)
-    return where(chosen, broadcast_to(reshape(share, kept), x.shape), 0.0)
+    chosen, count = _shares(x, out, axis, value_of(g) != 0)
+    return where(chosen, broadcast_to(reshape(g / count, kept_shape(x.shape, axis)), x.shape), 0.0)
+
+
+def _push_extreme(tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+    (t,), (x, axis, keepdims) = tangents.values(), args
+    chosen, count = _shares(x, out, axis, (value_of(t) != 0).sum(axis=axis, keepdims=keepdims) != 0)
+    return sum_(where(chosen, t, 0.0), axis, keepdims) / count
 
 
 _mean = primitive(
     "mean", lambda x, axis, keepdims: as_array(x).mean(axis=axis, keepdims=keepdims), (_mean_rule,), multilinear
 )
-_max = primitive("max", lambda x, axis, keepdims: as_array(x).max(axis=axis, keepdims=keepdims), (_extreme_rule,))
-_min = primitive("min", lambda x, axis, keepdims: as_array(x).min(axis=axis, keepdims=keepdims), (_extreme_rule,))
+_max = primitive(
+    "max",
+    lambda x, axis, keepdims: as_array(x).max(axis=axis, keepdims=keepdims),
+    (_extreme_rule,),
+    lambda call: _push_extreme,
+)
+_min = primitive(
+    "min",
+    lambda x, axis, keepdims: as_array(x).min(axis=axis, keepdims=keepdims),
+    (_extreme_rule,),
+    lambda call: _push_extreme,
+)
 _cumsum: Function = primitive(
     "cumsum",
     lambda x, axis: module_of(x).cumsum(x, axis=axis, dtype=x.dtype),
@@ -91,12 +119,15 @@ def var(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     if ddof == 0:
         return squares
     n = math.prod(a.shape) // max(1, math.prod(squares.shape))
-    return squares * (n / (n - ddof))
+    return squares * (n / (n - ddof) if n > ddof else math.inf)  # NaN where it is of one entry, as NumPy's
 
 
 def std(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """Square root of `var`."""
-    return sqrt(var(a, axis, ddof, keepdims))
+    """Square root of `var`; of one entry it is 0, and so is its derivative."""
+    found = var(a, axis, ddof, keepdims)
+    if ddof == 0 and math.prod(a.shape) == math.prod(found.shape):
+        return sum_(a - mean(a, axis, keepdims=True), axis, keepdims)  # 0, or NaN for inf and NaN
+    return sqrt(found)
 
 
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -120,7 +151,7 @@ def softmax(a: Any, axis: int = -1) -> Any:
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be."""
+    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be: `safe_norm` has 0 there."""
     pair = isinstance(axis, tuple) or (axis is None and x.ndim == 2)
     if ord not in ((None, "fro") if pair else (None, 2)):
         raise TypeError(f"numpy.linalg.norm: ord={ord!r} cannot be traced; expected the Euclidean norm.")

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.constants import kept_index
 from metagrad.ad.tape import Function, Push, Rule, Var, multilinear, primitive, value_of
+from metagrad.errors import bad_type
 from metagrad.xp import Array, namespace
 
 _SMALL = 4096  # entries below which a copy is cheaper than NumPy's broadcast view
@@ -52,11 +54,13 @@ def as_shape(shape: Any) -> tuple[int, ...]:
 
 def like(g: Any, x: Any) -> Any:
     """Return the cotangent g in the shape and dtype of the operand x, which was broadcast and promoted."""
-    if type(value_of(x)) is float:  # a Python number has no dtype of its own
+    value = x.value if type(x) is Var else x
+    if type(value) is float:  # a Python number has no dtype of its own
         return g if g.shape == () else sum_(g)
-    if g.shape != x.shape:
-        g = sum_to(g, x.shape)
-    return g if g.dtype is x.dtype or g.dtype == x.dtype else astype(g, x.dtype)
+    if g.shape != value.shape:
+        g = sum_to(g, value.shape)
+    into, dtype = value.dtype, g.dtype
+    return g if dtype is into or dtype == into else astype(g, into)
 
 
 def in_place_of(tangent: Any, out: Any) -> Any:
@@ -148,7 +152,13 @@ def reshape(a: Any, shape: Any) -> Any:
 
 def astype(x: Any, dtype: Any) -> Any:
     """Convert to another float type; conversion to integers or booleans gives a constant."""
-    return _astype(x, dtype) if is_float(np.dtype(dtype)) else value_of(x).astype(dtype)
+    into = np.dtype(dtype)
+    if is_float(into):
+        return _astype(x, dtype)
+    if into.kind not in "biu":
+        remedy = "Use real and imaginary part apart." if into.kind == "c" else "Stay with floats."
+        bad_type("astype", "dtype", f"{into} for a traced value", "a float type", remedy)
+    return value_of(x).astype(dtype)
 
 
 def is_float(dtype: Any) -> bool:
@@ -208,7 +218,7 @@ def _is_mask(index: Any) -> bool:
 
 def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     xp = module_of(g)
-    full = xp.zeros(shape, g.dtype)
+    full = xp.zeros_like(g, shape=shape)
     if _is_basic(index) or _is_mask(index):
         full[index] = g
     else:
@@ -226,7 +236,15 @@ def getitem(x: Any, index: Any) -> Any:
     """Entries x[index]; the index may be basic, integer arrays (repeats count twice) or a mask."""
     if type(index) is Var or (type(index) is tuple and any(type(i) is Var for i in index)):
         raise TypeError("x[index]: the index is traced; expected integers, which have no derivative.")
-    return _getitem(x, index)
+    return _getitem(x, kept_index(index) if type(x) is Var else index)
+
+
+def full_like(a: Any, fill_value: Any, dtype: Any = None) -> Any:
+    """Array of the shape of `a` with one value in every entry, or broadcast values."""
+    value, fill = value_of(a), value_of(fill_value)
+    if type(fill_value) is not Var:
+        return module_of(value).full_like(value, fill, dtype=dtype)
+    return broadcast_to(astype(fill_value, value.dtype if dtype is None else dtype), value.shape)
 
 
 def flip(m: Any, axis: int) -> Any:

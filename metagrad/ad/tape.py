@@ -27,22 +27,34 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad.ad.constants import IDLE, TRACE, kept_arguments
+from metagrad.ad.refusals import refuse, refuse_array
 from metagrad.xp import Array, is_array, namespace
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]  # (cotangent, output, *arguments) -> cotangent of one argument
 Push = Callable[[dict[int, Any], Any, Sequence[Any]], Any]  # ({position: tangent}, output, arguments) -> its tangent
+Pull = Callable[["Op", int, Any, Any, Sequence[Any]], Any]  # (op, position, cotangent, output, arguments) -> cotangent
+Pushed = Callable[["Op", dict[int, Any], Any, Sequence[Any]], Any]  # as Push, for the op that is named
+_FLOAT = np.dtype(np.float64)
 _ids = itertools.count()
 
 
 class Op:
-    """A primitive's name, its VJP rules, one for each argument that may be differentiated, and how tangents pass."""
+    """A primitive's name, its VJP rules, one for each argument that may be differentiated, and how tangents pass.
 
-    __slots__ = ("name", "push", "rules")
+    Two kinds of primitive say more, for `strong`: `entries` are the rules of one that works entry by entry, before
+    they are summed over what was broadcast; `linear` is one that is linear in each argument that has a rule.
+    """
 
-    def __init__(self, name: str, rules: Sequence[Rule], push: Push | None = None) -> None:
+    __slots__ = ("entries", "linear", "name", "push", "rules")
+
+    def __init__(
+        self, name: str, rules: Sequence[Rule], push: Push | None = None, entries: Sequence[Rule | None] | None = None
+    ) -> None:
         """Keep them; without `push`, tangents pass by the transposed rules."""
-        self.name, self.rules, self.push = name, rules, push
+        self.name, self.rules, self.push, self.entries = name, rules, push, entries
+        self.linear: Function | None = None
 
 
 class Var:
@@ -59,12 +71,14 @@ class Var:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the value."""
-        return np.shape(self.value) if isinstance(self.value, float) else self.value.shape
+        value = self.value
+        return () if type(value) is float else value.shape
 
     @property
     def dtype(self) -> Any:
         """The dtype of the value (float64 for a Python float)."""
-        return np.dtype(np.float64) if isinstance(self.value, float) else self.value.dtype
+        value = self.value
+        return _FLOAT if type(value) is float else value.dtype
 
     @property
     def ndim(self) -> int:
@@ -88,7 +102,7 @@ class Var:
 
     def __bool__(self) -> bool:
         """Refuse: a branch on a traced value is not part of its derivative."""
-        return _refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
+        return refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
 
     def __float__(self) -> NoReturn:
         """Refuse: a plain number would lose the derivative."""
@@ -96,33 +110,29 @@ class Var:
             "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
             "derivative is meant."
         )
-        _refuse("float(x)", remedy)
+        refuse("float(x)", remedy)
 
     __int__ = __index__ = __complex__ = item = tolist = __float__
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: a plain array would lose the derivative."""
-        remedy = (
-            "Leave it as it is, join several by np.stack([x, y]) or np.concatenate, also in place of z[index] = x, or "
-            "use metagrad.ad.stop_gradient(x) where no derivative is meant."
-        )
-        _refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
+        refuse_array()
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         """Refuse: the tape needs the old value."""
-        _refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+        refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
 
     def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: this method of arrays writes in place."""
-        _refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
-
-
-def _refuse(what: str, remedy: str) -> NoReturn:
-    raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
+        refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
 
 
 def primitive(
-    name: str, forward: Callable[..., Any], rules: Sequence[Rule], push: Callable[[Function], Push] | None = None
+    name: str,
+    forward: Callable[..., Any],
+    rules: Sequence[Rule],
+    push: Callable[[Function], Push] | None = None,
+    entries: Sequence[Rule | None] | None = None,
 ) -> Function:
     """Return `forward` as a differentiable function of positional arguments.
 
@@ -131,9 +141,9 @@ def primitive(
     beyond the rules are constants. A fused kernel is brought in this way. TypeError where NumPy and CuPy meet.
 
     `push(function)` makes the rule of tangents from the primitive itself: `multilinear` where it is linear in each
-    argument that has a rule. It saves time alone: without it the rules are transposed.
+    argument that has a rule. It saves time alone: without it the rules are transposed. `entries`: see `Op`.
     """
-    op = Op(name, rules)
+    op = Op(name, rules, entries=entries)
 
     def call(*args: Any) -> Any:
         values = [a.value if type(a) is Var else a for a in args]
@@ -144,11 +154,12 @@ def primitive(
             raise
         for a in args:
             if type(a) is Var:
-                return Var(out, op, args)
+                return Var(out, op, args if TRACE.get().sweeping else kept_arguments(args))
         return out
 
     call.__name__ = call.__qualname__ = name
     op.push = push(call) if push else None
+    op.linear = call if push is multilinear else None
     return call
 
 
@@ -217,45 +228,68 @@ class Record:
         is_ours = type(output) is Var and output.id >= self.first and output.id not in self.outer
         return output.value if is_ours else output
 
-    def pull(self, cotangents: dict[int, Any], wanted: set[int] | None) -> dict[int, Any]:
-        """Sweep from the cotangents of outputs, by id, back to those of the leaves; only to the `wanted` ones."""
+    def pull(self, seeds: dict[int, Any], wanted: set[int] | None, by: Pull | None = None) -> dict[int, Any]:
+        """Sweep from the cotangents of outputs, by id, back to those of the leaves; only to the `wanted` ones.
+
+        `by` is asked for the cotangent of an argument in the place of its rule.
+        """
+        cotangents = dict(seeds)
         entries = self.entries if wanted is None else _towards(self.entries, wanted)
-        for node_id, _, out, args, edges in reversed(entries):
-            g = cotangents.pop(node_id, None)
-            if g is None:
-                continue
-            for rule, arg_id, _ in edges:
-                part = rule(g, out, *args)
-                seen = cotangents.get(arg_id)
-                cotangents[arg_id] = part if seen is None else seen + part
+        trace = TRACE.get() if self.outer else IDLE  # only where rules record
+        before, trace.sweeping = trace.sweeping, True
+        try:
+            for node_id, op, out, args, edges in reversed(entries):
+                g = cotangents.pop(node_id, None)
+                if g is None:
+                    continue
+                for rule, arg_id, position in edges:
+                    part = rule(g, out, *args) if by is None else by(op, position, g, out, args)
+                    seen = cotangents.get(arg_id)
+                    cotangents[arg_id] = part if seen is None else seen + part
+        finally:
+            trace.sweeping = before
         return cotangents
 
-    def push(self, tangents: dict[int, Any], wanted: set[int]) -> dict[int, Any]:
-        """Sweep from the tangents of leaves, by id, on to those of the `wanted`; others go when they were used last."""
+    def push(self, seeds: dict[int, Any], wanted: set[int], by: Pushed | None = None) -> dict[int, Any]:
+        """Sweep from the tangents of leaves, by id, on to those of the `wanted`; others go when they were used last.
+
+        `by` is asked for the tangent of an output in the place of the rule.
+        """
+        tangents = dict(seeds)
         last = {arg_id: node_id for node_id, *_, edges in self.entries for _, arg_id, _ in edges}
-        for node_id, op, out, args, edges in self.entries:
-            coming = {position: tangents[arg_id] for _, arg_id, position in edges if arg_id in tangents}
-            if not coming:
-                continue
-            tangents[node_id] = op.push(coming, out, args) if op.push else _transposed(edges, coming, out, args)
-            for _, arg_id, _ in edges:
-                if last[arg_id] == node_id and arg_id not in wanted:
-                    tangents.pop(arg_id, None)
+        trace = TRACE.get() if self.outer else IDLE  # only where rules record
+        before, trace.sweeping = trace.sweeping, True
+        try:
+            for node_id, op, out, args, edges in self.entries:
+                coming = {position: tangents[arg_id] for _, arg_id, position in edges if arg_id in tangents}
+                if not coming:
+                    continue
+                tangents[node_id] = pushed(op, coming, out, args) if by is None else by(op, coming, out, args)
+                for _, arg_id, _ in edges:
+                    if last[arg_id] == node_id and arg_id not in wanted:
+                        tangents.pop(arg_id, None)
+        finally:
+            trace.sweeping = before
         return tangents
 
 
-def _transposed(edges: list[Edge], tangents: dict[int, Any], out: Any, args: list[Any]) -> Any:
+def pushed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
+    """Return the tangent of the output of a primitive from those of its arguments, by position."""
+    return op.push(tangents, out, args) if op.push else _transposed(op, tangents, out, args)
+
+
+def _transposed(op: Op, tangents: dict[int, Any], out: Any, args: Sequence[Any]) -> Any:
     """Return the tangent of an output by the VJP of its VJP g -> J'g, which is J whatever g is."""
     value = value_of(out)
-    zero = np.float64(0.0) if type(value) is float else namespace(value).zeros_like(value)
+    zero = np.float64(0.0) if type(value) is float else zeros_like(value)
     g = leaf(zero)
     seeds: dict[int, Any] = {}
     ends = []
-    for rule, _, position in edges:
-        cotangent = rule(g, out, *args) if position in tangents else None
+    for position, t in tangents.items():
+        cotangent = op.rules[position](g, out, *args)
         if type(cotangent) is Var:
             ends.append(cotangent)
-            seen, t = seeds.get(cotangent.id), tangents[position]
+            seen = seeds.get(cotangent.id)
             seeds[cotangent.id] = t if seen is None else seen + t
     found = Record(ends, [g]).pull(seeds, None).get(g.id)
     return zero if found is None else found
@@ -290,6 +324,11 @@ def _towards(entries: list[Any], wanted: set[int]) -> list[Any]:
             on_path.add(node_id)
             kept.append((node_id, op, out, args, inside))
     return kept
+
+
+def zeros_like(x: Any) -> Any:
+    """Return zeros of the shape and dtype of a plain value."""
+    return 0.0 if type(x) is float else namespace(x).zeros_like(x)
 
 
 def value_of(x: Any) -> Array:

@@ -6,11 +6,11 @@ import gzip
 import math
 import zlib
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metagrad import checks
 from metagrad.errors import bad_value
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -31,7 +31,10 @@ def read_idx(path: str | PathLike[str]) -> NDArray[np.generic]:
 
 def unpacked(path: str | PathLike[str]) -> bytes:
     """Return the bytes of a file, unpacked where it is packed by gzip, whatever its name; ValueError if damaged."""
-    content = Path(path).read_bytes()
+    place = checks.file_path("read_idx", "path", path)
+    if not place.exists():
+        raise FileNotFoundError(f"read_idx: path is {path}, which does not exist; expected a file. Look at the path.")
+    content = place.read_bytes()
     if not content.startswith(_GZIP):
         return content
     try:

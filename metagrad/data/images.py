@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace, rng, to_host
 
@@ -31,8 +32,13 @@ class ImageData:
 
     def __post_init__(self) -> None:
         """Check pixels and labels."""
-        if self.classes < 2:
-            bad_value(_WHERE, "classes", self.classes, "at least 2 classes")
+        if not isinstance(self.name, str):
+            bad_type(_WHERE, "name", checks.shown(self.name), "a text")
+        checks.count(_WHERE, "classes", self.classes, 2)
+        if not isinstance(self.shape, tuple):
+            bad_type(_WHERE, "shape", checks.shown(self.shape), "a tuple of integers, (height, width) say")
+        for k, length in enumerate(self.shape):
+            checks.count(_WHERE, f"shape[{k}]", length)
         for part in ("train", "test"):
             x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
             _check_pixels(f"{part}_x", x, self.shape)
@@ -78,8 +84,10 @@ def noisy_labels(data: ImageData, fraction: float, seed: int = 0) -> ImageData:
     Exactly round(fraction n) labels are redrawn; ValueError for a fraction outside [0, 1].
     Source: the public experiments of Wang et al. 2021, on MNIST.
     """
+    checks.instance("noisy_labels", "data", data, ImageData)
     if not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
-        bad_value("noisy_labels", "fraction", repr(fraction), "a share of the labels in [0, 1]", "A fifth is 0.2.")
+        came = checks.shown(fraction)
+        bad_value("noisy_labels", "fraction", came, "a share of the labels in [0, 1]", "A fifth is 0.2.")
     train_y, test_y = (
         _redrawn(getattr(data, part), data.classes, fraction, rng(seed, "noisy_labels", part))
         for part in ("train_y", "test_y")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from metagrad import checks
 from metagrad.data.idx import parse_idx, unpacked
 from metagrad.data.images import ImageData
 from metagrad.errors import bad_value
@@ -37,16 +38,18 @@ def load_mnist(folder: str | PathLike[str], verify: bool = True) -> ImageData:
     .gz behind. FileNotFoundError names those that are missing; ValueError where one is damaged or is not the published
     one (MD5 of the unpacked file). `verify=False` takes other images in this format, and does not call them MNIST.
     """
+    checks.flag("load_mnist", "verify", verify)
     return _load("load_mnist", folder, "MNIST", _MNIST if verify else None)
 
 
 def load_fashion_mnist(folder: str | PathLike[str], verify: bool = True) -> ImageData:
     """Return Fashion-MNIST, 60 000 and 10 000 articles of clothing, from its four files: see `load_mnist`."""
+    checks.flag("load_fashion_mnist", "verify", verify)
     return _load("load_fashion_mnist", folder, "Fashion-MNIST", _FASHION_MNIST if verify else None)
 
 
 def _load(where: str, folder: str | PathLike[str], name: str, checksums: dict[str, str] | None) -> ImageData:
-    paths = _paths(where, Path(folder), name)
+    paths = _paths(where, checks.file_path(where, "folder", folder), name)
     parts = [_array(where, path, checksums[file] if checksums else None) for file, path in paths.items()]
     for path, images in zip(list(paths.values())[::2], parts[::2], strict=True):
         if images.ndim != 3 or images.shape[1:] != parts[0].shape[1:]:

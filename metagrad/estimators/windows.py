@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
-from metagrad.errors import bad_type, bad_value
-from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad import ad, checks, parts
+from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
-from metagrad.unroll.carry import Ask, Diverged, Options, Scaling
+from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
+from metagrad.unroll.neighbours import with_trust
+from metagrad.unroll.rescue import fell_out, rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -36,16 +38,16 @@ class Windows:
     gradient: GradientKind = "full"
     scaling: Scaling = "auto"
     per_task: bool = False
-    memory: int = 1 << 30
+    memory: int | str = 1 << 30
     fused: bool = True
     diverged: Diverged = "keep"
+    rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
-        """Check the window."""
-        if isinstance(self.window, bool) or not hasattr(self.window, "__index__"):
-            bad_type("windows", "window", f"{self.window!r}, a {type(self.window).__name__}", "an integer of steps")
-        if self.window < 1:
-            bad_value("windows", "window", self.window, "at least 1 step")
+        """Check the window and the options."""
+        object.__setattr__(self, "window", checks.count("Windows", "window", self.window))
+        check_options("Windows", self)
 
     def __call__(
         self,
@@ -60,17 +62,29 @@ class Windows:
         run: int | None = None,
     ) -> Estimate:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
-        options = Options(self.gradient, self.scaling, self.per_task, self.diverged)
+        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, rescue=self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
-        if self.window >= steps:
-            return backward(ask, options, "windows", memory=self.memory, fused=self.fused)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
+        if self.window >= ask.steps:
+            return backward(ask, options, "windows", memory=int(self.memory), fused=self.fused)
         ask = replace(ask, run=ask.horizon)
-        found = self._summed(ask, replace(options, diverged="keep"))
+        found = self._rescued(ask, options)
         kept = those_that_stayed(found, options)
         if kept is None:
             return found
-        again = self._summed(ask, replace(options, diverged="keep"), kept)
+        again = self._summed(ask, replace(options, diverged="keep", rescue="never"), kept)
         return replace(found, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+
+    def _rescued(self, ask: Ask, options: Options) -> Estimate:
+        """Return the sum over the windows; again, with an exponent beside every entry, where one of them needs it."""
+
+        def again(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
+            return Unroll(ask, options, "windows"), self._summed(ask, replace(options, diverged="keep", rescue="never"))
+
+        unroll, found = again(ask, options)
+        return rescued(unroll, found, again=again, need=fell_out(found.status))
 
     def _summed(self, ask: Ask, options: Options, kept: Array | None = None) -> Estimate:
         """Return the sum over the windows; of the tasks that are kept, if that is given."""
@@ -85,7 +99,7 @@ class Windows:
             part = _Part(objective, lo, steps, slope)
             window = replace(ask, objective=part, steps=count, at=position)
             if has_weight:
-                estimate = backward(window, options, "windows", memory=self.memory, fused=self.fused, kept=kept)
+                estimate = backward(window, options, "windows", memory=int(self.memory), fused=self.fused, kept=kept)
                 found.append((lo, estimate))
                 position = estimate.end
             elif found:  # nothing is measured here: only go on
@@ -96,7 +110,8 @@ class Windows:
         status, step = _first_trouble(seen, found)
         said = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
         notes = (*self._notes(ask.phi, ask.at), *said)
-        return replace(seen, grad=grad, status=status, status_step=step, notes=notes)
+        digits, growth = _digits(seen, [estimate for _, estimate in found])
+        return replace(seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth)
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
@@ -123,6 +138,15 @@ def _onwards(unroll: Unroll) -> Position:
     with np.errstate(all="ignore"):
         unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
         return unroll.end()
+
+
+def _digits(seen: Estimate, found: list[Estimate]) -> tuple[Digits | None, Array | None]:
+    """Return the digits of the run's value and those of the worst window's gradient, and the largest growth."""
+    gradients = [e.digits.gradient for e in found if e.digits is not None and e.digits.gradient is not None]
+    growths = [e.growth for e in found if e.growth is not None]
+    xp = namespace(seen.status)
+    digits = None if seen.digits is None else seen.digits._replace(gradient=xp.stack(gradients).min(axis=0))
+    return digits, xp.stack(growths).max(axis=0) if growths else None
 
 
 def _first_trouble(seen: Estimate, found: list[tuple[int, Estimate]]) -> tuple[Array, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from metagrad.optimizers import GradientDescent, Scheduled
 from metagrad.protocols import GradientKind, Rule, Task
+from metagrad.scaled import ldexp
 from metagrad.tasks import DiagonalQuadratic, Quadratic
 from metagrad.xp import Array, float_info
 
@@ -27,26 +28,35 @@ class BlockDescent:
 
         dense = isinstance(task, Quadratic)
         H = task.H if isinstance(task, Quadratic) else task.eigenvalues
-        self._H = np.ascontiguousarray(H[None] if dense and H.ndim == 2 else H)
-        self._eta = np.ascontiguousarray(eta)
+        H = H[None] if dense and H.ndim == 2 else H
+        self._power = unit_power(H)
+        self._H, self._eta = (np.ascontiguousarray(x) for x in in_units(H, eta, self._power))
         self._descend = loops.descend_dense if dense else loops.descend_diagonal
         self._ascend = loops.ascend_dense if dense else loops.ascend_diagonal
         self._scale_state, self._scale_adjoint = scale_state, scale_adjoint
         dtype = task.w0.dtype
         self._comfort = dtype.type(2.0 ** (float_info(dtype).max_exponent // 8))
+        self._eps = dtype.type(float_info(dtype).eps)
         self.chunk = max(1, _CHUNK_ENTRIES // task.w0.size)
 
     def _rates(self, lo: int, hi: int) -> Array:
         return self._eta if self._eta.shape[0] == 1 else self._eta[lo:hi]
 
-    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return the states (n+1, B, d) and exponents (n+1, B) at lo..hi from those at lo, and the sizes (n, B)."""
+    def descend(
+        self, lo: int, hi: int, w: Array, exponent: Array, salts: list[int] | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Return the states (n+1, B, d) and exponents (n+1, B) at lo..hi from those at lo, and the sizes (n, B).
+
+        `salts` (n,): nudge the states at lo+1..hi, by hashes that begin with these (`metagrad.unroll.nudge`).
+        """
         steps, batch = hi - lo, w.shape[0]
         states = np.empty((steps + 1, *w.shape), dtype=w.dtype)
         exponents = np.empty((steps + 1, batch), dtype=np.int64)
         sizes = np.empty((steps, batch), dtype=w.dtype)
         states[0], exponents[0] = w, exponent
-        self._descend(self._H, self._rates(lo, hi), states, exponents, sizes, self._comfort, self._scale_state)
+        moved = np.array(salts or [], dtype=np.uint64), self._eps
+        scaling = self._comfort, self._scale_state
+        self._descend(self._H, self._rates(lo, hi), states, exponents, sizes, *scaling, moved)
         return states, exponents, sizes
 
     def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
@@ -60,7 +70,34 @@ class BlockDescent:
         into = np.empty(shape, states.dtype), np.empty(shape, np.int64), np.empty(shape, states.dtype)
         rates = self._rates(lo, lo + steps)
         self._ascend(self._H, rates, states, adjoint, exponent, into, self._comfort, self._scale_adjoint)
-        return into
+        if not self._power.any():
+            return into
+        contributions, powers, sizes = into
+        if self._scale_adjoint:
+            return contributions, powers + self._power, sizes
+        return ldexp(contributions, np.broadcast_to(self._power, shape)), powers, sizes
+
+
+def unit_power(H: Array) -> Array:
+    """Return k (B,) or (1,) such that H 2^-k is in the middle of the range, 0 where products with H are in range.
+
+    For H (B or 1, ...). Steps in the units of eta 2^k are the same, as eta H is; what H w alone would exceed, or fall
+    below, is the range of the dtype.
+    """
+    entries = np.abs(H.reshape(H.shape[0], -1))
+    largest = entries.max(axis=1)
+    smallest = np.where(entries == 0, largest[:, None], entries).min(axis=1)
+    high, low = (np.frexp(x)[1].astype(np.int64) for x in (largest, smallest))
+    comfortable = float_info(H.dtype).max_exponent // 2
+    return np.where((high > comfortable) | (low < -comfortable), (high + low) // 2, 0)
+
+
+def in_units(H: Array, eta: Array, power: Array) -> tuple[Array, Array]:
+    """Return H 2^-k and eta 2^k, for k (B,) or (1,), H (B or 1, ...) and eta (1 or T, 1 or B)."""
+    if not power.any():
+        return H, eta
+    moved = ldexp(eta, np.broadcast_to(power, np.broadcast_shapes(eta.shape, power.shape)))
+    return ldexp(H, np.broadcast_to(-power.reshape(-1, *[1] * (H.ndim - 1)), H.shape)), moved
 
 
 def block_eta(eta: Array, batch: int, *, scheduled: bool) -> Array | None:

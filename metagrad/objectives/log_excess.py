@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import EXCESS, AboveFloor, MeasureName, as_measure
 from metagrad.protocols import Measure
@@ -65,7 +66,9 @@ _TRAIN = as_measure("LogExcess", "train")
 
 def _checked(floor: Any) -> Any:
     if not (isinstance(floor, float) or (is_array(floor) and floor.dtype.kind == "f")):
-        bad_type("LogExcess", "floor", repr(floor), "a float, a float array (B,), or None")
+        bad_type("LogExcess", "floor", shown(floor), "a float, a float array (B,), or None")
+    if not isinstance(floor, float) and floor.ndim > 1:
+        bad_value("LogExcess", "floor", shown(floor), "a float, a float array (B,), or None")
     finite = math.isfinite(floor) if isinstance(floor, float) else bool(namespace(floor).isfinite(floor).all())
     if not finite:
         bad_value("LogExcess", "floor", floor, "finite numbers")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from metagrad.errors import bad_value
+from metagrad import checks
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
@@ -22,8 +21,7 @@ class WeightedSum:
     def __post_init__(self) -> None:
         """Check the weight, and find the measure of the name."""
         object.__setattr__(self, "measure", as_measure("WeightedSum", self.measure))
-        if not (self.rho > 0 and math.isfinite(self.rho)):
-            bad_value("WeightedSum", "rho", self.rho, "a finite number above 0")
+        checks.number("WeightedSum", "rho", self.rho, above=0.0)
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return rho^t for t = 1..T."""

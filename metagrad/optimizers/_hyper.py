@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.ad import is_branch, leaves, paths, stop_gradient, tree_map, unflatten
+from metagrad.checks import FLOAT_DTYPE, shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._safe import Decay
 from metagrad.protocols import Tree
@@ -70,9 +71,16 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 def check_field(where: str, name: str, value: Any, within: Range) -> Any:
     """Return one hyper-parameter, a number, an array or a tree of them, as a float or arrays; raise as `check_phi`."""
     if is_branch(value):  # one for each array of w
+        if not leaves(value):
+            bad_type(
+                where, name, f"{value!r}, with nothing in it", f"a floating-point {within.noun}, or a tree of them"
+            )
         return tree_map(lambda x: check_field(where, name, x, within), value)
     if isinstance(value, bool | int) or (is_array(value) and value.dtype.kind != "f"):
-        bad_type(where, name, f"{value!r}, an integer", f"a floating-point {within.noun}", "Write 1.0 for 1.")
+        is_other = is_array(value) and value.dtype.kind not in "iub"
+        came = f"an array of {value.dtype}" if is_other else f"{value!r}, an integer"
+        remedy = f"Give {FLOAT_DTYPE}." if is_other else "Write 1.0 for 1."
+        bad_type(where, name, came, f"a floating-point {within.noun}", remedy)
     if not isinstance(value, float) and not is_array(value):
         if not hasattr(value, "dtype"):
             bad_type(where, name, f"a {type(value).__name__}", "a float or an array", f"Pass {name} as a number.")
@@ -109,17 +117,52 @@ def beside(phi: Any, leaf: Array) -> Any:
 
     What is given task by task comes with as many axes as the largest array of w, (B, 1, 1) say: for an array with
     fewer axes, axes of length 1 behind the task axis go. Rules whose w may be a tree of several arrays need it.
+    ValueError where a shape does not fit.
     """
-    return type(phi)(*[_fitted(x, leaf) for x in phi])
+    if not hasattr(phi, "_fields") or not hasattr(leaf, "shape"):
+        name, given = ("leaf", leaf) if hasattr(phi, "_fields") else ("phi", phi)
+        bad_type("beside", name, shown(given), "an array of w" if name == "leaf" else "the `Phi` of a rule")
+    return type(phi)(*[_fitted(phi, k, x, leaf) for k, x in enumerate(phi)])
 
 
-def _fitted(x: Any, leaf: Array) -> Any:
-    if isinstance(x, tuple):  # a decay and its rest
-        return beside(x, leaf)
-    surplus = getattr(x, "ndim", 0) - leaf.ndim
-    if surplus <= 0 or x.shape[1 : 1 + surplus] != (1,) * surplus:
-        return x
-    return x.reshape(x.shape[:1] + x.shape[1 + surplus :])
+def check_fits(phi: Any, w: Tree) -> None:
+    """Raise ValueError unless every hyper-parameter fits the arrays of w: a kernel would not see that it does not."""
+    if not hasattr(phi, "_fields") or all(isinstance(x, float) for x in phi):
+        return
+    for leaf in leaves(w):
+        for k, x in enumerate(phi):
+            if not is_branch(x):
+                _fitted(phi, k, x, leaf)
+
+
+def _fitted(phi: Any, k: int, x: Any, leaf: Array) -> Any:
+    axes = getattr(x, "ndim", 0)
+    if axes == 0:
+        return x if not is_branch(x) else _fitted_decay(phi, k, x, leaf)
+    surplus = axes - leaf.ndim
+    if surplus > 0 and x.shape[1 : 1 + surplus] == (1,) * surplus:
+        x = x.reshape(x.shape[:1] + x.shape[1 + surplus :])
+        axes = leaf.ndim
+    if axes > leaf.ndim or any(n not in (1, m) for n, m in zip(x.shape[::-1], leaf.shape[::-1], strict=False)):
+        remedy = "For one a task give per_task=True; for one a step use Scheduled."
+        expected = f"one number, or an array that broadcasts against w of shape {leaf.shape}"
+        bad_value(_title(phi), _name_in(phi, k), f"of shape {x.shape}", expected, remedy)
+    return x
+
+
+def _fitted_decay(phi: Any, k: int, x: Any, leaf: Array) -> Any:
+    if not isinstance(x, Decay):  # a tree, where w is one array
+        came = f"a tree with {', '.join(paths(x)) or 'nothing'}"
+        bad_value(_title(phi), _name_in(phi, k), came, f"one number, or an array, as w is an array {leaf.shape}")
+    return Decay(*[_fitted(phi, k, part, leaf) for part in x])
+
+
+def _title(phi: Any) -> str:
+    return type(phi).__qualname__
+
+
+def _name_in(phi: Any, k: int) -> str:
+    return str(getattr(phi, "_fields", range(len(phi)))[k])
 
 
 def each_leaf(update: Callable[..., tuple[Any, ...]], phi: Any, w: Tree, *others: Tree) -> tuple[Tree, ...]:

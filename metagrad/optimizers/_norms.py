@@ -6,35 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import leaves, tree_map
-from metagrad.ad.tape import value_of
-from metagrad.optimizers._safe import safe_sqrt
+from metagrad.ad import leaves, safe_norm, tree_map
 from metagrad.protocols import Tree
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array
 
 
 def task_norm(tree: Tree) -> Array:
-    """Return the Euclidean norm of each task over all arrays of the tree, shape (B,); its derivative at 0 is 0.
-
-    The squares are those of numbers of at most 1, so that they fit wherever the numbers do.
-    """
-    flat = leaves(tree)
-    unit = _largest(flat)
-    squares = [np.sum((_rows(leaf) / unit[:, None]) ** 2, axis=-1) for leaf in flat]
-    total = squares[0]
-    for more in squares[1:]:
-        total = total + more
-    return unit * safe_sqrt(total)
-
-
-def _largest(flat: list[Array]) -> Array:
-    """Return the largest size of each task, a constant; 1 where it is 0 or no number."""
-    xp = namespace(value_of(flat[0]))
-    sizes = [xp.abs(value_of(_rows(leaf))).max(axis=-1) for leaf in flat]
-    top = sizes[0]
-    for size in sizes[1:]:
-        top = xp.maximum(top, size)
-    return xp.where((top > 0) & xp.isfinite(top), top, xp.ones_like(top))
+    """Return the Euclidean norm of each task over all arrays of the tree, shape (B,); its derivative at 0 is 0."""
+    rows = [_rows(leaf) for leaf in leaves(tree)]
+    return safe_norm(rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1), axis=-1)
 
 
 def _rows(leaf: Array) -> Array:

@@ -1,23 +1,10 @@
-"""Square roots and powers whose derivatives are numbers where a gradient is exactly zero."""
+"""Powers of decays, to their last digits."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from metagrad.xp import Array
-
-
-def safe_sqrt(v: Array) -> Array:
-    """Return sqrt(v) with the derivative 0 at v = 0, of every order; NaN for NaN and for negative numbers.
-
-    The derivative 1/(2 sqrt v) is infinite at 0, and 0 * inf = NaN in reverse mode. Both selections are needed: the
-    outer one alone would still multiply the infinite branch by 0. With v = g^2 it makes g/(sqrt v + eps) have its
-    true derivative 1/eps at g = 0.
-    """
-    is_zero = v == 0
-    return np.where(is_zero, 0.0, np.sqrt(np.where(is_zero, 1.0, v)))
 
 
 class Decay(NamedTuple):

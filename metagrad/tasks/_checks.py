@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
@@ -12,8 +15,8 @@ def check_floats(where: str, name: str, x: Any) -> None:
     """Raise unless x is an array of floats."""
     if not is_array(x):
         bad_type(where, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
-    if x.dtype.kind != "f":
-        bad_type(where, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+    if x.dtype.name not in FLOATS:
+        bad_type(where, name, f"an array of {x.dtype}", FLOAT_DTYPE, f"Use {name}.astype(float).")
 
 
 def check_array(where: str, name: str, x: Any) -> None:
@@ -38,7 +41,10 @@ def task_count(where: str, counts: dict[str, int | None]) -> int:
     if len(set(given.values())) > 1:
         came = ", ".join(f"{count} in {name}" for name, count in given.items())
         bad_value(where, "the number of tasks", came, "one B for all parts that have a task axis")
-    return next(iter(given.values()), 1)
+    count = next(iter(given.values()), 1)
+    if count == 0:
+        bad_value(where, "the number of tasks", count, "at least one task")
+    return count
 
 
 def check_vector(where: str, name: str, x: Any, d: int) -> None:
@@ -60,7 +66,36 @@ def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool, cal
 
 def check_count(where: str, name: str, value: Any) -> None:
     """Raise unless value is an integer of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool | type) or is_array(value) or not hasattr(value, "__index__"):
         bad_type(where, name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
     if value < 1:
         bad_value(where, name, value, "an integer of at least 1")
+
+
+def check_flag(where: str, name: str, value: Any) -> None:
+    """Raise unless value is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "True or False")
+
+
+def check_dtype(where: str, dtype: Any) -> None:
+    """Raise unless dtype names a float type."""
+    expected, remedy = "a float dtype", "For example numpy.float64, or 'float32'."
+    if dtype is None or is_array(dtype):
+        bad_type(where, "dtype", "None" if dtype is None else "an array", expected, remedy)
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        bad_type(where, "dtype", repr(dtype), expected, remedy)
+    if found.kind != "f":
+        bad_type(where, "dtype", found.name, expected, remedy)
+
+
+def check_instance(where: str, name: str, value: Any, kind: type) -> None:
+    """Raise unless value is an instance of this kind; a class in its place is told so."""
+    if isinstance(value, kind):
+        return
+    if isinstance(value, type):
+        came, remedy = f"the class {value.__name__}", f"Write {value.__name__}(...)."
+        bad_type(where, name, came, f"an instance of {kind.__name__}", remedy)
+    bad_type(where, name, "None" if value is None else f"a {type(value).__name__}", f"a {kind.__name__}")

@@ -45,7 +45,7 @@ class MLP:
         if not isinstance(self.activation, str) or self.activation not in _ACTIVATIONS:
             known = nearest(str(self.activation), list(_ACTIVATIONS))
             bad_value(_WHERE, "activation", repr(self.activation), "a known activation", known)
-        if self.init_std == "shape":
+        if isinstance(self.init_std, str) and self.init_std == "shape":
             return
         if isinstance(self.init_std, bool | str) or not isinstance(self.init_std, int | float):
             bad_type(_WHERE, "init_std", repr(self.init_std), "a number or 'shape'")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
@@ -33,9 +34,9 @@ class DiagonalQuadratic:
         """Check the arrays, and bring them to the shape (B, d)."""
         for name in ("eigenvalues", "w0"):
             x = getattr(self, name)
-            if not is_array(x) or x.dtype.kind != "f":
+            if not is_array(x) or x.dtype.name not in FLOATS:
                 came = f"an array of {x.dtype}" if is_array(x) else f"a {type(x).__name__}"
-                bad_type(_WHERE, name, came, "a NumPy or CuPy array of a float dtype", "Convert it first.")
+                bad_type(_WHERE, name, came, f"a NumPy or CuPy array of {FLOAT_DTYPE}", "Convert it first.")
             if not bool(namespace(x).isfinite(x).all()):
                 bad_value(_WHERE, name, "not finite everywhere", "finite numbers", "Look for NaN and inf.")
         xp = namespace(self.eigenvalues, self.w0, where=_WHERE)
@@ -46,9 +47,15 @@ class DiagonalQuadratic:
             bad_value(
                 _WHERE, "eigenvalues", "negative somewhere", "eigenvalues >= 0", "The loss must be bounded below."
             )
+        for name in ("eigenvalues", "w0"):
+            x = getattr(self, name)
+            if x.ndim not in (1, 2) or 0 in x.shape:
+                bad_value(_WHERE, name, f"of shape {x.shape}", "shape (d,) or (B, d) with B, d >= 1")
         shapes = self.eigenvalues.shape, self.w0.shape
-        if shapes[0][-1:] != shapes[1][-1:] or self.w0.ndim not in (1, 2) or self.w0.shape[-1] == 0:
-            bad_value(_WHERE, "w0", f"of shape {shapes[1]} with eigenvalues of shape {shapes[0]}", "(d,) or (B, d)")
+        batches = {shape[0] for shape in shapes if len(shape) == 2} - {1}
+        if shapes[0][-1] != shapes[1][-1] or len(batches) > 1:
+            expected = "(d,) or (B, d) of the same d and B"
+            bad_value(_WHERE, "w0", f"of shape {shapes[1]} with eigenvalues of shape {shapes[0]}", expected)
         eigenvalues, w0 = xp.broadcast_arrays(xp.atleast_2d(self.eigenvalues), xp.atleast_2d(self.w0))
         object.__setattr__(self, "eigenvalues", xp.ascontiguousarray(eigenvalues))
         object.__setattr__(self, "w0", xp.ascontiguousarray(w0))

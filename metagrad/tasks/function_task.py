@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import leaves, paths
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.xp import Array, is_array
@@ -48,9 +49,18 @@ class FunctionTask:
     def __post_init__(self) -> None:
         """Check the functions, the start and what the loss returns there."""
         for name, function in (("function", self.function), ("validation", self.validation)):
+            if isinstance(function, type):
+                bad_type(_WHERE, name, f"the class {function.__name__}", "a function of w")
             if not callable(function) and not (name == "validation" and function is None):
                 bad_type(_WHERE, name, f"a {type(function).__name__}", "a function of w")
-        if self.degree is not None and (isinstance(self.degree, bool) or not hasattr(self.degree, "__index__")):
+        if isinstance(self.w0, type):
+            bad_type(_WHERE, "w0", f"the class {self.w0.__name__}", "a tree of float arrays, or a function of theta")
+        if self.sampler is not None and (isinstance(self.sampler, type) or not callable(self.sampler)):
+            bad_type(_WHERE, "sampler", f"a {type(self.sampler).__name__}", "a function of a generator and t, or None")
+        whole = (
+            hasattr(self.degree, "__index__") and not isinstance(self.degree, bool | type) and not is_array(self.degree)
+        )
+        if self.degree is not None and not whole:
             bad_type(_WHERE, "degree", f"{self.degree!r}, of type {type(self.degree).__name__}", "an integer, or None")
         self._check_keywords()
         if self.theta is not None:
@@ -153,9 +163,10 @@ def _check_start(w: Tree) -> int:
     found = list(zip(paths(w), leaves(w), strict=True))
     for path, leaf in found:
         name = f"w0{path}"
-        if not is_array(leaf) or leaf.dtype.kind != "f":
+        if not is_array(leaf) or leaf.dtype.name not in FLOATS:
             came = f"an array of {leaf.dtype}" if is_array(leaf) else f"a {type(leaf).__name__}"
-            bad_type(_WHERE, name, came, "a float array (B, ...) with the task axis first", "Use np.asarray(x, float).")
+            remedy = f"Use np.asarray(x, float): the engine takes {FLOAT_DTYPE}."
+            bad_type(_WHERE, name, came, "a float array (B, ...) with the task axis first", remedy)
         if leaf.ndim < 1 or (len(found) == 1 and leaf.ndim < 2):
             bad_type(_WHERE, name, f"of shape {leaf.shape}", "shape (B, ...), the task axis first", "Use w0[None].")
         if leaf.size == 0:
@@ -182,7 +193,7 @@ def _check_floats(name: str, tree: Tree, where: str = _WHERE) -> None:
         if not isinstance(leaf, float) and getattr(getattr(leaf, "dtype", None), "kind", "") != "f":
             came = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__}"
             remedy = "Write 1.0 for 1; what is not tuned belongs into the function."
-            bad_type(where, f"{name}{path}", came, "a float or a float array", remedy)
+            bad_type(where, f"{name}{path}", came, f"a float or an array of {FLOAT_DTYPE}", remedy)
     if not leaves(tree):
         bad_type(where, name, "a tree without numbers", "floats and float arrays")
 

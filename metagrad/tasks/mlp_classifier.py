@@ -78,6 +78,8 @@ class MLPClassifier:
             return
         if isinstance(self.epoch_seed, bool) or not isinstance(self.epoch_seed, int):
             bad_type(_WHERE, "epoch_seed", repr(self.epoch_seed), "an integer or None")
+        if self.epoch_seed < 0:
+            bad_value(_WHERE, "epoch_seed", self.epoch_seed, "an integer of at least 0, or None")
         if self.batch_size is None:
             bad_value(_WHERE, "batch_size", None, "a batch size, as epoch_seed is given", "Leave epoch_seed out.")
 
@@ -189,11 +191,15 @@ def image_classifiers(
     as their code does, changes nothing in distribution for rules that treat the coordinates of a tensor alike: the
     initial weights of the outputs are exchangeable.)
     """
-    where, n = "image_classifiers", len(data.train_y)
+    where = "image_classifiers"
+    checks.check_instance(where, "data", data, ImageData)
+    checks.check_instance(where, "net", net, MLP)
+    checks.check_dtype(where, dtype)
+    n = len(data.train_y)
     if net.sizes[-1] != data.classes:
         bad_value(where, "net", f"one with {net.sizes[-1]} outputs", f"{data.classes}, one for each class of the data")
     checks.check_count(where, "count", count)
-    if validation != 0:
+    if not (isinstance(validation, int) and validation == 0):
         checks.check_count(where, "validation", validation)
     train = n - validation if train is None else train
     checks.check_count(where, "train", train)

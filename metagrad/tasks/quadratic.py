@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
+from metagrad.tasks import _checks as shared
 from metagrad.xp import Array, float_info, is_array, namespace, rng
 
 _WHERE = "Quadratic"
@@ -38,8 +40,8 @@ class Quadratic:
         xp = namespace(self.H, self.w0, where=_WHERE)
         if self.H.dtype != self.w0.dtype:
             bad_type(_WHERE, "w0", f"of {self.w0.dtype} while H is {self.H.dtype}", "one dtype", "Convert one.")
-        if self.w0.ndim not in (1, 2) or self.w0.shape[-1] == 0:
-            bad_value(_WHERE, "w0", f"of shape {self.w0.shape}", "shape (d,) or (B, d) with d >= 1")
+        if self.w0.ndim not in (1, 2) or 0 in self.w0.shape:
+            bad_value(_WHERE, "w0", f"of shape {self.w0.shape}", "shape (d,) or (B, d) with B, d >= 1")
         object.__setattr__(self, "w0", xp.atleast_2d(self.w0))
         batch, d = self.w0.shape
         if self.H.shape not in ((d, d), (batch, d, d)):
@@ -65,9 +67,14 @@ class Quadratic:
 def random_quadratics(count: int, d: int, seed: int = 0, dtype: Any = np.float64) -> Quadratic:
     """Return `count` random tasks of the paper: H = X'X, X (d, d) and w0 standard normal, not normalised.
 
-    lambda_max is about 4d (67 to 77 at d = 20). Source: the public experiments of Wang et al. 2021.
+    lambda_max is about 4d (67 to 77 at d = 20). ValueError for counts below 1.
+    Source: the public experiments of Wang et al. 2021.
     """
-    stream = rng(seed, "random_quadratics", count, d)
+    where = "random_quadratics"
+    for name, value in (("count", count), ("d", d)):
+        shared.check_count(where, name, value)
+    shared.check_dtype(where, dtype)
+    stream = rng(seed, where, count, d)
     X = stream.standard_normal((count, d, d))
     w0 = stream.standard_normal((count, d))
     H = np.matmul(X.transpose(0, 2, 1), X)
@@ -77,8 +84,8 @@ def random_quadratics(count: int, d: int, seed: int = 0, dtype: Any = np.float64
 def _check_float_array(name: str, x: Any) -> None:
     if not is_array(x):
         bad_type(_WHERE, name, f"a {type(x).__name__}", "a NumPy or CuPy array", "Use np.asarray(...).")
-    if x.dtype.kind != "f":
-        bad_type(_WHERE, name, f"an array of {x.dtype}", "a float dtype", f"Use {name}.astype(float).")
+    if x.dtype.name not in FLOATS:
+        bad_type(_WHERE, name, f"an array of {x.dtype}", FLOAT_DTYPE, f"Use {name}.astype(float).")
     if not bool(namespace(x).isfinite(x).all()):
         bad_value(_WHERE, name, "not finite everywhere", "finite numbers", "Look for NaN and inf.")
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import parts
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad import checks, parts
+from metagrad.errors import bad_value, nearest
 from metagrad.protocols import Rule, Tree
 from metagrad.training import own
 from metagrad.training.builders import KINDS
@@ -54,8 +54,9 @@ class Setup:
 
 def read_config(path: str | Path) -> Config:
     """Return the config of a TOML file; ValueError, naming the file, where it is not TOML."""
+    path = checks.file_path("config", "path", path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         bad_value("config", "path", f"{path}, which does not exist", "a TOML file", "Look at the path.")
     except IsADirectoryError:
@@ -73,11 +74,9 @@ def setup(config: Config, folder: str | Path | None = None) -> Setup:
     """
     check_table("config", config)
     check_known("config", config, _SECTIONS)
-    seed, dtype = config.get("seed", 0), dtype_of(config)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        bad_type("config", "seed", f"{seed!r}, a {type(seed).__name__}", "an integer")
-    if seed < 0:
-        bad_value("config", "seed", seed, "an integer of at least 0")
+    if folder is not None:
+        checks.file_path("setup", "folder", folder)
+    seed, dtype = checks.count("config", "seed", config.get("seed", 0), 0), dtype_of(config)
 
     def built(section: str, default: Config) -> Any:
         return _build(section, config.get(section, default), dtype, seed, folder)
@@ -99,8 +98,7 @@ def setup(config: Config, folder: str | Path | None = None) -> Setup:
 def dtype_of(config: Config) -> Any:
     """Return the dtype of a config."""
     name = config.get("dtype", "float32")
-    if name not in _DTYPES:
-        bad_value("config", "dtype", repr(name), "a known dtype", nearest(str(name), _DTYPES))
+    checks.choice("config", "dtype", name, _DTYPES)
     return np.dtype(name)
 
 

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import files
-from metagrad.api import check_integer, check_phi
-from metagrad.errors import bad_value, nearest
+from metagrad import checks, files, parts
+from metagrad.api import check_phi
+from metagrad.errors import bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import check_changed, named_parts
 from metagrad.protocols import Estimator, Objective, Outer, Rule, Task, Tree
 from metagrad.training._leaves import flat, flat_names
 from metagrad.training.loop import ON_NONFINITE, Episode, Loop, OnNonfinite, Saving, at_start
-from metagrad.training.outer.descent import Descent, check_power, check_scale
+from metagrad.training.outer.descent import Descent, check_scale
 from metagrad.training.store import Run
 from metagrad.xp import Array, rng
 
@@ -81,12 +81,17 @@ class MetaTrainer:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        check_integer("MetaTrainer", "steps", self.steps, 1)
+        for name, kind in (("task", Task), ("optimizer", Rule), ("objective", Objective)):
+            parts.check_part("MetaTrainer", name, getattr(self, name), kind)
+        parts.check_estimator("MetaTrainer", "estimator", self.estimator)
+        if self.outer is not None:
+            parts.check_outer("MetaTrainer", "outer", self.outer)
+        checks.count("MetaTrainer", "steps", self.steps)
+        checks.count("MetaTrainer", "seed", self.seed, 0)
         check_scale("MetaTrainer", self.scale)
-        check_power("MetaTrainer", self.power)
+        checks.number("MetaTrainer", "power", self.power)
         for name, known in (("step", _STEPS), ("on_nonfinite", ON_NONFINITE)):
-            if (came := getattr(self, name)) not in known:
-                bad_value("MetaTrainer", name, repr(came), f"a known {name}", nearest(str(came), known))
+            checks.choice("MetaTrainer", name, getattr(self, name), known)
         usual = {one.name: one.default for one in fields(self)}
         for name in ("scale", "power", "step"):
             if self.outer is not None and getattr(self, name) is not usual[name] != getattr(self, name):
@@ -114,9 +119,11 @@ class MetaTrainer:
         which step. `progress(done, meta_steps)` is called after every meta-step.
         """
         phi = check_phi(_WHERE, self.task, self.optimizer, phi, self.steps)
-        check_integer(_WHERE, "meta_steps", meta_steps, 1)
-        check_integer(_WHERE, "every", every, 1)
-        path = None if checkpoint is None else Path(checkpoint)
+        checks.count(_WHERE, "meta_steps", meta_steps)
+        checks.count(_WHERE, "every", every)
+        path = None if checkpoint is None else checks.file_path(_WHERE, "checkpoint", checkpoint)
+        if progress is not None:
+            checks.function(_WHERE, "progress", progress, 2, "a function of (done, meta_steps)")
         named = self._parts(phi)
         check_changed(_WHERE, changed, named, _CHANGEABLE)
         told = None if progress is None else lambda row: progress(row["episode"] + 1, meta_steps)
@@ -131,8 +138,8 @@ class MetaTrainer:
         return Descent(self.scale, self.power, self.step == "sign") if self.outer is None else self.outer
 
     def _loop(self, meta_steps: int) -> Loop:
-        parts = self.optimizer, self.objective, self.estimator
-        return Loop(_WHERE, *parts, meta_steps, self._episode, on_nonfinite=self.on_nonfinite, history=True)
+        those = self.optimizer, self.objective, self.estimator
+        return Loop(_WHERE, *those, meta_steps, self._episode, on_nonfinite=self.on_nonfinite, history=True)
 
     def _episode(self, number: int) -> Episode:
         """Return one whole run on the task that is the same for every seed."""

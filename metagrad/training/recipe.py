@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad import checks
+from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import GradientKind
 from metagrad.training.outer.through import check_limit
 
@@ -62,29 +62,25 @@ class Recipe:
         """Check the settings."""
         counts = ["episodes", "horizon", "window", "patience_nonfinite", "evaluate_every", "evaluation_tasks"]
         for name in [*counts, "evaluation_steps"]:
-            _check_count(name, getattr(self, name))
+            object.__setattr__(self, name, checks.count("Recipe", name, getattr(self, name)))
         if self.patience is not None:
-            _check_count("patience", self.patience)
+            checks.count("Recipe", "patience", self.patience)
         for name in ("clip_norm", "clip_value"):
             check_limit("Recipe", name, getattr(self, name))
         for name, known in _CHOICES.items():
-            if (came := getattr(self, name)) not in known:
-                said = nearest(str(came), [x for x in known if x is not None])
-                bad_value("Recipe", name, repr(came), "a known choice", said)
+            checks.choice("Recipe", name, getattr(self, name), known)
         self._check_stages("curriculum", self.curriculum)
         self._check_stages("outer_factors", self.outer_factors)
         for _, horizon in self.curriculum:
-            _check_count("a horizon of curriculum", horizon)
+            checks.count("Recipe", "a horizon of curriculum", horizon)
         for first, factor in self.outer_factors:
-            if isinstance(factor, bool) or not isinstance(factor, int | float):
-                bad_type("Recipe", "outer_factors", (first, factor), "a number as factor")
-            if not 0 < factor < math.inf:
+            if not checks.number("Recipe", f"a factor of outer_factors, from episode {first} on,", factor) > 0:
                 bad_value("Recipe", "outer_factors", (first, factor), "a finite factor above 0")
 
     def _check_stages(self, name: str, stages: tuple[tuple[int, float], ...]) -> None:
         pairs = isinstance(stages, tuple) and all(isinstance(stage, tuple) and len(stage) == 2 for stage in stages)
         if not pairs or not all(type(first) is int for first, _ in stages):
-            bad_type("Recipe", name, repr(stages), "a tuple of pairs, each with a first episode")
+            bad_type("Recipe", name, checks.shown(stages), "a tuple of pairs, each with a first episode")
         firsts = [first for first, _ in stages]
         if firsts != sorted(set(firsts)):
             bad_value("Recipe", name, stages, "first episodes in ascending order")
@@ -113,10 +109,3 @@ def _stage(episode: int, stages: tuple[tuple[int, float], ...], value: float) ->
         if episode >= first:
             value = later
     return value
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        bad_type("Recipe", name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
-    if value < 1:
-        bad_value("Recipe", name, value, "an integer of at least 1")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.ad.shapes import is_float
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.files import ARRAYS_TO_DESCRIPTION, LARGEST, read_npz, write_npz
@@ -72,6 +72,8 @@ def save_trained(
     Phi(eta=0.1, mu=0.9)
     """
     where = "save_trained"
+    path = checks.file_path(where, "path", path)
+    parts.check_part(where, "optimizer", optimizer, Rule)
     phi = _completed(optimizer, phi, where)
     arrays = {}
     for k, (at, leaf) in enumerate(zip(ad.paths(phi), ad.leaves(phi), strict=True)):
@@ -91,7 +93,7 @@ def save_trained(
         if length > _LONGEST_TEXT:
             came = f"one of {length} bytes as JSON"
             bad_value(where, name, came, f"at most {_LONGEST_TEXT}", "Keep what is large in a file of its own.")
-    write_npz(Path(path), arrays, text)
+    write_npz(path, arrays, text)
 
 
 def _completed(rule: Any, phi: Tree, where: str) -> Tree:
@@ -141,7 +143,7 @@ def load_trained(
     >>> load_trained("lstm_quadratics").optimizer.hidden
     (20, 20)
     """
-    path = Path(name)
+    path = checks.file_path(_WHERE, "name", name)
     if path.suffix != ".npz":
         known = trained_names()
         if str(name) not in known:

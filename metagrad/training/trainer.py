@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad, files, parts
+from metagrad import ad, checks, files, parts
 from metagrad.errors import bad_type, bad_value
-from metagrad.estimators import Reverse
+from metagrad.estimators import Reverse, Value
 from metagrad.fingerprint import check_changed, named_parts
 from metagrad.measures import AboveFloor, Loss, as_measure
+from metagrad.objectives import Final
 from metagrad.optimizers import Adam
 from metagrad.protocols import Estimator, Joint, Objective, Outer, Rule, Task, Tree
 from metagrad.training.loop import Episode, Loop, Row, Saving, at_start
 from metagrad.training.outer.through import Through
 from metagrad.training.recipe import Recipe
 from metagrad.training.store import Run
+from metagrad.unroll.phi import first_float
 from metagrad.unroll.rollout import rollout
 from metagrad.xp import Array, namespace, rng
 
@@ -67,7 +69,15 @@ class Trainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the recipe and the estimator take one gradient."""
+        """Check the parts, and that the recipe and the estimator take one gradient."""
+        parts.check_part("Trainer", "optimizer", self.optimizer, Rule)
+        checks.function("Trainer", "tasks", self.tasks, 1, "a function from a seed to a task")
+        parts.check_part("Trainer", "objective", self.objective, Objective)
+        checks.instance("Trainer", "recipe", self.recipe, Recipe, "Write Recipe(episodes=1000), say.")
+        if self.estimator is not None:
+            parts.check_estimator("Trainer", "estimator", self.estimator)
+        checks.count("Trainer", "seed", self.seed, 0)
+        self._check_outer()
         wanted = self.recipe.gradient
         if self.estimator is not None and wanted is not None and parts.gradient_kind(self.estimator) != wanted:
             came = f"{wanted!r}, and the estimator is {self.estimator!r}"
@@ -116,11 +126,13 @@ class Trainer:
         an optimizer of. The checkpoint keeps what was changed, and after which episode. `episodes` and `patience` may
         differ always.
         """
-        if not callable(self.tasks):
-            bad_type(_WHERE, "tasks", f"a {type(self.tasks).__name__}", "a function from a seed to a task")
+        given = {"checkpoint": checkpoint, "metrics": metrics}
+        path, log = (None if x is None else checks.file_path(_WHERE, name, x) for name, x in given.items())
+        if progress is not None:
+            checks.function(_WHERE, "progress", progress, 1, "a function of a row")
+        if config is not None:
+            checks.instance(_WHERE, "config", config, dict)
         phi = self._as_arrays(self._checked(phi))
-        self._check_outer()
-        path, log = (None if x is None else Path(x) for x in (checkpoint, metrics))
         named = self._parts(phi)
         check_changed(_WHERE, changed, named, CHANGEABLE)
         saving = Saving(path, log, seconds=SAVE_SECONDS, progress=progress, changed=changed)
@@ -148,7 +160,7 @@ class Trainer:
 
     def _episode(self, number: int) -> Episode:
         seed = self._seed_of(number)
-        return Episode(self.tasks(seed), seed, self.recipe.windows_of(number), self._outer(number))
+        return Episode(self._task(seed), seed, self.recipe.windows_of(number), self._outer(number))
 
     def _outer(self, episode: int) -> Outer:
         """Return the outer step of an episode."""
@@ -165,15 +177,18 @@ class Trainer:
             for name in ("clip_norm", "clip_value", "outer_factors"):
                 if getattr(recipe, name):
                     came = f"{getattr(recipe, name)} beside an outer step of one's own (outer_phi is None)"
-                    bad_value(_WHERE, f"recipe.{name}", came, "one of the two", "Give it to the outer step.")
+                    bad_value("Trainer", f"recipe.{name}", came, "one of the two", "Give it to the outer step.")
+            parts.check_outer("Trainer", "outer", self.outer)
             return
+        parts.check_part("Trainer", "outer", self.outer, Rule)
         kind = parts.named_phi(self.outer)
         if not isinstance(self.outer_phi, tuple) and kind is not None:
             came = f"a {type(self.outer_phi).__name__}"
-            bad_type(_WHERE, "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
+            bad_type("Trainer", "outer_phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
         if recipe.outer_factors and not hasattr(self.outer_phi, "eta"):
             came = f"outer_factors, and outer_phi a {type(self.outer_phi).__name__} without `eta`"
-            bad_value(_WHERE, "recipe", came, "outer meta-parameters with a step size `eta`")
+            bad_value("Trainer", "recipe", came, "outer meta-parameters with a step size `eta`")
+        parts.check_phi(self.outer, self.outer_phi, "Trainer: outer_phi")
 
     def _parts(self, phi: Tree) -> dict[str, Any]:
         """Identify the run: everything that its numbers depend on, but for when it ends."""
@@ -190,7 +205,7 @@ class Trainer:
     def _checked(self, phi: Tree) -> Tree:
         if not isinstance(phi, Joint):
             return parts.check_phi(self.optimizer, phi, _WHERE)
-        task = self.tasks(self._seed_of(0))
+        task = self._task(self._seed_of(0))
         return Joint(parts.check_phi(self.optimizer, phi.rule, _WHERE), parts.check_given(task, phi.task, _WHERE))
 
     def _as_arrays(self, phi: Tree) -> Tree:
@@ -198,12 +213,17 @@ class Trainer:
         if all(hasattr(leaf, "dtype") for leaf in ad.leaves(phi)):
             return phi
         seed = self._seed_of(0)
-        task = self.tasks(seed)
+        task = self._task(seed)
         if isinstance(phi, Joint):
             task = parts.given(task, phi.task)
-        w = ad.leaves(task.init(rng(seed, "init")))[0]
+        w = first_float(task.init(rng(seed, "init")), "Trainer")
         xp = namespace(w)
         return self._checked(ad.tree_map(lambda x: x if hasattr(x, "dtype") else xp.asarray(x, dtype=w.dtype), phi))
+
+    def _task(self, seed: int) -> Task:
+        task = self.tasks(seed)
+        parts.check_part("Trainer", f"tasks({seed})", task, Task)
+        return task
 
     def _seed_of(self, episode: int) -> int:
         return int(rng(self.seed, "episode", episode).integers(2**62))
@@ -218,13 +238,24 @@ class Trainer:
 
     def evaluation_curves(self, phi: Tree, count: int, steps: int, stream: str = "evaluation") -> Array:
         """Return what the recipe measures (steps + 1, tasks of all `count` draws) on fresh tasks of a named stream."""
+        where = "Trainer.evaluation_curves"
+        checks.count(where, "count", count)
+        checks.count(where, "steps", steps, 0)
+        checks.instance(where, "stream", stream, str)
         curves = []
         for k in range(count):
             seed = int(rng(self.seed, stream, k).integers(2**62))
-            task = self.tasks(seed)
+            task = self._task(seed)
             look = self._look(task, phi, seed)
             curves.append(rollout(task, self.optimizer, phi, steps=steps, seed=seed, measure=look))
         return np.concatenate(curves, axis=1)
+
+    def evaluation_digits(self, phi: Tree, steps: int, stream: str = "evaluation") -> Array:
+        """Return how many digits of what the recipe measures at the end can be trusted, on the tasks of one draw."""
+        seed = int(rng(self.seed, stream, 0).integers(2**62))
+        value = Value(trust=True)
+        found = value(self.tasks(seed), self.optimizer, Final(self._measure), phi, steps=steps, seed=seed)
+        return found.digits.value if found.digits is not None else np.full(found.status.shape, np.nan)
 
     def _look(self, task: Task, phi: Tree, seed: int) -> Callable[[Tree], Array] | None:
         """Return the measure of the evaluations at w_0, w_1, ... in this order; None for the loss."""

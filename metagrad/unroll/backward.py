@@ -11,13 +11,17 @@ from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
+from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_sweep import WindowSweep
 from metagrad.xp import Array, namespace
+
+_MEMORY_TO_LOOK = 1 << 28
 
 
 def backward(
@@ -32,17 +36,48 @@ def backward(
     with np.errstate(all="ignore"):
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
-        unroll = Unroll(ask, options, where)
-        found = _by_window(unroll, memory) if fused else None
-        if found is None:
-            unroll = unroll if unroll.is_fresh else Unroll(ask, options, where)
-            found = _by_steps(unroll, memory, fused=fused)
-        estimate = unroll.estimate(*found)
+        estimate = _rescued(ask, options, where, memory, fused=fused)
         kept = those_that_stayed(estimate, options)
         if kept is None:
             return estimate
         again = _of_those_kept(ask, options, where, kept, memory)
-        return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+        notes = (*again.notes, left_out(again, kept))
+        return replace(estimate, grad=again.grad, digits=again.digits, growth=again.growth, notes=notes)
+
+
+def _rescued(
+    ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None = None
+) -> Estimate:
+    """Return the estimate of a sweep, or of one with an exponent beside every entry where it needs one."""
+
+    def sweep(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
+        return _swept(ask, options, where, memory, fused=fused, kept=kept)
+
+    return rescued(*sweep(ask, options), again=sweep, looked=sweep, whole=kept is not None)
+
+
+def _swept(
+    ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
+) -> tuple[Unroll, Estimate]:
+    """Return the estimate of one backward sweep, and its unroll."""
+    unroll, found, on_tape = Unroll(ask, options, where), None, False
+    if kept is not None:
+        unroll.keep(kept)
+    by_tape = unroll.wide or options.precise or kept is not None
+    if fused and not by_tape:
+        found = _by_window(unroll, memory)
+        unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
+    if found is None:
+        found, on_tape = _by_steps(unroll, memory, fused=fused and not by_tape)
+    return unroll, explained(unroll, unroll.estimate(*found), on_tape=on_tape)
+
+
+def looked(ask: Ask, options: Options) -> tuple[Unroll, Estimate] | None:
+    """Return a backward sweep that looks at every entry; None for code that cannot be differentiated."""
+    try:
+        return _swept(ask, options, "reverse", _MEMORY_TO_LOOK, fused=False, kept=None)
+    except TypeError:
+        return None
 
 
 def those_that_stayed(estimate: Estimate, options: Options) -> Array | None:
@@ -74,10 +109,9 @@ def _of_those_kept(ask: Ask, options: Options, where: str, kept: Array, memory: 
 
     The others stay where a task that is kept begins, and weigh nothing.
     """
-    unroll = Unroll(ask, options, where)
-    unroll.keep(kept)
-    estimate = unroll.estimate(*TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory))
-    share = unroll.xp.asarray(len(kept) / int(kept.sum()), dtype=unroll.dtype)
+    estimate = _rescued(ask, options, where, memory, fused=False, kept=kept)
+    xp, dtype = namespace(estimate.value.mantissa), estimate.value.dtype
+    share = xp.asarray(len(kept) / int(kept.sum()), dtype=dtype)
     return replace(estimate, grad=ad.tree_map(lambda x: Scaled.of(x.mantissa * share, x.exponent), estimate.grad))
 
 
@@ -95,7 +129,8 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree]:
+def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree], bool]:
+    """Return value and gradient, and whether the steps were those of the tape."""
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint
     if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
@@ -103,8 +138,8 @@ def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[Scaled, Tree
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return value, type(phi)(eta_bar)
+            return (value, type(phi)(eta_bar)), False
     step = fused_step(task, rule, options.gradient) if may_fuse else None
     if step is not None:
-        return TapeSweep(unroll, step, fused=True).run(memory)
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
+        return TapeSweep(unroll, step, fused=True).run(memory), False
+    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True

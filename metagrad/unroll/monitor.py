@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.errors import Status
+from metagrad.scaled import digits_of
 from metagrad.xp import Array, Namespace, float_info, namespace
 
 _CHUNK = 256
@@ -31,12 +32,12 @@ class Monitor:
 
     def start(self, size: Array) -> None:
         """Note the size of the first state: to a task that starts at zero, zero is a state like any other."""
-        self._zero_is_trouble = size != 0
+        self._zero_is_trouble = digits_of(size) != 0
 
     def observe(self, kind: str, t: int, size: Array) -> None:
         """Note that the largest entry of each task's state or adjoint ("STATE", "ADJOINT") at step t is `size`."""
         pending = self._pending[kind]
-        pending.append((t, size))
+        pending.append((t, digits_of(size)))
         if len(pending) >= _CHUNK:
             self._flush(kind)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Joint, Tree
 from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Ask
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace, is_array
 
@@ -31,6 +32,32 @@ class Shape:
         """Return that of the optimizee's parameters w."""
         arrays = [leaf for leaf in ad.leaves(w) if is_float_array(leaf)]
         return cls(xp, arrays[0].dtype, arrays[0].shape[0], max(leaf.ndim for leaf in arrays), per_task)
+
+
+def first_float(w: Tree, where: str) -> Array:
+    """Return the first float array of a task's w_0; raise where there is none of float16, 32 or 64."""
+    floats = [leaf for leaf in ad.leaves(w) if is_float_array(leaf)]
+    if floats and np.dtype(floats[0].dtype).name in checks.FLOATS:
+        return floats[0]
+    kinds = [f"{leaf.dtype}" if hasattr(leaf, "dtype") else type(leaf).__name__ for leaf in ad.leaves(w)]
+    came, expected = (
+        f"one whose `init` returns {kinds or 'nothing'}",
+        f"arrays (B, ...) of {checks.FLOAT_DTYPE}",
+    )
+    return bad_value(where, "task", came, expected, "Use np.asarray(x, dtype=np.float64).")
+
+
+def check_entries(phi: Tree, entries: Tree | None, ask: Ask, where: str) -> None:
+    """Raise ValueError unless leaves that lead with time have an entry for every step of the run."""
+    if entries is None:
+        return
+    exact = ask.at is None or ask.run is not None
+    for leaf, is_led in zip(ad.leaves(phi), ad.leaves(entries), strict=True):
+        found = np.shape(leaf)[:1]
+        if is_led and not (found == (ask.horizon,) or (not exact and found and found[0] > ask.horizon)):
+            came = f"an array of {found[0]} steps" if found else "a number"
+            expected = f"{ask.horizon} entries along the first axis"
+            bad_value(where, "phi", came, expected, "Give one for each step of the run.")
 
 
 def bare(phi: Tree) -> Tree:
@@ -59,7 +86,7 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats
             return leaf
         if isinstance(leaf, float):
             leaf = shape.xp.asarray(_in_range(leaf, shape.dtype, where), dtype=shape.dtype)
-        if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
+        if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f" or isinstance(leaf, np.ma.MaskedArray):
             _refuse(leaf, where)
         if leaf.dtype != shape.dtype:
             came = f"an array of {leaf.dtype} while the task is {np.dtype(shape.dtype).name}"
@@ -73,8 +100,12 @@ def prepare(phi: Tree, entries: Tree | None, shape: Shape, where: str, *, floats
 
 def _refuse(leaf: Any, where: str) -> None:
     kind = f"an array of {leaf.dtype}" if hasattr(leaf, "dtype") else f"{leaf!r}, of type {type(leaf).__name__},"
+    if isinstance(leaf, np.ma.MaskedArray):
+        bad_type(
+            where, "phi", "a masked array", "a plain one", "The mask would be lost: use phi.filled(...), or Masked."
+        )
     remedy = "Write 1.0 for 1; keep what is not tuned, such as counts and names, in the rule or the task."
-    bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays", remedy)
+    bad_type(where, "phi", f"{kind} somewhere", "floats and float arrays (float16, float32 or float64)", remedy)
 
 
 def _in_range(number: float, dtype: Any, where: str) -> float:

@@ -12,8 +12,11 @@ import numpy as np
 
 from metagrad.ad import leaves, tree_map
 from metagrad.protocols import Tree
-from metagrad.scaled import ldexp
+from metagrad.scaled import Scaled, ldexp
 from metagrad.xp import Array, float_info, namespace
+
+# An exponent that no run with a rate of growth reaches; one that grows doubly exponentially is there in 40 steps.
+_FARTHEST = 1 << 40
 
 
 def is_float_array(leaf: Any) -> bool:
@@ -62,6 +65,8 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
     Zeros and non-finite values are left as they are: they have no exponent to move.
     """
     xp = namespace(size)
+    if type(size) is Scaled:
+        return bounded(tree), exponent  # every entry has an exponent of its own
     if xp is np and _all_within(size, limit):
         return tree, exponent
     power = xp.frexp(size)[1].astype(np.int64)
@@ -73,6 +78,33 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
 def _all_within(size: Array, limit: int) -> bool:
     # Only asked on the host, where looking costs nothing. NaN fails both comparisons, so that it is looked at below.
     return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)
+
+
+def log2_of(size: Array) -> Array:
+    """Return log2 of sizes in float64, of floats or of scaled numbers; -inf for zero."""
+    return size.log2abs() if type(size) is Scaled else namespace(size).log2(size.astype(np.float64))
+
+
+def widened(tree: Tree) -> Tree:
+    """Return every float array of `tree` with an exponent beside each entry."""
+    return tree_map(lambda leaf: Scaled.of(leaf) if _is_float(leaf) else leaf, tree)
+
+
+def bounded(tree: Tree) -> Tree:
+    """Return a tree with inf, or 0, for scaled numbers so far out that a power of them would overflow an exponent."""
+
+    def within(leaf: Any) -> Any:
+        if type(leaf) is not Scaled or not (abs(leaf.exponent) > _FARTHEST).any():
+            return leaf
+        beyond = np.where(leaf.exponent > 0, np.sign(leaf.mantissa) * np.inf, 0.0).astype(leaf.dtype)
+        far = abs(leaf.exponent) > _FARTHEST
+        return Scaled(np.where(far, beyond, leaf.mantissa), np.where(far, 0, leaf.exponent))
+
+    return tree_map(within, tree)
+
+
+def _is_float(leaf: Any) -> bool:
+    return getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
 
 
 def add_aligned(a: Tree, a_exponent: Array, b: Tree, b_exponent: Array) -> tuple[Tree, Array]:

@@ -7,14 +7,13 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from metagrad import parts
+from metagrad import checks, parts
 from metagrad.ad import leaves
-from metagrad.errors import bad_type, bad_value
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.carry import check_position
-from metagrad.unroll.phi import Shape, bare, prepare
+from metagrad.unroll.phi import Shape, bare, first_float, prepare
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
 
@@ -72,17 +71,15 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     run ended) in place of the curve. ValueError for `steps` below 0, and for a schedule of another length; TypeError
     for other kinds.
     """
-    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-        bad_type(_WHERE, "steps", f"{steps!r}, a {type(steps).__name__}", "an integer", "Use int(steps).")
-    if measure is not None and not isinstance(measure, str) and not callable(measure):
-        bad_type(_WHERE, "measure", repr(measure), "a function of w, or the name of a measure")
+    steps = checks.count(_WHERE, "steps", steps, 0)
+    checks.count(_WHERE, "seed", seed, 0)
+    _check(task, rule, measure, {"per_task": per_task, "with_end": with_end})
     check_position(at, run, _WHERE)
-    if steps < 0:
-        bad_value(_WHERE, "steps", steps, "an integer of at least 0")
     phi, offset = bare(_checked(task, rule, phi, steps if run is None else run, at)), 0 if at is None else at.t
     horizon = max(offset + steps, 0 if run is None else run)
     system = Training(task, rule, seed, steps=horizon)
     w = system.example() if at is None else at.w
+    first_float(w, _WHERE)
     system.xp = namespace(*leaves(w))
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
@@ -99,6 +96,17 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
         return curve
     exponent = system.xp.zeros(leaves(w)[0].shape[0], dtype=np.int64)
     return curve, Position(w, state, exponent, offset + steps)
+
+
+def _check(task: Any, rule: Any, measure: Any, flags: dict[str, Any]) -> None:
+    parts.check_part(_WHERE, "task", task, Task)
+    parts.check_part(_WHERE, "rule", rule, Rule)
+    if isinstance(measure, str):
+        as_measure(_WHERE, measure)
+    elif measure is not None:
+        checks.function(_WHERE, "measure", measure, 1, "a function of w, or the name of a measure")
+    for name, given in flags.items():
+        checks.flag(_WHERE, name, given)
 
 
 def _look(system: Training, phi: Tree, w: Tree, state: Tree, t: int, measure: Look | MeasureName | None) -> Array:
@@ -120,8 +128,13 @@ def _checked(task: Any, rule: Any, phi: Tree, steps: int, at: Position | None) -
 
 def _room(steps: int, first: Array) -> Array:
     """Return an array for steps + 1 arrays like the first; MemoryError at once where they will not fit."""
+    size = (steps + 1) * first.nbytes
     try:
+        if size > checks.physical_memory():
+            raise MemoryError
         return np.empty((steps + 1, *first.shape), dtype=first.dtype)
     except (MemoryError, ValueError):
-        size = (steps + 1) * first.nbytes
-        raise MemoryError(f"rollout: {steps} steps of {first.size} numbers take {size:.3g} bytes") from None
+        came = f"{steps}, and {steps} steps of {first.size} numbers take {size:.3g} bytes"
+        raise MemoryError(
+            f"{_WHERE}: steps is {came}; expected a curve that fits the memory. Roll out a part at a time, with `at`."
+        ) from None

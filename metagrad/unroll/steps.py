@@ -50,7 +50,7 @@ class TapeStep:
         self, t: int, phi: Tree, at: tuple[Tree, Tree], adjoint: tuple[Tree, Tree], fold: Array | None
     ) -> tuple[Tree, tuple[Tree, Tree]]:
         """Return the cotangents of phi and of (w, state)."""
-        _, pull = ad.vjp(self._map(t), phi, *at)
+        pull = self.recorded(t, phi, at)
         if fold is None:
             phi_bar, w_bar, state_bar = pull(adjoint)
         else:
@@ -66,6 +66,10 @@ class TapeStep:
         _, of_state = ad.jvp(lambda w, state: step(phi, w, state), at, tangent)
         _, of_phi = ad.jvp(lambda p: step(p, *at), (phi,), (d_phi,))
         return of_state, of_phi
+
+    def recorded(self, t: int, phi: Tree, at: tuple[Tree, Tree]) -> ad.Pullback:
+        """Return the pullback of the step, with all that was recorded."""
+        return ad.recorded(self._map(t), phi, *at)
 
     def _map(self, t: int) -> Any:
         return lambda phi, w, state: self._system.step(self._offset + t, phi, w, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +11,12 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Joint, Objective, Tree
-from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
-from metagrad.unroll.rescale import along_tasks, is_float_array, shift
+from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -79,6 +80,8 @@ class Tally:
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
+        self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
+        self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -106,6 +109,7 @@ class Tally:
             came = f"one that weighs no time at all in {self.steps} steps"
             bad_value(type(self.objective).__name__, "weight", came, "a number for at least one time t = 0..T")
         value, slope = self.objective.finish(self._total, self.steps)
+        self._slope = slope
         if self.plain:
             self._note_value(value, slope)
         self._note_no_number()
@@ -167,11 +171,27 @@ class Tally:
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
 
+    def moved(self, carry: Carry, near: Carry, t: int) -> Array | None:
+        """Return log2 of what the objective, which is finished, changes from one state at t to one near it."""
+        weight = self.weight(t)
+        if weight is None or self._slope is None:
+            return None
+        known, power = self._term_at(carry, t), self._power(carry, self._degree)
+        measured = self._measure(self._phi_at(t), near.w, near.state, t)
+        before = Scaled(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
+        change = abs(measured - (before if type(measured) is Scaled else ldexp(before.mantissa, before.exponent)))
+        slope = self._slope * self._weighted(known.slope, weight)
+        return slope.log2abs() + log2_of(change) + power
+
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""
         factor, pull = self._linearised(carry, t)
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         return factor, w_bar
+
+    def recorded(self, carry: Carry, t: int) -> ad.Pullback:
+        """Return the pullback to w of what is measured at time t, with all that was recorded."""
+        return ad.recorded(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
@@ -187,7 +207,8 @@ class Tally:
         sample, measure = self.sample(t), self.measure
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            return ad.vjp(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
+            pullback = self.recorded(carry, t)
+            return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
@@ -199,6 +220,7 @@ class Tally:
             if not self._is_checked:
                 self._check_term(found)
             term = Scaled.of(found, self._power(carry, self._degree))
+            self._note_low(found, carry)
             self._known[t] = _Term(term, *self.objective.inner(term))
         return self._known[t]
 
@@ -222,6 +244,24 @@ class Tally:
         if found.dtype != self.dtype:
             remedy = "Convert the data of the task to the dtype of its parameters."
             bad_type(where, "what it returns", f"of {found.dtype} for w of {self.dtype}", "one dtype", remedy)
+
+    def _note_low(self, found: Array, carry: Carry) -> None:
+        """Note where what is measured has lost its digits, or all of it, though the state is not zero."""
+        xp, tiny = self.xp, 2.0 ** float_info(self.dtype).min_exponent
+        if type(found) is Scaled or (xp is np and found.min() >= tiny):
+            return
+        low = (abs(found) < tiny) & (magnitude(carry.w) > 0)
+        power = math.log2(tiny) + self._power(carry, self._degree)
+        self._low = xp.maximum(self._low, xp.where(low, power, -np.inf))
+
+    def low(self) -> Array:
+        """Return whether a term that fell out of the range of floats may count, (B,)."""
+        if parts.takes_a_logarithm(self.objective):
+            return self._low > -np.inf
+        assert self._total is not None
+        heaviest = max(w.log2abs() for t in range(self.steps + 1) if (w := self.weight(t)) is not None)
+        most = self._low + heaviest + math.log2(self.steps + 1.0)
+        return most > self._total.log2abs() + 2 * math.log2(float_info(self.dtype).eps)
 
     def _fold_terms(self) -> None:
         xp = self.xp

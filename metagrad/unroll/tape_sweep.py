@@ -17,6 +17,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.unroll import Unroll
@@ -34,6 +35,9 @@ class TapeSweep:
         self.gradient = Accumulator(unroll.xp, entries=unroll.entries, plain=self.plain)
         self.adjoint: tuple[Tree, Tree] = (None, None)
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
+        self._size: Any = None  # of the adjoint
+        self._growth = growth_of(unroll)
+        self._later: Carry | None = None
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
@@ -48,15 +52,22 @@ class TapeSweep:
                 if value is None or slope is None:  # t = steps: only now is the objective known
                     value, slope = unroll.tally.finish()
                     self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
+                    self._size = magnitude(self.adjoint)
                 else:
                     self._pull(t, carry)
                 if t > 0 or unroll.tally.joint:
                     self._add_term(t, carry, slope)
+                if not unroll.wide:
+                    unroll.lost.adjoint(carry, self.adjoint, self._size, self.exponent, last=t == unroll.steps)
+                self._later = carry
                 if unroll.recorder is not None:
                     unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
         if not self._fused:
             self._pull_start()
+        if self._growth is not None:
+            unroll.grown = self._growth.result()
+        unroll.spread = self.gradient.spread()
         return value, self.gradient.result(*unroll.other_entries())
 
     def _pull(self, t: int, carry: Carry) -> None:
@@ -64,12 +75,16 @@ class TapeSweep:
         phi, at = self.unroll.phi_at(t), (carry.w, carry.state)
         # The true cotangent of phi is that of the digits times 2**(adjoint exponent + state exponent), task by task.
         fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
+        known = self.adjoint[0]
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
         self.gradient.add(phi_bar, top)
-        size = magnitude(self.adjoint)
-        self.unroll.monitor.observe("ADJOINT", t, size)
+        if self._growth is not None and self._later is not None:
+            powers = self.exponent, self._later.exponent, carry.exponent
+            self._growth.step((known, self._later.w), (self.adjoint[0], carry.w), powers)
+        self._size = magnitude(self.adjoint)
+        self.unroll.monitor.observe("ADJOINT", t, self._size)
         if not self.plain:
-            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+            self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
     def _pull_start(self) -> None:
         """Add what the start gives to the meta-gradient: its adjoint is that of the true state, not of the digits."""
@@ -99,6 +114,8 @@ class TapeSweep:
         found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task)
         if found is None:
             return
+        if self._growth is not None:
+            self._growth.term_added()
         if found.phi is not None:
             self.gradient.add_term(found.phi, found.top)
         if self.plain:
@@ -109,8 +126,8 @@ class TapeSweep:
             self.adjoint = of_w, of_state
             return
         self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
-        size = magnitude(self.adjoint)
-        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, self.unroll.limit)
+        self._size = magnitude(self.adjoint)
+        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -14,14 +14,27 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import as_measure
-from metagrad.protocols import Estimate, Joint, Position, Tree
+from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
-from metagrad.unroll.carry import Ask, Carry, Options, check_position
+from metagrad.unroll.carry import Ask, Carry, Options
+from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
+from metagrad.unroll.growth import Grown
+from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
-from metagrad.unroll.phi import Shape, bare, prepare, restore
+from metagrad.unroll.nudge import nudged
+from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
 from metagrad.unroll.record import Recorder
-from metagrad.unroll.rescale import along_tasks, exponent_limit, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import (
+    along_tasks,
+    bounded,
+    exponent_limit,
+    is_float_array,
+    magnitude,
+    normalise,
+    shift,
+    widened,
+)
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
@@ -35,7 +48,6 @@ class Unroll:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
         self.ask, self.options = ask, options
         self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
-        check_position(ask.at, ask.run, where)
         self.offset, at = ask.offset, ask.at
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
@@ -44,26 +56,31 @@ class Unroll:
             phi = Joint(parts.complete_phi(ask.rule, phi.rule, where), parts.check_given(ask.task, phi.task, where))
         else:
             phi = parts.complete_phi(ask.rule, phi, where)
-        self._given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
+        self.given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
         w = self.system.example() if at is None else at.w
-        first = _first_float(w, where)
+        first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
         self.system.xp = self.xp
         self.entries = self.system.entries(phi)
+        check_entries(phi, self.entries, ask, where)
         self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
         if at is not None:
             self._start = at.w, at.state
         else:
             self._start = self.system.start(self.phi, None if self.joint else w)
             self._check_state(self._start[1], "init")
+        self.wide = options.wide or any(type(leaf) is Scaled for leaf in ad.leaves(w))
+        if self.wide:
+            self._start, self.phi = widened(self._start), widened(self.phi)
         self.w0 = self._start[0]
         self.limit = exponent_limit(self.dtype)
-        self.scale_state = options.scaling == "auto" and self._is_homogeneous()
+        self.scale_state = options.scaling == "auto" and not self.wide and self._is_homogeneous()
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
         self._trust = Trust(ask.steps)
+        self.lost = Lost(self.w0, limit=self.limit, scaled=self.scale_state, precise=options.precise)
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
@@ -76,6 +93,8 @@ class Unroll:
             plain=plain,
         )
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
+        self.grown: Grown | None = None  # what a sweep has seen grow
+        self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
@@ -157,6 +176,8 @@ class Unroll:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
         for t in range(lo, hi):
             w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+            if self.wide:
+                w, state = bounded((w, state))
             if t == 0 and self._frontier <= 1:
                 self._check_step((carry.w, carry.state), (w, state))
             carry = self._settle(Carry(w, state, carry.exponent), t + 1)
@@ -194,11 +215,18 @@ class Unroll:
                 self.monitor.start(size)
             if fresh:
                 self.monitor.observe("STATE", t, size)
+                self.lost.state(size)
+                if self.options.count:
+                    self.lost.count((carry.w, carry.state))
                 if self.recorder is not None:
                     self.recorder.state(t, size, carry.exponent)
             if self.scale_state:
                 (w, state), exponent = normalise((carry.w, carry.state), carry.exponent, size, self.limit)
                 carry = Carry(w, state, exponent)
+                if fresh and self.xp is np:
+                    self.lost.dip(t, w)
+        if self.options.copy:
+            carry = carry._replace(w=nudged(carry.w, self.options.copy, self.offset + t))
         self.reach(carry, t)
         return carry
 
@@ -220,6 +248,7 @@ class Unroll:
         fresh = max(0, self._frontier - lo - 1)
         if fresh < len(sizes):
             self.monitor.observe_block("STATE", lo + 1 + fresh, sizes[fresh:])
+            self.lost.state(sizes[fresh:].max(axis=0))
 
     def reach(self, carry: Carry, t: int) -> None:
         """Let the state at t enter the objective, the first time it is reached."""
@@ -237,8 +266,9 @@ class Unroll:
         Plain numbers are checked for their own range.
         """
         notes: list[str] = []
+        cancelled = None if grad is None or self.spread is None else self._cancelled(grad, self.spread)
         if grad is not None:
-            grad = restore(grad, self._given, self.batch, per_task=self.options.per_task)
+            grad = restore(grad, self.given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
             lost = self._lost()
             if lost is not None and self.joint:
@@ -251,9 +281,31 @@ class Unroll:
                 f"The run before step {self.offset} is held constant: what the start owes to the task's "
                 "meta-parameters is not in their gradient."
             )
+        digits = self._digits(value, grad, cancelled)
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
+        growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
+        growth = growth if self.grown is None else LOG10_2 * self.grown.chaos
+        end, told = self.end(), tuple(notes)
+        return Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
+
+    def _digits(self, value: Scaled, grad: Tree, cancelled: Array | None) -> Digits:
+        """Return the digits that are known without another run; where there is none by far, note it."""
+        floor = None if self.joint else self._trust.floor
+        known = Known(self.grown, self._trust.of_measure(self.tally), floor, cancelled)
+        shared = not self.options.per_task
+        digits, code = free_digits(value, known, shared=shared, has_gradient=grad is not None)
+        if code is not None:
+            self.monitor.flush()
+            self.monitor.note(self.steps, code)
+        return digits
+
+    def _cancelled(self, grad: Tree, spread: Tree) -> Array:
+        """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
+        pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
+        rows = self.batch if self.options.per_task else 1
+        size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
+        return self.xp.where(self.xp.isneginf(of_parts), 0.0, of_parts - size)
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
@@ -278,17 +330,21 @@ class Unroll:
         clean = (self.monitor.status == 0).all() | self.options.per_task
         self.monitor.note(0, self.xp.where(clean, code, 0))
 
+    def fell(self) -> list[Array]:
+        """Return which entries of w that were not zero at the start have been out of the range, leaf by leaf."""
+        assert self._last is not None, "the last step has not been taken"
+        return self.lost.fallen(self._start[0], self._last.w)
+
+    def may_have_lost(self, value: Scaled) -> Array:
+        """Return whether anything fell out of the range of floats on the way forwards, (B,)."""
+        if self.wide:
+            return self.xp.zeros(self.batch, dtype=bool)
+        found: Array = self.lost.counted | self.tally.low() | (value.mantissa == 0)
+        return found | any_entry(self.fell()) if self.scale_state else found
+
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
         return sum(int(leaf.nbytes) for leaf in ad.leaves(tuple(carry)) if hasattr(leaf, "nbytes"))
-
-
-def _first_float(w: Tree, where: str) -> Array:
-    for leaf in ad.leaves(w):
-        if is_float_array(leaf):
-            return leaf
-    came = f"{[type(leaf).__name__ for leaf in ad.leaves(w)] or 'nothing'}"
-    return bad_value(where, "task", f"one whose `init` returns {came}", "float arrays (B, ...)", "Use np.asarray.")
 
 
 def _is_unset(leaf: Any) -> bool:

@@ -19,6 +19,8 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import growth_of
+from metagrad.unroll.nudge import nudged
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, float_info, namespace
@@ -59,6 +61,7 @@ class _Watch:
 
     def __init__(self, least: float, most: float, *, zero: bool) -> None:
         self._least, self._most, self._zero = least, most, zero
+        self.largest, self.low = 0.0, False  # the largest entry, and whether one was below `least`; of the host
         self._sizes: list[Array] = []  # of arrays on a device, (B,), not looked at yet
         self._verdicts: list[Array] = []
 
@@ -71,8 +74,11 @@ class _Watch:
                 self.verdicts()
             return
         entries = [abs(leaf) for leaf in leaves]
-        if all(x.min() >= self._least and x.max() < self._most for x in entries):
+        largest = max(x.max() for x in entries)
+        self.largest = max(self.largest, largest)
+        if largest < self._most and all(x.min() >= self._least for x in entries):
             return  # the usual case, found cheaply
+        self.low = True
         if not self._within(magnitude(tree)).all():
             raise _OutOfRange
 
@@ -110,6 +116,7 @@ class WindowSweep:
         unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
+        growth, later = growth_of(unroll), None
         try:
             for lo, hi, states in blocks:
                 for t in range(hi, lo - 1, -1):
@@ -118,7 +125,12 @@ class WindowSweep:
                         value, slope = unroll.tally.finish()
                         adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
-                        adjoint = self._pull(t, t - lo, w, adjoint)
+                        known, adjoint = adjoint, self._pull(t, t - lo, w, adjoint)
+                        if growth is not None:
+                            growth.step((known, later), (adjoint, w), (self._exponents,) * 3)
+                            if t and unroll.tally.weight(t) is not None:
+                                growth.term_added()
+                    later = w
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
                     self._adjoints.see(adjoint)
         except _OutOfRange:
@@ -129,6 +141,11 @@ class WindowSweep:
         if not bool(xp.stack([*fine, *self._states.verdicts(), *self._adjoints.verdicts()]).all()):
             return None
         top = 0 if self._top is None else self._top
+        if self._states.low or self._adjoints.low:
+            unroll.lost.state(xp.full(unroll.batch, self._states.largest, dtype=unroll.dtype))
+            unroll.lost.powers(np.log2(self._adjoints.largest) + top)
+        if growth is not None:
+            unroll.grown = growth.result(top)
         return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
@@ -144,11 +161,12 @@ class WindowSweep:
 
     def _walk(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
         """Take the steps from lo to hi; return w at lo..hi."""
-        kernel, unroll, ws = self._kernel, self.unroll, [carry.w]
+        kernel, unroll, ws, copy = self._kernel, self.unroll, [carry.w], self.unroll.options.copy
         kernel.load(carry.state)
         for t in range(lo, hi):
             w = ws[-1]
-            ws.append(kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t))))
+            w = kernel.forward(t - lo, w, parts.gradient(unroll.task, w, self._sample(t)))
+            ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)

@@ -50,7 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
     known = results.names()
-    names = list(dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())) or known
+    named = dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())
+    names = list(named) or ([args.only] if args.only else known)
+    if args.seed < 0:
+        print(f"error: --seed is {args.seed}; expected an integer of at least 0.", file=sys.stderr)
+        return 2
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

@@ -9,9 +9,10 @@ import numpy as np
 FUNCTIONS = """
 abs absolute fabs negative positive reciprocal sign isfinite isnan less greater equal add subtract multiply divide
 power maximum minimum matmul logaddexp square sqrt exp expm1 log log2 log10 log1p sin cos sinh cosh tanh arctan
-arcsinh where clip copy zeros ones zeros_like ones_like arange argsort sort median take_along_axis put_along_axis
-astype cumsum sum mean max min prod var std einsum tensordot dot inner vdot outer trace transpose matrix_transpose
-swapaxes moveaxis reshape ravel broadcast_to flip expand_dims squeeze concatenate stack split atleast_1d atleast_2d
+arcsinh where clip copy full_like zeros ones zeros_like ones_like arange argsort sort median take_along_axis
+put_along_axis astype cumsum sum mean max min prod var std einsum tensordot dot inner vdot outer trace transpose
+matrix_transpose swapaxes moveaxis reshape ravel broadcast_to flip expand_dims squeeze concatenate stack split
+atleast_1d atleast_2d
 """
 METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort"}
 ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")

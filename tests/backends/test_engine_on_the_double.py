@@ -165,3 +165,28 @@ def test_a_diverging_task_is_left_out_and_sizes_are_recorded():
         for x in (here.record.state, there.record.state)
     ]
     np.testing.assert_allclose(sizes[1][:, good], sizes[0][:, good], rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", [Reverse, Forward, mg.Value])
+def test_zeros_are_strong_there_too(method):
+    """A branch that is not chosen adds nothing, where it is asked for: to look for a NaN is to wait for the device."""
+
+    def loss(w):
+        x = w**2
+        guarded = np.where(x < 1.0, x, np.sqrt(x)) + np.where(w > 0, w - np.log(w), w**2)
+        return np.sum(guarded + (w - 0.5) ** 2, axis=-1) + np.linalg.norm(w, axis=-1) ** 2
+
+    w0 = np.array([[0.0, 2.0], [0.0, 0.0]])
+    rule, phi = mg.GradientDescent(), mg.GradientDescent.Phi(np.asarray(0.05))
+    here = method()(mg.FunctionTask(loss, w0), rule, mg.Final(), phi, steps=4)
+    task = mg.FunctionTask(loss, cp.asarray(w0))
+    plain = method()(task, rule, mg.Final(), move(phi, cp), steps=4)
+    assert plain.status.get().tolist() == [mg.Status.STATE_NAN.code] * 2
+    assert plain.notes == ()
+    with mg.ad.strong_zeros():
+        there = method()(task, rule, mg.Final(), move(phi, cp), steps=4)
+    assert here.ok
+    assert there.status.get().tolist() == [0, 0]
+    np.testing.assert_allclose(there.value.to_float().get(), here.value.to_float(), rtol=1e-12)
+    if method is not mg.Value:
+        np.testing.assert_allclose(there.grad.eta.to_float().get(), here.grad.eta.to_float(), rtol=1e-11)

@@ -31,7 +31,10 @@ BAD = {
         (np.array([0, -1, 2]), ValueError, r"outside at 1 places \(the first is -1\); expected labels from 0 to 9"),
         (np.array([[0, 1, 2]]), ValueError, "one label for each of the 3 images"),
     ],
-    "classes": [(1, ValueError, "at least 2 classes"), (3, ValueError, "labels from 0 to 2")],
+    "classes": [
+        (1, ValueError, "classes is 1; expected an integer of at least 2"),
+        (3, ValueError, "labels from 0 to 2"),
+    ],
 }
 
 

@@ -261,7 +261,7 @@ def test_far_apart_the_tape_takes_over(monkeypatch):
     for size, count in ((1e-10, 0), (1e-30, 1)):
         task = spoilt(one, w0=one.w0 * np.array([[1.0], [size]], np.float32))
         mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule, np.float32), steps=3)
-        assert len(taken) == count
+        assert bool(taken) == bool(count)
 
 
 @KINDS

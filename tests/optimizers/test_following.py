@@ -296,7 +296,7 @@ COSINE = mg.Following(GD, eta=mg.Cosine())
             r"here: eta is -0\.1.*; expected a step size",
         ),
         (lambda: COSINE.check_phi(COSINE.Phi(0.1, -0.3), "here"), ValueError, "here, half-way: eta is -0.0"),
-        (lambda: mg.Cosine(0), ValueError, "period is 0; expected at least 1 step"),
+        (lambda: mg.Cosine(0), ValueError, "period is 0; expected an integer of at least 1"),
         (lambda: mg.Cosine(2.0), TypeError, "period is 2.0, a float"),
         (lambda: mg.WarmUp(mg.Cosine), TypeError, "then is the class Cosine"),
         (lambda: mg.WarmUp(mg.WarmUp(mg.Cosine())), TypeError, "one that warms up itself"),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metagrad as mg
-from metagrad.optimizers._safe import one_minus_power, safe_sqrt
+from metagrad.ad import safe_sqrt
+from metagrad.optimizers._safe import one_minus_power
 from metagrad.xp import VALUE_TOLERANCE, move, rng
 from tests.cupy_double import double
 from tests.estimators.test_agreement import worst_difference
@@ -120,8 +121,8 @@ def test_a_gradient_that_is_exactly_zero(name, dtype, gradient):
             assert worst_difference(a, b) <= 4 * VALUE_TOLERANCE[dtype]
 
 
-def test_the_plain_square_root_would_give_nan():
-    """What safe_sqrt is for: the same rule with sqrt alone."""
+def test_the_plain_square_root_is_right_where_nothing_comes_back_to_it():
+    """At a zero gradient the root is divided into zero: its cotangent is 0, whatever its derivative."""
 
     class PlainAdagrad(mg.Adagrad):
         def step(self, phi, state, w, f):
@@ -131,8 +132,23 @@ def test_the_plain_square_root_would_give_nan():
 
     task = mg.DiagonalQuadratic(np.array([1.0, 0.7]), np.array([0.0, 0.9]))
     plain, safe = (mg.meta_gradient(task, rule, mg.Final(), 0.1, steps=3) for rule in (PlainAdagrad(), mg.Adagrad()))
-    assert not plain.ok
-    assert np.isnan(plain.grad.eta.mantissa)
+    assert plain.ok
+    assert safe.ok
+    for a, b in zip(plain.grad, safe.grad, strict=True):
+        assert worst_difference(a, b) <= 4 * VALUE_TOLERANCE["float64"]
+
+
+def test_what_safe_norm_is_for():
+    """A norm that is measured at zero: a kink whose derivative is NaN, or by choice 0."""
+
+    def loss(norm):
+        return mg.FunctionTask(lambda w: norm(w) + np.sum((w - 1.0) ** 2, axis=-1), w0=np.zeros((1, 2)))
+
+    plain, safe = (
+        mg.meta_gradient(loss(lambda w, f=f: f(w, axis=-1)), mg.GradientDescent(), mg.Final(), 0.1, steps=3)
+        for f in (np.linalg.norm, mg.safe_norm)
+    )
+    assert plain.status[0] == mg.Status.STATE_NAN.code
     assert safe.ok
 
 

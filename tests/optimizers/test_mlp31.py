@@ -177,8 +177,8 @@ def test_on_the_double():
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ((3.0,), TypeError, r"hidden is 3\.0; expected an integer"),
-        ((0,), ValueError, "hidden is 0; expected at least one unit"),
+        ((3.0,), TypeError, r"hidden is 3\.0, a float; expected an integer"),
+        ((0,), ValueError, "hidden is 0; expected an integer of at least 1"),
         ((32, float("inf")), ValueError, "scale is inf; expected a finite number"),
     ],
 )

@@ -201,7 +201,7 @@ def test_counts_of_the_command_line(arguments, message, capsys):
 def test_more_steps_than_memory_is_one_line(capsys):
     for steps in (10**14, 10**26):
         assert main(["evaluate", "lstm_quadratics", "--tasks", "1", "--steps", str(steps)]) == 1
-        assert f"error: not enough memory (rollout: {steps} steps" in capsys.readouterr().err
+        assert f"error: not enough memory (rollout: steps is {steps}, and" in capsys.readouterr().err
     assert main(["evaluate", "lstm_quadratics", "--seed", "-1"]) == 1
     assert "seed is -1" in capsys.readouterr().err
 

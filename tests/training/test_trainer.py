@@ -79,7 +79,7 @@ def test_windows_with_carried_state_are_one_trajectory():
     recipe = Recipe(episodes=1, horizon=7, window=3)
     rows = []
     task = quadratics(0)
-    Trainer(RULE, lambda seed: task, mg.Final(), recipe, still, mg.GradientDescent.Phi(np.float64(0))).run(
+    Trainer(RULE, lambda seed: task, mg.Final(), recipe, still, mg.GradientDescent.Phi(np.float64(1e-300))).run(
         PHI, progress=rows.append
     )
     whole = mg.Reverse()(task, RULE, mg.Final(), PHI, steps=7)
@@ -113,7 +113,7 @@ def test_an_outer_optimizer_without_a_step_size_takes_no_factors():
 
 def test_early_stopping():
     recipe = Recipe(episodes=50, horizon=3, window=3, evaluate_every=1, patience=3, evaluation_steps=3)
-    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(0))}
+    frozen = {"outer": mg.GradientDescent(), "outer_phi": mg.GradientDescent.Phi(np.float64(1e-300))}
     assert trainer(recipe, **frozen).run(PHI).episodes == 4  # the first is the best, three are not better
 
 

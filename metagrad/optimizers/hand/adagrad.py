@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from metagrad.ad import safe_sqrt
 from metagrad.optimizers._hyper import EPS, STEP_SIZE, check_phi, each_leaf, project, zeros
-from metagrad.optimizers._safe import safe_sqrt
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.optimizers._hyper import STEP_SIZE, check_phi, each_leaf, project
+from metagrad.optimizers._hyper import STEP_SIZE, check_fits, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
@@ -28,7 +28,8 @@ class GradientDescent:
         eta: Array
 
     def init(self, phi: Phi, w: Tree) -> Tree:
-        """Return the empty state."""
+        """Return the empty state; ValueError where the shape of eta does not fit w."""
+        check_fits(phi, w)
         return ()
 
     def step(self, phi: Phi, state: Tree, w: Tree, f: View) -> tuple[Tree, Tree]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from metagrad.ad import safe_sqrt
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, project, zeros
-from metagrad.optimizers._safe import one_minus_power, safe_sqrt, with_rest
+from metagrad.optimizers._safe import one_minus_power, with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from metagrad.errors import bad_value, nearest
+from metagrad import checks
+from metagrad.ad import safe_sqrt
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, check_phi, each_leaf, filled, project
-from metagrad.optimizers._safe import safe_sqrt, with_rest
+from metagrad.optimizers._safe import with_rest
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array
 
@@ -41,8 +42,7 @@ class RMSprop:
 
     def __post_init__(self) -> None:
         """Check the form."""
-        if self.form not in _FORMS:
-            bad_value("RMSprop", "form", repr(self.form), "a known form", nearest(str(self.form), _FORMS))
+        checks.choice("RMSprop", "form", self.form, _FORMS)
 
     def init(self, phi: Phi, w: Tree) -> Tree:
         """Return v_0."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import checks
 from metagrad.ad import leaves, paths, unflatten
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
@@ -64,16 +65,7 @@ def check_draw(where: str, rng: Any, dtype: Any) -> None:
     """Raise TypeError unless `rng` is a generator of random numbers, and `dtype` one of floats."""
     if not isinstance(rng, np.random.Generator):
         bad_type(where, "rng", f"a {type(rng).__name__}", "a generator", "Use np.random.default_rng(seed).")
-    if (np.dtype(dtype)).kind != "f":
-        bad_type(where, "dtype", np.dtype(dtype).name, "a float dtype", "That of the task, such as np.float32.")
-
-
-def check_factor(where: str, name: str, value: Any) -> None:
-    """Raise unless `value` is a finite number."""
-    if isinstance(value, bool | str) or not isinstance(value, int | float):
-        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "a number")
-    if not math.isfinite(value):
-        bad_value(where, name, value, "a finite number")
+    checks.float_dtype(where, "dtype", dtype)
 
 
 def check_network(where: str, phi: Any, expected: Tree) -> Any:

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers.learned._networks import (
     Affine,
     affine,
     check_draw,
-    check_factor,
     check_network,
     gather,
     scatter,
@@ -23,6 +22,8 @@ from metagrad.optimizers.learned._networks import (
 )
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, float_info, namespace
+
+_UNITS = "Its entries count the units of the layers; () is a rule without layers."
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,15 @@ class CoordinatewiseLSTM:
     def __post_init__(self) -> None:
         """Check the architecture."""
         where = "CoordinatewiseLSTM"
-        if not isinstance(self.hidden, tuple) or not all(type(n) is int for n in self.hidden):
-            bad_type(where, "hidden", repr(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
-        if any(n < 1 for n in self.hidden):
-            bad_value(where, "hidden", self.hidden, "at least one unit a layer")
+        if not isinstance(self.hidden, tuple):
+            bad_type(where, "hidden", checks.shown(self.hidden), "a tuple of integers", "Write (20,) for one layer.")
+        units = [checks.count(where, f"hidden[{k}]", n, 0, _UNITS) for k, n in enumerate(self.hidden)]
+        if 0 in units:
+            bad_value(where, "hidden", self.hidden, "at least one unit a layer", _UNITS)
         p = self.preprocessing
-        if p is not None:
-            check_factor(where, "preprocessing", p)
-        if p is not None and not 0 < p < math.log(np.finfo(np.float64).max):
+        if p is not None and not 0 < checks.number(where, "preprocessing", p) < math.log(np.finfo(np.float64).max):
             bad_value(where, "preprocessing", p, "a number above 0 and below 709, or None", "The paper has 10.")
-        check_factor(where, "scale", self.scale)
+        checks.number(where, "scale", self.scale)
 
     @classmethod
     def paper(cls, hidden: tuple[int, ...] = (20, 20)) -> CoordinatewiseLSTM:

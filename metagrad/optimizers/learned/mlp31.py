@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.errors import bad_type, bad_value
+from metagrad import ad, checks
 from metagrad.optimizers._hyper import leafwise
-from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_factor, check_network, unmade
+from metagrad.optimizers.learned._networks import Affine, affine, check_draw, check_network, unmade
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace
 
@@ -58,12 +57,9 @@ class MLP31:
 
     def __post_init__(self) -> None:
         """Check the architecture."""
-        if type(self.hidden) is not int:
-            bad_type("MLP31", "hidden", repr(self.hidden), "an integer")
-        if self.hidden < 1:
-            bad_value("MLP31", "hidden", self.hidden, "at least one unit")
+        checks.count("MLP31", "hidden", self.hidden)
         for name in ("scale", "exponent_scale"):
-            check_factor("MLP31", name, getattr(self, name))
+            checks.number("MLP31", name, getattr(self, name))
 
     def init_meta(self, rng: np.random.Generator, dtype: Any = np.float64) -> Phi:
         """Return random weights: standard normal, biases 0.1. The dtype is that of the task."""

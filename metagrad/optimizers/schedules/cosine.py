@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from metagrad.errors import bad_type, bad_value
+from metagrad import checks
 from metagrad.optimizers._hyper import UNBOUNDED, check_phi, project
 from metagrad.optimizers._schedules import each, fraction
 from metagrad.protocols import Tree
@@ -40,13 +40,8 @@ class Cosine:
 
     def __post_init__(self) -> None:
         """Check the period."""
-        if self.period is None:
-            return
-        if isinstance(self.period, bool) or not hasattr(self.period, "__index__"):
-            came = f"{self.period!r}, a {type(self.period).__name__}"
-            bad_type("Cosine", "period", came, "an integer of steps", "It is no meta-parameter.")
-        if self.period < 1:
-            bad_value("Cosine", "period", self.period, "at least 1 step")
+        if self.period is not None:
+            checks.count("Cosine", "period", self.period, 1, "It counts steps, and is no meta-parameter.")
 
     def __call__(self, phi: Phi, t: int, steps: int | None) -> Tree:
         """Return the value at time t; TypeError after the first step where the horizon is not known."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from metagrad import parts
 from metagrad.ad import is_branch, tree_map
+from metagrad.checks import shown
 from metagrad.errors import bad_type
 from metagrad.optimizers._fields import named
 from metagrad.optimizers._hyper import WARM, check_field, project_field
@@ -36,8 +37,7 @@ class WarmUp:
     def __post_init__(self) -> None:
         """Check what comes after."""
         if isinstance(self.then, type) or not isinstance(self.then, Schedule):
-            came = f"the class {self.then.__name__}" if isinstance(self.then, type) else f"a {type(self.then).__name__}"
-            bad_type("WarmUp", "then", came, "a schedule", "Write WarmUp(Cosine()).")
+            bad_type("WarmUp", "then", shown(self.then), "a schedule", "Write WarmUp(Cosine()).")
         if "warm" in self.then.Phi._fields:
             bad_type("WarmUp", "then", "one that warms up itself", "a schedule without `warm`")
 

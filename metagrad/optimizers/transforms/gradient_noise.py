@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from metagrad import checks
 from metagrad.ad import leaves, unflatten
 from metagrad.ad.tape import value_of
-from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import SPREAD, UNBOUNDED, check_phi, each_leaf, project
 from metagrad.protocols import Tree, View
 from metagrad.xp import Array, namespace, rng
@@ -39,11 +39,9 @@ class GradientNoise:
         noise_decay: Array | float = 0.275
 
     def __post_init__(self) -> None:
-        """Check the seed."""
-        if isinstance(self.seed, bool) or not hasattr(self.seed, "__index__"):
-            bad_type("GradientNoise", "seed", f"{self.seed!r}, a {type(self.seed).__name__}", "an integer")
-        if self.seed < 0:
-            bad_value("GradientNoise", "seed", self.seed, "an integer of at least 0")
+        """Check the seed and the flag."""
+        checks.count("GradientNoise", "seed", self.seed, 0)
+        checks.flag("GradientNoise", "shared", self.shared)
 
     def gradient(self, phi: Phi, f: View, w: Tree) -> Tree:
         """Return the gradient that is shown."""

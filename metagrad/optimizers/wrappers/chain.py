@@ -70,9 +70,7 @@ class Chain:
         object.__setattr__(self, "rule", rule)
         for part in transformations:
             _check_part(part)
-        if isinstance(rule, type) or not isinstance(rule, Rule):
-            came = f"the class {rule.__name__}" if isinstance(rule, type) else f"a {type(rule).__name__}"
-            bad_type("Chain", "rule", came, "a rule", "Write Chain(..., rule=GradientDescent()).")
+        parts.check_part("Chain", "rule", rule, Rule)
         if parts.entries(rule) is not None:
             remedy = "Write Scheduled(Chain(..., rule=rule), fields)."
             bad_type(

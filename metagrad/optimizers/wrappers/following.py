@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from metagrad import parts
 from metagrad.ad import tree_map
+from metagrad.checks import shown
 from metagrad.errors import bad_type, nearest
 from metagrad.optimizers._fields import defaults_of, last_defaults, named
 from metagrad.optimizers._schedules import Schedule
@@ -54,6 +55,7 @@ class Following:
         """Bind the rule and the schedules, and check that they fit."""
         object.__setattr__(self, "rule", rule)
         object.__setattr__(self, "schedules", schedules)
+        parts.check_part("Following", "rule", rule, Rule)
         if parts.entries(rule) is not None:
             remedy = "Write Scheduled(Following(rule, ...), fields)."
             bad_type(
@@ -61,8 +63,8 @@ class Following:
             )
         kind = parts.named_phi(rule)
         known = list(getattr(kind, "_fields", ()))
-        if not known or isinstance(rule, type):
-            came = f"the class {rule.__name__}" if isinstance(rule, type) else f"a {type(rule).__name__}"
+        if not known:
+            came = f"a {type(rule).__name__}"
             bad_type("Following", "rule", came, "a rule whose `Phi` names its hyper-parameters")
         if not schedules:
             bad_type("Following", "schedules", "nothing", "at least one", "Write Following(rule, eta=Cosine()).")
@@ -71,8 +73,7 @@ class Following:
                 came = f"one for {name!r} of a {type(rule).__name__}"
                 bad_type("Following", "schedules", came, "names of its hyper-parameters", nearest(name, known))
             if isinstance(schedule, type) or not isinstance(schedule, Schedule):
-                came = f"the class {schedule.__name__}" if isinstance(schedule, type) else f"{schedule!r}"
-                bad_type("Following", name, came, "a schedule, such as Cosine()")
+                bad_type("Following", name, shown(schedule), "a schedule, such as Cosine()")
 
     @property
     def Phi(self) -> Any:  # noqa: N802 - a class, as the `Phi` of every rule

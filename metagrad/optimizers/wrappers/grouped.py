@@ -8,6 +8,7 @@ from typing import Any
 
 from metagrad import parts
 from metagrad.ad import is_branch, leaves, paths, unflatten
+from metagrad.checks import function, shown
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import Array
@@ -41,11 +42,11 @@ class Grouped:
         """Check the rules."""
         given: Any = self.rules
         if not isinstance(given, Mapping) or not given or not all(isinstance(name, str) for name in given):
-            bad_type("Grouped", "rules", repr(given), "a dict from names of groups to rules")
+            bad_type("Grouped", "rules", shown(given), "a dict from names of groups to rules")
+        if callable(self.label):
+            function("Grouped", "label", self.label, 1, "a tree like w of names, or a function of a path")
         for name, rule in given.items():
-            if isinstance(rule, type) or not isinstance(rule, Rule):
-                came = f"the class {rule.__name__}" if isinstance(rule, type) else f"a {type(rule).__name__}"
-                bad_type("Grouped", f"rules[{name!r}]", came, "a rule")
+            parts.check_part("Grouped", f"rules[{name!r}]", rule, Rule)
             if parts.entries(rule) is not None:
                 came, expected = f"a {type(rule).__name__}", "a rule whose meta-parameters have no entries"
                 bad_type(

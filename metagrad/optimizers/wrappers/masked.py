@@ -10,6 +10,7 @@ import numpy as np
 
 from metagrad import parts
 from metagrad.ad import is_branch, leaves, paths, tree_map
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._hyper import zeros
 from metagrad.protocols import Rule, Tree, View
@@ -39,9 +40,10 @@ class Masked:
 
     def __post_init__(self) -> None:
         """Check the kinds of the mask."""
+        parts.check_part("Masked", "rule", self.rule, Rule)
         for path, leaf in zip(paths(self.mask), leaves(self.mask), strict=True):
             if not isinstance(leaf, bool | np.bool_) and not (is_array(leaf) and leaf.dtype.kind == "b"):
-                kind = f"an array of {leaf.dtype}" if is_array(leaf) else f"{leaf!r}, a {type(leaf).__name__}"
+                kind = f"an array of {leaf.dtype}" if is_array(leaf) else f"{shown(leaf)}, a {type(leaf).__name__}"
                 bad_type("Masked", f"mask{path}", kind, "True, False or a bool array", "Write mask != 0.")
         if not leaves(self.mask):
             bad_type("Masked", "mask", repr(self.mask), "True, False, a bool array, or a tree of them like w")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metagrad import parts
 from metagrad.ad import tree_map
+from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.protocols import Rule, Tree, View
 
@@ -25,6 +27,7 @@ class Scheduled:
 
     def __post_init__(self) -> None:
         """Check the rule and the names."""
+        parts.check_part("Scheduled", "rule", self.rule, Rule)
         if parts.entries(self.rule) is not None:
             remedy = "Name all fields that lead with time in one Scheduled."
             bad_type("Scheduled", "rule", _named(self.rule), "a rule without a schedule", remedy)
@@ -33,6 +36,10 @@ class Scheduled:
             bad_type("Scheduled", "rule", came, "a rule without one", "Let its `at` take the entries of step t.")
         if self.fields is None:
             return
+        fields: Any = self.fields
+        if isinstance(fields, str) or not isinstance(fields, Sequence):
+            remedy = "Write ('eta',) for a single one."
+            bad_type("Scheduled", "fields", shown(fields), "a tuple of names, or None for all", remedy)
         kind = parts.named_phi(self.rule)
         known = list(kind._fields) if kind is not None else []
         for name in self.fields:

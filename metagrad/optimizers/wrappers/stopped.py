@@ -10,6 +10,7 @@ import numpy as np
 
 from metagrad import parts
 from metagrad.ad import stop_gradient
+from metagrad.checks import number, shown
 from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._norms import along, chosen
 from metagrad.protocols import Rule, Tree, View
@@ -49,11 +50,12 @@ class Stopped:
 
     def __post_init__(self) -> None:
         """Check the radius and the direction."""
+        parts.check_part("Stopped", "rule", self.rule, Rule)
         if parts.changes_with_time(self.rule):
             bad_type("Stopped", "rule", f"a {type(self.rule).__name__}", "a rule without a schedule", _SCHEDULE)
         if not isinstance(self.radius, float) or math.isnan(self.radius) or self.radius <= 0:
             remedy = "Use math.inf for no truncation, Stopped.at_noise for the paper's 40 sigma."
-            bad_value("Stopped", "radius", repr(self.radius), "a float above 0", remedy)
+            bad_value("Stopped", "radius", shown(self.radius), "a float above 0", remedy)
         if self.radius == math.inf:
             return
         u: Any = self.direction
@@ -66,8 +68,7 @@ class Stopped:
     @classmethod
     def at_noise(cls, rule: Rule, sigma: float, direction: Array | None) -> Stopped:
         """Return the paper's rule: truncated at 40 sigma, and never for sigma = 0, where that would be at once."""
-        if not 0 <= sigma < math.inf:
-            bad_value("Stopped.at_noise", "sigma", sigma, "a finite standard deviation, at least 0")
+        sigma = number("Stopped.at_noise", "sigma", sigma, least=0.0, remedy="It is a standard deviation.")
         return cls(rule, 40.0 * sigma if sigma > 0 else math.inf, direction)
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from metagrad import parts
 from metagrad.ad import is_branch, leaves, paths, tree_map, unflatten
 from metagrad.ad.tape import value_of
+from metagrad.checks import float_dtype, instance, shown
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.optimizers._fields import named
 from metagrad.optimizers._hyper import DECAY, project_field
@@ -27,7 +28,7 @@ from metagrad.optimizers.wrappers._coordinates import (
     plain,
     value_at,
 )
-from metagrad.protocols import Tree, View
+from metagrad.protocols import Rule, Tree, View
 from metagrad.xp import namespace
 
 _WHERE = "Unconstrained"
@@ -70,8 +71,11 @@ class Unconstrained:
         names = self._names()
         if self.start is not None:
             object.__setattr__(self, "start", self._checked(self.start, _WHERE))
-        if not isinstance(self.fixed, tuple | list):
-            bad_type(_WHERE, "fixed", repr(self.fixed), "a tuple of names", f"Write ({self.fixed!r},).")
+        fixed: Any = self.fixed
+        if not isinstance(fixed, tuple | list):
+            remedy = f"Write ({fixed!r},)." if isinstance(fixed, str) else "Write ('eps',) for a single one."
+            bad_type(_WHERE, "fixed", shown(fixed), "a tuple of names", remedy)
+        instance(_WHERE, "maps", self.maps, Mapping, "Write {'eta': 'softplus'}, say.")
         for argument, given in (("fixed", self.fixed), ("maps", self.maps)):
             for name in given:
                 if name not in names:
@@ -86,8 +90,7 @@ class Unconstrained:
         _ = self._kinds  # raises where none fits
 
     def _names(self) -> list[str]:
-        if isinstance(self.rule, type):
-            bad_type(_WHERE, "rule", f"the class {self.rule.__name__}", "an instance", f"Write {self.rule.__name__}().")
+        parts.check_part(_WHERE, "rule", self.rule, Rule)
         if not _has_names(self.rule):
             expected = "a rule whose `Phi` names its hyper-parameters, without a schedule of entries"
             remedy = f"Write {_other_nesting(self.rule)}." if parts.inner_rule(self.rule) is not None else ""
@@ -181,8 +184,7 @@ class Unconstrained:
 
     def init_meta(self, rng: Any, dtype: Any = np.float64) -> Any:
         """Return the coordinates of `start` as arrays of `dtype`; nothing is random, and `rng` is not used."""
-        if np.dtype(dtype).kind != "f":
-            bad_type("Unconstrained.init_meta", "dtype", np.dtype(dtype).name, "a float dtype")
+        dtype = float_dtype("Unconstrained.init_meta", "dtype", dtype)
         found = tree_map(lambda x: namespace(x).asarray(x, dtype=dtype), self.free())
         return self.check_phi(found, "Unconstrained.init_meta")
 

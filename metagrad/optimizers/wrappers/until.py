@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from metagrad import parts
+from metagrad import checks, parts
 from metagrad.ad import leaves
 from metagrad.ad.tape import value_of
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.errors import bad_type, bad_value
 from metagrad.optimizers._norms import chosen, task_norm
 from metagrad.protocols import Rule, Tree, View
 from metagrad.views import ChangedGradient
@@ -53,16 +53,16 @@ class Until:
 
     def __post_init__(self) -> None:
         """Check the tolerance and what it is of."""
+        parts.check_part("Until", "rule", self.rule, Rule)
+        checks.choice("Until", "of", self.of, _OF)
         given: Any = self.tolerance
         if not isinstance(given, float):
-            came = f"{given!r}, a {type(given).__name__}"
+            came = f"{checks.shown(given)}, a {type(given).__name__}"
             remedy = "It is no meta-parameter: the derivative in it is zero."
             bad_type("Until", "tolerance", came, "a Python float", remedy)
         least = 0.0 if self.of == "gradient" else -math.inf
         if not least <= self.tolerance < math.inf:
             bad_value("Until", "tolerance", self.tolerance, "a finite number, for the gradient of at least 0")
-        if self.of not in _OF:
-            bad_value("Until", "of", repr(self.of), "'gradient' or 'loss'", nearest(str(self.of), _OF))
 
     homogeneous = False  # the tolerance stays where the problem is scaled
 

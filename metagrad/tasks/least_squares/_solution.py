@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.tasks.least_squares._products import own_mean, predictions
-from metagrad.xp import Array, to_host
+from metagrad.xp import Array, float_info, to_host
+
+_ROUNDINGS = 8  # units in the last place that a residual of zero may have
 
 
 class Decomposed(NamedTuple):
@@ -69,13 +71,26 @@ def centre(
     there = np.zeros((start.shape[0], n, d))
     there[..., :k] = U * S[:, None, :]
     V = np.stack([_completed(v) for v in V])
+    moves = np.concatenate([inside, np.zeros((len(e0), d - k), bool)], axis=1)
+    if w_star is not None:
+        away = np.einsum("bdi,bd->bi", V, to_host(w_star).astype(np.float64) - to_host(w0))
+        exact = _fits(X, y, w_star)
+        e0 = np.where(moves & exact[:, None], -away, e0)
+        w_star = np.where(moves & exact[:, None], 0.0, away + e0)
     w_ls = to_host(w0) - np.einsum("bdi,bi->bd", V, e0)
     if validation is not None:
         X_val, y_val = (to_host(x).astype(np.float64) for x in validation)
-        validation = np.matmul(X_val, V), y_val - predictions(X_val, w_ls)
-    if w_star is not None:
-        w_star = np.einsum("bdi,bd->bi", V, to_host(w_star) - w_ls)
+        rest = np.where(_fits(*validation, w_ls)[:, None], 0.0, y_val - predictions(X_val, w_ls))
+        validation = np.matmul(X_val, V), rest
     return Centred(there, e0, validation, w_star)
+
+
+def _fits(X: Array, y: Array, w: Array) -> Any:
+    """Return of which tasks the targets are Xw up to the rounding of their dtype, (B,)."""
+    unit = float_info(X.dtype).eps / 2
+    X, y, w = (to_host(x).astype(np.float64) for x in (X, y, w))
+    level = np.abs(y) + predictions(np.abs(X), np.abs(w))
+    return (np.abs(y - predictions(X, w)) <= _ROUNDINGS * unit * level).all(axis=-1)
 
 
 def _of_each_task(part: Any, count: int, shared: bool) -> Any:

@@ -33,6 +33,7 @@ def random_least_squares(
     for name, value in (("count", count), ("n", n), ("d", d)):
         shared.check_count(where, name, value)
     checks.check_noise(where, sigma)
+    shared.check_dtype(where, dtype)
     size = n if split is None else checks.training_size(where, "split", split, n)
     stream = rng(seed, where, count, n, d)
     w_star = stream.standard_normal((count, d))
@@ -71,6 +72,7 @@ def random_regressions(
         bad_value(where, "family", repr(family), "a known family", nearest(str(family), list(_ENTRIES)))
     if isinstance(factor, bool | str) or not isinstance(factor, int | float):
         bad_type(where, "factor", f"{factor!r}, a {type(factor).__name__}", "a number", "1/count for the mean.")
+    shared.check_dtype(where, dtype)
     if not 0 < factor < math.inf:
         bad_value(where, "factor", factor, "a finite number above 0")
     stream, entries = rng(seed, where, family, count, d), _ENTRIES[family]
@@ -93,6 +95,7 @@ def split_task(task: LeastSquares, fraction: float = 0.5, seed: int = 0) -> Leas
     part, and for a task that has validation data already.
     """
     where = "split_task"
+    shared.check_instance(where, "task", task, LeastSquares)
     if task.validation is not None:
         bad_value(where, "task", "one with validation data", "one without", "Build it with validation=None.")
     if task.mask is not None:

@@ -65,6 +65,7 @@ class LeastSquares:
         d = self.d
         own = counts(self.mask)
         smallest, called = (self.n, "n") if own is None else (int(own.min()), "the smallest n")
+        shared.check_flag(_WHERE, "replacement", self.replacement)
         shared.check_batch_size(_WHERE, self.batch_size, smallest, self.replacement, called)
         parts = {"X": self.X, "y": self.y}
         for name in ("w0", "w_star"):
@@ -220,7 +221,13 @@ class LeastSquares:
         number of full-batch steps. Steps are homogeneous in e, and e is small where w rounds at w_ls: derivatives that
         vanish keep their digits, and the log of the excess is right at any horizon (the engine rescales the state).
         On the task itself they are rounding from some horizon on, with Status.GRADIENT_ROUNDING.
+        Targets that are X w_star up to rounding are counted as that: e is exactly V'(w - w_star) there, and so are
+        validation targets. ValueError for a task by minibatches: their gradients do not vanish at the solution.
         """
+        if self.batch_size is not None:
+            came = f"{self.batch_size}, minibatches"
+            remedy = "At the solution the gradient of a minibatch is not zero; build the task with batch_size=None."
+            bad_value("LeastSquares.centred", "batch_size", came, "None, the full batch", remedy)
         there = centre(self.X, self.y, self.w0, counts(self.mask), self.validation, self.w_star)
         validation = there.validation
         if validation is not None:

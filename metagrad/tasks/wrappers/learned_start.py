@@ -80,6 +80,8 @@ class LearnedStart:
             if np.shape(leaf) not in (like.shape[1:], like.shape):
                 wanted = f"shape {like.shape[1:]}, without the task axis"
                 bad_value(where, f"{name}{path}", f"of shape {np.shape(leaf)}", wanted, "`first()` gives a start.")
+            if hasattr(leaf, "dtype") and leaf.dtype != like.dtype:
+                bad_type(where, f"{name}{path}", f"of {leaf.dtype}", f"the dtype of w, {like.dtype}", "Convert it.")
 
     def given(self, phi: Tree) -> LearnedStart:
         """Return the task with this start, and with its own meta-parameters where it has some."""

@@ -12,11 +12,12 @@
 | `symbolic`           | the sympy derivation of the closed forms                                                |
 | `checks`             | the checks of a sample, of noise levels and ratios                                      |
 
-The names of `regression` are exported here. Of the theory, `numbers` and `quadratic` are imported.
+The names of `regression` are exported here, and `fits_exactly`. Of the theory, `numbers` and `quadratic` are imported.
 """
 
 from __future__ import annotations
 
+from metagrad.theory.least_squares.checks import fits_exactly
 from metagrad.theory.least_squares.regression import (
     Regression,
     d_risk,
@@ -38,6 +39,7 @@ __all__ = [
     "d_validation_loss",
     "excess_train_loss",
     "first_exit",
+    "fits_exactly",
     "log_rate",
     "risk",
     "train_loss",

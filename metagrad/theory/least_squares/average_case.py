@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares.checks import checked_level, checked_sample
 from metagrad.theory.least_squares.regression import Regression
-from metagrad.theory.numbers.checks import Floats, bad_value
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind
 from metagrad.theory.numbers.filters import spectral_filter
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic import last_iterate
@@ -30,6 +30,7 @@ def expected_risk(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E R = E||w_t - w*||^2."""
+    check_kind("expected_risk", "regression", regression, Regression)
     _check("expected_risk", regression, sigma, signal)
     unseen = signal * (regression.d - len(regression.eigenvalues)) / regression.d
     bias = last_iterate.objective(_bias(regression, signal), eta, steps, measure="squared_norm")
@@ -40,6 +41,7 @@ def d_expected_risk(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE R/deta = -2t (signal/d) sum_j s_j a_j^{2t-1} + 2 (sigma^2/n) sum_j s_j h_t t a_j^{t-1}."""
+    check_kind("d_expected_risk", "regression", regression, Regression)
     _check("d_expected_risk", regression, sigma, signal)
     bias = last_iterate.d_objective(_bias(regression, signal), eta, steps, measure="squared_norm")
     return bias + _d_fitted_noise(regression, eta, steps, sigma)
@@ -49,6 +51,7 @@ def expected_train_loss(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E T."""
+    check_kind("expected_train_loss", "regression", regression, Regression)
     _check("expected_train_loss", regression, sigma, signal)
     floor = sigma**2 * (1 - len(regression.eigenvalues) / regression.n)
     excess = last_iterate.objective(_residuals(regression, sigma, signal), eta, steps, measure="squared_norm")
@@ -59,6 +62,7 @@ def d_expected_train_loss(
     regression: Regression, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE T/deta = -t sum_j (signal s_j/d + sigma^2/n) s_j a_j^{2t-1}."""
+    check_kind("d_expected_train_loss", "regression", regression, Regression)
     _check("d_expected_train_loss", regression, sigma, signal)
     return last_iterate.d_objective(_residuals(regression, sigma, signal), eta, steps, measure="squared_norm") * 0.5
 
@@ -68,6 +72,7 @@ def train_spectrum(regression: Regression, *, sigma: float, signal: float = 1.0)
 
     So the step size that train-by-train chooses is `minimiser` of it.
     """
+    check_kind("train_spectrum", "regression", regression, Regression)
     _check("train_spectrum", regression, sigma, signal)
     return _spectrum(regression, signal / regression.d + sigma**2 / (regression.n * regression.eigenvalues))
 
@@ -76,6 +81,7 @@ def expected_validation_loss(
     regression: Regression, X_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return E V on other inputs X_val (m, d), whose targets have the same w* and noise of their own."""
+    check_kind("expected_validation_loss", "regression", regression, Regression)
     _check("expected_validation_loss", regression, sigma, signal)
     seen, unseen = _gains(regression, X_val, "expected_validation_loss")
     bias = last_iterate.objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")
@@ -87,6 +93,7 @@ def d_expected_validation_loss(
     regression: Regression, X_val: ArrayLike, eta: ArrayLike, steps: ArrayLike, *, sigma: float, signal: float = 1.0
 ) -> SignedLog:
     """Return dE V/deta."""
+    check_kind("d_expected_validation_loss", "regression", regression, Regression)
     _check("d_expected_validation_loss", regression, sigma, signal)
     seen, _ = _gains(regression, X_val, "d_expected_validation_loss")
     bias = last_iterate.d_objective(_bias(regression, signal, seen), eta, steps, measure="squared_norm")

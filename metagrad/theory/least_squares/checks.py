@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
+from metagrad.theory.numbers.modes import two_product
 
 _SMALLEST, _LARGEST = 1e-150, 1e145
 """Sizes of X and y whose squares, and sums of them, are numbers."""
@@ -32,6 +35,19 @@ def checked_size(function: str, name: str, array: Floats) -> float:
         came, expected = f"of size {size:.3g}", f"a size of {_SMALLEST:.0e} to {_LARGEST:.0e}, or 0"
         bad_value(function, name, came, expected, "Divide it by a constant: X by c makes eta c^2 of it, y by c w_t/c.")
     return size
+
+
+def fits_exactly(X: ArrayLike, y: ArrayLike, w: ArrayLike) -> bool:
+    """Tell whether Xw = y holds in exact arithmetic, for X (n, d), y (n,) and w (d,) as they stand.
+
+    >>> fits_exactly([[0.5, 2.0]], [3.5], [3.0, 1.0]), fits_exactly([[0.1, 0.2]], [0.3], [1.0, 1.0])
+    (True, False)
+    """
+    inputs, targets = checked_sample("fits_exactly", X, y)
+    weights = checked_weights("fits_exactly", "w", w, inputs.shape[1])
+    products, errors = two_product(inputs, weights)
+    terms = np.concatenate([products, errors, -targets[:, None]], axis=1)
+    return bool(np.isfinite(terms).all()) and all(math.fsum(row) == 0 for row in terms.tolist())
 
 
 def representable(function: str, x: Floats) -> Floats:

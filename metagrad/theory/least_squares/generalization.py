@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from metagrad.theory.least_squares.checks import checked_level, checked_ratio
 from metagrad.theory.least_squares.marchenko_pastur import atom
-from metagrad.theory.least_squares.tuned_limit import Tuning, gain_tbv, risk_tbt, risk_tbv
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.least_squares.tuned_limit import Tuning, gain_tbv, risk_tbt, risk_tbv, tuning_of
+from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, number, step_counts
 
 Verdicts = NDArray[np.bool_]
 
@@ -41,7 +41,7 @@ def interpolation_risk(gamma: ArrayLike, *, sigma: ArrayLike, signal: ArrayLike 
     1.5
     """
     noise, strength = (checked_level("interpolation_risk", *x) for x in (("sigma", sigma), ("signal", signal)))
-    ratio, unseen = np.asarray(gamma, np.float64), atom(gamma)
+    ratio, unseen = checked_ratio("interpolation_risk", gamma), atom(gamma)
     with np.errstate(divide="ignore", invalid="ignore"):
         fitted = np.where(noise == 0, 0.0, noise**2 * np.minimum(ratio, 1) / np.abs(1 - ratio))
     return np.asarray(strength * unseen + fitted, np.float64)
@@ -73,7 +73,7 @@ def signal_learned(
     steps: int, *, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0, tuning: Tuning | None = None
 ) -> Floats:
     """Return (signal - R_TbV) sigma^2 d/(n_1 signal^2), the constant of Omega(1/sigma^2) in units of n_1/d."""
-    how, strength = tuning or Tuning(), np.asarray(signal, np.float64)
+    how, strength = tuning_of("signal_learned", tuning), checked_level("signal_learned", "signal", signal)
     gain = gain_tbv(steps, ratio=ratio, sigma=sigma, signal=signal, tuning=how)
     return np.asarray(gain * np.asarray(sigma) ** 2 / (how.split * np.asarray(ratio) * strength**2), np.float64)
 
@@ -91,16 +91,17 @@ def few_samples_separate(
 
     The default of `overfit` is the t -> infinity value at n = d/4, the smallest on [d/4, 3d/4].
     """
-    fits_noise = noise_fitted(steps, ratio=ratio, sigma=sigma) >= overfit
-    return np.asarray(fits_noise & (signal_learned(steps, ratio=ratio, sigma=sigma) >= learned))
+    least, enough = (number("few_samples_separate", *x) for x in (("overfit", overfit), ("learned", learned)))
+    fits_noise = noise_fitted(steps, ratio=ratio, sigma=sigma) >= least
+    return np.asarray(fits_noise & (signal_learned(steps, ratio=ratio, sigma=sigma) >= enough))
 
 
 def many_samples_agree(steps: int, *, ratio: ArrayLike, sigma: ArrayLike, eps: float) -> Verdicts:
     """Return whether the risks of both are within a factor 1 +- eps of d sigma^2/(samples run on), signal 1."""
-    how = Tuning(retrain=True)
+    how, slack = Tuning(retrain=True), number("many_samples_agree", "eps", eps)
     tbt = excess_over_optimum(risk_tbt(steps, ratio=ratio, sigma=sigma), ratio=ratio, sigma=sigma)
     tbv = excess_over_optimum(risk_tbv(steps, ratio=ratio, sigma=sigma, tuning=how), ratio=ratio, sigma=sigma)
-    return np.asarray((np.abs(tbt - 1) <= eps) & (np.abs(tbv - 1) <= eps))
+    return np.asarray((np.abs(tbt - 1) <= slack) & (np.abs(tbv - 1) <= slack))
 
 
 def _noise(function: str, sigma: ArrayLike) -> Floats:

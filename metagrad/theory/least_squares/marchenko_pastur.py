@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares.checks import checked_ratio
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
+from metagrad.theory.numbers.checks import Floats, check_memory, count, finite_floats
 
 
 def edges(gamma: ArrayLike) -> tuple[Floats, Floats]:
@@ -87,5 +87,5 @@ def unfitted(gamma: ArrayLike, size: int) -> tuple[Floats, Floats]:
 
 
 def _check_size(function: str, size: int) -> None:
-    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
-        bad_value(function, "size", size, "an integer of at least 1")
+    nodes = count(function, "size", size)
+    check_memory(function, "size", size, nodes, "Long horizons have closed forms of their own: see `generalization`.")

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares import marchenko_pastur
 from metagrad.theory.least_squares.checks import checked_level
-from metagrad.theory.numbers.checks import Floats, bad_value, step_counts
+from metagrad.theory.numbers.checks import Floats, bad_value, check_memory, step_counts
 from metagrad.theory.numbers.filters import spectral_filter
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic import last_iterate
@@ -181,6 +181,8 @@ def one_horizon(function: str, steps: int) -> int:
     """Return one horizon t, for which N = t + 1 nodes are exact."""
     if step_counts(function, steps).ndim:
         bad_value(function, "steps", f"of shape {np.shape(steps)}", "one horizon", "Call it once a horizon.")
+    remedy = "The rule has a node a step; for long horizons see `generalization.interpolation_risk`."
+    check_memory(function, "steps", steps, int(steps) + 1, remedy)
     return int(steps)
 
 

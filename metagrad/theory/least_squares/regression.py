@@ -30,8 +30,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.least_squares.checks import checked_sample, checked_size, checked_weights, representable
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
-from metagrad.theory.numbers.filters import Filter, spectral_filter, sum_of_squares
+from metagrad.theory.numbers.checks import (
+    Floats,
+    bad_value,
+    check_flag,
+    check_kind,
+    count,
+    finite_floats,
+    number,
+    step_counts,
+)
+from metagrad.theory.numbers.filters import Filter, left_over, spectral_filter, sum_of_squares
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic import last_iterate
 from metagrad.theory.quadratic.spectrum import Spectrum
@@ -39,8 +48,11 @@ from metagrad.theory.quadratic.spectrum import Spectrum
 _BLOCK = 2**21
 """Numbers h_k(s_j) that `first_exit` looks at in one go."""
 
-_NEGLIGIBLE = 1e-150
-"""Coefficients g_j relative to the largest that count as 0."""
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""What rounding leaves of a residual that is zero, relative to the targets."""
+
+_SMALLEST = 1e-290
+"""Weights from which on their logarithm is taken from their parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +61,9 @@ class Regression:
 
     `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
     ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    `rounding`: what counts as 0 relative to ||y||. So much of y outside of the columns of X is no residual, and where
+    w* or validation targets are within it of the fit, the sample is noise-free: what is left of the error is
+    a_j^t of the start and nothing else, at any size.
     From `krylov.krylov_regressions` the same of a smaller problem, exact for up to `horizon` steps; then `whole` is
     False, and `train_floor` and `solution` are those of the smaller problem.
 
@@ -65,15 +80,30 @@ class Regression:
     d: int
     horizon: float = np.inf
     whole: bool = True
+    rounding: float = ROUNDING
 
     def __post_init__(self) -> None:
-        """Count coefficients whose squares vanish beside the largest one as 0, as y (1, 1e-200) would give."""
-        size = np.abs(self.coefficients)
-        kept = size > _NEGLIGIBLE * np.max(size, initial=0.0)
-        object.__setattr__(self, "coefficients", np.where(kept, self.coefficients, 0.0))
+        """Validate."""
+        for name in ("eigenvalues", "coefficients", "basis"):
+            array = finite_floats("Regression", name, getattr(self, name))
+            object.__setattr__(self, name, array)
+        r = len(np.atleast_1d(self.eigenvalues))
+        shapes = {"eigenvalues": (r,), "coefficients": (r,), "basis": (count("Regression", "d", self.d), r)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                bad_value("Regression", name, f"of shape {getattr(self, name).shape}", f"shape {shape}")
+        count("Regression", "n", self.n)
+        check_flag("Regression", "whole", self.whole)
+        for name in ("residual", "rounding"):
+            if number("Regression", name, getattr(self, name)) < 0:
+                bad_value("Regression", name, getattr(self, name), "a number of at least 0")
+        if self.horizon != np.inf:
+            count("Regression", "horizon", self.horizon)
 
     @classmethod
-    def of(cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd") -> Regression:
+    def of(
+        cls, X: ArrayLike, y: ArrayLike, *, method: Literal["svd", "gram"] = "svd", rounding: float = ROUNDING
+    ) -> Regression:
         """Decompose X (n, d) with targets y (n,).
 
         `method`: "svd", a thin singular value decomposition; "gram", the eigenvectors of the smaller one of XX'/n and
@@ -81,6 +111,8 @@ class Regression:
         sample, on shapes that do not fit, on NaN and inf.
         """
         inputs, targets = checked_sample("Regression.of", X, y)
+        if number("Regression.of", "rounding", rounding) < 0:
+            bad_value("Regression.of", "rounding", rounding, "a number of at least 0")
         size, _ = checked_size("Regression.of", "X", inputs), checked_size("Regression.of", "y", targets)
         if method not in ("svd", "gram"):
             bad_value("Regression.of", "method", repr(method), "'svd' or 'gram'")
@@ -91,15 +123,20 @@ class Regression:
             bad_value("Regression.of", "X", f"of size {size:.3g}, and ill-conditioned", "a larger one", "Rescale it.")
         g = left.T @ targets / np.sqrt(n)
         rest = targets - left @ (left.T @ targets)
-        residual = float(rest @ rest) / n if len(s) < n else 0.0
-        return cls(s * size**2, g, residual, basis, n, d)
+        left_out = len(s) < n and _norm(rest) > rounding * _norm(targets)
+        residual = float(rest @ rest) / n if left_out else 0.0
+        return cls(s * size**2, g, residual, basis, n, d, rounding=rounding)
 
     @property
     def spectrum(self) -> Spectrum:
         """The quadratic w'Hw/2 whose loss after t steps is the excess train loss: c_j = g_j^2/s_j."""
         if len(self.eigenvalues) == 0:
             return Spectrum(np.zeros(1), np.zeros(1))
-        return Spectrum(self.eigenvalues, self.coefficients**2 / self.eigenvalues)
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            weights = self.coefficients**2 / self.eigenvalues
+            logs = 2 * np.log(np.abs(self.coefficients)) - np.log(self.eigenvalues)
+            ordinary = (weights > _SMALLEST) & (weights < 1 / _SMALLEST)
+            return Spectrum(self.eigenvalues, weights, np.where(ordinary, np.log(weights), logs))
 
     @property
     def train_floor(self) -> float:
@@ -119,6 +156,7 @@ class Regression:
 
 def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
     """Return w_t = V diag(h_t(s) sqrt s) g, shape (..., d); OverflowError where it leaves the range of float64."""
+    check_kind("weights", "regression", regression, Regression)
     fraction, move = _fitted(regression, eta, steps, "weights")
     with np.errstate(over="ignore", invalid="ignore"):
         w = fraction * regression.coordinates @ regression.basis.T * np.exp(move.scale)[..., None]
@@ -129,6 +167,7 @@ def weights(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> Floats:
 
 def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T - T_inf = (1/2) sum_j a_j^{2t} g_j^2."""
+    check_kind("excess_train_loss", "regression", regression, Regression)
     _check_horizon(regression, steps, "excess_train_loss")
     spectrum, size = _unit_excess(regression)
     return last_iterate.objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
@@ -136,11 +175,13 @@ def excess_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) 
 
 def train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return T = ||Xw_t - y||^2/(2n)."""
+    check_kind("train_loss", "regression", regression, Regression)
     return excess_train_loss(regression, eta, steps) + regression.train_floor
 
 
 def d_train_loss(regression: Regression, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dT/deta = -t sum_j a_j^{2t-1} s_j g_j^2."""
+    check_kind("d_train_loss", "regression", regression, Regression)
     _check_horizon(regression, steps, "d_train_loss")
     spectrum, size = _unit_excess(regression)
     return last_iterate.d_objective(spectrum, eta, steps, measure="squared_norm") * (size**2 / 2)
@@ -150,6 +191,7 @@ def validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return V = ||X_val w_t - y_val||^2/(2m) on other samples X_val (m, d), y_val (m,)."""
+    check_kind("validation_loss", "regression", regression, Regression)
     error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "validation_loss")
     return sum_of_squares(error, move.scale) * (0.5 / len(seen))
 
@@ -158,6 +200,7 @@ def d_validation_loss(
     regression: Regression, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: ArrayLike
 ) -> SignedLog:
     """Return dV/deta = (X_val w_t - y_val)'X_val (dw_t/deta)/m."""
+    check_kind("d_validation_loss", "regression", regression, Regression)
     error, seen, move = _validation_error(regression, X_val, y_val, eta, steps, "d_validation_loss")
     size: Floats = np.max(np.abs(error), axis=-1, keepdims=True, initial=0.0)
     along = (error / np.where(size == 0, 1.0, size)) @ seen  # one number for each mode
@@ -166,12 +209,14 @@ def d_validation_loss(
 
 def risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return R = ||w_t - w*||^2, the risk for inputs x ~ N(0, I): E(x'w_t - x'w*)^2; w* (d,)."""
+    check_kind("risk", "regression", regression, Regression)
     error, unseen, move = _parameter_error(regression, w_star, eta, steps, "risk")
     return sum_of_squares(error, move.scale) + sum_of_squares(unseen, 0.0)
 
 
 def d_risk(regression: Regression, w_star: ArrayLike, eta: ArrayLike, steps: ArrayLike) -> SignedLog:
     """Return dR/deta = 2 (w_t - w*)'(dw_t/deta)."""
+    check_kind("d_risk", "regression", regression, Regression)
     error, _, move = _parameter_error(regression, w_star, eta, steps, "d_risk")
     return move.pull(2 * error, regression.eigenvalues, regression.coordinates)
 
@@ -181,6 +226,8 @@ def log_rate(value: SignedLog, slope: SignedLog, steps: ArrayLike) -> tuple[Floa
 
     -inf and NaN where F = 0.
     """
+    check_kind("log_rate", "value", value, SignedLog)
+    check_kind("log_rate", "slope", slope, SignedLog)
     t = step_counts("log_rate", steps)
     return np.asarray(value.log / t, np.float64), (slope / value * (1 / t)).to_float(ieee=True)
 
@@ -190,7 +237,8 @@ def first_exit(regression: Regression, eta: ArrayLike, steps: int, radius: float
 
     ||w_k||^2 = sum_j s_j h_k(s_j)^2 g_j^2. The paper ends a trajectory at radius 40 sigma.
     """
-    if np.ndim(radius) or not radius > 0:
+    check_kind("first_exit", "regression", regression, Regression)
+    if np.ndim(radius) or (radius != np.inf and number("first_exit", "radius", radius) <= 0):
         bad_value("first_exit", "radius", radius, "a number above 0", "Truncation at 0 would end every run at once.")
     if step_counts("first_exit", steps).ndim:
         bad_value("first_exit", "steps", f"of shape {np.shape(steps)}", "one number", "Give the largest.")
@@ -227,11 +275,11 @@ def _unit_excess(regression: Regression) -> tuple[Spectrum, float]:
     size = float(np.max(np.abs(regression.coefficients), initial=0.0)) or 1.0
     if len(regression.eigenvalues) == 0:
         return Spectrum(np.zeros(1), np.zeros(1)), size
-    return Spectrum(regression.eigenvalues, (regression.coefficients / size) ** 2), size
+    return Spectrum.diagonal(regression.eigenvalues, regression.coefficients / size), size
 
 
 def _check_horizon(regression: Regression, steps: ArrayLike, function: str) -> None:
-    if np.max(steps, initial=1) > regression.horizon:
+    if np.max(step_counts(function, steps), initial=1) > regression.horizon:
         expected = f"at most {regression.horizon:.0f}, the steps that this Krylov space was made for"
         bad_value(function, "steps", np.max(steps), expected, "Give krylov_regressions more steps.")
 
@@ -261,9 +309,14 @@ def _validation_error(
     inputs, targets = checked_sample(function, X_val, y_val, ("X_val", "y_val"))
     if inputs.shape[1] != regression.d:
         bad_value(function, "X_val", f"of shape {inputs.shape}", f"{regression.d} columns, as X has")
-    fraction, move = _fitted(regression, eta, steps, function)
+    mixed = inputs @ regression.basis
     with np.errstate(over="ignore", invalid="ignore"):
-        seen = representable(function, inputs @ regression.basis * regression.coordinates)
+        seen = representable(function, mixed * regression.coordinates)
+    level = np.abs(mixed) @ _coordinate_size(regression) + np.abs(targets)
+    if np.all(np.abs(np.sum(seen, axis=1) - targets) <= regression.rounding * level):
+        move = _left_over(regression, eta, steps, function)
+        return -move.value @ seen.T, seen, move
+    fraction, move = _fitted(regression, eta, steps, function)
     return fraction @ seen.T - move.unit[..., None] * targets, seen, move
 
 
@@ -272,7 +325,31 @@ def _parameter_error(
 ) -> tuple[Floats, Floats, Filter]:
     """Return V'(w_t - w*) (..., r) in the units of the filter, w* - VV'w* (d,), and the filter."""
     target = checked_weights(function, "w_star", w_star, regression.d)
-    fraction, move = _fitted(regression, eta, steps, function)
     within = regression.basis.T @ target
     unseen = target - regression.basis @ within if len(within) < regression.d else np.zeros(1)
+    size = _norm(target)
+    if _norm(unseen) <= regression.rounding * size:
+        unseen = np.zeros(1)
+    level = _coordinate_size(regression) + size
+    if np.all(np.abs(regression.coordinates - within) <= regression.rounding * level):
+        move = _left_over(regression, eta, steps, function)
+        return -move.value * regression.coordinates, unseen, move
+    fraction, move = _fitted(regression, eta, steps, function)
     return fraction * regression.coordinates - move.unit[..., None] * within, unseen, move
+
+
+def _coordinate_size(regression: Regression) -> Floats:
+    """Return ||g||/sqrt(s_j) (r,): relative to it the coordinates of the solution are rounded."""
+    return np.asarray(_norm(regression.coefficients) / np.sqrt(regression.eigenvalues), np.float64)
+
+
+def _norm(x: Floats) -> float:
+    """Return ||x||, in range wherever its entries are."""
+    size = float(np.max(np.abs(x), initial=0.0))
+    return size * float(np.linalg.norm(x / size)) if size else 0.0
+
+
+def _left_over(regression: Regression, eta: ArrayLike, steps: ArrayLike, function: str) -> Filter:
+    """Return a_j^t in units of the largest one of an excited mode."""
+    _check_horizon(regression, steps, function)
+    return left_over(regression.eigenvalues, eta, steps, regression.coefficients != 0, function)

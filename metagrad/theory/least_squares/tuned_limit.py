@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from metagrad.theory.least_squares import marchenko_pastur
 from metagrad.theory.least_squares.checks import checked_level, checked_ratio
 from metagrad.theory.least_squares.proportional_limit import d_risk_parts, one_horizon, risk, risk_gain, train_spectrum
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
+from metagrad.theory.numbers.checks import Floats, bad_value, check_flag, check_kind, count, finite_floats, number
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.quadratic.minimisers import minimiser
 
@@ -44,8 +44,18 @@ class Tuning:
 
     def __post_init__(self) -> None:
         """Refuse a split that leaves an empty part."""
+        number("Tuning", "split", self.split)
+        check_flag("Tuning", "retrain", self.retrain)
         if not 0 < self.split < 1:
             bad_value("Tuning", "split", self.split, "a number between 0 and 1", "Both parts need samples.")
+
+
+def tuning_of(function: str, tuning: Tuning | None) -> Tuning:
+    """Return how to tune, by default a half split; TypeError for anything else."""
+    if tuning is None:
+        return Tuning()
+    check_kind(function, "tuning", tuning, Tuning)
+    return tuning
 
 
 def step_size_tbt(steps: int, *, gamma: ArrayLike, sigma: ArrayLike, signal: ArrayLike = 1.0) -> Floats:
@@ -150,9 +160,10 @@ def boundary(
         bad_value("boundary", "sigma", f"of shape {levels.shape}", "shape (k,)")
     if checked_level("boundary", "signal", signal).ndim:
         bad_value("boundary", "signal", f"of shape {np.shape(signal)}", "one number")
-    if not (0 < span[0] < span[1] and points >= 2):
-        bad_value("boundary", "span and points", (*span, points), "0 < span[0] < span[1] and at least 2 points")
-    ratios = np.geomspace(*span, points)
+    ends, size = finite_floats("boundary", "span", span), count("boundary", "points", points, smallest=0)
+    if ends.shape != (2,) or not (0 < ends[0] < ends[1] and size >= 2):
+        bad_value("boundary", "span and points", (span, points), "0 < span[0] < span[1] and at least 2 points")
+    ratios = np.geomspace(float(ends[0]), float(ends[1]), size)
 
     def wins(ratio: Floats, level: Floats) -> NDArray[np.bool_]:
         return np.asarray(_advantage(steps, ratio, level, signal, tuning).sign > 0)
@@ -176,7 +187,7 @@ def _run_of_tbv(
     function: str, steps: int, ratio: ArrayLike, sigma: ArrayLike, signal: ArrayLike, tuning: Tuning | None
 ) -> tuple[Floats, Floats]:
     """Return eta_TbV, and the d/n on which train-by-validation runs with it."""
-    how, gamma = tuning or Tuning(), _gamma(function, ratio)
+    how, gamma = tuning_of(function, tuning), _gamma(function, ratio)
     eta = step_size_tbv(steps, gamma=gamma / how.split, sigma=sigma, signal=signal)
     return eta, gamma if how.retrain else gamma / how.split
 

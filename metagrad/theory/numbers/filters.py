@@ -15,16 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 
 
 @dataclass(frozen=True, eq=False)
 class Filter:
-    """h_t = value exp(scale) and dh_t/deta = slope; value, slope (..., r), scale (...) >= 0.
+    """h_t = value exp(scale) and dh_t/deta = slope; value, slope (..., r), scale (...) >= 0 (any in `left_over`).
 
     `unit` (...) is exp(-scale): the number 1 in the units of `value`.
     """
@@ -58,6 +58,25 @@ class Filter:
         return signed_sum(terms.sign, terms.log, self.scale)
 
 
+def left_over(
+    eigenvalues: Floats, eta: ArrayLike, steps: ArrayLike, counted: NDArray[np.bool_], function: str
+) -> Filter:
+    """Return what is left to fit, (1 - eta s)^t = 1 - s h_t, as the value of a filter, with the slope of h_t.
+
+    Its unit is the largest one of those that are counted, so that they keep their digits also where all are tiny.
+    """
+    move = spectral_filter(eigenvalues, eta, steps, function)
+    t = step_counts(function, steps)[..., None]
+    factors = Factors.of(finite_floats(function, "eta", eta)[..., None], eigenvalues)
+    log = t * factors.log
+    scale = np.max(np.where(counted, log, -np.inf), axis=-1, keepdims=True, initial=-np.inf)
+    scale = np.where(np.isfinite(scale), scale, 0.0)
+    sign = np.where((factors.sign < 0) & (t % 2 == 1), -1.0, 1.0)
+    with np.errstate(under="ignore", over="ignore"):
+        value = np.where(counted, sign * np.exp(log - scale), 0.0)
+    return Filter(np.asarray(value, np.float64), move.slope, np.asarray(scale[..., 0], np.float64))
+
+
 def sum_of_squares(x: Floats, scale: ArrayLike) -> SignedLog:
     """Return exp(2 scale) sum_i x_i^2 over the last axis, also where the squares of floats leave their range."""
     size = np.max(np.abs(x), axis=-1, keepdims=True, initial=0.0)
@@ -71,6 +90,7 @@ def spectral_filter(eigenvalues: Floats, eta: ArrayLike, steps: ArrayLike, funct
     """Return h_t and its eta-derivative at the eigenvalues (r,); `eta` and `steps` broadcast to the leading axes."""
     t = step_counts(function, steps)[..., None]
     step_size = finite_floats(function, "eta", eta)[..., None]
+    check_together(function, eta=step_size.shape[:-1], steps=t.shape[:-1])
     factors = Factors.of(step_size, eigenvalues)
     log = t * factors.log
     scale = np.maximum(0.0, np.max(log, axis=-1, keepdims=True, initial=0.0))

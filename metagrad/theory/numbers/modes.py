@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metagrad.theory.numbers.checks import Floats, bad_value
+from metagrad.theory.numbers.checks import Floats
 
 _SPLITTER = 2.0**27 + 1.0
+_LARGEST_POWER = 100
+"""The power of two from which on it is held beside the digits of a factor: squares and sums stay in range."""
 
 
 def two_product(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -37,22 +39,27 @@ def two_sum(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """a_i = high_i + low_i, the unevaluated sum of two floats, shape (..., d); high is a_i rounded."""
+    """a_i = (high_i + low_i) 2^power_i: an unevaluated sum of two floats, shape (..., d), and a power of two.
+
+    `power` is an integer, and 0 unless |eta lambda_i| is beyond 2^100; high is a_i 2^-power_i rounded.
+    """
 
     high: Floats
     low: Floats
+    power: NDArray[np.int64]
 
     @classmethod
     def of(cls, eta: Floats, eigenvalues: Floats) -> Factors:
-        """Return a_i = 1 - eta lambda_i from broadcastable arrays; a product that overflows is a ValueError."""
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            product, product_error = two_product(eta, eigenvalues)
-            total, sum_error = two_sum(np.ones_like(product), -product)
-            high = total + (sum_error - product_error)
-            low = (total - high) + (sum_error - product_error)
-        if not np.all(np.isfinite(low)):
-            bad_value("Factors.of", "eta * lambda", "beyond 1e299", "a representable product", "Rescale eta and H.")
-        return cls(high, low)
+        """Return a_i = 1 - eta lambda_i from broadcastable arrays of finite numbers of any size."""
+        (step, step_power), (curvature, curvature_power) = np.frexp(eta), np.frexp(eigenvalues)
+        product, product_error = two_product(step, curvature)
+        whole = np.where(product == 0, 0, step_power.astype(np.int64) + curvature_power)
+        beyond = np.maximum(whole - _LARGEST_POWER, 0)
+        product, product_error = (np.ldexp(x, whole - beyond) for x in (product, product_error))
+        total, sum_error = two_sum(np.ldexp(1.0, -beyond), -product)
+        high = total + (sum_error - product_error)
+        low = (total - high) + (sum_error - product_error)
+        return cls(high, low, beyond)
 
     @property
     def sign(self) -> Floats:
@@ -63,7 +70,7 @@ class Factors:
     def magnitude(self) -> Factors:
         """|a_i|."""
         sign = np.where(self.high < 0, -1.0, 1.0)
-        return Factors(sign * self.high, sign * self.low)
+        return Factors(sign * self.high, sign * self.low, self.power)
 
     @property
     def log(self) -> Floats:
@@ -71,7 +78,8 @@ class Factors:
         size = self.magnitude
         with np.errstate(divide="ignore"):
             near_one = np.log1p(np.maximum((size.high - 1.0) + size.low, -1.0))
-            return np.asarray(np.where(size.high < 0.5, np.log(size.high), near_one), np.float64)
+            log = np.where(size.high < 0.5, np.log(size.high), near_one)
+        return np.asarray(np.where(self.power == 0, log, log + self.power * np.log(2.0)), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +92,22 @@ class Modes:
     sign: Floats
     ratio: Floats
     log_mu: Floats
-    a: Floats
+    factors: Factors
 
     @classmethod
     def of(cls, factors: Factors, counted: NDArray[np.bool_]) -> Modes:
         """Return the modes relative to mu = max |a_i| over those that are counted."""
         size, log_size = factors.magnitude, factors.log
-        dominant = np.argmax(np.where(counted, size.high, -1.0), axis=-1)[..., None]
-        high, low, log_mu = (np.take_along_axis(x, dominant, -1) for x in (size.high, size.low, log_size))
+        rank = size.high + 2.0**_LARGEST_POWER * size.power  # grows with |a_i|: high is below 2^100
+        dominant = np.argmax(np.where(counted, rank, -1.0), axis=-1)[..., None]
+        high, low, power, log_mu = (
+            np.take_along_axis(x, dominant, -1) for x in (size.high, size.low, size.power, log_size)
+        )
         with np.errstate(divide="ignore", invalid="ignore"):
             excess = ((size.high - high) + (size.low - low)) / high
-            ratio = np.where(np.abs(excess) < 0.5, np.log1p(np.maximum(excess, -0.5)), log_size - log_mu)
-        return cls(factors.sign, np.where(high == 0, 0.0, ratio), log_mu[..., 0], factors.high)
+            close = (np.abs(excess) < 0.5) & (size.power == power)
+            ratio = np.where(close, np.log1p(np.maximum(excess, -0.5)), log_size - log_mu)
+        return cls(factors.sign, np.where(high == 0, 0.0, ratio), np.asarray(log_mu[..., 0], np.float64), factors)
 
     def powers(self, power: Floats) -> tuple[Floats, Floats]:
         """Return `common` (...,) and `relative` (..., d) with |a_i|^power = exp(common + relative_i); 0^0 = 1."""

@@ -38,6 +38,7 @@ from metagrad.theory.quadratic.last_iterate import (
     d_log_objective,
     d_objective,
     log_objective,
+    log_slope,
     objective,
 )
 from metagrad.theory.quadratic.minimisers import (
@@ -53,7 +54,7 @@ from metagrad.theory.quadratic.schedule import (
     d_schedule_objective,
     schedule_objective,
 )
-from metagrad.theory.quadratic.spectrum import Measure, Spectrum
+from metagrad.theory.quadratic.spectrum import Measure, Spectrum, exactly_singular, is_diagonal
 from metagrad.theory.quadratic.stop_gradient import stop_gradient_d_log_objective, stop_gradient_d_objective
 from metagrad.theory.quadratic.weighted import d_weighted_sum, weighted_sum
 
@@ -70,9 +71,12 @@ __all__ = [
     "d_objective",
     "d_schedule_objective",
     "d_weighted_sum",
+    "exactly_singular",
     "first_correction",
+    "is_diagonal",
     "limit_minimiser",
     "log_objective",
+    "log_slope",
     "minimiser",
     "objective",
     "schedule_objective",

@@ -29,11 +29,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_kind, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors, Modes
 from metagrad.theory.numbers.signed_log import signed_sum
 from metagrad.theory.quadratic.last_iterate import d_log_objective, d_objective
-from metagrad.theory.quadratic.minimisers import end_weights
+from metagrad.theory.quadratic.minimisers import log_end_weights
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
 
 Bools = NDArray[np.bool_]
@@ -42,7 +42,9 @@ _ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 def log_upper_bound(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return log(t S mu^{2t-1}), an upper bound of log|F'| at every eta; the shape is that of F'."""
+    check_kind("log_upper_bound", "spectrum", spectrum, Spectrum)
     t, step_size = step_counts("log_upper_bound", steps), finite_floats("log_upper_bound", "eta", eta)
+    check_together("log_upper_bound", spectrum=spectrum.batch_shape, eta=step_size.shape, steps=t.shape)
     modes = Modes.of(Factors.of(step_size[..., None], spectrum.eigenvalues), spectrum.active)
     return np.asarray(np.log(t) + _log_total_gain(spectrum, measure) + (2 * t - 1) * modes.log_mu, np.float64)
 
@@ -54,7 +56,9 @@ def log_lower_bound(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, mea
     >>> log_lower_bound(s, [0.5, 1.0], 10).round(2)
     array([  nan, 16.98])
     """
+    check_kind("log_lower_bound", "spectrum", spectrum, Spectrum)
     t, step_size = step_counts("log_lower_bound", steps), finite_floats("log_lower_bound", "eta", eta)
+    check_together("log_lower_bound", spectrum=spectrum.batch_shape, eta=step_size.shape, steps=t.shape)
     at_alpha, at_L = (Factors.of(step_size, end) for end in _ends(spectrum))
     gain_alpha, gain_L = _log_end_gains(spectrum, measure)
     total, n = _log_total_gain(spectrum, measure), 2 * t - 1
@@ -75,7 +79,9 @@ def local_gradient_bound(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *
 
     Equality is reached (one mode, or all |s_i| equal). inf where every active mode vanishes.
     """
+    check_kind("local_gradient_bound", "spectrum", spectrum, Spectrum)
     t, step_size = step_counts("local_gradient_bound", steps), finite_floats("local_gradient_bound", "eta", eta)
+    check_together("local_gradient_bound", spectrum=spectrum.batch_shape, eta=step_size.shape, steps=t.shape)
     log_weights = np.where(spectrum.active, log_kappa(spectrum, measure), -np.inf)
     modes = Modes.of(Factors.of(step_size[..., None], spectrum.eigenvalues), spectrum.active)
     _, relative = modes.powers(2 * t)
@@ -94,7 +100,9 @@ def global_gradient_bound(spectrum: Spectrum, steps: ArrayLike, *, measure: Meas
     >>> float(global_gradient_bound(Spectrum.diagonal([1.0, 3.0], [3.0, 1.0]), 10**9).round(6))
     12.0
     """
+    check_kind("global_gradient_bound", "spectrum", spectrum, Spectrum)
     t = step_counts("global_gradient_bound", steps)
+    check_together("global_gradient_bound", spectrum=spectrum.batch_shape, steps=t.shape)
     alpha, L = spectrum.alpha, spectrum.L
     at_alpha, at_L = _log_end_gains(spectrum, measure)
     smallest = np.minimum(at_alpha - np.log(alpha), at_L - np.log(L)) - np.log(2.0)
@@ -107,12 +115,14 @@ def global_gradient_bound(spectrum: Spectrum, steps: ArrayLike, *, measure: Meas
 
 def upper_bound_holds(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Bools:
     """Return where |F'| <= t S mu^{2t-1}."""
+    check_kind("upper_bound_holds", "spectrum", spectrum, Spectrum)
     log_size = d_objective(spectrum, eta, steps, measure=measure).log
     return _below(log_size, log_upper_bound(spectrum, eta, steps, measure=measure))
 
 
 def lower_bound_holds(spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss") -> Bools:
     """Return where |F'| is at least its lower bound, or no lower bound applies (`log_lower_bound` is NaN)."""
+    check_kind("lower_bound_holds", "spectrum", spectrum, Spectrum)
     bound = log_lower_bound(spectrum, eta, steps, measure=measure)
     log_size = d_objective(spectrum, eta, steps, measure=measure).log
     return np.asarray(np.isnan(bound) | _below(bound, log_size))
@@ -122,6 +132,7 @@ def local_gradient_bound_holds(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss"
 ) -> Bools:
     """Return where |G'| is at most `local_gradient_bound`, or G' is undefined (F = 0)."""
+    check_kind("local_gradient_bound_holds", "spectrum", spectrum, Spectrum)
     slope = np.abs(d_log_objective(spectrum, eta, steps, measure=measure))
     return np.asarray(
         np.isnan(slope) | (slope <= local_gradient_bound(spectrum, eta, steps, measure=measure) * (1 + _ROUNDING))
@@ -132,6 +143,7 @@ def global_gradient_bound_holds(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss"
 ) -> Bools:
     """Return where |G'| is at most `global_gradient_bound`, or there is no such bound (alpha = L)."""
+    check_kind("global_gradient_bound_holds", "spectrum", spectrum, Spectrum)
     bound = global_gradient_bound(spectrum, steps, measure=measure)
     slope = np.abs(d_log_objective(spectrum, eta, steps, measure=measure))
     return np.asarray(np.isnan(bound) | (slope <= bound * (1 + _ROUNDING)))
@@ -147,7 +159,9 @@ def window(spectrum: Spectrum, steps: ArrayLike, *, measure: Measure = "loss") -
     >>> float(round(1000 * (high - low), 3))
     0.237
     """
+    check_kind("window", "spectrum", spectrum, Spectrum)
     t = step_counts("window", steps)
+    check_together("window", spectrum=spectrum.batch_shape, steps=t.shape)
     alpha, L = spectrum.alpha, spectrum.L
     gain_alpha, gain_L = _log_end_gains(spectrum, measure)
     total = np.log(2.0) + _log_total_gain(spectrum, measure)
@@ -178,7 +192,6 @@ def _log_end_gains(spectrum: Spectrum, measure: Measure) -> tuple[Floats, Floats
     """Return log g_alpha and log g_L."""
     log_unit = 0.0 if measure == "loss" else np.log(2.0)
     power = 2 if measure == "loss" else 1
-    ends = zip(end_weights(spectrum), (spectrum.alpha, spectrum.L), strict=True)
-    with np.errstate(divide="ignore"):
-        at_alpha, at_L = (np.log(weight) + power * np.log(value) + log_unit for weight, value in ends)
+    ends = zip(log_end_weights(spectrum), (spectrum.alpha, spectrum.L), strict=True)
+    at_alpha, at_L = (log_weight + power * np.log(value) + log_unit for log_weight, value in ends)
     return at_alpha, at_L

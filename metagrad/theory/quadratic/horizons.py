@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, finite_floats
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, check_together, count, finite_floats, number
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.quadratic.spectrum import Spectrum, log_eigenvalues
 
@@ -45,9 +45,21 @@ class FloatRange:
     smallest_subnormal: float
     eps: float
 
+    def __post_init__(self) -> None:
+        """Validate."""
+        check_kind("FloatRange", "name", self.name, str)
+        for name in ("max", "tiny", "smallest_subnormal", "eps"):
+            if not number("FloatRange", name, getattr(self, name)) > 0:
+                bad_value("FloatRange", name, getattr(self, name), "a number above 0")
+
     @classmethod
     def from_bits(cls, name: str, exponent_bits: int, mantissa_bits: int) -> FloatRange:
         """Return the range of the IEEE 754 pattern: bias 2^{e-1} - 1, subnormals, one exponent for inf and NaN."""
+        for argument, bits in (("exponent_bits", exponent_bits), ("mantissa_bits", mantissa_bits)):
+            count("FloatRange.from_bits", argument, bits)
+        if exponent_bits > 11 or mantissa_bits > 52:
+            came = f"{exponent_bits} with mantissa_bits {mantissa_bits}"
+            bad_value("FloatRange.from_bits", "exponent_bits", came, "at most the 11 and 52 of float64")
         bias, eps = 2 ** (exponent_bits - 1) - 1, 2.0**-mantissa_bits
         tiny = 2.0 ** (1 - bias)
         return cls(name, (2.0 - eps) * 2.0**bias, tiny, tiny * eps, eps)
@@ -76,12 +88,16 @@ def state_horizon(spectrum: Spectrum, eta: ArrayLike, number: FloatRange) -> Hor
     >>> state_horizon(Spectrum.diagonal([1.0], [1.0]), [0.5, 3.0], FLOAT16)
     Horizon(earliest=array([14., 16.]), latest=array([25., 16.]))
     """
+    check_kind("state_horizon", "spectrum", spectrum, Spectrum)
+    check_kind("state_horizon", "number", number, FloatRange)
     log_w, _, log_a, active = _modes(spectrum, eta)
     return _horizon(log_w, log_a, 0, number, active)
 
 
 def loss_horizon(spectrum: Spectrum, eta: ArrayLike, number: FloatRange) -> Horizon:
     """Return when F = f(w_t) leaves the range; w'Hw, before it is halved, may overflow one step earlier."""
+    check_kind("loss_horizon", "spectrum", spectrum, Spectrum)
+    check_kind("loss_horizon", "number", number, FloatRange)
     log_w, log_lambda, log_a, active = _modes(spectrum, eta)
     return _horizon(2 * log_w + log_lambda - np.log(2.0), 2 * log_a, 0, number, active)
 
@@ -92,6 +108,8 @@ def gradient_horizon(spectrum: Spectrum, eta: ArrayLike, number: FloatRange) -> 
     What underflows is each step's share. Where lambda > mu, the product H v inside of v - eta H v may overflow one
     step before the prediction.
     """
+    check_kind("gradient_horizon", "spectrum", spectrum, Spectrum)
+    check_kind("gradient_horizon", "number", number, FloatRange)
     log_w, log_lambda, log_a, active = _modes(spectrum, eta)
     adjoint = log_lambda + log_w - np.where(np.isneginf(log_a), 0.0, log_a)
     total = _horizon(adjoint + log_lambda + log_w, 2 * log_a, 1, number, active)
@@ -106,6 +124,8 @@ def log_gradient_horizon(spectrum: Spectrum, eta: ArrayLike, number: FloatRange)
 
     An implementation that divides by t and by F in turn breaks at `loss_horizon` instead.
     """
+    check_kind("log_gradient_horizon", "spectrum", spectrum, Spectrum)
+    check_kind("log_gradient_horizon", "number", number, FloatRange)
     log_w, log_lambda, log_a, active = _modes(spectrum, eta)
     return _horizon(2 * log_w + log_lambda - np.log(2.0), 2 * log_a, 1, number, active)
 
@@ -115,6 +135,8 @@ def log_adjoint_horizon(spectrum: Spectrum, eta: ArrayLike, number: FloatRange) 
 
     F has underflowed at about half of this horizon: it is what remains to break once F is kept in range.
     """
+    check_kind("log_adjoint_horizon", "spectrum", spectrum, Spectrum)
+    check_kind("log_adjoint_horizon", "number", number, FloatRange)
     log_w, _, log_a, active = _modes(spectrum, eta)
     slowest = np.argmax(np.where(active, log_a, -np.inf), axis=-1)[..., None]
     log_w, log_mu = (np.take_along_axis(np.broadcast_to(x, log_a.shape), slowest, -1)[..., 0] for x in (log_w, log_a))
@@ -128,6 +150,7 @@ def stagnation_floor(step: ArrayLike, number: FloatRange) -> Floats:
     k min(h, 2 - h) <= 1/2, because the rest rounds away: a spurious floor k m_s, where m_s is the smallest subnormal
     number. 0 where the iteration reaches 0; NaN outside of (0, 2).
     """
+    check_kind("stagnation_floor", "number", number, FloatRange)
     h = finite_floats("stagnation_floor", "step", step)
     with np.errstate(divide="ignore", invalid="ignore"):
         k = np.floor(0.5 / np.minimum(h, 2 - h))
@@ -137,10 +160,9 @@ def stagnation_floor(step: ArrayLike, number: FloatRange) -> Floats:
 def _modes(spectrum: Spectrum, eta: ArrayLike) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Return log|w_0i|, log lambda_i, log|a_i| and which modes are active, each (..., d)."""
     step_size = finite_floats("horizons", "eta", eta)
+    check_together("horizons", spectrum=spectrum.batch_shape, eta=step_size.shape)
     log_a = Factors.of(step_size[..., None], spectrum.eigenvalues).log
-    with np.errstate(divide="ignore"):
-        log_w = np.log(spectrum.weights) / 2
-    return log_w, log_eigenvalues(spectrum), log_a, np.broadcast_to(spectrum.active, log_a.shape)
+    return spectrum.log_weights / 2, log_eigenvalues(spectrum), log_a, np.broadcast_to(spectrum.active, log_a.shape)
 
 
 def _horizon(

@@ -33,12 +33,26 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.checks import (
+    Floats,
+    bad_value,
+    check_choice,
+    check_flag,
+    check_kind,
+    check_memory,
+    check_together,
+    count,
+    finite_floats,
+    number,
+    one_horizon,
+    step_counts,
+)
 from metagrad.theory.quadratic.bounds import global_gradient_bound
 from metagrad.theory.quadratic.minimisers import minimiser
 from metagrad.theory.quadratic.spectrum import Spectrum
 
 Objective = Literal["log", "plain"]
+_SMALLEST, _LARGEST = 1e-290, 1e290
 _SLACK = 1e-9
 """Relative slack of the predicates: G' has that error near ties at t = 10^6."""
 
@@ -81,10 +95,13 @@ def meta_descent(
     >>> float(meta_descent(spectrum, 0.1, steps=80, meta_steps=1000).eta[-1].round(9))
     0.5
     """
+    check_kind("meta_descent", "spectrum", spectrum, Spectrum)
     if spectrum.batch_shape != () or not spectrum.active.any():
         came = f"of batch shape {spectrum.batch_shape} with {np.sum(spectrum.active)} active modes"
         bad_value("meta_descent", "spectrum", came, "one problem with an active mode", "Use meta_descent_batch.")
     _check("meta_descent", meta_steps, scale, floor, objective)
+    check_flag("meta_descent", "compiled", compiled)
+    number("meta_descent", "eta0", eta0)
     if compiled:
         return _compiled_descent(spectrum, eta0, steps, meta_steps, scale, floor, objective)
     slope = slope_function(spectrum, int(step_counts("meta_descent", steps)), objective)
@@ -111,14 +128,16 @@ def meta_descent_batch(
     objective: Objective = "log",
 ) -> MetaTrajectory:
     """Do the same for many problems and starts at once: eta0 broadcasts with the batch of the spectrum."""
+    check_kind("meta_descent_batch", "spectrum", spectrum, Spectrum)
     if not np.all(np.any(spectrum.active, axis=-1)):
         bad_value(
             "meta_descent_batch", "spectrum", "without an active mode somewhere", "an active mode in each problem"
         )
-    _check("meta_descent_batch", meta_steps, scale, floor, objective)
-    slope = _batch_slope(spectrum, int(step_counts("meta_descent_batch", steps)), objective)
     start = finite_floats("meta_descent_batch", "eta0", eta0)
+    check_together("meta_descent_batch", spectrum=spectrum.batch_shape, eta0=start.shape)
     shape = np.broadcast_shapes(spectrum.batch_shape, start.shape)
+    _check("meta_descent_batch", meta_steps, scale, floor, objective, int(np.prod(shape)))
+    slope = _batch_slope(spectrum, int(step_counts("meta_descent_batch", steps)), objective)
     etas, gradients = np.empty((*shape, meta_steps + 1)), np.empty((*shape, meta_steps))
     etas[..., 0] = start
     with np.errstate(all="ignore"):
@@ -133,6 +152,8 @@ def descent_holds(spectrum: Spectrum, trajectory: MetaTrajectory) -> NDArray[np.
 
     Raises ValueError where the theorem does not apply: alpha = L, or a floor above eta*.
     """
+    check_kind("descent_holds", "spectrum", spectrum, Spectrum)
+    check_kind("descent_holds", "trajectory", trajectory, MetaTrajectory)
     bound = global_gradient_bound(spectrum, trajectory.steps)[..., None]
     target = minimiser(spectrum, trajectory.steps)[..., None]
     if np.any(np.isnan(bound)):
@@ -153,6 +174,8 @@ def descent_holds(spectrum: Spectrum, trajectory: MetaTrajectory) -> NDArray[np.
 
 def gap_rate(spectrum: Spectrum, trajectory: MetaTrajectory) -> Floats:
     """Return the proved bound of min_{j<=k} |G'(eta_j)| delta_j for k = 1 .. meta_steps, shape (..., meta_steps)."""
+    check_kind("gap_rate", "spectrum", spectrum, Spectrum)
+    check_kind("gap_rate", "trajectory", trajectory, MetaTrajectory)
     k = np.arange(1, trajectory.gradient.shape[-1] + 1)
     bound = global_gradient_bound(spectrum, trajectory.steps)[..., None]
     start = np.abs(trajectory.eta[..., :1] - minimiser(spectrum, trajectory.steps)[..., None])
@@ -177,12 +200,26 @@ def _compiled_descent(
     return MetaTrajectory(etas, gradients, steps, scale, floor)
 
 
-def _sorted_weights(spectrum: Spectrum) -> tuple[Floats, Floats, Floats]:
+def _sorted_weights(spectrum: Spectrum, objective: Objective = "log") -> tuple[Floats, Floats, Floats]:
     """Return the active eigenvalues, ascending, with c lambda^2 and c lambda."""
     active = np.flatnonzero(spectrum.active)
     order = active[np.argsort(spectrum.eigenvalues[active])]
-    eigenvalues, weights = spectrum.eigenvalues[order], spectrum.weights[order]
-    return eigenvalues, weights * eigenvalues**2, weights * eigenvalues
+    eigenvalues = spectrum.eigenvalues[order]
+    top, bottom = _gains(eigenvalues, spectrum.weights[order], spectrum.log_weights[order], objective)
+    return eigenvalues, top, bottom
+
+
+def _gains(eigenvalues: Floats, weights: Floats, log_weights: Floats, objective: Objective) -> tuple[Floats, Floats]:
+    """Return c lambda^2 and c lambda; for the log objective up to a factor where they leave the range of float64."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        top, bottom = weights * eigenvalues**2, weights * eigenvalues
+        sizes = np.concatenate([x[np.isfinite(log_weights)] for x in (top, bottom)])
+        if objective == "plain" or np.all((sizes >= _SMALLEST) & (sizes <= _LARGEST)):
+            return top, bottom
+        log_bottom = log_weights + np.log(eigenvalues)
+        log_top = log_bottom + np.log(eigenvalues)
+        unit = np.maximum(np.max(log_bottom, axis=-1, keepdims=True), np.max(log_top, axis=-1, keepdims=True))
+        return np.exp(log_top - unit), np.exp(log_bottom - unit)
 
 
 def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log") -> Callable[[float], float]:
@@ -194,7 +231,10 @@ def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log")
     >>> float(slope_function(Spectrum.diagonal([1.0, 3.0], [1.0, 1.0]), 100)(0.2))
     -2.5
     """
-    eigenvalues, top, bottom = _sorted_weights(spectrum)
+    check_kind("slope_function", "spectrum", spectrum, Spectrum)
+    check_choice("slope_function", "objective", objective, ("log", "plain"))
+    steps = one_horizon("slope_function", steps)
+    eigenvalues, top, bottom = _sorted_weights(spectrum, objective)
     alpha, L, power = float(eigenvalues[0]), float(eigenvalues[-1]), 2.0 * steps - 1
     b, powers = np.empty_like(eigenvalues), np.empty_like(eigenvalues)
 
@@ -218,9 +258,11 @@ def slope_function(spectrum: Spectrum, steps: int, objective: Objective = "log")
 
 
 def _batch_slope(spectrum: Spectrum, steps: int, objective: Objective) -> Callable[[Floats], Floats]:
-    weights = np.where(spectrum.active, spectrum.weights, 0.0)
+    weights, logs = (
+        np.where(spectrum.active, x, rest) for x, rest in ((spectrum.weights, 0.0), (spectrum.log_weights, -np.inf))
+    )
     eigenvalues = np.where(spectrum.active, spectrum.eigenvalues, spectrum.L[..., None])
-    top, bottom, power = weights * eigenvalues**2, weights * eigenvalues, 2.0 * steps - 1
+    (top, bottom), power = _gains(eigenvalues, weights, logs, objective), 2.0 * steps - 1
 
     def slope(eta: Floats) -> Floats:
         a = 1 - eta[..., None] * eigenvalues
@@ -235,12 +277,12 @@ def _batch_slope(spectrum: Spectrum, steps: int, objective: Objective) -> Callab
     return slope
 
 
-def _check(function: str, meta_steps: int, scale: float, floor: float, objective: str) -> None:
-    if meta_steps < 1:
-        bad_value(function, "meta_steps", meta_steps, "an integer of at least 1")
-    if not (0 < scale < np.inf):
+def _check(function: str, meta_steps: int, scale: float, floor: float, objective: str, problems: int = 1) -> None:
+    check_memory(
+        function, "meta_steps", meta_steps, count(function, "meta_steps", meta_steps) * problems, "Go on in parts."
+    )
+    if number(function, "scale", scale) <= 0:
         bad_value(function, "scale", scale, "a positive number")
-    if np.isnan(floor) or floor == np.inf:
-        bad_value(function, "floor", floor, "a number, or -inf for none")
-    if objective not in ("log", "plain"):
-        bad_value(function, "objective", repr(objective), "'log' or 'plain'")
+    if not (isinstance(floor, float) and floor == -np.inf):
+        number(function, "floor", floor)
+    check_choice(function, "objective", objective, ("log", "plain"))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, step_counts
+from metagrad.theory.numbers.checks import Floats, check_choice, check_kind, check_together, step_counts
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.numbers.signed_log import signed_sum
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
@@ -35,7 +35,9 @@ def minimiser(spectrum: Spectrum, steps: ArrayLike, *, measure: Measure = "loss"
     >>> float(minimiser(Spectrum.diagonal([1.0, 3.0], [3.0, 1.0]), 80))
     0.5
     """
+    check_kind("minimiser", "spectrum", spectrum, Spectrum)
     t = step_counts("minimiser", steps)
+    check_together("minimiser", spectrum=spectrum.batch_shape, steps=t.shape)
     none, single = np.isnan(spectrum.L), spectrum.alpha == spectrum.L
     shape = np.broadcast_shapes(spectrum.batch_shape, t.shape)
     low, high = (np.broadcast_to(np.where(none, 1.0, 1 / x), shape) for x in (spectrum.L, spectrum.alpha))
@@ -54,7 +56,9 @@ def two_eigenvalue_minimiser(spectrum: Spectrum, steps: ArrayLike, *, measure: M
     eta* = (1 + rho)/(alpha + rho L), rho = (g_L/g_alpha)^{1/(2t-1)}; g_L/g_alpha is c_L L^2/(c_alpha alpha^2) in the
     loss and c_L L/(c_alpha alpha) in ||w||^2. With more eigenvalues between them the result is only an approximation.
     """
+    check_kind("two_eigenvalue_minimiser", "spectrum", spectrum, Spectrum)
     t = step_counts("two_eigenvalue_minimiser", steps)
+    check_together("two_eigenvalue_minimiser", spectrum=spectrum.batch_shape, steps=t.shape)
     rho = np.exp(_log_gain_ratio(spectrum, measure) / (2 * t - 1))
     return np.asarray((1 + rho) / (spectrum.alpha + rho * spectrum.L), np.float64)
 
@@ -65,40 +69,47 @@ def limit_minimiser(spectrum: Spectrum) -> Floats:
     >>> float(limit_minimiser(Spectrum.diagonal([1.0, 3.0], [1.0, 1.0])))
     0.5
     """
+    check_kind("limit_minimiser", "spectrum", spectrum, Spectrum)
     return np.asarray(2 / (spectrum.alpha + spectrum.L), np.float64)
 
 
 def first_correction(spectrum: Spectrum, steps: ArrayLike, *, measure: Measure = "loss") -> Floats:
     """Return the leading term of eta* - 2/(alpha + L): -(L - alpha)/(L + alpha)^2 log(g_L/g_alpha)/(2t - 1)."""
+    check_kind("first_correction", "spectrum", spectrum, Spectrum)
     t = step_counts("first_correction", steps)
+    check_together("first_correction", spectrum=spectrum.batch_shape, steps=t.shape)
     alpha, L = spectrum.alpha, spectrum.L
     return np.asarray(-(L - alpha) / (L + alpha) ** 2 * _log_gain_ratio(spectrum, measure) / (2 * t - 1), np.float64)
 
 
 def curvature_at_minimiser(spectrum: Spectrum, steps: ArrayLike) -> Floats:
     """Return G''(eta*) as t grows: (4t - 2) alpha L (L + alpha)^2/(L - alpha)^2; inf where alpha = L."""
+    check_kind("curvature_at_minimiser", "spectrum", spectrum, Spectrum)
     t = step_counts("curvature_at_minimiser", steps)
+    check_together("curvature_at_minimiser", spectrum=spectrum.batch_shape, steps=t.shape)
     alpha, L = spectrum.alpha, spectrum.L
     with np.errstate(divide="ignore"):
         return np.asarray((4 * t - 2) * alpha * L * (L + alpha) ** 2 / (L - alpha) ** 2, np.float64)
 
 
-def end_weights(spectrum: Spectrum) -> tuple[Floats, Floats]:
-    """Return the weights c at alpha and at L, shape (...,): sums over eigenvalues equal to within 1e-12 relative."""
-    weights = np.where(spectrum.active, spectrum.weights, 0.0)
+def log_end_weights(spectrum: Spectrum) -> tuple[Floats, Floats]:
+    """Return log c at alpha and at L, shape (...,): sums over eigenvalues equal to within 1e-12 relative."""
+    check_kind("log_end_weights", "spectrum", spectrum, Spectrum)
+    weights = np.where(spectrum.active, spectrum.log_weights, -np.inf)
 
     def total(end: Floats) -> Floats:
         same = np.abs(spectrum.eigenvalues - end[..., None]) <= _SAME * end[..., None]
-        return np.asarray(np.sum(np.where(same, weights, 0.0), axis=-1), np.float64)
+        return signed_sum(1.0, np.where(same, weights, -np.inf), 0.0).log
 
     return total(spectrum.alpha), total(spectrum.L)
 
 
 def _log_gain_ratio(spectrum: Spectrum, measure: Measure) -> Floats:
     """Return log(g_L/g_alpha)."""
+    check_choice("minimisers", "measure", measure, ("loss", "squared_norm"))
     power = 2 if measure == "loss" else 1
-    at_alpha, at_L = end_weights(spectrum)
-    return np.asarray(np.log(at_L) - np.log(at_alpha) + power * np.log(spectrum.L / spectrum.alpha), np.float64)
+    at_alpha, at_L = log_end_weights(spectrum)
+    return np.asarray(at_L - at_alpha + power * (np.log(spectrum.L) - np.log(spectrum.alpha)), np.float64)
 
 
 def _shrinks(eigenvalues: Floats, log_gains: Floats, eta: Floats, power: Floats) -> NDArray[np.bool_]:

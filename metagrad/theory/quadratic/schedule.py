@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.checks import bad_value, check_kind, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
@@ -25,12 +25,14 @@ def schedule_objective(spectrum: Spectrum, etas: ArrayLike, *, measure: Measure 
     >>> schedule_objective(Spectrum.diagonal([1.0, 2.0], [1.0, 1.0]), [0.5, 1.0]).to_float()
     array(0.)
     """
+    check_kind("schedule_objective", "spectrum", spectrum, Spectrum)
     log_factors = _schedule_factors(spectrum, etas, "schedule_objective").log
     return signed_sum(1.0, log_kappa(spectrum, measure) + 2 * np.sum(log_factors, axis=-2), 0.0)
 
 
 def d_schedule_objective(spectrum: Spectrum, etas: ArrayLike, *, measure: Measure = "loss") -> SignedLog:
     """Return dF/d eta_k for the schedule `etas` (..., T); the result has shape (..., T)."""
+    check_kind("d_schedule_objective", "spectrum", spectrum, Spectrum)
     factors = _schedule_factors(spectrum, etas, "d_schedule_objective")
     log_factors = factors.log
     gain = (log_kappa(spectrum, measure) + log_eigenvalues(spectrum))[..., None, :]
@@ -47,6 +49,7 @@ def coordinate_objective(
 
     The coordinates are those of `Spectrum.diagonal`, in its order; `steps` broadcasts with the batch.
     """
+    check_kind("coordinate_objective", "spectrum", spectrum, Spectrum)
     factors, t = _coordinate_factors(spectrum, etas, steps, "coordinate_objective")
     return signed_sum(1.0, log_kappa(spectrum, measure) + 2 * t * factors.log, 0.0)
 
@@ -55,6 +58,7 @@ def d_coordinate_objective(
     spectrum: Spectrum, etas: ArrayLike, steps: ArrayLike, *, measure: Measure = "loss"
 ) -> SignedLog:
     """Return dF/d eta_i = -2t kappa_i lambda_i (1 - eta_i lambda_i)^{2t-1}, shape (..., d)."""
+    check_kind("d_coordinate_objective", "spectrum", spectrum, Spectrum)
     factors, t = _coordinate_factors(spectrum, etas, steps, "d_coordinate_objective")
     log = log_kappa(spectrum, measure) + log_eigenvalues(spectrum) + (2 * t - 1) * factors.log + np.log(2 * t)
     return SignedLog(np.where(log == -np.inf, 0.0, -factors.sign), log)
@@ -65,6 +69,7 @@ def _schedule_factors(spectrum: Spectrum, etas: ArrayLike, function: str) -> Fac
     schedule = finite_floats(function, "etas", etas)
     if schedule.ndim == 0 or schedule.shape[-1] == 0:
         bad_value(function, "etas", f"of shape {schedule.shape}", "shape (..., T) with T >= 1")
+    check_together(function, spectrum=spectrum.batch_shape, etas=schedule.shape[:-1])
     return Factors.of(schedule[..., None], spectrum.eigenvalues[..., None, :])
 
 
@@ -75,4 +80,6 @@ def _coordinate_factors(
     d = spectrum.eigenvalues.shape[-1]
     if step_sizes.ndim == 0 or step_sizes.shape[-1] != d:
         bad_value(function, "etas", f"of shape {step_sizes.shape}", f"shape (..., {d}), a step size per coordinate")
-    return Factors.of(step_sizes, spectrum.eigenvalues), step_counts(function, steps)[..., None]
+    t = step_counts(function, steps)
+    check_together(function, spectrum=spectrum.batch_shape, etas=step_sizes.shape[:-1], steps=t.shape)
+    return Factors.of(step_sizes, spectrum.eigenvalues), t[..., None]

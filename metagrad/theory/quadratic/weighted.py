@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, check_together, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors, two_product
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum, log_eigenvalues, log_kappa
@@ -44,6 +44,7 @@ def weighted_sum(
     >>> weighted_sum(Spectrum.diagonal([2.0], [1.0]), 0.25, 3).to_float()
     array(0.328125)
     """
+    check_kind("weighted_sum", "spectrum", spectrum, Spectrum)
     _, x, t = _log_ratios(spectrum, eta, steps, rho, "weighted_sum")
     return signed_sum(1.0, log_kappa(spectrum, measure) + log_geometric_sum(x, t), 0.0)
 
@@ -52,6 +53,7 @@ def d_weighted_sum(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, rho: ArrayLike = 1.0, *, measure: Measure = "loss"
 ) -> SignedLog:
     """Return Phi'(eta) = -2 sum_i kappa_i lambda_i D_t(r_i)/a_i; a mode with a_i = 0 contributes 0."""
+    check_kind("d_weighted_sum", "spectrum", spectrum, Spectrum)
     factors, x, t = _log_ratios(spectrum, eta, steps, rho, "d_weighted_sum")
     log_sum = log_geometric_sum(x, t) + np.log(mean_index(x, t))
     with np.errstate(invalid="ignore"):
@@ -94,15 +96,17 @@ def _log_ratios(
     spectrum: Spectrum, eta: ArrayLike, steps: ArrayLike, rho: ArrayLike, function: str
 ) -> tuple[Factors, Floats, Floats]:
     """Return a_i, x_i = log(rho a_i^2) and t, with a trailing axis for the modes."""
-    t = step_counts(function, steps)[..., None]
-    decay = finite_floats(function, "rho", rho)[..., None]
+    t, decay = step_counts(function, steps)[..., None], finite_floats(function, "rho", rho)[..., None]
+    step_size = finite_floats(function, "eta", eta)
+    shapes = {"eta": step_size.shape, "steps": t.shape[:-1], "rho": decay.shape[:-1]}
+    check_together(function, spectrum=spectrum.batch_shape, **shapes)
     if np.any(decay <= 0):
         bad_value(function, "rho", float(decay.min()), "positive numbers")
-    factors = Factors.of(finite_floats(function, "eta", eta)[..., None], spectrum.eigenvalues)
+    factors = Factors.of(step_size[..., None], spectrum.eigenvalues)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         square, square_error = two_product(factors.high, factors.high)
         ratio, ratio_error = two_product(decay, square)
         error = ratio_error + decay * (square_error + 2 * factors.high * factors.low)
-        near_one = (ratio > 0.5) & (ratio < 2)
+        near_one = (ratio > 0.5) & (ratio < 2) & (factors.power == 0)
         excess = np.where(near_one, (ratio - 1) + error, 0.0)
     return factors, np.where(near_one, np.log1p(excess), np.log(decay) + 2 * factors.log), t

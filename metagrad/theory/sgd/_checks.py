@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
+from metagrad.theory.numbers.checks import Floats, bad_type, bad_value, finite_floats
 
 LARGEST = 1e60
 
@@ -34,8 +34,8 @@ def checked_eta(function: str, eta: ArrayLike, scale: float) -> Floats:
 
 def check_batch_size(function: str, batch_size: int) -> None:
     """Raise unless the batch size is an integer of at least 1."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-        raise TypeError(f"{function}: batch_size is a {type(batch_size).__name__}; expected an integer.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        bad_type(function, "batch_size", f"a {type(batch_size).__name__}", "an integer")
     if batch_size < 1:
         bad_value(function, "batch_size", batch_size, "an integer of at least 1")
 

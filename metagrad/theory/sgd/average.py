@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import Floats, bad_value
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind
 from metagrad.theory.sgd._checks import checked_scalar
 from metagrad.theory.sgd.problem import Measure, SgdProblem, checked_sample
 from metagrad.theory.sgd.recursion import Moments, Recursion
@@ -49,6 +49,7 @@ class SgdAverage:
 
     def __post_init__(self) -> None:
         """Validate."""
+        check_kind("SgdAverage", "problem", self.problem, SgdProblem)
         for name in ("sigma", "signal"):
             object.__setattr__(self, name, checked_scalar("SgdAverage", name, getattr(self, name)))
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, step_counts
+from metagrad.theory.numbers.checks import Floats, bad_type, bad_value, check_kind, check_memory, step_counts
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.sgd import adjoint, powers
 from metagrad.theory.sgd._checks import checked_eta
@@ -44,21 +44,25 @@ def train_loss(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) ->
     >>> train_loss(SgdProblem([[1.0], [3.0]], [1.0, 3.0]), 0.25, 1).to_float()
     array([2.5    , 2.65625])
     """
+    check_kind("train_loss", "problem", problem, SgdProblem)
     return expected(problem, train_measure(problem), eta, steps)
 
 
 def d_train_loss(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the eta-derivative of `train_loss`."""
+    check_kind("d_train_loss", "problem", problem, SgdProblem)
     return _slope(problem, train_measure(problem), eta, steps)
 
 
 def excess_train_loss(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return E f(w_k) - min f, accurate also where it is far below min f."""
+    check_kind("excess_train_loss", "problem", problem, SgdProblem)
     return expected(problem, excess_measure(problem), eta, steps)
 
 
 def d_excess_train_loss(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the eta-derivative of `excess_train_loss`, which is that of `train_loss`."""
+    check_kind("d_excess_train_loss", "problem", problem, SgdProblem)
     return _slope(problem, excess_measure(problem), eta, steps)
 
 
@@ -66,6 +70,7 @@ def validation_loss(
     problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: int | None = None
 ) -> SignedLog:
     """Return E||X_val w_k - y_val||^2/(2 n_val) on held-out samples."""
+    check_kind("validation_loss", "problem", problem, SgdProblem)
     return expected(problem, validation_measure(problem, X_val, y_val), eta, steps)
 
 
@@ -73,21 +78,26 @@ def d_validation_loss(
     problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike, eta: ArrayLike, steps: int | None = None
 ) -> SignedLog:
     """Return the eta-derivative of `validation_loss`."""
+    check_kind("d_validation_loss", "problem", problem, SgdProblem)
     return _slope(problem, validation_measure(problem, X_val, y_val), eta, steps)
 
 
 def risk(problem: SgdProblem, w_star: ArrayLike, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return E||w_k - w*||^2 for w_star (d,)."""
+    check_kind("risk", "problem", problem, SgdProblem)
     return expected(problem, risk_measure(problem, w_star), eta, steps)
 
 
 def d_risk(problem: SgdProblem, w_star: ArrayLike, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the eta-derivative of `risk`."""
+    check_kind("d_risk", "problem", problem, SgdProblem)
     return _slope(problem, risk_measure(problem, w_star), eta, steps)
 
 
 def expected(problem: SgdProblem | SgdAverage, measure: Measure, eta: ArrayLike, steps: int | None = None) -> SignedLog:
     """Return the expectation of any quadratic `Measure` of w_k, k = 0..T."""
+    check_kind("expected", "problem", problem, SgdProblem | SgdAverage)
+    check_kind("expected", "measure", measure, Measure)
     schedules, batch = _schedules("sgd", problem, eta, steps)
     ((value,),) = follow(_recursion(problem), [measure], schedules, tangent=False)
     return _shaped(value, batch)
@@ -97,6 +107,8 @@ def values_and_slopes(
     problem: SgdProblem | SgdAverage, measures: Sequence[Measure], eta: ArrayLike, steps: int | None = None
 ) -> list[tuple[SignedLog, SignedLog]]:
     """Return (value, eta-derivative) of several measures from one pass over the trajectory."""
+    check_kind("values_and_slopes", "problem", problem, SgdProblem | SgdAverage)
+    _check_measures("values_and_slopes", measures)
     schedules, batch = _schedules("sgd", problem, eta, steps)
     found = follow(_recursion(problem), measures, schedules, tangent=True)
     return [(_shaped(value, batch), _shaped(slope, batch)) for value, slope in found]
@@ -110,15 +122,20 @@ def at_steps(
     By powers of a matrix of order D = d(d+1)/2 + d + 1 instead of steps: O(D^3 log t), so that t = 10^6 is no more
     work than a few steps; needs 40 D^2 bytes. Errors of order t eps.
     """
+    check_kind("at_steps", "problem", problem, SgdProblem | SgdAverage)
+    _check_measures("at_steps", measures)
     etas, counts = _constant("at_steps", problem, eta), step_counts("at_steps", steps)
     if counts.ndim != 1 or counts.size == 0:
         bad_value("at_steps", "steps", f"of shape {counts.shape}", "shape (K,) with K >= 1")
+    if etas.size == 0:
+        bad_value("at_steps", "eta", f"of shape {etas.shape}, empty", "at least one step size")
     value, slope = powers.at_steps(_recursion(problem), measures, etas.ravel(), counts)
     return [(_shaped(value[..., i], etas.shape), _shaped(slope[..., i], etas.shape)) for i in range(len(measures))]
 
 
 def moments(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> tuple[Floats, Floats]:
     """Return E[w_T] (..., d) and E[w_T w_T'] (..., d, d) after the last step; OverflowError beyond float64."""
+    check_kind("moments", "problem", problem, SgdProblem)
     schedules, batch = _schedules("moments", problem, eta, steps)
     *_, last = trajectory(Recursion(problem), schedules, tangent=False)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -139,6 +156,8 @@ def schedule_gradient(problem: SgdProblem, measure: Measure, schedule: ArrayLike
     >>> schedule_gradient(problem, train_measure(problem), [0.5, 0.5]).to_float()
     array([-0.125, -0.125])
     """
+    check_kind("schedule_gradient", "problem", problem, SgdProblem)
+    check_kind("schedule_gradient", "measure", measure, Measure)
     schedules, batch = _schedules("schedule_gradient", problem, schedule, None)
     if batch:
         bad_value("schedule_gradient", "schedule", f"of shape {np.shape(schedule)}", "one schedule, shape (T,)")
@@ -166,6 +185,8 @@ def _schedules(
     elif step_counts(function, steps).ndim:
         bad_value(function, "steps", f"of shape {np.shape(steps)}", "one integer: the whole trajectory comes back")
     else:
+        remedy = "The whole trajectory comes back; `at_steps` takes a few horizons of any length."
+        check_memory(function, "steps", steps, int(steps) * etas.size, remedy)
         etas = np.broadcast_to(etas[..., None], (*etas.shape, int(steps)))
     return etas.reshape(-1, etas.shape[-1]), etas.shape[:-1]
 
@@ -177,3 +198,11 @@ def _constant(function: str, problem: SgdProblem | SgdAverage, eta: ArrayLike) -
 def _shaped(value: SignedLog, batch: tuple[int, ...]) -> SignedLog:
     steps = value.shape[-1]
     return SignedLog(value.sign.reshape(*batch, steps), value.log.reshape(*batch, steps))
+
+
+def _check_measures(function: str, measures: Sequence[Measure]) -> None:
+    """Raise unless there is at least one, and each is a `Measure`."""
+    if not isinstance(measures, list | tuple) or not measures:
+        bad_type(function, "measures", f"a {type(measures).__name__}", "a list of at least one Measure")
+    for measure in measures:
+        check_kind(function, "measures", measure, Measure)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats, step_counts
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, finite_floats, step_counts
 from metagrad.theory.numbers.modes import Factors
 from metagrad.theory.numbers.signed_log import SignedLog, signed_sum
 from metagrad.theory.sgd._checks import checked_eta, checked_scalar, within_range
@@ -70,6 +70,7 @@ def expected_loss(problem: NoisyQuadratic, schedule: ArrayLike) -> SignedLog:
     >>> expected_loss(NoisyQuadratic([1.0], [1.0], [3.0]), [0.75, 0.5]).to_float().round(12)
     array([1.5    , 0.375  , 0.21875])
     """
+    check_kind("expected_loss", "problem", problem, NoisyQuadratic)
     log_A = _log_moments(problem, checked_schedule("expected_loss", problem, schedule))
     return signed_sum(1.0, log_A + np.log(problem.curvatures), np.log(0.5))
 
@@ -79,6 +80,7 @@ def schedule_gradient(problem: NoisyQuadratic, schedule: ArrayLike) -> SignedLog
 
     L_i is the adjoint after step k, A_i the moment before it.
     """
+    check_kind("schedule_gradient", "problem", problem, NoisyQuadratic)
     etas = checked_schedule("schedule_gradient", problem, schedule)
     log_A, h = _log_moments(problem, etas)[..., :-1, :], problem.curvatures
     factors = Factors.of(etas[..., None], h)
@@ -108,6 +110,7 @@ def one_dimensional(start: float, noise: float, steps: ArrayLike) -> Floats:
 
 def checked_schedule(function: str, problem: NoisyQuadratic, schedule: ArrayLike) -> Floats:
     """Return schedules (..., T) with T >= 1 and entries whose product with max h is within 1e-60 to 1e60, or raise."""
+    check_kind("checked_schedule", "problem", problem, NoisyQuadratic)
     etas = finite_floats(function, "schedule", schedule)
     if etas.ndim == 0 or etas.shape[-1] == 0:
         bad_value(function, "schedule", f"of shape {etas.shape}", "shape (..., T) with T >= 1")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, check_memory, count, number
 from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.sgd.noisy_quadratic import NoisyQuadratic, expected_loss
 
@@ -31,6 +31,7 @@ def greedy_schedule(problem: NoisyQuadratic, steps: int, *, largest: float = np.
     >>> greedy_schedule(NoisyQuadratic([1.0], [1.0], [3.0]), 2)
     array([0.75      , 0.42857143])
     """
+    check_kind("greedy_schedule", "problem", problem, NoisyQuadratic)
     count = _checked("greedy_schedule", steps, largest)
     state, etas = _State(problem, 1), np.empty(count)
     for k in range(count):
@@ -45,6 +46,7 @@ def optimal_schedule(problem: NoisyQuadratic, steps: int, *, largest: float = np
     repair those at the end; `largest=problem.largest_stable` rules that out. ArithmeticError if the sweeps do not
     settle.
     """
+    check_kind("optimal_schedule", "problem", problem, NoisyQuadratic)
     count = _checked("optimal_schedule", steps, largest)
     return _best_settled(problem, np.minimum(_starts(problem, count), largest), largest)
 
@@ -54,6 +56,7 @@ def lookahead_schedule(problem: NoisyQuadratic, steps: int, horizon: int, *, lar
 
     horizon = 1 is greedy; at the end the horizon shrinks to what remains, so that horizon = T is optimal.
     """
+    check_kind("lookahead_schedule", "problem", problem, NoisyQuadratic)
     count = _checked("lookahead_schedule", steps, largest)
     ahead = _checked("lookahead_schedule", horizon, largest, "horizon")
     state, etas, plan = _State(problem, 1), np.empty(count), np.empty(0)
@@ -76,6 +79,7 @@ def short_horizon_bias(problem: NoisyQuadratic, steps: int, *, largest: float = 
     >>> short_horizon_bias(problem, 10, largest=problem.largest_stable).to_float().round(2)
     np.float64(2.56)
     """
+    check_kind("short_horizon_bias", "problem", problem, NoisyQuadratic)
     schedules = [f(problem, steps, largest=largest) for f in (greedy_schedule, optimal_schedule)]
     final = expected_loss(problem, np.stack(schedules))[:, -1]
     return final[0] / final[1]
@@ -153,11 +157,7 @@ def _starts(problem: NoisyQuadratic, steps: int) -> Floats:
 
 
 def _checked(function: str, steps: int, largest: float, name: str = "steps") -> int:
-    array = np.asarray(steps)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{function}: {name} has dtype {array.dtype}; expected an integer.")
-    if array.ndim or array < 1:
-        bad_value(function, name, steps, "one integer of at least 1")
-    if largest != np.inf and (finite_floats(function, "largest", largest).ndim or largest <= 0):
+    check_memory(function, name, steps, count(function, name, steps), "Its schedule has a number a step.")
+    if largest != np.inf and number(function, "largest", largest) <= 0:
         bad_value(function, "largest", largest, "a positive number, or inf for no limit")
     return int(steps)

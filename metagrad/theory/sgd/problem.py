@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value
+from metagrad.theory.numbers.checks import Floats, bad_value, check_flag, check_kind, finite_floats, number
 from metagrad.theory.sgd._checks import check_batch_size, within_range
 
 KEPT = 1e-2
@@ -53,6 +53,7 @@ class SgdProblem:
         if w0.shape != (d,):
             bad_value("SgdProblem", "w0", f"of shape {w0.shape}", f"shape ({d},), a coordinate per column of X")
         check_batch_size("SgdProblem", self.batch_size)
+        check_flag("SgdProblem", "replacement", self.replacement)
         if not self.replacement and self.batch_size > n:
             expected = f"at most the {n} samples, drawn without replacement"
             remedy = "Draw with replacement, or take a smaller batch."
@@ -138,31 +139,44 @@ class Measure:
     p: Floats
     q: float
 
+    def __post_init__(self) -> None:
+        """Validate."""
+        A, p = (finite_floats("Measure", name, getattr(self, name), copy=False) for name in ("A", "p"))
+        if p.ndim != 1 or A.shape != (*p.shape, *p.shape):
+            bad_value("Measure", "A", f"of shape {A.shape} with p of shape {p.shape}", "shapes (d, d) and (d,)")
+        number("Measure", "q", self.q)
+
     @classmethod
     def of_rows(cls, rows: Floats, targets: Floats) -> Measure:
         """Return the measure ||rows V'e - targets||^2/2."""
+        rows, targets = _checked_rows("Measure.of_rows", rows, targets)
         return cls(rows.T @ rows, rows.T @ targets, float(targets @ targets))
 
 
 def quadratic_measure(problem: SgdProblem, rows: Floats, targets: Floats) -> Measure:
     """Return the measure ||rows w - targets||^2/2 for any rows (k, d) and targets (k,)."""
+    check_kind("quadratic_measure", "problem", problem, SgdProblem)
+    rows, targets = _checked_rows("quadratic_measure", rows, targets, len(problem.centre))
     rotated = rows @ problem.svd[2]
     return Measure.of_rows(rotated, targets - rotated @ problem.centre)
 
 
 def train_measure(problem: SgdProblem) -> Measure:
     """Return the train loss f(w) = ||Xw - y||^2/(2n)."""
+    check_kind("train_measure", "problem", problem, SgdProblem)
     return Measure(np.diag(problem.h), problem.g, float(problem.r @ problem.r) / len(problem.y))
 
 
 def excess_measure(problem: SgdProblem) -> Measure:
     """Return f(w) - min f, free of the cancellation of that difference."""
+    check_kind("excess_measure", "problem", problem, SgdProblem)
     roots = np.sqrt(problem.h)
     return Measure.of_rows(np.diag(roots), np.divide(problem.g, roots, out=np.zeros_like(roots), where=roots > 0))
 
 
 def validation_measure(problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike) -> Measure:
     """Return the loss ||X_val w - y_val||^2/(2 n_val) on held-out samples X_val (n_val, d), y_val (n_val,)."""
+    check_kind("validation_measure", "problem", problem, SgdProblem)
     X, y = checked_sample("validation_loss", X_val, y_val, "X_val", "y_val")
     if X.shape[1] != problem.X.shape[1]:
         expected = f"{problem.X.shape[1]} columns like X"
@@ -173,6 +187,7 @@ def validation_measure(problem: SgdProblem, X_val: ArrayLike, y_val: ArrayLike) 
 
 def risk_measure(problem: SgdProblem, w_star: ArrayLike) -> Measure:
     """Return the squared distance ||w - w*||^2 from w_star (d,)."""
+    check_kind("risk_measure", "problem", problem, SgdProblem)
     target = within_range("risk", "w_star", w_star)
     if target.shape != problem.centre.shape:
         bad_value("risk", "w_star", f"of shape {target.shape}", f"shape {problem.centre.shape}, like w0")
@@ -190,6 +205,16 @@ def checked_sample(
         expected = f"shape ({len(inputs)},), a target per row of {X_name}"
         bad_value(function, y_name, f"of shape {targets.shape}", expected)
     return inputs, targets
+
+
+def _checked_rows(function: str, rows: Floats, targets: Floats, d: int | None = None) -> tuple[Floats, Floats]:
+    """Return rows (k, d) and targets (k,), or raise."""
+    matrix, aims = (finite_floats(function, *x, copy=False) for x in (("rows", rows), ("targets", targets)))
+    if matrix.ndim != 2 or (d is not None and matrix.shape[1] != d):
+        bad_value(function, "rows", f"of shape {matrix.shape}", f"shape (k, {'d' if d is None else d})")
+    if aims.shape != matrix.shape[:1]:
+        bad_value(function, "targets", f"of shape {aims.shape}", f"shape {matrix.shape[:1]}, one a row")
+    return matrix, aims
 
 
 def _checked_second_moment(value: ArrayLike, w0: Floats) -> Floats:

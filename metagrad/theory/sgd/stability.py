@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metagrad.theory.numbers.checks import Floats, bad_value
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind
 from metagrad.theory.sgd.problem import SgdProblem
 
 
@@ -26,6 +26,7 @@ def stability_threshold(problem: SgdProblem) -> float:
     >>> round(17 * stability_threshold(SgdProblem([[1.0], [2.0]], [1.0, 1.0], batch_size=1)), 9)
     10.0
     """
+    check_kind("stability_threshold", "problem", problem, SgdProblem)
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     rank = int(np.sum(problem.h > 0))

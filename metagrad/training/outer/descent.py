@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metagrad import ad
+from metagrad import ad, checks
 from metagrad.ad.tree import leaves_as
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Estimate, OuterReport, Tree
@@ -43,7 +42,8 @@ class Descent:
     def __post_init__(self) -> None:
         """Check the settings."""
         check_scale(_WHERE, self.scale)
-        check_power(_WHERE, self.power)
+        checks.number(_WHERE, "power", self.power)
+        checks.flag(_WHERE, "sign", self.sign)
 
     def init(self, phi: Tree) -> Tree:
         """Return the empty state."""
@@ -78,18 +78,13 @@ def check_scale(where: str, scale: Any) -> None:
     """Raise ValueError unless every number of `scale` is finite and above 0, TypeError where there is none."""
     for leaf in ad.leaves(scale):
         if isinstance(leaf, bool) or not (hasattr(leaf, "dtype") or isinstance(leaf, int | float)):
-            bad_type(where, "scale", f"{leaf!r}, a {type(leaf).__name__}", "a number, or a tree of numbers like phi")
+            came = f"{checks.shown(leaf)}, a {type(leaf).__name__}"
+            bad_type(where, "scale", came, "a number, or a tree of numbers like phi")
         numbers = to_host(leaf)
         if not ((numbers > 0) & np.isfinite(numbers)).all():
             bad_value(where, "scale", scale, "finite numbers above 0" if _is_tree(scale) else "a finite number above 0")
     if not ad.leaves(scale):
         bad_type(where, "scale", repr(scale), "a number, or a tree of numbers like phi")
-
-
-def check_power(where: str, power: Any) -> None:
-    """Raise ValueError unless `power` is finite."""
-    if not math.isfinite(power):
-        bad_value(where, "power", power, "a finite number")
 
 
 def _is_tree(scale: Any) -> bool:

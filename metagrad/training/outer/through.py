@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad import ad, parts
-from metagrad.errors import bad_type, bad_value
+from metagrad import ad, checks, parts
+from metagrad.errors import bad_type
 from metagrad.protocols import Estimate, OuterReport, Rule, Tree
 from metagrad.scaled import Scaled
 from metagrad.training._leaves import all_finite, is_finite, log2_norm
@@ -27,7 +27,8 @@ class Through:
     largest norm over all meta-parameters, and largest entry; None for none. A gradient too large for floats still has
     a direction and a norm, and is clipped as any other. Where the meta-gradient, or the step along it, is inf or NaN,
     no step is taken: the state stays, and the meta-parameters come back as NaN. TypeError where `phi` is not the
-    rule's, ValueError unless the limits are above 0.
+    rule's, ValueError where it is out of the rule's range (a step size below 0 would ascend), and unless the limits are
+    above 0.
 
     >>> from metagrad.optimizers import GradientDescent
     >>> step = Through(GradientDescent(), GradientDescent.Phi(0.5), clip_norm=1.0)
@@ -43,10 +44,12 @@ class Through:
 
     def __post_init__(self) -> None:
         """Check the meta-parameters and the limits."""
+        parts.check_part(_WHERE, "rule", self.rule, Rule)
         kind = parts.named_phi(self.rule)
         if not isinstance(self.phi, tuple) and kind is not None:
             came = f"a {type(self.phi).__name__}"
             bad_type(_WHERE, "phi", came, f"{kind.__qualname__}({', '.join(kind._fields)})")
+        parts.check_phi(self.rule, self.phi, _WHERE)
         for name in ("clip_norm", "clip_value"):
             check_limit(_WHERE, name, getattr(self, name))
 
@@ -98,10 +101,8 @@ def clip(gradient: Tree, norm: float | None = None, value: float | None = None) 
 
 def check_limit(where: str, name: str, limit: Any) -> None:
     """Raise TypeError unless the limit is a number or None, ValueError unless it is finite and above 0."""
-    if isinstance(limit, bool) or not isinstance(limit, int | float | None):
-        bad_type(where, name, repr(limit), "a number, or None")
-    if limit is not None and not 0 < limit < math.inf:
-        bad_value(where, name, limit, "a finite number above 0, or None")
+    if limit is not None:
+        checks.number(where, name, limit, above=0.0, remedy="None is for no limit.")
 
 
 def _as_arrays(phi: Tree) -> Tree:

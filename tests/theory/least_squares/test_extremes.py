@@ -166,3 +166,27 @@ def test_no_step_sizes_and_no_horizons():
     reg = ls.Regression.of(X, Y)
     assert ls.risk(reg, W, [], 3).shape == (0,)
     assert ls.train_loss(reg, 0.1, np.array([], int)).shape == (0,)
+
+
+def test_a_coefficient_of_1e_200_is_all_that_is_left_in_the_end():
+    x, y, eta = np.array([1.0, 0.1]), np.array([1.0, 1e-200]), 1.0
+    reg = ls.Regression.of(np.diag(x), y)
+    for t in (10, 1000, 4000):
+        with mp.workdps(60):
+            exact = diagonal_excess(x, y, eta, t)
+        for number, right in zip((ls.excess_train_loss(reg, eta, t), ls.d_train_loss(reg, eta, t)), exact, strict=True):
+            assert error(number, right) < 1e-11
+        found = ls.risk(reg, y / x, eta, t)
+        with mp.workdps(60):
+            a = [1 - mp.mpf(float(v)) ** 2 / 2 for v in x]
+            right = mp.fsum((b**t * mp.mpf(float(v)) / mp.mpf(float(u))) ** 2 for b, u, v in zip(a, x, y, strict=True))
+        assert error(found, right) < 1e-11
+
+
+def diagonal_excess(x, y, eta, t):
+    """The excess train loss of X = diag(x) and its slope, as mpmath numbers."""
+    n, x, y = len(x), [mp.mpf(float(v)) for v in x], [mp.mpf(float(v)) for v in y]
+    s = [v * v / n for v in x]
+    a = [1 - eta * v for v in s]
+    value = mp.fsum((b**t * v) ** 2 for b, v in zip(a, y, strict=True)) / (2 * n)
+    return value, -t * mp.fsum(b ** (2 * t - 1) * u * v**2 for b, u, v in zip(a, s, y, strict=True)) / n

@@ -183,12 +183,50 @@ def test_a_bad_matrix_is_refused_by_name(H, w0, words):
         (0.1, 2**53, "loss", ValueError, "2\\^52"),
         ("0.1", 1, "loss", TypeError, "eta has dtype"),
         (0.1, 1, "norm", ValueError, "'loss' or 'squared_norm'"),
-        (1e300, 1, "loss", ValueError, "eta \\* lambda"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(eta, steps, measure, error, words):
     with pytest.raises(error, match=words):
         q.d_log_objective(Spectrum([1.0, 1e9], [1.0, 1.0]), eta, steps, measure=measure)
+
+
+WILD = {
+    "a small start on a fast mode": ([2.0, 0.5], [1e-200, 1.0], 1.4, 3000),
+    "starts at both ends": ([1.0, 0.5], [1e-200, 1e200], 1.9, 400),
+    "the smallest and largest starts": ([0.5, 1.0, 1.5], [5e-324, 1e308, 1.0], 1.9, 10_000),
+    "a huge eigenvalue": ([1e300], [1.0], 1.5e-300, 100),
+    "a step beyond every float": ([1.0, 1e9], [1.0, 1.0], 1e300, 7),
+    "eigenvalues at both ends": ([1e-200, 1e200], [1.0, 1e-3], 1e200, 50),
+    "eigenvalues at both ends, solved": ([1e-200, 1e200], [1e200, 1e-3], 1e-200, 50),
+    "subnormal numbers": ([1e-310, 1.0], [1e160, 1e-310], 1.25, 2000),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+@pytest.mark.parametrize("measure", ["loss", "squared_norm"])
+def test_any_size_of_the_start_the_curvature_and_the_step(name, measure):
+    values, start, eta, t = WILD[name]
+    spectrum = Spectrum.diagonal(values, start)
+    with mp.workdps(900):  # 1 - 1e-400 has that many
+        h, w, eta_ = [mp.mpf(x) for x in values], [mp.mpf(x) for x in start], mp.mpf(eta)
+        kappa = [x * x * (y / 2 if measure == "loss" else 1) for x, y in zip(w, h, strict=True)]
+        a = [1 - eta_ * x for x in h]
+        F = mp.fsum(k * b ** (2 * t) for k, b in zip(kappa, a, strict=True))
+        dF = -2 * t * mp.fsum(k * x * b ** (2 * t - 1) for k, x, b in zip(kappa, h, a, strict=True))
+        d2F = 2 * t * (2 * t - 1) * mp.fsum(k * x * x * b ** (2 * t - 2) for k, x, b in zip(kappa, h, a, strict=True))
+        held = 2 * mp.fsum(k * b**t * (b**t - 1) / eta_ for k, b in zip(kappa, a, strict=True))
+        phi = mp.fsum(k * b**2 * (b ** (2 * t) - 1) / (b**2 - 1) for k, b in zip(kappa, a, strict=True))
+        slope, curve = dF / (t * F), d2F / (t * F) - dF**2 / (t * F**2)
+        plain = {q.objective: F, q.d_objective: dF, q.d2_objective: d2F, q.stop_gradient_d_objective: held}
+        plain |= {q.weighted_sum: phi}
+        for function, exact in plain.items():
+            found = function(spectrum, eta, t, measure=measure)
+            size = mp.log(abs(exact))
+            assert found.sign == mp.sign(exact), function
+            assert float(abs(mp.mpf(float(found.log)) - size)) <= 1e-13 * (20 + abs(float(size))), function
+        assert float(q.d_log_objective(spectrum, eta, t, measure=measure)) == pytest.approx(float(slope), rel=1e-12)
+        curvature = float(curve) if abs(curve) < 1e308 else np.inf * mp.sign(curve)
+        assert float(q.d2_log_objective(spectrum, eta, t, measure=measure)) == pytest.approx(curvature, rel=1e-9)
 
 
 @pytest.mark.parametrize(("values", "weights"), [([-1.0], [1.0]), ([1.0], [-1.0]), ([], []), ([1.0, 2.0], [1.0, 1, 1])])

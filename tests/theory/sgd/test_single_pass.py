@@ -192,3 +192,17 @@ def test_without_curvature_nothing_moves():
     problem = SinglePass([0.0, 0.0], [1.0, 2.0], 1.0)
     assert sp.risk(problem, 0.5, 10).to_float() == pytest.approx(3.0, rel=1e-15)
     assert sp.d_risk(problem, 0.5, 10).sign == 0
+
+
+@pytest.mark.parametrize("d", [1, 10, 1000, 10_000])
+@pytest.mark.parametrize("batch_size", [1, 32])
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_the_threshold_has_all_digits_at_any_size_and_dimension(d, batch_size, size):
+    eigenvalues = size * np.exp(np.random.default_rng(d).uniform(-6, 0, d))
+    found = sp.stability_threshold(SinglePass(eigenvalues, np.ones(d), batch_size=batch_size))
+    with mp.workdps(40):
+        lam, eta = [mp.mpf(float(x)) for x in eigenvalues], mp.mpf(found)
+        terms = [2 - eta * (1 + mp.mpf(1) / batch_size) * x for x in lam]
+        excess = mp.fsum(eta * x / y for x, y in zip(lam, terms, strict=True)) - batch_size
+        slope = mp.fsum(2 * x / y**2 for x, y in zip(lam, terms, strict=True))
+        assert float(abs(excess / (slope * eta))) < 2e-14  # a Newton step, relative

@@ -1,4 +1,4 @@
-"""Numbers far outside the range of floating point: a mantissa in the working dtype times a power of two.
+"""The class of scaled numbers: a mantissa in the working dtype times a power of two, entry by entry.
 
 A meta-gradient after 10^5 steps is easily 1e+60000 or 1e-60000. Its digits are as good as any other number's; only
 the exponent field of the float type is too small. `Scaled` carries the exponent beside the digits, as an integer
@@ -8,27 +8,21 @@ array. Multiplying by a power of two is exact, so nothing is lost by it.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
-from metagrad.errors import RangeError, Status, bad_type, bad_value
-from metagrad.xp import Array, Namespace, float_info, is_array, namespace, to_host
+from metagrad import checks
+from metagrad.errors import bad_type, bad_value
+from metagrad.scaled import ranges
+from metagrad.scaled.ranges import ldexp, shown, surely_in_range, surely_positive
+from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufunc
+from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
 _LOG10_2 = math.log10(2.0)
-# ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
-_FAR = 1 << 16
-_LARGEST_POWER = 1 << 31  # exponents of this size times it still fit into int64
-
-
-def ldexp(x: Array, exponent: Array) -> Array:
-    """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
-    xp = namespace(x, exponent, where="ldexp")
-    return xp.ldexp(x, xp.minimum(xp.maximum(exponent, -_FAR), _FAR).astype(np.int32))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -50,13 +44,17 @@ class Scaled:
     exponent: Array
 
     __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
-    __array_ufunc__ = None  # NumPy's operators leave it to those below
+    __array_priority__ = 150.0  # above that of CuPy, below that of a traced value
 
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
         """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
+        if type(x) is cls:
+            x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
         x = xp.asarray(x)
+        if type(exponent) is not int and getattr(getattr(exponent, "dtype", None), "kind", "") not in ("i", "u"):
+            bad_type("Scaled.of", "exponent", checks.shown(exponent), "an integer, or an array of integers")
         if x.dtype.kind != "f":
             bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
         mantissa, shift = xp.frexp(x)
@@ -85,6 +83,26 @@ class Scaled:
         return self.mantissa.dtype
 
     @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return int(self.exponent.ndim)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return int(self.exponent.size)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of digits and exponents."""
+        return int(self.mantissa.nbytes + self.exponent.nbytes)
+
+    @property
+    def T(self) -> Scaled:  # noqa: N802 - as that of arrays
+        """The numbers with their axes reversed."""
+        return self.transpose()
+
+    @property
     def _xp(self) -> Namespace:
         return namespace(self.mantissa, where="Scaled")
 
@@ -94,17 +112,47 @@ class Scaled:
         >>> Scaled.of(np.array([1.5, -3.0, 0.0]), 5000)
         Scaled(2.1187e+1505, -4.2374e+1505, 0)
         """
-        powers, signs = to_host(self.log10abs()).ravel(), to_host(self.sign()).ravel()
-        shown = ", ".join(_decimal(s, p) for s, p in zip(signs[:8], powers[:8], strict=True))
-        return f"Scaled({shown}{', ...' if len(powers) > 8 else ''})"
+        return f"Scaled({shown(to_host(self.sign()).ravel(), to_host(self.log10abs()).ravel())})"
 
     def __getitem__(self, index: Any) -> Scaled:
         """Return the numbers at `index`."""
         return Scaled(self._xp.asarray(self.mantissa[index]), self._xp.asarray(self.exponent[index]))
 
-    def reshape(self, shape: tuple[int, ...]) -> Scaled:
+    def __setitem__(self, index: Any, numbers: Any) -> None:
+        """Write numbers, in place."""
+        wide = self.beside(numbers)
+        if wide is None:
+            bad_type("Scaled", "what is written", f"a {type(numbers).__name__}", "numbers")
+        self.mantissa[index], self.exponent[index] = wide.mantissa, wide.exponent
+
+    def _moved(self, method: str, *given: Any) -> Scaled:
+        return Scaled(getattr(self.mantissa, method)(*given), getattr(self.exponent, method)(*given))
+
+    def reshape(self, *shape: Any) -> Scaled:
         """Return the same numbers in another shape."""
-        return Scaled(self.mantissa.reshape(shape), self.exponent.reshape(shape))
+        return self._moved("reshape", *shape)
+
+    def transpose(self, *axes: Any) -> Scaled:
+        """Return the numbers with their axes in another order, reversed by default."""
+        return self._moved("transpose", *axes)
+
+    def squeeze(self, axis: Any = None) -> Scaled:
+        """Return the numbers without axes of length 1."""
+        return self._moved("squeeze", axis)
+
+    def ravel(self) -> Scaled:
+        """Return all numbers along one axis."""
+        return self._moved("ravel")
+
+    def copy(self) -> Scaled:
+        """Return the numbers in memory of their own."""
+        return self._moved("copy")
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        """Return the numbers with digits of another float type; for another kind of type, what floats give."""
+        if np.dtype(dtype).kind == "f":
+            return Scaled.of(self.mantissa.astype(dtype), self.exponent)
+        return narrow(self).astype(dtype)
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
@@ -136,7 +184,7 @@ class Scaled:
         """Refuse: no array holds these numbers."""
         bad_type("np.asarray", "its argument", "a Scaled", "an array", "Use to_float(), log10abs(), or its mantissa.")
 
-    def _as_scaled(self, other: Any) -> Scaled | None:
+    def beside(self, other: Any) -> Scaled | None:
         """Return a number or an array as Scaled, a Python number in the dtype of these digits; None for other kinds."""
         if isinstance(other, Scaled):
             return other
@@ -154,9 +202,17 @@ class Scaled:
             )
         return Scaled.of(wide.mantissa.astype(self.dtype), wide.exponent)
 
+    def _with(self, function: str, other: Any) -> Any:
+        b = self.beside(other)
+        return NotImplemented if b is None else UFUNCS[function](self, b)
+
     def __neg__(self) -> Scaled:
         """Return the negatives."""
         return Scaled(-self.mantissa, self.exponent)
+
+    def __pos__(self) -> Scaled:
+        """Return the numbers."""
+        return self
 
     def __abs__(self) -> Scaled:
         """Return the magnitudes."""
@@ -164,109 +220,115 @@ class Scaled:
 
     def __mul__(self, other: Any) -> Scaled:
         """Return the products, entry by entry."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else Scaled.of(self.mantissa * b.mantissa, self.exponent + b.exponent)
 
     def __truediv__(self, other: Any) -> Scaled:
         """Return the quotients, entry by entry; a zero divisor gives the inf or NaN of IEEE."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else Scaled.of(self.mantissa / b.mantissa, self.exponent - b.exponent)
 
     def __rtruediv__(self, other: Any) -> Scaled:
         """Return the quotients other / self."""
-        a = self._as_scaled(other)
+        a = self.beside(other)
         return NotImplemented if a is None else a / self
 
     def __pow__(self, n: Any) -> Scaled:
-        """Return the n-th powers for an integer n, |n| below 2**31; a zero to a power below 0 is the inf of IEEE.
+        """Return the n-th powers: any finite n entry by entry, exact to the digits for integers below 2**31.
 
         >>> Scaled.of(np.array([10.0])) ** -100000
         Scaled(1e-100000)
         """
-        if not hasattr(n, "__index__") or isinstance(n, np.ndarray):
-            return NotImplemented
-        n = operator.index(n)
-        if abs(n) >= _LARGEST_POWER:
-            bad_value("Scaled", "the power", n, "an integer of size below 2**31")
-        return self._power(-n).__rtruediv__(1) if n < 0 else self._power(n)
+        return UFUNCS["power of any"](self, n)  # type: ignore[no-any-return]
 
-    def _power(self, n: int) -> Scaled:
-        most = -float_info(np.dtype(self.dtype)).min_exponent - 2  # (1/2)**most is a normal number
-        a = Scaled.of(self.mantissa, self.exponent)
-        if n <= most:
-            return Scaled.of(a.mantissa**n, a.exponent * n)
-        times, rest = divmod(n, most)
-        return a._power(most)._power(times) * a._power(rest)
+    def __rpow__(self, base: Any) -> Any:
+        """Return base ** self."""
+        return np.power(base, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return the matrix products."""
+        return np.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        """Return the matrix products."""
+        return np.matmul(other, self)
 
     def __add__(self, other: Any) -> Scaled:
         """Return the sums, entry by entry, aligned at the larger exponent."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         if b is None:
             return NotImplemented
         xp = self._xp
-        shape = np.broadcast_shapes(self.shape, b.shape)
-        pair = [Scaled(*(xp.broadcast_to(a, shape) for a in (s.mantissa, s.exponent))) for s in (self, b)]
-        return Scaled(xp.stack([p.mantissa for p in pair]), xp.stack([p.exponent for p in pair])).sum(axis=0)
+        # a zero has no magnitude: it must not decide the alignment
+        top = xp.where(self.mantissa == 0, b.exponent, xp.maximum(self.exponent, b.exponent))
+        top = xp.where(b.mantissa == 0, self.exponent, top)
+        return Scaled.of(ldexp(self.mantissa, self.exponent - top) + ldexp(b.mantissa, b.exponent - top), top)
 
     __rmul__, __radd__ = __mul__, __add__
 
     def __sub__(self, other: Any) -> Scaled:
         """Return the differences, entry by entry."""
-        b = self._as_scaled(other)
+        b = self.beside(other)
         return NotImplemented if b is None else self + (-b)
 
     def __rsub__(self, other: Any) -> Scaled:
         """Return the differences other - self."""
         return (-self).__add__(other)
 
-    def _compare(self, other: Any, holds: Callable[[Array, Array], Array]) -> Array:
-        """Return, entry by entry, whether the exact numbers compare so; NaN does not."""
-        b = self._as_scaled(other)
-        if b is None:
-            return NotImplemented
-        a, b = Scaled.of(self.mantissa, self.exponent), Scaled.of(b.mantissa, b.exponent)
-        # Digits lie in [1/2, 1): of two exponents that differ, one step decides as all of them do.
-        ahead = self._xp.clip(a.exponent - b.exponent, -1, 1)
-        return holds(ldexp(a.mantissa, ahead), b.mantissa)
-
     def __lt__(self, other: Any) -> Array:
-        """Return whether self < other."""
-        return self._compare(other, operator.lt)
+        """Return whether self < other; NaN never is."""
+        return self._with("less", other)
 
     def __le__(self, other: Any) -> Array:
         """Return whether self <= other."""
-        return self._compare(other, operator.le)
+        return self._with("less_equal", other)
 
     def __gt__(self, other: Any) -> Array:
         """Return whether self > other."""
-        return self._compare(other, operator.gt)
+        return self._with("greater", other)
 
     def __ge__(self, other: Any) -> Array:
         """Return whether self >= other."""
-        return self._compare(other, operator.ge)
+        return self._with("greater_equal", other)
 
     def __eq__(self, other: object) -> Array:
         """Return whether self == other."""
-        return self._compare(other, operator.eq)
+        return self._with("equal", other)
 
     def __ne__(self, other: object) -> Array:
         """Return whether self != other; NaN is unequal to all."""
-        return self._compare(other, operator.ne)
+        return self._with("not_equal", other)
 
-    def sum(self, axis: int | None = None) -> Scaled:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Let NumPy's functions of entries work on these numbers; TypeError, by name, for one that is not there."""
+        return apply_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """Let NumPy's other functions work on these numbers; TypeError, by name, for one that is not there."""
+        return apply_function(function, types, args, options)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
         xp = self._xp
         lowest = np.iinfo(np.int64).min // 4  # a zero has no magnitude: it must not decide the alignment
         exponent = xp.where(self.mantissa == 0, lowest, self.exponent)
-        top = exponent.max(axis=axis, keepdims=True)
-        total = ldexp(self.mantissa, exponent - top).sum(axis=axis)
+        top = exponent.max(axis=axis, keepdims=True, initial=lowest)
+        total = ldexp(self.mantissa, exponent - top).sum(axis=axis, keepdims=keepdims)
         return Scaled.of(total, xp.where(total == 0, 0, top.reshape(total.shape)))
 
-    def mean(self, axis: int | None = None) -> Scaled:
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the mean over `axis` (all entries by default)."""
-        total = self.sum(axis)
+        total = self.sum(axis, keepdims)
         count = math.prod(self.shape) // max(1, math.prod(total.shape))
         return Scaled.of(total.mantissa / self._xp.asarray(count, dtype=self.dtype), total.exponent)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Scaled:
+        """Return the largest numbers over `axis`; NaN wins."""
+        return FUNCTIONS[np.max](self, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Scaled:
+        """Return the smallest numbers over `axis`; NaN wins."""
+        return FUNCTIONS[np.min](self, axis=axis, keepdims=keepdims)  # type: ignore[no-any-return]
 
     def sign(self) -> Array:
         """Return -1, 0 or 1 (NaN for NaN)."""
@@ -291,18 +353,11 @@ class Scaled:
 
     def range_status(self, dtype: Any = None) -> Array:
         """Return, entry by entry, the Status code of writing the number in `dtype` (its own by default)."""
-        xp = self._xp
-        info = float_info(np.dtype(dtype or self.dtype))
-        low = (self.mantissa != 0) & (self.exponent - 1 < info.min_exponent)
-        high = (self.exponent > info.max_exponent) | xp.isinf(self.mantissa)
-        code = xp.where(low, Status.GRADIENT_UNDERFLOW.code, xp.where(high, Status.GRADIENT_OVERFLOW.code, 0))
-        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+        return ranges.range_status(self, np.dtype(dtype or self.dtype))
 
     def finite_status(self) -> Array:
         """Return, entry by entry, the Status code of a number that is inf or NaN, else that of OK."""
-        xp = self._xp
-        code = xp.where(xp.isinf(self.mantissa), Status.GRADIENT_OVERFLOW.code, 0)
-        return xp.where(xp.isnan(self.mantissa), Status.GRADIENT_NAN.code, code)
+        return ranges.finite_status(self)
 
     def to_float(self, dtype: Any = None, out_of_range: str = "raise") -> Array:
         """Return the numbers as floats of `dtype` (their own by default).
@@ -315,67 +370,29 @@ class Scaled:
         Traceback (most recent call last):
         metagrad.errors.RangeError: Scaled.to_float: 1 of 1 numbers outside float64; the first is 10**1505.6...
         """
-        if out_of_range not in ("raise", "ieee"):
-            bad_value("Scaled.to_float", "out_of_range", repr(out_of_range), "'raise' or 'ieee'")
-        dtype = np.dtype(dtype or self.dtype)
+        checks.choice("Scaled.to_float", "out_of_range", out_of_range, ("raise", "ieee"))
+        dtype = np.dtype(self.dtype) if dtype is None else checks.float_dtype("Scaled.to_float", "dtype", dtype)
         if dtype == self.dtype and surely_in_range(self):
             return self._xp.ldexp(self.mantissa, self.exponent.astype(np.int32))
         if out_of_range == "raise":
-            self._refuse_out_of_range(dtype)
+            ranges.refuse_out_of_range(self, dtype)
         wide = self.mantissa if self.mantissa.dtype.itemsize >= dtype.itemsize else self.mantissa.astype(dtype)
         with np.errstate(over="ignore", under="ignore"):  # asked for by out_of_range="ieee"
             return ldexp(wide, self.exponent).astype(dtype)
 
-    def _refuse_out_of_range(self, dtype: Any) -> None:
-        finite = self._xp.isfinite(self.mantissa)
-        outside = to_host((self.range_status(dtype) != 0) & finite)
-        if outside.any():
-            power = to_host(self.log10abs())[outside][0]
-            message = (
-                f"Scaled.to_float: {outside.sum()} of {outside.size} numbers outside {dtype.name}; the first is "
-                f"10**{power:.6g}. Use log10abs() and sign(), a wider dtype, or out_of_range='ieee'."
-            )
-            raise RangeError(message)
-
     def relative_difference(self, other: Scaled) -> Array:
         """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
-        xp = self._xp
-        difference, largest = (self - other).log2abs(), xp.maximum(self.log2abs(), other.log2abs())
-        both_zero = xp.isneginf(largest)
-        ratio = xp.exp2(difference - xp.where(both_zero, 0.0, largest))
-        return xp.where(both_zero, 0.0, ratio)
+        return ranges.relative_difference(self, other)
 
 
-def surely_in_range(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are nonzero and within the range of their dtype.
-
-    False means nothing: the numbers may be on a device, where looking would wait for it.
-    """
-    if not isinstance(numbers.mantissa, np.ndarray | np.generic):
-        return False
-    info, exponent, mantissa = float_info(np.dtype(numbers.dtype)), numbers.exponent, numbers.mantissa
-    if exponent.size == 0:
-        return True
-    if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
-        return False
-    return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+register_namespace(Scaled, np)  # NumPy's functions work on it, by the tables
 
 
-def surely_finite(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are finite; False means nothing."""
-    mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.isfinite(mantissa).all())
+def narrow(x: Any) -> Any:
+    """Return the nearest floats, inf, a subnormal or 0 where they have to be; a plain array as it is."""
+    return ldexp(x.mantissa, x.exponent) if type(x) is Scaled else x
 
 
-def surely_positive(numbers: Scaled) -> bool:
-    """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
-    mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.greater(mantissa, 0).all())
-
-
-def _decimal(sign: float, power: float) -> str:
-    """Return sign * 10**power with six digits, or what it is if it is no number."""
-    if not math.isfinite(power) or -5 < power < 6:
-        return "0" if power == -math.inf else f"{sign * 10.0**power:.6g}"
-    whole = math.floor(power)
-    return f"{sign * 10 ** (power - whole):.6g}e{whole:+d}"
+def digits_of(x: Any) -> Any:
+    """Return the digits, which tell zero, inf and NaN as floats do; a plain array as it is."""
+    return x.mantissa if type(x) is Scaled else x

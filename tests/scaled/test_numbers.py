@@ -187,8 +187,10 @@ def test_powers_at_the_edges():
     narrow = Scaled.of(np.array([0.75], "float16")) ** 100_000
     assert narrow.dtype == np.float16
     assert narrow.log2abs()[0] == pytest.approx(100_000 * np.log2(0.75), rel=1e-3)
+    root = Scaled.of(np.array([0.0, 2.0, 1e-300]), 801) ** 0.5
+    assert (root * root).log2abs() == pytest.approx([-np.inf, 802.0, 801 + np.log2(1e-300)])
     with pytest.raises(TypeError, match="unsupported operand"):
-        s**0.5
+        s ** "half"
     with pytest.raises(ValueError, match="Scaled: the power is 4294967296; expected an integer of size below"):
         s ** (2**32)
 
@@ -230,12 +232,10 @@ def test_it_is_a_sequence_of_its_first_axis():
 
 def test_it_becomes_no_array_and_no_key_unseen():
     s = Scaled.of(np.ones(2), 5000)
-    for f in (np.asarray, np.array, lambda x: np.array([x, x]), lambda x: np.stack([x, x])):
+    for f in (np.asarray, np.array, lambda x: np.array([x, x])):
         with pytest.raises(TypeError, match=r"np.asarray: its argument is a Scaled; .* Use to_float\(\), log10abs"):
             f(s)
-    for f in (np.exp, lambda x: np.add(np.ones(2), x)):
-        with pytest.raises(TypeError, match="does not support ufuncs"):
-            f(s)
+    assert (np.add(np.ones(2), s) == s + 1).all()
     with pytest.raises(TypeError, match="unhashable"):
         hash(s)
     for other in ("a", None, [1.0, 2.0], 1j, np.ones(2, complex)):

@@ -1,0 +1,148 @@
+"""`ClosedForm`: which closed form it is, and what became of each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metagrad import parts
+from metagrad.errors import Status, bad_type, bad_value
+from metagrad.estimators.closed_form._digits import digits
+from metagrad.estimators.closed_form._shared import USE_REVERSE, WHERE, Solved
+from metagrad.estimators.closed_form.quadratics import Quadratics
+from metagrad.estimators.closed_form.regressions import Regressions
+from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
+from metagrad.optimizers import GradientDescent, Scheduled
+from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.scaled import Scaled
+from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
+from metagrad.unroll.carry import Ask, check_options
+from metagrad.xp import Array, to_host
+
+_LARGEST_STEPS = 2**52  # up to which 2 T - 1 is exact
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """The closed forms of `metagrad.theory.quadratic` and `least_squares`, computed in float64 on the host.
+
+    Covers `Quadratic` and `DiagonalQuadratic` with `GradientDescent` and every objective; eta one for all or one a
+    task. With `Scheduled`, and with eta per coordinate on `DiagonalQuadratic`: `Final` and `LogFinal`.
+    `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task.
+    `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
+    with `Scheduled` the train loss and its excess. Anything else is a ValueError.
+
+    Eigenvalues of a dense H count as zero up to 4 d u times the largest, u the unit roundoff of float64, and up to d
+    times that of a narrower dtype of H where they decide. Least squares whose targets are X w_star, or X w for some w,
+    up to rounding count as noise-free. Every number is computed again on data that rounding cannot tell apart, at three
+    to eight times the cost: Status.GRADIENT_ROUNDING where that leaves less than one digit of the value or of the
+    meta-gradient.
+
+    >>> task = Quadratic(np.ones((3, 3)) / 3, np.array([1.0, 2.0, 0.0]))
+    >>> found = ClosedForm()(task, GradientDescent(), LogFinal(), GradientDescent.Phi(0.7), steps=20)
+    >>> found.ok, found.grad.eta.to_float().round(12)
+    (True, np.float64(-6.666666666667))
+    """
+
+    gradient: GradientKind = "full"
+    per_task: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("ClosedForm", self)
+
+    def __call__(
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
+    ) -> Estimate:
+        """Return the value and the meta-gradient after `steps` steps; `seed` is not used, nothing is random.
+
+        There is no `at`: a closed form begins where its task does (ValueError).
+        """
+        steps = Ask(task, rule, objective, phi, steps, seed, at, run).steps
+        if at is not None:
+            bad_value(WHERE, "at", f"the position at t = {at.t}", "None, the start of the task", USE_REVERSE)
+        if isinstance(phi, Joint):
+            if phi.task is not None:
+                bad_value(WHERE, "phi", "a Joint with meta-parameters of the task", "those of the rule", USE_REVERSE)
+            found = self(task, rule, objective, phi.rule, steps=steps, seed=seed)
+            return replace(found, grad=Joint(found.grad, None))
+        inner = rule.rule if type(rule) is Scheduled else rule
+        if type(inner) is not GradientDescent:
+            bad_value(WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", USE_REVERSE)
+        if steps > _LARGEST_STEPS:
+            bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
+        phi = parts.complete_phi(rule, phi, WHERE)
+        parts.check_horizon(rule, phi, steps, WHERE)
+        problem = _problem_of(task, objective, steps, self.gradient)
+        scheduled = type(rule) is Scheduled
+        eta = _checked_eta(phi, task, steps if scheduled else None, self.per_task)
+
+        def solve(what: Quadratics | Regressions) -> Solved:
+            return what.solve(eta, scheduled=scheduled, per_task=self.per_task)
+
+        problem = problem.settled(solve)
+        value, slope = solve(problem)
+        of_value, of_slope = digits((value, slope), problem.neighbours(), solve, problem.own_rounding(value))
+        if not self.per_task:
+            slope = slope.mean(axis=0)
+        elif type(rule) is Scheduled:  # phi leads with time, the derivatives with the task
+            slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
+        status, step = _status_of(value, np.minimum(of_value, of_slope), steps)
+        return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)
+
+
+def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> Array:
+    """Return the step sizes in float64: one for all or a coordinate, or one a task; each a step where scheduled."""
+    found = getattr(phi, "eta", None)
+    if isinstance(phi, type) or found is None:
+        bad_type(WHERE, "phi", f"{phi!r}", "step sizes", "For example GradientDescent.Phi(0.1).")
+    eta = np.asarray(to_host(found))
+    if eta.dtype.kind not in "fiu":
+        bad_type(WHERE, "phi.eta", f"of dtype {eta.dtype}", "real numbers")
+    if not np.isfinite(eta).all():
+        bad_value(WHERE, "phi.eta", "not finite everywhere", "finite numbers")
+    count, d = task.w0.shape
+    one = ((count,), (count, 1), (count, d)) if per_task else ((), (d,))
+    known = one if schedule is None else ((schedule, *one[0]),)
+    if eta.shape not in known:
+        shapes = " or ".join(str(shape) for shape in known)
+        came = f"eta of shape {eta.shape} with per_task={per_task}"
+        bad_value(WHERE, "phi", came, f"shape {shapes} for {count} tasks of {d} coordinates", USE_REVERSE)
+    return eta.astype(np.float64)
+
+
+def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -> Quadratics | Regressions:
+    """Return the closed forms for this very class of tasks: a subclass may have changed what its loss is."""
+    if type(task) not in (Quadratic, DiagonalQuadratic, LeastSquares):
+        expected = "a Quadratic, DiagonalQuadratic or LeastSquares"
+        bad_value(WHERE, "task", f"a {type(task).__name__}", expected, USE_REVERSE)
+    regression = type(task) is LeastSquares
+    known = (Final, LogFinal, LogExcess) if regression else (Final, LogFinal, WeightedSum, Mean, MeanLog)
+    if type(objective) not in known:
+        expected = f"one of {', '.join(o.__name__ for o in known)} on a {type(task).__name__}"
+        bad_value(WHERE, "objective", f"a {type(objective).__name__}", expected, USE_REVERSE)
+    if regression:
+        return Regressions(task, objective, steps, gradient)
+    return Quadratics(task, objective, steps, gradient)
+
+
+def _status_of(value: Scaled, trusted: Array, steps: int) -> tuple[Array, Array]:
+    """Return what is wrong with each task, and the step T.
+
+    LOG_OF_ZERO where a logarithm is -inf, LOG_OF_NEGATIVE where it is NaN, GRADIENT_ROUNDING below one digit.
+    """
+    code = np.where(trusted < 1, Status.GRADIENT_ROUNDING.code, 0)
+    code = np.where(np.isneginf(value.mantissa), Status.LOG_OF_ZERO.code, code)
+    code = np.where(np.isnan(value.mantissa), Status.LOG_OF_NEGATIVE.code, code)
+    return code, np.where(code != 0, steps, -1)

@@ -1,0 +1,97 @@
+"""How scaled numbers fit into a float type, and how they are shown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from metagrad.errors import RangeError, Status
+from metagrad.xp import Array, float_info, namespace, to_host
+
+# ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
+_FAR = 1 << 16
+
+
+def ldexp(x: Array, exponent: Array) -> Array:
+    """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
+    xp = namespace(x, exponent, where="ldexp")
+    return xp.ldexp(x, xp.minimum(xp.maximum(exponent, -_FAR), _FAR).astype(np.int32))
+
+
+def range_status(numbers: Any, dtype: Any) -> Array:
+    """Return, entry by entry, the Status code of writing the number in `dtype`."""
+    xp, info = namespace(numbers.mantissa), float_info(dtype)
+    low = (numbers.mantissa != 0) & (numbers.exponent - 1 < info.min_exponent)
+    high = (numbers.exponent > info.max_exponent) | xp.isinf(numbers.mantissa)
+    code = xp.where(low, Status.GRADIENT_UNDERFLOW.code, xp.where(high, Status.GRADIENT_OVERFLOW.code, 0))
+    return xp.where(xp.isnan(numbers.mantissa), Status.GRADIENT_NAN.code, code)
+
+
+def finite_status(numbers: Any) -> Array:
+    """Return, entry by entry, the Status code of a number that is inf or NaN, else that of OK."""
+    xp = namespace(numbers.mantissa)
+    code = xp.where(xp.isinf(numbers.mantissa), Status.GRADIENT_OVERFLOW.code, 0)
+    return xp.where(xp.isnan(numbers.mantissa), Status.GRADIENT_NAN.code, code)
+
+
+def refuse_out_of_range(numbers: Any, dtype: Any) -> None:
+    """Raise RangeError where a number leaves the range of `dtype`."""
+    outside = to_host((range_status(numbers, dtype) != 0) & namespace(numbers.mantissa).isfinite(numbers.mantissa))
+    if outside.any():
+        power = to_host(numbers.log10abs())[outside][0]
+        message = (
+            f"Scaled.to_float: {outside.sum()} of {outside.size} numbers outside {dtype.name}; the first is "
+            f"10**{power:.6g}. Use log10abs() and sign(), a wider dtype, or out_of_range='ieee'."
+        )
+        raise RangeError(message)
+
+
+def relative_difference(a: Any, b: Any) -> Array:
+    """Return |a - b| / max(|a|, |b|) in float64, entry by entry; 0 where both are zero."""
+    xp = namespace(a.mantissa)
+    difference, largest = (a - b).log2abs(), xp.maximum(a.log2abs(), b.log2abs())
+    both_zero = xp.isneginf(largest)
+    return xp.where(both_zero, 0.0, xp.exp2(difference - xp.where(both_zero, 0.0, largest)))
+
+
+def surely_in_range(numbers: Any) -> bool:
+    """Whether a cheap look at the host shows that all numbers are nonzero and within the range of their dtype.
+
+    False means nothing: the numbers may be on a device, where looking would wait for it.
+    """
+    if not isinstance(numbers.mantissa, np.ndarray | np.generic):
+        return False
+    info, exponent, mantissa = float_info(np.dtype(numbers.dtype)), numbers.exponent, numbers.mantissa
+    if exponent.size == 0:
+        return True
+    if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
+        return False
+    return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+
+
+def surely_finite(numbers: Any) -> bool:
+    """Whether a cheap look at the host shows that all numbers are finite; False means nothing."""
+    mantissa = numbers.mantissa
+    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.isfinite(mantissa).all())
+
+
+def surely_positive(numbers: Any) -> bool:
+    """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
+    mantissa = numbers.mantissa
+    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.greater(mantissa, 0).all())
+
+
+def shown(signs: Any, powers: Any) -> str:
+    """Return sign * 10**power of the first numbers with six digits each, or what they are if they are no numbers."""
+    some = ", ".join(_decimal(s, p) for s, p in zip(signs[:8], powers[:8], strict=True))
+    return f"{some}{', ...' if len(powers) > 8 else ''}"
+
+
+def _decimal(sign: float, power: float) -> str:
+    if not math.isfinite(power) or -5 < power < 6:
+        return "0" if power == -math.inf else f"{sign * 10.0**power:.6g}"
+    whole = math.floor(power)
+    digits = f"{sign * 10 ** (power - whole):.6g}"
+    return f"{digits}e{whole:+d}" if abs(float(digits)) < 10 else f"{sign:.6g}e{whole + 1:+d}"

@@ -1,0 +1,167 @@
+"""Whether entries that left the range of floats matter: a bound, task by task, that costs nothing to keep.
+
+One exponent a task serves its largest entries. An entry below the smallest normal number, tiny, has lost its digits; in
+truth it was at most tiny. Its share in the meta-objective is at most its size times that of its adjoint, so that what
+all lost entries x of a state and lambda of an adjoint could have added is, to first order,
+
+    E = sum over t, entries of  [x is low] tiny |lambda|  +  [lambda is low] tiny |x|,
+
+with the exponents of both. Where E is below u^2 of the value and of every entry of phi d/d phi (u the unit roundoff:
+the gradient may be u times smaller than the value and still has its digits), nothing that counts was lost. Else the
+caller runs again with an exponent beside every entry (`metagrad.unroll.rescue`).
+
+Two bounds: by exponents alone, always (every entry could be low, digits are at most 2**limit); by the entries,
+`precise`, where the first does not do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.errors import Status
+from metagrad.protocols import Joint, Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.carry import Carry
+from metagrad.unroll.rescale import is_float_array
+from metagrad.xp import Array, float_info, namespace
+
+_LOWEST = -(2.0**60)
+# What says of itself that a number fell out of the range at its lower end.
+LOOK_EVERY = 8  # steps: what is lost does not come back in fewer
+UNDERFLOWS = [
+    status.code for status in Status if status.name.endswith(("UNDERFLOW", "_ZERO")) and status is not Status.OK
+]
+
+
+class Lost:
+    """The bound for one unroll; exponents are collected in the sweeps, and looked at once, at the end."""
+
+    def __init__(self, w: Tree, *, limit: int, scaled: bool, precise: bool) -> None:
+        """Start with nothing lost; `limit`: digits are within 2**-limit and 2**limit where they are `scaled`."""
+        arrays = [leaf for leaf in ad.leaves(w) if is_float_array(leaf)]
+        xp, batch, dtype = namespace(arrays[0]), arrays[0].shape[0], arrays[0].dtype
+        self._xp, self._info, self._limit, self._scaled = xp, float_info(np.dtype(dtype)), limit, scaled
+        self._coordinates = {leaf.shape[1:] for leaf in arrays if leaf[0].size > 1}
+        self._entries = sum(leaf[0].size for leaf in arrays)
+        self.precise = precise
+        self._top = xp.full(batch, _LOWEST)  # log2: of the largest products of exponents, or of E
+        self._largest = xp.zeros(batch, dtype=dtype)
+        self._dips: list[Array] | None = None
+        self._counts: list[Array] | None = None
+        self.counted = xp.zeros(batch, dtype=bool)
+        self.term_is_low = xp.zeros(batch, dtype=bool)  # what is measured, where the state is not zero
+
+    def count(self, states: tuple[Tree, Tree]) -> None:
+        """Count the entries that are low, where a backward sweep is not to come; more of them than before are noted."""
+        xp, tiny = self._xp, 2.0**self._info.min_exponent
+        leaves = [leaf for leaf in ad.leaves(states) if is_float_array(leaf)]
+        if self._counts is None:
+            self._counts = [xp.full(len(self._top), leaf[0].size, dtype=np.int64) for leaf in leaves]
+        for i, leaf in enumerate(leaves):
+            low = (abs(leaf) < tiny).reshape(len(leaf), -1).sum(axis=1)
+            self.counted = self.counted | (low > self._counts[i])
+            self._counts[i] = xp.minimum(low, self._counts[i])
+
+    def dip(self, t: int, w: Tree) -> None:
+        """Note which entries are low at one of every eighth times, (n, B, ...) or (B, ...), in w at t."""
+        if t % LOOK_EVERY == 0:
+            self._note_dips([leaf for leaf in ad.leaves(w) if is_float_array(leaf)])
+
+    def dips(self, rows: Array) -> None:
+        """Note which entries are low in rows (n, B, d) of states."""
+        self._note_dips([abs(rows[::LOOK_EVERY]).min(axis=0)])
+
+    def _note_dips(self, leaves: list[Array]) -> None:
+        tiny = 2.0**self._info.min_exponent
+        if self._dips is None:
+            self._dips = [self._xp.zeros(leaf.shape, dtype=bool) for leaf in leaves]
+        for i, leaf in enumerate(leaves):
+            if abs(leaf).min() < tiny:
+                self._dips[i] |= abs(leaf) < tiny
+
+    def fallen(self, start: Tree, end: Tree) -> list[Array]:
+        """Return which entries of w that are not zero at the start were low at the end or before, leaf by leaf."""
+        tiny = 2.0**self._info.min_exponent
+        pairs = [pair for pair in zip(ad.leaves(start), ad.leaves(end), strict=True) if is_float_array(pair[0])]
+        low = [(abs(last) < tiny) & (first != 0) for first, last in pairs]
+        if self._dips is None:
+            return low
+        return [x | (dipped & (first != 0)) for x, dipped, (first, _) in zip(low, self._dips, pairs, strict=True)]
+
+    def state(self, size: Array) -> None:
+        """Note the size of a state that is reached for the first time."""
+        if not self._scaled:
+            self._largest = self._xp.maximum(self._largest, size)
+
+    def powers(self, top: Array) -> None:
+        """Note the largest sum of the exponents of state and adjoint, (B,)."""
+        self._top = self._xp.maximum(self._top, top)
+
+    def block(self, powers: Array, sizes: Array) -> None:
+        """Note the sums of exponents (n, B) at many times, with the sizes of the adjoints."""
+        self.powers(self._xp.where(sizes == 0, _LOWEST, powers).max(axis=0))
+
+    def adjoint(self, carry: Carry, adjoint: tuple[Tree, Tree], size: Array, exponent: Array, *, last: bool) -> None:
+        """Note the adjoint at the time of a state; `last`: at the last time, where that of the rule's state is zero.
+
+        An adjoint that is zero in all entries, by its `size`, owes nothing.
+        """
+        powers = self._xp.where(size == 0, _LOWEST, exponent + carry.exponent)
+        if not self.precise:
+            self.powers(powers)
+            return
+        of_state = () if last else (carry.state,)
+        moved = ad.tree_map(self._moved, (carry.w, *of_state), adjoint[: 1 + len(of_state)])
+        total = sum(ad.leaves(moved), start=self._xp.zeros(len(powers)))
+        self.powers(self._xp.log2(total) + powers)
+
+    def _moved(self, x: Any, slope: Any) -> Array | None:
+        """Return E / tiny of one leaf, (B,), in float64; a leaf whose adjoint is zero owes nothing."""
+        if not is_float_array(x):
+            return None
+        xp, tiny = self._xp, 2.0**self._info.min_exponent
+        x, slope = (abs(a).reshape(a.shape[0], -1).astype(np.float64) for a in (x, slope))
+        moved = xp.where(x < tiny, xp.maximum(slope, tiny), 0.0) + xp.where(slope < tiny, xp.maximum(x, tiny), 0.0)
+        return xp.where(slope.max(axis=1) == 0, 0.0, moved.sum(axis=1))
+
+    def matters(self, value: Scaled, grad: Tree, phi: Tree, steps: int, status: Array) -> Array:
+        """Return whether what was lost may count, (B,); `grad` a tree like phi, or None."""
+        xp, info = self._xp, self._info
+        bound = self._top + info.min_exponent + math.log2(steps + 1.0)
+        if not self.precise:
+            with np.errstate(divide="ignore"):
+                widest = self._limit if self._scaled else xp.maximum(self._limit, xp.log2(self._largest))
+            bound = bound + widest + math.log2(self._entries)
+        least = value.log2abs()
+        of_rule = len(ad.leaves(phi.rule if isinstance(phi, Joint) else phi))
+        pairs = [] if grad is None else list(zip(ad.leaves(grad), ad.leaves(phi), strict=True))
+        for i, (slope, leaf) in enumerate(pairs):
+            if slope is not None and slope.mantissa.size:
+                least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
+        trust = 2 * math.log2(info.eps) if info.min_exponent < 4 * math.log2(info.eps) else math.log2(info.eps)
+        known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(UNDERFLOWS))
+        return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
+
+    def _least(self, slope: Scaled, leaf: Array, *, zero_counts: bool) -> Any:
+        """Return log2 of the smallest |phi d/d phi| of a leaf.
+
+        A zero counts where every coordinate has an entry of its own: it is not structural as an unused weight is.
+        """
+        xp = self._xp
+        largest = abs(leaf).max().astype(np.float64)
+        logs = slope.log2abs() + xp.log2(xp.where(largest > 0, largest, 1.0))
+        if not zero_counts or not any(leaf.shape[-len(shape) :] == shape for shape in self._coordinates):
+            logs = xp.where(xp.isneginf(logs), xp.inf, logs)
+        return logs.min()
+
+
+def any_entry(masks: list[Array]) -> Array:
+    """Return for each task whether any of its entries is marked, (B,)."""
+    found: Array = masks[0].reshape(len(masks[0]), -1).any(axis=1)
+    for mask in masks[1:]:
+        found = found | mask.reshape(len(mask), -1).any(axis=1)
+    return found
