@@ -48,8 +48,8 @@ class Status(Enum):
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
     GRADIENT_ROUNDING = (
-        "the meta-gradient is rounding, with few digits or none: the state had converged to its last digits, or what the "
-        "steps give cancels; use task.centred() on least squares, method='closed_form', a wider dtype, or a shorter "
+        "the meta-gradient is rounding, with few digits or none: the state had converged to its last digits, or what "
+        "the steps give cancels; use task.centred() on least squares, method='closed_form', a wider dtype, or a shorter "
         "horizon"
     )
     VALUE_ROUNDING = (
