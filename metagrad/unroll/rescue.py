@@ -113,7 +113,8 @@ def _widely(ask: Ask, options: Options, estimate: Estimate, again: Run, need: Ar
         if "scaled numbers" not in str(error) and "a Scaled" not in str(error):
             raise
         return _said(estimate, need, f"With an exponent beside every entry the task does not run. {error}")
-    return replace(found, end=_end(found.end), carrier="wide")
+    notes = estimate.notes if (found.status == estimate.status).all() else found.notes  # why there is no number
+    return replace(found, end=_end(found.end), carrier="wide", notes=notes)
 
 
 def _said(estimate: Estimate, need: Array, *remedy: str) -> Estimate:
