@@ -96,7 +96,7 @@ class Parts:
         of_value = -np.log10((10.0**-found.digits.value).reshape((batch, d)).sum(axis=1))
         of_gradient = found.digits.gradient
         if found.grad is not None and of_gradient is not None:
-            rows = [
+            rows: list[Any] = [
                 np.moveaxis(g, int(led), 0) for g, led in zip(ad.leaves(found.grad), _led(self.unroll), strict=True)
             ]
             size = log2_length([g.reshape((batch * d, -1)) for g in rows])
@@ -112,7 +112,7 @@ class Parts:
         unroll, (batch, d) = self.unroll, self.unroll.w0.shape
         found = []
         for numbers, leaf, led in zip(ad.leaves(grad), ad.leaves(unroll.phi), _led(unroll), strict=True):
-            total = _summed_to(numbers.reshape((*numbers.shape[: int(led)], batch, d)), leaf.shape, int(led))
+            total: Any = _summed_to(numbers.reshape((*numbers.shape[: int(led)], batch, d)), leaf.shape, int(led))
             per_task = unroll.options.per_task
             found.append(np.moveaxis(total, int(led), 0).reshape((batch, -1)) if per_task else total.reshape((1, -1)))
         length = log2_length(found)
