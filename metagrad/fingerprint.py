@@ -65,13 +65,18 @@ def _part(part: Any, depth: int) -> Part:
 
 def _kind(part: Any) -> str:
     """Return the name of a function, a class, or the class of an object, and how an array or a text begins."""
-    if is_array(part) and part.ndim:
+    if _has_bytes(part) and part.ndim:
         begins = ", ".join(map(str, to_host(part).ravel()[:_SHOWN].tolist()))
         return f"{part.dtype}{part.shape} [{begins}{', ...' if part.size > _SHOWN else ''}]"
     if isinstance(part, str):
         return f"{part[:_BEGINNING]!r}..."
     named = part if isinstance(part, type | FunctionType) else type(part)
     return named.__qualname__.rpartition(".<locals>.")[2]
+
+
+def _has_bytes(part: Any) -> bool:
+    """Tell whether a part is an array of floats; a number with an exponent of its own is an object with two of them."""
+    return is_array(part) and not hasattr(part, "mantissa")
 
 
 def _named_pieces(part: Any) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def _named_pieces(part: Any) -> dict[str, Any]:
 
 
 def _text(part: Any) -> dict[str, str]:
-    if is_array(part) and part.ndim == 0:
+    if _has_bytes(part) and part.ndim == 0:
         part = to_host(part)
     elif not isinstance(part, (*_PLAIN, np.generic)) and not (isinstance(part, tuple) and all(map(_text, part))):
         return {}
@@ -190,7 +195,7 @@ class _Walk:
             self._say(repr(part))
         elif isinstance(part, ModuleType):
             self._say(f"{part.__name__} {getattr(part, '__version__', '')}")
-        elif is_array(part) or isinstance(part, np.generic):
+        elif _has_bytes(part) or isinstance(part, np.generic):
             self._add_array(to_host(part), above)
         elif isinstance(part, type | FunctionType) and id(part) in self._entered:
             self._say(f"number {self._entered[id(part)][0]}")

@@ -102,7 +102,7 @@ ATTACKS = {
         asks_for(hidden=[10**30]),
         "weights can be made, and (1000000000000000000000000000001,",
     ),
-    "no units": (asks_for(hidden=[-1]), "hidden is (-1,); expected at least one unit a layer"),
+    "no units": (asks_for(hidden=[-1]), "hidden[0] is -1; expected an integer of at least"),
     "a million layers": (
         asks_for(hidden=[1] * 70_000),
         "whose config of the optimizer takes 2100",
@@ -126,7 +126,7 @@ ATTACKS = {
     "a config that is a list": (lambda p: write(p, config=[1]), "which is no trained optimizer"),
     "a dtype that is none": (
         lambda p: write(p, config=CONFIG | {"dtype": [1]}),
-        "dtype is [1]; expected a known dtype",
+        "dtype is [1]; expected a known",
     ),
     "an array less": (lambda p: write(p, {x: ARRAYS[x] for x in list(ARRAYS)[:-1]}), "without phi_3"),
     "an array more": (lambda p: write(p, ARRAYS | {"phi_4": np.zeros(1)}), "with phi_4 beside them"),
