@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.api import check_integer, check_parts, check_phi
+from metagrad import checks, parts
+from metagrad.api import check_phi
 from metagrad.diagnosis import horizons, known, words
 from metagrad.diagnosis.bias import biases, default_windows
 from metagrad.diagnosis.case import Case, log10_norm
-from metagrad.diagnosis.convert import check_dtype, converted, float_type
+from metagrad.diagnosis.convert import check_dtype, converted
 from metagrad.diagnosis.cost import cost
 from metagrad.diagnosis.growth import SINCE, Sizes, log10_sizes, rate, tangent_sizes
 from metagrad.diagnosis.horizons import Ends, Halves
@@ -102,12 +103,13 @@ def _checked(
     task: Task, rule: Rule, objective: Objective, phi: Tree, steps: int, dtype: Any, seed: int
 ) -> tuple[Case, Any]:
     """Return the case and its dtype, once everything has been checked and converted."""
-    check_parts(_WHERE, task, rule, objective)
-    check_integer(_WHERE, "steps", steps, 2)
-    check_integer(_WHERE, "seed", seed, 0)
+    for name, part, kind in (("task", task, Task), ("rule", rule, Rule), ("objective", objective, Objective)):
+        parts.check_part(_WHERE, name, part, kind)
+    steps = checks.count(_WHERE, "steps", steps, 2)
+    checks.count(_WHERE, "seed", seed, 0)
     phi = check_phi(_WHERE, task, rule, phi, steps)
     if dtype is not None:
-        wanted = float_type(dtype)
+        wanted = checks.float_dtype(_WHERE, "dtype", dtype)
         task, rule, phi = (converted(part, wanted) for part in (task, rule, phi))
         check_dtype(task, rule, phi, seed, wanted)
     case = Case(task, rule, objective, phi, steps, seed)

@@ -9,6 +9,7 @@ measured is the sum over the coordinates of a task, taken before anything that i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.measures import as_measure
 from metagrad.optimizers import GradientDescent, Momentum, Nesterov, Scheduled
-from metagrad.protocols import Estimate, Objective, Position, Tree
+from metagrad.protocols import Digits, Estimate, Objective, Position, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic
 from metagrad.unroll.carry import Ask
@@ -80,7 +81,15 @@ class Parts:
         grad = None if found.grad is None else self._gradient(found.grad)
         status, step = self._status(found, value)
         end = self._end(found.end)
-        return replace(found, value=value, grad=grad, status=status, status_step=step, end=end, carrier="entry")
+        known = replace(found, digits=self._digits(found.digits), growth=self._of_tasks(found.growth, np.max))
+        return replace(known, value=value, grad=grad, status=status, status_step=step, end=end, carrier="entry")
+
+    def _digits(self, digits: Digits | None) -> Digits | None:
+        """Return the digits of the tasks: those of the coordinate that has the fewest."""
+        return None if digits is None else Digits(*(self._of_tasks(x, np.min) for x in digits))
+
+    def _of_tasks(self, x: Array | None, choose: Callable[..., Array]) -> Any:
+        return None if x is None else choose(x.reshape(self.unroll.w0.shape), axis=1)
 
     def _gradient(self, grad: Tree) -> Tree:
         unroll, (batch, d) = self.unroll, self.unroll.w0.shape
