@@ -52,8 +52,9 @@ class Status(Enum):
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
     GRADIENT_ROUNDING = (
-        "the state had converged to its last digits, so that the meta-gradient is rounding: few digits are left of it, "
-        "or none; use task.centred() on least squares, method='closed_form', a wider dtype, or a shorter horizon"
+        "the meta-gradient is rounding, with few digits or none: the state had converged to its last digits, or what "
+        "the steps give cancels; use task.centred() on least squares, method='closed_form', a wider dtype, or a "
+        "shorter horizon"
     )
     VALUE_ROUNDING = (
         "rounding decides the value of the meta-objective: what is left of it is below what one rounding of the "

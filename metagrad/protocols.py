@@ -183,7 +183,10 @@ class Digits(NamedTuple):
 
     `value`: of each task's objective. `gradient`: of the length of the meta-gradient over all of phi, task by task
     where it is; where it is that of the mean over tasks all entries hold its one number. None where there is no
-    gradient. To within a digit or so, and of rounding alone: what leaves the range is a matter of the Status.
+    gradient. Of rounding alone: what leaves the range is a matter of the Status. With `trust=True` they are measured,
+    by runs from neighbouring floats, to within a digit or so (`metagrad.unroll.neighbours`). Without, they are what the
+    sweep knows (`metagrad.unroll.digits`): the most that there can be for values alone, for a gradient that was held
+    constant, and for learned rules.
     """
 
     value: Array

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import checks, parts
+from metagrad import ad, checks, parts
 from metagrad.api import check_phi
 from metagrad.diagnosis import horizons, known, words
 from metagrad.diagnosis.bias import biases, default_windows
@@ -20,6 +20,8 @@ from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
 from metagrad.diagnosis.regimes import regimes, stands_still, trend
 from metagrad.diagnosis.report import Diagnosis
 from metagrad.protocols import Digits, Estimate, Objective, Rule, Task, Tree
+from metagrad.system import Training
+from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import to_host
 
 _WHERE = "diagnose"
@@ -105,15 +107,15 @@ def _checked(
     """Return the case and its dtype, once everything has been checked and converted."""
     for name, part, kind in (("task", task, Task), ("rule", rule, Rule), ("objective", objective, Objective)):
         parts.check_part(_WHERE, name, part, kind)
-    steps = checks.count(_WHERE, "steps", steps, 2)
-    checks.count(_WHERE, "seed", seed, 0)
+    steps, seed = checks.count(_WHERE, "steps", steps, 2), checks.count(_WHERE, "seed", seed, 0)
     phi = check_phi(_WHERE, task, rule, phi, steps)
     if dtype is not None:
         wanted = checks.float_dtype(_WHERE, "dtype", dtype)
         task, rule, phi = (converted(part, wanted) for part in (task, rule, phi))
         check_dtype(task, rule, phi, seed, wanted)
     case = Case(task, rule, objective, phi, steps, seed)
-    return case, np.dtype(case.unroll().dtype)
+    start = Training(task, rule, seed).example()  # half precision is carried in a wider dtype by the unroll
+    return case, next(leaf.dtype for leaf in ad.leaves(start) if is_float_array(leaf))
 
 
 def _about(case: Case, dtype: Any, batch: int) -> str:

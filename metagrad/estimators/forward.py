@@ -76,7 +76,7 @@ class Forward:
         """Return the estimate of one run, and its unroll."""
         unroll = Unroll(ask, options, "forward")
         by_tape = not self.fused or unroll.joint or unroll.wide
-        fused = None if by_tape else fused_step(ask.task, ask.rule, self.gradient)
+        fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
         found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
         return unroll, explained(unroll, found, on_tape=fused is None)
 

@@ -20,7 +20,8 @@ class Reverse:
     `gradient`: "full" differentiates through the optimizee's gradient, "stop_gradient" holds it constant (the first
     is the derivative of the objective; the second another number, at times of another sign).
     `scaling`: "auto" carries exponents beside adjoints, and beside states where the step is homogeneous; "adjoint"
-    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it.
+    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it. But for "none" a
+    task in float16 is carried in float32, from the very numbers it holds, and the answer is rounded to float16 once.
     `per_task`: phi and the meta-gradient lead with the task axis.
     `memory`: bytes for kept states, an integer or a text such as "64 MiB", "1MB", "2 GiB" (MB = 10**6, MiB = 2**20);
     fewer means more recomputation and the same bits (`unroll.checkpoint`).

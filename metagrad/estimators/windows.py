@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, checks, parts
+from metagrad.errors import Status
 from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
@@ -168,7 +169,8 @@ def _first_trouble(seen: Estimate, found: list[tuple[int, Estimate]]) -> tuple[A
     status, step = seen.status, seen.status_step
     xp = namespace(status)
     for lo, estimate in found:
-        fresh = (status == 0) & (estimate.status != 0)
+        # The value of a window is its share of a sum, of which only the whole has a meaning.
+        fresh = (status == 0) & (estimate.status != 0) & (estimate.status != Status.VALUE_ROUNDING.code)
         status, step = xp.where(fresh, estimate.status, status), xp.where(fresh, lo + estimate.status_step, step)
     return status, step
 

@@ -4,7 +4,8 @@ With lambda_t the adjoint of w_t and J_t the derivative of step t, a relative ch
 changes the objective by about u p_t, p_t = sum_i |lambda_{t,i} w_{t,i}|. Over one step it grows by
     gamma_t = q_t / p_{t+1},   q_t = sum_i |(J_t' lambda_{t+1})_i w_{t,i}|,
 which is 1 where the steps are linear, and on average above it where the run is chaotic. A w that passes by zero is
-taken for as large as it was a step before. The rounding that a step makes
+taken for as large as it was a step before. Where a term of a sum is added to lambda, its first step seems to grow, for
+its entries had no time to cancel: that is taken off again. The rounding that a step makes
 is that of w_t, which is more than that of w_{t+1} where the two terms of a step cancel:
     rho_t = r_t / p_{t+1},     r_t = sum_i |lambda_{t+1,i} w_{t,i}|.
 Of w alone: the state of a rule is another thing. Derived; checked by tests against runs from neighbouring floats.

@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from metagrad.measures import as_measure
 from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
+from metagrad.unroll import half
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
@@ -49,10 +51,9 @@ class Unroll:
 
     def __init__(self, ask: Ask, options: Options, where: str) -> None:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
-        self.ask, self.options = ask, options
-        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.options = options
+        self._bind(ask)
         self.offset, at = ask.offset, ask.at
-        self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
         self.joint = isinstance(phi, Joint)
         if isinstance(phi, Joint):
@@ -66,10 +67,16 @@ class Unroll:
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
-        self.system.xp = self.xp
         self.entries = self.system.entries(phi)
         check_entries(phi, self.entries, ask, where)
-        self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
+        self.is_half = options.scaling != "none" and half.is_half(ask, self.dtype)
+        shape = Shape.of(w, self.xp, per_task=options.per_task)
+        self.phi = prepare(phi, self.entries, replace(shape, dtype=half.HALF) if self.is_half else shape, where)
+        if self.is_half:
+            self._bind(half.widened(ask))
+            self.dtype, self.phi, at = half.SINGLE, half.wide(self.phi), self.ask.at
+            w = self.system.example() if at is None else at.w
+        self.system.xp = self.xp
         if at is not None:
             self._start = at.w, at.state
         else:
@@ -87,7 +94,7 @@ class Unroll:
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
-            ask.objective,
+            self.objective,
             self.phi,
             Times(ask.steps, self.offset),
             self.monitor,
@@ -102,6 +109,11 @@ class Unroll:
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def _bind(self, ask: Ask) -> None:
+        self.ask = ask
+        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.system = Training(ask.task, ask.rule, ask.seed, gradient=self.options.gradient, steps=ask.horizon)
 
     def _check_state(self, state: Tree, member: str) -> None:
         """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
@@ -298,7 +310,8 @@ class Unroll:
         growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
         growth = growth if self.grown is None else LOG10_2 * self.grown.chaos
         end, told = self.end(), tuple(notes)
-        return Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
+        found = Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
+        return self.as_given(found)
 
     def _digits(self, value: Scaled, grad: Tree, cancelled: Array | None) -> Digits:
         """Return the digits that are known without another run; where there is none by far, note it."""
@@ -317,6 +330,10 @@ class Unroll:
         rows = self.batch if self.options.per_task else 1
         size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
         return self.xp.where(self.xp.isneginf(of_parts), 0.0, of_parts - size)
+
+    def as_given(self, estimate: Estimate) -> Estimate:
+        """Return the estimate with its digits in the dtype of the task, of which it may be carried in a wider one."""
+        return half.narrowed(estimate) if self.is_half else estimate
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
