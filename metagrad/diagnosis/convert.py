@@ -9,25 +9,13 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import bad_type, bad_value, nearest
+from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Joint, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import is_array, namespace
 
 _WHERE = "diagnose"
-_KNOWN = ["float16", "float32", "float64"]
-
-
-def float_type(given: Any) -> Any:
-    """Return the dtype that `given` names; ValueError for one that the engine has not."""
-    try:
-        name = np.dtype(given).name
-    except TypeError:
-        name = str(given)
-    if name not in _KNOWN:
-        bad_value(_WHERE, "dtype", repr(given), "a float type", nearest(name, _KNOWN))
-    return np.dtype(name)
 
 
 def converted(part: Any, dtype: Any) -> Any:

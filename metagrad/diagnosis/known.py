@@ -1,6 +1,6 @@
 """What theory knows of a case: the horizon of plain floats on quadratics, and who wins the tuning of least squares.
 
-Beside `estimators/closed_form.py` the one place where the engine looks at the theory.
+Beside `estimators/closed_form` the one place where the engine looks at the theory.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import checks, parts
+from metagrad import ad, checks, parts
 from metagrad.api import check_phi
 from metagrad.diagnosis import horizons, known, words
 from metagrad.diagnosis.bias import biases, default_windows
 from metagrad.diagnosis.case import Case, log10_norm
-from metagrad.diagnosis.convert import check_dtype, converted, float_type
+from metagrad.diagnosis.convert import check_dtype, converted
 from metagrad.diagnosis.cost import cost
 from metagrad.diagnosis.growth import SINCE, Sizes, log10_sizes, rate, tangent_sizes
 from metagrad.diagnosis.horizons import Ends, Halves
@@ -20,6 +20,8 @@ from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
 from metagrad.diagnosis.regimes import regimes, stands_still, trend
 from metagrad.diagnosis.report import Diagnosis
 from metagrad.protocols import Digits, Estimate, Objective, Rule, Task, Tree
+from metagrad.system import Training
+from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import to_host
 
 _WHERE = "diagnose"
@@ -108,11 +110,12 @@ def _checked(
     steps, seed = checks.count(_WHERE, "steps", steps, 2), checks.count(_WHERE, "seed", seed, 0)
     phi = check_phi(_WHERE, task, rule, phi, steps)
     if dtype is not None:
-        wanted = float_type(dtype)
+        wanted = checks.float_dtype(_WHERE, "dtype", dtype)
         task, rule, phi = (converted(part, wanted) for part in (task, rule, phi))
         check_dtype(task, rule, phi, seed, wanted)
     case = Case(task, rule, objective, phi, steps, seed)
-    return case, np.dtype(case.unroll().dtype)
+    start = Training(task, rule, seed).example()  # half precision is carried in a wider dtype by the unroll
+    return case, next(leaf.dtype for leaf in ad.leaves(start) if is_float_array(leaf))
 
 
 def _about(case: Case, dtype: Any, batch: int) -> str:

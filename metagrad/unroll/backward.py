@@ -53,7 +53,9 @@ def _rescued(
     def sweep(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
         return _swept(ask, options, where, memory, fused=fused, kept=kept)
 
-    return rescued(*sweep(ask, options), again=sweep, looked=sweep, whole=kept is not None)
+    unroll, estimate = sweep(ask, options)
+    found = rescued(unroll, estimate, again=sweep, looked=sweep, whole=kept is not None)
+    return found if found.record is not None else replace(found, record=estimate.record)
 
 
 def _swept(
