@@ -13,7 +13,7 @@ from metagrad.checkup import check
 from metagrad.errors import RangeError, Status
 from metagrad.estimators import ClosedForm, Forward, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
-from metagrad.protocols import Estimate, Joint, Position
+from metagrad.protocols import Digits, Estimate, Joint, Position
 from metagrad.scaled import Scaled
 from metagrad.tasks import (
     MLP,
@@ -33,6 +33,7 @@ from metagrad.unroll.rollout import rollout
 from metagrad.views import FixedGradient
 
 if TYPE_CHECKING:
+    from metagrad.diagnosis import Diagnosis, diagnose
     from metagrad.optimizers import (
         MLP31,
         SGDW,
@@ -84,7 +85,9 @@ __all__ = [
     "CoordinatewiseLSTM",
     "Cosine",
     "Descent",
+    "Diagnosis",
     "DiagonalQuadratic",
+    "Digits",
     "Estimate",
     "Exponential",
     "Final",
@@ -130,6 +133,7 @@ __all__ = [
     "Windows",
     "beside",
     "check",
+    "diagnose",
     "image_classifiers",
     "load_trained",
     "meta_gradient",
@@ -144,11 +148,12 @@ __all__ = [
     "value",
 ]
 
-_LATER = ("optimizers", "training")  # half of the time of the import: what meets no rule of ours need not wait for them
+# Half of the time of the import: what meets no rule of ours need not wait for them.
+_LATER = ("optimizers", "diagnosis", "training")
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name of the rules or of the outer loop, which load when the first of them is asked for."""
+    """Return a name of the rules, the diagnosis or the outer loop, which load when the first of them is asked for."""
     if name in _LATER:
         return import_module(f"{__name__}.{name}")
     if name in __all__:

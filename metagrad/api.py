@@ -39,7 +39,7 @@ def meta_gradient(  # noqa: PLR0913 - each of them named in a call
     move them, "auto" prefers a GPU. `seed`: of everything random in the task. `at`: the `Estimate.end` of a call
     before, to go on from there; `run`: the horizon of the whole run, where these steps are a part of it. `options`:
     those of the method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory="64 MiB"`,
-    `window=20`; see `Reverse`, `Forward`, `Windows`, `ClosedForm`.
+    `window=20`, `trust=True` for digits that are measured; see `Reverse`, `Forward`, `Windows`, `ClosedForm`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
     leaving the range of floating point and losing all digits to rounding do not: that is in the Status.

@@ -165,6 +165,8 @@ def function(where: str, name: str, given: Any, arguments: int, expected: str) -
 def instance(where: str, name: str, given: Any, kind: type, remedy: str = "") -> None:
     """Raise TypeError unless `given` is one of the class `kind`, and not the class itself."""
     if not isinstance(given, kind):
+        if isinstance(given, type) and issubclass(given, kind):
+            remedy = f"Write {given.__name__}(...)."
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         bad_type(where, name, shown(given), f"{article} {kind.__name__}", remedy)
 

@@ -1,8 +1,9 @@
-"""The command `metagrad`: meta-train an optimizer from a config, evaluate a trained one."""
+"""The command `metagrad`: meta-train an optimizer from a config, evaluate a trained one, diagnose its meta-gradient."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rich.table import Table
 from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
+from metagrad import files
+from metagrad.diagnosis import diagnose
 from metagrad.errors import bad_value
 from metagrad.optimizers import Unconstrained
 from metagrad.training.builders import numbers_of
@@ -79,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--steps", type=_count, help="steps (default: those of its evaluation)")
     evaluate.add_argument("--seed", type=int, default=1, help="seed of the fresh tasks (default: 1)")
     evaluate.set_defaults(command=_evaluate)
+    diagnosis = commands.add_parser("diagnose", help="say what can go wrong with the meta-gradient of a config")
+    diagnosis.add_argument("config", type=Path, help="a TOML file, as of meta-train")
+    diagnosis.add_argument("--out", type=Path, help="folder of the report (default: runs/ and the name of the config)")
+    diagnosis.add_argument("--steps", type=_count, help="steps (default: the horizon of the config)")
+    diagnosis.add_argument("--optimizer", help="an .npz file of trained weights, or the name of one that ships")
+    diagnosis.set_defaults(command=_diagnose)
     return parser
 
 
@@ -112,6 +121,23 @@ def _meta_train(args: Any) -> int:
     save_trained(folder / "optimizer.npz", run.trainer.optimizer, result.phi, config=run.config, about=about)
     print(f"{result.episodes} episodes; best {result.measured} {result.value:.6g}: {folder / 'optimizer.npz'}")
     _say_hyper_parameters(run.trainer.optimizer, result.phi)
+    return 0
+
+
+def _diagnose(args: Any) -> int:
+    """Print what was found, and write diagnosis.json and diagnosis.png together."""
+    run = setup(read_config(args.config), args.config.parent)
+    trainer, phi = run.trainer, run.phi
+    if args.optimizer is not None:
+        phi = load_trained(args.optimizer, template=(trainer.optimizer, phi)).phi
+    task, steps = trainer.tasks(trainer.seed), args.steps or trainer.recipe.horizon
+    found = diagnose(task, trainer.optimizer, trainer.objective, phi, steps=steps, seed=trainer.seed)
+    print(found)
+    folder: Path = args.out or Path("runs") / args.config.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = json.dumps(found.as_dict(), indent=1, allow_nan=False)
+    files.write_together({folder / "diagnosis.json": numbers.encode(), folder / "diagnosis.png": found.image()})
+    print(f"{folder / 'diagnosis.json'}, {folder / 'diagnosis.png'}")
     return 0
 
 
@@ -208,6 +234,9 @@ def _evaluate(args: Any) -> int:
     _say_hyper_parameters(trained.optimizer, trained.phi)
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
+    digits = trainer.evaluation_digits(trained.phi, steps, stream="fresh")
+    least = f"median {np.median(digits):.1f}, least {digits.min():.1f}"
+    print(f"Digits that rounding leaves of the numbers at step {steps}, on one draw of tasks: {least}.")
     return 1 if bad else 0
 
 

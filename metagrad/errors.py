@@ -52,8 +52,18 @@ class Status(Enum):
     GRADIENT_OVERFLOW = "the meta-gradient exceeded the largest finite number; use scaling='auto' or a wider dtype"
     GRADIENT_NAN = "the meta-gradient is NaN"
     GRADIENT_ROUNDING = (
-        "the state had converged to its last digits, so that the meta-gradient is rounding: few digits are left of it, "
-        "or none; use task.centred() on least squares, method='closed_form', a wider dtype, or a shorter horizon"
+        "the meta-gradient is rounding, with few digits or none: the state had converged to its last digits, or what "
+        "the steps give cancels; use task.centred() on least squares, method='closed_form', a wider dtype, or a "
+        "shorter horizon"
+    )
+    VALUE_ROUNDING = (
+        "rounding decides the value of the meta-objective: what is left of it is below what one rounding of the "
+        "parameters moves; use method='closed_form' where there is one, a wider dtype, or a measure with a floor"
+    )
+    CHAOTIC = (
+        "the run is chaotic: roundings grow along it until they decide the numbers, and no digit of them can be "
+        "trusted; use a shorter horizon, windows (method='windows'), or an estimator that smooths the objective; "
+        "a wider dtype only moves the horizon at which this happens"
     )
 
     @property

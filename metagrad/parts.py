@@ -314,6 +314,13 @@ def gradient_kind(estimator: Any) -> str | None:
     return found
 
 
+def with_trust(estimator: Estimator) -> Estimator:
+    """Return the estimator with digits that are measured (`trust`), where it can; its numbers are the same bits."""
+    found: Any = estimator
+    knows = dataclasses.is_dataclass(found) and any(one.name == "trust" for one in dataclasses.fields(found))
+    return estimator if not knows or found.trust else dataclasses.replace(found, trust=True)
+
+
 def goes_on(estimator: Estimator) -> bool:
     """Whether an estimator can go on from where a call before ended: whether it takes `at`."""
     taken = inspect.signature(estimator).parameters.values()

@@ -178,6 +178,21 @@ class Record(NamedTuple):
     adjoint: Scaled
 
 
+class Digits(NamedTuple):
+    """How many decimal digits of an estimate can be trusted: float64 (B,), from 0 to those of the dtype, -log10(eps).
+
+    `value`: of each task's objective. `gradient`: of the length of the meta-gradient over all of phi, task by task
+    where it is; where it is that of the mean over tasks all entries hold its one number. None where there is no
+    gradient. Of rounding alone: what leaves the range is a matter of the Status. With `trust=True` they are measured,
+    by runs from neighbouring floats, to within a digit or so (`metagrad.unroll.neighbours`). Without, they are what the
+    sweep knows (`metagrad.unroll.digits`): the most that there can be for values alone, for a gradient that was held
+    constant, and for learned rules.
+    """
+
+    value: Array
+    gradient: Array | None
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A meta-objective and its meta-gradient, task by task.
@@ -188,7 +203,9 @@ class Estimate:
     ones. `end`: where the estimator has arrived, to go on from there; None for one that does not unroll. `notes`:
     sentences about what the numbers leave out, and which function made the first NaN or inf. `record`: the sizes along
     the run, where they were asked for. `carrier`: what had an exponent of its own, "task", or "entry" or "wide" where
-    that was too few (`metagrad.unroll.rescue`).
+    that was too few (`metagrad.unroll.rescue`). `digits`: how many digits can be trusted; None for estimators that do
+    not tell. `growth` (B,): log10 of the most that a relative change of the state grew on its way through the run; None
+    where it was not looked at.
     """
 
     value: Scaled
@@ -200,6 +217,8 @@ class Estimate:
     notes: tuple[str, ...] = ()
     record: Record | None = field(default=None, repr=False)
     carrier: str = "task"
+    digits: Digits | None = None
+    growth: Array | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:

@@ -15,6 +15,13 @@ settings.register_profile("deep", max_examples=1000, deadline=None, suppress_hea
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fuzz", "the fuzz in tests/fuzz")
+    group.addoption("--fuzz-cases", type=int, help="how many cases by chance")
+    group.addoption("--fuzz-seed", type=int, default=0, help="the seed that they are a function of")
+    group.addoption("--fuzz-longest", type=int, default=120, help="the longest horizon")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_tests:

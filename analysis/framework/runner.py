@@ -251,7 +251,7 @@ def _save(
         **store.provenance(),
     }
     with _saving(arrays_path):
-        files.write_together({arrays_path: data, sidecar_path: tables.sealed(content)})
+        files.write_together({arrays_path: data, sidecar_path: tables.sealed(sidecar.plain(content))})
 
 
 def verify(experiment: contract.Experiment, request: Request) -> contract.Verdict:

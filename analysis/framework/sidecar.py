@@ -75,22 +75,19 @@ def command(name: str, preset: str, seed: int, device: str = "") -> str:
     return f"{text} --device {device}" if device else text
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON gives it back: tuples are lists, numbers of NumPy are numbers, anything else is a text."""
+    return json.loads(json.dumps(value, default=lambda x: x.item() if hasattr(x, "item") else str(x)))
+
+
 def plain_config(config: Any) -> Any:
-    """Return a config as JSON gives it back: tuples have become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=plain))
-
-
-def plain(x: Any) -> Any:
-    """Return what JSON takes in place of a number of NumPy; of anything else its text."""
-    return x.item() if hasattr(x, "item") else str(x)
+    """Return the sizes of an experiment as JSON gives them back."""
+    return plain(dataclasses.asdict(config))
 
 
 def checks_of(verdict: contract.Verdict) -> list[dict[str, Any]]:
     """Return the checks of a verdict as JSON gives them back."""
-    found: list[dict[str, Any]] = json.loads(
-        json.dumps([dataclasses.asdict(check) for check in verdict.checks], default=plain)
-    )
-    return found
+    return [plain(dataclasses.asdict(check)) for check in verdict.checks]
 
 
 def decided(experiment: contract.Experiment, sidecar: dict[str, Any], arrays_path: Path) -> contract.Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from metagrad.unroll.accumulate import padded
 from metagrad.unroll.backward import looked
 from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_options
+from metagrad.unroll.growth import Grown, TangentGrowth
+from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import Purity, refuse_kept
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued
@@ -24,6 +27,7 @@ from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
 _MOST_DIRECTIONS = 4096
+_WATCHED = 4  # of the tangents: in a chaotic run they all grow alike
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Forward:
     per_task: bool = False
     fused: bool = True
     rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -59,6 +64,9 @@ class Forward:
         """Return the value and the meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task, rescue=self.rescue, count=True)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
             unroll, estimate = self._once(ask, options)
@@ -68,7 +76,7 @@ class Forward:
         """Return the estimate of one run, and its unroll."""
         unroll = Unroll(ask, options, "forward")
         by_tape = not self.fused or unroll.joint or unroll.wide
-        fused = None if by_tape else fused_step(ask.task, ask.rule, self.gradient)
+        fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
         found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
         return unroll, explained(unroll, found, on_tape=fused is None)
 
@@ -77,7 +85,10 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     carry = unroll.start()
     directions = _directions(unroll)
     tangents = [_Tangent(unroll, direction, carry) for direction in directions]
-    pull, purity = unroll.start_pullback(), Purity(unroll.system, unroll.offset, kernel)
+    watched = tangents[:_WATCHED] if _tells(unroll, carry) else []
+    for tangent in watched:
+        tangent.growth = TangentGrowth(unroll.xp, unroll.batch)
+    pull, purity = unroll.start_pullback(), Purity(unroll, kernel)
     for tangent in tangents:
         if pull is not None:
             tangent.begin(carry)
@@ -91,8 +102,18 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
         for tangent in tangents:
             tangent.measure(carry, t + 1)
     value, slope = unroll.tally.finish()
+    growths = [tangent.growth.result() for tangent in watched if tangent.growth is not None]
+    if growths:
+        growth = unroll.xp.stack(growths).max(axis=0)
+        unroll.grown = Grown(growth, growth, None, unroll.xp.zeros(unroll.batch))
     columns = [slope * tangent.derivative for tangent in tangents]
     return unroll.estimate(value, _assemble(unroll, directions, columns))
+
+
+def _tells(unroll: Unroll, carry: Carry) -> bool:
+    """Whether the tangent of w alone goes through the steps; on the host, where looking costs little."""
+    has_state = any(is_float_array(leaf) for leaf in ad.leaves(carry.state))
+    return unroll.options.gradient == "full" and unroll.xp is np and not has_state
 
 
 class _Tangent:
@@ -105,6 +126,8 @@ class _Tangent:
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         zero = unroll.xp.zeros(unroll.batch, dtype=unroll.dtype)
         self.derivative = Scaled.of(zero)
+        self.growth: TangentGrowth | None = None
+        self._step: tuple[tuple[Array, Array], Array, Array] | None = None
 
     def begin(self, carry: Carry) -> None:
         """Set the derivative of the start, which owes something to phi."""
@@ -121,6 +144,8 @@ class _Tangent:
         if not reached:
             return
         of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
+        if self.growth is not None:
+            self._grow(self.growth, self.tree[0], of_state[0], carry)
         refuse_kept(self.unroll.rule, of_state[0], of_phi[0])
         if self.plain:
             self.tree = ad.tree_map(_plus, of_state, of_phi)
@@ -131,6 +156,14 @@ class _Tangent:
             self.unroll.monitor.observe("ADJOINT", t, size)
         if not self.plain:
             self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
+
+    def _grow(self, growth: TangentGrowth, was: Tree, now: Tree, carry: Carry) -> None:
+        """Note what step t makes of the tangent of w, and what the step before made of w."""
+        here = magnitude(carry.w)
+        if self._step is not None:
+            sizes, w, power = self._step
+            growth.step(sizes, (w, here), (power, carry.exponent))
+        self._step = (magnitude(was), magnitude(now)), here, carry.exponent
 
     def measure(self, carry: Carry, t: int) -> None:
         """Add the derivative of weight * inner(term) at time t."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
 from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
+from metagrad.unroll.neighbours import with_trust
 
 _DEFAULT_MEMORY = 1 << 30
 
@@ -18,7 +20,8 @@ class Reverse:
     `gradient`: "full" differentiates through the optimizee's gradient, "stop_gradient" holds it constant (the first
     is the derivative of the objective; the second another number, at times of another sign).
     `scaling`: "auto" carries exponents beside adjoints, and beside states where the step is homogeneous; "adjoint"
-    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it.
+    beside adjoints only; "none" is plain floating point, as any automatic differentiation does it. But for "none" a
+    task in float16 is carried in float32, from the very numbers it holds, and the answer is rounded to float16 once.
     `per_task`: phi and the meta-gradient lead with the task axis.
     `memory`: bytes for kept states, an integer or a text such as "64 MiB", "1MB", "2 GiB" (MB = 10**6, MiB = 2**20);
     fewer means more recomputation and the same bits (`unroll.checkpoint`).
@@ -28,6 +31,7 @@ class Reverse:
     `rescue`: "auto" runs again, with an exponent beside every entry, where entries fell out of the range of floats that
     may count (`metagrad.unroll.rescue`), unless that takes long; "always" however long; "never" leaves it at a Status.
     `record`: keep the sizes of state and adjoint at every time, of any size, as `Estimate.record`; step by step.
+    `trust`: take the run from neighbouring floats too, so many times (True: 2), for digits that are measured.
     ValueError and TypeError for other options, where the estimator is made.
     """
 
@@ -39,6 +43,7 @@ class Reverse:
     diverged: Diverged = "keep"
     record: bool = False
     rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -64,4 +69,7 @@ class Reverse:
         """
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record, self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
         return backward(ask, options, "reverse", memory=int(self.memory), fused=self.fused)

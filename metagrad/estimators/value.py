@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import looked
 from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
+from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
@@ -19,12 +21,14 @@ from metagrad.unroll.unroll import Unroll
 class Value:
     """finish(sum over t of weight(t) inner(measure of w_t)), by one run forwards; the gradient is None.
 
-    `scaling`, `per_task` and `rescue` as in `Reverse`. Its numbers are those of `Reverse(fused=False)`, bit for bit.
+    `scaling`, `per_task`, `rescue` and `trust` as in `Reverse`. Its numbers are those of `Reverse(fused=False)`, bit by
+    bit.
     """
 
     scaling: Scaling = "auto"
     per_task: bool = False
     rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -43,11 +47,15 @@ class Value:
         run: int | None = None,
     ) -> Estimate:
         """Return the value after `steps` steps; `at` and `run` as in `Reverse`."""
-        with np.errstate(all="ignore"):  # leaving the range is reported by Status
-            options = Options("full", self.scaling, self.per_task, rescue=self.rescue, count=True)
-            unroll, estimate = _once(Ask(task, rule, objective, phi, steps, seed, at, run), options)
-            need = unroll.may_have_lost(estimate.value)
-            return rescued(unroll, estimate, again=_once, looked=looked, need=need)
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        options = Options("full", self.scaling, self.per_task, rescue=self.rescue, count=True)
+        return with_trust(partial(_value, ask), ask, options, self.trust)
+
+
+def _value(ask: Ask, options: Options) -> Estimate:
+    with np.errstate(all="ignore"):  # leaving the range is reported by Status
+        unroll, estimate = _once(ask, options)
+        return rescued(unroll, estimate, again=_once, looked=looked, need=unroll.may_have_lost(estimate.value))
 
 
 def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:

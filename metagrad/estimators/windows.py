@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from metagrad import ad, checks, parts
-from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.errors import Status
+from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
+from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import difference, refuse, same
 from metagrad.unroll.rescale import shift
 from metagrad.unroll.rescue import fell_out, rescued
@@ -42,6 +45,7 @@ class Windows:
     fused: bool = True
     diverged: Diverged = "keep"
     rescue: Rescue = "auto"
+    trust: bool | int = False
 
     def __post_init__(self) -> None:
         """Check the window and the options."""
@@ -63,6 +67,9 @@ class Windows:
         """Return the value and the truncated meta-gradient after `steps` steps; `at` and `run` as in `Reverse`."""
         options = Options(self.gradient, self.scaling, self.per_task, self.diverged, rescue=self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        return with_trust(partial(self._run, ask), ask, options, self.trust)
+
+    def _run(self, ask: Ask, options: Options) -> Estimate:
         if self.window >= ask.steps:
             return backward(ask, options, "windows", memory=int(self.memory), fused=self.fused)
         ask = replace(ask, run=ask.horizon)
@@ -100,7 +107,8 @@ class Windows:
                 position = estimate.end
             elif found:  # nothing is measured here: only go on
                 position = _onwards(Unroll(window, options, "windows"))
-        if kept is None and parts.foreign(ask.rule) is not None:  # both times by the tape: the same bits
+        is_first = not options.wide and not options.copy and kept is None
+        if is_first and parts.foreign(ask.rule) is not None:  # both times by the tape: the same bits
             _check_end(ask.rule, seen.end, position)
         grad = found[0][1].grad
         for _, estimate in found[1:]:
@@ -108,7 +116,8 @@ class Windows:
         status, step = _first_trouble(seen, found)
         said = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
         notes = (*self._notes(ask.phi, ask.at), *said)
-        return replace(seen, grad=grad, status=status, status_step=step, notes=notes)
+        digits, growth = _digits(seen, [estimate for _, estimate in found])
+        return replace(seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth)
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
@@ -146,12 +155,22 @@ def _onwards(unroll: Unroll) -> Position:
         return unroll.end()
 
 
+def _digits(seen: Estimate, found: list[Estimate]) -> tuple[Digits | None, Array | None]:
+    """Return the digits of the run's value and those of the worst window's gradient, and the largest growth."""
+    gradients = [e.digits.gradient for e in found if e.digits is not None and e.digits.gradient is not None]
+    growths = [e.growth for e in found if e.growth is not None]
+    xp = namespace(seen.status)
+    digits = None if seen.digits is None else seen.digits._replace(gradient=xp.stack(gradients).min(axis=0))
+    return digits, xp.stack(growths).max(axis=0) if growths else None
+
+
 def _first_trouble(seen: Estimate, found: list[tuple[int, Estimate]]) -> tuple[Array, Array]:
     """Return the Status of the run, and where it has none the first of the windows, with its step in the run."""
     status, step = seen.status, seen.status_step
     xp = namespace(status)
     for lo, estimate in found:
-        fresh = (status == 0) & (estimate.status != 0)
+        # The value of a window is its share of a sum, of which only the whole has a meaning.
+        fresh = (status == 0) & (estimate.status != 0) & (estimate.status != Status.VALUE_ROUNDING.code)
         status, step = xp.where(fresh, estimate.status, status), xp.where(fresh, lo + estimate.status_step, step)
     return status, step
 

@@ -13,10 +13,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 # Fused multiply-adds and sums in any order; infinities and NaN keep their meaning.
 _FAST = {"contract", "reassoc", "nsz"}
+# Those of `metagrad.unroll.nudge`, which a compiled loop knows as constants.
+_PLACE, _MIX, _HALF, _LAST = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 32, 63))
+_DIGITS = 2.0**53
 
 
 @njit(error_model="numpy")
@@ -42,6 +46,17 @@ def _settle(x: Any, scale: bool) -> Any:
     for i in range(x.shape[0]):
         x[i] = math.ldexp(x[i], -power)
     return size, power
+
+
+@njit(error_model="numpy")
+def _nudge(x: Any, salt: Any, eps: Any) -> None:
+    """Move every entry by a unit in the last place, by a hash of its digits and place (`metagrad.unroll.nudge`)."""
+    one = x.dtype.type(1)
+    for i in range(x.shape[0]):
+        mixed = np.uint64(np.int64(np.float64(math.frexp(x[i])[0]) * _DIGITS)) ^ (np.uint64(i) * _PLACE) ^ salt
+        mixed = mixed * _MIX
+        mixed = (mixed ^ (mixed >> _HALF)) * _MIX
+        x[i] = x[i] * (one + eps if mixed >> _LAST else one - eps)
 
 
 @njit(inline="always")
@@ -120,8 +135,14 @@ def diagonal_pull(eigenvalues: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
 
 def _make_descend(step: Any) -> Any:
     @njit(fastmath=_FAST, error_model="numpy")
-    def descend(H: Any, eta: Any, states: Any, exponents: Any, sizes: Any, comfort: Any, scale: bool) -> None:
-        """Fill states (n+1, B, d) and exponents (n+1, B) from their first entries, and sizes (n, B)."""
+    def descend(
+        H: Any, eta: Any, states: Any, exponents: Any, sizes: Any, comfort: Any, scale: bool, moved: Any
+    ) -> None:
+        """Fill states (n+1, B, d) and exponents (n+1, B) from their first entries, and sizes (n, B).
+
+        `moved` = (salts, eps): those (n,) of the steps whose states are nudged by eps, or none.
+        """
+        salts, eps = moved
         steps, batch = sizes.shape
         lowest, last = 1 / comfort, eta.shape[0] - 1
         for b in range(batch):
@@ -135,6 +156,8 @@ def _make_descend(step: Any) -> Any:
                 else:
                     sizes[k, b], power = _settle(after, scale)
                     exponents[k + 1, b] += power
+                if salts.shape[0]:
+                    _nudge(after, salts[k], eps)
 
     return descend
 

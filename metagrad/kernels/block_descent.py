@@ -36,19 +36,27 @@ class BlockDescent:
         self._scale_state, self._scale_adjoint = scale_state, scale_adjoint
         dtype = task.w0.dtype
         self._comfort = dtype.type(2.0 ** (float_info(dtype).max_exponent // 8))
+        self._eps = dtype.type(float_info(dtype).eps)
         self.chunk = max(1, _CHUNK_ENTRIES // task.w0.size)
 
     def _rates(self, lo: int, hi: int) -> Array:
         return self._eta if self._eta.shape[0] == 1 else self._eta[lo:hi]
 
-    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return the states (n+1, B, d) and exponents (n+1, B) at lo..hi from those at lo, and the sizes (n, B)."""
+    def descend(
+        self, lo: int, hi: int, w: Array, exponent: Array, salts: list[int] | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Return the states (n+1, B, d) and exponents (n+1, B) at lo..hi from those at lo, and the sizes (n, B).
+
+        `salts` (n,): nudge the states at lo+1..hi, by hashes that begin with these (`metagrad.unroll.nudge`).
+        """
         steps, batch = hi - lo, w.shape[0]
         states = np.empty((steps + 1, *w.shape), dtype=w.dtype)
         exponents = np.empty((steps + 1, batch), dtype=np.int64)
         sizes = np.empty((steps, batch), dtype=w.dtype)
         states[0], exponents[0] = w, exponent
-        self._descend(self._H, self._rates(lo, hi), states, exponents, sizes, self._comfort, self._scale_state)
+        moved = np.array(salts or [], dtype=np.uint64), self._eps
+        scaling = self._comfort, self._scale_state
+        self._descend(self._H, self._rates(lo, hi), states, exponents, sizes, *scaling, moved)
         return states, exponents, sizes
 
     def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:

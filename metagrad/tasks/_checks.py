@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from metagrad.checks import FLOAT_DTYPE, FLOATS
+from metagrad.checks import FLOAT_DTYPE, FLOATS, count
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, is_array, namespace
 
@@ -58,44 +56,7 @@ def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool, cal
     """Raise unless a minibatch of this size can be drawn from n samples; `called` is what n is in the message."""
     if batch_size is None:
         return
-    check_count(where, "batch_size", batch_size)
+    count(where, "batch_size", batch_size)
     if batch_size > n and not replacement:
         remedy = "Take a smaller batch, or replacement=True."
         bad_value(where, "batch_size", batch_size, f"at most {called} = {n} without replacement", remedy)
-
-
-def check_count(where: str, name: str, value: Any) -> None:
-    """Raise unless value is an integer of at least 1."""
-    if isinstance(value, bool | type) or is_array(value) or not hasattr(value, "__index__"):
-        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "an integer", f"Use int({name}).")
-    if value < 1:
-        bad_value(where, name, value, "an integer of at least 1")
-
-
-def check_flag(where: str, name: str, value: Any) -> None:
-    """Raise unless value is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        bad_type(where, name, f"{value!r}, a {type(value).__name__}", "True or False")
-
-
-def check_dtype(where: str, dtype: Any) -> None:
-    """Raise unless dtype names a float type."""
-    expected, remedy = "a float dtype", "For example numpy.float64, or 'float32'."
-    if dtype is None or is_array(dtype):
-        bad_type(where, "dtype", "None" if dtype is None else "an array", expected, remedy)
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        bad_type(where, "dtype", repr(dtype), expected, remedy)
-    if found.kind != "f":
-        bad_type(where, "dtype", found.name, expected, remedy)
-
-
-def check_instance(where: str, name: str, value: Any, kind: type) -> None:
-    """Raise unless value is an instance of this kind; a class in its place is told so."""
-    if isinstance(value, kind):
-        return
-    if isinstance(value, type):
-        came, remedy = f"the class {value.__name__}", f"Write {value.__name__}(...)."
-        bad_type(where, name, came, f"an instance of {kind.__name__}", remedy)
-    bad_type(where, name, "None" if value is None else f"a {type(value).__name__}", f"a {kind.__name__}")

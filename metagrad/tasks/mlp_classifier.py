@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from metagrad import ad
+from metagrad import checks as arguments
 from metagrad.data.images import ImageData, check_labels
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
@@ -58,7 +59,7 @@ class MLPClassifier:
             counts[f"y of {part}"] = y.shape[0] if y.ndim == 2 else None
         checks.check_alike(_WHERE, {f"x of {part}": x for part, (x, _) in parts.items()})
         if self.count is not None:
-            checks.check_count(_WHERE, "count", self.count)
+            arguments.count(_WHERE, "count", self.count)
         count = checks.task_count(_WHERE, counts)
         xp = namespace(self.x)
         parts = {k: (x, xp.ascontiguousarray(xp.broadcast_to(y, (count, y.shape[-1])))) for k, (x, y) in parts.items()}
@@ -192,17 +193,17 @@ def image_classifiers(
     initial weights of the outputs are exchangeable.)
     """
     where = "image_classifiers"
-    checks.check_instance(where, "data", data, ImageData)
-    checks.check_instance(where, "net", net, MLP)
-    checks.check_dtype(where, dtype)
+    arguments.instance(where, "data", data, ImageData)
+    arguments.instance(where, "net", net, MLP)
+    arguments.float_dtype(where, "dtype", dtype)
     n = len(data.train_y)
     if net.sizes[-1] != data.classes:
         bad_value(where, "net", f"one with {net.sizes[-1]} outputs", f"{data.classes}, one for each class of the data")
-    checks.check_count(where, "count", count)
+    arguments.count(where, "count", count)
     if not (isinstance(validation, int) and validation == 0):
-        checks.check_count(where, "validation", validation)
+        arguments.count(where, "validation", validation)
     train = n - validation if train is None else train
-    checks.check_count(where, "train", train)
+    arguments.count(where, "train", train)
     if train + validation > n:
         bad_value(where, "train + validation", train + validation, f"at most the {n} training images of {data.name}")
     x, test = data.train_x.astype(dtype, copy=False), (data.test_x.astype(dtype, copy=False), data.test_y)

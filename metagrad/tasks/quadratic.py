@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from metagrad import checks as arguments
 from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
-from metagrad.tasks import _checks as shared
 from metagrad.xp import Array, float_info, is_array, namespace, rng
 
 _WHERE = "Quadratic"
@@ -72,8 +72,8 @@ def random_quadratics(count: int, d: int, seed: int = 0, dtype: Any = np.float64
     """
     where = "random_quadratics"
     for name, value in (("count", count), ("d", d)):
-        shared.check_count(where, name, value)
-    shared.check_dtype(where, dtype)
+        arguments.count(where, name, value)
+    arguments.float_dtype(where, "dtype", dtype)
     stream = rng(seed, where, count, d)
     X = stream.standard_normal((count, d, d))
     w0 = stream.standard_normal((count, d))

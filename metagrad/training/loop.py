@@ -120,6 +120,7 @@ class Loop:
             _check_start(self.where, episode, phi, at.episode)
         if len(episode.windows) > 1 and not parts.goes_on(self.estimator):
             self._refuse_windows("cannot go on from where a window ended (`at`)")
+        estimator = parts.with_trust(self.estimator) if self._is_evaluated(at.episode + 1) else self.estimator
         for steps in episode.windows:
             if took.count and position is None:
                 self._refuse_windows("does not tell where a window ended (`Estimate.end`)")
@@ -127,9 +128,7 @@ class Loop:
             # An estimator that knows of whole runs only is as good where there are no windows.
             when = {"at": position, "run": horizon} if len(episode.windows) > 1 else {}
             with np.errstate(invalid="ignore"):  # meta-parameters that ended go on as NaN
-                found = self.estimator(
-                    episode.task, self.rule, self.objective, phi, steps=steps, seed=episode.seed, **when
-                )
+                found = estimator(episode.task, self.rule, self.objective, phi, steps=steps, seed=episode.seed, **when)
             checks.instance(self.where, "what the estimator returns", found, Estimate)
             moved, after, report = episode.outer.step(phi, outer, found, k)
             moved, projected = _projected(self.rule, phi, moved)
@@ -149,13 +148,17 @@ class Loop:
         if self.patience_nonfinite is not None and at.nonfinite >= self.patience_nonfinite:
             self._give_up(at, took.status)
         row = took.row(at.episode - 1, skips=self.on_nonfinite == "skip") | (self.labels or {})
-        if self.evaluate is None or (at.episode % self.evaluate_every and at.episode != self.episodes):
+        if self.evaluate is None or not self._is_evaluated(at.episode):
             return at, row
         value = self.evaluate(at.phi)
         better = value < at.best_value  # NaN is not
         best, best_value = (at.phi, value) if better else (at.best, at.best_value)
         at = replace(at, best=best, best_value=best_value, since=0 if better else at.since + 1)
-        return at, row | {"evaluation": value, "best": best_value}
+        return at, row | {"evaluation": value, "best": best_value} | took.digits()
+
+    def _is_evaluated(self, count: int) -> bool:
+        """Whether phi is evaluated after so many episodes; the windows of the last one are then looked at closely."""
+        return self.evaluate is not None and (count % self.evaluate_every == 0 or count == self.episodes)
 
     def _refuse_memory(self, known: dict[str, Any]) -> None:
         """Raise TypeError where the estimator keeps something that a checkpoint has not; looked at once a run."""
@@ -191,6 +194,7 @@ class _Taken:
         self.norms: list[float] = []
         self.clipped = self.projected = self.nonfinite = 0
         self.status: Array = np.zeros(0, dtype=np.int64)
+        self._digits: list[tuple[float, float]] = []
 
     @property
     def count(self) -> int:
@@ -201,9 +205,19 @@ class _Taken:
         self.values.append(float(np.mean(found.value.to_float(out_of_range="ieee"))))
         self.norms.append(float(norm))
         self.status = np.concatenate([self.status, to_host(found.status)])
+        if found.digits is not None and found.digits.gradient is not None:
+            value, gradient = (float(to_host(x).min()) for x in found.digits)
+            self._digits.append((value, gradient))
         self.nonfinite += not finite
         self.clipped += clipped and finite
         self.projected += projected and finite
+
+    def digits(self) -> Row:
+        """Return how many digits all tasks and windows had; nothing where the estimator does not tell."""
+        if not self._digits:
+            return {}
+        value, gradient = (min(row) for row in zip(*self._digits, strict=True))
+        return {"digits": {"value": value, "gradient": gradient}}
 
     def row(self, episode: int, *, skips: bool) -> Row:
         codes, counts = np.unique(self.status, return_counts=True)

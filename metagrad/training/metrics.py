@@ -15,7 +15,7 @@ from metagrad.errors import bad_value
 from metagrad.files import Lines, sha256
 
 _NULLS = "nulls"
-_SINCE = {"projected": int, "skipped": int, "measured": dict}  # what older files do not have
+_SINCE = {"projected": int, "skipped": int, "measured": dict, "digits": dict}  # what older files do not have
 _NO_ROW = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _TEXTS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -114,7 +114,9 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     `episode`, and how many of its windows were `clipped`, `projected`, `skipped` (n,) integers; `nonfinite` (n,)
     booleans; `windows` (n,): how many windows an episode had. `objective`, `log2_gradient_norm` (n, most windows)
     floats, NaN after an episode's last window. `evaluated` (n,) booleans; `evaluation`, `best` (n,) floats, NaN where
-    an episode was not evaluated. `measured.objective`, `measured.evaluation` (n,): what these two are, texts that are
+    an episode was not evaluated. `digits.value`, `digits.gradient` (n,): how many decimal digits of the objective and
+    the meta-gradient can be trusted in the worst window of an episode that was evaluated, else NaN, and so in files
+    that do not say it. `measured.objective`, `measured.evaluation` (n,): what these two are, texts that are
     empty in files that do not say it. `status.OK`, ... (n,): how many times a task's window had this `Status`; only
     those that were met. A last line without its end, which a killed run leaves, is left out.
 
@@ -179,6 +181,9 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     columns["evaluated"] = np.array(["evaluation" in row for row in rows], dtype=bool)
     for name in ("evaluation", "best"):
         columns[name] = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
+    for name in ("value", "gradient"):
+        told = [row.get("digits", {}).get(name, np.nan) for row in rows]
+        columns[f"digits.{name}"] = np.array(told, dtype=np.float64)
     for name in sorted({name for row in rows for name in row["status"]}):
         columns[f"status.{name}"] = np.array([row["status"].get(name, 0) for row in rows], dtype=np.int64)
     return columns

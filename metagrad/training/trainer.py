@@ -12,9 +12,10 @@ import numpy as np
 
 from metagrad import ad, checks, files, parts
 from metagrad.errors import bad_type, bad_value
-from metagrad.estimators import Reverse
+from metagrad.estimators import Reverse, Value
 from metagrad.fingerprint import check_changed, named_parts
 from metagrad.measures import AboveFloor, Loss, as_measure
+from metagrad.objectives import Final
 from metagrad.optimizers import Adam
 from metagrad.protocols import Estimator, Joint, Objective, Outer, Rule, Task, Tree
 from metagrad.training.loop import Episode, Loop, Row, Saving, at_start
@@ -248,6 +249,13 @@ class Trainer:
             look = self._look(task, phi, seed)
             curves.append(rollout(task, self.optimizer, phi, steps=steps, seed=seed, measure=look))
         return np.concatenate(curves, axis=1)
+
+    def evaluation_digits(self, phi: Tree, steps: int, stream: str = "evaluation") -> Array:
+        """Return how many digits of what the recipe measures at the end can be trusted, on the tasks of one draw."""
+        seed = int(rng(self.seed, stream, 0).integers(2**62))
+        value = Value(trust=True)
+        found = value(self.tasks(seed), self.optimizer, Final(self._measure), phi, steps=steps, seed=seed)
+        return found.digits.value if found.digits is not None else np.full(found.status.shape, np.nan)
 
     def _look(self, task: Task, phi: Tree, seed: int) -> Callable[[Tree], Array] | None:
         """Return the measure of the evaluations at w_0, w_1, ... in this order; None for the loss."""

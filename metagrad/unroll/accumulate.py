@@ -59,6 +59,10 @@ class Accumulator:
         scaled = ad.tree_map(lambda leaf, x: _scaled(leaf, exponent, int(x)) if is_float(leaf) else None, phi_bar, led)
         self._whole = scaled if self._whole is None else ad.tree_map(_plus, self._whole, scaled)
 
+    def spread(self) -> Tree | None:
+        """Return the sum over steps of the magnitudes of what they gave, like phi; None where there is more to it."""
+        return None if self._entries is not None or self._whole is not None else self._sum.spread()
+
     def result(self, before: int = 0, after: int = 0) -> Tree:
         """Return the sum with Scaled leaves, entries in the order of time (they came reversed).
 
@@ -77,6 +81,11 @@ class _Sum:
         self._xp, self._plain = xp, plain
         self._pending: list[tuple[Tree, Array]] = []
         self._total: Tree = None
+        self._spread: Tree = None
+
+    def spread(self) -> Tree | None:
+        self._flush()
+        return self._spread
 
     def add(self, phi_bar: Tree, exponent: Array | int) -> None:
         if self._plain:
@@ -95,9 +104,13 @@ class _Sum:
     def _flush(self) -> None:
         if not self._pending:
             return
-        chunk = ad.tree_map(_sum_over_time, _stacked(self._xp, self._pending))
+        rows = _stacked(self._xp, self._pending)
+        chunk = ad.tree_map(_sum_over_time, rows)
         self._pending = []
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
+        if self._xp is np:
+            spread = ad.tree_map(_spread_over_time, rows)
+            self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
 
 
 class _Rows:
@@ -143,6 +156,10 @@ def _with_row(numbers: Scaled, t: int, row: Scaled) -> Scaled:
 
 def _sum_over_time(numbers: Scaled) -> Scaled:
     return numbers.sum(axis=0)
+
+
+def _spread_over_time(numbers: Scaled) -> Scaled:
+    return abs(numbers).sum(axis=0)
 
 
 def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:

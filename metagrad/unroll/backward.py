@@ -41,7 +41,8 @@ def backward(
         if kept is None:
             return estimate
         again = _of_those_kept(ask, options, where, kept, memory)
-        return replace(estimate, grad=again.grad, notes=(*again.notes, left_out(again, kept)))
+        notes = (*again.notes, left_out(again, kept))
+        return replace(estimate, grad=again.grad, digits=again.digits, growth=again.growth, notes=notes)
 
 
 def _rescued(

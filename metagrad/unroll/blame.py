@@ -33,9 +33,10 @@ def explained(unroll: Unroll, estimate: Estimate, *, on_tape: bool) -> Estimate:
     """Return the estimate with a note that names the function and the step, for each kind of trouble.
 
     Of an overflow only where the run was `on_tape`: the replay of a fused one would take longer than the run. On a
-    device only within `metagrad.ad.strong_zeros`: to look at a status is to wait for it.
+    device only within `metagrad.ad.strong_zeros`: to look at a status is to wait for it. Of a run with an exponent
+    beside every entry not at all: it was made after one of plain floats, which says it.
     """
-    if unroll.xp is not np and not ad.are_zeros_strong():
+    if unroll.wide or (unroll.xp is not np and not ad.are_zeros_strong()):
         return estimate
     codes, steps = to_host(estimate.status), to_host(estimate.status_step)
     if not codes.any():

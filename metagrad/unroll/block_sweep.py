@@ -6,12 +6,16 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from metagrad.scaled import Scaled
+from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import Grown
+from metagrad.unroll.nudge import salt_of
 from metagrad.unroll.rescale import magnitude, normalise
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
+
+_NO_FALL = 10.0  # a size that falls by less over a step costs no digit
 
 
 class BlockKernel(Protocol):
@@ -19,8 +23,10 @@ class BlockKernel(Protocol):
 
     chunk: int
 
-    def descend(self, lo: int, hi: int, w: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return states, exponents and sizes at lo..hi."""
+    def descend(
+        self, lo: int, hi: int, w: Array, exponent: Array, salts: list[int] | None
+    ) -> tuple[Array, Array, Array]:
+        """Return states, exponents and sizes at lo..hi; nudged by hashes that begin with `salts`, where given."""
         ...
 
     def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
@@ -45,6 +51,7 @@ class BlockSweep:
         self._scheduled = unroll.entries is not None
         self._pending: list[tuple[Array, Array]] = []
         self._parts: list[Any] = []
+        self._fall = np.ones(unroll.batch, dtype=unroll.dtype)
 
     def run(self, memory: int) -> tuple[Scaled, Scaled]:
         """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
@@ -62,7 +69,14 @@ class BlockSweep:
             adjoint, exponent = self._seed(last, slope)
             self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
         assert value is not None
+        unroll.grown = self._grown()
         return value, self._gradient()
+
+    def _grown(self) -> Grown:
+        """Return what has grown: the steps are linear, so that it is what their own roundings make."""
+        rounding = np.log2(self._fall.astype(np.float64))
+        value = self._size + np.maximum(rounding, 0.5 * np.log2(self.unroll.steps))
+        return Grown(np.zeros(self.unroll.batch), rounding, value, self._size)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self.kernel.chunk):
@@ -75,18 +89,34 @@ class BlockSweep:
         return self._descend(carry, lo, hi)
 
     def _descend(self, carry: Carry, lo: int, hi: int) -> Block:
-        states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent)
+        states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent, self._salts(lo, hi))
         self.unroll.observe_block(lo, sizes)
         if self._scheduled:
             self.unroll.lost.dips(states)
+        self._look_for_falls(sizes, exponents)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
             self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
+
+    def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
+        """Note the largest fall of a size over a step: there the terms of a step cancel."""
+        ratio = sizes[:-1] / sizes[1:]
+        if ratio.size and ratio.max() < _NO_FALL and (exponents[0] == exponents[-1]).all():
+            return  # the usual case, found cheaply; NaN fails the comparison
+        moved = exponents[:-2] - exponents[1:-1]
+        ratio = ldexp(ratio, moved) if moved.any() else ratio
+        if len(ratio):
+            self._fall = np.maximum(self._fall, ratio.max(axis=0))
+
+    def _salts(self, lo: int, hi: int) -> list[int] | None:
+        copy = self.unroll.options.copy
+        return [salt_of(copy, t) for t in range(lo + 1, hi + 1)] if copy else None
 
     def _seed(self, last: Carry, slope: Scaled) -> tuple[Array, Array]:
         found = self.unroll.tally.pulled(last, self.unroll.steps, slope, per_task=self.unroll.options.per_task)
         assert found is not None, "the objective weighs the last iterate"
         adjoint, exponent = found.adjoint[0], found.exponent
+        self._size = np.log2(abs(adjoint * last.w).sum(axis=1).astype(np.float64)) + exponent + last.exponent
         if not self.plain:
             adjoint, exponent = normalise(adjoint, exponent, magnitude(adjoint), self.unroll.limit)
         return np.array(adjoint), np.array(exponent, dtype=np.int64)

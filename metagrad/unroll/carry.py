@@ -30,6 +30,9 @@ def check_options(where: str, part: Any) -> None:
             checks.choice(where, name, getattr(part, name), _CHOICES[name])
         elif name in _FLAGS:
             checks.flag(where, name, getattr(part, name))
+        elif name == "trust":
+            if not isinstance(part.trust, bool):  # True stands for the usual number of copies
+                checks.count(where, name, part.trust, 0)
         elif name == "memory":
             object.__setattr__(part, name, checks.size(where, name, part.memory))
 
@@ -109,7 +112,7 @@ class Options:
     of state and adjoint at every time. `rescue`: whether to run again with an exponent beside every entry where one a
     task was too few, "always" however long that takes. `wide`: run on scaled numbers. `entry`: tasks are coordinates
     (`unroll.split`). `precise`: look at every entry for what left the range (`unroll.lost`); `count`: count, on the way
-    forwards, what may have.
+    forwards, what may have. `copy`: 0 for the run itself, k for its k-th neighbour (`unroll.nudge`).
     """
 
     gradient: GradientKind = "full"
@@ -122,6 +125,7 @@ class Options:
     entry: bool = False
     precise: bool = False
     count: bool = False
+    copy: int = 0
 
     def __post_init__(self) -> None:
         """Check the choices."""

@@ -36,10 +36,15 @@ _REMEDY = (
 class Purity:
     """Compares steps of a system that were taken again with those that were kept."""
 
-    def __init__(self, system: Training, offset: int, kernel: StepKernel) -> None:
-        """Bind the system, and what takes its steps; times are those of the unroll, `offset` later in the run."""
-        self._system, self._offset, self._retaken = system, offset, 0
-        self._kernel = kernel if isinstance(kernel, TapeStep) and system.xp is np else None  # ours are what they are
+    def __init__(self, unroll: Any, kernel: StepKernel) -> None:
+        """Bind the unroll, and what takes its steps; times are those of the unroll, which begins later in the run.
+
+        Kernels of ours are what they are; what is moved to neighbouring floats between steps, or run on scaled numbers,
+        is the run of code that has been looked at.
+        """
+        self._system, self._offset, self._retaken = unroll.system, unroll.offset, 0
+        is_first = not unroll.wide and not unroll.options.copy
+        self._kernel = kernel if isinstance(kernel, TapeStep) and unroll.xp is np and is_first else None
 
     def compare(self, t: int, phi: Tree, before: Carry, after: Carry) -> None:
         """Raise ValueError unless step t, differentiated just now from `before`, gave what was kept, `after`."""

@@ -80,6 +80,11 @@ def _all_within(size: Array, limit: int) -> bool:
     return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)
 
 
+def log2_of(size: Array) -> Array:
+    """Return log2 of sizes in float64, of floats or of scaled numbers; -inf for zero."""
+    return size.log2abs() if type(size) is Scaled else namespace(size).log2(size.astype(np.float64))
+
+
 def widened(tree: Tree) -> Tree:
     """Return every float array of `tree` with an exponent beside each entry."""
     return tree_map(lambda leaf: Scaled.of(leaf) if _is_float(leaf) else leaf, tree)

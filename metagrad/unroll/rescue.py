@@ -85,13 +85,14 @@ def rescued(
     coordinates = split(unroll) if is_allowed and not whole else None
     if coordinates is not None:
         of_parts = replace(options, per_task=True, diverged="keep", record=False, entry=True)
-        return coordinates.joined(again(coordinates.ask, of_parts)[1])
+        return unroll.as_given(coordinates.joined(again(coordinates.ask, of_parts)[1]))
     seen = looked(ask, replace(options, precise=True)) if looked is not None else None
     need = need if seen is None else wanted(*seen)
     if not need.any():
         return estimate
     why_not = _obstacle(unroll, allowed=is_allowed)
-    return _widely(ask, options, estimate, again, need) if why_not is None else _said(estimate, need, why_not)
+    found = _widely(ask, options, estimate, again, need) if why_not is None else _said(estimate, need, why_not)
+    return unroll.as_given(found)
 
 
 def _obstacle(unroll: Unroll, *, allowed: bool) -> str | None:
@@ -112,7 +113,8 @@ def _widely(ask: Ask, options: Options, estimate: Estimate, again: Run, need: Ar
         if "scaled numbers" not in str(error) and "a Scaled" not in str(error):
             raise
         return _said(estimate, need, f"With an exponent beside every entry the task does not run. {error}")
-    return replace(found, end=_end(found.end), carrier="wide")
+    notes = estimate.notes if (found.status == estimate.status).all() else found.notes  # why there is no number
+    return replace(found, end=_end(found.end), carrier="wide", notes=notes)
 
 
 def _said(estimate: Estimate, need: Array, *remedy: str) -> Estimate:

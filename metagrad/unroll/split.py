@@ -18,10 +18,11 @@ from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.measures import as_measure
 from metagrad.optimizers import GradientDescent, Momentum, Nesterov, Scheduled
-from metagrad.protocols import Estimate, Objective, Position, Tree
+from metagrad.protocols import Digits, Estimate, Objective, Position, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic
 from metagrad.unroll.carry import Ask
+from metagrad.unroll.digits import log2_length, most_digits, status_of
 from metagrad.unroll.phi import restore
 from metagrad.unroll.rescale import widened
 from metagrad.unroll.unroll import Unroll
@@ -29,7 +30,10 @@ from metagrad.xp import Array, float_info
 
 _STEPS_AT_ONCE = 256
 _ADDITIVE = ("loss", "squared_norm")  # a sum over coordinates
-_PART_ALONE = (Status.STATE_ZERO.code, Status.GRADIENT_ROUNDING.code)  # of a task only where all of its parts are so
+# Of a task only where all of its parts are so, and where what all of them add up to has no digit.
+_PART_ALONE = (Status.STATE_ZERO.code,)
+_ROUNDING = (Status.GRADIENT_ROUNDING.code, Status.VALUE_ROUNDING.code, Status.CHAOTIC.code)
+_NO_DIGIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,41 @@ class Parts:
         batch, d = self.unroll.w0.shape
         value = found.value.reshape((batch, d))[:, 0]
         grad = None if found.grad is None else self._gradient(found.grad)
-        status, step = self._status(found, value)
+        digits = self._digits(found)
+        status, step = self._status(found, value, digits)
         end = self._end(found.end)
-        return replace(found, value=value, grad=grad, status=status, status_step=step, end=end, carrier="entry")
+        joined = replace(found, value=value, grad=grad, status=status, status_step=step, end=end, carrier="entry")
+        return replace(joined, digits=digits, growth=np.zeros(batch))
+
+    def _digits(self, found: Estimate) -> Digits:
+        """Return the digits of sums over coordinates: each adds its own error, of the size of what it adds."""
+        assert found.digits is not None
+        batch, d = self.unroll.w0.shape
+        most = most_digits(self.unroll.dtype)
+        of_value = -np.log10((10.0**-found.digits.value).reshape((batch, d)).sum(axis=1))
+        of_gradient = found.digits.gradient
+        if found.grad is not None and of_gradient is not None:
+            rows = [
+                np.moveaxis(g, int(led), 0) for g, led in zip(ad.leaves(found.grad), _led(self.unroll), strict=True)
+            ]
+            size = log2_length([g.reshape((batch * d, -1)) for g in rows])
+            errors = np.exp2(size - size.max()) * 10.0**-of_gradient
+            length = np.exp2(self._length(found.grad) - size.max())
+            lost = errors.reshape((batch, d)).sum(axis=1) if self.unroll.options.per_task else errors.sum()
+            of_gradient = np.broadcast_to(-np.log10(lost / length), (batch,))
+        cut = [x if x is None else np.clip(np.nan_to_num(x, nan=0.0), 0.0, most) for x in (of_value, of_gradient)]
+        return Digits(cut[0], cut[1])
+
+    def _length(self, grad: Tree) -> Any:
+        """Return log2 of the length of the meta-gradient that the parts add up to, (B,) or one."""
+        unroll, (batch, d) = self.unroll, self.unroll.w0.shape
+        found = []
+        for numbers, leaf, led in zip(ad.leaves(grad), ad.leaves(unroll.phi), _led(unroll), strict=True):
+            total = _summed_to(numbers.reshape((*numbers.shape[: int(led)], batch, d)), leaf.shape, int(led))
+            per_task = unroll.options.per_task
+            found.append(np.moveaxis(total, int(led), 0).reshape((batch, -1)) if per_task else total.reshape((1, -1)))
+        length = log2_length(found)
+        return length if unroll.options.per_task else length[0]
 
     def _gradient(self, grad: Tree) -> Tree:
         unroll, (batch, d) = self.unroll, self.unroll.w0.shape
@@ -91,14 +127,20 @@ class Parts:
         options = unroll.options
         return restore(ad.unflatten(unroll.phi, leaves), unroll.given, batch, per_task=options.per_task)
 
-    def _status(self, found: Estimate, value: Scaled) -> tuple[Array, Array]:
+    def _status(self, found: Estimate, value: Scaled, digits: Digits) -> tuple[Array, Array]:
         batch, d = self.unroll.w0.shape
         codes, steps = (x.reshape((batch, d)) for x in (found.status, found.status_step))
+        codes = np.where(np.isin(codes, _ROUNDING), 0, codes)
         alone = np.isin(codes, _PART_ALONE)
         counts = (codes != 0) & (~alone | (alone.all(axis=1) & (self.unroll.w0 != 0).any(axis=1))[:, None])
         first = np.where(counts, steps, np.iinfo(np.int64).max).argmin(axis=1)
         pick = (np.arange(batch), first)
         status, step = np.where(counts[pick], codes[pick], 0), np.where(counts[pick], steps[pick], -1)
+        lost = None if digits.gradient is None else digits.gradient < _NO_DIGIT
+        shared = not self.unroll.options.per_task
+        rounding = status_of(digits.value < _NO_DIGIT, lost, np.zeros(batch, dtype=bool), shared=shared)
+        step = np.where((status == 0) & (rounding != 0), self.unroll.steps, step)
+        status = np.where(status == 0, rounding, status)
         of_zero = np.isneginf(value.mantissa) & (status == 0)
         return np.where(of_zero, Status.LOG_OF_ZERO.code, status), np.where(of_zero, self.unroll.steps, step)
 

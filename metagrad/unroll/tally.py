@@ -11,13 +11,13 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Joint, Objective, Tree
-from metagrad.scaled import Scaled, surely_in_range, surely_positive
+from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import check_sample, difference, refuse, same
-from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
+from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -83,6 +83,7 @@ class Tally:
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
+        self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -110,6 +111,7 @@ class Tally:
             came = f"one that weighs no time at all in {self.steps} steps"
             bad_value(type(self.objective).__name__, "weight", came, "a number for at least one time t = 0..T")
         value, slope = self.objective.finish(self._total, self.steps)
+        self._slope = slope
         if self.plain:
             self._note_value(value, slope)
         self._note_no_number()
@@ -170,6 +172,18 @@ class Tally:
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
+
+    def moved(self, carry: Carry, near: Carry, t: int) -> Array | None:
+        """Return log2 of what the objective, which is finished, changes from one state at t to one near it."""
+        weight = self.weight(t)
+        if weight is None or self._slope is None:
+            return None
+        known, power = self._term_at(carry, t), self._power(carry, self._degree)
+        measured = self._measure(self._phi_at(t), near.w, near.state, t)
+        before = Scaled(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
+        change = abs(measured - (before if type(measured) is Scaled else ldexp(before.mantissa, before.exponent)))
+        slope = self._slope * self._weighted(known.slope, weight)
+        return slope.log2abs() + log2_of(change) + power
 
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""

@@ -17,6 +17,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
@@ -30,7 +31,7 @@ class TapeSweep:
     def __init__(self, unroll: Unroll, kernel: StepKernel, *, fused: bool = False) -> None:
         """Bind the unroll, and what takes a step and pulls it back; a `fused` one has a start that owes phi nothing."""
         self.unroll, self.kernel, self._fused = unroll, kernel, fused
-        self._purity = Purity(unroll.system, unroll.offset, kernel)
+        self._purity = Purity(unroll, kernel)
         self._after: Carry | None = None  # what was kept of the time that was passed last
         self.plain = unroll.options.scaling == "none"
         self.per_task = unroll.options.per_task
@@ -38,6 +39,8 @@ class TapeSweep:
         self.adjoint: tuple[Tree, Tree] = (None, None)
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._size: Any = None  # of the adjoint
+        self._growth = growth_of(unroll)
+        self._later: Carry | None = None
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
@@ -60,11 +63,15 @@ class TapeSweep:
                     self._add_term(t, carry, slope)
                 if not unroll.wide:
                     unroll.lost.adjoint(carry, self.adjoint, self._size, self.exponent, last=t == unroll.steps)
+                self._later = carry
                 if unroll.recorder is not None:
                     unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
         if not self._fused:
             self._pull_start()
+        if self._growth is not None:
+            unroll.grown = self._growth.result()
+        unroll.spread = self.gradient.spread()
         return value, self.gradient.result(*unroll.other_entries())
 
     def _pull(self, t: int, carry: Carry) -> None:
@@ -72,10 +79,14 @@ class TapeSweep:
         phi, at = self.unroll.phi_at(t), (carry.w, carry.state)
         # The true cotangent of phi is that of the digits times 2**(adjoint exponent + state exponent), task by task.
         fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
+        known = self.adjoint[0]
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
         if self._after is not None:
             self._purity.compare(t, phi, carry, self._after)
         self.gradient.add(phi_bar, top)
+        if self._growth is not None and self._later is not None:
+            powers = self.exponent, self._later.exponent, carry.exponent
+            self._growth.step((known, self._later.w), (self.adjoint[0], carry.w), powers)
         self._size = magnitude(self.adjoint)
         self.unroll.monitor.observe("ADJOINT", t, self._size)
         if not self.plain:
@@ -109,6 +120,8 @@ class TapeSweep:
         found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task)
         if found is None:
             return
+        if self._growth is not None:
+            self._growth.term_added()
         if found.phi is not None:
             self.gradient.add_term(found.phi, found.top)
         if self.plain:

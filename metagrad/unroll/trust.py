@@ -30,7 +30,7 @@ from metagrad.errors import Status
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
-from metagrad.unroll.rescale import along_tasks, is_float_array, magnitude, shift
+from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
 from metagrad.unroll.tally import Tally
 from metagrad.xp import Array, float_info, namespace, rng
 
@@ -46,6 +46,7 @@ class Trust:
         self._steps = steps
         self._kept: dict[int, Carry] = {}
         self._sum_from: int | None = None
+        self.floor: Array | None = None  # log2 of max|dg| / max|g| at the end, where only the end counts
 
     def see(self, carry: Carry, t: int, *, in_sum: bool) -> None:
         """Note the state at t, which is reached for the first time; `in_sum` if it has a weight."""
@@ -71,6 +72,9 @@ class Trust:
             return None
         g, dg = found
         size, level = magnitude(g), magnitude(dg)
+        if self._sum_from is None:
+            floor = log2_of(level) - log2_of(size)
+            self.floor = tally.xp.where((size > 0) | self._moved(last), floor, -np.inf)
         few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (done + self._steps) * level
         if tally.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
             return None  # the usual case, found cheaply
@@ -79,10 +83,22 @@ class Trust:
             lost = lost | _differ(tally.term_slope(last, self._steps)[1], g)
         elif not of_loss:
             lost = lost | _orthogonal(tally.term_slope(last, self._steps)[1], g, dg)
-        lost = lost & ((size > 0) | (magnitude(_change(self._kept[0], last)) > 0))
+        lost = lost & ((size > 0) | self._moved(last))
         if self._sum_from is not None:
             lost = lost & self._late_terms_count(tally, self._sum_from, tally.xp.maximum(size, level), of_loss)
         return tally.xp.where(lost, Status.GRADIENT_ROUNDING.code, 0)
+
+    def of_measure(self, tally: Tally) -> Array | None:
+        """Return log2 |dF|, (B,): what the objective changes as w_T moves by a float; None where it has no weight."""
+        last = self._kept[self._steps]
+        moved = tally.moved(last, last._replace(w=ad.tree_map(_neighbour, last.w)), self._steps)
+        if moved is None:
+            return None
+        return tally.xp.where(self._moved(last), moved, -np.inf)
+
+    def _moved(self, last: Carry) -> Array:
+        """Whether w is no longer where it started."""
+        return magnitude(_change(self._kept[0], last)) > 0
 
     def _stalled(self, last: Carry) -> Array:
         """Whether the last two steps changed w by less than two roundings each."""

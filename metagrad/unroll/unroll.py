@@ -7,6 +7,7 @@ state that leaves the range is reported by its Status.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,13 +16,17 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import as_measure
-from metagrad.protocols import Estimate, Joint, Position, Tree
+from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
+from metagrad.unroll import half
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.claims import check_rule, check_task
+from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
+from metagrad.unroll.growth import Grown
 from metagrad.unroll.lost import Lost, any_entry
 from metagrad.unroll.monitor import Monitor
+from metagrad.unroll.nudge import nudged
 from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
 from metagrad.unroll.purity import refuse_kept
 from metagrad.unroll.record import Recorder
@@ -46,10 +51,9 @@ class Unroll:
 
     def __init__(self, ask: Ask, options: Options, where: str) -> None:
         """Bind the parts; `start` and `advance` then move a `Carry`. `where` names the caller in errors."""
-        self.ask, self.options = ask, options
-        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.options = options
+        self._bind(ask)
         self.offset, at = ask.offset, ask.at
-        self.system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
         phi = bare(ask.phi)
         self.joint = isinstance(phi, Joint)
         if isinstance(phi, Joint):
@@ -63,10 +67,16 @@ class Unroll:
         if at is not None and np.shape(at.exponent) != (self.batch,):
             came, expected = f"with an exponent of shape {np.shape(at.exponent)}", f"one a task, ({self.batch},)"
             bad_value(where, "at", came, expected, "Take it from `Estimate.end`, or from `metagrad.system.begin`.")
-        self.system.xp = self.xp
         self.entries = self.system.entries(phi)
         check_entries(phi, self.entries, ask, where)
-        self.phi = prepare(phi, self.entries, Shape.of(w, self.xp, per_task=options.per_task), where)
+        self.is_half = options.scaling != "none" and half.is_half(ask, self.dtype)
+        shape = Shape.of(w, self.xp, per_task=options.per_task)
+        self.phi = prepare(phi, self.entries, replace(shape, dtype=half.HALF) if self.is_half else shape, where)
+        if self.is_half:
+            self._bind(half.widened(ask))
+            self.dtype, self.phi, at = half.SINGLE, half.wide(self.phi), self.ask.at
+            w = self.system.example() if at is None else at.w
+        self.system.xp = self.xp
         if at is not None:
             self._start = at.w, at.state
         else:
@@ -84,7 +94,7 @@ class Unroll:
         plain = options.scaling == "none"
         self.tally = Tally(
             self.system,
-            ask.objective,
+            self.objective,
             self.phi,
             Times(ask.steps, self.offset),
             self.monitor,
@@ -94,9 +104,16 @@ class Unroll:
         )
         check_task(self.tally.task, self.w0, partial(self.system.sample, self.offset))
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
+        self.grown: Grown | None = None  # what a sweep has seen grow
+        self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
         self._frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+
+    def _bind(self, ask: Ask) -> None:
+        self.ask = ask
+        self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
+        self.system = Training(ask.task, ask.rule, ask.seed, gradient=self.options.gradient, steps=ask.horizon)
 
     def _check_state(self, state: Tree, member: str) -> None:
         """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
@@ -231,6 +248,8 @@ class Unroll:
                 carry = Carry(w, state, exponent)
                 if fresh and self.xp is np:
                     self.lost.dip(t, w)
+        if self.options.copy:
+            carry = carry._replace(w=nudged(carry.w, self.options.copy, self.offset + t))
         self.reach(carry, t)
         return carry
 
@@ -270,6 +289,7 @@ class Unroll:
         Plain numbers are checked for their own range.
         """
         notes: list[str] = []
+        cancelled = None if grad is None or self.spread is None else self._cancelled(grad, self.spread)
         if grad is not None:
             grad = restore(grad, self.given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
@@ -284,9 +304,36 @@ class Unroll:
                 f"The run before step {self.offset} is held constant: what the start owes to the task's "
                 "meta-parameters is not in their gradient."
             )
+        digits = self._digits(value, grad, cancelled)
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
-        return Estimate(value, grad, status, step, end=self.end(), notes=tuple(notes), record=record)
+        growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
+        growth = growth if self.grown is None else LOG10_2 * self.grown.chaos
+        end, told = self.end(), tuple(notes)
+        found = Estimate(value, grad, status, step, end=end, notes=told, record=record, digits=digits, growth=growth)
+        return self.as_given(found)
+
+    def _digits(self, value: Scaled, grad: Tree, cancelled: Array | None) -> Digits:
+        """Return the digits that are known without another run; where there is none by far, note it."""
+        floor = None if self.joint else self._trust.floor
+        known = Known(self.grown, self._trust.of_measure(self.tally), floor, cancelled)
+        shared = not self.options.per_task
+        digits, code = free_digits(value, known, shared=shared, has_gradient=grad is not None)
+        if code is not None:
+            self.monitor.flush()
+            self.monitor.note(self.steps, code)
+        return digits
+
+    def _cancelled(self, grad: Tree, spread: Tree) -> Array:
+        """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
+        pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
+        rows = self.batch if self.options.per_task else 1
+        size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
+        return self.xp.where(self.xp.isneginf(of_parts), 0.0, of_parts - size)
+
+    def as_given(self, estimate: Estimate) -> Estimate:
+        """Return the estimate with its digits in the dtype of the task, of which it may be carried in a wider one."""
+        return half.narrowed(estimate) if self.is_half else estimate
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:

@@ -19,6 +19,8 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.growth import growth_of
+from metagrad.unroll.nudge import nudged
 from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.rescale import magnitude, normalise, shift
 from metagrad.unroll.unroll import Unroll
@@ -117,6 +119,7 @@ class WindowSweep:
         unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
+        growth, later = growth_of(unroll), None
         try:
             for lo, hi, states in blocks:
                 for t in range(hi, lo - 1, -1):
@@ -125,7 +128,12 @@ class WindowSweep:
                         value, slope = unroll.tally.finish()
                         adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
-                        adjoint = self._pull(t, t - lo, w, adjoint)
+                        known, adjoint = adjoint, self._pull(t, t - lo, w, adjoint)
+                        if growth is not None:
+                            growth.step((known, later), (adjoint, w), (self._exponents,) * 3)
+                            if t and unroll.tally.weight(t) is not None:
+                                growth.term_added()
+                    later = w
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
                     self._adjoints.see(adjoint)
         except _OutOfRange:
@@ -139,6 +147,8 @@ class WindowSweep:
         if self._states.low or self._adjoints.low:
             unroll.lost.state(xp.full(unroll.batch, self._states.largest, dtype=unroll.dtype))
             unroll.lost.powers(np.log2(self._adjoints.largest) + top)
+        if growth is not None:
+            unroll.grown = growth.result(top)
         return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
@@ -154,13 +164,14 @@ class WindowSweep:
 
     def _walk(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
         """Take the steps from lo to hi; return w at lo..hi."""
-        kernel, unroll, ws = self._kernel, self.unroll, [carry.w]
+        kernel, unroll, ws, copy = self._kernel, self.unroll, [carry.w], self.unroll.options.copy
         kernel.load(carry.state)
         for t in range(lo, hi):
             w = ws[-1]
             g = parts.gradient(unroll.task, w, self._sample(t))
             self._kept = t, g
-            ws.append(kernel.forward(t - lo, w, g))
+            w = kernel.forward(t - lo, w, g)
+            ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
             unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)

@@ -121,7 +121,7 @@ def _check(sidecar: dict[str, Any], wanted: dict[str, Any]) -> None:
         if not isinstance(check, dict) or set(check) != set(_CHECK):
             raise ValueError(f"checks[{k}] has not the fields {', '.join(_CHECK)}")
         for field, kind in _CHECK.items():
-            if type(check[field]) is not kind and not (kind is float and type(check[field]) is int):
+            if type(check[field]) is not kind and not (kind is float and isinstance(check[field], int)):
                 raise ValueError(f"checks[{k}].{field} is {check[field]!r}; expected a {kind.__name__}")
     if sidecar["holds"] is not all(check["holds"] for check in sidecar["checks"]):
         raise ValueError(f"holds is {sidecar['holds']}, which its checks do not say")

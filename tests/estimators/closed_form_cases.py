@@ -89,7 +89,7 @@ def of_modes(eigenvalues, squares, eta, steps, objective, held=False):
     for k, x, a in modes:
         r, t = rho * a * a, steps
         plain, weighted = mp.mpf(t), mp.mpf(t) * (t + 1) / 2
-        if r != 1:
+        if abs(r - 1) > mp.mpf(10) ** (-mp.mp.dps // 3):
             plain, weighted = r * (1 - r**t) / (1 - r), r * (1 - (t + 1) * r**t + t * r ** (t + 1)) / (1 - r) ** 2
         total += k * plain
         rate -= 2 * k * x * weighted / a if a else 0

@@ -150,7 +150,7 @@ def test_a_chaotic_loss_keeps_its_adjoint():
             dw, exponent = dw * 2.0**-100, exponent + 100
     slope = w * (w * w - 1.0) * dw
     found = Reverse()(task, GradientDescent(), Final(), Phi(eta), steps=steps)
-    assert found.ok
+    assert found.status == Status.CHAOTIC.code  # that of these very roundings
     assert found.grad.eta.sign() == np.sign(slope)
     assert float(found.grad.eta.log2abs()) == pytest.approx(np.log2(abs(slope)) + exponent, rel=1e-9)
     assert not Reverse(scaling="none")(task, GradientDescent(), Final(), Phi(eta), steps=steps).ok or exponent < 1000

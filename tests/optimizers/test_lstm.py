@@ -282,9 +282,9 @@ def test_the_range_of_the_preprocessing_has_to_fit_the_dtype(dtype, p):
     task, phi = mg.Quadratic(np.eye(2, dtype=dtype), np.eye(2, dtype=dtype)), rule.init_meta(rng(0), dtype)
     if dtype != np.float64:
         with pytest.raises(ValueError, match=rf"preprocessing is {p}; expected a number below .*{np.dtype(dtype)}"):
-            mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2)
-        return
-    assert mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2).ok
+            mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2, scaling="none")
+    if dtype != np.float32:  # float16 is carried in float32
+        assert mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=2).ok
 
 
 @pytest.mark.parametrize(

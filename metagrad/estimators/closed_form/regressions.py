@@ -101,9 +101,9 @@ class Regressions:
         """Return the sample moved by rounding: without noise only where there is none in exact arithmetic."""
         (targets, level), which, u = aims, self._which, UNIT_ROUNDOFF
         assert which is not None
-        near = X * (1 + 2 * u * signs(X.shape, which)) if which < 2 else X
+        near = X * (1 + 4 * u * signs(X.shape, which)) if which < 2 else X
         exact = away is not None and self._fits_exactly(b)
-        moved = targets + 2 * u * level * signs(targets.shape, which)
+        moved = targets + 4 * u * level * signs(targets.shape, which)
         found = self.theory.Regression.of(near, moved, rounding=16 * u if exact else 0.0)
         if which >= 2:
             shift = 4 * u * np.sqrt(found.eigenvalues * found.eigenvalues.max(initial=0.0))
@@ -111,7 +111,7 @@ class Regressions:
             found = replace(found, eigenvalues=found.eigenvalues + shift)
         if away is None or not exact:
             return found
-        return _without_noise(found, away * (1 + 2 * u * signs(away.shape, which)))
+        return _without_noise(found, away * (1 + 4 * u * signs(away.shape, which)))
 
     def _fits_exactly(self, b: int) -> bool:
         """Tell whether X w_star = y in exact arithmetic, and of the validation samples where they are measured."""
@@ -133,7 +133,7 @@ class Regressions:
             aims = y_val - X_val @ w0
             if self._which is not None and regression.rounding == 0:  # the data as they stand, not without noise
                 level = np.abs(y_val) + np.abs(X_val) @ np.abs(w0)
-                aims = aims + 2 * UNIT_ROUNDOFF * level * signs(aims.shape, self._which)
+                aims = aims + 4 * UNIT_ROUNDOFF * level * signs(aims.shape, self._which)
             given = regression, X_val, aims
             return theory.validation_loss(*given, *at), theory.d_validation_loss(*given, *at)
         if self.measure in ("risk", "squared_norm"):

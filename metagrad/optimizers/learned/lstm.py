@@ -37,7 +37,7 @@ class CoordinatewiseLSTM:
 
     `hidden`: the numbers of units, from the input to the output; () is the linear rule scale (x w_out + b_out).
     `preprocessing`: None, or p > 0 for the two features (log|g|/p, sgn g) where |g| >= e^-p, else (-1, e^p g); e^p has
-    to fit the dtype (p <= 11 in float16, 88 in float32).
+    to fit the dtype of the run (p <= 88 in float32, 11 in plain float16).
     `scale`: of the update, a finite number. `CoordinatewiseLSTM.paper()` has p = 10 and scale 0.1, `.dm()` p = 5 and
     scale 0.01, `.quadratic()` no preprocessing and scale 1. Where a gradient is inf or NaN, so is the update NaN.
     Source: Andrychowicz et al. 2016 and its public code.

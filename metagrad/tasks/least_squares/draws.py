@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metagrad import checks as arguments
 from metagrad.errors import bad_type, bad_value, nearest
-from metagrad.tasks import _checks as shared
 from metagrad.tasks.least_squares import _checks as checks
 from metagrad.tasks.least_squares._products import predictions
 from metagrad.tasks.least_squares.task import LeastSquares
@@ -31,9 +31,9 @@ def random_least_squares(
     """
     where = "random_least_squares"
     for name, value in (("count", count), ("n", n), ("d", d)):
-        shared.check_count(where, name, value)
+        arguments.count(where, name, value)
     checks.check_noise(where, sigma)
-    shared.check_dtype(where, dtype)
+    arguments.float_dtype(where, "dtype", dtype)
     size = n if split is None else checks.training_size(where, "split", split, n)
     stream = rng(seed, where, count, n, d)
     w_star = stream.standard_normal((count, d))
@@ -67,12 +67,12 @@ def random_regressions(
     """
     where = "random_regressions"
     for name, value in (("count", count), ("d", d)):
-        shared.check_count(where, name, value)
+        arguments.count(where, name, value)
     if not isinstance(family, str) or family not in _ENTRIES:
         bad_value(where, "family", repr(family), "a known family", nearest(str(family), list(_ENTRIES)))
     if isinstance(factor, bool | str) or not isinstance(factor, int | float):
         bad_type(where, "factor", f"{factor!r}, a {type(factor).__name__}", "a number", "1/count for the mean.")
-    shared.check_dtype(where, dtype)
+    arguments.float_dtype(where, "dtype", dtype)
     if not 0 < factor < math.inf:
         bad_value(where, "factor", factor, "a finite number above 0")
     stream, entries = rng(seed, where, family, count, d), _ENTRIES[family]
@@ -95,7 +95,7 @@ def split_task(task: LeastSquares, fraction: float = 0.5, seed: int = 0) -> Leas
     part, and for a task that has validation data already.
     """
     where = "split_task"
-    shared.check_instance(where, "task", task, LeastSquares)
+    arguments.instance(where, "task", task, LeastSquares)
     if task.validation is not None:
         bad_value(where, "task", "one with validation data", "one without", "Build it with validation=None.")
     if task.mask is not None:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from metagrad import checks as arguments
 from metagrad.errors import bad_value
 from metagrad.tasks import _checks as shared
 from metagrad.tasks.least_squares import _checks as checks
@@ -65,7 +66,7 @@ class LeastSquares:
         d = self.d
         own = counts(self.mask)
         smallest, called = (self.n, "n") if own is None else (int(own.min()), "the smallest n")
-        shared.check_flag(_WHERE, "replacement", self.replacement)
+        arguments.flag(_WHERE, "replacement", self.replacement)
         shared.check_batch_size(_WHERE, self.batch_size, smallest, self.replacement, called)
         parts = {"X": self.X, "y": self.y}
         for name in ("w0", "w_star"):

@@ -59,8 +59,9 @@ _SMALLEST = 1e-290
 class Regression:
     """A sample (X, y) as gradient descent from w_0 = 0 sees it.
 
-    `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X; `residual` is
-    ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to max(n, d) eps times the largest count as 0.
+    `eigenvalues` s (r,) > 0 of X'X/n, `coefficients` g (r,), `basis` V (d, r) with r the rank of X, or (d, 0) where
+    only averages are asked for; `residual` is ||y - UU'y||^2/n, twice the smallest train loss. Singular values up to
+    max(n, d) eps times the largest count as 0.
     `rounding`: what counts as 0 relative to ||y||. So much of y outside of the columns of X is no residual, and where
     w* or validation targets are within it of the fit, the sample is noise-free: what is left of the error is
     a_j^t of the start and nothing else, at any size.
@@ -88,10 +89,12 @@ class Regression:
             array = finite_floats("Regression", name, getattr(self, name))
             object.__setattr__(self, name, array)
         r = len(np.atleast_1d(self.eigenvalues))
-        shapes = {"eigenvalues": (r,), "coefficients": (r,), "basis": (count("Regression", "d", self.d), r)}
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                bad_value("Regression", name, f"of shape {getattr(self, name).shape}", f"shape {shape}")
+        d = count("Regression", "d", self.d)
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        shapes |= {"eigenvalues": [(r,)], "coefficients": [(r,)], "basis": [(d, r), (d, 0)]}
+        for name, known in shapes.items():
+            if getattr(self, name).shape not in known:
+                bad_value("Regression", name, f"of shape {getattr(self, name).shape}", f"shape {known[0]}")
         count("Regression", "n", self.n)
         check_flag("Regression", "whole", self.whole)
         for name in ("residual", "rounding"):

@@ -1,0 +1,213 @@
+"""How a rounding of w grows on its way through a run, from what a sweep holds anyway.
+
+With lambda_t the adjoint of w_t and J_t the derivative of step t, a relative change of the coordinates of w_t by u
+changes the objective by about u p_t, p_t = sum_i |lambda_{t,i} w_{t,i}|. Over one step it grows by
+    gamma_t = q_t / p_{t+1},   q_t = sum_i |(J_t' lambda_{t+1})_i w_{t,i}|,
+which is 1 where the steps are linear, and on average above it where the run is chaotic. A w that passes by zero is
+taken for as large as it was a step before. Where a term of a sum is added to lambda, its first step seems to grow, for
+its entries had no time to cancel: that is taken off again. The rounding that a step makes
+is that of w_t, which is more than that of w_{t+1} where the two terms of a step cancel:
+    rho_t = r_t / p_{t+1},     r_t = sum_i |lambda_{t+1,i} w_{t,i}|.
+Of w alone: the state of a rule is another thing. Derived; checked by tests against runs from neighbouring floats.
+On the host alone: on a device these few small products a step would take longer than the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.scaled import Scaled
+from metagrad.unroll.rescale import is_float_array, log2_of
+from metagrad.xp import Array, Namespace
+
+_CHUNK, _BYTES = 256, 1 << 18
+_SHARE = 2.0  # by how much more a fresh term lessens growth than it adds to p: its own first step only seems to grow
+
+
+class Grown(NamedTuple):
+    """What has grown, in log2, (B,).
+
+    `chaos`: the most that a change grew; `rounding`: that, with the roundings that steps make; `value`: what all
+    roundings do to the objective, in units of u, None if that is not known; `size`: the largest p_t.
+    """
+
+    chaos: Array
+    rounding: Array
+    value: Array | None
+    size: Array
+
+
+def growth_of(unroll: Any) -> Growth | None:
+    """Return what collects the growth of an unroll; None where the adjoint does not tell, and on a device."""
+    held = unroll.options.gradient == "stop_gradient"
+    return None if held or unroll.xp is not np else Growth(unroll.xp, unroll.batch, unroll.w0)
+
+
+class _Step(NamedTuple):
+    """Step t: lambda_{t+1}, w_{t+1}, J'lambda_{t+1}, w_t, exponents of lambda, w_{t+1}, w_t; is lambda_{t+1} fresh?"""
+
+    after: Tree
+    later: Tree
+    before: Tree
+    w: Tree
+    powers: tuple[Array, Array, Array]
+    begins: bool
+
+
+class Growth:
+    """Collects the steps from the last to the first, and looks at them in chunks of about 256 kB."""
+
+    def __init__(self, xp: Namespace, batch: int, w: Tree) -> None:
+        """Start with nothing grown; `w` is any state."""
+        self._xp = xp
+        size = sum(int(leaf.nbytes) for leaf in ad.leaves(w) if is_float_array(leaf))
+        self._room = min(_CHUNK, max(1, _BYTES // max(1, size)))
+        self._pending: list[_Step] = []
+        self._begins = True  # whether the adjoint is not what the last step was pulled back to
+        self._end: Array | None = None  # log2 q of the step before
+        self._most = _Most(xp, batch)
+        zero = xp.zeros(batch)
+        self._rounding, self._value, self._size = zero, zero - np.inf, zero - np.inf
+
+    def term_added(self) -> None:
+        """Note that the adjoint is no longer what the last step was pulled back to."""
+        self._begins = True
+
+    def step(self, after: tuple[Tree, Tree], before: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
+        """Note step t: (lambda, w) at t + 1, (J'lambda, w) at t, and the exponents of lambda, w_{t+1} and w_t."""
+        self._pending.append(_Step(*after, *before, powers, self._begins))
+        self._begins = False
+        if len(self._pending) >= self._room:
+            self._flush()
+
+    def result(self, power: Array | int = 0) -> Grown:
+        """Return what has grown; `power` is one more exponent of all adjoints."""
+        self._flush()
+        rounding = self._xp.maximum(self._rounding, self._most.found)
+        return Grown(self._most.found, rounding, self._value + power, self._size + power)
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        xp, steps, self._pending = self._xp, self._pending, []
+        of_adjoint, of_later, of_w = (xp.stack(rows) for rows in zip(*(step.powers for step in steps), strict=True))
+        w = [step.w for step in steps]
+        q = _log2_products([step.before for step in steps], w) + (of_adjoint + of_w)
+        r = _log2_products([step.after for step in steps], w) + (of_adjoint + of_w)
+        p, fresh = self._log2_p(steps, q, of_adjoint + of_later)
+        self._end = q[-1]
+        made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
+        so_far = self._most.add(q - p - _SHARE * fresh, made)
+        self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
+        self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
+        self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
+
+    def _log2_p(self, steps: list[_Step], q: Array, power: Array) -> tuple[Array, Array]:
+        """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added."""
+        first = q[:1] if self._end is None else self._end[None]
+        inherited = self._xp.concatenate([first, q[:-1]])
+        added = [k for k, step in enumerate(steps) if step.begins]
+        if not added:
+            return inherited, self._xp.zeros(inherited.shape)
+        p = inherited.copy()
+        p[added] = _log2_products([steps[k].after for k in added], [steps[k].later for k in added]) + power[added]
+        if self._end is None:  # before the last time there is nothing to inherit
+            inherited[0] = p[0]
+        more = p - inherited
+        return p, self._xp.where(self._xp.isfinite(more), self._xp.maximum(more, 0.0), 0.0)
+
+
+class TangentGrowth:
+    """The same in forward mode, from how the largest entries of a tangent and of w change over a step."""
+
+    def __init__(self, xp: Namespace, batch: int) -> None:
+        """Start with nothing grown."""
+        self._xp, self._batch = xp, batch
+        self._pending: list[tuple[Array, ...]] = []
+        self._most = _Most(xp, batch)
+
+    def step(self, sizes: tuple[Array, Array], w: tuple[Array, Array], powers: tuple[Array, Array]) -> None:
+        """Note the sizes of (P, J P), and those of w before and after the step, with their exponents."""
+        self._pending.append((*sizes, *w, *powers))
+        if len(self._pending) >= _CHUNK:
+            self._flush()
+
+    def result(self) -> Array:
+        """Return log2 of the most that the tangent grew beside w."""
+        self._flush()
+        return self._most.found
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        was, now, w, after, w_power, power = (self._xp.stack(rows) for rows in zip(*self._pending, strict=True))
+        self._pending = []
+        logs = [log2_of(x) for x in (now, w, was, after)]
+        self._most.add(logs[0] + logs[1] - logs[2] - logs[3] + w_power - power)
+
+
+class _Most:
+    """The largest sum of consecutive numbers, (B,), of which more and more come, less what is above each beginning."""
+
+    def __init__(self, xp: Namespace, batch: int) -> None:
+        self._xp = xp
+        self._total = self.found = xp.zeros(batch)
+        self._least = self._total + np.inf
+
+    def add(self, numbers: Array, above: Array | float = 0.0) -> Array:
+        """Add rows (n, B), those that are no numbers as zero; return the largest sum that ends before each.
+
+        A sum that begins with a row is less by what is `above` it, (n, B).
+        """
+        xp = self._xp
+        total = self._total + xp.cumsum(xp.where(xp.isfinite(numbers), numbers, 0.0), axis=0)
+        before = xp.concatenate([self._total[None], total[:-1]])
+        least = xp.minimum(xp.minimum.accumulate(before + above, axis=0), self._least)
+        self.found = xp.maximum(self.found, (total - least).max(axis=0))
+        self._total, self._least = total[-1], least[-1]
+        found: Array = xp.maximum(before - least, 0.0)
+        return found
+
+
+def _root_of_squares(xp: Namespace, logs: Array) -> Array:
+    """Return log2 sqrt(sum of 4**logs) over the first axis; what is no number does not count."""
+    logs = xp.where(xp.isfinite(logs), logs, -np.inf)
+    top = logs.max(axis=0)
+    top = xp.where(xp.isfinite(top), top, 0.0)
+    return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
+
+
+def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+    """Return log2 sum_i |a_i b_i|, (n, B), of adjoints and what they are the adjoints of."""
+    if isinstance(adjoints[0], np.ndarray):  # the usual case, without a look at trees
+        return np.log2(_row_sums(np.array(adjoints), np.array(states)), dtype=np.float64)
+    if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
+        return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)])
+    flat = zip(*(ad.leaves(adjoint) for adjoint in adjoints), strict=True)
+    beside = zip(*(_beside(*pair) for pair in zip(adjoints, states, strict=True)), strict=True)
+    sums = [_row_sums(np.array(a), np.array(b)) for a, b in zip(flat, beside, strict=True)]
+    return np.log2(sum(sums[1:], sums[0]), dtype=np.float64)
+
+
+def _log2_product(adjoint: Tree, state: Tree) -> Array:
+    """Return log2 sum_i |a_i b_i|, (B,), of scaled numbers."""
+    pairs = zip(ad.leaves(adjoint), _beside(adjoint, state), strict=True)
+    products = [abs(a * b).reshape((len(b), -1)).sum(axis=1) for a, b in pairs]
+    return log2_of(sum(products[1:], start=products[0]))
+
+
+def _beside(adjoint: Tree, state: Tree) -> list[Any]:
+    return ad.leaves(ad.tree_map(lambda _, x: x, adjoint, state))
+
+
+def _row_sums(a: Array, b: Array) -> Array:
+    np.multiply(a, b, out=a)
+    np.abs(a, out=a)
+    if a.ndim == 2:
+        return a
+    rows = a.reshape(a.shape[0], a.shape[1], -1)
+    return rows @ np.ones(rows.shape[2], dtype=a.dtype)  # faster than sums of short rows
