@@ -25,7 +25,12 @@ from metagrad.ad.constants import NUMBERS, operand
 from metagrad.ad.tape import IDENTITY, Var, multilinear, primitive, value_of
 from metagrad.guard import WrittenError
 
-_copy = primitive("copy", lambda a: a, (lambda g, out, a: g,), multilinear)  # no leaf: it may be written over
+_copied = primitive("copy", lambda a: a, (lambda g, out, a: g,), multilinear)
+
+
+def _copy(a: Any) -> Any:
+    """Return a, which is no leaf then: it may be written over."""
+    return _copied(a)
 
 
 def _matmul(x: Any, y: Any) -> Any:
