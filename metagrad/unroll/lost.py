@@ -36,6 +36,9 @@ UNDERFLOWS = [
     status.code for status in Status if status.name.endswith(("UNDERFLOW", "_ZERO")) and status is not Status.OK
 ]
 
+# What is said of roundings may be said of what fell out, which a run with an exponent beside each entry has.
+_MAY_BE_LOST = [*UNDERFLOWS, Status.CHAOTIC.code, Status.VALUE_ROUNDING.code]
+
 
 class Lost:
     """The bound for one unroll; exponents are collected in the sweeps, and looked at once, at the end."""
@@ -143,7 +146,7 @@ class Lost:
             if slope is not None and slope.mantissa.size:
                 least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
         trust = 2 * math.log2(info.eps) if info.min_exponent < 4 * math.log2(info.eps) else math.log2(info.eps)
-        known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(UNDERFLOWS))
+        known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(_MAY_BE_LOST))
         return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
 
     def _least(self, slope: Scaled, leaf: Array, *, zero_counts: bool) -> Any:
