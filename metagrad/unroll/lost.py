@@ -6,9 +6,8 @@ all lost entries x of a state and lambda of an adjoint could have added is, to f
 
     E = sum over t, entries of  [x is low] tiny |lambda|  +  [lambda is low] tiny |x|,
 
-with the exponents of both. Where E is below u^2 of the value and of every entry of phi d/d phi (u the unit roundoff:
-the gradient may be u times smaller than the value and still has its digits), nothing that counts was lost. Else the
-caller runs again with an exponent beside every entry (`metagrad.unroll.rescue`).
+with the exponents of both. Where E is below u/1000 of the value and of every entry of phi d/d phi, u the unit roundoff,
+nothing that counts was lost. Else the caller runs again with an exponent beside every entry (`metagrad.unroll.rescue`).
 
 Two bounds: by exponents alone, always (every entry could be low, digits are at most 2**limit); by the entries,
 `precise`, where the first does not do.
@@ -31,6 +30,7 @@ from metagrad.xp import Array, float_info, namespace
 
 _LOWEST = -(2.0**60)
 # What says of itself that a number fell out of the range at its lower end.
+_MARGIN = 10.0  # powers of two: E is of first order
 LOOK_EVERY = 8  # steps: what is lost does not come back in fewer
 UNDERFLOWS = [
     status.code for status in Status if status.name.endswith(("UNDERFLOW", "_ZERO")) and status is not Status.OK
@@ -145,7 +145,7 @@ class Lost:
         for i, (slope, leaf) in enumerate(pairs):
             if slope is not None and slope.mantissa.size:
                 least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
-        trust = 2 * math.log2(info.eps) if info.min_exponent < 4 * math.log2(info.eps) else math.log2(info.eps)
+        trust = math.log2(info.eps) - _MARGIN
         known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(_MAY_BE_LOST))
         return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
 
