@@ -216,7 +216,10 @@ TWO = DiagonalQuadratic(np.ones((2, 3)), np.ones((2, 3)))
     [
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(np.full(2, 0.1)), steps=3), "phi is eta of shape"),
         (lambda: ClosedForm(per_task=True)(TWO, GD, Final(), Phi(np.full(3, 0.1)), steps=3), "phi is eta of shape"),
-        (lambda: ClosedForm()(TWO, Scheduled(GD), Final(), Phi(np.full(3, 0.1)), steps=5), "phi is eta of shape"),
+        (
+            lambda: ClosedForm()(TWO, Scheduled(GD), Final(), Phi(np.full(3, 0.1)), steps=5),
+            "phi is an array of 3 steps",
+        ),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(np.nan), steps=3), "phi.eta is not finite"),
         (lambda: ClosedForm()(TWO, GD, Final(), None, steps=3), "phi is None"),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi("x"), steps=3), "phi.eta is of dtype"),
