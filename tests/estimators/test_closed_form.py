@@ -216,20 +216,23 @@ TWO = DiagonalQuadratic(np.ones((2, 3)), np.ones((2, 3)))
     [
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(np.full(2, 0.1)), steps=3), "phi is eta of shape"),
         (lambda: ClosedForm(per_task=True)(TWO, GD, Final(), Phi(np.full(3, 0.1)), steps=3), "phi is eta of shape"),
-        (lambda: ClosedForm()(TWO, Scheduled(GD), Final(), Phi(np.full(3, 0.1)), steps=5), "phi is eta of shape"),
+        (
+            lambda: ClosedForm()(TWO, Scheduled(GD), Final(), Phi(np.full(3, 0.1)), steps=5),
+            "phi is an array of 3 steps",
+        ),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(np.nan), steps=3), "phi.eta is not finite"),
-        (lambda: ClosedForm()(TWO, GD, Final(), None, steps=3), "phi is None"),
+        (lambda: ClosedForm()(TWO, GD, Final(), None, steps=3), "eta is a NoneType"),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi("x"), steps=3), "phi.eta is of dtype"),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(0.1), steps=2.5), "steps is 2.5"),
         (lambda: ClosedForm()(TWO, GD, Final(), Phi(0.1), steps=0), "steps is 0"),
-        (lambda: ClosedForm()(TWO, GD, Final(), Phi(0.1), steps=np.array([1, 2])), "steps is array"),
+        (lambda: ClosedForm()(TWO, GD, Final(), Phi(0.1), steps=np.array([1, 2])), "steps is an array"),
         (lambda: ClosedForm()(TWO, GD, MeanLog(), Phi(0.1), steps=10**10), "steps is 10000000000 .* 6e[+]10 terms"),
         (lambda: ClosedForm(gradient="stop"), "gradient is 'stop'"),
         (lambda: ClosedForm(per_task="no"), "per_task is 'no'"),
     ],
 )
 def test_what_it_refuses(call, says):
-    with pytest.raises((ValueError, TypeError), match=f"(closed_form|ClosedForm): {says}.*; expected "):
+    with pytest.raises((ValueError, TypeError), match=f"(closed_form|ClosedForm|an estimator): {says}.*; expected "):
         call()
 
 
