@@ -15,7 +15,7 @@ from metagrad.estimators.closed_form.quadratics import Quadratics
 from metagrad.estimators.closed_form.regressions import Regressions
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.optimizers import GradientDescent, Scheduled
-from metagrad.protocols import Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.unroll.carry import Ask, check_options
@@ -99,7 +99,8 @@ class ClosedForm:
         elif type(rule) is Scheduled:  # phi leads with time, the derivatives with the task
             slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
         status, step = _status_of(value, np.minimum(of_value, of_slope), steps)
-        return Estimate(value, type(phi)(slope.reshape(eta.shape)), status, step)
+        grad = type(phi)(slope.reshape(eta.shape))
+        return Estimate(value, grad, status, step, digits=Digits(of_value, of_slope))
 
 
 def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> Array:
