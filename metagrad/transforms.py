@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
+from metagrad.guard import frozen
 from metagrad.scaled import Scaled
 from metagrad.xp import namespace
 
@@ -17,7 +20,13 @@ def at_the_end(t: int, steps: int) -> Scaled | None:
 
 def equal_share(t: int, steps: int) -> Scaled | None:
     """Return the weight 1/T at t = 1..T: the mean over the trajectory."""
-    return Scaled.of(np.asarray(1.0 / steps)) if t >= 1 else None
+    return _share(steps) if t >= 1 else None
+
+
+@lru_cache(maxsize=64)
+def _share(steps: int) -> Scaled:
+    """Return 1/T, which is asked for several times a step."""
+    return frozen(Scaled.of(np.asarray(1.0 / steps)))  # type: ignore[no-any-return]
 
 
 def power_weight(rho: float, t: int) -> Scaled:

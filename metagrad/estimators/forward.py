@@ -21,7 +21,7 @@ from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import Purity, refuse_kept
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
-from metagrad.unroll.rescue import rescued
+from metagrad.unroll.rescue import rescued, wanted_forwards
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
@@ -70,7 +70,9 @@ class Forward:
         # Leaving the range is what this is about: it is reported by Status, not by NumPy's warnings.
         with np.errstate(all="ignore"):
             unroll, estimate = self._once(ask, options)
-            return rescued(unroll, estimate, again=self._once, looked=looked, need=unroll.may_have_lost(estimate.value))
+            return rescued(
+                unroll, estimate, again=self._once, looked=looked, need=wanted_forwards(unroll, estimate.value)
+            )
 
     def _once(self, ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
         """Return the estimate of one run, and its unroll."""

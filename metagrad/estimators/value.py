@@ -12,7 +12,7 @@ from metagrad.unroll.backward import looked
 from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
 from metagrad.unroll.neighbours import with_trust
-from metagrad.unroll.rescue import rescued
+from metagrad.unroll.rescue import rescued, wanted_forwards
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 
@@ -55,7 +55,7 @@ class Value:
 def _value(ask: Ask, options: Options) -> Estimate:
     with np.errstate(all="ignore"):  # leaving the range is reported by Status
         unroll, estimate = _once(ask, options)
-        return rescued(unroll, estimate, again=_once, looked=looked, need=unroll.may_have_lost(estimate.value))
+        return rescued(unroll, estimate, again=_once, looked=looked, need=wanted_forwards(unroll, estimate.value))
 
 
 def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:

@@ -85,10 +85,12 @@ def unit_power(H: Array) -> Array:
     below, is the range of the dtype.
     """
     entries = np.abs(H.reshape(H.shape[0], -1))
+    comfortable = float_info(H.dtype).max_exponent // 2
+    if 2.0**-comfortable < entries.min() and entries.max() < 2.0**comfortable:
+        return np.zeros(1, dtype=np.int64)  # the usual case, found cheaply
     largest = entries.max(axis=1)
     smallest = np.where(entries == 0, largest[:, None], entries).min(axis=1)
     high, low = (np.frexp(x)[1].astype(np.int64) for x in (largest, smallest))
-    comfortable = float_info(H.dtype).max_exponent // 2
     return np.where((high > comfortable) | (low < -comfortable), (high + low) // 2, 0)
 
 

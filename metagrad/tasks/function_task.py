@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -152,7 +154,20 @@ def _needed_by(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _keywords_of(function: Callable[..., Any]) -> frozenset[str]:
-    """Return which of sample and theta a function takes by keyword."""
+    """Return which of sample and theta a function takes by keyword; asked at every step, and looked up once."""
+    try:
+        return _KNOWN[function]
+    except (KeyError, TypeError):  # not yet, or one that cannot be a key
+        found = _read_keywords(function)
+    with suppress(TypeError):
+        _KNOWN[function] = found
+    return found
+
+
+_KNOWN: WeakKeyDictionary[Callable[..., Any], frozenset[str]] = WeakKeyDictionary()
+
+
+def _read_keywords(function: Callable[..., Any]) -> frozenset[str]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature

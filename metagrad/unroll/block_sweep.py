@@ -15,6 +15,7 @@ from metagrad.unroll.rescale import magnitude, normalise
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array
 
+_FIRST = 64  # steps
 _NO_FALL = 10.0  # a size that falls by less over a step costs no digit
 
 
@@ -93,7 +94,10 @@ class BlockSweep:
         self.unroll.observe_block(lo, sizes)
         if self._scheduled:
             self.unroll.lost.dips(states)
-        self._look_for_falls(sizes, exponents)
+        if self._scheduled:
+            self._look_for_falls(sizes, exponents)
+        elif lo == 0:  # the steps are all alike, and what falls falls in the first ones
+            self._look_for_falls(sizes[:_FIRST], exponents[: _FIRST + 1])
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
             self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
         return Block(states, exponents)
@@ -128,7 +132,7 @@ class BlockSweep:
             contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
             powers = powers + block.exponents[start - lo : stop - lo]
-            self.unroll.lost.block(powers, sizes)
+            self.unroll.lost.powers(powers.max(axis=0))
             self._pending.append((contributions[::-1], powers[::-1]))
             self._fold(at_least=self.kernel.chunk)
 

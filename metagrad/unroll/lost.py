@@ -31,6 +31,7 @@ from metagrad.xp import Array, float_info, namespace
 _LOWEST = -(2.0**60)
 # What says of itself that a number fell out of the range at its lower end.
 _MARGIN = 10.0  # powers of two: E is of first order
+_CHUNK = 256
 LOOK_EVERY = 8  # steps: what is lost does not come back in fewer
 UNDERFLOWS = [
     status.code for status in Status if status.name.endswith(("UNDERFLOW", "_ZERO")) and status is not Status.OK
@@ -54,6 +55,7 @@ class Lost:
         self._top = xp.full(batch, _LOWEST)  # log2: of the largest products of exponents, or of E
         self._largest = xp.zeros(batch, dtype=dtype)
         self._dips: list[Array] | None = None
+        self._pending: list[tuple[int, int, Array, Array, Array]] = []
         self._counts: list[Array] | None = None
         self.counted = xp.zeros(batch, dtype=bool)
         self.term_is_low = xp.zeros(batch, dtype=bool)  # what is measured, where the state is not zero
@@ -80,16 +82,21 @@ class Lost:
 
     def _note_dips(self, leaves: list[Array]) -> None:
         tiny = 2.0**self._info.min_exponent
-        if self._dips is None:
-            self._dips = [self._xp.zeros(leaf.shape, dtype=bool) for leaf in leaves]
         for i, leaf in enumerate(leaves):
             if abs(leaf).min() < tiny:
+                if self._dips is None:
+                    self._dips = [self._xp.zeros(x.shape, dtype=bool) for x in leaves]
                 self._dips[i] |= abs(leaf) < tiny
 
     def fallen(self, start: Tree, end: Tree) -> list[Array]:
-        """Return which entries of w that are not zero at the start were low at the end or before, leaf by leaf."""
+        """Return which entries of w that are not zero at the start were low at the end or before, leaf by leaf.
+
+        Nothing at all where a look at the host shows that there are none.
+        """
         tiny = 2.0**self._info.min_exponent
         pairs = [pair for pair in zip(ad.leaves(start), ad.leaves(end), strict=True) if is_float_array(pair[0])]
+        if self._dips is None and self._xp is np and all(abs(last).min() >= tiny for _, last in pairs):
+            return []
         low = [(abs(last) < tiny) & (first != 0) for first, last in pairs]
         if self._dips is None:
             return low
@@ -104,23 +111,31 @@ class Lost:
         """Note the largest sum of the exponents of state and adjoint, (B,)."""
         self._top = self._xp.maximum(self._top, top)
 
-    def block(self, powers: Array, sizes: Array) -> None:
-        """Note the sums of exponents (n, B) at many times, with the sizes of the adjoints."""
-        self.powers(self._xp.where(sizes == 0, _LOWEST, powers).max(axis=0))
-
     def adjoint(self, carry: Carry, adjoint: tuple[Tree, Tree], size: Array, exponent: Array, *, last: bool) -> None:
         """Note the adjoint at the time of a state; `last`: at the last time, where that of the rule's state is zero.
 
         An adjoint that is zero in all entries, by its `size`, owes nothing.
         """
-        powers = self._xp.where(size == 0, _LOWEST, exponent + carry.exponent)
         if not self.precise:
-            self.powers(powers)
+            if not self._pending or self._pending[-1][:2] != (id(exponent), id(carry.exponent)):
+                self._pending.append((id(exponent), id(carry.exponent), exponent, carry.exponent, size))
+                if len(self._pending) >= _CHUNK:
+                    self._flush()
             return
+        powers = self._xp.where(size == 0, _LOWEST, exponent + carry.exponent)
         of_state = () if last else (carry.state,)
         moved = ad.tree_map(self._moved, (carry.w, *of_state), adjoint[: 1 + len(of_state)])
         total = sum(ad.leaves(moved), start=self._xp.zeros(len(powers)))
         self.powers(self._xp.log2(total) + powers)
+
+    def _flush(self) -> None:
+        """Look at the exponents that have come; those that a step left as they were have come once."""
+        if self._pending:
+            *_, of_adjoints, of_states, sizes = zip(*self._pending, strict=True)
+            stack = self._xp.stack
+            self._pending = []
+            powers = stack(of_adjoints) + stack(of_states)
+            self.powers(self._xp.where(stack(sizes) == 0, _LOWEST, powers).max(axis=0))
 
     def _moved(self, x: Any, slope: Any) -> Array | None:
         """Return E / tiny of one leaf, (B,), in float64; a leaf whose adjoint is zero owes nothing."""
@@ -134,6 +149,9 @@ class Lost:
     def matters(self, value: Scaled, grad: Tree, phi: Tree, steps: int, status: Array) -> Array:
         """Return whether what was lost may count, (B,); `grad` a tree like phi, or None."""
         xp, info = self._xp, self._info
+        self._flush()
+        if xp is np and not self.precise and self._surely_nothing(value, grad, phi, steps):
+            return self.term_is_low
         bound = self._top + info.min_exponent + math.log2(steps + 1.0)
         if not self.precise:
             with np.errstate(divide="ignore"):
@@ -148,6 +166,19 @@ class Lost:
         trust = math.log2(info.eps) - _MARGIN
         known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(_MAY_BE_LOST))
         return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
+
+    def _surely_nothing(self, value: Scaled, grad: Tree, phi: Tree, steps: int) -> bool:
+        """Whether a cheap look at exponents alone shows, on the host, that nothing lost can count."""
+        if self._top.max() == _LOWEST:
+            return True
+        widest = self._limit if self._scaled else max(self._limit, math.frexp(float(self._largest.max()))[1])
+        bound = float(self._top.max()) + self._info.min_exponent + math.log2((steps + 1.0) * self._entries) + widest
+        least, sure = int(value.exponent.min()) - 1, bool(value.mantissa.all())
+        for slope, leaf in zip(ad.leaves(grad), ad.leaves(phi), strict=True) if grad is not None else ():
+            if slope is not None and slope.mantissa.size:
+                scale = math.frexp(float(abs(leaf).max()))[1] - 1
+                least, sure = min(least, int(slope.exponent.min()) - 1 + scale), sure and bool(slope.mantissa.all())
+        return sure and bound < least + math.log2(self._info.eps) - _MARGIN
 
     def _least(self, slope: Scaled, leaf: Array, *, zero_counts: bool) -> Any:
         """Return log2 of the smallest |phi d/d phi| of a leaf.

@@ -43,12 +43,29 @@ def wanted(unroll: Unroll, estimate: Estimate) -> Array:
         return unroll.xp.zeros(unroll.batch, dtype=bool)
     lost.term_is_low = tally.low()
     found: Array = lost.matters(estimate.value, estimate.grad, unroll.phi, unroll.steps, estimate.status)
-    if unroll.scale_state:  # what is gone has no adjoint either: the bound, of first order, does not see both
-        masks = unroll.fell()
-        fell = any_entry(masks)
-        if unroll.xp is not np or fell.any():  # only asked on the host, where looking costs nothing
-            found = found | (fell & ~negligible(unroll, masks[0]))
-    return found
+    return found | _fell(unroll) if unroll.scale_state else found
+
+
+def wanted_forwards(unroll: Unroll, value: Scaled) -> Array:
+    """Return the tasks (B,) of which anything fell out of the range on the way forwards, where that is all there is."""
+    if unroll.wide or unroll.options.entry:
+        return unroll.xp.zeros(unroll.batch, dtype=bool)
+    found: Array = unroll.lost.counted | unroll.tally.low() | (value.mantissa == 0)
+    return found | _fell(unroll) if unroll.scale_state else found
+
+
+def _fell(unroll: Unroll) -> Array:
+    """Return the tasks of which an entry of the state fell out, and counts as far as theory knows.
+
+    What is gone has no adjoint either: the bound of `lost`, which is of first order, does not see both.
+    """
+    masks = unroll.fell()
+    if not masks:
+        return unroll.xp.zeros(unroll.batch, dtype=bool)
+    fell = any_entry(masks)
+    if unroll.xp is np and not fell.any():  # only asked on the host, where looking costs nothing
+        return fell
+    return fell & ~negligible(unroll, masks[0])
 
 
 def fell_out(status: Array) -> Array:

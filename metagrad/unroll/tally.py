@@ -268,6 +268,8 @@ class Tally:
 
     def low(self) -> Array:
         """Return whether a term that fell out of the range of floats may count, (B,)."""
+        if self.xp is np and self._low.max() == -np.inf:
+            return np.zeros(self.batch, dtype=bool)
         if parts.takes_a_logarithm(self.objective):
             return self._low > -np.inf
         assert self._total is not None

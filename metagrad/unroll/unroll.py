@@ -24,7 +24,7 @@ from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.claims import check_rule, check_task
 from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
 from metagrad.unroll.growth import Grown
-from metagrad.unroll.lost import Lost, any_entry
+from metagrad.unroll.lost import Lost
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.phi import Shape, bare, check_entries, first_float, prepare, restore
@@ -239,7 +239,7 @@ class Unroll:
             if fresh:
                 self.monitor.observe("STATE", t, size)
                 self.lost.state(size)
-                if self.options.count:
+                if self.options.count and not self.scale_state:
                     self.lost.count((carry.w, carry.state))
                 if self.recorder is not None:
                     self.recorder.state(t, size, carry.exponent)
@@ -362,13 +362,6 @@ class Unroll:
         """Return which entries of w that were not zero at the start have been out of the range, leaf by leaf."""
         assert self._last is not None, "the last step has not been taken"
         return self.lost.fallen(self._start[0], self._last.w)
-
-    def may_have_lost(self, value: Scaled) -> Array:
-        """Return whether anything fell out of the range of floats on the way forwards, (B,)."""
-        if self.wide:
-            return self.xp.zeros(self.batch, dtype=bool)
-        found: Array = self.lost.counted | self.tally.low() | (value.mantissa == 0)
-        return found | any_entry(self.fell()) if self.scale_state else found
 
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
