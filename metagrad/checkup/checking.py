@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import parts
+from metagrad import checks, parts
 from metagrad.checkup.of_rule import RuleChecks
 from metagrad.checkup.of_task import TaskChecks
 from metagrad.checkup.report import CheckReport, Findings
-from metagrad.errors import bad_type, bad_value
+from metagrad.errors import bad_type
 from metagrad.protocols import Joint, Rule, Task, Tree
-from metagrad.xp import rng
 
 
 def checked(task: Task, rule: Rule | None, phi: Tree, *, steps: int, seed: int) -> CheckReport:
@@ -24,11 +23,7 @@ def checked(task: Task, rule: Rule | None, phi: Tree, *, steps: int, seed: int) 
             bad_type("check", "phi", "None beside a rule", "the meta-parameters", "Give what meta_gradient is given.")
     elif phi is not None:
         bad_type("check", "rule", "None beside phi", "the rule that phi is of", "Write check(task, rule, phi).")
-    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-        bad_type("check", "steps", f"{steps!r}, a {type(steps).__name__}", "an integer")
-    if steps < 1:
-        bad_value("check", "steps", steps, "an integer of at least 1")
-    rng(seed)  # says what a seed may be
+    steps, _ = checks.count("check", "steps", steps), checks.count("check", "seed", seed, 0)
     found = Findings()
     with np.errstate(all="ignore"):
         of_task = TaskChecks(task, seed, phi.task if isinstance(phi, Joint) else None)

@@ -19,6 +19,7 @@ from metagrad.diagnosis.horizons import Ends, Halves
 from metagrad.diagnosis.reach import USELESS, reach, useful_horizon
 from metagrad.diagnosis.regimes import regimes, stands_still, trend
 from metagrad.diagnosis.report import Diagnosis
+from metagrad.errors import bad_type
 from metagrad.protocols import Digits, Estimate, Objective, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.rescale import is_float_array
@@ -57,8 +58,15 @@ def diagnose(
     """
     case, kind = _checked(task, rule, objective, phi, steps, dtype, seed)
     with np.errstate(all="ignore"):  # what leaves the range is in the findings
-        found = _measured(case, kind, default_windows(steps) if windows is None else windows)
+        found = _measured(case, kind, default_windows(steps) if windows is None else _lengths(windows))
     return replace(found, findings=words.findings(found))
+
+
+def _lengths(windows: Any) -> tuple[int, ...]:
+    if not isinstance(windows, tuple | list):
+        remedy = "Write windows=(10, 50), or leave it out."
+        bad_type(_WHERE, "windows", checks.shown(windows), "a tuple of numbers of steps", remedy)
+    return tuple(checks.count(_WHERE, "windows", one) for one in windows)
 
 
 def _measured(case: Case, kind: Any, windows: tuple[int, ...]) -> Diagnosis:

@@ -115,7 +115,8 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
 def _tells(unroll: Unroll, carry: Carry) -> bool:
     """Whether the tangent of w alone goes through the steps; on the host, where looking costs little."""
     has_state = any(is_float_array(leaf) for leaf in ad.leaves(carry.state))
-    return unroll.options.gradient == "full" and unroll.xp is np and not has_state
+    is_known = unroll.scale_state  # homogeneous steps: nothing grows beside w
+    return unroll.options.gradient == "full" and unroll.xp is np and not has_state and not is_known
 
 
 class _Tangent:

@@ -100,10 +100,10 @@ class Parts:
                 np.moveaxis(g, int(led), 0) for g, led in zip(ad.leaves(found.grad), _led(self.unroll), strict=True)
             ]
             size = log2_length([g.reshape((batch * d, -1)) for g in rows])
-            errors = np.exp2(size - size.max()) * 10.0**-of_gradient
-            length = np.exp2(self._length(found.grad) - size.max())
-            lost = errors.reshape((batch, d)).sum(axis=1) if self.unroll.options.per_task else errors.sum()
-            of_gradient = np.broadcast_to(-np.log10(lost / length), (batch,))
+            whole = np.broadcast_to(self._length(found.grad), (batch,))
+            errors = np.exp2(size - np.repeat(whole, d)) * 10.0**-of_gradient  # beside the whole, of any size
+            lost = errors.reshape((batch, d)).sum(axis=1)
+            of_gradient = -np.log10(lost if self.unroll.options.per_task else np.full(batch, lost.sum()))
         cut = [x if x is None else np.clip(np.nan_to_num(x, nan=0.0), 0.0, most) for x in (of_value, of_gradient)]
         return Digits(cut[0], cut[1])
 

@@ -305,6 +305,7 @@ class Tally:
         for number in (value, slope):
             later = range_code("OBJECTIVE", abs(number.to_float(out_of_range="ieee")), tiny)
             code = xp.where(code == 0, later, code)
+        self.monitor.flush()  # what the state did came first
         self.monitor.note(self.steps, code)
 
     def _power(self, carry: Carry, degree: int | None) -> Array | int:

@@ -25,6 +25,7 @@ ANY_NUMBER = NUMBER | {"-1": "any finite number"}
 NONE = {"None": "the default"}
 FLOATING = dict.fromkeys(("2.5", "nan", "inf", "array"), "floats of any kind are numbers, inf and NaN too")
 EMPTY = {"[]": "nothing is asked for"}
+SAID = dict.fromkeys(("a class", "a text", "-1", "2.5", "nan", "inf", "[]", "array", "object"), "said in the report")
 PATH = {"a text": "the name of a file"}
 
 
@@ -126,6 +127,8 @@ WEIGHTS = LSTM.init_meta(np.random.default_rng(0))
 DOORS: dict[str, Door] = {
     "meta_gradient": Door(mg.meta_gradient, CALLED, WHEN | {"phi": NUMBER}, ETA, also=OPTIONS),
     "value": Door(mg.value, CALLED, WHEN | {"phi": NUMBER}, ETA, also=("scaling", "per_task")),
+    "check": Door(mg.check, {"task": TASK, "rule": RULE, "phi": PHI}, {"phi": SAID}, ETA),
+    "diagnose": Door(mg.diagnose, CALLED | {"steps": 4}, {"dtype": NONE, "windows": NONE | EMPTY, "phi": NUMBER}, ETA),
     "rollout": Door(
         mg.rollout,
         {"task": TASK, "rule": RULE, "phi": 0.1, "steps": 2},

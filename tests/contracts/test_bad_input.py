@@ -30,6 +30,8 @@ BAD: dict[str, Callable[[], Any]] = {
 CLEAR = re.compile(r"^(?P<where>[^\n]+?): (?P<what>.+?) is .+; expected .+\.", re.DOTALL)
 ELSEWHERE = ("metagrad.tasks", "metagrad.theory", "metagrad.ad")  # with tests of their own
 RECORDS = {  # what the project returns, or raises: nobody makes them to be checked
+    "Diagnosis": "what a diagnosis returns",
+    "Digits": "what an estimate tells of itself",
     "Estimate": "what an estimator returns",
     "Joint": "a pair of trees: looked at where it is used, as phi",
     "MetaRun": "what a run returns",

@@ -330,9 +330,9 @@ def test_a_nudge_moves_every_number_by_a_unit_alike_on_every_machine():
 
 def test_trust_is_checked():
     for wrong in ("yes", 1.5, None):
-        with pytest.raises(TypeError, match=r"reverse: trust is .*expected True, False or a number of copies"):
+        with pytest.raises(TypeError, match=r"Reverse: trust is .*expected an integer"):
             mg.Reverse(trust=wrong)
-    with pytest.raises(ValueError, match="trust is -1"):
+    with pytest.raises(ValueError, match="Value: trust is -1"):
         mg.Value(trust=-1)
 
 

@@ -8,9 +8,8 @@
 | `_digits`     | how many digits are left of a number, by what rounding of its data does to it      |
 | `_shared`     | what the others have in common                                                     |
 
-Beside `metagrad.diagnosis.known` the only place of the engine that looks at `metagrad.theory`; they share no code, which
-is what makes their agreement
-evidence.
+Beside `metagrad.diagnosis.known` the only place of the engine that looks at `metagrad.theory`; they share no code,
+which is what makes their agreement evidence.
 """
 
 from metagrad.estimators.closed_form.estimator import ClosedForm
