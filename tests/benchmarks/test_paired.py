@@ -102,7 +102,7 @@ def test_the_number_of_calls_grows_with_the_time():
 
 def test_the_cost_of_an_import(tmp_path):
     found = paired_fresh.import_cost(paired.ROOT, str(tmp_path))
-    assert any(tmp_path.rglob("scaled.*.pyc"))
+    assert any(tmp_path.rglob("parts.*.pyc"))
     assert found["modules"] > found["modules after NumPy's"] > 10
     assert found["seconds"] > 0
     assert found["bytes"] > 2**20
