@@ -104,6 +104,7 @@ class Parts:
             errors = np.exp2(size - np.repeat(whole, d)) * 10.0**-of_gradient  # beside the whole, of any size
             lost = errors.reshape((batch, d)).sum(axis=1)
             of_gradient = -np.log10(lost if self.unroll.options.per_task else np.full(batch, lost.sum()))
+        # NaN is no digit
         cut = [x if x is None else np.clip(np.nan_to_num(x, nan=0.0), 0.0, most) for x in (of_value, of_gradient)]
         return Digits(cut[0], cut[1])
 

@@ -124,7 +124,7 @@ def test_a_conversion_that_overflows_is_refused():
         ({"dtype": "float23"}, TypeError, "diagnose: dtype is 'float23'; expected a float dtype"),
         ({"dtype": int}, TypeError, "diagnose: dtype is int64; expected a float dtype"),
         ({"seed": -1}, ValueError, "diagnose: seed is -1"),
-        ({"windows": (0,)}, ValueError, "Windows: window is 0"),
+        ({"windows": (0,)}, ValueError, "diagnose: windows is 0"),
         ({"objective": mg.Final}, TypeError, r"diagnose: objective is the class Final; expected an instance"),
     ],
 )
