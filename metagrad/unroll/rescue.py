@@ -91,11 +91,11 @@ def rescued(
     they are known otherwise. `whole`: tasks cannot be split into coordinates.
     """
     options, ask = unroll.options, unroll.ask
-    if options.scaling == "none":
-        return estimate
+    if options.scaling == "none":  # to see what plain floats lose: said, and left
+        return _said(unroll, estimate, unroll.tally.low(), status=Status.OBJECTIVE_UNDERFLOW)
     need = wanted(unroll, estimate) if need is None else need
     if unroll.xp is not np:  # nothing waits for the device
-        return _said(estimate, need)
+        return _said(unroll, estimate, need)
     if not need.any():
         return estimate
     is_allowed = options.scaling == "auto" and options.rescue != "never"
@@ -108,7 +108,7 @@ def rescued(
     if not need.any():
         return estimate
     why_not = _obstacle(unroll, allowed=is_allowed)
-    found = _widely(ask, options, estimate, again, need) if why_not is None else _said(estimate, need, why_not)
+    found = _widely(unroll, estimate, again, need) if why_not is None else _said(unroll, estimate, need, why_not)
     return unroll.as_given(found)
 
 
@@ -122,23 +122,27 @@ def _obstacle(unroll: Unroll, *, allowed: bool) -> str | None:
     return None
 
 
-def _widely(ask: Ask, options: Options, estimate: Estimate, again: Run, need: Array) -> Estimate:
+def _widely(unroll: Unroll, estimate: Estimate, again: Run, need: Array) -> Estimate:
     """Return the estimate of a run on scaled numbers; the one that there is where the task does not know them."""
     try:
-        _, found = again(ask, replace(options, wide=True))
+        _, found = again(unroll.ask, replace(unroll.options, wide=True))
     except TypeError as error:
         if "scaled numbers" not in str(error) and "a Scaled" not in str(error):
             raise
-        return _said(estimate, need, f"With an exponent beside every entry the task does not run. {error}")
+        return _said(unroll, estimate, need, f"With an exponent beside every entry the task does not run. {error}")
     notes = estimate.notes if (found.status == estimate.status).all() else found.notes  # why there is no number
     return replace(found, end=_end(found.end), carrier="wide", notes=notes)
 
 
-def _said(estimate: Estimate, need: Array, *remedy: str) -> Estimate:
+def _said(
+    unroll: Unroll, estimate: Estimate, need: Array, *remedy: str, status: Status = Status.ENTRIES_LOST
+) -> Estimate:
     """Return the estimate with the Status of what was lost, where it has none yet, and what would help."""
     xp = namespace(estimate.status)
-    status = xp.where(need & (estimate.status == 0), Status.ENTRIES_LOST.code, estimate.status)
-    return replace(estimate, status=status, notes=(*estimate.notes, *remedy))
+    fresh = need & (estimate.status == 0)
+    code = xp.where(fresh, status.code, estimate.status)
+    step = xp.where(fresh, unroll.steps, estimate.status_step)
+    return replace(estimate, status=code, status_step=step, notes=(*estimate.notes, *remedy))
 
 
 def _end(end: Any) -> Any:

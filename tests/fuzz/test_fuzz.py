@@ -32,5 +32,6 @@ def test_no_number_is_wrong_with_status_ok(chunk, request):
 
 
 USUAL_SEED, USUAL_LONGEST = 0, 120
-# Cases of the usual run that fail today. They go from here as they are made right, or are said.
-OPEN = frozenset({623, 979, 1350, 1565, 1825, 1961})
+# Cases of the usual run that fail today: 979 and 1350 are plain float16 (scaling="none"), 1825 and 1961 gradients of
+# Adam in beta1 that cancel by more digits than there are. They go from here as they are made right, or are said.
+OPEN = frozenset({979, 1350, 1825, 1961})
