@@ -4,7 +4,7 @@ One exponent a task serves its largest entries. An entry below the smallest norm
 truth it was at most tiny. Its share in the meta-objective is at most its size times that of its adjoint, so that what
 all lost entries x of a state and lambda of an adjoint could have added is, to first order,
 
-    E = sum over t, entries of  [x is low] tiny |lambda|  +  [lambda is low] tiny |x|,
+    E = sum over t, entries of  [x is low] tiny |lambda|  +  [lambda is low] tiny |x|  +  [x lambda is low] tiny,
 
 with the exponents of both. Where E is below u/1000 of the value and of every entry of phi d/d phi, u the unit roundoff,
 nothing that counts was lost. Else the caller runs again with an exponent beside every entry (`metagrad.unroll.rescue`).
@@ -144,6 +144,7 @@ class Lost:
         xp, tiny = self._xp, 2.0**self._info.min_exponent
         x, slope = (abs(a).reshape(a.shape[0], -1).astype(np.float64) for a in (x, slope))
         moved = xp.where(x < tiny, xp.maximum(slope, tiny), 0.0) + xp.where(slope < tiny, xp.maximum(x, tiny), 0.0)
+        moved = moved + xp.where((moved == 0) & (x * slope < tiny), 1.0, 0.0)  # their product, which phi's share may be
         return xp.where(slope.max(axis=1) == 0, 0.0, moved.sum(axis=1))
 
     def matters(self, value: Scaled, grad: Tree, phi: Tree, steps: int, status: Array) -> Array:
