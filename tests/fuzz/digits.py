@@ -16,7 +16,8 @@ import numpy as np
 try:
     import gmpy2
 
-    _sqrt, _log, _exp = (np.frompyfunc(f, 1, 1) for f in (gmpy2.sqrt, gmpy2.log, gmpy2.exp))
+    _ONE = (gmpy2.sqrt, gmpy2.log, gmpy2.log1p, gmpy2.exp)
+    _sqrt, _log, _log1p, _exp = (np.frompyfunc(f, 1, 1) for f in _ONE)
     _finite = np.frompyfunc(gmpy2.is_finite, 1, 1)
     USUAL_CASES = 2000  # what a minute of one core is enough for
     _number, _divide = gmpy2.mpfr, np.true_divide
@@ -35,7 +36,7 @@ try:
 except ImportError:
     import mpmath
 
-    _sqrt, _exp = (np.frompyfunc(f, 1, 1) for f in (mpmath.sqrt, mpmath.exp))
+    _sqrt, _log1p, _exp = (np.frompyfunc(f, 1, 1) for f in (mpmath.sqrt, mpmath.log1p, mpmath.exp))
     _log = np.frompyfunc(lambda x: mpmath.log(x) if x > 0 else mpmath.mpf("nan" if x != 0 else "-inf"), 1, 1)
     _finite = np.frompyfunc(mpmath.isfinite, 1, 1)
     USUAL_CASES = 700
@@ -134,7 +135,7 @@ class Dual:
 
     def softplus(self) -> Dual:
         """Return log(1 + exp(x))."""
-        found = np.where(self.x > 0, self.x, 0) + _log(1 + _exp(-abs(self.x)))
+        found = np.where(self.x > 0, self.x, 0) + _log1p(_exp(-abs(self.x)))
         return Dual(found, None if self.dx is None else self.held().sigmoid().x * self.dx)
 
     def sum(self) -> Dual:
