@@ -95,7 +95,8 @@ class Growth:
             return
         xp, steps, self._pending = self._xp, self._pending, []
         of_adjoint, of_later, of_w = (xp.stack(rows) for rows in zip(*(step.powers for step in steps), strict=True))
-        w = [step.w for step in steps]
+        w: Any = [step.w for step in steps]
+        w = np.array(w) if type(w[0]) is np.ndarray else w  # once for both products
         q = _log2_products([step.before for step in steps], w) + (of_adjoint + of_w)
         r = _log2_products([step.after for step in steps], w) + (of_adjoint + of_w)
         p, fresh = self._log2_p(steps, q, of_adjoint + of_later)
@@ -181,10 +182,10 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
 
 
-def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+def _log2_products(adjoints: list[Tree], states: Any) -> Array:
     """Return log2 sum_i |a_i b_i|, (n, B), of adjoints and what they are the adjoints of."""
     if isinstance(adjoints[0], np.ndarray):  # the usual case, without a look at trees
-        return np.log2(_row_sums(np.array(adjoints), np.array(states)), dtype=np.float64)
+        return np.log2(_row_sums(np.array(adjoints), np.asarray(states)), dtype=np.float64)
     if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
         return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)])
     flat = zip(*(ad.leaves(adjoint) for adjoint in adjoints), strict=True)
