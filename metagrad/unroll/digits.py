@@ -54,11 +54,13 @@ def free_digits(value: Scaled, known: Known, *, shared: bool, has_gradient: bool
     of_value = _value_digits(value, known, most)
     of_gradient, chaos = none + most, none
     if known.grown is not None:
-        growth = _weighed(known.grown.rounding, known.grown.size) if shared else known.grown.rounding
+        growth = known.grown.rounding
+        if shared and (xp is not np or growth.any()):  # nothing has grown, in the usual case
+            growth = _weighed(growth, known.grown.size)
         of_gradient, chaos = most - LOG10_2 * growth, LOG10_2 * known.grown.chaos
     if known.cancelled is not None:
         of_gradient = of_gradient - LOG10_2 * xp.maximum(known.cancelled, 0.0)
-    if known.floor is not None:
+    if known.floor is not None and not (xp is np and -LOG10_2 * known.floor.max() >= most):  # far from it, usually
         floor = xp.minimum(known.floor, 0.0) if shared else known.floor
         if shared:
             floor = _weighed(floor, none if known.grown is None else known.grown.size)
