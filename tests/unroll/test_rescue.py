@@ -202,3 +202,23 @@ def test_what_grows_doubly_exponentially_is_said_to_overflow():
     task = mg.FunctionTask(loss, np.array([[3.0, 1e-10]], np.float32))
     found = mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), 1.0, steps=120, rescue="always")
     assert Status.from_code(int(found.status[0])).name.endswith(("OVERFLOW", "NAN"))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_product_that_falls_out_in_one_window(fused):
+    """State and adjoint of a coordinate are both in range, and their product, which is its share of phi's, is not."""
+    task = mg.FunctionTask(lambda w: 0.5 * np.sum(w * w, axis=-1), np.array([[-0.14, 1.3, -0.5]]), degree=2)
+    eta = np.array([1.0025906, 1.085, 1.0245])
+    parts = task, mg.GradientDescent(), mg.Final("squared_norm"), eta
+    found = mg.meta_gradient(*parts, steps=104, method="windows", window=94, fused=fused)
+    w, _ = by_hand((1.0, 1.0, 1.0), task.w0[0], [eta] * 104)
+    assert found.ok
+    for came, x, rate in zip(exact(found.grad.eta), w, eta, strict=True):
+        close(came, -2 * 10 * x**2 / (1 - mpmath.mpf(float(rate))), 1e-9)  # the last window has ten steps
+
+
+def test_plain_floats_say_that_the_measured_loss_fell_out():
+    task = mg.Quadratic(np.array([[[1.5e-43]]]), np.array([[1.5e-154]]))
+    found = mg.meta_gradient(task, mg.AdamW(), mg.Mean(), 0.1, steps=7, scaling="none")
+    assert Status.from_code(int(found.status[0])) is Status.OBJECTIVE_UNDERFLOW
+    assert found.status_step[0] == 7
