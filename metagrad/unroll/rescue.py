@@ -91,8 +91,8 @@ def rescued(
     they are known otherwise. `whole`: tasks cannot be split into coordinates.
     """
     options, ask = unroll.options, unroll.ask
-    if options.scaling == "none":  # to see what plain floats lose: said, and left
-        return _said(unroll, estimate, unroll.tally.low(), status=Status.OBJECTIVE_UNDERFLOW)
+    if options.scaling == "none":  # to see what plain floats lose: the estimate says so
+        return estimate
     need = wanted(unroll, estimate) if need is None else need
     if unroll.xp is not np:  # nothing waits for the device
         return _said(unroll, estimate, need)
@@ -134,13 +134,11 @@ def _widely(unroll: Unroll, estimate: Estimate, again: Run, need: Array) -> Esti
     return replace(found, end=_end(found.end), carrier="wide", notes=notes)
 
 
-def _said(
-    unroll: Unroll, estimate: Estimate, need: Array, *remedy: str, status: Status = Status.ENTRIES_LOST
-) -> Estimate:
+def _said(unroll: Unroll, estimate: Estimate, need: Array, *remedy: str) -> Estimate:
     """Return the estimate with the Status of what was lost, where it has none yet, and what would help."""
     xp = namespace(estimate.status)
     fresh = need & (estimate.status == 0)
-    code = xp.where(fresh, status.code, estimate.status)
+    code = xp.where(fresh, Status.ENTRIES_LOST.code, estimate.status)
     step = xp.where(fresh, unroll.steps, estimate.status_step)
     return replace(estimate, status=code, status_step=step, notes=(*estimate.notes, *remedy))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import bad_type, bad_value
+from metagrad.errors import Status, bad_type, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
@@ -305,6 +305,7 @@ class Unroll:
                 "meta-parameters is not in their gradient."
             )
         digits = self._digits(value, grad, cancelled)
+        self._note_zero(value)
         status, step = self.monitor.finish()
         record = None if self.recorder is None or grad is None else self.recorder.result()
         growth = self.xp.zeros(self.batch) if self.scale_state else None  # homogeneous steps: nothing grows beside w
@@ -334,6 +335,18 @@ class Unroll:
     def as_given(self, estimate: Estimate) -> Estimate:
         """Return the estimate with its digits in the dtype of the task, of which it may be carried in a wider one."""
         return half.narrowed(estimate) if self.is_half else estimate
+
+    def _note_zero(self, value: Scaled) -> None:
+        """Note where w ended at exactly zero, whatever the state of the rule; in plain floats what is measured, too."""
+        xp = self.xp
+        if xp is np and value.mantissa.all():
+            return
+        assert self._last is not None, "the last step has not been taken"
+        gone = (value.mantissa == 0) & (magnitude(self._last.w) == 0) & (magnitude(self.w0) > 0)
+        self.monitor.flush()
+        self.monitor.note(self.steps, xp.where(gone, Status.STATE_ZERO.code, 0))
+        if self.options.scaling == "none":  # nothing is run again
+            self.monitor.note(self.steps, xp.where(self.tally.low(), Status.OBJECTIVE_UNDERFLOW.code, 0))
 
     def _lost(self) -> Array | None:
         if parts.answer_of(self.rule) is not None:
