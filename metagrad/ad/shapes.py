@@ -218,7 +218,7 @@ def _is_mask(index: Any) -> bool:
 
 def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     xp = module_of(g)
-    full = xp.zeros_like(g, shape=shape)
+    full = xp.zeros(shape, g.dtype) if type(g) is np.ndarray else xp.zeros_like(g, shape=shape)  # the first is faster
     if _is_basic(index) or _is_mask(index):
         full[index] = g
     else:
