@@ -299,6 +299,10 @@ class Unroll:
             elif lost is not None:  # the least of all troubles: where there is another, that one is said
                 self.monitor.flush()
                 self.monitor.note(self.steps, lost)
+        elif self.tally.measure.name == "excess" and (lost := self._lost()) is not None:
+            # A state that has converged to its last digits is at the floor: what is above it is rounding.
+            self.monitor.flush()
+            self.monitor.note(self.steps, self.xp.where(lost != 0, Status.VALUE_ROUNDING.code, 0))
         if self.joint and self.ask.at is not None:
             notes.append(
                 f"The run before step {self.offset} is held constant: what the start owes to the task's "

@@ -342,3 +342,11 @@ def test_what_is_no_number_has_no_digit():
     assert found.digits.value[0] == found.digits.gradient[0] == 0
     assert found.digits.gradient[1] > 12
     assert mg.Status.from_code(found.status[0]).name.startswith("STATE")
+
+
+def test_a_value_alone_at_the_floor_of_its_excess_is_rounding():
+    """Converged to its last digits, what is above the floor is rounding, which no gradient is asked to tell."""
+    task = mg.random_least_squares(2, 12, 3, sigma=1.0, seed=0)
+    early, late = (mg.value(task, GD(), mg.LogExcess(), GD.Phi(0.5), steps=steps) for steps in (5, 3000))
+    assert early.ok
+    assert {mg.Status.from_code(code) for code in late.status} == {mg.Status.VALUE_ROUNDING}
