@@ -75,8 +75,9 @@ class BlockSweep:
 
     def _grown(self) -> Grown:
         """Return what has grown: the steps are linear, so that it is what their own roundings make."""
-        rounding = np.log2(self._fall.astype(np.float64))
-        value = self._size + np.maximum(rounding, 0.5 * np.log2(self.unroll.steps))
+        # T roundings of signs at random add up to sqrt(T) of them
+        rounding = np.maximum(np.log2(self._fall.astype(np.float64)), 0.5 * np.log2(self.unroll.steps))
+        value = self._size + rounding
         return Grown(np.zeros(self.unroll.batch), rounding, value, self._size)
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:

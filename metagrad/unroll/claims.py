@@ -106,7 +106,7 @@ def _gradients_apart(task: Task, w: Tree, sample: Any) -> tuple[str, float, floa
     own = parts.known_gradient(task, w, sample)
     try:
         tape = ad.grad(lambda u: parts.checked_loss(task, u, sample))(w)
-    except Exception:
+    except Exception:  # a loss that the tape does not know: there is nothing to hold the own gradient against
         return None
     worst: tuple[float, str, float, float] = (0.0, "", 0.0, 0.0)
     top = to_host(magnitude(tape)).astype(np.float64)
