@@ -253,7 +253,7 @@ def print_verdicts(verdicts: dict[str, contract.Verdict], console: Console) -> N
     table = RichTable("figure", "what", "measured", "expected", "holds", show_lines=False)
     for name, verdict in verdicts.items():
         for check in verdict.checks:
-            holds = "[green]yes[/]" if check.holds else "[bold red]NO[/]"
+            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[check.holds]
             table.add_row(name, escape(check.what), f"{check.measured:.6g}", escape(check.expected), holds)
     console.print(table)
     for name, verdict in verdicts.items():

@@ -30,6 +30,7 @@ import numpy as np
 from metagrad.errors import bad_value
 
 PRESETS = ("quick", "default", "paper")
+REPORTED = "reported"  # what a number is expected to be of which nothing is expected
 
 Names = Sequence[Sequence[str] | None]
 
@@ -76,32 +77,47 @@ class Check:
     """One number that was measured, what the claim expects of it, and whether it is so.
 
     `key` is what figures look the check up by: a short word in lower case with underscores. It stays the same where
-    the sentence `what` changes. ValueError where it is something else.
+    the sentence `what` changes; `what` names the statistic (a median over tasks, a largest error). `holds` is None
+    where nothing is expected, and the number is reported. `interval`: the 95 % interval of a number that is of a
+    sample, or None. The functions of `analysis.framework.checks` make checks that a NaN fails. ValueError where the
+    key is something else, or a number that is reported is expected to be something.
     """
 
     key: str
     what: str
     measured: float
     expected: str
-    holds: bool
+    holds: bool | None
+    interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a key that is a sentence."""
+        """Refuse a key that is a sentence, and an expectation that nothing is decided by."""
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.key):
             expected = "lower-case letters, digits and underscores, a letter first"
             bad_value("Check", "key", self.key, expected, "The sentence is the second argument.")
+        if (self.holds is None) is not (self.expected == REPORTED):
+            expected = f"{REPORTED!r} where holds is None, and there alone"
+            bad_value("Check", "expected", self.expected, expected, "Use analysis.framework.checks.reported.")
+
+    @property
+    def fails(self) -> bool:
+        """Whether something was expected of the number, and is not so."""
+        return self.holds is not None and not self.holds
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The claim and the checks that decide it, at least one: a claim without evidence does not hold."""
+    """The claim and the checks that decide it, at least one: a claim without evidence does not hold.
+
+    A number that is reported decides nothing.
+    """
 
     claim: str
     checks: list[Check]
 
     def __post_init__(self) -> None:
         """Refuse a verdict that nothing was measured for, and two checks of one key."""
-        if not self.checks:
+        if all(check.holds is None for check in self.checks):
             raise ValueError("Verdict: checks is empty; expected at least one Check (no claim holds unmeasured).")
         keys = [check.key for check in self.checks]
         if twice := [key for key in keys if keys.count(key) > 1]:
@@ -109,8 +125,8 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether every check holds."""
-        return all(check.holds for check in self.checks)
+        """Whether every check holds that expects something."""
+        return not any(check.fails for check in self.checks)
 
 
 @dataclass(frozen=True)

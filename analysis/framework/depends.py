@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import platform
@@ -24,7 +25,7 @@ def parts_of(source: Path, config: Any, seed: int, device: str) -> dict[str, str
     `source`: the file of the experiment; `config`: its sizes, a dataclass.
     """
     sizes = {f"config.{name}": _text(value) for name, value in dataclasses.asdict(config).items()}
-    sources = [source, *shared_sources(), *weights_of(source)]
+    sources = [source, *private_modules(source), *shared_sources(), *weights_of(source)]
     return sizes | {"seed": str(seed), "device": device} | _versions(device) | {label(x): digest(x) for x in sources}
 
 
@@ -34,19 +35,37 @@ def key_of(parts: dict[str, str]) -> str:
 
 
 def shared_sources() -> list[Path]:
-    """Return the files every result depends on: all code of metagrad, and the private modules beside experiments."""
-    return [*_METAGRAD.rglob("*.py"), *(_METAGRAD / "kernels").glob("*.cu"), *_private_modules()]
+    """Return the files every result depends on: all code of metagrad."""
+    return [*_METAGRAD.rglob("*.py"), *(_METAGRAD / "kernels").glob("*.cu")]
 
 
 def weights_of(source: Path) -> list[Path]:
     """Return the trained weights that an experiment can load: all that ship, where its code names `load_trained`."""
-    code = [path.read_text(encoding="utf-8") for path in (source, *_private_modules())]
+    code = [path.read_text(encoding="utf-8") for path in (source, *private_modules(source))]
     loads = any("load_trained" in text for text in code)
     return sorted((_METAGRAD / "trained").glob("*.npz")) if loads else []
 
 
-def _private_modules() -> list[Path]:
-    return list((store.ROOT / "analysis").glob("_[!_]*.py"))
+def private_modules(source: Path) -> list[Path]:
+    """Return the private modules beside experiments (`analysis._name`) that a file imports, itself or by another."""
+    found: dict[Path, None] = {}
+    waiting = [source]
+    while waiting:
+        new = [path for path in _imported(waiting.pop()) if path not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return sorted(found)
+
+
+def _imported(source: Path) -> list[Path]:
+    folder = store.ROOT / "analysis"
+    names = set()
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("analysis"):
+            names |= set((node.module or "").split(".")) | {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {part for alias in node.names for part in alias.name.split(".")}
+    return [folder / f"{name}.py" for name in names if name.startswith("_") and (folder / f"{name}.py").is_file()]
 
 
 def _versions(device: str) -> dict[str, str]:

@@ -144,6 +144,8 @@ def _compare(sidecar: dict[str, Any], verdict: contract.Verdict) -> None:
 
 def _agree(saved: Any, found: Any) -> bool:
     """Tell whether two fields of a check are the same, numbers but for rounding."""
+    if isinstance(saved, list) and isinstance(found, list):
+        return len(saved) == len(found) and all(map(_agree, saved, found))
     if type(saved) is bool or type(found) is bool or not isinstance(saved, int | float):
         return type(saved) is type(found) and bool(saved == found)
     if not isinstance(found, int | float):

@@ -48,12 +48,17 @@ def fingerprint(name: str) -> dict[str, str]:
     """
     found = dict(_versions())
     # before the experiment is loaded, so that what is read here is what will be imported
-    found |= {depends.label(path): _read(path) for path in (*_FRAMEWORK.glob("*.py"), *depends.shared_sources())}
+    found |= {depends.label(path): _read(path) for path in _shared()}
     try:
         path = contract.load(name).source
     except Exception as error:  # its import runs whatever the experiment imports
         return found | {f"analysis/{name}.py": f"cannot be loaded ({type(error).__name__}: {error})"}
     return found | {depends.label(x): _read(x) for x in (path, *depends.weights_of(path))}
+
+
+def _shared() -> list[Path]:
+    private = (store.ROOT / "analysis").glob("_[!_]*.py")
+    return [*_FRAMEWORK.glob("*.py"), *private, *depends.shared_sources()]
 
 
 def digest(fingerprint: dict[str, str]) -> str:

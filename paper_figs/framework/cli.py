@@ -173,7 +173,7 @@ def _print_table(items: list[dict[str, Any]]) -> None:
     table = Table("figure", "what", "measured", "expected", "holds")
     for item in items:
         for check in item["sidecar"]["checks"] if item["sidecar"] else []:
-            holds = "[green]yes[/]" if check["holds"] else "[bold red]NO[/]"
+            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[check["holds"]]
             row = (escape(check["what"]), f"{check['measured']:.6g}", escape(check["expected"]))
             table.add_row(item["name"], *row, holds)
     console.print(table)

@@ -4,17 +4,17 @@ To add a figure to an experiment `analysis/<name>.py`, write a module `paper_fig
     title: str                       what the report puts above it
     alt: str                         what the figure shows, for those who cannot see it
     draw(result) -> Figure           the figure, from `Result.arrays`; `Result.series` finds a series by its name
-    caption(result) -> str           with measured values; `Result.measured` finds a check by its key
+    caption(result) -> str           with measured values: `Result.told` has one by its key, and its range over seeds
+    headline(claims) -> str          the measured values in one sentence, for the table of claims (`Claims.told`)
 It is found by its name. A figure keeps no list of its own in the order of an array: the names are in the result.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from metagrad import files, tables
+from paper_figs.framework.claims import Claims, nearest
 
 _KINDS = {"claim": str, "checks": list, "holds": bool, "config": dict, "units": dict, "names": dict, "sha256": str}
 _KINDS |= {"experiment": str, "preset": str, "seed": int}
 _KINDS |= {"command": str, "commit": str, "dirty": bool, "seconds": float, "device": str, "machine": str}
 _KINDS |= {"versions": dict}
-_CHECK = {"key": str, "what": str, "measured": float, "expected": str, "holds": bool}
+_CHECK: dict[str, tuple[type, ...]] = {"key": (str,), "what": (str,), "measured": (float, int), "expected": (str,)}
+_CHECK |= {"holds": (bool, type(None)), "interval": (list, type(None))}
 
 
 class ResultError(Exception):
@@ -36,12 +38,16 @@ class ResultError(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """The saved result of one experiment."""
+    """The saved result of one experiment: the arrays are those of one seed, the checks may be of several.
+
+    `others`: the sidecars of the other seeds.
+    """
 
     name: str
     arrays: dict[str, np.ndarray]
     units: dict[str, str]
     sidecar: dict[str, Any]
+    others: tuple[dict[str, Any], ...] = field(default=())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -50,16 +56,23 @@ class Result:
 
     def measured(self, key: str) -> float:
         """Return the measured value of the check with this key; KeyError lists the known keys, the nearest first."""
-        checks = {check["key"]: check for check in self.sidecar["checks"]}
-        if key not in checks:
-            raise KeyError(f"{self.name}: there is no check {key!r}. Known, nearest first: {_nearest(key, checks)}.")
-        return float(checks[key]["measured"])
+        return self.claims.measured(key)
+
+    def told(self, key: str, spec: str = ".3g", of: Callable[[float], float] = float) -> str:
+        """Return a measured value as text, with its range over the seeds where there are several: `Claims.told`."""
+        return self.claims.told(key, spec, of)
+
+    @property
+    def claims(self) -> Claims:
+        """What was measured, by seed."""
+        checks = {one["seed"]: one["checks"] for one in (self.sidecar, *self.others)}
+        return Claims(self.name, self.sidecar["preset"], self.config, self.sidecar["claim"], checks)
 
     def names(self, array: str, axis: int = 0) -> tuple[str, ...]:
         """Return the names along an axis of an array; KeyError where it has none, with the arrays that have some."""
         axes = self.sidecar["names"].get(array, ())
         if axis >= len(axes) or axes[axis] is None:
-            known = _nearest(array, self.sidecar["names"])
+            known = nearest(array, self.sidecar["names"])
             raise KeyError(f"{self.name}: axis {axis} of {array!r} has no names. Arrays with names: {known}.")
         return tuple(axes[axis])
 
@@ -78,19 +91,26 @@ class Result:
                 continue
             known = self.names(array, axis)
             if name not in known:
-                listed = _nearest(name, known)
+                listed = nearest(name, known)
                 raise KeyError(f"{self.name}: {array!r} has no series {name!r}. Known, nearest first: {listed}.")
             at[axis] = known.index(name)
         return self.arrays[array][tuple(at)]
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known names as a list for a message, those most like `name` first."""
-    return ", ".join(sorted(known, key=lambda one: -difflib.SequenceMatcher(None, name, one).ratio())) or "none"
+def load_result(name: str, out: Path, preset: str, seeds: int | Sequence[int]) -> Result:
+    """Return the result of `name`; ResultError if it is missing, damaged or was edited, at one of the seeds.
+
+    The arrays are those of the first seed.
+    """
+    first, *others = [seeds] if isinstance(seeds, int) else seeds
+    arrays, sidecar = _load(name, out, preset, first)
+    beside = tuple(_load(name, out, preset, seed)[1] for seed in others)
+    if different := [one["seed"] for one in beside if one["config"] != sidecar["config"]]:
+        raise ResultError(f"{name}: seed {different[0]} in {out} has another config than seed {first}; run it again.")
+    return Result(name, arrays, sidecar["units"], sidecar, beside)
 
 
-def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
-    """Return the result of `name`; ResultError if it is missing, damaged or was edited."""
+def _load(name: str, out: Path, preset: str, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     stem = out / name / f"{preset}-seed{seed}"
     command = f"python -m analysis run --only {name} --preset {preset} --seed {seed}"
     try:
@@ -105,25 +125,26 @@ def load_result(name: str, out: Path, preset: str, seed: int) -> Result:
     if files.sha256(data) != sidecar["sha256"]:
         raise ResultError(f"{name}: {stem}.npz is not the file that was hashed; run `{command} --force`.")
     try:
-        return Result(name, files.npz_arrays(data), sidecar["units"], sidecar)
+        return files.npz_arrays(data), sidecar
     except Exception as error:  # a damaged archive provokes anything
         raise ResultError(f"{name}: {stem}.npz cannot be read ({error}); run `{command} --force`.") from error
 
 
 def _check(sidecar: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise ValueError, which names the field, unless a sidecar is of this result and its checks are what they are."""
-    for field, value in wanted.items():
-        if sidecar[field] != value:
-            raise ValueError(f"{field} is {sidecar[field]!r}, where {value!r} belongs")
+    for name, value in wanted.items():
+        if sidecar[name] != value:
+            raise ValueError(f"{name} is {sidecar[name]!r}, where {value!r} belongs")
     if not sidecar["checks"]:
         raise ValueError("checks is empty, and no claim holds unmeasured")
     for k, check in enumerate(sidecar["checks"]):
         if not isinstance(check, dict) or set(check) != set(_CHECK):
             raise ValueError(f"checks[{k}] has not the fields {', '.join(_CHECK)}")
-        for field, kind in _CHECK.items():
-            if type(check[field]) is not kind and not (kind is float and isinstance(check[field], int)):
-                raise ValueError(f"checks[{k}].{field} is {check[field]!r}; expected a {kind.__name__}")
-    if sidecar["holds"] is not all(check["holds"] for check in sidecar["checks"]):
+        for name, kinds in _CHECK.items():
+            if type(check[name]) not in kinds:
+                expected = " or ".join(kind.__name__ for kind in kinds)
+                raise ValueError(f"checks[{k}].{name} is {check[name]!r}; expected a {expected}")
+    if sidecar["holds"] is not all(check["holds"] is not False for check in sidecar["checks"]):
         raise ValueError(f"holds is {sidecar['holds']}, which its checks do not say")
 
 

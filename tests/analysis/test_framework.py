@@ -124,7 +124,14 @@ def test_the_sidecar_says_where_the_numbers_are_from(tiny, tmp_path):
     run(tmp_path)
     sidecar = json.loads((tmp_path / "tiny" / "quick-seed0.json").read_text())
     assert sidecar["checks"] == [
-        {"key": "largest", "what": "largest square", "measured": 16.0, "expected": "<= 1000.0", "holds": True}
+        {
+            "key": "largest",
+            "what": "largest square",
+            "measured": 16.0,
+            "expected": "<= 1000.0",
+            "holds": True,
+            "interval": None,
+        }
     ]
     assert {"commit", "dirty", "versions", "seed", "config", "sha256", "command", "seconds", "device"} <= set(sidecar)
 

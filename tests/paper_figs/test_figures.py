@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 
+import matplotlib.pyplot as plt
 import pytest
 
 from analysis.framework import cli as analysis_cli
 from analysis.framework import contract
 from metagrad import tables
 from paper_figs.framework import cli, results
+from paper_figs.framework.style import styled
+from tests.analysis.test_evidence import SAVED
 
 FAST = ("horizons", "intermediates", "learned_eta", "log_bounded", "method_map", "outer_step")
 
@@ -160,3 +163,15 @@ def test_list_shows_every_figure(capsys):
     assert cli.main(["list"]) == 0
     shown = capsys.readouterr().out
     assert all(results.load_figure(name).title in shown for name in results.names())
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_every_figure_is_drawn_and_tells_what_was_measured(name):
+    result = results.load_result(name, SAVED, "quick", 0)
+    module = results.load_figure(name)
+    with styled():
+        figure = module.draw(result)
+        figure.canvas.draw()
+    plt.close(figure)
+    assert re.search(r"\d", module.caption(result))
+    assert re.search(r"\d", module.headline(result.claims))
