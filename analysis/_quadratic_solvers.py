@@ -105,18 +105,19 @@ def conjugate_gradients(task: Any, steps: int) -> np.ndarray:
 def barzilai_borwein(task: Any, steps: int) -> np.ndarray:
     """Return the losses (steps + 1, B) of gradient descent with Barzilai and Borwein's step sizes, task by task.
 
-    eta_t = s's/s'y with s the last step and y the last change of the gradient. On a quadratic it is the step that
-    would have been the best along the gradient before. The first is the best along its own.
-    Source: Barzilai and Borwein 1988, equation (5).
+    eta_t = s'y/y'y with s the last step and y the last change of the gradient, the shorter of their two. The first
+    step is the best along the gradient. A task at its minimum stays there.
+    Source: Barzilai and Borwein 1988, equation (6).
     """
     A, b = halves(task)
     w = task.w0
     losses, eta = [_squares(_times(A, w) - b)], None
     for _ in range(steps):
         g = 2 * _back(A, _times(A, w) - b)
-        along = _ratio(_squares(g), 2 * _squares(_times(A, g)))
-        w = w - (along if eta is None else eta) * g
-        eta = along
+        image = _times(A, g)  # y is 2 A'A s, and s is along g
+        change = 2 * _back(A, image)
+        w = w - (_ratio(_squares(g), 2 * _squares(image)) if eta is None else eta) * g
+        eta = _ratio(2 * _squares(image), _squares(change))
         losses.append(_squares(_times(A, w) - b))
     return np.stack(losses)
 

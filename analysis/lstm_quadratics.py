@@ -137,7 +137,7 @@ def _ratios(mean: np.ndarray, at: np.ndarray, best_mean: np.ndarray, at_best: np
 
 
 def _by_task(ends: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """Return on how many tasks each rule is below each LSTM, and the share of the worst tasks: `ends` (rules, tasks)."""
+    """Return on how many tasks a rule is below each LSTM, and the share of the worst tasks: `ends` (rules, tasks)."""
     lstms, once = ends[: len(LSTMS)], np.ones((ends.shape[-1], 1), dtype=int)
     return {
         "ahead": (ends[:, None] < lstms).sum(axis=-1),
