@@ -48,7 +48,8 @@ def least_of_schedules(lam: np.ndarray, r: np.ndarray, steps: int) -> np.ndarray
     by Cauchy and Schwarz, and there it is 1/S_t (the Christoffel function of mu at 0). It is what t steps of conjugate
     gradients reach on the direct sum of all tasks. The pi_k are made by the Lanczos recurrence on diag(lambda) from r,
     each made orthogonal to all before it twice. p_t may be another polynomial at every t: no single schedule need have
-    all these losses, and none has a smaller one at any t. `lam`, `r` (B, d).
+    all these losses, and none has a smaller one at any t. In the mean over draws of tasks 1/S_t is below the
+    least of what schedules are expected to have, as they are fitted to the draw. `lam`, `r` (B, d).
     Source: Hestenes and Stiefel 1952; Golub and Meurant 2010, chapter 2.
 
     >>> losses = least_of_schedules(np.array([[1.0], [2.0]]), np.ones((2, 1)), 2)

@@ -60,7 +60,7 @@ def _ends(ax: Axes, result: Result) -> None:
         rows.append(
             (name, float(result.series("hindsight", name)), result.series("hindsight_interval", None, name), index)
         )
-    for row, (name, value, ends, index) in enumerate(rows):
+    for row, (_, value, ends, index) in enumerate(rows):
         spread = np.abs(np.array([[value - ends[0]], [ends[1] - value]]))
         look = {"color": COLOURS[index], "marker": MARKERS[index], "markerfacecolor": "white", "capsize": 2}
         ax.errorbar([value], [row], xerr=spread, markersize=4, **look)
