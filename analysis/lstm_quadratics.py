@@ -194,7 +194,7 @@ def _decided(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
             f"{over} the best fixed schedule in hindsight, largest of {len(LSTMS)}",
             arrays["over_bound"][:, now],
             1.0,
-            tuple(arrays["over_bound_interval"][:, :, now]),
+            _ends(arrays["over_bound_interval"][:, :, now]),
         ),
         checks.none_of(
             "bound_of_theory",
@@ -207,7 +207,7 @@ def _decided(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
                 f"{over} a baseline, {said}, largest of {len(LSTMS)} LSTMs and {len(TUNED)} baselines",
                 arrays[f"over_{how}"],
                 1.0,
-                tuple(arrays[f"over_{how}_interval"]),
+                _ends(arrays[f"over_{how}_interval"]),
             )
             for how, said in (("tuned", "tuned on other tasks"), ("hindsight", "best of its grid in hindsight"))
         ),
@@ -229,12 +229,18 @@ def _decided(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
             f"share of an LSTM's mean loss that the worst {WORST:.0%} of the tasks have, least of {len(LSTMS)}",
             arrays["worst"],
             0.5,
-            tuple(arrays["worst_interval"]),
+            _ends(arrays["worst_interval"]),
         ),
         checks.none_of(
             "inside_grid", "tuned hyper-parameters that are not between the ends of their grids", arrays["inside"]
         ),
     ]
+
+
+def _ends(interval: np.ndarray) -> tuple[Any, Any]:
+    """Return both ends of intervals (2, ...), NaN where one of them is: half an interval decides nothing."""
+    low, high = np.where(np.isnan(interval).any(axis=0), np.nan, interval)
+    return low, high
 
 
 def _told(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
