@@ -112,5 +112,6 @@ def verdict(config: Config, table: Table) -> Verdict:
 
 def _intervals(shares: np.ndarray, tasks: int) -> np.ndarray:
     """Return the intervals (2, scales) of shares of so many tasks; of NaN, NaN."""
-    ends = [checks.share_interval(np.arange(tasks) < np.rint(x * tasks)) for x in shares]
-    return np.where(np.isnan(shares), np.nan, np.array(ends).T)
+    counts, where = np.unique(np.rint(shares * tasks), return_inverse=True)
+    ends = [checks.share_interval(np.arange(tasks) < count) for count in counts]
+    return np.where(np.isnan(shares), np.nan, np.array(ends)[where].T)
