@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutants.hunt import ROOT, Hunted, copy_project, hunt
+from tests.mutants.hunt import ROOT, Hunted, copy_project, failing, hunt
 from tests.mutants.mutations import mutations
 
 
@@ -42,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     survivors: list[Hunted] = []
     with tempfile.TemporaryDirectory() as folder:
         project = copy_project(Path(folder))
+        if failing(project, args.jobs):
+            print("error: tests fail without any fault; mend them first.")
+            return 2
         for k, (path, fault) in enumerate(chosen):
             found = hunt(project, path, fault, args.jobs)
             print(f"{k + 1}/{len(chosen)} {path}, {fault}: {found.by or 'SURVIVES'}", flush=True)

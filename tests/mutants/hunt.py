@@ -29,6 +29,7 @@ _BESIDE = {  # folders of tests, by the folder of the code; the tests of the sam
     "checkup": ("checkup",),
     "data": ("data",),
 }
+_ALL = ["tests", "metagrad"]
 _LONGEST = 1800  # seconds that a mutant may take: one that never ends is noticed too
 
 
@@ -53,13 +54,18 @@ def copy_project(folder: Path) -> Path:
     return target
 
 
+def failing(project: Path, jobs: int) -> bool:
+    """Tell whether a test fails without any fault: then nothing can be said of faults."""
+    return _noticed(project, _ALL, jobs)
+
+
 def hunt(project: Path, path: str, mutation: Mutation, jobs: int) -> Hunted:
     """Make the fault in the copy, run the tests, and take it back."""
     file = project / path
     source = file.read_text(encoding="utf-8")
     try:
         file.write_text(mutation.made(source), encoding="utf-8")
-        for name, folders in (("the tests beside it", beside(project, path)), ("all tests", ["tests", "metagrad"])):
+        for name, folders in (("the tests beside it", beside(project, path)), ("all tests", _ALL)):
             if folders and _noticed(project, folders, jobs):
                 return Hunted(path, mutation, name)
         return Hunted(path, mutation, None)
