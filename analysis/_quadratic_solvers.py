@@ -108,7 +108,7 @@ def barzilai_borwein(task: Any, steps: int) -> np.ndarray:
 
     eta_t = s'y/y'y with s the last step and y the last change of the gradient, the shorter of their two. The first
     step is the best along the gradient. A task at its minimum stays there.
-    Source: Barzilai and Borwein 1988, equation (6).
+    Source: Barzilai and Borwein 1988, section 2.
     """
     A, b = halves(task)
     w = task.w0
