@@ -20,7 +20,11 @@ def corruptions(config, arrays):
             ("below_hindsight", "over_hindsight", 1.5),
         )
     }
+    early, early_interval = arrays["over_bound"].copy(), arrays["over_bound_interval"].copy()
+    early[:, 0] *= 1.2  # at the first time alone
+    early_interval[..., 0] *= 1.2
     return scaled | {
+        "below_schedules_before": {"over_bound": early, "over_bound_interval": early_interval},
         "bound_of_theory": {"mean": bound},
         "cg": {"mean": solved},
         "bb_ahead": {"ahead": ahead},
