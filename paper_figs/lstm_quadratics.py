@@ -85,7 +85,7 @@ def caption(result: Result) -> str:
         f"{told('lstm_least')} to {told('lstm_largest')} for {len(_lstms(result))} meta-trainings, at most "
         f"{told('below_schedules', '.2f')} of {told('bound')}, the least that any fixed schedule of step sizes and "
         f"momenta has, chosen in hindsight for each t (before, from the tenth step on, at most "
-        f"{told('below_schedules_before', '.2f')} of it). Baselines with all hyper-parameters best in hindsight (right): "
+        f"{told('below_schedules_before', '.2f')} of it). Baselines, all hyper-parameters best in hindsight (right): "
         f"momentum {told('best_momentum')}, Adam {told('best_adam')}, the best of all {told('best_baseline')}. The "
         f"curves are those of hyper-parameters tuned on other tasks. Rules that read the task are not beaten: "
         f"conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM, and Barzilai-Borwein steps "
