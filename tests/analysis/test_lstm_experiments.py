@@ -1,4 +1,4 @@
-"""The figure of the LSTM trained on quadratics: edge cases of configs, intervals, and captions that say what the table says."""
+"""The LSTM trained on quadratics: edge cases of configs, intervals, and a caption that says what the table says."""
 
 import re
 from dataclasses import asdict, replace
