@@ -23,7 +23,10 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 @dataclass(frozen=True)
 class Config:
-    """Step sizes (in units of 1/lambda, one mode) on either side of 2, and the longest horizon that is tried."""
+    """Step sizes (in units of 1/lambda, one mode) on either side of 2, and the longest horizon that is tried.
+
+    None of them lasts 4,000 steps in float64.
+    """
 
     etas: int
     longest: int
@@ -31,10 +34,10 @@ class Config:
 
 presets = {
     "quick": Config(etas=14, longest=20_000),
-    "default": Config(etas=40, longest=200_000),
-    "paper": Config(etas=80, longest=1_000_000),
+    "default": Config(etas=40, longest=20_000),
+    "paper": Config(etas=400, longest=20_000),
 }
-expected_seconds = {"quick": 8.0, "default": 60.0, "paper": 500.0}
+expected_seconds = {"quick": 2.0, "default": 3.0, "paper": 5.0}
 
 
 def etas_of(config: Config) -> np.ndarray:
