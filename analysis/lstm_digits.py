@@ -21,7 +21,7 @@ claim = (
     "loss along the way than every baseline whose hyper-parameters and decay of the step size are all tuned, learning "
     "from 1,000 digits, from 4,000, or (default preset) from 1,000 that it never saw, and from 1,000 at the end, too. "
     "The test loss on digits that it never saw depends on how many are learned from: with 4,000 it is smaller along "
-    "the way, with 1,000 it is at the end larger than the baselines' geometric mean. The end with 4,000 digits, and "
+    "the way, with 1,000 it is at the end larger than that of the best tuned baseline. The end with 4,000 digits, and "
     "networks with more units, two layers and ReLU, are reported."
 )
 TRAINED = "lstm_digits"
@@ -188,9 +188,10 @@ def checks_of(config: Config, table: Table) -> list[Check]:
 def _ratio(key: str, what: str, logs: np.ndarray) -> Check:
     """Return the check of the log ratios (baselines, networks) that the claim is about; else report the least one."""
     if key in _WORSE:
-        less = -logs.mean(axis=0)
-        name = f"{what}, LSTM over the baselines, geometric mean over baselines and networks"
-        return checks.at_least(key, name, np.exp(less.mean()), 1.0, _powers(less))
+        means, (low, high) = np.exp(-logs.mean(axis=-1)), _powers(-logs, 1 - 0.05 / len(BASELINES))
+        most = int(np.argmax(low))  # chosen by outcome: by Bonferroni its interval is one at 95 %
+        name = f"{what}, LSTM over a baseline, geometric mean over networks, most of {len(BASELINES)}"
+        return checks.at_least(key, name, means[most], 1.0, (low[most], high[most]))
     means, (low, high) = np.exp(logs.mean(axis=-1)), _powers(logs)
     name = f"{what}, a baseline over the LSTM, geometric mean over networks, least of {len(BASELINES)}"
     if key in _BETTER:
@@ -199,9 +200,9 @@ def _ratio(key: str, what: str, logs: np.ndarray) -> Check:
     return checks.reported(key, name, means[at], (low[at], high[at]))
 
 
-def _powers(logs: np.ndarray) -> tuple[Any, Any]:
+def _powers(logs: np.ndarray, level: float = 0.95) -> tuple[Any, Any]:
     """Return the interval of the geometric mean over the last axis."""
-    low, high = checks.mean_interval(logs)
+    low, high = checks.mean_interval(logs, level)
     return np.exp(low), np.exp(high)
 
 
