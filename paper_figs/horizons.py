@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
 
@@ -23,11 +24,11 @@ def draw(result: Result) -> Figure:
     names = {"plain": r"meta-gradient $F'$ of the plain objective", "log": r"$F$ inside of the log objective"}
     for ax, (objective, label) in zip(axes, names.items(), strict=True):
         for index, dtype in enumerate(result.names(f"{objective}_measured")):
-            earliest, latest, found = (
-                arrays[f"{objective}_{part}"][index] for part in ("earliest", "latest", "measured")
+            lowest, highest, latest, found = (
+                arrays[f"{objective}_{part}"][index] for part in ("lowest", "highest", "latest", "measured")
             )
             for side in (etas < 1, (etas > 1) & (etas < 2), etas > 2):
-                ax.fill_between(etas[side], earliest[side], latest[side], color=COLOURS[index], alpha=0.25, linewidth=0)
+                ax.fill_between(etas[side], lowest[side], highest[side], color=COLOURS[index], alpha=0.25, linewidth=0)
                 ax.plot(etas[side], latest[side], color=COLOURS[index], linestyle=LINES[index])
             measured(ax, etas, np.where(found > 0, found, np.nan), index, label=dtype)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
@@ -42,10 +43,23 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    names = result.names("plain_measured")
+    gaps, allowed = (
+        ", ".join(f"{result.told(f'{what}_{name}', '.0f')} in {name}" for name in names) for what in ("gap", "allowed")
+    )
     return (
-        "One mode, w_0 = 1. Above 2/lambda the numbers overflow at the predicted step (largest gap "
-        f"{result.measured('plain_overflow'):.0f} step for F', {result.measured('log_overflow'):.0f} for F); "
-        f"below, they are lost "
-        "between the horizon of the smallest normal and that of the smallest subnormal number (share inside: "
-        f"{result.measured('plain_underflow'):.0%}, {result.measured('log_underflow'):.0%})."
+        f"One mode, w_0 = 1. Above 2/lambda the numbers overflow; largest gaps to the predicted step: {gaps}. Every "
+        f"product is rounded, which shifts the step by at most (the last step included): {allowed}. Below, the numbers "
+        f"are lost between the horizon of the smallest normal and that of the smallest subnormal number (outside of "
+        f"it: {result.told('plain_underflow', '.0f')} for F', {result.told('log_underflow', '.0f')} for F)."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the gaps where it overflows, and how many are outside where it underflows."""
+    gaps = ", ".join(f"{claims.told(f'gap_{name}', '.0f')} ({name})" for name in ("float16", "float32", "float64"))
+    return (
+        f"overflow off by at most {gaps} and {claims.told('gap_bfloat16', '.0f')} steps (bfloat16, where rounding "
+        f"allows {claims.told('allowed_bfloat16', '.0f')}); underflow outside of the interval in "
+        f"{claims.told('plain_underflow', '.0f')} (F') and {claims.told('log_underflow', '.0f')} (F) cases"
     )
