@@ -8,7 +8,7 @@ Student's, of the mean over tunings of paired differences.
 
 First predictions that failed, and are reported now: that the mean loss gains, that a start at the step size 0.001
 ("far") ends as well (1 - beta2 becomes large there, and one exploding meta-gradient stalls the outer Adam), that eps
-does not matter, that the loss at the end beats a random search as the loss along the run does.
+does not matter, and that a meta-training beats a random search of its cost: not with one in two stages.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ claim = (
     "With all hyper-parameters tuned by meta-gradient on the logarithm of the loss along the run, from the best of "
     "four step sizes, Adam has a smaller geometric mean of the loss on fresh quadratics, along the run and at its end, "
     "than with the best step size of a grid and the usual betas; the gain comes from the betas. A random search of "
-    "equal cost gains less along the run, in the mean over searches, and more in the mean loss."
+    "equal cost gains as much along the run, to within a quarter, and has a smaller mean loss than both."
 )
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "adam_quadratics.toml"
 FIXED = {"eta": ("beta1", "beta2", "eps"), "eps": ("eps",), "all": (), "far": ()}  # what each way of tuning holds
@@ -77,7 +77,7 @@ class Config:
 
 
 presets = {
-    "quick": Config(4, 60, 30, 5, 10, ("eta", "all"), 1024, 512, raw_episodes=1),
+    "quick": Config(4, 60, 40, 4, 10, ("eta", "all"), 1024, 512, raw_episodes=1),
     "default": Config(),
     "paper": Config(12, 300, 150, 16, fresh=16384, tuning=8192, raw_episodes=300),
 }
@@ -90,7 +90,7 @@ def keys(config: Config) -> tuple[str, ...]:
     pairs += [("far", "grid")] * ("far" in config.tuned)
     less = [f"{one}_less_{other}_{measure}" for one, other in pairs for measure in _SHORT]
     ways = ["eps_less_all_log_end"] * ("eps" in config.tuned) + ["far_below_grid"] * ("far" in config.tuned)
-    alone = ("all_less_eta_log_end", "eta_share", "tuned_alone")
+    alone = ("all_less_eta_log_end", "eta_share", "search_share", "tuned_alone")
     beaten = ("beaten_log_end", "beaten_log_path")
     return (*less, *alone, *beaten, *ways, "raw_left", "inside_grid", "start", "cost", "candidates")
 
@@ -306,13 +306,13 @@ def verdict(config: Config, table: Table) -> Verdict:
 
     judged = {
         ("all", "grid"): ("below", "", "below"),
-        ("search", "grid"): ("", "", ""),
-        ("all", "search"): ("", "above", "below"),
+        ("search", "grid"): ("", "below", "below"),
+        ("all", "search"): ("", "above", ""),
         ("all", "same_search"): ("", "", ""),
     }
     judged |= {("far", "grid"): ("", "", "")} if "far" in mean else {}
     checks = [less(*pair, m, expected[m]) for pair, expected in judged.items() for m in range(3)]
-    checks += [less("all", "eta", 0, "below"), *_alone(config, arrays, mean), *_beaten(arrays, mean)]
+    checks += [less("all", "eta", 0, "below"), *_shares(config, arrays, mean), *_beaten(arrays, mean)]
     if "eps" in mean:
         checks.append(less("eps", "all", 0))
     if "far" in mean:
@@ -322,17 +322,20 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(claim, [*checks, *_around(config, arrays, (eta > GRID[0]) & (eta < GRID[-1]))])
 
 
-def _alone(config: Config, arrays: dict[str, np.ndarray], mean: dict[str, np.ndarray]) -> list[Check]:
-    """Return what the step size tuned alone gains of all that there is, and where it ends."""
-    share = (mean["grid"] - mean["eta"])[PATH] / (mean["grid"] - mean["all"])[PATH]
+def _shares(config: Config, arrays: dict[str, np.ndarray], mean: dict[str, np.ndarray]) -> list[Check]:
+    """Return what the step size tuned alone, and a search, have of the gain of a meta-training."""
+    gain = {way: (mean["grid"] - mean[way])[PATH] for way in ("eta", "search", "all")}
+    shares = {way: gain[way] / gain["all"] for way in ("eta", "search")}
     factor = np.log(arrays["chosen"][config.tuned.index("eta"), :, 0] / arrays["grid_eta"][:, PATH])
     ends = tuple(np.exp(end) for end in mean_interval(factor))
-    what = "share of the gain along the run that the step size tuned alone has, mean over tunings"
+    said = "gain along the run, over that of the meta-training, mean over tunings"
     where = "step size tuned alone over the grid's for the run, geometric mean over tunings"
-    return [
-        between("eta_share", what, share.mean(), -0.1, 0.1, mean_interval(share)),
-        between("tuned_alone", where, np.exp(factor.mean()), 1 / 1.5, 1.5, ends),
+    bounds = {"eta": (-0.1, 0.1), "search": (0.75, 1.25)}
+    found = [
+        between(f"{way}_share", f"{_SAID[way]}: {said}", share.mean(), *bounds[way], mean_interval(share))
+        for way, share in shares.items()
     ]
+    return [*found, between("tuned_alone", where, np.exp(factor.mean()), 1 / 1.5, 1.5, ends)]
 
 
 def _beaten(arrays: dict[str, np.ndarray], mean: dict[str, np.ndarray]) -> list[Check]:

@@ -14,10 +14,10 @@ from paper_figs.framework.style import COLOURS, LINES, measured, new_figure, the
 
 title = "Adam, tuned by meta-gradient, by a grid and by random search"
 alt = (
-    "Left: differences to the best step size of a grid in three measures of the loss. Adam tuned by meta-gradient is "
-    "lowest along the run, both it and random search are below the grid at the end, and only random search is below "
-    "it in the mean loss. Middle: geometric mean of the loss over the steps, lowest for both at the end. Right: step "
-    "size and both 1 - beta over the episodes of meta-training."
+    "Left: differences to the best step size of a grid in three measures of the loss. Meta-gradient and random search "
+    "of equal cost are alike along the run and at the end, below the grid; only the search is below it in the mean "
+    "loss. Middle: geometric mean of the loss over the steps, lowest for both at the end. Right: step size and both "
+    "1 - beta over the episodes of meta-training."
 )
 _END, _LOSS, _PATH = "mean log10 loss at the end", "mean loss at the end", "mean log10 loss along the run"
 _PLACES = {_PATH: "log_path", _END: "log_end", _LOSS: "end"}  # with their names in keys
