@@ -183,7 +183,7 @@ def verdict(config: Config, table: Table) -> Verdict:
     error, off = (4 * np.abs(np.log10(etas[..., tuner] / etas[..., 2])) for tuner in (0, 1))  # the grid has 4 a decade
     gain = (arrays["objective"][..., 2] - arrays["objective"][..., 3]) / np.log(10)
     change = arrays["fresh"][..., 3, 2, :] - arrays["fresh"][..., 2, 2, :]
-    few = arrays["ratios"].argmin()
+    few = int(np.argmin(config.ratios))
     train, validation = risk[few, 0, 2], risk[few, 1, 2]
     middle, *ends = _median(change)
     said = "median risk on fresh tasks of the exact step size, w = 0 having 1"

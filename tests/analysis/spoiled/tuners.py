@@ -23,7 +23,7 @@ def corruptions(config, arrays):
     learns[0, 0, 3, 2] = 0.95 * learns[0, 0, 2, 2]  # the schedule has less risk on each task
     return {
         "gradient": tuned(0, 1.5),  # stopped before it was there
-        "grid": tuned(1, 2.0),  # the next but one
+        "grid": tuned(1, 10**0.5),  # two further
         "train_schedule": scheduled(0, 0.2),
         "validation_schedule": scheduled(1, -0.1),  # an outer loop that did not converge gains nothing either
         "schedule_risk": {"fresh": learns},
