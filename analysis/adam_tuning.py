@@ -81,7 +81,7 @@ presets = {
     "default": Config(),
     "paper": Config(12, 300, 150, 16, fresh=16384, tuning=8192, raw_episodes=300),
 }
-expected_seconds = {"quick": 35.0, "default": 330.0, "paper": 2000.0}
+expected_seconds = {"quick": 40.0, "default": 360.0, "paper": 2000.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
@@ -342,9 +342,9 @@ def _beaten(arrays: dict[str, np.ndarray], mean: dict[str, np.ndarray]) -> list[
     """Return which share of the searches of a tuning its meta-training is better than."""
     found = []
     for m in (0, PATH):
-        share = (mean["all"][m][:, None] < arrays["search"][0, m]).mean(axis=-1)
-        what = f"{MEASURES[m]}: share of searches for the measure above the meta-training, mean over tunings"
-        found.append(reported(f"beaten_{_SHORT[m]}", what, share.mean(), mean_interval(share)))
+        below = mean["all"][m][:, None] < arrays["search"][0, m]
+        what = f"{MEASURES[m]}: share of searches for the measure that are above the meta-training of their tuning"
+        found.append(reported(f"beaten_{_SHORT[m]}", what, below.mean()))
     return found
 
 
