@@ -51,7 +51,7 @@ def _gains(ax: Axes, result: Result) -> None:
     ax.axhline(0, color=COLOURS[1], linestyle=LINES[1], linewidth=1.2, label="best step size of a grid")
     ax.set(title="a  less the grid", ylabel="difference in the measure")
     ax.set_xticks(range(len(_PLACES)), ["log10 loss,\nalong run", "log10 loss,\nat end", "loss,\nat end"], fontsize=7)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.24), fontsize=7)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
 
 
 def _learning(ax: Axes, result: Result) -> None:
@@ -65,7 +65,7 @@ def _learning(ax: Axes, result: Result) -> None:
         ax.plot(t, middle, color=COLOURS[index], linewidth=0.8, linestyle=LINES[index])
         measured(ax, t[shown], middle[shown], index, spread[:, shown], label=label)
     ax.set(xlabel="step $t$", ylabel="geometric mean of the loss", yscale="log", title="b  on fresh quadratics")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.24), fontsize=7)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
 
 
 def _tuning(ax: Axes, result: Result) -> None:
@@ -79,7 +79,7 @@ def _tuning(ax: Axes, result: Result) -> None:
     best = float(np.median(result.series("grid_eta", _PATH)))  # for what is tuned: the loss along the run
     ax.axhline(best, color=COLOURS[1], linestyle=LINES[3], linewidth=1.6, label=r"$\eta$ of the grid")
     ax.set(xlabel="episode", ylabel="hyper-parameter", yscale="log", title="c  meta-training")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.24), fontsize=7, ncols=2, columnspacing=0.8)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7, ncols=2, columnspacing=0.8)
 
 
 def caption(result: Result) -> str:
@@ -99,7 +99,8 @@ def caption(result: Result) -> str:
         f"{config['seeds']} tunings: a meta-training of {config['episodes']} episodes on the logarithm of the loss "
         f"along the run, and {config['searches']} random searches over step size and betas, each of the same cost "
         f"({told('cost', '.0f')} runs of {arrays['times'][-1]} gradients, start and evaluations counted; "
-        f"{told('candidates', '.0f')} candidates), on {config['fresh']} fresh quadratics. Dots: tunings and searches; "
+        f"{told('candidates', '.0f')} candidates; by the clock a search takes less, on tasks this small), on "
+        f"{config['fresh']} fresh quadratics. Dots: tunings and searches; "
         "open points: means; bars in a: 95 % intervals over tunings; in b and the bands in c: the range over tunings. "
         f"Differences to the grid, in the mean over tunings (meta-gradient, search): {_pair(result, 'log_path')} in "
         f"mean log10 loss along the run, which is what is tuned, {_pair(result, 'log_end')} at the end, "
@@ -134,5 +135,5 @@ def headline(claims: Claims) -> str:
     return (
         f"meta-gradient less grid: mean log10 loss {path} along the run, {end} at the end, mean loss {mean}; search of "
         f"equal cost: {search[0]}, {search[1]}, **{search[2]}**; step size alone: "
-        f"{claims.told('eta_share', '.0%')} of the gain{far}"
+        f"{claims.told('eta_share', '.0%')} of the gain along the run{far}"
     )
