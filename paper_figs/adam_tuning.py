@@ -1,41 +1,71 @@
-"""Learning curves of Adam as it starts, searched and tuned, and the way of its hyper-parameters."""
+"""What Adam gains over a grid by meta-gradient and by random search, learning curves, and the way of its numbers."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, measured, new_figure, theory
 
-title = "Adam, tuned by meta-gradient"
+title = "Adam, tuned by meta-gradient, by a grid and by random search"
 alt = (
-    "Left: geometric mean of the loss over the steps for Adam as it starts, with the best step size of a grid, with "
-    "the step size tuned, and with all hyper-parameters tuned, which is lowest. Right: the step size and both 1 - beta "
-    "over the episodes of meta-training; the step size tuned alone ends near the dotted line, that of the grid."
+    "Left: differences to the best step size of a grid in three measures of the loss. Meta-gradient and random search "
+    "of equal cost are alike along the run and at the end, below the grid; only the search is below it in the mean "
+    "loss. Middle: geometric mean of the loss over the steps, lowest for both at the end. Right: step size and both "
+    "1 - beta over the episodes of meta-training."
 )
-_LABELS = {"start": "as it starts", "grid": "best step size of a grid", "eta": "step size tuned", "all": "all tuned"}
-_LOG, _LOSS, _PATH = "mean log10 loss at the end", "mean loss at the end", "mean log10 loss along the run"
+_END, _LOSS, _PATH = "mean log10 loss at the end", "mean loss at the end", "mean log10 loss along the run"
+_PLACES = {_PATH: "log_path", _END: "log_end", _LOSS: "end"}  # with their names in keys
+_OWN, _SAME = "for the measure", "for the run"
 
 
 def draw(result: Result) -> Figure:
-    """Draw learning curves on the left, the hyper-parameters over meta-training on the right."""
-    figure, (left, right) = new_figure(1, 2, height=3.6)
-    _learning(left, result)
+    """Draw who gains what, learning curves, and the hyper-parameters over meta-training."""
+    figure, (left, middle, right) = new_figure(1, 3, height=3.9)
+    _gains(left, result)
+    _learning(middle, result)
     _tuning(right, result)
     return figure
 
 
+def _gains(ax: Axes, result: Result) -> None:
+    ways: dict[str, tuple[Any, int, str]] = {
+        "all": (lambda m: result.series("mean", "all", m)[:, None], 4, "meta-gradient"),
+        "search": (lambda m: result.series("search", _OWN, m), 5, "search, for the measure"),
+        "same_search": (lambda m: result.series("search", _SAME, m), 2, "search, for the run"),
+    }
+    ends = {check["key"]: check["interval"] for check in result.sidecar["checks"]}
+    for offset, (way, (of, index, label)) in zip((-0.26, 0.0, 0.26), ways.items(), strict=True):
+        for place, (measure, short) in enumerate(_PLACES.items()):
+            less = of(measure) - result.series("mean", "grid", measure)[:, None]
+            across = place + offset + 0.07 + np.linspace(0, 0.06, less.size)
+            ax.plot(across, less.ravel(), ".", color=COLOURS[index], markersize=2.5, alpha=0.7, markeredgewidth=0)
+            interval = ends.get(f"{way}_less_grid_{short}")
+            bars = None if interval is None else np.array(interval)[:, None]
+            measured(ax, [place + offset], [less.mean()], index, bars, **({} if place else {"label": label}))
+    ax.axhline(0, color=COLOURS[1], linestyle=LINES[1], linewidth=1.2, label="best step size of a grid")
+    ax.set(title="a  less the grid", ylabel="difference in the measure")
+    ax.set_xticks(range(len(_PLACES)), ["log10 loss,\nalong run", "log10 loss,\nat end", "loss,\nat end"], fontsize=7)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
+
+
 def _learning(ax: Axes, result: Result) -> None:
-    arrays = result.arrays
-    for index, (rule, label) in zip((0, 1, 2, 4), _LABELS.items(), strict=True):
-        shown = slice(index % 4, None, 4)  # side by side, where two rules are alike
-        curve, ends = result.series("geometric", rule), result.series("geometric_interval", None, rule)
-        theory(ax, arrays["times"], curve, index, linewidth=1.2)
-        measured(ax, arrays["times"][shown], curve[shown], index, ends[:, shown], label=label)
-    ax.set(xlabel="step $t$", ylabel="geometric mean of the loss", yscale="log", title="on fresh quadratics")
-    ax.legend(loc="lower left")
+    curves = [(result.series("curve", "start"), 0, "as it starts"), (result.series("curve", "grid"), 1, "grid")]
+    curves.append((result.arrays["search_curve"].mean(axis=1), 2, "search, for the run"))
+    curves.append((result.series("curve", "all"), 4, "meta-gradient"))
+    t = result.arrays["times"]
+    for at, (logs, index, label) in enumerate(curves):
+        shown = slice(at, None, 4)  # side by side, where two rules are alike
+        middle, spread = 10 ** logs.mean(axis=0), 10 ** np.stack([logs.min(axis=0), logs.max(axis=0)])
+        ax.plot(t, middle, color=COLOURS[index], linewidth=0.8, linestyle=LINES[index])
+        measured(ax, t[shown], middle[shown], index, spread[:, shown], label=label)
+    ax.set(xlabel="step $t$", ylabel="geometric mean of the loss", yscale="log", title="b  on fresh quadratics")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
 
 
 def _tuning(ax: Axes, result: Result) -> None:
@@ -48,45 +78,62 @@ def _tuning(ax: Axes, result: Result) -> None:
         ax.fill_between(episodes, path.min(axis=0), path.max(axis=0), color=COLOURS[index], alpha=0.15, linewidth=0)
     best = float(np.median(result.series("grid_eta", _PATH)))  # for what is tuned: the loss along the run
     ax.axhline(best, color=COLOURS[1], linestyle=LINES[3], linewidth=1.6, label=r"$\eta$ of the grid")
-    ax.set(xlabel="episode of meta-training", ylabel="hyper-parameter", yscale="log", title="while they are tuned")
-    ax.legend(loc="center right", ncols=2, bbox_to_anchor=(1.0, 0.42))
+    ax.set(xlabel="episode", ylabel="hyper-parameter", yscale="log", title="c  meta-training")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7, ncols=2, columnspacing=0.8)
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    arrays, config = result.arrays, result.config
-    ends = "; ".join(
-        f"{label}: {10 ** result.series('mean', rule, _LOG).mean():.2g}, "
-        f"{result.series('mean', rule, _LOSS).mean():.3g}, {result.series('median', rule)[-1]:.2g}"
-        for rule, label in _LABELS.items()
-    )
+    arrays, config, told = result.arrays, result.config, result.told
     eta, rest1, rest2, _ = np.median(result.series("chosen", "all"), axis=0)
-    log_gain, gain = (result.series("gain", "all", "grid", measure) for measure in (_LOG, _LOSS))
     left = arrays["raw_left"]
     first = int(np.where(left > 0, left, config["raw_episodes"] + 1).min(axis=-1).max())
     lost = int((arrays["raw_lost"][:, 0] > 0).sum())
-    from_afar = _from_afar(result) if "far" in result.names("mean") else ""
+    from_afar = ""
+    if "far" in result.names("mean"):
+        from_afar = (
+            f" From the step size 0.001, a share of {told('far_below_grid', '.2f')} of the meta-trainings end below "
+            f"the grid, the mean log10 loss at the end is {told('far_less_grid_log_end', '+.2f')} from it."
+        )
     return (
-        f"{config['seeds']} meta-trainings of {config['episodes']} episodes on the mean logarithm of the loss "
-        f"along the run, from the step size {config['eta']:g}, each with {config['fresh']} other quadratics; "
-        f"the grid's step size is chosen on others again. Intervals and bands span all meta-trainings. After "
-        f"{arrays['times'][-1]} steps (geometric mean, mean and median of the "
-        f"loss): {ends}. All tuned less the grid, 95 % intervals over tasks of all meta-trainings: mean log10 loss "
-        f"{log_gain[:, 0].min():.2f} to {log_gain[:, 1].max():.2f}, mean loss "
-        f"{gain[:, 0].min():.3f} to {gain[:, 1].max():.3f}. Median hyper-parameters: eta {eta:.3g}, "
-        f"beta1 {1 - rest1:.3f}, beta2 {1 - rest2:.4f}; tuned alone, the step size ends at "
-        f"{np.median(result.series('path_eta', 'eta')[:, -1]):.3g}, the grid's for the same objective (dotted) is "
-        f"{np.median(result.series('grid_eta', _PATH)):.3g}."
-        f"{from_afar} Tuned without coordinates, with outer step sizes {', '.join(f'{x:g}' for x in config['raw'])}, "
-        f"Adam's own numbers leave their range within {first} episode{'' if first == 1 else 's'}; with the first, "
-        f"{lost} of {config['seeds']} runs end in NaN within {config['raw_episodes']}."
+        f"{config['seeds']} tunings: a meta-training of {config['episodes']} episodes on the logarithm of the loss "
+        f"along the run, and {config['searches']} random searches over step size and betas, each of the same cost "
+        f"({told('cost', '.0f')} runs of {arrays['times'][-1]} gradients, start and evaluations counted; "
+        f"{told('candidates', '.0f')} candidates; by the clock a search takes less, on tasks this small), on "
+        f"{config['fresh']} fresh quadratics. Dots: tunings and searches; "
+        "open points: means; bars in a: 95 % intervals over tunings; in b and the bands in c: the range over tunings. "
+        f"Differences to the grid, in the mean over tunings (meta-gradient, search): {_pair(result, 'log_path')} in "
+        f"mean log10 loss along the run, which is what is tuned, {_pair(result, 'log_end')} at the end, "
+        f"{_pair(result, 'end', '+.3f')} in the mean loss. The meta-training is better than a search in a share of "
+        f"{told('beaten_log_path', '.2f')} of the searches along the run, {told('beaten_log_end', '.2f')} at the end. "
+        f"Chosen for the run, a search is {told('all_less_same_search_log_end', '+.2f', lambda x: -x)} from the "
+        f"meta-gradient at the end. Median hyper-parameters: eta {eta:.3g}, beta1 {1 - rest1:.3f}, beta2 "
+        f"{1 - rest2:.4f}; the step size tuned alone ends at {told('tuned_alone', '.2f')} of the grid's and has a "
+        f"share of {told('eta_share', '.2f')} of the gain along the run.{from_afar} Tuned without coordinates, with "
+        f"outer step sizes {', '.join(f'{x:g}' for x in config['raw'])}, Adam's own numbers leave their range within "
+        f"{first} episode{'' if first == 1 else 's'}; with the first, {lost} of {config['seeds']} runs end in NaN "
+        f"within {config['raw_episodes']}."
     )
 
 
-def _from_afar(result: Result) -> str:
-    """Say what becomes of the meta-trainings that start at the small step size."""
-    gain = result.series("gain", "far", "grid", _LOG)
+def _pair(result: Result, measure: str, spec: str = "+.2f") -> str:
+    return " and ".join(result.told(f"{way}_less_grid_{measure}", spec) for way in ("all", "search"))
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+
+    def three(way: str) -> tuple[str, str, str]:
+        specs = {"log_path": "+.2f", "log_end": "+.2f", "end": "+.3f"}
+        path, end, mean = (claims.told(f"{way}_less_grid_{measure}", spec) for measure, spec in specs.items())
+        return path, end, mean
+
+    (path, end, mean), search = three("all"), three("search")
+    far = ""
+    if "far" in claims.config["tuned"]:
+        far = f"; **from the step size 0.001 {claims.told('far_less_grid_log_end', '+.2f')}** from the grid at the end"
     return (
-        f" From the step size 0.001, {int((gain[:, 1] < 0).sum())} of {result.config['seeds']} meta-trainings end "
-        f"below the grid in mean log10 loss ({gain[:, 0].min():.2f} to {gain[:, 1].max():.2f})."
+        f"meta-gradient less grid: mean log10 loss {path} along the run, {end} at the end, mean loss {mean}; search of "
+        f"equal cost: {search[0]}, {search[1]}, **{search[2]}**; step size alone: "
+        f"{claims.told('eta_share', '.0%')} of the gain along the run{far}"
     )

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, MARKERS, measured, new_figure, theory
 
@@ -57,15 +58,25 @@ def _path(ax: Axes, path: Any, grid: float, style: int, label: str) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config, arrays = result.config, result.arrays
-    risk = {by: result.series("median", by, "exact", "risk", "median")[0] for by in ("train", "validation")}
+    config = result.config
     return (
         f"Least squares of the paper (d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}), tuned on "
         f"{config['tasks']} tasks, tested on {config['tested']} fresh ones (medians, 95 % intervals). The step size by "
-        f"gradient is within {result.measured('gradient'):.2f} grid spacings of the exact one, the grid's within "
-        f"{result.measured('grid'):.2f}. At n = {arrays['ratios'][0]:g} d train-tuning reaches the risk "
-        f"{risk['train']:.2f}, validation-tuning {risk['validation']:.2f}, w = 0 has 1. A schedule lowers the train "
-        f"objective by at least {result.measured('train_schedule'):.1f} orders of magnitude more than the best step "
-        f"size, the validation objective by none, and not the risk (least median change "
-        f"{result.measured('schedule_risk'):.1g})."
+        f"gradient is within {result.told('gradient', '.2f')} grid spacings of the exact one, the grid's within "
+        f"{result.told('grid', '.2f')}. At n = {min(config['ratios']):g} d train-tuning reaches the risk "
+        f"{result.told('few_train', '.2f')}, validation-tuning {result.told('few_validation', '.2f')}, w = 0 has 1. A "
+        f"schedule lowers the train objective by at least {result.told('train_schedule', '.1f')} orders of magnitude "
+        f"more than the best step size, changes the validation objective by "
+        f"{result.told('validation_schedule', '.1g', abs)}, and does not lower the risk (least median change "
+        f"{result.told('schedule_risk', '.1g')})."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    return (
+        f"within {claims.told('gradient', '.2f')} (gradient) and {claims.told('grid', '.2f')} (grid) grid spacings of "
+        f"the exact one; n = {min(claims.config['ratios']):g} d: risk {claims.told('few_train', '.2f')} train-tuned, "
+        f"{claims.told('few_validation', '.2f')} validation-tuned, 1 for w = 0; a schedule gains at least "
+        f"{claims.told('train_schedule', '.1f')} orders of magnitude on train, none on validation or in risk"
     )

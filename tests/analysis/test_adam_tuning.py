@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import adam_tuning
+from analysis import _adam_search, adam_tuning
 from analysis.framework.contract import Context, Table
 from metagrad.training.config import read_config, setup
-from metagrad.xp import rng
 from paper_figs import adam_tuning as figure
 from paper_figs.framework.results import Result
 
 TINY = adam_tuning.Config(
-    2, 2, evaluate_every=2, tuned=("eta", "eps", "all"), fresh=40, tuning=20, raw=(0.1, 1e-12), raw_episodes=1
+    2, 2, 2, 2, evaluate_every=2, tuned=("eta", "eps", "all"), fresh=40, tuning=20, raw=(0.1, 1e-12), raw_episodes=1
 )
 CONTEXT = Context(0, "cpu")
 
@@ -40,7 +39,8 @@ def test_the_recipe_is_the_one_that_ships_with_stages_in_proportion():
 
 
 def test_plain_numbers_are_enough_and_the_path_is_that_of_the_run(table):
-    run = adam_tuning._setup(TINY, "all", adam_tuning._seed(0, "meta-train", 1))
+    start = table.arrays["start"][1]
+    run = adam_tuning._setup(TINY, "all", adam_tuning._seed(0, "meta-train", 1), start)
     last = run.trainer.optimizer.phi(run.trainer.run(run.phi).last)  # with exponents beside the digits
     eta, rest1, rest2, eps = table.arrays["path_all"][1, -1]
     assert (eta, eps) == (last.eta, last.eps)
@@ -56,7 +56,7 @@ def test_the_grid_chooses_what_is_best_on_the_tasks_for_it(found):
     np.testing.assert_array_equal(grid["best"], best)
     for measure, at in enumerate(best):
         curve = adam_tuning.rollout(fresh, adam_tuning.mg.Adam(), float(adam_tuning.GRID[at]), steps=100)
-        np.testing.assert_allclose(grid["measures"][measure], _by_measure([curve])[measure][0], rtol=1e-12)
+        np.testing.assert_allclose(grid["measures"][measure], _by_measure([curve])[measure][0].mean(), rtol=1e-12)
 
 
 def _by_measure(curves):
@@ -70,58 +70,101 @@ def test_adams_own_numbers_leave_their_range_unless_the_steps_are_below_eps(tabl
     assert (left[:, 1] == 0).all()
 
 
-def test_intervals_are_paired_and_wide_where_a_run_was_lost():
-    draw = rng(0, "intervals").standard_normal((2, 2, 3, 500))
-    found = adam_tuning._interval(draw[0] - draw[1])  # (seeds, measures, 2)
-    low, high = stats.norm.interval(0.95, (draw[0] - draw[1])[1, 2].mean(), stats.sem((draw[0] - draw[1])[1, 2]))
-    np.testing.assert_allclose(found[1, 2], [low, high])
-    draw[0, 0, 1, 7] = np.inf
-    assert adam_tuning._interval(draw[0] - draw[1])[0, 1].tolist() == [-np.inf, np.inf]
+def test_the_meta_trainings_start_at_the_best_of_few_step_sizes(table):
+    assert set(table.arrays["start"]) <= set(adam_tuning.STARTS)
+    np.testing.assert_allclose(table.arrays["path_all"][:, 0, 0], table.arrays["start"], rtol=1e-12)
 
 
-def test_intervals_of_medians_are_exact():
-    x = rng(0, "medians").random((3, 400))
-    low, high = adam_tuning._median_interval(x)
-    inside = [(row >= a).sum() + (row <= b).sum() - 400 for row, a, b in zip(x, low, high, strict=True)]
-    below = (400 - inside[0]) // 2
-    assert inside == [inside[0]] * 3
-    assert 0.95 <= stats.binom.cdf(400 - below - 1, 400, 0.5) - stats.binom.cdf(below, 400, 0.5) <= 0.97
+@pytest.mark.parametrize("seed", [0, 1])
+def test_candidates_scored_at_once_are_those_scored_one_by_one(seed):
+    task, given = adam_tuning._tasks(TINY, 5, seed), _adam_search.candidates(70, seed)
+    found = _adam_search.scores(task, given, 30, adam_tuning._measures)
+    for k in (0, 64, 69):
+        curve = adam_tuning.rollout(task, adam_tuning.mg.Adam(), adam_tuning.mg.Adam.Phi(*given[k], 1e-8), steps=30)
+        np.testing.assert_allclose(found[:, k], adam_tuning._measures(curve).mean(axis=-1), rtol=1e-9)
+    low, high = np.array(list(_adam_search.BOX.values())).T
+    shown = np.column_stack([given[:, 0], 1 - given[:, 1:]])
+    assert ((shown >= low - 1e-12) & (shown <= high + 1e-12)).all()
 
 
-def test_the_verdict_fails_where_grid_and_tuned_are_exchanged_or_a_step_size_is_off(table):
-    names = list(adam_tuning.rules(TINY))
-    gain = np.zeros_like(table.arrays["gain"])
-    gain[names.index("all"), names.index("grid")] = [-0.2, -0.1]
-    gain[names.index("all"), names.index("eta")] = [-0.2, -0.1]
-    chosen = np.repeat(table.arrays["grid_eta"][None, :, :1], 3, axis=0) * np.ones(4)
-    good = table.arrays | {"gain": gain, "chosen": chosen, "grid_eta": chosen[0][:, :3]}
-    left = [("raw_left", np.zeros_like(good["raw_left"]))]
-    assert [check.what for check in _failed(good)] == ["tunings of Adam's own numbers that leave their range, share"]
-    assert len(_failed(good | {"gain": -gain})) == 4
-    assert len(_failed(good | {"chosen": 2 * chosen})) == 2
-    assert len(_failed(good | dict(left))) == 1
-    assert tuple(check.key for check in adam_tuning.verdict(TINY, table).checks) == adam_tuning.keys(TINY)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_search_runs_at_most_its_cost_and_no_less_than_nearly_all_of_it(seed):
+    runs = []
+
+    def tasks(count, at):
+        return adam_tuning._tasks(TINY, count, at)
+
+    def measures(curve):
+        runs.append(curve.shape[1])
+        return adam_tuning._measures(curve)
+
+    best = _adam_search.Search(1000, 20, tasks, measures).run(seed)
+    assert best.shape == (3, 3)
+    assert 0.9 * 1000 <= sum(runs) <= 1000
+
+
+def test_a_meta_gradient_costs_no_more_operations_than_are_counted():
+    counted = {"gradient": 0, "loss": 0}
+
+    class Counting(adam_tuning.mg.LeastSquares):
+        def gradient(self, w, sample):
+            counted["gradient"] += 1
+            return super().gradient(w, sample)
+
+        def loss(self, w, sample):
+            counted["loss"] += 1
+            return super().loss(w, sample)
+
+    task, steps = adam_tuning._tasks(TINY, 3, 0), 50
+    task = Counting(task.X, task.y, w0=task.w0)
+    phi = adam_tuning.mg.Adam.Phi(0.1)
+    adam_tuning.Reverse(scaling="none")(task, adam_tuning.mg.Adam(), adam_tuning.mg.MeanLog(), phi, steps=steps)
+    # A gradient multiplies by X twice, a loss once; each is gone through backwards once, at the cost of going forwards.
+    products = 2 * (counted["gradient"] + steps) + counted["loss"] + steps
+    assert 3 * 2 * steps <= products <= 1.15 * adam_tuning._adam_search.META_GRADIENT * 2 * steps
+
+
+def test_the_cost_has_start_meta_gradients_and_evaluations():
+    config = adam_tuning.Config(episodes=100, evaluate_every=5)
+    recipe = adam_tuning._setup(config).trainer.recipe
+    evaluations = recipe.episodes // recipe.evaluate_every * recipe.evaluation_tasks * 32
+    assert adam_tuning.cost(config) == 4 * 32 + 5 * 32 * recipe.episodes + evaluations
 
 
 def test_every_way_of_tuning_has_its_checks(table):
     config = replace(TINY, tuned=("eta", "eps", "all", "far"))
-    count = len(adam_tuning.rules(config))
-    gain = np.ones((count, count, 3, 2, 2))
-    chosen = np.repeat(table.arrays["chosen"][:1], 4, axis=0)
-    checks = adam_tuning.verdict(config, Table(table.arrays | {"gain": gain, "chosen": chosen}, {})).checks
+    mean = table.arrays["mean"]
+    changed = {"mean": np.concatenate([mean, mean[-1:]]), "chosen": np.repeat(table.arrays["chosen"][:1], 4, axis=0)}
+    checks = adam_tuning.verdict(config, Table(table.arrays | changed, {})).checks
     assert tuple(check.key for check in checks) == adam_tuning.keys(config)
+    assert tuple(check.key for check in adam_tuning.verdict(TINY, table).checks) == adam_tuning.keys(TINY)
 
 
-def _failed(arrays):
-    return [check for check in adam_tuning.verdict(TINY, Table(arrays, {})).checks if not check.holds]
+def test_intervals_over_tunings_decide(table):
+    gain = np.array([-0.1, -0.2])
+    mean = np.zeros_like(table.arrays["mean"])
+    names = list(adam_tuning.rules(TINY))
+    mean[names.index("all"), :] = gain
+    check = _check(table.arrays | {"mean": mean}, "all_less_grid_log_path")
+    low, high = stats.t.interval(0.95, 1, gain.mean(), stats.sem(gain))
+    np.testing.assert_allclose(check.interval, [low, high])
+    assert check.fails, "two tunings that differ so do not decide it"
+    mean[names.index("all"), :] = [-0.1, -0.101]
+    assert _check(table.arrays | {"mean": mean}, "all_less_grid_log_path").holds
+
+
+def _check(arrays, key):
+    return {check.key: check for check in adam_tuning.verdict(TINY, Table(arrays, {})).checks}[key]
 
 
 def test_the_caption_says_what_the_table_says(table):
-    about = json.loads(json.dumps({"config": asdict(TINY), "names": table.names}))
-    result = Result("adam_tuning", table.arrays, {}, about)
-    caption = figure.caption(result)
-    assert f"{10 ** table.arrays['mean'][1, 0].mean():.2g}" in caption
-    assert len(figure.draw(result).axes) == 2
+    checks = [asdict(check) for check in adam_tuning.verdict(TINY, table).checks]
+    about = {"config": asdict(TINY), "names": table.names, "checks": checks, "seed": 0, "preset": "quick", "claim": ""}
+    result = Result("adam_tuning", table.arrays, {}, json.loads(json.dumps(about)))
+    gain = (table.arrays["search"][0, 1].mean(axis=-1) - table.arrays["mean"][1, 1]).mean()
+    assert f"{gain:+.3f} in the mean loss" in figure.caption(result)
+    assert f"{gain:+.3f}" in figure.headline(result.claims)
+    assert len(figure.draw(result).axes) == 3
 
 
 def test_bad_configs():
