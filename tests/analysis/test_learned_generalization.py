@@ -154,7 +154,8 @@ def invented(train=(0.1, 1.0), test=(3.0, 1.5), score=(0.80, 0.80), spread=0.01)
         ({"train": (1.0, 1.0)}, ["few_train"]),
         ({"test": (1.5, 1.5)}, ["few_test"]),
         ({"test": (1.6, 1.5), "train": (1.0, 1.1), "spread": 0.3}, ["few_train", "few_test", "many_accuracy"]),
-        ({"score": (0.80, 0.75)}, ["many_accuracy"]),
+        ({"score": (0.75, 0.80)}, ["many_accuracy"]),
+        ({"score": (0.80, 0.70)}, []),
     ],
 )
 def test_the_verdict(change, failing):

@@ -123,6 +123,7 @@ def test_the_verdict_fails_where_validation_does_not_win(table):
 
 
 def test_without_the_data_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    problems.problem.cache_clear()
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r"pip install -e '\.\[data\]'"):
         real_data.compute(CONFIG, real_data.shards(CONFIG)[0], Context(0, "cpu"))
