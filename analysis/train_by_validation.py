@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.framework.checks import at_least, at_most, between, reported
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad import random_least_squares
 from metagrad.theory import least_squares
@@ -15,12 +16,14 @@ from metagrad.theory.least_squares.krylov import krylov_regressions
 from metagrad.xp import rng
 
 claim = (
-    "With no more samples than inputs, a step size tuned on the training loss does worse than no training at all, one "
-    "tuned on held-out samples does better; with many samples both are alike (Wang et al. 2021, section 4 and the "
-    "experiment on least squares)."
+    "With no more samples than inputs, a step size tuned on the training loss does worse on fresh samples than no "
+    "training at all, one tuned on held-out samples does better; with four samples an input the test errors of both "
+    "are within 5 % (Wang et al. 2021, section 4 and the experiment on least squares)."
 )
 BY = ("train", "validation")
 SAMPLES = ("seen", "fresh")  # those trained on, and others
+ALIKE = 0.05  # of the test RMSE
+FIRST_ORDER = {"seen": 20.0, "fresh": 2.0}  # what is granted to a finite d, times d, of the limit
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
     found = []
     for n in config.samples:
-        found += [f"train_{n}", f"validation_{n}"] if n <= config.d else [f"same_{n}"]
-    return (*found, "step_sizes", "limit")
+        told = [f"rmse_train_{n}", f"rmse_validation_{n}"]
+        found += [f"train_{n}", f"validation_{n}", *told, f"nothing_{n}"] if n <= config.d else [f"same_{n}", *told]
+    return (*found, "step_sizes", "limit_seen", "limit")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -171,49 +175,49 @@ def verdict(config: Config, table: Table) -> Verdict:
     """Compare the test errors at the last step with each other, with w = 0, and with the limit."""
     arrays, checks = table.arrays, []
     for row, n in enumerate(config.samples):
-        excess, difference = arrays["excess"][row], arrays["difference"][row]
+        at, last = f"n/d = {n / config.d:g}", arrays["rmse"][row, 1, :, -1]
+        low, high = (arrays["excess"][row, 0] + sign * arrays["excess"][row, 1] for sign in (-1, 1))
+        told = [
+            reported(f"rmse_{by}_{n}", f"{at}: mean over tasks of the test RMSE, tuned by {by}", last[k])
+            for k, by in enumerate(BY)
+        ]
         if n <= config.d:
-            low, high = excess[0, 0] - excess[1, 0], excess[0, 1] + excess[1, 1]
+            what = "mean over tasks of the test RMSE less that of w = 0"
+            ends = [(low[k], high[k]) for k in range(len(BY))]
             checks += [
-                Check(
-                    f"train_{n}",
-                    f"n/d = {n / config.d:g}, by train: test RMSE less that of w = 0, from",
-                    low,
-                    "> 0",
-                    low > 0,
+                at_least(f"train_{n}", f"{at}, tuned by train: {what}", arrays["excess"][row, 0, 0], 0, ends[0]),
+                at_most(
+                    f"validation_{n}", f"{at}, tuned by validation: {what}", arrays["excess"][row, 0, 1], 0, ends[1]
                 ),
-                Check(
-                    f"validation_{n}",
-                    f"n/d = {n / config.d:g}, by validation: the same, to at most",
-                    high,
-                    "< 0",
-                    high < 0,
+                *told,
+                reported(
+                    f"nothing_{n}", f"{at}: mean over tasks of the test RMSE of w = 0", arrays["rmse"][row, 1, 0, 0]
                 ),
             ]
         else:
-            gap = (abs(difference[0]) + difference[1]) / arrays["rmse"][row, 1, 1, -1]
-            what = f"n/d = {n / config.d:g}: test RMSE by train over that by validation, less 1, to at most"
-            checks.append(Check(f"same_{n}", what, gap, "<= 0.05", gap <= 0.05))
-    spacing = np.abs(np.log10(arrays["chosen"] / arrays["limit_chosen"])).max()
-    checks.append(
-        Check(
-            "step_sizes",
-            "chosen step sizes against the limit's, decades",
-            spacing,
-            "<= 0.25 (one grid point)",
-            spacing < 0.26,
-        )
-    )
-    far, allowed = _far_from_limit(config, arrays)
-    what = f"RMSE at the last step: distance to the limit over interval (of all 12 at once, 99 %) + {allowed:g} of it"
-    checks.append(Check("limit", what, far, "<= 1", far <= 1))
-    return Verdict(claim, checks)
+            mean, width = arrays["difference"][row] / last[1]
+            what = f"{at}: mean over tasks of the test RMSE, by train less by validation, over the latter"
+            checks += [between(f"same_{n}", what, mean, -ALIKE, ALIKE, (mean - width, mean + width)), *told]
+    apart = np.abs(np.log10(arrays["chosen"] / arrays["limit_chosen"])) / (6 / (config.step_sizes - 1))
+    what = "chosen step sizes against those the limit chooses, grid points, largest"
+    checks.append(at_most("step_sizes", what, np.round(apart, 9), 1))
+    return Verdict(claim, checks + _limit_checks(config, arrays))
 
 
-def _far_from_limit(config: Config, arrays: dict[str, np.ndarray]) -> tuple[float, float]:
-    """Return the largest distance in units of what chance and a finite d explain, and what is granted to d: 20/d."""
+def _limit_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return the largest distances to the limit at the last step, in units of what chance and a finite d explain.
+
+    Chance: the interval of all numbers of a check at once, 99 %. A finite d: what `finite_dimension` measures, 0.3 %
+    of the validation loss at d = 1000 at most, 0.15 % of its root, but tens of percent of the train loss at d = 200.
+    """
     from scipy.stats import t as student
 
-    mean, limit = (arrays[name][..., -1] for name in ("rmse", "limit_rmse"))
-    chance = student.ppf(1 - 0.005 / mean.size, config.tests - 1) * arrays["rmse_error"][..., -1]
-    return float(np.max(np.abs(mean - limit) / (chance + 20 / config.d * limit))), 20 / config.d
+    mean, limit, error = (arrays[name][..., -1] for name in ("rmse", "limit_rmse", "rmse_error"))
+    chance = student.ppf(1 - 0.005 / mean[:, 0].size, config.tests - 1) * error
+    checks = []
+    for k, (key, name) in enumerate((("limit_seen", "training"), ("limit", "test"))):
+        slack = FIRST_ORDER[SAMPLES[k]] / config.d
+        apart = np.abs(mean - limit)[:, k] / (chance + slack * limit)[:, k]
+        what = f"mean {name} RMSE: distance to the limit over its interval + {slack:.2g} of the limit, largest"
+        checks.append(at_most(key, what, apart, 1))
+    return checks

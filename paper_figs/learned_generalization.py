@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from scipy import stats
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
 
@@ -27,12 +29,13 @@ def draw(result: Result) -> Figure:
     """Draw a column a setting: test loss, test accuracy and training loss of the three rules."""
     config = result.config
     figure, axes = new_figure(len(_ROWS), len(config["samples"]), height=6.4, sharex=True, sharey="row")
-    for column, (n, noise) in enumerate(zip(config["samples"], config["noise"], strict=True)):
+    settings = zip(result.names("learned"), config["samples"], config["noise"], strict=True)
+    for column, (which, n, noise) in enumerate(settings):
         for ax, kind in zip(axes[:, column], _ROWS, strict=True):
             for place, (by, (name, look)) in enumerate(_LEARNED.items()):
-                values = result.series("learned", by, kind)[column].mean(axis=0)  # over meta-trainings
-                _curve(ax, values, look, place, name)
-            _curve(ax, result.series("sgd", kind)[column], 0, len(_LEARNED), "SGD, tuned on validation")
+                _curve(ax, result.series("learned", which, by, kind), look, place, name, kind)
+            sgd = result.series("sgd", which, kind)
+            _curve(ax, sgd, 0, len(_LEARNED), "SGD, tuned on validation", kind)
             if config["steps"] > config["horizon"]:
                 ax.axvspan(config["horizon"], config["steps"], color="#eeeeee", zorder=0)
         if noise:
@@ -59,48 +62,63 @@ def _label(figure: Figure, axes: np.ndarray) -> None:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
-def _curve(ax: Any, values: np.ndarray, look: int, place: int, name: str) -> None:
-    """Draw the mean over runs (steps + 1, runs) as a thin line, and points with 95 % intervals on it."""
-    middle, width = _interval(values)
+def _curve(ax: Any, values: np.ndarray, look: int, place: int, name: str, kind: str) -> None:
+    """Draw the mean over meta-trainings (repeats, steps + 1, runs) as a thin line, and points with intervals on it."""
+    middle, ends = _mean(values.mean(axis=-1), kind)
     ax.plot(middle, color=COLOURS[look], linestyle=LINES[look], linewidth=0.8)
     last = len(middle) - 1
     # each rule at its own steps, so that points do not hide one another
     at = np.unique(np.linspace(0, last, _POINTS + 1).astype(int)[1:] - place * max(1, last // (3 * _POINTS)))
-    measured(ax, at, middle[at], look, (middle[at] - width[at], middle[at] + width[at]), label=name)
+    measured(ax, at, middle[at], look, (ends[0][at], ends[1][at]), label=name)
 
 
-def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.stats import t as student
-
-    runs = values.shape[-1]
-    width = student.ppf(0.975, runs - 1) * values.std(axis=-1, ddof=1) / np.sqrt(runs)
-    return values.mean(axis=-1), width
+def _mean(values: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return the mean over meta-trainings, the first axis, and its 95 % interval; of losses the geometric mean."""
+    x, back = (np.log(values), np.exp) if kind.endswith("loss") else (values, np.asarray)
+    repeats = len(x)
+    width = stats.t.ppf(0.975, repeats - 1) * x.std(axis=0, ddof=1) / np.sqrt(repeats)
+    middle = x.mean(axis=0)
+    return back(middle), (back(middle - width), back(middle + width))
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    arrays, config = result.arrays, result.config
+    config = result.config
     at = min(config["horizon"], config["steps"])
     parts = []
-    for column, n in enumerate(config["samples"]):
+    for which, n in zip(result.names("learned"), config["samples"], strict=True):
         loss, score = (
-            [result.series("learned", by, kind)[column, :, at].mean() for by in _LEARNED]
-            + [result.series("sgd", kind)[column, at].mean()]
-            for kind in ("test loss", "test accuracy")
+            [result.told(f"{which}_{kind}_{rule}", spec) for rule in (*_LEARNED, "sgd")]
+            for kind, spec in (("loss", ".2f"), ("accuracy", ".2f"))
         )
         parts.append(
-            f"at n = {n}: test loss {loss[0]:.2f} by train, {loss[1]:.2f} by validation, {loss[2]:.2f} SGD; "
-            f"test accuracy {score[0]:.3f}, {score[1]:.3f}, {score[2]:.3f}"
+            f"at n = {n}: test loss {loss[0]} by train, {loss[1]} by validation, {loss[2]} SGD; "
+            f"test accuracy {score[0]}, {score[1]}, {score[2]}"
         )
-    etas = " and ".join(f"{eta:.2g}" for eta in arrays["sgd_eta"])
-    times = "once" if config["repeats"] == 1 else f"{config['repeats']} times with other seeds, curves are their means,"
     beyond = "; grey: beyond the horizon of meta-training" if config["steps"] > at else ""
     return (
         f"{_IMAGES[config['data']]}, networks {'-'.join(map(str, config['sizes']))} (ReLU), batches of "
-        f"{config['batch_size']}. The MLP optimizer with 31 features is meta-trained {times} for "
-        f"{sum(config['episodes'])} episodes of {config['horizon']} steps in windows of {config['window']}, on the "
-        f"mean loss of the training samples or of held-out ones, with the same draws for both; SGD has the step size "
-        f"({etas}) of the least mean validation loss. {config['runs']} fresh networks and samples, 95 % intervals over "
-        f"them (not over test images or meta-trainings); noisy labels in training and test "
-        f"alike{beyond}. At step {at}, {'; '.join(parts)}."
+        f"{config['batch_size']}. The MLP optimizer with 31 features is meta-trained {config['repeats']} times, each "
+        f"time with a split of the digits, noisy labels and tests of its own, for {sum(config['episodes'])} episodes "
+        f"of {config['horizon']} steps in windows of {config['window']}, on the mean loss of the training samples or "
+        f"of held-out ones, with the same draws for both; SGD has the step size of the least mean validation loss. "
+        f"Means over meta-trainings, each of {config['runs']} fresh networks (of losses geometric), with 95 % "
+        f"intervals over meta-trainings; all of the same digits, so other images may differ more. Noisy labels in "
+        f"training and test alike{beyond}. At step {at}, {'; '.join(parts)}. With few samples the test loss by train "
+        f"is {result.told('few_test', '.2f')} times that by validation, from {result.told('least_few_test', '.2f')} "
+        f"to {result.told('largest_few_test', '.2f')} times in one meta-training."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values for the table of claims."""
+    config = claims.config
+    few, many = config["samples"]
+    loss = " and ".join(claims.told(f"few_loss_{rule}", ".2f") for rule in _LEARNED)
+    score = " and ".join(claims.told(f"few_accuracy_{rule}", ".2f") for rule in _LEARNED)
+    clean = " and ".join(claims.told(f"many_accuracy_{rule}", ".2f") for rule in _LEARNED)
+    return (
+        f"{config['repeats']} meta-trainings, n = {few}, {config['noise'][0]:.0%} of labels redrawn: test loss "
+        f"{claims.told('few_test', '.2f')} times as large ({loss}; tuned SGD {claims.told('few_loss_sgd', '.2f')}), "
+        f"accuracy {score}; n = {many}: accuracy {clean}"
     )

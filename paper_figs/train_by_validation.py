@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from scipy import stats
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import measured, new_figure, theory
 
@@ -19,7 +21,7 @@ _BY = {"train": ("tuned on training loss", 0), "validation": ("tuned on held-out
 def draw(result: Result) -> Figure:
     """Draw a column a number of samples: test error above, training error below."""
     arrays, d = result.arrays, result.config["d"]
-    steps = range(result.config["steps"] + 1)
+    steps, half = range(result.config["steps"] + 1), stats.t.ppf(0.975, result.config["tests"] - 1)
     figure, axes = new_figure(2, len(arrays["samples"]), height=4.6, sharex=True, sharey="row")
     for column, n in enumerate(arrays["samples"]):
         for row, kind in enumerate(("fresh", "seen")):
@@ -28,7 +30,7 @@ def draw(result: Result) -> Figure:
             ax.axhline(start, color="#777777", linewidth=0.9, linestyle=":", label="$w = 0$")
             for by, (name, place) in _BY.items():
                 limit, mean = (result.series(key, kind, by)[column] for key in ("limit_rmse", "rmse"))
-                width = 1.96 * result.series("rmse_error", kind, by)[column]
+                width = half * result.series("rmse_error", kind, by)[column]
                 theory(ax, steps, limit, 2 * place, label=f"{name}, limit")
                 at = slice(4 * place, None, 8)  # points that lie on each other would hide one another
                 measured(ax, steps[at], mean[at], 2 * place, (mean[at] - width[at], mean[at] + width[at]), label=name)
@@ -45,15 +47,26 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    arrays, config = result.arrays, result.config
-    by_train, by_validation = (result.series("rmse", "fresh", by) for by in _BY)
-    parts = [
-        f"at n = {n}: {train[-1]:.3f} and {validation[-1]:.3f} (w = 0: {train[0]:.3f})"
-        for n, train, validation in zip(arrays["samples"], by_train, by_validation, strict=True)
-    ]
+    config = result.config
+    parts = []
+    for n in config["samples"]:
+        pair = " and ".join(result.told(f"rmse_{by}_{n}", ".3f") for by in _BY)
+        nothing = f" (w = 0: {result.told(f'nothing_{n}', '.3f')})" if n <= config["d"] else ""
+        parts.append(f"at n = {n}: {pair}{nothing}")
     return (
         f"Least squares, d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}; the step size from a "
         f"grid of {config['step_sizes']}, by the mean over {config['tasks']} tasks of the training loss, or of the "
         f"loss on one half after training on the other; errors on {config['tests']} fresh tasks, with 95 % intervals; "
-        f"lines: the limit of large d. Test RMSE by train and by validation {'; '.join(parts)}."
+        f"lines: the limit of large d, whose own choices of the step size are {result.told('step_sizes', '.0f')} grid "
+        f"points away at most. Mean test RMSE by train and by validation {'; '.join(parts)}."
     )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values for the table of claims."""
+    config, parts = claims.config, []
+    for n in config["samples"]:
+        train, validation = (claims.told(f"rmse_{by}_{n}", ".2f") for by in _BY)
+        nothing = f", w = 0: {claims.told(f'nothing_{n}', '.2f')}" if n <= config["d"] else ""
+        parts.append(f"{train} and {validation} at n = {n / config['d']:g} d{nothing}")
+    return f"mean test RMSE (d = {config['d']}) tuned by train and by validation: {'; '.join(parts)}"
