@@ -18,9 +18,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
-from analysis.framework import cluster, contract, processes, runner, sidecar, store
+from analysis.framework import cluster, contract, processes, runner, seeds, sidecar, store, verdicts
 from analysis.framework.contract import Experiment
 from analysis.framework.progress import progress_on
 from metagrad import files
@@ -28,6 +27,8 @@ from metagrad.errors import nearest
 from metagrad.xp import gpu_state, module_name, namespace_for
 
 _INTERRUPTED = 130
+
+Work = list[tuple[Experiment, runner.Request]]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--only", default="", help="comma-separated names (default: all)")
         command.add_argument("--preset", default="quick", choices=contract.PRESETS, help="size (default: quick)")
-        command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+        seeds.add_to(command)
         command.add_argument("--device", default="auto", help="auto, cpu or gpu (default: auto)")
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
         if name == "run":
@@ -89,16 +90,21 @@ def main(arguments: list[str] | None = None) -> int:
 def _obey(args: Any, console: Console) -> int:
     names = chosen(args.only, contract.names())
     jobs, scheduler = getattr(args, "jobs", None), getattr(args, "scheduler", None)
-    if args.seed < 0 or (jobs is not None and jobs < 1):
-        raise UsageError(f"--seed is {args.seed}, --jobs {jobs}; expected seed >= 0, jobs >= 1.")
+    try:
+        at = seeds.chosen(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; expected at least 1.")
     if jobs is not None and scheduler is not None:
         raise UsageError(
             f"--jobs is {jobs} and --scheduler {scheduler}; expected one of them: processes on this machine, or the "
             "workers of a cluster."
         )
-    request = runner.Request(args.preset, args.seed, _device(args.device), args.out, getattr(args, "force", False))
-    experiments = [contract.load(name) for name in names]
-    return {"list": _list, "run": _run, "verify": _verify}[args.command](experiments, request, args, console)
+    device, force = _device(args.device), getattr(args, "force", False)
+    requests = [runner.Request(args.preset, seed, device, args.out, force) for seed in at]
+    work = [(experiment, request) for experiment in map(contract.load, names) for request in requests]
+    return {"list": _list, "run": _run, "verify": _verify}[args.command](work, args, console)
 
 
 @contextmanager
@@ -126,25 +132,27 @@ def _device(asked: str) -> str:
         raise UsageError(str(error)) from error
 
 
-def _list(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
-    for experiment in experiments:
+def _list(work: Work, args: Any, console: Console) -> int:
+    for experiment, request in work:
         state = runner.saved_state(experiment, request)
         why = {runner.Saved.CHANGED: runner.changes, runner.Saved.DAMAGED: runner.damage}.get(state)
         changed = f": {escape(why(experiment, request))}" if why else ""
         console.print(
-            f"[bold]{experiment.name}[/] ({request.preset}: {state.value}{changed})\n  {escape(experiment.claim)}"
+            f"[bold]{experiment.name}[/] ({request.preset}, seed {request.seed}: {state.value}{changed})\n"
+            f"  {escape(experiment.claim)}"
         )
     return 0
 
 
-def _run(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
-    for experiment in experiments:
+def _run(work: Work, args: Any, console: Console) -> int:
+    for experiment, request in work:
         store.prepare_folder(request.out / experiment.name)
-    started, verdicts = time.perf_counter(), {}
+    started, found = time.perf_counter(), verdicts.Verdicts()
+    several = len({request.seed for _, request in work}) > 1
     with _workers(args, console) as (executor, workers):
-        _announce(experiments, request, workers, console)
+        _announce(work, workers, console)
         with progress_on(console) as progress:
-            for experiment in experiments:
+            for experiment, request in work:
                 name = experiment.name
                 try:
                     outcome = runner.run(experiment, request, executor, progress)
@@ -153,13 +161,14 @@ def _run(experiments: list[Experiment], request: runner.Request, args: Any, cons
                     if isinstance(error, BrokenProcessPool | runner.RunError):
                         break
                     continue
-                verdicts[name] = outcome.verdict
-                console.print(f"{name}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
-    ended = "all done" if len(verdicts) == len(experiments) else "ended"
-    console.print(f"{ended} in {_duration(time.perf_counter() - started)}")
+                found.setdefault(name, {})[request.seed] = outcome.verdict
+                label = f"{name}, seed {request.seed}" if several else name
+                console.print(f"{label}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
+    whole = sum(map(len, found.values())) == len(work)
+    console.print(f"{'all done' if whole else 'ended'} in {_duration(time.perf_counter() - started)}")
     if not args.no_table:
-        print_verdicts(verdicts, console)
-    return 0 if len(verdicts) == len(experiments) and all(verdict.holds for verdict in verdicts.values()) else 1
+        verdicts.show(found, console)
+    return 0 if whole and verdicts.hold(found) else 1
 
 
 @contextmanager
@@ -174,16 +183,18 @@ def _workers(args: Any, console: Console) -> Iterator[tuple[Executor | None, int
             yield remote, remote.count()
 
 
-def _announce(experiments: list[Experiment], request: runner.Request, workers: int, console: Console) -> None:
+def _announce(work: Work, workers: int, console: Console) -> None:
     """Say what will be computed, and how long it should take, before any of it starts."""
-    states = [(experiment, runner.saved_state(experiment, request)) for experiment in experiments]
-    todo = [(one, state) for one, state in states if request.force or state is not runner.Saved.CURRENT]
-    expected = sum(one.expected_seconds[request.preset] for one, _ in todo) / min(max(workers, 1), 4)
+    first, at = work[0][1], tuple(dict.fromkeys(request.seed for _, request in work))
+    states = [(experiment, request, runner.saved_state(experiment, request)) for experiment, request in work]
+    todo = [one for one in states if first.force or one[2] is not runner.Saved.CURRENT]
+    expected = sum(one.expected_seconds[first.preset] for one, _, _ in todo) / min(max(workers, 1), 4)
+    runs = f" at {len(at)} seeds" if len(at) > 1 else ""
     console.print(
-        f"{len(experiments)} experiments, {len(experiments) - len(todo)} from the cache, preset {request.preset}, "
-        f"{workers} workers, device {request.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
+        f"{len(work) // len(at)} experiments{runs}, {len(work) - len(todo)} from the cache, preset {first.preset}, "
+        f"{workers} workers, device {first.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
     )
-    for one, state in todo:
+    for one, request, state in todo:
         if state is runner.Saved.DAMAGED:
             why = escape(runner.damage(one, request))
             console.print(f"{one.name}: the saved result is damaged ({why}); computing it again")
@@ -213,27 +224,31 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
         print(f"error: {name}: {kind}{error} ({trace})", file=sys.stderr)
 
 
-def _verify(experiments: list[Experiment], request: runner.Request, args: Any, console: Console) -> int:
-    verdicts, wrong = {}, {}
-    for experiment in experiments:
+def _verify(work: Work, args: Any, console: Console) -> int:
+    found, wrong = verdicts.Verdicts(), {}
+    for experiment, request in work:
         try:
-            verdicts[experiment.name] = runner.verify(experiment, request)
+            found.setdefault(experiment.name, {})[request.seed] = runner.verify(experiment, request)
         except store.StoreError as error:  # the others are verified all the same
-            wrong[experiment.name] = str(error)
-    code = 2 if wrong else 0 if all(verdict.holds for verdict in verdicts.values()) else 1
+            wrong[experiment.name, request.seed] = str(error)
+    code = 2 if wrong else 0 if verdicts.hold(found) else 1
     if args.json:
-        print(json.dumps({one.name: _told(wrong.get(one.name, ""), verdicts.get(one.name)) for one in experiments}))
+        told: dict[str, dict[str, Any]] = {}
+        for one, request in work:
+            verdict = found.get(one.name, {}).get(request.seed)
+            told.setdefault(one.name, {})[str(request.seed)] = _told(wrong.get((one.name, request.seed), ""), verdict)
+        print(json.dumps(told))
         return code
     for text in wrong.values():
         print(f"error: {text}", file=sys.stderr)
-    for experiment in experiments:
+    for experiment, request in work:
         changed = runner.changes(experiment, request)
         if changed:
             print(
                 f"note: {experiment.name}: this result is not of what is here now ({changed}); run it again.",
                 file=sys.stderr,
             )
-    print_verdicts(verdicts, console)
+    verdicts.show(found, console)
     return code
 
 
@@ -246,15 +261,3 @@ def _told(wrong: str, verdict: contract.Verdict | None) -> dict[str, Any]:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
-
-
-def print_verdicts(verdicts: dict[str, contract.Verdict], console: Console) -> None:
-    """Print a row a check: figure, what was measured, its value, what was expected, and whether it holds."""
-    table = RichTable("figure", "what", "measured", "expected", "holds", show_lines=False)
-    for name, verdict in verdicts.items():
-        for check in verdict.checks:
-            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[check.holds]
-            table.add_row(name, escape(check.what), f"{check.measured:.6g}", escape(check.expected), holds)
-    console.print(table)
-    for name, verdict in verdicts.items():
-        console.print(f"{'holds' if verdict.holds else '[bold red]FAILS[/]'}  {name}: {escape(verdict.claim)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,26 @@ class Claims:
                     found.setdefault(check["key"], []).append(seed)
         return found
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a check for tables of people: what, measured (with its range or interval), expected, holds, failing.
+
+        `holds` is None for a number that is reported; `failing`: the seeds at which the check fails.
+        """
+        first, found = self.checks[self.seeds[0]], []
+        for check in first:
+            failing = self.failing.get(check["key"], [])
+            holds = None if check["holds"] is None else not failing
+            about = {"what": check["what"], "expected": check["expected"], "holds": holds, "failing": failing}
+            found.append(about | {"measured": self._shown(check)})
+        return found
+
+    def _shown(self, check: dict[str, Any]) -> str:
+        if len(self.seeds) == 1 and check["interval"]:
+            low, high = check["interval"]
+            return f"{check['measured']:.6g} ({low:.4g} to {high:.4g})"
+        return self.told(check["key"], ".6g" if len(self.seeds) == 1 else ".4g")
+
     def all_measured(self, key: str) -> list[float]:
         """Return the measured values of a check, seed by seed; KeyError lists the known keys, the nearest first."""
         found = []
@@ -66,6 +87,8 @@ class Claims:
         """
         values = [of(x) for x in self.all_measured(key)]
         first, low, high = (format(x, spec) for x in (values[0], min(values), max(values)))
+        if lost := sum(map(math.isnan, values)):
+            return f"{first} (not a number at {lost} of {len(values)} seeds)"
         return first if low == high else f"{first} ({low} to {high})"
 
 

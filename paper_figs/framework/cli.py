@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import signal
 import subprocess
@@ -15,7 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from paper_figs.framework import results
+from analysis.framework import seeds
+from paper_figs.framework import results, table
+from paper_figs.framework.claims import nearest
 from paper_figs.framework.report import write_report
 from paper_figs.framework.style import save, styled
 
@@ -31,12 +32,13 @@ def parser() -> argparse.ArgumentParser:
         "plot": "draw from saved results (no engine, no GPU)",
         "report": "draw, and write one self-contained page",
         "all": "compute what is missing, draw, write the page",
+        "claims": "take saved results into claims.json, and write the table of claims in the README",
     }
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--only", default="", help="comma-separated names (default: all)")
         command.add_argument("--preset", default="quick", choices=("quick", "default", "paper"), help="size")
-        command.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
+        seeds.add_to(command)
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
         if name == "all":
             command.add_argument("--device", default="auto", help="auto, cpu or gpu")
@@ -52,15 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
     known = results.names()
     named = dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())
     names = list(named) or ([args.only] if args.only else known)
-    if args.seed < 0:
-        print(f"error: --seed is {args.seed}; expected an integer of at least 0.", file=sys.stderr)
-        return 2
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            print(f"error: --only: there is no figure {name!r}. {hint}Known: {', '.join(known)}.", file=sys.stderr)
+            listed = nearest(name, known)
+            print(f"error: --only: there is no figure {name!r}. Known, nearest first: {listed}.", file=sys.stderr)
             return 2
+    try:
+        args.at = seeds.chosen(args)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     try:
         return _obey(names, args)
     except results.ResultError as error:
@@ -80,6 +83,10 @@ def _obey(names: list[str], args: Any) -> int:
         for name in names:
             print(f"{name}\n  {results.load_figure(name).title}")
         return 0
+    if args.command == "claims":
+        table.write([_whole(name, args) for name in names], args.preset)
+        print(f"claims: {table.SAVED.name}, {table.README.name}")
+        return 0
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
         return code
@@ -87,11 +94,11 @@ def _obey(names: list[str], args: Any) -> int:
     items = [_draw(name, args, verified.get(name, {})) for name in names]
     if args.command != "plot":
         page = args.out / "report.html"
-        write_report(items, page, args.preset, args.seed)
+        write_report(items, page, args.preset, args.at)
         print(f"report: {page}")
     if args.command == "all":
         _print_table(items)
-    if code == 0 and any(item["sidecar"] is None for item in items):
+    if code == 0 and any(item["claims"] is None for item in items):
         return 2
     return code or (0 if all(item["holds"] for item in items) else 1)
 
@@ -99,7 +106,7 @@ def _obey(names: list[str], args: Any) -> int:
 def _compute(args: Any) -> int:
     """Run the experiments in a process of their own, and hand every interrupt on to it: it knows what to save."""
     command = [sys.executable, "-m", "analysis", "run", "--only", args.only, "--preset", args.preset]
-    command += ["--seed", str(args.seed), "--out", str(args.out), "--device", args.device]
+    command += [_seeds(args), "--out", str(args.out), "--device", args.device]
     for option in ("jobs", "scheduler"):
         value = getattr(args, option)
         command += [] if value is None else [f"--{option}={value}"]
@@ -113,10 +120,30 @@ def _compute(args: Any) -> int:
             signal.signal(one, handler)
 
 
+def _whole(name: str, args: Any) -> results.Result:
+    """Return a result whose claims were decided again from its arrays."""
+    result = results.load_result(name, args.out, args.preset, args.at)
+    _decided(result, _verified([name], args).get(name, {}))
+    return result
+
+
+def _decided(result: results.Result, verified: dict[str, Any]) -> None:
+    """Put what the analysis found, by seed, in the place of what the sidecars say; ResultError where it is wrong."""
+    for one in (result.sidecar, *result.others):
+        found = verified.get(str(one["seed"]), {})
+        if found.get("wrong"):
+            raise results.ResultError(found["wrong"])
+        one.update(found)
+
+
+def _seeds(args: Any) -> str:
+    return f"--seeds={','.join(map(str, args.at))}"
+
+
 def _verified(names: list[str], args: Any) -> dict[str, Any]:
     """Return what the analysis finds in each result: it decides every claim again, which no figure does."""
     command = [sys.executable, "-m", "analysis", "verify", "--json", "--only", ",".join(names)]
-    command += ["--preset", args.preset, "--seed", str(args.seed), "--out", str(args.out)]
+    command += ["--preset", args.preset, _seeds(args), "--out", str(args.out)]
     child = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     try:
         found: dict[str, Any] = json.loads(child.stdout)
@@ -130,29 +157,28 @@ def _verified(names: list[str], args: Any) -> dict[str, Any]:
 def _draw(name: str, args: Any, verified: dict[str, Any]) -> dict[str, Any]:
     """Draw one figure; where its result is missing or damaged, say so and go on with the others.
 
-    `verified`: what the analysis found in it, which takes the place of what the sidecar says; empty where it was not
-    asked.
+    `verified`: what the analysis found in it by seed, which takes the place of what the sidecar says; empty where it
+    was not asked.
     """
     module = results.load_figure(name)
-    failure = results.last_failure(name, args.out, args.preset, args.seed)
+    failures = [results.last_failure(name, args.out, args.preset, seed) for seed in args.at]
+    failure = next(filter(None, failures), "")
     about = {"name": name, "title": module.title, "alt": module.alt, "failure": failure}
     stem = args.out / "figures" / name
     try:
-        result = results.load_result(name, args.out, args.preset, args.seed)
-        if verified.get("wrong"):
-            raise results.ResultError(verified["wrong"])
-        result.sidecar.update(verified)
+        result = results.load_result(name, args.out, args.preset, args.at)
+        _decided(result, verified)
         caption = _drawn(module, result, stem)
     except results.ResultError as error:
         print(f"error: {error}", file=sys.stderr)
-        nothing = {"caption": "", "image": None, "sidecar": None, "holds": False}
+        nothing = {"caption": "", "image": None, "sidecar": None, "claims": None, "holds": False}
         return about | nothing | {"failure": failure or str(error)}
     print(f"{name}: {stem}.png, {stem}.pdf\n  {caption}")
     if failure:
         print(f"error: {name}: the last run did not end ({failure}); this is an earlier result", file=sys.stderr)
-    holds = bool(result.sidecar["holds"]) and not failure
-    drawn = {"caption": caption, "image": stem.with_suffix(".png"), "sidecar": result.sidecar, "holds": holds}
-    return about | drawn
+    claims = result.claims
+    drawn = {"caption": caption, "image": stem.with_suffix(".png"), "sidecar": result.sidecar, "claims": claims}
+    return about | drawn | {"holds": claims.holds and not failure}
 
 
 def _drawn(module: Any, result: results.Result, stem: Path) -> str:
@@ -160,23 +186,30 @@ def _drawn(module: Any, result: results.Result, stem: Path) -> str:
     try:
         with styled():
             save(module.draw(result), stem)
-        return str(module.caption(result))
+        return f"{module.caption(result)}{_over(result)}"
     except KeyError as error:
         raise results.ResultError(
             f"{result.name}: the result does not fit its figure ({error}); run it again."
         ) from error
 
 
+def _over(result: results.Result) -> str:
+    """Return the sentence that a caption ends with where there are several seeds."""
+    at = result.claims.seeds
+    if len(at) == 1:
+        return ""
+    return f" Drawn: seed {at[0]}; in brackets: the range of a number over the {seeds.said(at)}."
+
+
 def _print_table(items: list[dict[str, Any]]) -> None:
     """Print a row a check: figure, what was measured, its value, what was expected, and whether it holds."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    table = Table("figure", "what", "measured", "expected", "holds")
+    rows = Table("figure", "what", "measured", "expected", "holds")
     for item in items:
-        for check in item["sidecar"]["checks"] if item["sidecar"] else []:
-            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[check["holds"]]
-            row = (escape(check["what"]), f"{check['measured']:.6g}", escape(check["expected"]))
-            table.add_row(item["name"], *row, holds)
-    console.print(table)
+        for row in item["claims"].rows if item["claims"] else []:
+            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[row["holds"]]
+            rows.add_row(item["name"], *(escape(row[name]) for name in ("what", "measured", "expected")), holds)
+    console.print(rows)
     for item in items:
-        claim = item["sidecar"]["claim"] if item["sidecar"] else item["failure"]
+        claim = item["claims"].claim if item["claims"] else item["failure"]
         console.print(f"{'holds' if item['holds'] else '[bold red]FAILS[/]'}  {item['name']}: {escape(claim)}")

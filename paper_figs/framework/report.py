@@ -6,17 +6,18 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from analysis.framework import seeds
 from metagrad import files
 from paper_figs.framework.results import ResultError
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
-def write_report(items: list[dict[str, Any]], path: Path, preset: str, seed: int) -> None:
-    """Write the page.
+def write_report(items: list[dict[str, Any]], path: Path, preset: str, at: tuple[int, ...]) -> None:
+    """Write the page; `at`: the seeds.
 
-    `items` have name, title, alt, caption, image (a PNG's path), sidecar, failure (why the last run did not end, or
-    an empty text) and holds. Where there is no result, image and sidecar are None.
+    `items` have name, title, alt, caption, image (a PNG's path), sidecar, claims, failure (why the last run did not
+    end, or an empty text) and holds. Where there is no result, image, sidecar and claims are None.
     """
     try:
         from jinja2 import Environment
@@ -27,6 +28,6 @@ def write_report(items: list[dict[str, Any]], path: Path, preset: str, seed: int
     ]
     held = sum(item["holds"] for item in items)
     page = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    text = page.render(items=ready, held=held, preset=preset, seed=seed)
+    text = page.render(items=ready, held=held, preset=preset, at=seeds.said(at))
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, text.encode())

@@ -27,7 +27,7 @@ from paper_figs.framework.claims import Claims, nearest
 _KINDS = {"claim": str, "checks": list, "holds": bool, "config": dict, "units": dict, "names": dict, "sha256": str}
 _KINDS |= {"experiment": str, "preset": str, "seed": int}
 _KINDS |= {"command": str, "commit": str, "dirty": bool, "seconds": float, "device": str, "machine": str}
-_KINDS |= {"versions": dict}
+_KINDS |= {"versions": dict, "depends": dict}
 _CHECK: dict[str, tuple[type, ...]] = {"key": (str,), "what": (str,), "measured": (float, int), "expected": (str,)}
 _CHECK |= {"holds": (bool, type(None)), "interval": (list, type(None))}
 

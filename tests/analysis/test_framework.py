@@ -140,8 +140,8 @@ def test_the_sidecar_says_where_the_numbers_are_from(tiny, tmp_path):
     ("arguments", "message"),
     [
         (["run", "--only", "tinny"], "Did you mean 'tiny'"),
-        (["run", "--jobs", "0"], "jobs >= 1"),
-        (["run", "--seed", "-1"], "seed >= 0"),
+        (["run", "--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["run", "--seed", "-1"], "--seed is '-1', of which '-1' is no seed; expected integers of at least 0"),
         (["run", "--device", "gpu7"], "Did you mean 'gpu'"),
         (["verify", "--out", "nowhere"], "run `python -m analysis run --only tiny --preset quick --seed 0` first"),
     ],

@@ -156,7 +156,7 @@ def test_a_result_that_lacks_what_its_figure_asks_for_is_named(copied, capsys):
 
 def test_an_unknown_figure_names_the_nearest(capsys):
     assert cli.main(["plot", "--only", "horizon"]) == 2
-    assert "Did you mean 'horizons'" in capsys.readouterr().err
+    assert "Known, nearest first: horizons, " in capsys.readouterr().err
 
 
 def test_list_shows_every_figure(capsys):

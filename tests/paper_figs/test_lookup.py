@@ -12,7 +12,8 @@ from paper_figs.framework.results import Result
 
 CHECKS = [{"key": key, "measured": float(place)} for place, key in enumerate(("engine", "bound", "engines_apart"))]
 NAMES = {"loss": [["SGD", "Adam"], None, ["mean", "median"]]}
-RESULT = Result("invented", {"loss": np.arange(12.0).reshape(2, 3, 2)}, {}, {"checks": CHECKS, "names": NAMES})
+ABOUT = {"checks": CHECKS, "names": NAMES, "seed": 0, "preset": "quick", "config": {}, "claim": "a claim"}
+RESULT = Result("invented", {"loss": np.arange(12.0).reshape(2, 3, 2)}, {}, ABOUT)
 
 
 def asked(source: str) -> set[str]:
