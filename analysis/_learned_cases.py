@@ -41,7 +41,7 @@ def shipped_quadratics(config: Any, seed: int) -> dict[str, np.ndarray]:
     task, root = _task(config, "floor", runs, _seed(seed, "shipped")), np.sqrt(2 * config.d)
     phi = ad.tree_map(lambda leaf: np.stack([leaf.astype(np.float64)] * runs), trained.phi)
     task = mg.LeastSquares(root * task.X, root * task.y, w0=task.w0)
-    return sizes(Case(config.horizons, config.fit_from, task, trained.optimizer, phi))
+    return {"log10": sizes(Case(config.horizons, config.fit_from, task, trained.optimizer, phi))["log10"]}
 
 
 def shipped_digits(config: Any, seed: int) -> dict[str, np.ndarray]:

@@ -54,7 +54,7 @@ class Case:
 
 
 def sizes(case: Case) -> dict[str, np.ndarray]:
-    """Return log10 of |gradient| (kinds, objectives, horizons, runs), of the loss, and of its excess.
+    """Return log10 of |gradient| (kinds, objectives, horizons, runs), and of the loss.
 
     The gradients of (1/T) log f and of the log of the excess E are that of f over T f and T E.
     """
@@ -66,9 +66,9 @@ def sizes(case: Case) -> dict[str, np.ndarray]:
         norms, T = np.stack([norm_log10(estimate.grad) for estimate in plain]), np.log10(steps)
         with np.errstate(divide="ignore", invalid="ignore"):  # at the floor, and where rounding takes it below
             loss, excess = np.log10(pair)
-        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), loss, excess))
-    log10, loss, excess = (np.stack(part, axis=-2) for part in zip(*found, strict=True))
-    return {"log10": log10, "loss": loss, "excess": excess, "floor": floor}
+        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), loss))
+    log10, loss = (np.stack(part, axis=-2) for part in zip(*found, strict=True))
+    return {"log10": log10, "loss": loss}
 
 
 def mean_log_sizes(case: Case) -> np.ndarray:

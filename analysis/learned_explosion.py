@@ -16,6 +16,7 @@ Gradient descent is the control: there the logarithm is known to cure both, but 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from analysis.framework.contract import Check, Names, Table, Verdict
 claim = (
     "The log fix carries over to learned optimizers in part: while the LSTM that ships for quadratics converges to a "
     "floor, the plain meta-gradient vanishes, and that of the log too, but that of the log of the excess does not; "
-    "LSTMs that read log|g| and sgn g often make the optimizee chaotic, the one that ships for digits among them, and "
-    "then plain, log and log-excess gradients explode alike, at the rate at which nearby runs part (open in Wang et "
-    "al. 2021)"
+    "LSTMs that read log|g| and sgn g, a quarter of them at least and the one that ships for digits, make the "
+    "optimizee chaotic, and then plain, log and log-excess gradients explode alike, at the rate at which nearby runs "
+    "part (open in Wang et al. 2021)"
 )
 CASES = (  # the longest first
     ("digits", "log-sign"),
@@ -41,7 +42,7 @@ BESIDE = (("digits", "shipped"), ("floor", "shipped"), ("regression", "descent")
 OBJECTIVES = ("plain", "log", "log excess")
 WITH_FLOOR = ("regression", "floor")  # where it is known; that of a network's loss is not
 LIMIT = 0.02  # orders of magnitude a step: a factor of 10 in 50 steps
-OFTEN = 0.25  # the share of runs that "often" is
+OFTEN, RARE = 1 / 4, 1 / 3  # shares of runs: at least, of those that read log and sign; at most, of the others
 ALIKE = (2 / 3, 3 / 2)  # the coefficient of a slope on another that goes with it; 0 where it does not
 
 
@@ -82,7 +83,7 @@ def keys(config: Config) -> tuple[str, ...]:
     rates = ("bound", "lyapunov_rate", "lyapunov_apart")
     rates += ("log_on_plain", "log_excess_on_plain", "mean_log_on_plain", "stop_gradient_on_plain")
     shares = ("exploding", "exploding_log", "exploding_log_excess", "exploding_raw", "exploding_stop_gradient")
-    digits = ("digits_shipped_plain", "digits_shipped_log", "digits_shipped_rate")
+    digits = ("digits_shipped_plain", "digits_shipped_log")
     floor = ("floor_shipped_plain", "floor_shipped_log", "floor_shipped_log_apart", "floor_shipped_log_excess")
     return (*control, *engine, *rates, *shares, *digits, *floor, *(key for key, *_ in _measured()))
 
@@ -90,9 +91,10 @@ def keys(config: Config) -> tuple[str, ...]:
 def _measured() -> list[tuple[str, str, str, str]]:
     """Return the slopes that are reported of trained runs: key, task, what the LSTM reads, objective."""
     found = []
-    for task, rule in sorted(CASES):
+    for task, rule in CASES:
         for name in OBJECTIVES if task in WITH_FLOOR else OBJECTIVES[:2]:
-            found.append((word(f"{task}_{rule}_{name}"), task, rule, name))
+            if rule == "log-sign":
+                found.append((word(f"{task}_{rule}_{name}"), task, rule, name))
     return found
 
 
@@ -123,9 +125,10 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         "digits_horizons": np.asarray(config.digits_horizons),
     }
     for shard, part in zip(shards(config), parts, strict=True):
-        arrays |= {f"{shard['task']}_{shard['rule']}_{name}": array for name, array in part.items()}
-        if "log10" in part and (task_rule := (shard["task"], shard["rule"])) != ("digits", "shipped"):
-            arrays |= _slopes(config, "_".join(task_rule), part)
+        case = f"{shard['task']}_{shard['rule']}"
+        arrays |= {f"{case}_{name}": array for name, array in part.items() if name != "mean_log"}
+        if case != "digits_shipped":
+            arrays |= _slopes(config, case, part)
     per_step = {name: "orders of magnitude per step" for name in arrays if name.endswith(("slopes", "lyapunov"))}
     return Table(arrays, per_step, _names(arrays))
 
@@ -169,15 +172,16 @@ def _mean(key: str, what: str, of: np.ndarray) -> Check:
 
 
 def _control_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
-    """Return what is known of gradient descent: beyond 2/L |F'| ~ T (3/2)^(2T), and |G'| is bounded; with a floor
-    the log objective vanishes like the plain one, by 1/T, and the log of the excess does not."""
+    """Return what is known of gradient descent: beyond 2/L |F'| ~ T (3/2)^(2T) once the first mode outgrows the
+    others, and no faster, and |G'| is bounded; with a floor the log objective vanishes like the plain one, by 1/T
+    beside it, and the log of the excess does not."""
     up, down = (arrays[f"{task}_descent_slopes"][0] for task in WITH_FLOOR)
     T = np.asarray(config.horizons, dtype=float)[:, None]
     late = config.fit_from, config.horizons[-1]
     exact, power = (float(per_step(T[:, 0], of, *late)[0]) for of in (np.log10(T) + 2 * T * np.log10(1.5), np.log10(T)))
     cured = np.abs([up[1], down[2]])
     return [
-        between("descent_plain", "descent at 2.5/L: slope, plain, all runs", up[0], 0.99 * exact, 1.01 * exact),
+        between("descent_plain", "descent at 2.5/L: slope, plain, all runs", up[0], 0.9 * exact, 1.001 * exact),
         at_most("descent_floor_plain", "descent with a floor: largest slope, plain", down[0], -LIMIT),
         at_most(
             "descent_floor_log",
@@ -253,19 +257,20 @@ def _share_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
         x = np.concatenate(of, axis=-1)[OBJECTIVES.index(name)]
         key = "exploding" + f"_{word(name)}" * (name != "plain")
         what = f"share of {x.size} trained log-sign runs with a slope above {LIMIT}, {name}"
-        found.append(at_least(key, what, *_share(x)[:1], OFTEN, _share(x)[1]))
+        share, interval = _share(x)
+        found.append(at_least(key, what, share, OFTEN, interval))
     raw = _all(arrays, "slopes", tuple(case for case in CASES if case[1] == "raw"))[0, 0]
     stopped = np.abs(_all(arrays, "slopes")[1, 0])
     what = f"share of {raw.size} raw runs with a slope above {LIMIT}, plain"
-    share, interval = _share(stopped)
+    (share, interval), (beyond, wide) = _share(raw), _share(stopped)
     return [
         *found,
-        at_most("exploding_raw", what, _share(raw)[0], 2 * OFTEN, _share(raw)[1]),
+        at_most("exploding_raw", what, share, RARE, interval),
         reported(
             "exploding_stop_gradient",
             f"share of {stopped.size} runs, all, with a slope of more than {LIMIT} in size, stop-gradients",
-            share,
-            interval,
+            beyond,
+            wide,
         ),
     ]
 
@@ -274,7 +279,12 @@ def _share(x: np.ndarray) -> tuple[float, tuple[float, float]]:
     """Return the share of slopes above LIMIT, and its interval; NaN where a slope is none."""
     if np.isnan(x).any():
         return np.nan, (np.nan, np.nan)
-    return float((x > LIMIT).mean()), share_interval(x > LIMIT)
+    return float((x > LIMIT).mean()), _interval(int((x > LIMIT).sum()), x.size)
+
+
+@cache
+def _interval(count: int, size: int) -> tuple[float, float]:
+    return share_interval(np.arange(size) < count)
 
 
 def _digits_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
@@ -287,8 +297,7 @@ def _digits_checks(arrays: dict[str, np.ndarray]) -> list[Check]:
         what = f"digits, shipped: orders that |gradient|, {name}, grows by, T = {T[0]:.0f} to {T[-1]:.0f}"
         what += f": mean of {growth.size} runs"
         found.append(at_least(f"digits_shipped_{name}", what, growth.mean(), 0.0, mean_interval(growth)))
-    rate = (plain[-1] - plain[0]) / (T[-1] - T[0])
-    return [*found, _mean("digits_shipped_rate", "digits, shipped: the same a step, plain", rate)]
+    return found
 
 
 def _shipped_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:

@@ -30,7 +30,7 @@ def draw(result: Result) -> Figure:
     """Draw gradients over the unroll length, of trained and of shipped LSTMs, and slopes against slopes for all."""
     figure, axes = new_figure(2, 4, height=5.0)
     for ax, task, name in zip(
-        axes[0], ("regression", "floor", "digits"), ("regression", "floor", "network"), strict=False
+        axes[0], ("regression", "floor", "digits"), ("regression", "with a floor", "network"), strict=False
     ):
         runs = result.config["runs"][task == "digits"]
         _gradients(ax, result, f"{task}_log-sign", runs, 2 if task == "digits" else 3)
@@ -99,7 +99,7 @@ def _against_plain(ax: Axes, result: Result) -> None:
     ends = np.array(ax.get_xlim())
     theory(ax, ends, ends, 0, linewidth=0.9)
     theory(ax, ends, 0 * ends, 3, linewidth=1.2)
-    ax.text(0.9 * ends[1], 0.02 * ends[1], "cured", va="bottom", ha="right", fontsize=7)
+    ax.text(0.85 * ends[1], 0.05 * ends[1], "cured", va="bottom", ha="right", fontsize=7)
     ax.text(0.6 * ends[1], 0.7 * ends[1], "not cured", ha="right", fontsize=7)
     ax.text(0.97, 0.04, "filled: gradient\ndescent", transform=ax.transAxes, ha="right", fontsize=7)
     ax.set(title="f  slopes, all runs", xlabel="plain (per step)", ylabel="log, log excess")
