@@ -1,5 +1,7 @@
 """Data that the tape does not understand is refused or right; what it keeps stays, and what it returns is yours."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -330,6 +332,37 @@ def test_a_constant_copy_may_be_written_into():
         return np.sum(w * w * held)
 
     assert ad.grad(f)(x).tolist() == [14.0, 28.0]
+
+
+class Pair(NamedTuple):
+    a: object
+    b: object
+
+
+@pytest.mark.parametrize(
+    ("make", "first"),
+    [
+        (lambda x, y: (x, y), lambda held: held[0]),
+        (lambda x, y: [x, (y,)], lambda held: held[0]),
+        (lambda x, y: {"a": x, "b": y}, lambda held: held["a"]),
+        (Pair, lambda held: held.a),
+        (lambda x, y: ((None, [x]), y), lambda held: held[0][1][0]),
+    ],
+    ids=["tuple", "list", "dict", "NamedTuple", "nested"],
+)
+def test_every_leaf_of_a_tree_is_held(make, first):
+    def f(x, y):
+        held = ad.stop_gradient(make(x, y))
+        return np.sum(x * first(held)) + np.sum(y**2)
+
+    x, y = np.array([1.0, -3.0]), np.array([2.0])
+    gx, gy = ad.grad(f, argnums=(0, 1))(x, y)
+    assert gx.tolist() == x.tolist()
+    assert gy.tolist() == [4.0]
+    held = ad.grad(lambda t: np.sum(t[0] * ad.stop_gradient(t)[1]))((x, 2 * x))
+    assert held[0].tolist() == (2 * x).tolist()
+    assert not held[1].any()
+    assert ad.hvp(lambda w: np.sum(w * ad.stop_gradient((w,))[0]), x, x).tolist() == [0.0, 0.0]
 
 
 def test_an_output_that_is_written_into_leaves_the_pullback():

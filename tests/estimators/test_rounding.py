@@ -199,15 +199,23 @@ def test_a_window_after_the_floor_was_reached():
 
 @pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_level_is_that_of_float32(scale, shared):
-    """The rounding level of the gradient in float32 against the errors that float32 makes, entry by entry."""
-    draw = rng(3, "level")
+@pytest.mark.parametrize("seed", range(4))
+def test_the_level_is_that_of_float32(scale, shared, seed):
+    """The rounding level of the gradient in float32 against its formula, and the errors that float32 makes.
+
+    Over twelve seeds these are 0.65 to 1.31 of the level (root of the mean square over 32 entries).
+    """
+    draw = rng(seed, "level")
     X, y, w = (draw.standard_normal(shape).astype(np.float32) for shape in ((4, 60, 8), (4, 60), (4, 8)))
     X = X[0] if shared else X
     wide = mg.LeastSquares(X.astype(np.float64), y.astype(np.float64))
     g, level = mg.LeastSquares(X, y).gradient_rounding(w)
     error = g - wide.gradient(w.astype(np.float64), None)
-    assert 0.2 < np.sqrt(np.mean((error / level) ** 2)) < 2
+    assert 0.5 < np.sqrt(np.mean((error / level) ** 2)) < 1.6
+    rows, w64, u = np.broadcast_to(X.astype(np.float64), (4, 60, 8)), w.astype(np.float64), np.finfo(np.float32).eps / 2
+    p = np.einsum("bni,bi->bn", rows, w64)
+    of_residual = u * (np.sqrt(np.einsum("bni,bi->bn", rows**2, w64**2)) + abs(p) + abs(p - y))
+    np.testing.assert_allclose(level, np.sqrt(np.einsum("bni,bn->bi", rows**2, of_residual**2)) / 60, rtol=1e-6)
     far_w = w.astype(np.float64) / scale
     far = mg.LeastSquares(X.astype(np.float64) * scale, y.astype(np.float64)).gradient_rounding(far_w)[1] / scale
     np.testing.assert_allclose(far * 2.0**29, level, rtol=1e-5)

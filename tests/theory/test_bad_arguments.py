@@ -231,3 +231,40 @@ def test_shapes_that_do_not_go_together_are_refused(shapes):
         with pytest.raises(ValueError, match="expected a shape that broadcasts") as raised:
             function(spectrum, 0.1 * eta, steps.astype(int))
         assert FORM.match(str(raised.value))
+
+
+def _refused(found, arguments):
+    try:
+        found(**arguments)
+    except (ValueError, TypeError, OverflowError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("module", "name", "found"), CALLABLES)
+def test_one_bad_entry_among_good_ones_is_refused_where_it_is_alone(module, name, found):
+    """First, last or between: a guard that looks at one entry, or asks for all of them, is blind to it."""
+    if name.split(".")[0] in PLAIN:
+        pytest.skip("a container of results")
+    arguments, blind = valid_arguments(module, name, found), []
+    for argument, good in arguments.items():
+        if isinstance(good, bool) or not isinstance(good, int | float | list | np.ndarray):
+            continue
+        alone = np.asarray(good)
+        alone = alone.astype(float) if alone.dtype.kind in "iu" else alone
+        if alone.dtype.kind != "f" or not alone.size or argument in BAD:
+            continue
+        whole = np.full(3, alone) if alone.ndim == 0 else alone
+        if alone.ndim == 0 and (argument not in GRIDS or _refused(found, arguments | {argument: whole})):
+            continue
+        for bad in (np.nan, np.inf, -np.inf, -1.0, 0.0):
+            if not _refused(found, arguments | {argument: np.full_like(alone, bad)}):
+                continue
+            for at in {0, whole.size // 2, whole.size - 1}:
+                entry = whole.copy()
+                entry.flat[at] = bad
+                if bad == 0 and alone.ndim:  # what may not be all zeros may have one
+                    continue
+                if not _refused(found, arguments | {argument: entry}):
+                    blind.append(f"{argument}[{at}] = {bad}")
+    assert not blind

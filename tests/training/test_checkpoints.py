@@ -157,9 +157,19 @@ def _nan(arrays, about):
     arrays["outer_2"][...] = np.nan
 
 
+def _one_nan(arrays, about):
+    arrays["phi_0"][0, 3] = np.nan
+
+
+def _one_inf(arrays, about):
+    arrays["best_1"].flat[-1] = np.inf
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (_one_nan, "phi_0 is not finite"),
+        (_one_inf, "best_1 is not finite"),
         (_drop, "'outer_1' is missing"),
         (_add, "phi_9 does not belong"),
         (_wider, "phi_0 is float128.* in place of float64"),

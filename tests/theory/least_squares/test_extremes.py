@@ -143,6 +143,17 @@ def test_sizes_beyond_are_refused(make, x, y, message):
         make(X * x, Y * y)
 
 
+@pytest.mark.parametrize("make", METHODS.values())
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_one_entry_beyond_is_refused_whatever_its_sign(make, sign, name):
+    """The rest is of ordinary size, and of the other sign."""
+    inputs, targets = -sign * abs(X), -sign * abs(Y)
+    {"X": inputs, "y": targets}[name].flat[2] = sign * 1e200
+    with pytest.raises(ValueError, match=f"{name} is of size 1e\\+200"):
+        make(inputs, targets)
+
+
 def test_products_beyond_are_refused():
     reg = ls.Regression.of(X * 1e-149, Y * 1e144)
     with pytest.raises(OverflowError, match="rescale"):

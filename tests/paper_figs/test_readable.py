@@ -1,0 +1,137 @@
+"""Figures as people see them: labelled axes, lines that grey keeps apart, data in sight, and pictures of the data."""
+
+import re
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.container import Container
+
+from analysis.framework import contract
+from paper_figs.framework import results
+from paper_figs.framework.style import styled
+from tests.analysis.test_evidence import SAVED
+
+_APART = 0.08  # of lightness, from 0 to 1
+
+
+@pytest.fixture(scope="module", params=contract.names())
+def drawn(request):
+    """The result of an experiment, and its figure."""
+    result = results.load_result(request.param, SAVED, "quick", 0)
+    with styled():
+        figure = results.load_figure(request.param).draw(result)
+        figure.canvas.draw()
+    yield result, figure
+    plt.close(figure)
+
+
+def panels(figure):
+    """The axes that have something to read off."""
+    return [axes for axes in figure.axes if axes.axison and axes.get_visible()]
+
+
+def lightness(colour):
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)))
+
+
+def unlabelled(figure):
+    """The axes of panels that are said nowhere: by a label of their own, the figure's, or a panel that shares them."""
+    found = []
+    for axes in panels(figure):
+        for which, of_figure in (("x", figure.get_supxlabel()), ("y", figure.get_supylabel())):
+            shared = getattr(axes, f"get_shared_{which}_axes")().get_siblings(axes)
+            labels = [getattr(one, f"get_{which}label")() for one in shared]
+            if which == "y":  # a row of panels says it once, on the left
+                bottom = axes.get_position().y0
+                labels += [one.get_ylabel() for one in panels(figure) if abs(one.get_position().y0 - bottom) < 0.02]
+            axis = getattr(axes, f"{which}axis")
+            ticks = [text.get_text() for text in axis.get_ticklabels() if text.get_text()] if axis.get_visible() else []
+            words = any(re.search("[A-Za-z]{3}", text) for text in ticks)  # names of series say what they are
+            if ticks and not (of_figure or words or any(labels)):
+                found.append((axes.get_title(), which))
+    return found
+
+
+def alike(figure):
+    """Groups of lines with a label that have the same dashes, marker, fill and width, and no other lightness."""
+    found = []
+    for axes in panels(figure):
+        looks = {}
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            line = handle[0] if isinstance(handle, Container) else handle
+            if not hasattr(line, "get_linestyle") or not hasattr(line, "get_marker"):
+                continue
+            face = "" if line.get_markerfacecolor() in ("none", "white") else "filled"
+            dashes = (line.get_linestyle(), getattr(line, "_dash_pattern", None), round(line.get_linewidth()))
+            looks.setdefault(str((*dashes, line.get_marker(), face)), []).append((lightness(line.get_color()), label))
+        for same in looks.values():
+            if any(b[0] - a[0] < _APART for a, b in pairwise(sorted(same))):
+                found.append([label for _, label in same])
+    return found
+
+
+def empty(figure):
+    """The titles of panels in which nothing is seen."""
+    found = []
+    for axes in panels(figure):
+        (left, right), (low, high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+        seen = [art for art in (*axes.images, *axes.collections, *axes.patches, *axes.texts) if art.get_visible()]
+        for line in axes.get_lines():
+            if line.get_transform() != axes.transData:  # a line across a panel says nothing of data
+                continue
+            x, y = (np.asarray(line.get_xdata(orig=False)), np.asarray(line.get_ydata(orig=False)))
+            seen += [line] if ((x >= left) & (x <= right) & (y >= low) & (y <= high)).any() else []
+        found += [] if seen else [axes.get_title()]
+    return found
+
+
+def test_axes_say_what_they_show(drawn):
+    assert panels(drawn[1])
+    assert unlabelled(drawn[1]) == []
+
+
+def test_lines_are_told_apart_in_grey(drawn):
+    assert alike(drawn[1]) == []
+
+
+def test_something_is_seen_in_every_panel(drawn):
+    assert empty(drawn[1]) == []
+
+
+def test_what_is_wrong_with_a_figure_is_seen():
+    figure, axes = plt.subplots(1, 3)
+    axes[0].plot([0, 1], [1, 2], "-", color="#d02000", label="one")
+    axes[0].plot([0, 1], [2, 2], "-", color="#b04000", label="other")
+    axes[0].plot([0, 1], [2, 3], "--", color="#b04000", label="third")
+    axes[0].set_title("alike")
+    axes[1].plot([5, 6], [7, 8])
+    axes[1].set(xlim=(0, 1), ylim=(0, 1), title="nothing", xlabel="x", ylabel="y")
+    axes[2].plot([0, 1], [0, np.nan])
+    axes[2].set(xlabel="step")
+    figure.canvas.draw()
+    assert unlabelled(figure) == [("alike", "x")]
+    assert alike(figure) == [["one", "other"]]
+    assert empty(figure) == ["nothing"]
+    axes[1].set_ylabel("")
+    assert unlabelled(figure) == [("alike", "x"), ("alike", "y"), ("nothing", "y"), ("", "y")]
+    plt.close(figure)
+
+
+def test_a_figure_is_a_picture_of_its_result(drawn):
+    """With other numbers in the arrays it is another one."""
+    result, figure = drawn
+    before = np.asarray(figure.canvas.buffer_rgba()).copy()
+    name = result.name
+    changed = {
+        key: x[..., ::-1] * x.dtype.type(0.7) if x.dtype.kind == "f" and x.ndim else x
+        for key, x in result.arrays.items()
+    }
+    with styled():
+        other = results.load_figure(name).draw(results.Result(name, changed, result.units, result.sidecar))
+        other.canvas.draw()
+    after = np.asarray(other.canvas.buffer_rgba()).copy()
+    plt.close(other)
+    assert before.shape != after.shape or (before != after).mean() > 0.001
