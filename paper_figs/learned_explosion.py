@@ -22,20 +22,19 @@ alt = (
 )
 _OBJECTIVES = (("plain", 1), ("log", 2), ("log excess", 4))
 _STOPPED = 5  # the style of stop-gradients
-_WITH_FLOOR = ("regression", "floor")
+_TRAINED = {"regression": "a  regression", "floor": "b  with a floor", "digits": "c  network"}
+_WITH_FLOOR = ("regression", "floor")  # where it is known
 _CASES = (("regression", "log-sign"), ("floor", "log-sign"), ("digits", "log-sign"), *((t, "raw") for t in _WITH_FLOOR))
 
 
 def draw(result: Result) -> Figure:
     """Draw gradients over the unroll length, of trained and of shipped LSTMs, and slopes against slopes for all."""
     figure, axes = new_figure(2, 4, height=5.0)
-    for ax, task, name in zip(
-        axes[0], ("regression", "floor", "digits"), ("regression", "with a floor", "network"), strict=False
-    ):
+    for ax, (task, name) in zip(axes[0], _TRAINED.items(), strict=False):
         runs = result.config["runs"][task == "digits"]
         _gradients(ax, result, f"{task}_log-sign", runs, 2 if task == "digits" else 3)
         _growth(ax, result, f"{task}_log-sign", runs)
-        ax.set_title(f"{'abc'[('regression', 'floor', 'digits').index(task)]}  {name}")
+        ax.set_title(name)
     _shipped_digits(axes[0, 3], result)
     _gradients(axes[1, 0], result, "floor_shipped", 0, 3)
     axes[1, 0].axvline(result.config["converging"][1], color="#777777", linestyle=":", linewidth=0.9)
