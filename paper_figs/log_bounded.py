@@ -33,7 +33,7 @@ def draw(result: Result) -> Figure:
         ylabel=r"$G'(\eta)$ (units of $\lambda_{\max}$)",
         ylim=(-1.2 * limit, 1.25 * limit),
     )
-    ax.legend(loc="lower right", title="lines: theory; points: engine")
+    ax.legend(loc="center", bbox_to_anchor=(0.3, 0.68), title="lines: theory; points: engine")
     return figure
 
 
