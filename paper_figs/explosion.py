@@ -76,7 +76,7 @@ def caption(result: Result) -> str:
         f"10^{result.told('small', '.1f')} at 0.5/L and 10^{result.told('large', '.0f')} at 2.5/L. A step, |F'|/t "
         f"grows at {result.told('exploding', '.3f')} times 2 log10(eta L - 1) above 2/L, and falls below it at no less "
         f"than {result.told('vanishing', '.2f')} times the rate of the slowest mode. Bounds violated: "
-        f"{result.told('bounds', '.0f')}. The engine (points) agrees with theory to {result.told('engine', '.2g')}, far "
+        f"{result.told('bounds', '.0f')}. The engine (points) is off by at most {result.told('engine', '.2g')}, far "
         f"outside the range of float64."
     )
 
