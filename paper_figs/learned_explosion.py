@@ -148,6 +148,6 @@ def headline(claims: Claims) -> str:
         f"shipped LSTM, quadratics with a floor: plain, log, log excess 10^{told('floor_shipped_plain', '.3f')}, "
         f"10^{told('floor_shipped_log', '.3f')}, 10^{told('floor_shipped_log_excess', '.3f')} a step; for digits: "
         f"plain grows by {told('digits_shipped_plain', '.1f')} orders, log by {told('digits_shipped_log', '.1f')}, "
-        f"T = {T[0]} to {T[-1]}; {told('exploding', '.0%')} of trained log-sign runs explode; coefficients: log on plain "
-        f"{told('log_on_plain', '.2f')}, plain on Lyapunov {told('lyapunov_rate', '.2f')}"
+        f"T = {T[0]} to {T[-1]}; {told('exploding', '.0%')} of trained log-sign runs explode; coefficients: log on "
+        f"plain {told('log_on_plain', '.2f')}, plain on Lyapunov {told('lyapunov_rate', '.2f')}"
     )
