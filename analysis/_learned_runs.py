@@ -9,10 +9,8 @@ import numpy as np
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.optimizers import Adam
 from metagrad.system import Training, begin
 from metagrad.unroll.rescale import along_tasks
-from metagrad.unroll.rollout import rollout
 from metagrad.xp import rng
 
 KINDS = ("full", "stop_gradient")
@@ -29,14 +27,14 @@ def norm_log10(grad: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Case:
-    """All runs of one case, side by side."""
+    """All runs of one case, side by side; the seed is that of initial networks and minibatches."""
 
     horizons: tuple[int, ...]
     fit_from: int
-    reference_steps: int
     task: Any
     rule: Any
     phi: Any
+    seed: int = 0
 
     @property
     def is_network(self) -> bool:
@@ -47,22 +45,16 @@ class Case:
         return self.horizons[-1]
 
     def gradient(self, objective: Any, steps: int, kind: Any = "full", scaling: Any = "auto") -> mg.Estimate:
-        return mg.Reverse(kind, scaling, per_task=True)(self.task, self.rule, objective, self.phi, steps=steps)
+        reverse = mg.Reverse(kind, scaling, per_task=True)
+        return reverse(self.task, self.rule, objective, self.phi, steps=steps, seed=self.seed)
 
     def floor(self) -> np.ndarray:
-        """Return the least train loss; of a network the least that is seen, by Adam or by the run itself."""
-        if not self.is_network:
-            return np.asarray(self.task.train_floor())
-        runs = ((Adam(), Adam.Phi(0.03), self.reference_steps), (self.rule, self.phi, self.last))
-        seen = [
-            rollout(self.task, rule, phi, steps=steps, measure=self.task.train_loss).min(axis=0)
-            for rule, phi, steps in runs
-        ]
-        return np.minimum(*seen)
+        """Return the least train loss; 0 for a network, where the least is not known, and which it cannot go below."""
+        return np.zeros(len(self.task.y)) if self.is_network else np.asarray(self.task.train_floor())
 
 
 def sizes(case: Case) -> dict[str, np.ndarray]:
-    """Return log10 of |gradient| (kinds, objectives, horizons, runs), of the loss, and of its excess.
+    """Return log10 of |gradient| (kinds, objectives, horizons, runs), and of the loss.
 
     The gradients of (1/T) log f and of the log of the excess E are that of f over T f and T E.
     """
@@ -74,9 +66,9 @@ def sizes(case: Case) -> dict[str, np.ndarray]:
         norms, T = np.stack([norm_log10(estimate.grad) for estimate in plain]), np.log10(steps)
         with np.errstate(divide="ignore", invalid="ignore"):  # at the floor, and where rounding takes it below
             loss, excess = np.log10(pair)
-        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), loss, excess))
-    log10, loss, excess = (np.stack(part, axis=-2) for part in zip(*found, strict=True))
-    return {"log10": log10, "loss": loss, "excess": excess, "floor": floor}
+        found.append((np.stack([norms, norms - T - loss, norms - T - excess], axis=1), loss))
+    log10, loss = (np.stack(part, axis=-2) for part in zip(*found, strict=True))
+    return {"log10": log10, "loss": loss}
 
 
 def mean_log_sizes(case: Case) -> np.ndarray:
@@ -91,7 +83,7 @@ def bounds(case: Case) -> np.ndarray:
     moved = np.outer(case.horizons, step)
     if case.is_network:  # its hidden units are in (0, 1)
         units, classes = task.net.sizes[-2:]
-        start = np.max([np.abs(leaf).max() for leaf in begin(task, case.rule, case.phi).w])
+        start = np.max([np.abs(leaf).max() for leaf in begin(task, case.rule, case.phi, case.seed).w])
         return np.log10(np.log(classes) + 2 * (units + 1) * (start + moved))
     largest = np.linalg.norm(task.X, ord=2, axis=(1, 2)) / np.sqrt(2 * task.n)
     return 2 * np.log10(np.sqrt(task.train_loss(task.w0)) + largest * np.sqrt(task.d) * moved)
@@ -99,7 +91,7 @@ def bounds(case: Case) -> np.ndarray:
 
 def lyapunov(case: Case) -> np.ndarray:
     """Return log10 of the growth per step of the distance of two nearby runs, brought near again at every step."""
-    at, stream, grown = begin(case.task, case.rule, case.phi)[:2], rng(0, "near"), []
+    at, stream, grown = begin(case.task, case.rule, case.phi, case.seed)[:2], rng(0, "near"), []
     apart = [stream.standard_normal(leaf.shape) for leaf in ad.leaves(at)]
     for t in range(case.last):
         size, distance = 1e-8 * (1 + _norms(ad.leaves(at))), _norms(apart)
@@ -112,7 +104,7 @@ def lyapunov(case: Case) -> np.ndarray:
 
 def _step(case: Case, pair: Any, t: int) -> tuple[Any, Any]:
     w, state = pair
-    return Training(case.task, case.rule, 0).step(t, case.phi, w, state)
+    return Training(case.task, case.rule, case.seed).step(t, case.phi, w, state)
 
 
 def _norms(parts: list[np.ndarray]) -> np.ndarray:

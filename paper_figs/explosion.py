@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import measured, new_figure, theory
 
@@ -72,7 +73,19 @@ def caption(result: Result) -> str:
     last = result.arrays["steps"][-1]
     return (
         f"F' of f(w_t) on a quadratic with condition number 100 (d = 20). At t = {last} it is "
-        f"1e{result.measured('vanishing'):.1f} at half of 1/L and 1e{result.measured('exploding'):.0f} at 2.5/L; both "
-        f"bounds hold without exception, and the engine (points) agrees with theory to "
-        f"{result.measured('engine'):.1g}, far outside the range of float64."
+        f"10^{result.told('small', '.1f')} at 0.5/L and 10^{result.told('large', '.0f')} at 2.5/L. A step, |F'|/t "
+        f"grows at {result.told('exploding', '.3f')} times 2 log10(eta L - 1) above 2/L, and falls below it at no less "
+        f"than {result.told('vanishing', '.2f')} times the rate of the slowest mode. Bounds violated: "
+        f"{result.told('bounds', '.0f')}. The engine (points) is off by at most {result.told('engine', '.2g')}, far "
+        f"outside the range of float64."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    last = claims.config["horizons"][-1]
+    return (
+        f"10^{claims.told('small', '.1f')} at 0.5/L and 10^{claims.told('large', '.0f')} at 2.5/L, t = {last}; growth "
+        f"above 2/L {claims.told('exploding', '.3f')} of theory's; {claims.told('bounds', '.0f')} bounds violated on "
+        f"{claims.config['tasks']} tasks; engine off by at most {claims.told('engine', '.2g')}"
     )
