@@ -29,7 +29,6 @@ claim = (
     "like c/t, from either side, with a constant c that the two extreme eigenvalues and their weights decide, at "
     "horizons at which those between have died out (Wang et al. 2021, section 3, and the correction derived here)."
 )
-NEAR = 1e-3  # a learned step size is the minimiser if it is as near as this, relatively
 BETWEEN = 1e-3  # what the eigenvalues between may add to l at a far horizon, as a share of it, or at all
 FARTHER = 4  # how much longer the second of two horizons is
 
@@ -38,7 +37,8 @@ FARTHER = 4  # how much longer the second of two horizons is
 class Config:
     """Horizons, random tasks with eigenvalues in [lowest, 1], and the meta-training that learns each step size.
 
-    `small`: the share of the constant that the next order may have at the horizons where the limit is looked at.
+    `near`: how near to the minimiser, relatively, a step size is that has learned it. `small`: the share of the
+    constant that the next order may have at the horizons where the limit is looked at.
     """
 
     horizons: tuple[int, ...]
@@ -48,6 +48,7 @@ class Config:
     lowest: float = 0.1
     scale: float = 0.2
     start: float = 0.5
+    near: float = 0.005
     small: float = 0.005
     longest: int = 100_000
 
@@ -154,15 +155,17 @@ def verdict(config: Config, table: Table) -> Verdict:
     arrays = table.arrays
     error = np.abs(arrays["learned"] / arrays["best"] - 1)  # (horizons, tasks)
     whole = np.where(np.isnan(error).any(axis=1), np.nan, 0.0)
-    share = np.mean(error <= NEAR, axis=1) + whole
-    ends = np.transpose([checks.share_interval(row <= NEAR) for row in error])
+    share = np.mean(error <= config.near, axis=1) + whole
+    ends = np.transpose([checks.share_interval(row <= config.near) for row in error])
     gap, n = arrays["far_gap"], 2 * arrays["far"] - 1
     order = -np.log(np.abs(gap[1] / gap[0])) / np.log(n[1] / n[0])
     constant = n[0] * gap[0] / arrays["constant"]
     left = np.abs(arrays["corrected"][-1] - arrays["best"][-1]) / np.abs(arrays["limit"][-1] - arrays["best"][-1])
     low, high = 1 - 2 * config.small, 1 + 2 * config.small
     typical = f"share of the gap that the first correction leaves at t = {config.horizons[-1]}: median over tasks"
-    within = f"share of the tasks that learn the minimiser within {100 * NEAR:g} %, at the horizon where it is least"
+    within = (
+        f"share of the tasks that learn the minimiser within {100 * config.near:g} %, at the horizon where it is least"
+    )
     return Verdict(
         claim,
         [
