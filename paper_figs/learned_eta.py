@@ -57,9 +57,10 @@ def caption(result: Result) -> str:
 
 def headline(claims: Claims) -> str:
     """Return the measured values in one sentence."""
+    near = f"{100 * claims.config['near']:g} %"
     return (
-        f"share of {claims.config['tasks']} tasks that learn the minimiser within {100 * claims.config['near']:g} %, "
-        f"at the worst horizon: {claims.told('learned', '.0%')} (median error {claims.told('error', '.0e')}); far out the gap falls like "
+        f"share of {claims.config['tasks']} tasks that learn the minimiser within {near}, at the worst horizon: "
+        f"{claims.told('learned', '.0%')} (median error {claims.told('error', '.0e')}); far out the gap falls like "
         f"1/t^p, p = {claims.told('order', '.3f')}, and is {claims.told('constant', '.3f')} times the predicted one "
         f"(tasks farthest from 1)"
     )
