@@ -86,10 +86,10 @@ presets = {
         batches=(1, 2, FULL),
         exact_ratios=(1.0, 2.0, 4.0),
     ),
-    "default": Config(d=16, inputs=20, targets=(30, 120)),
-    "paper": Config(d=24, inputs=24, targets=(40, 160), per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
+    "default": Config(d=16, inputs=32, targets=(20, 80)),
+    "paper": Config(d=24, inputs=32, targets=(40, 160), per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
 }
-expected_seconds = {"quick": 8.0, "default": 150.0, "paper": 3600.0}
+expected_seconds = {"quick": 6.0, "default": 75.0, "paper": 3600.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
