@@ -295,7 +295,7 @@ def _run_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
     ratio, sigma = np.log(arrays["points"]).T
     above = sigma - np.interp(ratio, np.log(arrays["ratios"]), limit)
     away = ~(np.abs(above) < np.log(APART))
-    right = np.where(above > 0, low[:, 0], -high[:, 0]) > 0
+    right = np.isfinite(above) & (np.where(above > 0, low[:, 0], -high[:, 0]) > 0)
     what = f"runs of SGD, d = {config.d}"
     return [
         checks.none_of("runs", f"{what}: gains whose interval misses the exact moments given the same X", agree),
@@ -364,4 +364,6 @@ def _calm(table: Table, which: np.ndarray) -> np.ndarray:
 def _limit_boundary(table: Table, name: str) -> np.ndarray:
     """Return the noise (epochs, ratios) above which validation wins in the limit, learning from its half."""
     risks, sigmas = table.arrays[name], table.arrays["sigmas"]
-    return np.array([[tuned.above(gain, sigmas) for gain in one] for one in np.log(risks[:, 0] / risks[:, 1])])
+    gains = np.log(risks[:, 0] / risks[:, 1])
+    found = np.array([[tuned.above(gain, sigmas) for gain in one] for one in gains])
+    return np.where(np.isnan(gains).any(axis=-1), np.nan, found)
