@@ -278,7 +278,7 @@ def _compared(config: Config, pairs: Any, given: dict[Any, boundaries.Given]) ->
 
 def verdict(config: Config, table: Table) -> Verdict:
     """Runs against exact moments, those against the limit; how the boundary moves with batch size and epochs."""
-    limit, full = np.log(_limit_boundary(table, "sgd")), np.log(_limit_boundary(table, "full"))
+    limit, full = np.log(_limit_boundary(config, table, "sgd")), np.log(_limit_boundary(config, table, "full"))
     runs_of_it = _run_checks(config, table, limit[1])
     differences = table.arrays["all_at_once"]
     same = checks.at_most("all_at_once", "a batch of all samples: largest relative error", differences, 1e-8)
@@ -293,7 +293,7 @@ def _run_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
     low, high = np.moveaxis(arrays["gain_interval"], -1, 0)
     agree = (low <= arrays["gain_exact"]) & (arrays["gain_exact"] <= high) & np.isfinite(arrays["gain"])
     ratio, sigma = np.log(arrays["points"]).T
-    above = sigma - np.interp(ratio, np.log(arrays["ratios"]), limit)
+    above = sigma - np.interp(ratio, np.log(config.axes[0]), limit)
     away = ~(np.abs(above) < np.log(APART))
     right = np.isfinite(above) & (np.where(above > 0, low[:, 0], -high[:, 0]) > 0)
     what = f"runs of SGD, d = {config.d}"
@@ -309,7 +309,7 @@ def _run_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
 def _input_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
     """Return how the boundaries at finite d lie to each other and to the limit, with intervals over the inputs."""
     exact = table.arrays["pseudo"][0]  # learning from the half
-    at = np.array([np.interp(np.log(config.exact_ratios), np.log(table.arrays["ratios"]), row) for row in limit])
+    at = np.array([np.interp(np.log(config.exact_ratios), np.log(config.axes[0]), row) for row in limit])
     small, large = config.batches[:2]
     d, ratios = config.d, np.array(config.exact_ratios)
     (first, last), gradient = (config.epochs[0], config.epochs[-1]), config.batches.index(FULL)
@@ -335,35 +335,33 @@ def _input_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check
 
 def _limit_checks(config: Config, table: Table, limit: np.ndarray, full: np.ndarray) -> list[Check]:
     """Return how the limit's boundary moves with the epochs, and how it lies to gradient descent's."""
-    ratios = table.arrays["ratios"]
+    ratios, _ = config.axes
     few, equal, many = ratios <= 1 + 1e-9, np.abs(ratios - 1) < 1e-9, ratios >= 2 - 1e-9
     first, last = config.epochs[0], config.epochs[-1]
     fall, over = np.exp(limit[-1] - limit[0]), np.exp(limit - full)
     lowest = ratios[np.argmin(fall)] if np.isfinite(fall).all() else np.nan
-    name = f"boundary after {last} epochs over that after {first}"
+    name, theirs = f"boundary after {last} epochs over that after {first}", "gradient descent's"
     return [
         checks.at_most("epochs", f"limit, n = d: {name}", fall[equal], 0.75),
         checks.at_most("epochs_less", f"limit: {name}, largest of all n/d", fall, 1.0),
         checks.between("epochs_at", "limit: n/d at which it is least", lowest, 0.5, 2.0),
-        checks.at_most("few", f"limit, n <= d, {first} epoch: boundary over gradient descent's", over[0, few], 1.0),
-        checks.at_least(
-            "many", f"limit, n >= 2 d, {last} epochs: boundary over gradient descent's", over[-1, many], 1.0
-        ),
-        checks.at_most("calm", "there: risk by train over that of gradient descent", _calm(table, many), 1.0),
+        checks.at_most("few", f"limit, n <= d, {first} epoch: largest boundary over {theirs}", over[0, few], 1.0),
+        checks.at_least("many", f"limit, n >= 2 d, {last} epochs: least boundary over {theirs}", over[-1, many], 1.0),
+        checks.at_most("calm", f"there: largest risk by train over {theirs}", _calm(config, table, many), 1.0),
     ]
 
 
-def _calm(table: Table, which: np.ndarray) -> np.ndarray:
+def _calm(config: Config, table: Table, which: np.ndarray) -> np.ndarray:
     """Return the risk by train over gradient descent's, at gradient descent's boundary, after the most epochs."""
-    arrays, noise = table.arrays, _limit_boundary(table, "full")[-1]
+    arrays, noise = table.arrays, _limit_boundary(config, table, "full")[-1]
     ratio = np.log(arrays["sgd"][-1, 0] / arrays["full"][-1, 0])
-    x = np.log(arrays["sigmas"])
+    x = np.log(config.axes[1])
     return np.exp([np.interp(np.log(noise[i]), x, ratio[i]) for i in np.flatnonzero(which)])
 
 
-def _limit_boundary(table: Table, name: str) -> np.ndarray:
+def _limit_boundary(config: Config, table: Table, name: str) -> np.ndarray:
     """Return the noise (epochs, ratios) above which validation wins in the limit, learning from its half."""
-    risks, sigmas = table.arrays[name], table.arrays["sigmas"]
+    risks, (_, sigmas) = table.arrays[name], config.axes
     gains = np.log(risks[:, 0] / risks[:, 1])
     found = np.array([[tuned.above(gain, sigmas) for gain in one] for one in gains])
     return np.where(np.isnan(gains).any(axis=-1), np.nan, found)

@@ -60,7 +60,9 @@ def test_the_map_holds_the_risks_at_the_best_times():
 
 def test_the_full_batch_has_the_boundary_of_the_limit(table):
     known = tuned_limit.boundary(4, sigma=[1.5], span=(0.3, 16.0))[0][0]
-    found = np.interp(np.log(1.5), np.log(sgd_phase._limit_boundary(table, "full")[1]), np.log(table.arrays["ratios"]))
+    found = np.interp(
+        np.log(1.5), np.log(sgd_phase._limit_boundary(TINY, table, "full")[1]), np.log(table.arrays["ratios"])
+    )
     assert np.exp(found) == pytest.approx(known, rel=0.03)
 
 
