@@ -156,8 +156,8 @@ def headline(claims: Claims) -> str:
 
 
 def _percent(told: Any, key: str) -> str:
-    """Return a difference of logarithms as a change in per cent."""
-    return str(told.told(key, ".1f", lambda x: 100 * float(np.expm1(x))))
+    """Return the size of a difference of logarithms as a change in per cent."""
+    return str(told.told(key, ".1f", lambda x: 100 * float(np.expm1(abs(x)))))
 
 
 def _hundred(share: float) -> float:

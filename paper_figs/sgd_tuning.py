@@ -65,9 +65,9 @@ def caption(result: Result) -> str:
         f"{result.told('train_risk', '.2f')} or more if tuned on the training loss, at most "
         f"{result.told('held_out_risk', '.2f')} if tuned on held-out samples; with {many} the first is at most "
         f"{result.told('many', '.2f')} times the second. On held-out samples training times differ by a factor of "
-        f"{result.told('held_out_time', '.2f')} at most, risks by {result.told('held_out_spread', '.3f')}, over the "
-        f"later epochs and all batches. Lines: exact risks, averaged over targets and batches at the inputs of the "
-        f"tasks; points: runs of SGD on fresh targets, with 95 % intervals."
+        f"{result.told('held_out_time', '.2f')} at most, risks by one of {result.told('held_out_spread', '.3f')}, "
+        f"over the later epochs and all batches. Lines: exact risks, averaged over targets and batches at the inputs "
+        f"of the tasks; points: runs of SGD on fresh targets, with 95 % intervals."
     )
 
 
