@@ -35,6 +35,7 @@ claim = (
 WAYS = ("half", "all")  # what train-by-validation learns from in the end
 RISKS = ("train", *WAYS)  # of train-by-train, and of train-by-validation in either way
 FULL = 0  # the batch size that stands for all samples
+BEYOND = 1.3  # step sizes are looked at up to this many times the one that is stable with many inputs
 APART = 1.3  # runs at noise levels this far from the limit's boundary, as a factor, are to be on its side
 ALARMS = 1e-3  # at most as often is one of all intervals of runs beside what it is of, by chance
 
@@ -59,7 +60,7 @@ class Config:
     exact_ratios: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     run_ratios: tuple[float, ...] = (1.0, 4.0)
     run_sigmas: tuple[float, ...] = (0.2, 0.4, 0.65, 1.2, 2.5)
-    grid: int = 24
+    grid: int = 28
     levels: int = 40
 
     @property
@@ -78,8 +79,8 @@ class Config:
 presets = {
     "quick": Config(
         d=8,
-        inputs=48,
-        targets=(8, 32),
+        inputs=32,
+        targets=(12, 48),
         per_octave=2,
         noises=30,
         nodes=18,
@@ -89,7 +90,7 @@ presets = {
     "default": Config(d=16, inputs=32, targets=(20, 80)),
     "paper": Config(d=24, inputs=32, targets=(40, 160), per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
 }
-expected_seconds = {"quick": 7.0, "default": 75.0, "paper": 3600.0}
+expected_seconds = {"quick": 6.0, "default": 110.0, "paper": 3600.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
@@ -178,12 +179,15 @@ def _all_samples_at_once(config: Config, ratio: float, seed: int) -> np.ndarray:
 
 
 def _step_sizes(config: Config, n: int, batch: int) -> np.ndarray:
-    """Return step sizes up to where the risk cannot fall any more, more closely spaced at the end."""
+    """Return step sizes up to beyond the one at which a typical X becomes unstable, more closely spaced at the end."""
     if batch == FULL:
-        top = 2.2 / (1 + np.sqrt(config.d / n)) ** 2
-        return np.unique(np.concatenate([np.geomspace(1e-4, 1, 40), np.linspace(0.05, 1, 40)])) * top
-    share = np.concatenate([np.geomspace(1e-3, 0.1, config.grid // 2)[:-1], np.linspace(0.1, 1, config.grid // 2)])
-    return share * 2 * batch / (config.d + batch + 1)
+        top = 2 / (1 + np.sqrt(config.d / n)) ** 2
+        share = np.concatenate([np.geomspace(1e-4, 0.5, 40)[:-1], np.linspace(0.5, BEYOND, 40)])
+    else:
+        top = 2 * batch / (config.d + batch + 1)
+        low = np.geomspace(1e-3, 0.1, config.grid // 2)[:-1]  # closely above: a single X that turns unstable is a kink
+        share = np.concatenate([low, np.geomspace(0.1, BEYOND, config.grid)])
+    return share * top
 
 
 def _steps(n: int, batch: int, epochs: int) -> int:
