@@ -1,4 +1,4 @@
-"""Runs of SGD on random least squares that choose their own step sizes, by training loss or by held-out loss."""
+"""Runs of SGD on least squares with given inputs that choose their own step sizes, by training or by held-out loss."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from analysis import _tuned_curves as tuned
 
 _GRID = 24
 
@@ -33,34 +35,55 @@ class Tasks(NamedTuple):
         return Tasks(self.X[:, which], self.y[:, which], self.w_star)
 
 
-def gains(point: Point, count: int, stream: np.random.Generator) -> np.ndarray:
-    """Return R_TbT - R_TbV (2, tasks) on fresh tasks, where validation learns from its half, and from all samples."""
-    half, tuning, test = slice(0, point.n // 2), _draw(point, count, stream), _draw(point, count, stream)
-    held_out = tuning.samples(slice(point.n // 2, None))
-    times = np.geomspace(0.003, 0.95, _GRID) * 2 * point.epochs * point.n / (point.d + point.batch + 1)
-    by_train = times[np.argmin(_loss(_run(point, tuning, times, stream), tuning))]
+def risks(
+    point: Point, X: np.ndarray, counts: tuple[int, int], stream: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the training times by train and by validation (2,), and the risks (3, N, M) of fresh runs with them.
+
+    `X` (N, n, d) are the inputs. `counts`: runs for each X to choose with, and fresh ones, M. Risks: by train, by
+    validation from its half, the same from all samples. What is held out has inputs of its own in every task.
+    """
+    (count, n, d), half = X.shape, slice(0, point.n // 2)
+    tuning = draw(point, X, counts[0], stream)
+    others = stream.standard_normal((counts[0] * count, n - n // 2, d))
+    held_out = _targets(point, others, tuning.w_star, stream)
+    times = np.geomspace(0.003, 0.95, _GRID) * 2 * point.epochs * n / (d + point.batch + 1)
     shorter = times / 2  # the half's epochs have half as many steps
-    by_validation = shorter[np.argmin(_loss(_run(point, tuning.samples(half), shorter, stream), held_out))]
-    risks = [
-        np.sum((_run(point, tasks, np.array([time]), stream)[0] - test.w_star) ** 2, axis=1)
-        for tasks, time in ((test, by_train), (test.samples(half), by_validation), (test, by_validation))
+    looks = (
+        (times, _losses(_run(point, tuning, times, stream), tuning)),
+        (shorter, _losses(_run(point, tuning.samples(half), shorter, stream), held_out)),
+    )
+    chosen = np.array([_best(where, loss.reshape(_GRID, count, counts[0])) for where, loss in looks])
+    test = draw(point, X, counts[1], stream)
+    found = [
+        np.sum((_run(point, tasks, chosen[[which]], stream)[0] - test.w_star) ** 2, axis=1)
+        for tasks, which in ((test, 0), (test.samples(half), 1), (test, 1))
     ]
-    return np.stack([risks[0] - risks[1], risks[0] - risks[2]])
+    return chosen, np.stack(found).reshape(3, count, counts[1])
 
 
-def _draw(point: Point, count: int, stream: np.random.Generator) -> Tasks:
-    """Draw tasks of the paper: w* on the unit sphere, inputs N(0, I), targets with noise sigma."""
-    w_star = stream.standard_normal((count, point.d))
+def _best(times: np.ndarray, losses: np.ndarray) -> float:
+    """Return the time of the least mean of the logarithm over X; losses (times, N, M)."""
+    means = np.mean(np.log(losses.mean(axis=2)), axis=1)
+    return float(np.exp(np.interp(tuned.minimum(means[None])[0], np.arange(len(times)), np.log(times))))
+
+
+def draw(point: Point, X: np.ndarray, count: int, stream: np.random.Generator) -> Tasks:
+    """Draw `count` tasks of the paper for each X: w* on the unit sphere, targets with noise sigma."""
+    w_star = stream.standard_normal((len(X) * count, point.d))
     w_star /= np.linalg.norm(w_star, axis=1, keepdims=True)
-    X = stream.standard_normal((count, point.n, point.d))
-    noise = point.sigma * stream.standard_normal((count, point.n))
+    return _targets(point, np.repeat(X, count, axis=0), w_star, stream)
+
+
+def _targets(point: Point, X: np.ndarray, w_star: np.ndarray, stream: np.random.Generator) -> Tasks:
+    noise = point.sigma * stream.standard_normal(X.shape[:2])
     return Tasks(X, np.matmul(X, w_star[..., None])[..., 0] + noise, w_star)
 
 
-def _loss(w: np.ndarray, tasks: Tasks) -> np.ndarray:
-    """Return the mean over tasks of ||Xw - y||^2/(2n) for weights (times, tasks, d)."""
+def _losses(w: np.ndarray, tasks: Tasks) -> np.ndarray:
+    """Return ||Xw - y||^2/(2n) of each task (times, tasks) for weights (times, tasks, d)."""
     residuals = np.matmul(np.swapaxes(w, 0, 1), np.swapaxes(tasks.X, 1, 2)) - tasks.y[:, None]
-    return np.asarray(np.mean(residuals**2, axis=(0, 2)) / 2)
+    return np.asarray(np.mean(residuals**2, axis=2).T / 2)
 
 
 def _run(point: Point, tasks: Tasks, times: np.ndarray, stream: np.random.Generator) -> np.ndarray:

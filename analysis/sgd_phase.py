@@ -4,7 +4,7 @@ The boundary in the limit of many inputs (`metagrad.theory.sgd.limit`), beside t
 (`tuned_limit`); the boundary at finite d from expected losses that are exact given the inputs and averaged over the
 targets (`sgd.average`); and runs of SGD that choose their step sizes themselves. Each combination has a training time
 eta T of its own, one for all tasks. Validation trains on a half, for as many epochs over it; run on all samples in the
-end, it keeps its training time.
+end, it keeps its training time. Means over inputs are of logarithms; `_sgd_boundaries` says why.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis import _sgd_boundaries as boundaries
 from analysis import _tuned_curves as tuned
 from analysis import _tuned_runs as runs
+from analysis.framework import checks
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory import sgd
 from metagrad.theory.least_squares import Regression, average_case, tuned_limit
@@ -24,24 +26,30 @@ from metagrad.theory.sgd import limit as sgd_limit
 from metagrad.xp import rng
 
 claim = (
-    "With SGD, too, train-by-validation wins where samples are few or noise is large. For equal numbers of epochs the "
-    "boundary does not depend on the batch size as long as that is small beside d. It falls as epochs are added, most "
-    "near n = d; it lies below that of as many steps of gradient descent where epochs and samples are few, above it "
-    "where both are many, as SGD's own noise keeps train-by-train from fitting that of the targets (extends Wang et "
-    "al. 2021, section 4)."
+    "With SGD, too, train-by-validation wins where samples are few or noise is large. In the limit the boundary "
+    "depends on the epochs and not on the batch size, which at finite d moves it by less than its share of d. It falls "
+    "as epochs are added, most near n = d; it lies below that of as many steps of gradient descent where epochs and "
+    "samples are few, above it where both are many, as SGD's own noise keeps train-by-train from fitting that of the "
+    "targets (extends Wang et al. 2021, section 4; means over inputs at finite d are of logarithms)."
 )
 WAYS = ("half", "all")  # what train-by-validation learns from in the end
 RISKS = ("train", *WAYS)  # of train-by-train, and of train-by-validation in either way
 FULL = 0  # the batch size that stands for all samples
+BEYOND = 1.3  # step sizes are looked at up to this many times the one that is stable with many inputs
+APART = 1.3  # runs at noise levels this far from the limit's boundary, as a factor, are to be on its side
+ALARMS = 1e-3  # at most as often is one of all intervals of runs beside what it is of, by chance
 
 
 @dataclass(frozen=True)
 class Config:
-    """Epochs; the map: points in an octave of n/d, octaves, nodes over time, noise levels; what is at finite d."""
+    """Epochs; the map: points in an octave of n/d, octaves, nodes over time, noise levels; what is at finite d.
+
+    `inputs`: samples of inputs X; `targets`: tasks for each of them to choose with, and fresh ones, in the runs.
+    """
 
     d: int
     inputs: int
-    tasks: int
+    targets: tuple[int, int]
     epochs: tuple[int, ...] = (1, 4, 16)
     per_octave: int = 6
     nodes: int = 48
@@ -52,8 +60,8 @@ class Config:
     exact_ratios: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     run_ratios: tuple[float, ...] = (1.0, 4.0)
     run_sigmas: tuple[float, ...] = (0.2, 0.4, 0.65, 1.2, 2.5)
-    grid: int = 24
-    resamples: int = 100
+    grid: int = 28
+    levels: int = 40
 
     @property
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -71,24 +79,25 @@ class Config:
 presets = {
     "quick": Config(
         d=8,
-        inputs=8,
-        tasks=200,
+        inputs=32,
+        targets=(12, 48),
         per_octave=2,
         noises=30,
         nodes=18,
         batches=(1, 2, FULL),
         exact_ratios=(1.0, 2.0, 4.0),
-        resamples=30,
     ),
-    "default": Config(d=16, inputs=20, tasks=600),
-    "paper": Config(d=24, inputs=24, tasks=1000, per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
+    "default": Config(d=16, inputs=32, targets=(20, 80)),
+    "paper": Config(d=24, inputs=32, targets=(40, 160), per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
 }
-expected_seconds = {"quick": 6.0, "default": 150.0, "paper": 3600.0}
+expected_seconds = {"quick": 6.0, "default": 110.0, "paper": 3600.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
-    return ("runs", "undecided", "all_at_once", "batches", "dimension", "epochs", "few", "many", "calm")
+    of_runs = ("runs", "sides", "undecided")
+    of_inputs = ("batches", "dimension", "exact_epochs", "exact_few", "exact_many")
+    return (*of_runs, "all_at_once", *of_inputs, "epochs", "epochs_less", "epochs_at", "few", "many", "calm")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -108,9 +117,11 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
         return {"difference": _all_samples_at_once(config, shard["ratio"], context.seed)}
     if shard["what"] == "given":
         return _given(config, shard["ratio"], shard["batch"], context.seed)
-    point = runs.Point(config.d, round(shard["ratio"] * config.d), shard["sigma"], config.batches[0], config.epochs[1])
+    n = round(shard["ratio"] * config.d)
+    point = runs.Point(config.d, n, shard["sigma"], config.batches[0], config.epochs[1])
     stream = rng(context.seed, "sgd_phase", "runs", str(shard["ratio"]), str(shard["sigma"]))
-    return {"gain": runs.gains(point, config.tasks, stream)}
+    times, risks = runs.risks(point, _inputs(config, n, context.seed), config.targets, stream)
+    return {"chosen": times, "risks": risks}
 
 
 def _map(config: Config, epochs: int) -> np.ndarray:
@@ -140,22 +151,27 @@ def _full_batch_map(config: Config, steps: int) -> np.ndarray:
     )
 
 
+def _inputs(config: Config, n: int, seed: int) -> np.ndarray:
+    """Return the inputs (inputs, n, d): the first n rows of those that stand behind everything at finite d."""
+    most = round(max(config.all_ratios) * config.d)
+    return rng(seed, "sgd_phase", "inputs").standard_normal((config.inputs, most, config.d))[:, :n]
+
+
 def _given(config: Config, ratio: float, batch: int, seed: int) -> dict[str, np.ndarray]:
     """Return training times (epochs, etas), values and slopes (inputs, epochs, etas, 4) of the parts of both losses."""
     n = round(ratio * config.d)
-    stream = rng(seed, "sgd_phase", "inputs", str(ratio))
-    drawn = stream.standard_normal((config.inputs, n, config.d))
     etas = _step_sizes(config, n, batch)
     steps = np.array([_steps(n, batch, epochs) for epochs in config.epochs])
     look = _full_batch if batch == FULL else _minibatches
-    values, slopes = np.moveaxis(np.stack([look(X, batch, etas, steps) for X in drawn]), 1, 0)
+    found = [look(X, batch, etas, steps) for X in _inputs(config, n, seed)]
+    values, slopes = np.moveaxis(np.stack(found), 1, 0)
     return {"times": steps[:, None] * etas, "values": values, "slopes": slopes / steps[:, None, None]}
 
 
 def _all_samples_at_once(config: Config, ratio: float, seed: int) -> np.ndarray:
     """Return how far SGD with all samples in a batch, without replacement, is from gradient descent, relatively."""
     n = round(ratio * config.d)
-    X = rng(seed, "sgd_phase", "inputs", str(ratio)).standard_normal((n, config.d))
+    X = _inputs(config, n, seed)[0]
     etas, steps = _step_sizes(config, n, FULL)[::8], np.array(config.epochs)
     pair = _minibatches(X, n, etas, steps, replacement=False)[0], _full_batch(X, n, etas, steps)[0]
     found, expected = (values[..., ::2] + values[..., 1::2] for values in pair)  # at sigma = 1
@@ -163,12 +179,15 @@ def _all_samples_at_once(config: Config, ratio: float, seed: int) -> np.ndarray:
 
 
 def _step_sizes(config: Config, n: int, batch: int) -> np.ndarray:
-    """Return step sizes up to where the risk cannot fall any more, more closely spaced at the end."""
+    """Return step sizes up to beyond the one at which a typical X becomes unstable, more closely spaced at the end."""
     if batch == FULL:
-        top = 2.2 / (1 + np.sqrt(config.d / n)) ** 2
-        return np.unique(np.concatenate([np.geomspace(1e-4, 1, 80), np.linspace(0.01, 1, 80)])) * top
-    share = np.concatenate([np.geomspace(1e-3, 0.1, config.grid // 2)[:-1], np.linspace(0.1, 1, config.grid // 2)])
-    return share * 2 * batch / (config.d + batch + 1)
+        top = 2 / (1 + np.sqrt(config.d / n)) ** 2
+        share = np.concatenate([np.geomspace(1e-4, 0.5, 40)[:-1], np.linspace(0.5, BEYOND, 40)])
+    else:
+        top = 2 * batch / (config.d + batch + 1)
+        low = np.geomspace(1e-3, 0.1, config.grid // 2)[:-1]  # closely above: a single X that turns unstable is a kink
+        share = np.concatenate([low, np.geomspace(0.1, BEYOND, config.grid)])
+    return share * top
 
 
 def _steps(n: int, batch: int, epochs: int) -> int:
@@ -209,127 +228,144 @@ def _full_batch(X: np.ndarray, batch: int, etas: np.ndarray, steps: np.ndarray) 
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     """Gather the maps, the boundaries given the inputs, and the gains of the runs, with intervals."""
     pairs = list(zip(shards(config), parts, strict=True))
-    given = {(s["ratio"], s["batch"]): p for s, p in pairs if s["what"] == "given"}
+    given = {
+        (s["ratio"], s["batch"], e): boundaries.Given.of(p["times"][e], p["values"][:, e], p["slopes"][:, e])
+        for s, p in pairs
+        if s["what"] == "given"
+        for e in range(len(config.epochs))
+    }
     ratios, sigmas = config.axes
     arrays = {"ratios": ratios, "sigmas": sigmas, "exact_ratios": np.array(config.exact_ratios)}
     arrays |= {name: np.stack([p[name] for s, p in pairs if s["what"] == "map"]) for name in ("sgd", "full")}
     arrays["batches"] = np.array(config.batches)
     arrays["epochs"] = np.array(config.epochs)
-    arrays |= _boundaries(config, given)
+    arrays["pseudo"] = _pseudo_levels(config, given)
+    arrays["boundary"] = np.exp(arrays["pseudo"].mean(axis=-1))
+    arrays["boundary_interval"] = np.exp(checks.mean_interval(arrays["pseudo"]))
     arrays["all_at_once"] = np.concatenate([p["difference"] for s, p in pairs if s["what"] == "same"])
-    names: dict[str, Any] = {"sgd": (None, RISKS), "full": (None, RISKS)}
+    names: dict[str, Any] = {"sgd": (None, RISKS), "full": (None, RISKS), "pseudo": (WAYS,)}
     names |= {"boundary": (WAYS,), "boundary_interval": (("low", "high"), WAYS)}
     names |= dict.fromkeys(("gain", "gain_interval", "gain_exact"), (None, WAYS))
     return Table(arrays | _compared(config, pairs, given), {"sigmas": "units of the targets", "ratios": "1"}, names)
 
 
-def _boundaries(config: Config, given: dict[Any, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the noise of equal risks (ways, batches, epochs, ratios), its bootstrap interval (2, ...) if all cross."""
-    shape = len(WAYS), len(config.batches), len(config.epochs), len(config.exact_ratios)
-    centre, low, high = (np.full(shape, np.nan) for _ in range(3))
-    stream = np.random.default_rng(0)
-    draws = stream.integers(0, config.inputs, (config.resamples, 2, config.inputs))
-    for k, batch in enumerate(config.batches):
-        for r, ratio in enumerate(config.exact_ratios):
-            whole, half = given[ratio, batch], given[ratio / 2, batch]
-            for e in range(len(config.epochs)):
-                centre[:, k, e, r] = _levels(config, whole, half, e, slice(None), slice(None))
-                found = np.array([_levels(config, whole, half, e, *draw) for draw in draws])
-                for way in np.flatnonzero(np.isfinite(found).all(axis=0)):
-                    low[way, k, e, r], high[way, k, e, r] = np.quantile(found[:, way], [0.025, 0.975])
-    return {"boundary": centre, "boundary_interval": np.stack([low, high])}
+def _pseudo_levels(config: Config, given: dict[Any, boundaries.Given]) -> np.ndarray:
+    """Return pseudo-values of ln of the noise of equal risks (ways, batches, epochs, ratios, inputs)."""
+    sigmas = np.geomspace(*config.sigmas, config.levels)
+    found = [
+        [
+            [
+                boundaries.pseudo_levels(given[ratio, batch, e], given[ratio / 2, batch, e], sigmas)
+                for ratio in config.exact_ratios
+            ]
+            for e in range(len(config.epochs))
+        ]
+        for batch in config.batches
+    ]
+    return np.moveaxis(np.array(found), 3, 0)
 
 
-def _levels(config: Config, whole: Any, half: Any, epoch: int, of_whole: Any, of_half: Any) -> np.ndarray:
-    """Return for both ways the noise above which validation wins; NaN where it does not come to win."""
-    sigmas = np.geomspace(*config.sigmas, 60)
-    risks = tuned.risks(_curves(whole, epoch, of_whole), _curves(half, epoch, of_half), sigmas)
-    return np.array([tuned.above(np.log(risks[0] / risks[1 + way]), sigmas) for way in range(2)])
-
-
-def _curves(given: dict[str, np.ndarray], epoch: int, draw: Any) -> tuned.Curves:
-    values, slopes = (np.mean(given[name][draw, epoch], axis=0) for name in ("values", "slopes"))
-    return tuned.curves(given["times"][epoch], values, slopes)
-
-
-def _compared(config: Config, pairs: Any, given: dict[Any, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the runs' mean gains (points, ways), their 99.9 % intervals, and what the exact moments say there."""
-    points, gains, exact = [], [], []
-    for shard, part in pairs:
-        if shard["what"] == "runs":
-            ratio, sigma = shard["ratio"], shard["sigma"]
-            halves = (given[r, config.batches[0]] for r in (ratio, ratio / 2))
-            risks = tuned.risks(*(_curves(x, 1, slice(None)) for x in halves), np.array([sigma]))[:, 0]
-            points.append([ratio, sigma])
-            gains.append(part["gain"])
-            exact.append(risks[0] - risks[1:])
-    each = np.array(gains)
-    mean, error = each.mean(axis=-1), each.std(axis=-1, ddof=1) / np.sqrt(each.shape[-1])
-    interval = np.stack([mean - 3.29 * error, mean + 3.29 * error], axis=-1)
-    return {"points": np.array(points), "gain": mean, "gain_interval": interval, "gain_exact": np.array(exact)}
+def _compared(config: Config, pairs: Any, given: dict[Any, boundaries.Given]) -> dict[str, np.ndarray]:
+    """Return the runs' gains (points, ways), their intervals, and the gains of exact moments at the same inputs."""
+    drawn = [(shard, part) for shard, part in pairs if shard["what"] == "runs"]
+    level = 1 - ALARMS / (len(drawn) * len(WAYS))
+    found = []
+    for shard, part in drawn:
+        whole, half = (given[r, config.batches[0], 1] for r in (shard["ratio"], shard["ratio"] / 2))
+        by_train, by_half = part["chosen"]
+        looks = (whole, by_train), (half, by_half), (whole, by_half)
+        exact = np.stack([of.risk_at(time, shard["sigma"]) for of, time in looks])
+        found.append(boundaries.gain_of(part["risks"], exact, level))
+    points = np.array([[shard["ratio"], shard["sigma"]] for shard, _ in drawn])
+    return {"points": points} | {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
 def verdict(config: Config, table: Table) -> Verdict:
     """Runs against exact moments, those against the limit; how the boundary moves with batch size and epochs."""
-    arrays = table.arrays
-    given, limit = np.log(arrays["boundary"][0]), np.log(_limit_boundary(table, "sgd"))
-    above = limit - np.log(_limit_boundary(table, "full"))
-    x = np.log(arrays["ratios"])
-    at = np.array([np.interp(np.log(config.exact_ratios), x, row) for row in limit])
-    few, equal, many = x <= 1e-9, np.abs(x) < 1e-9, x >= np.log(2) - 1e-9
-    (first, last), (small, large) = (config.epochs[0], config.epochs[-1]), config.batches[:2]
-    d, batches = config.d, f"batch {large} against {small}"
+    limit, full = np.log(_limit_boundary(config, table, "sgd")), np.log(_limit_boundary(config, table, "full"))
+    runs_of_it = _run_checks(config, table, limit[1])
+    differences = table.arrays["all_at_once"]
+    same = checks.at_most("all_at_once", "a batch of all samples: largest relative error", differences, 1e-8)
     return Verdict(
-        claim,
-        [
-            *_run_checks(config, arrays),
-            _check("all_at_once", "a batch of all samples: largest relative error", arrays["all_at_once"], 1e-8),
-            _check(
-                "batches", f"boundary, {batches}: |ln sigma| moves by", np.abs(given[1] - given[0]), (large - small) / d
-            ),
-            _check(
-                "dimension", f"boundary, d = {d} against the limit: |ln sigma| moves by", np.abs(given[0] - at), 2 / d
-            ),
-            _check(
-                "epochs",
-                f"n = d: boundary after {last} epochs over that after {first}",
-                np.exp(limit[-1] - limit[0])[equal],
-                0.75,
-            ),
-            _check("few", f"n <= d, {first} epoch: boundary over gradient descent's", np.exp(above[0, few]), 1.0),
-            _check(
-                "many", f"n >= 2 d, {last} epochs: gradient descent's boundary over it", np.exp(-above[-1, many]), 1.0
-            ),
-            _check("calm", "there: risk by train over that of gradient descent", _calm(table, many), 1.0),
-        ],
+        claim, [*runs_of_it, same, *_input_checks(config, table, limit), *_limit_checks(config, table, limit, full)]
     )
 
 
-def _run_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
-    """Return whether the runs that are decided agree with the exact moments, and how many are not decided."""
-    gain, exact = arrays["gain"], arrays["gain_exact"]
-    decided = np.prod(np.sign(arrays["gain_interval"]), axis=-1) > 0
-    wrong = int(np.sum(decided & (np.sign(gain) != np.sign(exact))))
-    what = f"runs of SGD, d = {config.d}: decided gains of the other sign than the exact ones"
-    few = f"of {gain.size} gains, undecided by their 99.9 % interval"
-    return [Check("runs", what, wrong, "0", wrong == 0), _check("undecided", few, np.sum(~decided), gain.size // 2)]
+def _run_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
+    """Return whether runs agree with exact moments and are on the limit's side, and how many say nothing."""
+    arrays = table.arrays
+    low, high = np.moveaxis(arrays["gain_interval"], -1, 0)
+    agree = (low <= arrays["gain_exact"]) & (arrays["gain_exact"] <= high) & np.isfinite(arrays["gain"])
+    ratio, sigma = np.log(arrays["points"]).T
+    above = sigma - np.interp(ratio, np.log(config.axes[0]), limit)
+    away = ~(np.abs(above) < np.log(APART))
+    right = np.isfinite(above) & (np.where(above > 0, low[:, 0], -high[:, 0]) > 0)
+    what = f"runs of SGD, d = {config.d}"
+    return [
+        checks.none_of("runs", f"{what}: gains whose interval misses the exact moments given the same X", agree),
+        checks.none_of(
+            "sides", f"{what}, {APART:g} times above or below the limit's boundary: gains not on its side", right[away]
+        ),
+        checks.reported("undecided", f"gains, of {low.size}, whose interval has 0", np.sum((low <= 0) & (high >= 0))),
+    ]
 
 
-def _calm(table: Table, which: np.ndarray) -> np.ndarray:
+def _input_checks(config: Config, table: Table, limit: np.ndarray) -> list[Check]:
+    """Return how the boundaries at finite d lie to each other and to the limit, with intervals over the inputs."""
+    exact = table.arrays["pseudo"][0]  # learning from the half
+    at = np.array([np.interp(np.log(config.exact_ratios), np.log(config.axes[0]), row) for row in limit])
+    small, large = config.batches[:2]
+    d, ratios = config.d, np.array(config.exact_ratios)
+    (first, last), gradient = (config.epochs[0], config.epochs[-1]), config.batches.index(FULL)
+    few, many = ratios <= 1, ratios >= 4
+    over = exact[0] - exact[gradient]  # (epochs, ratios, inputs)
+
+    def asked(key: str, what: str, differences: np.ndarray, low: float, high: float, said: str = "") -> Check:
+        means, interval = differences.mean(axis=-1), checks.mean_interval(differences)
+        return checks.between(key, f"exact boundary, ln sigma {what}", means, low, high, interval, said)
+
+    moved, off = (large - small) / d, 2 / d
+    less, more = (-np.inf, 0.0, "below 0"), (0.0, np.inf, "above 0")
+    return [
+        asked("batches", f"of batch {large} less that of {small}: farthest from 0", exact[1] - exact[0], -moved, moved),
+        asked("dimension", f"of d = {d} less the limit's: farthest from 0", exact[0] - at[..., None], -off, off),
+        asked(
+            "exact_epochs", f"after {last} epochs less that after {first}: largest", exact[0, -1] - exact[0, 0], *less
+        ),
+        asked("exact_few", f"at n <= d, {first} epoch, less gradient descent's: largest", over[0, few], *less),
+        asked("exact_many", f"at n >= 4 d, {last} epochs, less gradient descent's: least", over[-1, many], *more),
+    ]
+
+
+def _limit_checks(config: Config, table: Table, limit: np.ndarray, full: np.ndarray) -> list[Check]:
+    """Return how the limit's boundary moves with the epochs, and how it lies to gradient descent's."""
+    ratios, _ = config.axes
+    few, equal, many = ratios <= 1 + 1e-9, np.abs(ratios - 1) < 1e-9, ratios >= 2 - 1e-9
+    first, last = config.epochs[0], config.epochs[-1]
+    fall, over = np.exp(limit[-1] - limit[0]), np.exp(limit - full)
+    lowest = ratios[np.argmin(fall)] if np.isfinite(fall).all() else np.nan
+    name, theirs = f"boundary after {last} epochs over that after {first}", "gradient descent's"
+    return [
+        checks.at_most("epochs", f"limit, n = d: {name}", fall[equal], 0.75),
+        checks.at_most("epochs_less", f"limit: {name}, largest of all n/d", fall, 1.0),
+        checks.between("epochs_at", "limit: n/d at which it is least", lowest, 0.5, 2.0),
+        checks.at_most("few", f"limit, n <= d, {first} epoch: largest boundary over {theirs}", over[0, few], 1.0),
+        checks.at_least("many", f"limit, n >= 2 d, {last} epochs: least boundary over {theirs}", over[-1, many], 1.0),
+        checks.at_most("calm", f"there: largest risk by train over {theirs}", _calm(config, table, many), 1.0),
+    ]
+
+
+def _calm(config: Config, table: Table, which: np.ndarray) -> np.ndarray:
     """Return the risk by train over gradient descent's, at gradient descent's boundary, after the most epochs."""
-    arrays, noise = table.arrays, _limit_boundary(table, "full")[-1]
+    arrays, noise = table.arrays, _limit_boundary(config, table, "full")[-1]
     ratio = np.log(arrays["sgd"][-1, 0] / arrays["full"][-1, 0])
-    x = np.log(arrays["sigmas"])
+    x = np.log(config.axes[1])
     return np.exp([np.interp(np.log(noise[i]), x, ratio[i]) for i in np.flatnonzero(which)])
 
 
-def _check(key: str, what: str, values: np.ndarray, bound: float) -> Check:
-    """Return the check that the largest value is at most `bound`; a missing one (NaN) fails it."""
-    largest = float(np.max(values))
-    return Check(key, what, largest, f"<= {bound:.3g}", largest <= bound)
-
-
-def _limit_boundary(table: Table, name: str) -> np.ndarray:
+def _limit_boundary(config: Config, table: Table, name: str) -> np.ndarray:
     """Return the noise (epochs, ratios) above which validation wins in the limit, learning from its half."""
-    risks, sigmas = table.arrays[name], table.arrays["sigmas"]
-    return np.array([[tuned.above(gain, sigmas) for gain in one] for one in np.log(risks[:, 0] / risks[:, 1])])
+    risks, (_, sigmas) = table.arrays[name], config.axes
+    gains = np.log(risks[:, 0] / risks[:, 1])
+    found = np.array([[tuned.above(gain, sigmas) for gain in one] for one in gains])
+    return np.where(np.isnan(gains).any(axis=-1), np.nan, found)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, MARKERS, new_figure
 
@@ -91,7 +94,7 @@ def _exact(ax: Axes, result: Result, way: str, column: int) -> None:
         ax.errorbar(
             arrays["exact_ratios"] * 1.13 ** (index - 1),
             level,
-            yerr=np.maximum([level - low, high - level], 0.0),
+            yerr=[level - low, high - level],
             color=COLOURS[0],
             marker=MARKERS[index],
             markerfacecolor=colours[index],
@@ -123,19 +126,39 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     config = result.config
     first, last, small, large = config["epochs"][0], config["epochs"][-1], *config["batches"][:2]
+    choose, fresh = config["targets"]
     return (
         f"Shade and lines: risks in the limit of many inputs, each way with its own best training time eta T; the "
-        f"batch size drops out. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs, "
-        f"from exact averages over targets and batches, with 95 % bootstrap intervals over the inputs, batch sizes "
-        f"side by side; batch {large} against {small} moves it by at most {_percent(result.measured('batches')):.1f} "
-        f"%, d = {config['d']} against the limit by {_percent(result.measured('dimension')):.0f} % (upper row). At n = "
-        f"d it falls to {100 * result.measured('epochs'):.0f} % from {first} to {last} epochs. Runs of SGD that tune "
-        f"themselves on {config['tasks']} tasks (batch {small}, {config['epochs'][1]} epochs): "
-        f"{result.measured('runs'):.0f} decided ones (99.9 %) contradict the exact moments. In the lower row at low "
-        f"noise both ways differ little, which leaves the line there to chance in small samples."
+        f"batch size drops out. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs (the "
+        f"log objective, as the mean over inputs is that of the rarest), from exact averages over targets and batches, "
+        f"with 95 % jackknife intervals over the inputs, batch sizes side by side. Upper row: batch {large} against "
+        f"{small} moves it by {_percent(result, 'batches')} %, d = {config['d']} against the limit by "
+        f"{_percent(result, 'dimension')} %, where it moves most. In the limit at n = d it falls to "
+        f"{result.told('epochs', '.0f', _hundred)} % from {first} to {last} epochs. Runs of SGD on the same inputs "
+        f"(batch {small}, {config['epochs'][1]} epochs) tune themselves on {choose} tasks for each of them and are "
+        f"tested on {fresh}: {result.told('runs', '.0f')} gains contradict the exact moments (intervals of 99.9 % for "
+        f"all gains together), {result.told('undecided', '.0f')} are undecided. In the lower row at low noise both "
+        f"ways differ little, which leaves the line there to chance in small samples."
     )
 
 
-def _percent(difference: float) -> float:
-    """Return a difference of logarithms as a change in per cent."""
-    return 100 * float(np.expm1(difference))
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    (first, last), d = (claims.config["epochs"][k] for k in (0, -1)), claims.config["d"]
+    small, large = claims.config["batches"][:2]
+    return (
+        f"n = d: boundary at {last} epochs {claims.told('epochs', '.2f')} times that at {first}; batch {large} against "
+        f"{small} moves it by {_percent(claims, 'batches')} %, d = {d} against the limit by "
+        f"{_percent(claims, 'dimension')} % at most; few samples and epochs: at most {claims.told('few', '.2f')} times "
+        f"gradient descent's, many: at least {claims.told('many', '.2f')}; {claims.told('runs', '.0f')} gains of runs "
+        f"contradict the exact moments"
+    )
+
+
+def _percent(told: Any, key: str) -> str:
+    """Return the size of a difference of logarithms as a change in per cent."""
+    return str(told.told(key, ".1f", lambda x: 100 * float(np.expm1(abs(x)))))
+
+
+def _hundred(share: float) -> float:
+    return 100 * share

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import measured, new_figure, theory
 
@@ -47,8 +48,8 @@ def _curves(top: Axes, bottom: Axes, result: Result, at: tuple[int, str, int]) -
     what, first = _BY[by]
     epochs, size, index = result.arrays["epochs"], result.arrays["batches"][batch], first + batch
     name = f"tuned on {what}, {'full batch' if size == 0 else f'batch {size}'}"
-    risk, mean, error, time = (result.series(one, by)[column, batch] for one in ("risk", "runs", "runs_error", "time"))
-    theory(top, epochs, risk, index, label=name)
+    risks, mean, error, time = (result.series(x, by)[column, batch] for x in ("risks", "runs", "runs_error", "time"))
+    theory(top, epochs, risks.mean(axis=-1), index, label=name)
     measured(top, epochs, mean, index, (mean - 1.96 * error, mean + 1.96 * error))
     theory(bottom, epochs, time, index)
 
@@ -56,12 +57,27 @@ def _curves(top: Axes, bottom: Axes, result: Result, at: tuple[int, str, int]) -
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
     config = result.config
+    few, many = (f"n = {'' if ratio == 1 else f'{ratio} '}d" for ratio in (config["ratios"][0], config["ratios"][-1]))
     return (
         f"SGD on least squares (d = {config['d']}, noise {config['sigma']:g}), one step size for {config['tasks']} "
         f"tasks, chosen for each batch size and number of epochs from the exact expected loss on the training samples, "
-        f"or on one half of them after training on the other. At the most epochs, with n = d samples: risk "
-        f"{result.measured('train_risk'):.3g} or more if tuned on the training loss, at most "
-        f"{result.measured('held_out_risk'):.3g} if tuned on held-out samples, where training time varies "
-        f"by a factor of {result.measured('held_out_time'):.3g} from 16 epochs on. Lines: exact moments; "
-        f"points: runs of SGD with 95 % intervals."
+        f"or on one half of them after training on the other. At the most epochs, with {few} samples: risk "
+        f"{result.told('train_risk', '.2f')} or more if tuned on the training loss, at most "
+        f"{result.told('held_out_risk', '.2f')} if tuned on held-out samples; with {many} the first is at most "
+        f"{result.told('many', '.2f')} times the second. On held-out samples training times differ by a factor of "
+        f"{result.told('held_out_time', '.2f')} at most, risks by one of {result.told('held_out_spread', '.3f')}, "
+        f"over the later epochs and all batches. Lines: exact risks, averaged over targets and batches at the inputs "
+        f"of the tasks; points: runs of SGD on fresh targets, with 95 % intervals."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    few, many = (f"n = {'' if ratio == 1 else f'{ratio} '}d" for ratio in (claims.config["ratios"][k] for k in (0, -1)))
+    return (
+        f"{few}, {claims.config['epochs'][-1]} epochs: risk at least {claims.told('train_risk', '.2f')} against at "
+        f"most {claims.told('held_out_risk', '.2f')} (no training: 1); held-out: training times within a factor "
+        f"{claims.told('held_out_time', '.2f')}, risks within {claims.told('held_out_spread', '.3f')}; {many}: train "
+        f"over held-out at most {claims.told('many', '.2f')}; runs of SGD within {claims.told('runs', '.1f')} standard "
+        f"errors of theory"
     )
