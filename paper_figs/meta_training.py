@@ -42,7 +42,7 @@ def draw(result: Result) -> Figure:
     axes.flat[3].text(
         0.95,
         0.5,
-        "gradient not a number\nfrom the first meta-step",
+        "every run ends: the gradient\nis not a number",
         transform=axes.flat[3].transAxes,
         ha="right",
         fontsize=8,
@@ -75,8 +75,8 @@ def caption(result: Result) -> str:
         f"{result.told('scaled_error', '.2%')}, in float32 {result.told('scaled32_error', '.2%')}), and "
         f"{result.told('exact_share', '.0%')} of the runs end within {config['close']:.0%}; "
         f"{result.told('exact_projected', '.0%')} bounce off 0 at times. Along the runs scaled meta-gradients are "
-        f"those of theory to {result.told('scaled_off', '.0e')} of the largest curvature. Alone, float32 without exponents "
-        f"ends {result.told('range', '.0%')} of the runs from {config['starts'][0]:g} (float64: "
+        f"those of theory to {result.told('scaled_off', '.0e')} of the largest curvature. Alone, float32 without "
+        f"exponents ends {result.told('range', '.0%')} of the runs from {config['starts'][0]:g} (float64: "
         f"{result.told('range_float64', '.0%')}); stop-gradient settles {result.told('bias', '.1%')} too high, which "
         f"costs {result.told('bias_lost', '.1f')} orders of magnitude in f(w_t); the naive objective brings "
         f"{result.told('outer_step', '.0%')} within {config['close']:.0%}."
@@ -90,5 +90,6 @@ def headline(claims: Claims) -> str:
         f"median error {claims.told('exact_error', '.2%')} exact, {claims.told('scaled_error', '.2%')} scaled "
         f"({claims.told('exact_share', '.0%')} of the runs {close}); from {start:g}, float32 "
         f"overflow ends {claims.told('range', '.0%')}; stop-gradient ends {claims.told('bias', '.1%')} off and loses "
-        f"{claims.told('bias_lost', '.1f')} orders of magnitude; naive objective {claims.told('outer_step', '.0%')} {close}"
+        f"{claims.told('bias_lost', '.1f')} orders of magnitude; naive objective "
+        f"{claims.told('outer_step', '.0%')} {close}"
     )
