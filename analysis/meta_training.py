@@ -54,7 +54,7 @@ STOPPED = Arm("log", "scaled", "float64", "stop_gradient")
 NAIVE = Arm("naive", "exact", "float64", "full")
 ARMS = (EXACT, SCALED, SCALED_32, PLAIN, PLAIN_32, STOPPED, NAIVE)
 CURES = {"exact": EXACT, "scaled": SCALED, "scaled32": SCALED_32}
-_OFF = {"scaled": 1e-10, "scaled32": 1e-4}  # allowed of a meta-gradient, in units of the largest curvature
+_OFF = {"scaled": 1e-10, "scaled32": 1e-3}  # allowed of a meta-gradient, over the largest curvature
 _QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -76,7 +76,7 @@ presets = {
     "default": Config(tasks=300, meta_steps=1000),
     "paper": Config(tasks=1000, meta_steps=1000),
 }
-expected_seconds = {"quick": 12.0, "default": 200.0, "paper": 800.0}
+expected_seconds = {"quick": 12.0, "default": 120.0, "paper": 400.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
@@ -158,8 +158,8 @@ def _by_engine(config: Config, arm: Arm, start: float, seed: int) -> _Run:
     path = run.phi.astype(np.float64)
     off = np.zeros(config.tasks)
     if arm in CURES.values():
-        spectrum = quadratic.Spectrum.of(task.H.astype(np.float64), task.w0.astype(np.float64))
-        largest = np.linalg.eigvalsh(task.H.astype(np.float64)).max(axis=-1)
+        draw = mg.random_quadratics(config.tasks, config.d, seed=seed)  # a rounded H may be indefinite
+        spectrum, largest = quadratic.Spectrum.of(draw.H, draw.w0), np.linalg.eigvalsh(draw.H).max(axis=-1)
         for k in _kept(config)[:-1]:
             found = run.grad_sign[k] * np.exp2(run.grad_log2[k])
             off = np.maximum(off, np.abs(found - quadratic.d_log_objective(spectrum, path[k], config.steps)) / largest)

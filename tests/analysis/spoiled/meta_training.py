@@ -11,7 +11,7 @@ def corruptions(config, arrays):
     for name, arm in CURES.items():
         found[f"{name}_error"] = {"eta": _with(arrays["eta"], arm, 0.8 * arrays["best"])}
         found[f"{name}_lost"] = {"lost": _with(arrays["lost"], arm, 0.9)}
-    for name, factor in (("scaled", 1e6), ("scaled32", 1e3)):
+    for name, factor in (("scaled", 1e6), ("scaled32", 1e4)):
         found[f"{name}_off"] = {
             "off": _with(arrays["off"], CURES[name], factor * arrays["off"][ARMS.index(CURES[name])])
         }
