@@ -80,7 +80,7 @@ def _tends(ax: Axes, result: Result) -> None:
         mean, half = gaps.mean(axis=1), 1.96 * gaps.std(axis=1, ddof=1) / np.sqrt(gaps.shape[1])
         measured(ax, dims * 1.05 ** (style - 1), mean, style, (mean - half, mean + half))
     ax.axhline(0, color="black", linewidth=0.7, linestyle=":")
-    ax.set(xscale="log", xlabel="weights $d$ (points set apart)", ylabel=r"$\log_{10}$ of $|G'|$ over its limit, mean")
+    ax.set(xscale="log", xlabel="weights $d$ (points set apart)", ylabel=r"mean $\log_{10}$ of $|G'|$ over limit")
     ax.set_xticks(dims, labels=[f"{d}" for d in dims])
     ax.minorticks_off()
 
