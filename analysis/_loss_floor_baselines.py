@@ -33,8 +33,11 @@ class Group:
 
     @property
     def largest(self) -> float:
-        """The largest step size that is stable for all samples."""
-        return float(2 / max(sample.eigenvalues.max() for sample, *_ in self.samples))
+        """The largest step size that is looked at: a fifth above where the first sample grows.
+
+        A minimum may lie a little above that, where the sample's sharpest direction is not yet worse than w_0.
+        """
+        return float(2.4 / max(sample.eigenvalues.max() for sample, *_ in self.samples))
 
     def slope(self, etas: Any) -> np.ndarray:
         """Return the mean over samples of d/deta (1/t) log V, with the shape of etas."""
@@ -68,7 +71,7 @@ def sign_walk(group: Group, start: float, scale: float, count: int) -> float:
 
 
 def fixed_walks(group: Group, start: float, scales: np.ndarray, count: int) -> np.ndarray:
-    """Return where gradient steps scale/sqrt(k) times the slope end, for each scale, kept where they are stable."""
+    """Return where gradient steps scale/sqrt(k) times the slope end, for each scale, kept up to the largest."""
     eta = np.full(len(scales), start)
     for k in range(1, count + 1):
         eta = np.clip(eta - scales / np.sqrt(k) * group.slope(eta), _LEAST, group.largest)

@@ -112,9 +112,10 @@ def headline(claims: Claims) -> str:
     return (
         f"|G'| at t = {claims.config['horizons'][-1]}: {claims.told('last_train', '.0e')} (train), "
         f"{claims.told('last_validation', '.0e')} (validation), {claims.told('last_excess', '.2f')} (excess); bound "
-        f"exceeded in {claims.told('bound', '.0f')} cases; plain float64 off by {claims.told('plain_float64', '.1f')} "
-        f"orders of magnitude; samples off the limit by {claims.told('tends_train', '.2f')} orders; "
-        f"{_baselines(claims)[0].lower()}{_baselines(claims)[1:]}"
+        f"exceeded {claims.told('bound', '.0f')} times; sign steps bring {claims.told('sign_share', '.0%')} of "
+        f"{claims.config['groups']} groups to the minimum, one fixed outer step size "
+        f"{claims.told('fixed_share', '.0%')}, tossed signs {claims.told('tossed_share', '.1%')}; right signs in "
+        f"float32: plain {claims.told('signs_plain', '.0%')}, scaled {claims.told('signs_scaled', '.0%')}"
     )
 
 
