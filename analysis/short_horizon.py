@@ -7,23 +7,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from analysis.framework.contract import Check, Table, Verdict
+from analysis.framework.checks import at_least, at_most, between, reported
+from analysis.framework.contract import Table, Verdict
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules
 from metagrad.theory.sgd.noisy_quadratic import NoisyQuadratic
 from metagrad.xp import rng
 
 claim = (
     "Step sizes tuned for the loss right after each step fall too early: on a noisy quadratic with a sharp and a flat "
-    "direction their last loss is worse than the best by a factor that grows with the horizon, and looking further "
-    "ahead closes the gap; in one dimension there is none (Wu et al. 2018, on meta-optimization over short horizons)."
+    "direction their last loss is worse than the best by a factor that grows with the horizon; looking further ahead "
+    "lowers it, and looking half the horizon ahead closes the gap to 5 %; in one dimension there is none (Wu et al. "
+    "2018, on meta-optimization over short horizons)"
 )
 SCHEDULES = ("greedy", "optimal", "unlimited")  # the first two with steps up to 2/max h
 
 
+_ROUNDING = 1e-9
+_LEVEL = 1e-3  # of a false alarm among all runs
+
+
 @dataclass(frozen=True)
 class Config:
-    """Curvatures, noise s^2 = 1/h and start of the model; horizons; the horizon that is looked at, and looks ahead."""
+    """Curvatures, noise s^2 = 1/h and start of the model; horizons, 10 and 100 among them; runs a schedule.
+
+    `shown`: the horizon that is looked at. `looks`: how far is looked ahead there, 1 and half of it among them.
+    """
 
     horizons: tuple[int, ...]
     shown: int
@@ -34,11 +44,11 @@ class Config:
 
 
 presets = {
-    "quick": Config((1, 2, 3, 5, 10, 20, 50, 100), 100, (1, 2, 4, 8), runs=4000),
+    "quick": Config((1, 2, 3, 5, 10, 20, 50, 100), 100, (1, 3, 8, 20, 50), runs=4000),
     "default": Config((1, 2, 3, 5, 10, 20, 50, 100, 200, 300), 100, (1, 2, 3, 5, 8, 12, 20, 30, 50), runs=40_000),
-    "paper": Config((1, 2, 3, 5, 10, 20, 50, 100, 200, 300, 1000), 300, (1, 2, 5, 10, 20, 50, 100), runs=100_000),
+    "paper": Config((1, 2, 3, 5, 10, 20, 50, 100, 200, 300, 1000), 300, (1, 2, 5, 10, 20, 50, 100, 150), runs=100_000),
 }
-expected_seconds = {"quick": 3.0, "default": 25.0, "paper": 300.0}
+expected_seconds = {"quick": 9.0, "default": 25.0, "paper": 400.0}
 
 
 def _problem(config: Config) -> NoisyQuadratic:
@@ -48,8 +58,8 @@ def _problem(config: Config) -> NoisyQuadratic:
 
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
-    bias = ("bias_10", "bias_100", "rise", "bias_unlimited", "alone")
-    return (*bias, "one_step", "further", "least", "slope", "runs")
+    bias = ("bias_10", "bias_100", "rise", "limit", "unlimited_10", "unlimited_100", "alone")
+    return (*bias, "one_step", "further", "half", "slope", "runs", "runs_error")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -140,35 +150,52 @@ def verdict(config: Config, table: Table) -> Verdict:
     arrays = table.arrays
     greedy, optimal, unlimited = arrays["losses"].T
     at = {int(t): i for i, t in enumerate(arrays["horizons"])}
-    bias, rise = greedy / optimal, float(np.diff(greedy / optimal).min())
-    ten, hundred = float(bias[at[10]]), float(bias[at[100]])
-    free = float((greedy / unlimited)[at[10]])
+    bias, free = greedy / optimal, greedy / unlimited
     looked = arrays["look_losses"] / optimal[at[config.shown]]
-    one, improves, least = (
-        float(abs(looked[0] / bias[at[config.shown]] - 1)),
-        float(np.diff(looked).max()),
-        looked.min(),
-    )
-    alone, slope, scatter = float(arrays["alone"].max() - 1), float(arrays["slope"].max()), _scatter(arrays)
+    off = looked[config.looks.index(1)] / bias[at[config.shown]] - 1
+    closed, half = looked[config.looks.index(config.shown // 2)], config.shown // 2
+    scatter = np.abs(arrays["runs"] - arrays["losses"]) / arrays["runs_error"]
+    rounding = -_ROUNDING, _ROUNDING
+    least = f"last loss on looking {half} of {config.shown} steps ahead, over the best"
     return Verdict(
         claim,
         [
-            Check("bias_10", "bias at T = 10, steps up to 2/max h", ten, "2.56", abs(ten - 2.56) <= 0.005),
-            Check("bias_100", "bias at T = 100, steps up to 2/max h", hundred, "22.9", abs(hundred - 22.9) <= 0.05),
-            Check("rise", "least rise of the bias from one horizon to the next", rise, ">= 0", rise >= -1e-9),
-            Check(
-                "bias_unlimited", "bias at T = 10, best schedule without a limit", free, "> bias with it", free > ten
+            between("bias_10", "bias at T = 10, steps up to 2/max h", bias[at[10]], 2.555, 2.565),
+            between("bias_100", "bias at T = 100, steps up to 2/max h", bias[at[100]], 22.82, 22.92),
+            at_least("rise", "least rise of the bias from one horizon to the next", np.diff(bias), 0.0),
+            at_least(
+                "limit", "bias without a limit over that with it, least over horizons", free / bias, 1 - _ROUNDING
             ),
-            Check("alone", "largest bias of a coordinate alone, minus 1", alone, "<= 1e-9", alone <= 1e-9),
-            Check("one_step", "looking 1 step ahead: off greedy, relatively", one, "<= 1e-9", one <= 1e-9),
-            Check("further", "largest change of the last loss on looking further", improves, "< 0", improves < 0),
-            Check("least", "looking ahead: least last loss over the best", float(least), ">= 1", least >= 1 - 1e-9),
-            Check("slope", "largest d log F / d log eta left at the best", slope, "<= 1e-4", slope <= 1e-4),
-            Check("runs", "runs: furthest from theory, in standard errors", scatter, "<= 4.5", scatter <= 4.5),
+            reported("unlimited_10", "bias at T = 10, best schedule without a limit", free[at[10]]),
+            reported("unlimited_100", "bias at T = 100, best schedule without a limit", free[at[100]]),
+            between("alone", "bias of a coordinate alone, minus 1", arrays["alone"] - 1, *rounding),
+            between("one_step", "looking 1 step ahead: off greedy, relatively", off, *rounding),
+            at_most("further", "largest factor on the last loss on looking further", looked[1:] / looked[:-1], 1.0),
+            between("half", least, closed, 1 - _ROUNDING, 1.05),
+            at_most("slope", "largest d log F / d log eta left at the best", arrays["slope"], 1e-4),
+            at_most(
+                "runs", "means of runs: farthest from theory, in standard errors", scatter, _farthest(scatter.size)
+            ),
+            at_most(
+                "runs_error", "largest standard error of runs over theory's mean", _relative(arrays), _most(config)
+            ),
         ],
     )
 
 
-def _scatter(arrays: dict[str, np.ndarray]) -> float:
-    """Return the largest deviation of the runs' last losses in standard errors."""
-    return float((np.abs(arrays["runs"] - arrays["losses"]) / arrays["runs_error"]).max())
+def _farthest(count: int) -> float:
+    """Return what the largest of `count` deviations, dependent or not, exceeds with a probability below the level."""
+    return float(stats.norm.isf(_LEVEL / 2 / count))
+
+
+def _relative(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return arrays["runs_error"] / arrays["losses"]
+
+
+def _most(config: Config) -> float:
+    """Return the largest standard error over the mean that there can be.
+
+    A loss is sum h_i A_i z_i^2/2, z standard normal: its deviation is at most sqrt(2) times its mean, and that of the
+    sampled deviation, relatively, at most sqrt(14/runs)/2 (kurtosis 15). Five of these are allowed.
+    """
+    return float(np.sqrt(2 / config.runs) * (1 + 2.5 * np.sqrt(14 / config.runs)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import measured, new_figure, theory
 
@@ -19,15 +20,20 @@ def draw(result: Result) -> Figure:
     """Draw one panel a step size."""
     arrays = result.arrays
     steps = result.config["steps"]
-    k = np.arange(steps + 1)
-    figure, axes = new_figure(1, 2, height=3.4)
-    marks = np.linspace(0, steps - 1, 11).astype(int)
+    k = arrays["k"]
+    figure, axes = new_figure(1, 2, height=3.7)
+    marks = np.linspace(0, len(k) - 1, 11).astype(int)
+    steps_shown = np.linspace(0, steps - 1, 11).astype(int)
     for panel, (ax, eta, word) in enumerate(zip(axes, arrays["etas"], result.names("state"), strict=True)):
-        theory(ax, k, arrays["state"][panel], 2, label=r"state $\|w_k\|$, theory")
+        theory(ax, k, arrays["state"][panel], 2, label="state $w_k$, theory")
         theory(ax, k, arrays["adjoint"][panel], 1, label=r"adjoint of $G$ at $w_k$, theory")
-        measured(ax, marks, arrays["share"][panel][marks], 0, label=r"share of step $k$ in $G'$, engine")
-        measured(ax, marks, arrays["state_float64"][panel][marks], 4, label="state, plain float64")
-        measured(ax, marks, arrays["adjoint_float64"][panel][marks], 5, label="adjoint, plain float64")
+        for part, style in (("state", 4), ("adjoint", 5)):
+            plain = arrays[f"{part}_float64"][panel][marks]
+            measured(ax, k[marks], plain, style, label=f"{part}, plain float64", markersize=8)
+        for part, style in (("state", 2), ("adjoint", 1)):
+            measured(ax, k[marks], arrays[f"engine_{part}"][panel][marks], style, label=f"{part}, engine", markersize=3)
+        shares = arrays["share"][panel][steps_shown]
+        measured(ax, steps_shown, shares, 0, label="share of step $k$ in $G'$, engine")
         reach = np.abs(np.concatenate([arrays["state"][panel], arrays["adjoint"][panel]])).max()
         for limit, name in ((38.5, "float32"), (308.3, "float64")):
             if limit < 1.1 * reach:
@@ -35,7 +41,7 @@ def draw(result: Result) -> Figure:
                     ax.axhline(sign * limit, color="#777777", linewidth=0.8, linestyle=":")
                 ax.text(0.22 * steps, -limit, f"range of {name}", fontsize=7, va="top", color="#555555")
         ax.set(title=rf"$\eta = {eta:g}/L$, {word}", xlabel="step $k$")
-    axes[0].set_ylabel(r"$\log_{10}$ of the size (orders of magnitude)")
+    axes[0].set_ylabel(r"$\log_{10}$ of the largest entry")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
@@ -45,10 +51,23 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     return (
         f"Backpropagation of the log objective through t = {result.config['steps']} steps. The state runs through "
-        f"{result.measured('contracting_orders'):.0f} orders of magnitude where it contracts and "
-        f"{result.measured('expanding_orders'):.0f} where it expands, the adjoint through as many the other "
-        f"way; what a step "
-        f"adds to the meta-gradient is the same for all steps, to {result.measured('expanding_spread'):.0g}. "
-        f"Plain adjoints "
-        "are lost where the loss they are divided by has left the range."
+        f"{result.told('contracting_orders', '.0f')} orders of magnitude where it contracts and "
+        f"{result.told('expanding_orders', '.0f')} where it expands, the adjoint through as many the other way; what a "
+        f"step adds to the meta-gradient is the same for all steps, to {result.told('contracting_spread', '.0e')} and "
+        f"{result.told('expanding_spread', '.0e')}. All plain adjoints are lost where the loss they are divided by has "
+        f"left the range of floats: {_lost(result.claims, 'float64')} of them in float64 (contracting, expanding), "
+        f"{_lost(result.claims, 'float32')} in float32."
     )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    return (
+        f"the state runs through {claims.told('expanding_orders', '.0f')} orders of magnitude; shares of all "
+        f"{claims.config['steps']} steps equal to {claims.told('expanding_spread', '.0e')}; plain float64 loses "
+        f"{_lost(claims, 'float64')} of the adjoints (contracting, expanding), float32 {_lost(claims, 'float32')}"
+    )
+
+
+def _lost(claims: Claims, dtype: str) -> str:
+    return " and ".join(claims.told(f"{word}_lost_{dtype}", ".0%") for word in ("contracting", "expanding"))

@@ -6,14 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, measured, new_figure, theory
 
 title = "Where the log objective vanishes: the floor of the loss"
 alt = (
-    "Three panels. The size of the log train loss's slope falls exponentially with the horizon under its bound, as "
+    "Four panels. The size of the log train loss's slope falls exponentially with the horizon under its bound, as "
     "does that of the log validation loss; the log of the excess stays near 0.2. In meta-training only the log of "
-    "the excess, and sign steps on the validation loss, leave the start and end at the best step sizes."
+    "the excess, and sign steps on the validation loss, leave the start and end at the best step sizes. Over the "
+    "number of weights samples tend to the limit."
 )
 _KINDS = {"train": ("log train loss", 0), "excess": ("log of the excess", 2), "validation": ("log validation loss", 1)}
 _ARMS = {
@@ -25,18 +27,20 @@ _ARMS = {
 
 
 def draw(result: Result) -> Figure:
-    """Draw |G'| over the horizon and over the step size, and the step sizes that meta-training goes through."""
+    """Draw |G'| over horizon and step size, the paths of meta-training, and samples against the limit."""
     arrays = result.arrays
-    figure, axes = new_figure(1, 3, height=3.4)
-    _slopes(axes[0], result, "t_", "horizons")
+    figure, axes = new_figure(2, 2, height=5.6)
+    _slopes(axes[0, 0], result, "t_", "horizons")
     for kind, label in (("train", "plain float64"), ("validation", None)):
-        measured(axes[0], arrays["horizons"], result.series("t_plain", kind).mean(axis=-1), 5, label=label)
-    axes[0].set(xlabel="horizon $t$", ylabel=r"$\log_{10}|G'|$", title=rf"a  $\eta = {result.config['eta']:g}$")
-    _slopes(axes[1], result, "e_", "etas")
-    axes[1].set(xlabel=r"step size $\eta$", title=f"b  $t = {result.config['steps']}$")
-    _paths(axes[2], result)
-    axes[2].set(title=f"c  meta-training, $t = {result.config['trained_steps']}$")
-    handles, labels = axes[0].get_legend_handles_labels()
+        measured(axes[0, 0], arrays["horizons"], result.series("t_plain", kind).mean(axis=-1), 5, label=label)
+    axes[0, 0].set(xlabel="horizon $t$", ylabel=r"$\log_{10}|G'|$", title=rf"a  $\eta = {result.config['eta']:g}$")
+    _slopes(axes[0, 1], result, "e_", "etas")
+    axes[0, 1].set(xlabel=r"step size $\eta$", title=f"b  $t = {result.config['steps']}$")
+    _paths(axes[1, 0], result)
+    axes[1, 0].set(title=f"c  meta-training, $t = {result.config['trained_steps']}$")
+    _tends(axes[1, 1], result)
+    axes[1, 1].set(title=rf"d  samples, $t = {result.config['limit_steps']}$, $\eta = {result.config['eta']:g}$")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5)
     return figure
 
@@ -60,7 +64,7 @@ def _paths(ax: Axes, result: Result) -> None:
         path = result.series("path", arm)
         ax.plot(k, path, color=COLOURS[style], linestyle=LINES[style], label=name)
         ends.append(path[-1])
-    for arm, text in (("excess, gradient", "best for the train loss"), ("validation, sign", "best for validation")):
+    for arm, text in (("excess, gradient", "best for the train loss"), ("validation, sign", "downhill for validation")):
         best = result.series("best", arm)
         ax.axhline(best, color="#444444", linewidth=0.7, linestyle=":")
         ax.text(k[-1], best, text, ha="right", va="bottom", fontsize=7.5)
@@ -68,19 +72,57 @@ def _paths(ax: Axes, result: Result) -> None:
     ax.legend(loc="center right", fontsize=7)
 
 
+def _tends(ax: Axes, result: Result) -> None:
+    """Draw the means over samples of log10 |G'| over its limit, with 95 % intervals, over d."""
+    dims = np.array(result.config["dims"])
+    for kind, (_, style) in _KINDS.items():
+        gaps = result.series("gaps", kind)
+        mean, half = gaps.mean(axis=1), 1.96 * gaps.std(axis=1, ddof=1) / np.sqrt(gaps.shape[1])
+        measured(ax, dims * 1.05 ** (style - 1), mean, style, (mean - half, mean + half))
+    ax.axhline(0, color="black", linewidth=0.7, linestyle=":")
+    ax.set(xscale="log", xlabel="weights $d$ (points set apart)", ylabel=r"mean $\log_{10}$ of $|G'|$ over limit")
+    ax.set_xticks(dims, labels=[f"{d}" for d in dims])
+    ax.minorticks_off()
+
+
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config, arrays = result.config, result.arrays
-    last = {kind: 10.0 ** result.series("t_engine", kind)[-1].mean() for kind in _KINDS}
+    config = result.config
     return (
         f"Noisy least squares (d = {config['d']}, n = 2d, sigma = {config['sigma']:g}, {config['tasks']} tasks: mean "
-        f"and range; lines: theory given the samples). At t = {arrays['horizons'][-1]} |G'| is {last['train']:.1g} for "
-        f"the log train loss, {last['validation']:.1g} for the log validation loss and {last['excess']:.2g} for the "
-        f"log of the excess; the bound is exceeded in {result.measured('bound'):.0f} cases, and plain float64 is off "
-        f"by {result.measured('plain_float64'):.1f} orders of magnitude. In the limit at t = 400 they are "
-        f"{result.measured('limit_train'):.2g}, {result.measured('limit_validation'):.2g} and "
-        f"{result.measured('limit_excess'):.3g}. From eta = {config['start']:g}, gradient steps on the log excess end "
-        f"{result.measured('excess_steps'):.1g} from the best step size (relative), sign steps on the log validation "
-        f"loss {result.measured('sign_steps'):.1g} (absolute); gradient steps on either log loss go "
-        f"{result.measured('gradient_steps'):.0e} of the way."
+        f"and range; lines: theory given the samples). (a, b) At t = {config['horizons'][-1]} |G'| is "
+        f"{result.told('last_train', '.1g')} for the log train loss, {result.told('last_validation', '.1g')} for the "
+        f"log validation loss and {result.told('last_excess', '.2g')} for the log of the excess (medians); the bound "
+        f"is exceeded in {result.told('bound', '.0f')} cases, and plain float64 is off by "
+        f"{result.told('plain_float64', '.1f')} orders of magnitude. In the limit at t = 400 they are "
+        f"{result.told('limit_train', '.2g')}, {result.told('limit_validation', '.2g')} and "
+        f"{result.told('limit_excess', '.3g')}. (c) sigma = {config['trained_sigma']:g}: from eta = "
+        f"{config['start']:g}, gradient steps on the log excess end {result.told('excess_steps', '.1g')} from the best "
+        f"step size (relative), sign steps on the log validation loss {result.told('sign_steps', '.1g')} (absolute) "
+        f"from the minimum downhill; gradient steps on either log loss go {result.told('gradient_steps', '.0e')} of "
+        f"the way. {_baselines(result.claims)}. (d) Means of {config['limit_tasks']} samples with 95 % intervals; "
+        f"extrapolated in 1/d they are off the limit by {result.told('tends_train', '.2f')} (train), "
+        f"{result.told('tends_validation', '.2f')} (validation) and {result.told('tends_excess', '.3f')} (excess) "
+        f"orders of magnitude."
+    )
+
+
+def headline(claims: Claims) -> str:
+    """Return the measured values in one sentence."""
+    return (
+        f"|G'| at t = {claims.config['horizons'][-1]}: {claims.told('last_train', '.0e')} (train), "
+        f"{claims.told('last_validation', '.0e')} (validation), {claims.told('last_excess', '.2f')} (excess); bound "
+        f"exceeded {claims.told('bound', '.0f')} times; sign steps bring {claims.told('sign_share', '.0%')} of "
+        f"{claims.config['groups']} groups to the minimum, one fixed outer step size "
+        f"{claims.told('fixed_share', '.0%')}, tossed signs {claims.told('tossed_share', '.1%')}; right signs in "
+        f"float32: plain {claims.told('signs_plain', '.0%')}, scaled {claims.told('signs_scaled', '.0%')}"
+    )
+
+
+def _baselines(claims: Claims) -> str:
+    return (
+        f"Sign steps bring {claims.told('sign_share', '.0%')} of {claims.config['groups']} groups to the minimum, the "
+        f"best fixed outer step size {claims.told('fixed_share', '.0%')}, tossed signs "
+        f"{claims.told('tossed_share', '.1%')}; plain float32 has {claims.told('signs_plain', '.0%')} of the signs "
+        f"right, scaled {claims.told('signs_scaled', '.0%')}"
     )
