@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, LINES, new_figure
 
@@ -23,7 +24,7 @@ def draw(result: Result) -> Figure:
     """Draw the two planes side by side, on one scale."""
     arrays, steps = result.arrays, result.config["steps"]
     figure, axes = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
-    for panel, (ax, way) in enumerate(zip(axes, result.names("gain", 1), strict=True)):
+    for panel, (ax, way) in enumerate(zip(axes, result.names("limit", 1), strict=True)):
         tbt, tbv = _risks(result, panel, steps[1])
         # orange where train-by-train has the larger risk
         shade = ax.pcolormesh(
@@ -31,7 +32,7 @@ def draw(result: Result) -> Figure:
         )
         for index, t in enumerate(steps):
             _boundary(ax, result, panel, t, index)
-        _points(ax, result, way)
+        _points(ax, result, (way, str(steps[1])))
         ax.set(xscale="log", yscale="log", xlabel="samples per input $n/d$", title=_TITLES[way])
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
@@ -71,29 +72,47 @@ def _boundary(ax: Axes, result: Result, panel: int, t: int, index: int) -> None:
         ax.plot(*arrays["crossing"].T[::-1], "D", color=COLOURS[1], markersize=3.5, label="exact crossings")
 
 
-def _points(ax: Axes, result: Result, way: str) -> None:
-    """Mark the finite samples: which way won, or that the interval does not tell."""
-    low, high = result.series("gain_interval", way).T
+def _points(ax: Axes, result: Result, which: tuple[str, str]) -> None:
+    """Mark the sampled tasks: which way won, or that the 95 % interval does not tell."""
+    middle, half = result.series("sample", *which), 1.96 * result.series("sample_error", *which)
     kinds = (
-        (low > 0, "o", "samples: validation wins"),
-        (high < 0, "s", "samples: train wins"),
-        ((low <= 0) & (high >= 0), "x", "samples: undecided"),
+        (middle - half > 0, "o", "sampled tasks: validation wins"),
+        (middle + half < 0, "s", "sampled tasks: train wins"),
+        (np.abs(middle) <= half, "x", "sampled tasks: undecided"),
     )
-    for which, marker, label in kinds:
+    for some, marker, label in kinds:
         face = {"markerfacecolor": "white"} if marker != "x" else {}
-        ax.plot(*result.arrays["checked"][which].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
+        ax.plot(*result.arrays["checked"][some].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    config, told = result.config, result.told
+    d, horizons = config["d"], " and ".join(str(t) for t in config["steps"])
     return (
         f"Risks in the limit of many inputs, each way with its own best step size, t = {config['steps'][1]} steps. "
-        f"Points: samples of d = {config['d']}, tuned on {config['tasks']} tasks and compared on {config['tests']}, "
-        f"decided by 99.9 % intervals of the median; {result.measured('samples'):.0f} of them contradict the limit "
-        f"where its risks differ by more than {4 / config['d']:.1%}. Learning from half of the samples, validation "
-        f"wins up to n/d = 2 sigma^2 (within "
-        f"{100 * result.measured('boundary'):.1f} % at sigma = 5), and with little noise in a band around n = d that "
-        f"begins at sigma = {result.measured('least_noise'):.2f}; learning from all samples in the end it wins "
-        f"everywhere above sigma = 0.7."
+        f"Points: tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
+        f"intervals that hold the tuning. The ratio of both risks over the limit's at the points, both ways and "
+        f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
+        f"the points); averaged over the targets given X, at d = {2 * d}, {told('size_low', '.3f')} to "
+        f"{told('size_high', '.3f')}, the farthest off {told('sizes', '.3f')}, and as the median over points "
+        f"{told('falls', '.2f')} times as far from 1 as at d = {d}. Learning from half of the samples, validation "
+        f"wins up to n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and with little "
+        f"noise in a band around n = d that begins at sigma = {told('least_noise', '.2f')}; learning from all samples "
+        f"in the end it wins on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = 0.7."
     )
+
+
+def headline(claims: Claims) -> str:
+    """State what was measured in short."""
+    d, told = claims.config["d"], claims.told
+    return (
+        f"boundary within {told('boundary', '.1f', of=_percent)} % of 2 sigma^2 at sigma = 5; band from sigma = "
+        f"{told('least_noise', '.2f')}; risk ratio over the limit's, 10 to 90 % of points: "
+        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {2 * d}), "
+        f"{told('sample_low', '.2f')} to {told('sample_high', '.2f')} on sampled tasks (d = {d})"
+    )
+
+
+def _percent(x: float) -> float:
+    return 100 * x
