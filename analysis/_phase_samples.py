@@ -86,9 +86,9 @@ def _method(n: int, d: int) -> Literal["gram", "svd"]:
 
 
 def step_sizes(n: int, d: int) -> np.ndarray:
-    """Return step sizes from 2e-3 to 2.2 over the largest eigenvalue of the limit, dense at the edge of stability."""
-    parts = np.geomspace(1e-3, 0.6, 50, endpoint=False), np.linspace(0.6, 1.1, 31)
-    return np.concatenate(parts) * 2 / (1 + np.sqrt(d / n)) ** 2
+    """Return step sizes from 2e-4 to 2.24 over the largest eigenvalue of the limit, dense at the edge of stability."""
+    parts = np.geomspace(1e-4, 0.6, 50, endpoint=False), np.linspace(0.6, 0.88, 8, endpoint=False)
+    return np.concatenate([*parts, np.linspace(0.88, 1.12, 41)]) * 2 / (1 + np.sqrt(d / n)) ** 2
 
 
 def _lowest(loss: np.ndarray) -> np.ndarray:

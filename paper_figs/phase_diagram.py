@@ -8,22 +8,24 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, new_figure
+from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
 
 title = "Where train-by-validation wins"
 alt = (
     "The plane of samples per input and noise, shaded by the logarithm of the ratio of the two risks, with the line "
     "where they are equal: on the left, learning from half of the samples, validation wins below n/d of about two "
-    "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise."
+    "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise. "
+    "Below, the ratio of both risks at finite size over the limit's: sampled tasks scatter about 1 within their "
+    "intervals, averages over the targets lie on it."
 )
 _LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}  # in grey both ends are dark
 _TITLES = {"half": "learns from its training half", "all": "learns from all samples in the end"}
 
 
 def draw(result: Result) -> Figure:
-    """Draw the two planes side by side, on one scale."""
+    """Draw the two planes side by side, on one scale, and below them the sizes at finite d over those of the limit."""
     arrays, steps = result.arrays, result.config["steps"]
-    figure, axes = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
+    figure, (axes, below) = new_figure(2, 2, height=5.6, sharey="row", height_ratios=(2.4, 1))
     for panel, (ax, way) in enumerate(zip(axes, result.names("limit", 1), strict=True)):
         tbt, tbv = _risks(result, panel, steps[1])
         # orange where train-by-train has the larger risk
@@ -37,14 +39,17 @@ def draw(result: Result) -> Figure:
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
         ax.grid(False)
+        _sizes(below[panel], result, way)
     for where, what in (((0.05, 0.94), "validation wins"), ((0.95, 0.06), "train wins")):
         side = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
         axes[0].text(*where, what, transform=axes[0].transAxes, fontsize=8, bbox=_LABEL, **side)
+    below[0].set_ylabel("ratio of risks over\nthe limit's")
     axes[0].set_ylabel(r"noise $\sigma$ (units of $\|w^*\|$)")
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=30)
     bar.set_label(f"$\\log_{{10}}$ risk by train / risk by validation, $t = {steps[1]}$")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    below[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.0, handletextpad=0.4)
     return figure
 
 
@@ -76,13 +81,28 @@ def _points(ax: Axes, result: Result, which: tuple[str, str]) -> None:
     """Mark the sampled tasks: which way won, or that the 95 % interval does not tell."""
     middle, half = result.series("sample", *which), 1.96 * result.series("sample_error", *which)
     kinds = (
-        (middle - half > 0, "o", "sampled tasks: validation wins"),
-        (middle + half < 0, "s", "sampled tasks: train wins"),
-        (np.abs(middle) <= half, "x", "sampled tasks: undecided"),
+        (middle - half > 0, "o", "sampled: validation wins"),
+        (middle + half < 0, "s", "sampled: train wins"),
+        (np.abs(middle) <= half, "x", "sampled: undecided"),
     )
     for some, marker, label in kinds:
         face = {"markerfacecolor": "white"} if marker != "x" else {}
         ax.plot(*result.arrays["checked"][some].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
+
+
+def _sizes(ax: Axes, result: Result, way: str) -> None:
+    """Draw the ratio of risks over the limit's, at all points and horizons, on sampled tasks and on averages."""
+    d, limit = result.config["d"], result.series("limit", way)
+    found = (
+        (result.series("sample", way), result.series("sample_error", way), 0, f"sampled tasks, $d = {d}$"),
+        (result.series("average", way)[1], result.series("average_error", way)[1], 1, f"averages, $d = {2 * d}$"),
+    )
+    for log_ratio, error, style, label in found:
+        off, half = (log_ratio - limit).ravel(), 1.96 * error.ravel()
+        interval = np.exp(off - half), np.exp(off + half)
+        measured(ax, np.exp(limit).ravel(), np.exp(off), style, interval, label=label, markersize=3)
+    ax.axhline(1, color="black", linewidth=0.7)
+    ax.set(xscale="log", xlabel="risk by train / risk by validation, limit", ylim=(0.65, 1.6))
 
 
 def caption(result: Result) -> str:
@@ -92,7 +112,7 @@ def caption(result: Result) -> str:
     return (
         f"Risks in the limit of many inputs, each way with its own best step size, t = {config['steps'][1]} steps. "
         f"Points: tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
-        f"intervals that hold the tuning. The ratio of both risks over the limit's at the points, both ways and "
+        f"intervals that hold the tuning. Below: the ratio of both risks over the limit's at the points, both ways and "
         f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
         f"the points); averaged over the targets given X, at d = {2 * d}, {told('size_low', '.3f')} to "
         f"{told('size_high', '.3f')}, the farthest off {told('sizes', '.3f')}, and as the median over points "
