@@ -49,7 +49,7 @@ def draw(result: Result) -> Figure:
     bar.set_label(f"$\\log_{{10}}$ risk by train / risk by validation, $t = {steps[1]}$")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
-    below[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.0, handletextpad=0.4)
+    below[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.0, handletextpad=0.4, fontsize=7)
     return figure
 
 
@@ -114,9 +114,11 @@ def caption(result: Result) -> str:
         f"Points: tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
         f"intervals that hold the tuning. Below: the ratio of both risks over the limit's at the points, both ways and "
         f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
-        f"the points); averaged over the targets given X, at d = {2 * d}, {told('size_low', '.3f')} to "
-        f"{told('size_high', '.3f')}, the farthest off {told('sizes', '.3f')}, and as the median over points "
-        f"{told('falls', '.2f')} times as far from 1 as at d = {d}. Learning from half of the samples, validation "
+        f"the points), at most {told('samples', '.2f')} of half a simultaneous 99.9 % interval from what averages say, "
+        f"which is {told('width', '.2f')} in the logarithm (median); averaged over the targets given X, at "
+        f"d = {2 * d}, {told('size_low', '.3f')} to {told('size_high', '.3f')}, the farthest off "
+        f"{told('sizes', '.3f')}, and as the median over points {told('falls', '.2f')} times as far from 1 as at "
+        f"d = {d}. Learning from half of the samples, validation "
         f"wins up to n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and with little "
         f"noise in a band around n = d that begins at sigma = {told('least_noise', '.2f')}; learning from all samples "
         f"in the end it wins on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = 0.7."
