@@ -84,9 +84,9 @@ def headline(claims: Claims) -> str:
     """State what was measured in short."""
     return (
         f"best step sizes {claims.told('apart_half', '.0f')} and {claims.told('apart_equal', '.0f')} times apart at "
-        f"n = d/2 and n = d; means of {claims.config['tasks']} tasks at most {claims.told('losses', '.2f')} (losses) "
-        f"and {claims.told('slopes', '.2f')} (meta-gradients) of their 99.9 % intervals off the limit with its first "
-        f"order; engine off the closed form by at most {claims.told('engine', '.1e')}, task by task"
+        f"n = d/2 and n = d; means of {claims.config['tasks']} tasks off the limit with its first order by at most "
+        f"{claims.told('losses', '.2f')} (losses), {claims.told('slopes', '.2f')} (meta-gradients) of half their "
+        f"99.9 % intervals; engine off the closed form by at most {claims.told('engine', '.1e')}"
     )
 
 
