@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import fft, linalg, stats
+from scipy import linalg, stats
 
+from analysis import _first_order
+from analysis.framework import checks
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory.least_squares import Regression, average_case, marchenko_pastur, proportional_limit, tuned_limit
 from metagrad.theory.numbers.filters import spectral_filter
 
 claim = (
-    "For nearly every X the averages over the targets deviate from the limit d/n -> gamma as their first order in 1/d "
-    "says, risk and validation loss by less than 0.3 % at d = 1000, the train loss, where it is small and sits at the "
-    "edge of the spectrum, by tens of percent at d = 200; and descent averages to them (setting: Wang et al. 2021, "
-    "section 4; first order derived)"
+    "Over X the averages over the targets deviate from the limit d/n -> gamma as the first order in 1/d of their law "
+    "says: the risk and the validation loss from d = 200 on in the median and for 95 % of X, which lie within 0.5 % at "
+    "d = 1000; the train loss late where it is small and sits at the edge of the spectrum: half of X are off by tens "
+    "of percent at d = 200. Descent averages to these averages (setting: Wang et al. 2021, section 4; law derived)."
 )
 QUANTITIES = ("train loss", "risk", "validation loss")
 STEP_SIZES = ("train-by-train", "train-by-validation")  # which way chooses them, in the limit
-_LEVEL = 0.05  # of a Monte-Carlo mean outside of its interval
-_MEDIAN_ERROR = 1.17  # standard error of the median of |x|, x normal, times sqrt(number), relative
+_LEVEL = 0.001  # at which all cases of a check together give a false alarm
+_SECOND_ORDER = 4.0  # a law of first order may be off by a few parts in d: what a share of X may be off, times d
+_FROM = 200  # inputs: where the first order of risk and validation loss is looked at
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,17 @@ class Config:
 
 
 presets = {
-    "quick": Config(dimensions=(50, 100, 200, 500, 1000), spectra=50, matrices=1, targets=20),
-    "default": Config(dimensions=(50, 100, 200, 500, 1000, 2000, 4000), spectra=200, matrices=4, targets=40),
+    "quick": Config(dimensions=(50, 100, 200, 500, 1000), spectra=200, matrices=1, targets=40),
+    "default": Config(dimensions=(50, 100, 200, 500, 1000, 2000, 4000), spectra=200, matrices=4, targets=80),
     "paper": Config(dimensions=(50, 100, 200, 500, 1000, 2000, 4000, 8000), spectra=1000, matrices=20, targets=100),
 }
-expected_seconds = {"quick": 5.0, "default": 110.0, "paper": 2400.0}
+expected_seconds = {"quick": 8.0, "default": 120.0, "paper": 2400.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
-    return ("first_order", "train_first_order", "largest_at_1000", "train_edge", "monte_carlo")
+    law = ("median", "quantile", "largest_at_1000", "seen_at_1000", "train_order", "train_edge")
+    return (*law, "monte_carlo", "monte_carlo_mean")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -149,18 +152,6 @@ def _descents(
     }
 
 
-def first_order(f: Callable[[np.ndarray], np.ndarray], gamma: float) -> tuple[float, float]:
-    """Return mean and variance, for large d, of sum_j f(s_j) - d * (its limit), over all eigenvalues of X'X/n.
-
-    With f(1 + gamma + 2 sqrt(gamma) cos theta) = a_0/2 + sum_k a_k cos(k theta): mean = (f(s_-) + f(s_+) - a_0)/4,
-    variance = (1/2) sum_k k a_k^2 (Bai and Silverstein 2004, in this basis). f is a polynomial of degree below 1024.
-    """
-    theta = (np.arange(1024) + 0.5) * np.pi / 1024
-    a = fft.dct(f(1 + gamma + 2 * np.sqrt(gamma) * np.cos(theta)), type=2) / 1024
-    ends = f(np.array(marchenko_pastur.edges(gamma)))
-    return float((ends.sum() - a[0]) / 4), float(np.sum(np.arange(1024) * a**2) / 2)
-
-
 def _laws(config: Config, gamma: float, etas: np.ndarray) -> np.ndarray:
     """Return mean and spread of d (E/limit - 1) over X for large d, (2, step sizes, quantities)."""
     laws = np.array([_first_orders(config, gamma, eta) for eta in etas])
@@ -169,16 +160,9 @@ def _laws(config: Config, gamma: float, etas: np.ndarray) -> np.ndarray:
 
 def _first_orders(config: Config, gamma: float, eta: float) -> list[tuple[float, float]]:
     """Return mean and variance of d (E - limit) over X, for each quantity."""
-    noise = config.sigma**2 * gamma
-
-    def left(s: np.ndarray) -> np.ndarray:
-        return (1 - eta * s) ** config.steps
-
-    def error(s: np.ndarray) -> np.ndarray:  # of w_t along an eigenvector, times d
-        return left(s) ** 2 + noise * (1 - left(s)) ** 2 / s
-
-    train = first_order(lambda s: (s + noise) * left(s) ** 2 / 2, gamma)
-    risk = first_order(error, gamma)
+    error = _first_order.risk_term(eta, config.steps, gamma, config.sigma)  # of w_t along an eigenvector, times d
+    train = _first_order.first_order(_first_order.train_term(eta, config.steps, gamma, config.sigma), gamma)
+    risk = _first_order.first_order(error, gamma)
     nodes, weights = marchenko_pastur.rule(gamma, 4 * config.steps)
     square = float(np.sum(weights / nodes * error(nodes) ** 2) + marchenko_pastur.atom(gamma))
     return [train, risk, (risk[0] / 2, risk[1] / 4 + gamma * square / 2)]  # X_val adds to the variance
@@ -203,57 +187,84 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 
 
 def verdict(config: Config, table: Table) -> Verdict:
-    """First order in 1/d everywhere, but late for the small train loss; Monte-Carlo within its intervals."""
-    arrays = table.arrays
-    size = np.median(np.abs(arrays["deviation"]), axis=2)  # gammas, d, step sizes, quantities
-    factor = np.abs(np.log(size * arrays["d"][:, None, None] / law_median(arrays["law"])[:, None]))
-    learned = float(np.exp(factor[:, arrays["d"] >= 200, :, 1:].max()))
-    fitted = float(np.exp(factor[:, -1, :, 0].max()))
-    few = np.exp(5 * _MEDIAN_ERROR / np.sqrt(config.spectra))
-    middle, large = arrays["d"] == 200, arrays["d"] == 1000
-    edge, inside = float(size[-1, middle, 0, 0].max()), float(size[:, large, :, 1:].max())
+    """Compare the law over X with that of first order, and Monte-Carlo with the averages given X."""
     return Verdict(
         claim,
-        [
-            Check(
-                "first_order",
-                "risk, validation: factor off the first order, d >= 200",
-                learned,
-                f"<= {few:.2f}",
-                learned <= few,
-            ),
-            Check(
-                "train_first_order",
-                f"train loss: factor off it at d = {arrays['d'][-1]}",
-                fitted,
-                f"<= {few:.2f}",
-                fitted <= few,
-            ),
-            Check(
-                "largest_at_1000",
-                "risk, validation: largest deviation at d = 1000 (median X)",
-                inside,
-                "<= 0.003",
-                inside <= 0.003,
-            ),
-            Check(
-                "train_edge", "train loss at TbT, gamma = 2, d = 200: deviation (median X)", edge, ">= 0.1", edge >= 0.1
-            ),
-            _monte_carlo_check(config, arrays),
-        ],
+        [*_law_checks(config, table.arrays), *_train_checks(config, table.arrays), *_monte_carlo_checks(config, table)],
     )
 
 
-def _monte_carlo_check(config: Config, arrays: dict[str, np.ndarray]) -> Check:
-    """Return whether no more intervals miss the average given X than chance allows."""
-    limit = stats.t.ppf(1 - _LEVEL / 2, config.targets - 1)
-    missed = np.abs(arrays["mean"] - arrays["expected"]) > limit * arrays["error"]
-    worst, cases = float(missed.reshape(-1, len(QUANTITIES)).sum(axis=0).max()), missed[..., 0].size
-    allowed = int(stats.binom.ppf(0.999, cases, _LEVEL))
-    what = f"Monte-Carlo: intervals of {cases} that miss, worst quantity"
-    return Check("monte_carlo", what, worst, f"<= {allowed}", worst <= allowed)
+def _law_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return where risk and validation loss lie over X, against the median and the 95 % quantile of their law."""
+    d, law = arrays["d"], law_quantile(arrays["law"], 0.95)[..., 1:]
+    size = np.abs(arrays["deviation"][..., 1:])  # gammas, d, X, step sizes, quantities
+    found = []
+    for key, what, part in (("median", "median", 0.5), ("quantile", "95 % quantile", 0.95)):
+        bound = law_quantile(arrays["law"], part)[:, None, None, :, 1:] / d[:, None, None, None]
+        share = np.where(np.isnan(size - bound), np.nan, size <= bound)[:, d >= _FROM].mean(axis=2)
+        words = f"risk, validation, d >= {_FROM}: share of X within the law's {what} (of {share.size} the farthest off)"
+        off = _SECOND_ORDER / _FROM
+        ends = [max(part - off, 0), min(part + off, 1)]
+        tail = _LEVEL / (2 * share.size)
+        low, high = stats.binom.ppf([tail, 1 - tail], config.spectra, ends) / config.spectra
+        said = f"{part:g} +- {off:.2g} but for chance: {low:.3g} to {high:.3g}"
+        found.append(checks.between(key, words, share, float(low), float(high), said=said))
+    at = size[:, d == 1000][:, 0]
+    seen, low, high = (part.ravel() for part in quantile_interval(at, 0.95, axis=1))
+    worst = int(np.argmax(seen))
+    what = (
+        "risk, validation, d = 1000: 95 % quantile of the deviation over X, the largest of both step sizes and gammas"
+    )
+    return [
+        *found,
+        checks.at_most("largest_at_1000", f"{what}, by the law", law / 1000, 0.005),
+        checks.reported("seen_at_1000", f"{what}, of {config.spectra} X", seen[worst], (low[worst], high[worst])),
+    ]
 
 
-def law_median(law: np.ndarray) -> np.ndarray:
-    """Return the median of |x| for x normal with the means law[0] and spreads law[1]."""
-    return stats.foldnorm(np.abs(law[0]) / law[1], scale=law[1]).median()
+def _train_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return how far the train loss is from its first order at the largest d, and from the limit at d = 200."""
+    d = arrays["d"]
+    middle, *ends = quantile_interval(np.abs(arrays["deviation"][..., 0]), 0.5, axis=2)  # gammas, d, step sizes
+    law = law_quantile(arrays["law"], 0.5)[..., 0] / d[-1]
+    ratio, low, high = (part[:, -1] / law for part in (middle, *ends))
+    what = f"train loss, d = {d[-1]}: median over X of the deviation, over that of the law (the farthest off)"
+    edge, edge_low, edge_high = (part[-1, d == 200, 0] for part in (middle, *ends))
+    at_edge = f"train loss at train-by-train's step size, gamma = {arrays['gammas'][-1]:g}, d = 200: median deviation"
+    return [
+        checks.between("train_order", what, ratio, 0.5, 2.0, (low, high)),
+        checks.between("train_edge", f"{at_edge} over X", edge, 0.1, 1.0, (edge_low, edge_high)),
+    ]
+
+
+def _monte_carlo_checks(config: Config, table: Table) -> list[Check]:
+    """Return how far means over targets are from the average given X: each in its error, and together in percent."""
+    mean, expected, error = (table.arrays[name] for name in ("mean", "expected", "error"))
+    far = np.abs(mean - expected) / error
+    allowed = float(stats.t.ppf(1 - _LEVEL / (2 * far.size), config.targets - 1))
+    ratio, width = (mean / expected)[..., 1:], (error / expected)[..., 1:]  # the train loss varies more
+    runs = ratio.shape[1] * ratio.shape[2]
+    together = ratio.mean(axis=(1, 2))
+    half = 1.96 * np.sqrt(np.sum(width**2, axis=(1, 2))) / runs
+    what = f"Monte-Carlo, risk and validation loss: mean of {runs} X over their averages given X (the farthest off)"
+    return [
+        checks.at_most("monte_carlo", f"Monte-Carlo: largest of {far.size} errors, in standard errors", far, allowed),
+        checks.between("monte_carlo_mean", what, together, 0.95, 1.05, (together - half, together + half)),
+    ]
+
+
+def quantile_interval(x: np.ndarray, part: float, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a quantile along an axis and its 95 % interval, by order statistics; its upper end is the largest at most.
+
+    >>> [float(end) for end in quantile_interval(np.arange(100.0), 0.5, axis=0)]
+    [49.5, 39.0, 60.0]
+    """
+    ordered, count = np.sort(np.moveaxis(x, axis, -1), axis=-1), x.shape[axis]
+    low, high = stats.binom.ppf([0.025, 0.975], count, part).astype(int)
+    ends = ordered[..., max(low - 1, 0)], ordered[..., min(high, count - 1)]
+    return np.quantile(ordered, part, axis=-1), *ends
+
+
+def law_quantile(law: np.ndarray, part: float) -> np.ndarray:
+    """Return a quantile of |x| for x normal with the means law[0] and spreads law[1]."""
+    return np.asarray(stats.foldnorm(np.abs(law[0]) / law[1], scale=law[1]).ppf(part))

@@ -6,24 +6,27 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, new_figure
+from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
 
 title = "Where train-by-validation wins"
 alt = (
     "The plane of samples per input and noise, shaded by the logarithm of the ratio of the two risks, with the line "
     "where they are equal: on the left, learning from half of the samples, validation wins below n/d of about two "
-    "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise."
+    "sigma squared; on the right, learning from all samples in the end, it wins in all but a corner of little noise. "
+    "Below, the ratio of both risks at finite size over the limit's: sampled tasks scatter about 1 within their "
+    "intervals, averages over the targets lie on it."
 )
 _LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}  # in grey both ends are dark
 _TITLES = {"half": "learns from its training half", "all": "learns from all samples in the end"}
 
 
 def draw(result: Result) -> Figure:
-    """Draw the two planes side by side, on one scale."""
+    """Draw the two planes side by side, on one scale, and below them the sizes at finite d over those of the limit."""
     arrays, steps = result.arrays, result.config["steps"]
-    figure, axes = new_figure(1, 2, height=3.7, sharex=True, sharey=True)
-    for panel, (ax, way) in enumerate(zip(axes, result.names("gain", 1), strict=True)):
+    figure, (axes, below) = new_figure(2, 2, height=5.6, sharey="row", height_ratios=(2.4, 1))
+    for panel, (ax, way) in enumerate(zip(axes, result.names("limit", 1), strict=True)):
         tbt, tbv = _risks(result, panel, steps[1])
         # orange where train-by-train has the larger risk
         shade = ax.pcolormesh(
@@ -31,19 +34,22 @@ def draw(result: Result) -> Figure:
         )
         for index, t in enumerate(steps):
             _boundary(ax, result, panel, t, index)
-        _points(ax, result, way)
+        _points(ax, result, (way, str(steps[1])))
         ax.set(xscale="log", yscale="log", xlabel="samples per input $n/d$", title=_TITLES[way])
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
         ax.grid(False)
+        _sizes(below[panel], result, way)
     for where, what in (((0.05, 0.94), "validation wins"), ((0.95, 0.06), "train wins")):
         side = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
         axes[0].text(*where, what, transform=axes[0].transAxes, fontsize=8, bbox=_LABEL, **side)
+    below[0].set_ylabel("ratio of risks over\nthe limit's")
     axes[0].set_ylabel(r"noise $\sigma$ (units of $\|w^*\|$)")
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=30)
     bar.set_label(f"$\\log_{{10}}$ risk by train / risk by validation, $t = {steps[1]}$")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    below[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.0, handletextpad=0.4, fontsize=7)
     return figure
 
 
@@ -71,29 +77,64 @@ def _boundary(ax: Axes, result: Result, panel: int, t: int, index: int) -> None:
         ax.plot(*arrays["crossing"].T[::-1], "D", color=COLOURS[1], markersize=3.5, label="exact crossings")
 
 
-def _points(ax: Axes, result: Result, way: str) -> None:
-    """Mark the finite samples: which way won, or that the interval does not tell."""
-    low, high = result.series("gain_interval", way).T
+def _points(ax: Axes, result: Result, which: tuple[str, str]) -> None:
+    """Mark the sampled tasks: which way won, or that the 95 % interval does not tell."""
+    middle, half = result.series("sample", *which), 1.96 * result.series("sample_error", *which)
     kinds = (
-        (low > 0, "o", "samples: validation wins"),
-        (high < 0, "s", "samples: train wins"),
-        ((low <= 0) & (high >= 0), "x", "samples: undecided"),
+        (middle - half > 0, "o", "sampled: validation wins"),
+        (middle + half < 0, "s", "sampled: train wins"),
+        (np.abs(middle) <= half, "x", "sampled: undecided"),
     )
-    for which, marker, label in kinds:
+    for some, marker, label in kinds:
         face = {"markerfacecolor": "white"} if marker != "x" else {}
-        ax.plot(*result.arrays["checked"][which].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
+        ax.plot(*result.arrays["checked"][some].T, marker, color=COLOURS[0], markersize=5.5, label=label, **face)
+
+
+def _sizes(ax: Axes, result: Result, way: str) -> None:
+    """Draw the ratio of risks over the limit's, at all points and horizons, on sampled tasks and on averages."""
+    d, limit = result.config["d"], result.series("limit", way)
+    found = (
+        (result.series("sample", way), result.series("sample_error", way), 0, f"sampled tasks, $d = {d}$"),
+        (result.series("average", way)[1], result.series("average_error", way)[1], 1, f"averages, $d = {2 * d}$"),
+    )
+    for log_ratio, error, style, label in found:
+        off, half = (log_ratio - limit).ravel(), 1.96 * error.ravel()
+        interval = np.exp(off - half), np.exp(off + half)
+        measured(ax, np.exp(limit).ravel(), np.exp(off), style, interval, label=label, markersize=3)
+    ax.axhline(1, color="black", linewidth=0.7)
+    ax.set(xscale="log", xlabel="risk by train / risk by validation, limit", ylim=(0.65, 1.6))
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    config, told = result.config, result.told
+    d, horizons = config["d"], " and ".join(str(t) for t in config["steps"])
     return (
         f"Risks in the limit of many inputs, each way with its own best step size, t = {config['steps'][1]} steps. "
-        f"Points: samples of d = {config['d']}, tuned on {config['tasks']} tasks and compared on {config['tests']}, "
-        f"decided by 99.9 % intervals of the median; {result.measured('samples'):.0f} of them contradict the limit "
-        f"where its risks differ by more than {4 / config['d']:.1%}. Learning from half of the samples, validation "
-        f"wins up to n/d = 2 sigma^2 (within "
-        f"{100 * result.measured('boundary'):.1f} % at sigma = 5), and with little noise in a band around n = d that "
-        f"begins at sigma = {result.measured('least_noise'):.2f}; learning from all samples in the end it wins "
-        f"everywhere above sigma = 0.7."
+        f"Points: tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
+        f"intervals that hold the tuning. Below: the ratio of both risks over the limit's at the points, both ways and "
+        f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
+        f"the points), at most {told('samples', '.2f')} of half a simultaneous 99.9 % interval from what averages say, "
+        f"which is {told('width', '.2f')} in the logarithm (median); averaged over the targets given X, at "
+        f"d = {2 * d}, {told('size_low', '.3f')} to {told('size_high', '.3f')}, the farthest off "
+        f"{told('sizes', '.3f')}, and as the median over points {told('falls', '.2f')} times as far from 1 as at "
+        f"d = {d}. Learning from half of the samples, validation "
+        f"wins up to n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and with little "
+        f"noise in a band around n = d that begins at sigma = {told('least_noise', '.2f')}; learning from all samples "
+        f"in the end it wins on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = 0.7."
     )
+
+
+def headline(claims: Claims) -> str:
+    """State what was measured in short."""
+    d, told = claims.config["d"], claims.told
+    return (
+        f"boundary within {told('boundary', '.1f', of=_percent)} % of 2 sigma^2 at sigma = 5; band from sigma = "
+        f"{told('least_noise', '.2f')}; risk ratio over the limit's, 10 to 90 % of points: "
+        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {2 * d}), "
+        f"{told('sample_low', '.2f')} to {told('sample_high', '.2f')} on sampled tasks (d = {d})"
+    )
+
+
+def _percent(x: float) -> float:
+    return 100 * x
