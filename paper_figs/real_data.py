@@ -117,8 +117,8 @@ def headline(claims: Claims) -> str:
     costs = ", ".join(claims.told(f"far_{name}", ".1f", _percent) for name in _FAR)
     return (
         f"(TbV - TbT)/TbT of mean test errors in %, largest: {wins} up to {config['near']:g} samples an input; {costs} "
-        f"from {config['far']:g} on (not of products); without a limit {claims.told('unlimited', '.1f', _percent)} % of "
-        f"the splits diverge"
+        f"from {config['far']:g} on (not of products); without a limit "
+        f"{claims.told('unlimited', '.1f', _percent)} % of the splits diverge"
     )
 
 
