@@ -1,8 +1,9 @@
-"""The table of claims in the README: made from measured values that are kept in claims.json, never by hand.
+"""The tables of claims: made from measured values that are kept in claims.json, never by hand.
 
 `python -m paper_figs claims --preset default --seeds 0,1` takes what results say into claims.json (each preset has its
-own seeds), and writes the table anew. A test holds claims.json against the source of the experiments, and the README
-against claims.json; so a row that is not of what is there fails.
+own seeds), and writes the README's table and docs/claims.md anew: there each claim has its whole sentence, and every
+check. A test holds claims.json against the source of the experiments, and both against claims.json; so a row that is
+not of what is there fails.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from paper_figs.framework.results import Result, ResultError, load_figure, names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAVED = ROOT / "paper_figs" / "claims.json"
-README = ROOT / "README.md"
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "claims.md"
 BEGIN, END = "<!-- claims: made by `python -m paper_figs claims` -->\n", "<!-- end of claims -->\n"
 _PRESETS = ("quick", "default", "paper")
 _OF_ALL = ("key", "what", "expected")
@@ -67,19 +68,62 @@ def claims_of(name: str, preset: str, kept: dict[str, Any]) -> Claims:
 
 
 def table(saved: Saved) -> str:
-    """Return the table in Markdown: figure, claim, and the measured values of every preset that was run."""
-    lines = ["| figure | claim | measured |", "|---|---|---|"]
-    for name in names():
-        if name not in saved:
-            raise ResultError(f"claims.json has nothing of {name}; run it, then `python -m paper_figs claims`.")
-        told, claim = [], ""
-        for preset in (preset for preset in _PRESETS if preset in saved[name]):
-            claims = claims_of(name, preset, saved[name][preset])
-            failing = "" if claims.holds else f" **fails: {', '.join(claims.failing)}**"
-            told.append(f"*{preset}, {seeds.said(claims.seeds)}*: {load_figure(name).headline(claims)}{failing}")
-            claim = claim or claims.claim
-        lines.append(f"| `{name}` | {_cell(claim)} | {_cell('; '.join(told))} |")
+    """Return the README's table in Markdown: figure, what it is about, and what was measured at the quick preset."""
+    lines = ["| figure | about | measured |", "|---|---|---|"]
+    for name in _names(saved):
+        claims, module = claims_of(name, "quick", saved[name]["quick"]), load_figure(name)
+        failing = "" if claims.holds else f" **fails: {', '.join(claims.failing)}**"
+        lines.append(f"| `{name}` | {_cell(module.title)} | {_cell(module.headline(claims))}{failing} |")
     return "\n".join(lines) + "\n"
+
+
+def page(saved: Saved) -> str:
+    """Return docs/claims.md: each claim, its headline at every preset that was run, and every check with its range."""
+    parts = [_INTRODUCTION]
+    for name in _names(saved):
+        presets = [preset for preset in _PRESETS if preset in saved[name]]
+        every = [claims_of(name, preset, saved[name][preset]) for preset in presets]
+        module = load_figure(name)
+        parts.append(f"## {name}: {module.title}\n\n{every[0].claim.rstrip('.')}.\n")
+        parts += [f"- *{one.preset}, {seeds.said(one.seeds)}*: {module.headline(one)}.\n" for one in every]
+        parts.append(_checks(every))
+    return "\n".join(parts)
+
+
+_INTRODUCTION = """# Claims and what was measured
+
+Made by `python -m paper_figs claims` from the results of the experiments; a test holds it against them. A number is
+that of the first seed; in brackets is its range over all. Every check holds at every seed that is named, but for those
+that are reported, of which nothing is expected. "With its interval" means that the 95 % interval of a sample decides,
+not its estimate. Each check is seen failing on a spoiled table in `tests/analysis/spoiled`.
+"""
+
+
+def _checks(every: list[Claims]) -> str:
+    """Return the checks as a table, a column of measured values for every preset."""
+    lines = [
+        f"| check | {' | '.join(one.preset for one in every)} | expected |",
+        "|---" * (len(every) + 2) + "|",
+    ]
+    for row, key in zip(every[0].rows, (check["key"] for check in every[0].checks[every[0].seeds[0]]), strict=True):
+        cells = [_measured(one, key) for one in every]
+        lines.append(f"| {_cell(row['what'])} | {' | '.join(cells)} | {_cell(row['expected'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _measured(claims: Claims, key: str) -> str:
+    if not any(check["key"] == key for check in claims.checks[claims.seeds[0]]):
+        return "-"  # a check of another preset's sizes
+    failing = claims.failing.get(key)
+    return claims.told(key) + (f" **fails at {', '.join(map(str, failing))}**" if failing else "")
+
+
+def _names(saved: Saved) -> list[str]:
+    if missing := [name for name in names() if "quick" not in saved.get(name, {})]:
+        raise ResultError(
+            f"claims.json has no quick result of {missing[0]}; run it, then `python -m paper_figs claims`."
+        )
+    return names()
 
 
 def _cell(text: str) -> str:
@@ -87,7 +131,7 @@ def _cell(text: str) -> str:
 
 
 def write(results: list[Result], preset: str) -> None:
-    """Take results into claims.json, and write the README's table anew."""
+    """Take results into claims.json, and write the README's table and docs/claims.md anew."""
     saved = load()
     for result in results:
         saved.setdefault(result.name, {})[preset] = entry(result)
@@ -97,5 +141,5 @@ def write(results: list[Result], preset: str) -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ResultError(f"README.md has not the lines {BEGIN.strip()!r} and {END.strip()!r}, once each.")
     before, rest = text.split(BEGIN)
-    page = before + BEGIN + table(ordered) + END + rest.split(END)[1]
-    files.write_together({SAVED: data.encode(), README: page.encode()})
+    readme = before + BEGIN + table(ordered) + END + rest.split(END)[1]
+    files.write_together({SAVED: data.encode(), README: readme.encode(), PAGE: page(ordered).encode()})

@@ -1,0 +1,78 @@
+"""The README's table of claims is made from measured values, and these are of the experiments that are there."""
+
+import re
+
+import numpy as np
+import pytest
+
+from analysis.framework import contract, depends, sidecar, store
+from paper_figs.framework import results, table
+from paper_figs.framework.claims import Claims
+
+KEPT = table.load()
+
+
+def claims(values, holds=None):
+    checks = {
+        seed: [{"key": "gain", "what": "a gain", "measured": x, "expected": "> 0", "holds": x > 0, "interval": None}]
+        for seed, x in enumerate(values)
+    }
+    return Claims("invented", "quick", {}, "a claim", checks)
+
+
+def test_numbers_are_told_with_their_range_over_seeds():
+    assert claims([0.314]).told("gain", ".2f") == "0.31"
+    assert claims([0.314, 0.17, 0.4]).told("gain", ".2f") == "0.31 (0.17 to 0.40)"
+    assert claims([0.314, 0.3141]).told("gain", ".2f") == "0.31"
+    assert claims([2.0, 3.0]).told("gain", ".0e", lambda x: 10**x) == "1e+02 (1e+02 to 1e+03)"
+    assert claims([0.1, np.nan]).told("gain", ".1f") == "0.1 (not a number at 1 of 2 seeds)"
+    with pytest.raises(KeyError, match=r"there is no check 'gian'\. Known, nearest first: gain"):
+        claims([1.0]).told("gian")
+
+
+def test_a_claim_fails_with_the_seeds_at_which_it_does():
+    found = claims([1.0, -1.0, np.nan])
+    assert not found.holds
+    assert found.failing == {"gain": [1, 2]}
+    assert found.rows[0]["failing"] == [1, 2]
+    assert claims([1.0, 2.0]).holds
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_a_headline_asks_for_checks_that_its_experiment_has(name):
+    experiment = contract.load(name)
+    for preset, config in experiment.presets.items():
+        checks = [
+            {"key": key, "what": key, "measured": 0.5, "expected": "", "holds": True, "interval": None}
+            for key in experiment.keys(config)
+        ]
+        told = Claims(name, preset, sidecar.plain_config(config), experiment.claim, {0: checks})
+        assert results.load_figure(name).headline(told)
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_what_is_claimed_was_measured_with_the_experiment_that_is_there(name):
+    """Run it at the seeds that claims.json has, then `python -m paper_figs claims`, where this fails."""
+    experiment = contract.load(name)
+    sources = {
+        depends.label(path): depends.digest(path)
+        for path in (experiment.source, *depends.private_modules(experiment.source))
+    }
+    assert {"quick", "default"} <= set(KEPT[name])
+    for preset, kept in KEPT[name].items():
+        config = experiment.presets[preset]
+        assert kept["source"] == sources
+        assert kept["claim"] == experiment.claim
+        assert kept["config"] == sidecar.plain_config(config)
+        assert tuple(check["key"] for check in kept["checks"]) == tuple(experiment.keys(config))
+        assert table.claims_of(name, preset, kept).holds
+        assert len(kept["seeds"]) >= (10 if preset == "quick" else 2 if preset == "default" else 1)
+
+
+def test_the_readme_has_the_table_that_these_values_make():
+    text = table.README.read_text(encoding="utf-8")
+    found = re.search(f"{re.escape(table.BEGIN)}(.*?){re.escape(table.END)}", text, flags=re.DOTALL)
+    assert found
+    assert found[1] == table.table(KEPT)
+    assert (store.ROOT / "README.md") == table.README
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(KEPT)
