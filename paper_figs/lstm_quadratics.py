@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
@@ -38,7 +39,8 @@ def _curves(ax: Axes, result: Result, key: str, spread: str) -> None:
     apart = (times == horizon) | (np.abs(times - horizon) > 0.03 * len(steps))
     top = 2 * result.series(key, _BOUND)[0]
     theory(ax, steps, result.series(key, _BOUND), 1, linewidth=2.2, label="best fixed schedule in hindsight (theory)")
-    theory(ax, steps, result.series(key, _CG), 5, label="conjugate gradients, task by task")
+    solved = slice(0, horizon + 1)  # far beyond, the floats of what is solved run out
+    theory(ax, steps[solved], result.series(key, _CG)[solved], 5, label="conjugate gradients, task by task")
     for name, index in [(name, 0) for name in _lstms(result)] + [(name, 2 + k) for k, name in enumerate(_DRAWN)]:
         curve, ends = result.series(key, name), result.series(spread, None, name)
         shown = np.isfinite(ends).all(axis=0) & (curve[times] < top) & apart
@@ -68,6 +70,7 @@ def _ends(ax: Axes, result: Result) -> None:
         ax.errorbar([value], [row], xerr=spread, markersize=4, **look)
     ax.axvline(result.series("mean", _BOUND)[horizon], color=COLOURS[1], linestyle="--", linewidth=0.9)
     ax.set(yticks=range(len(rows)), xscale="log", xlabel=f"mean loss at $t = {horizon}$", title="best in hindsight")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticklabels([row[0] for row in rows], fontsize=7.5)
     ax.invert_yaxis()
 
