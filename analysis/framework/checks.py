@@ -131,11 +131,11 @@ def share_interval(mask: Any, level: float = 0.95) -> tuple[float, float]:
 def _pick(values: Any, interval: Interval | None, sign: int) -> tuple[float, tuple[float, float] | None]:
     """Return the value whose upper end (`sign` -1: lower end) is the largest (least), and its interval.
 
-    NaN where one is NaN, or there is none.
+    NaN where one is NaN, an end that does not decide too, or there is none.
     """
     x, low, high = _flat(values, interval)
     ends = high if sign > 0 else -low
-    if not x.size or np.isnan(x).any() or np.isnan(ends).any():
+    if not x.size or np.isnan([x, low, high]).any():
         return np.nan, None
     at = int(np.argmax(ends))
     return float(x[at]), None if interval is None else (float(low[at]), float(high[at]))
