@@ -1,32 +1,12 @@
 """The cache, resumption, workers, verdicts and messages of the experiment framework, on a tiny experiment."""
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import analysis
 from analysis.framework import cli, contract, runner, store
 from metagrad import files
-
-SOURCE = Path(__file__).with_name("tiny_experiment.py.txt")
-
-
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    """Make an experiment `tiny` that can be found, in this process and in spawned ones."""
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    shutil.copy(SOURCE, folder / "tiny.py")
-    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(folder)])
-    monkeypatch.setenv("TINY_LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(contract, "names", lambda: ["tiny"])
-    yield folder / "tiny.py"
-    import sys
-
-    sys.modules.pop("analysis.tiny", None)
 
 
 def run(out, *extra):

@@ -1,16 +1,10 @@
 """Several seeds: how they are named, the verdict over all of them, and the ranges of numbers in table and caption."""
 
 import argparse
-import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
-import analysis
-from analysis.framework import cli, contract, seeds
-
-SOURCE = Path(__file__).with_name("tiny_experiment.py.txt")
+from analysis.framework import cli, seeds
 
 
 @pytest.mark.parametrize(
@@ -39,44 +33,38 @@ def test_one_seed_or_several_not_both(capsys):
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    shutil.copy(SOURCE, folder / "tiny.py")
-    monkeypatch.setattr(analysis, "__path__", [*analysis.__path__, str(folder)])
-    monkeypatch.setenv("TINY_LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(contract, "names", lambda: ["tiny"])
-    yield tmp_path / "out"
-    sys.modules.pop("analysis.tiny", None)
+def out(tiny, tmp_path):
+    """The folder of the results of an experiment `tiny`."""
+    return tmp_path / "out"
 
 
 def call(command, out, *extra):
     return cli.main([command, "--only", "tiny", "--out", str(out), "--device", "cpu", *extra])
 
 
-def test_a_claim_holds_where_it_holds_at_every_seed(tiny, capsys, monkeypatch):
-    assert call("run", tiny, "--seeds", "0..2", "--jobs", "1") == 0
+def test_a_claim_holds_where_it_holds_at_every_seed(out, capsys, monkeypatch):
+    assert call("run", out, "--seeds", "0..2", "--jobs", "1") == 0
     shown = capsys.readouterr().out
     assert "1 experiments at 3 seeds, 0 from the cache" in shown
     assert "16 to 18" in shown
     assert "holds at 3 seeds  tiny" in shown
-    assert sorted(path.stem for path in (tiny / "tiny").glob("*.npz")) == [f"quick-seed{k}" for k in range(3)]
+    assert sorted(path.stem for path in (out / "tiny").glob("*.npz")) == [f"quick-seed{k}" for k in range(3)]
     monkeypatch.setenv("TINY_BOUND", "16.5")
-    assert call("run", tiny, "--seeds", "0..2", "--force", "--jobs", "1") == 1
+    assert call("run", out, "--seeds", "0..2", "--force", "--jobs", "1") == 1
     shown = capsys.readouterr().out
     assert "FAILS at seeds 1, 2  tiny" in shown
     assert "NO at seeds 1, 2" in " ".join(shown.split())
-    assert call("verify", tiny, "--seeds", "0..2") == 1
-    assert call("verify", tiny, "--seeds", "0") == 0
+    assert call("verify", out, "--seeds", "0..2") == 1
+    assert call("verify", out, "--seeds", "0") == 0
 
 
-def test_seeds_that_were_run_come_from_the_cache(tiny, tmp_path):
-    assert call("run", tiny, "--seeds", "0,1", "--jobs", "1") == 0
-    assert call("run", tiny, "--seeds", "0..2", "--jobs", "1") == 0
+def test_seeds_that_were_run_come_from_the_cache(out, tmp_path):
+    assert call("run", out, "--seeds", "0,1", "--jobs", "1") == 0
+    assert call("run", out, "--seeds", "0..2", "--jobs", "1") == 0
     assert (tmp_path / "log").read_text().split() == [str(k) for k in range(5)] * 3
 
 
-def test_a_seed_that_was_not_run_is_named(tiny, capsys):
-    assert call("run", tiny, "--jobs", "1") == 0
-    assert call("verify", tiny, "--seeds", "0,3") == 2
+def test_a_seed_that_was_not_run_is_named(out, capsys):
+    assert call("run", out, "--jobs", "1") == 0
+    assert call("verify", out, "--seeds", "0,3") == 2
     assert "python -m analysis run --only tiny --preset quick --seed 3" in capsys.readouterr().err
