@@ -65,6 +65,7 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
         "log10": derivative.log / _LN10,
         "upper": bounds.log_upper_bound(spectrum, etas, steps) / _LN10,
         "lower": bounds.log_lower_bound(spectrum, etas, steps) / _LN10,  # NaN where none applies
+        "rate": 2 * np.log10(np.abs(1 - np.outer(points, lam)).max(axis=1)),  # of the slowest or fastest mode
         "engine": found.log10abs(),
         "engine_error": _relative_error(found, quadratic.d_objective(spectrum, points, steps)),
         "window": np.array([float(low), float(high)]),
@@ -128,7 +129,7 @@ def verdict(config: Config, table: Table) -> Verdict:
     span = steps[-1] - steps[-2]
     growth = (arrays["engine"][-1] - arrays["engine"][-2] - np.log10(steps[-1] / steps[-2])) / span
     growth = np.where(np.isnan(low + high), np.nan, growth)  # outside of what is not known
-    theory = 2 * np.log10(np.maximum(1 - _ALPHA * points, points - 1))
+    theory = arrays["rate"][-1]
     room = (arrays["upper"] - arrays["lower"])[~np.isnan(arrays["lower"])].max()
     apart = np.abs(growth - theory)[outside] * span / room
     width = np.diff(arrays["window"], axis=1)[:, 0] * steps

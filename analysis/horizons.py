@@ -158,7 +158,8 @@ def verdict(config: Config, table: Table) -> Verdict:
     """Overflow: within one step of what rounding allows. Underflow: inside the interval, widened by it."""
     arrays = table.arrays
     expanding = etas_of(config) > 2
-    there = np.array([np.any(arrays["plain_measured"] != -1, axis=1), np.any(arrays["log_measured"] != -1, axis=1)])
+    found = [np.any(arrays[f"{objective}_measured"] != -1, axis=1) for objective in ("plain", "log")]
+    there = np.array(found) | (np.array(DTYPES) != "bfloat16")  # which alone may be missing
     decided, gaps = [], []
     for row, objective in enumerate(("plain", "log")):
         measured, earliest, latest, lowest, highest = (

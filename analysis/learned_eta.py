@@ -26,7 +26,7 @@ from metagrad.theory.numbers.signed_log import signed_sum
 
 claim = (
     "Meta-training on the log objective learns the finite-horizon minimiser. This tends to 2/(lambda_min + lambda_max) "
-    "like c/t, from either side, with a constant c that the two extreme eigenvalues and their weights decide, at "
+    "like c/t, with a constant c that the two extreme eigenvalues and their weights decide, at "
     "horizons at which those between have died out (Wang et al. 2021, section 3, and the correction derived here)."
 )
 BETWEEN = 1e-3  # what the eigenvalues between may add to l at a far horizon, as a share of it, or at all

@@ -34,9 +34,9 @@ from metagrad.xp import rng
 
 claim = (
     "Where a loss has a floor (noise and n > d, or validation data) the log objective vanishes again, |G'| <= "
-    "S mu^(2t-1)/T_inf, at the rate of the limit n, d -> infinity; the log of the excess does not vanish, and sign "
-    "steps of scaled gradients still learn, where neither one fixed outer step size for all tasks nor tossed signs do, "
-    "and plain float32 has lost the sign"
+    "S mu^(2t-1)/T_inf for the train loss, like mu^t for the validation loss, in the size of the limit n, d -> "
+    "infinity; the log of the excess does not vanish, and sign steps of scaled gradients still learn, for more groups "
+    "of tasks than any one fixed outer step size or tossed signs, while plain float32 has the sign of many wrong"
 )
 _LN10 = np.log(10.0)
 _LEVEL = 0.999  # of the interval of a limit
@@ -93,7 +93,8 @@ def keys(config: Config) -> tuple[str, ...]:
     limits = tuple(f"{what}_{kind}" for what in ("limit", "tends", "narrows") for kind in KINDS)
     steps = ("excess_least", "gradient_steps", "excess_steps", "sign_steps")
     others = ("sign_share", "fixed_share", "fixed_margin", "tossed_share", "signs_scaled", "signs_plain")
-    return ("bound", "engine", "plain_float64", *last, *limits, *steps, *others)
+    rates = ("rate_train", "rate_validation")
+    return ("bound", "engine", "plain_float64", *last, *rates, *limits, *steps, *others)
 
 
 _PATHS = {"path": "eta", "best": "best"}
@@ -302,9 +303,30 @@ def verdict(config: Config, table: Table) -> Verdict:
     ]
     for kind, size in zip(KINDS, sizes, strict=True):
         checks.append(reported(f"last_{kind}", f"log {kind}, {longest}: |G'|, median over tasks", size))
+    checks += _rates(config, arrays)
     return Verdict(
         claim, checks + _limit_checks(config, arrays) + _path_checks(config, arrays) + _shares(config, arrays)
     )
+
+
+def _rates(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return how fast |G'| vanishes between the last two horizons, over mu^2 (train) and mu (validation) a step.
+
+    mu is taken of the bound, S mu^(2t-1)/T_inf. The train loss is quadratic about its minimum, the validation loss is
+    not: there G' falls with the first power.
+    """
+    fall, of_bound = (np.diff(arrays[name][-2:], axis=0)[0] for name in ("t_engine", "t_bound"))
+    span = f"t = {config.horizons[-2]} to {config.horizons[-1]}, median over tasks"
+    return [
+        between(
+            f"rate_{kind}",
+            f"log {kind}: rate at which |G'| vanishes over that of mu^{'2' if power == 1 else '1'}, {span}",
+            np.median(fall[KINDS.index(kind)] / (power * of_bound)),
+            0.95,
+            1.05,
+        )
+        for kind, power in (("train", 1.0), ("validation", 0.5))
+    ]
 
 
 def _limit_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
@@ -372,7 +394,7 @@ def _shares(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
         ),
         at_most("tossed_share", f"tossed signs: {near}, mean", tossed.mean(), 0.2, mean_interval(tossed)),
         at_least("signs_scaled", f"scaled float32, {at}", *_share(arrays["right_scaled"], 0.9)),
-        at_most("signs_plain", f"plain float32, {at}", *_share(arrays["right_plain"], 0.9)),
+        at_most("signs_plain", f"plain float32, {at}", *_share(arrays["right_plain"], 0.85)),
     ]
 
 

@@ -99,7 +99,7 @@ def caption(result: Result) -> str:
         f"{config['seeds']} tunings: a meta-training of {config['episodes']} episodes on the logarithm of the loss "
         f"along the run, and {config['searches']} random searches over step size and betas, each of the same cost "
         f"({told('cost', '.0f')} runs of {arrays['times'][-1]} gradients, start and evaluations counted; "
-        f"{told('candidates', '.0f')} candidates; by the clock a search takes less, on tasks this small), on "
+        f"{told('candidates', '.0f')} candidates), on "
         f"{config['fresh']} fresh quadratics. Dots: tunings and searches; "
         "open points: means; bars in a: 95 % intervals over tunings; in b and the bands in c: the range over tunings. "
         f"Differences to the grid, in the mean over tunings (meta-gradient, search): {_pair(result, 'log_path')} in "

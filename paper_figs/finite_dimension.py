@@ -97,9 +97,9 @@ def caption(result: Result) -> str:
         f"of X are to lie within {result.told('largest_at_1000', '.2f', of=_percent)} % of the limit, and lie within "
         f"{result.told('seen_at_1000', '.2f', of=_percent)} %. The train loss at d/n = {arrays['gammas'][-1]:g}, which "
         f"is small and comes from the edges of the spectrum, is off by more than "
-        f"{result.told('train_edge', '.0f', of=_percent)} % at d = 200 for half of the X: a few X with an eigenvalue "
-        f"beyond the edge lie far above. (c) Plain descent over {config['targets']} targets for each X: means lie "
-        f"within {result.told('monte_carlo', '.2g')} standard errors of the averages given X (grey: 95 % intervals)."
+        f"{result.told('train_edge', '.0f', of=_percent)} % at d = 200 for half of the X. (c) Plain descent over "
+        f"{config['targets']} targets for each X: means lie within {result.told('monte_carlo', '.2g')} standard errors "
+        f"of the averages given X (grey: 95 % intervals)."
     )
 
 

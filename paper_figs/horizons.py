@@ -51,7 +51,8 @@ def caption(result: Result) -> str:
         f"One mode, w_0 = 1. Above 2/lambda the numbers overflow; largest gaps to the predicted step: {gaps}. Every "
         f"product is rounded, which shifts the step by at most (the last step included): {allowed}. Below, the numbers "
         f"are lost between the horizon of the smallest normal and that of the smallest subnormal number (outside of "
-        f"it: {result.told('plain_underflow', '.0f')} for F', {result.told('log_underflow', '.0f')} for F)."
+        f"it, widened by what rounding allows and by a step: {result.told('plain_underflow', '.0f')} for F', "
+        f"{result.told('log_underflow', '.0f')} for F)."
     )
 
 
@@ -60,6 +61,6 @@ def headline(claims: Claims) -> str:
     gaps = ", ".join(f"{claims.told(f'gap_{name}', '.0f')} ({name})" for name in ("float16", "float32", "float64"))
     return (
         f"overflow off by at most {gaps} and {claims.told('gap_bfloat16', '.0f')} steps (bfloat16, where rounding "
-        f"allows {claims.told('allowed_bfloat16', '.0f')}); underflow outside of the interval in "
+        f"allows {claims.told('allowed_bfloat16', '.0f')}); underflow outside of the widened interval in "
         f"{claims.told('plain_underflow', '.0f')} (F') and {claims.told('log_underflow', '.0f')} (F) cases"
     )

@@ -106,7 +106,8 @@ def caption(result: Result) -> str:
         f"intervals over meta-trainings; all of the same digits, so other images may differ more. Noisy labels in "
         f"training and test alike{beyond}. At step {at}, {'; '.join(parts)}. With few samples the test loss by train "
         f"is {result.told('few_test', '.2f')} times that by validation, from {result.told('least_few_test', '.2f')} "
-        f"to {result.told('largest_few_test', '.2f')} times in one meta-training."
+        f"to {result.told('largest_few_test', '.2f')} times in one meta-training; with "
+        f"many, the difference of the accuracies alone is judged."
     )
 
 

@@ -112,7 +112,7 @@ def headline(claims: Claims) -> str:
         return " against ".join(claims.told(f"{key}_{which}", ".3f") for which in ("lstm", "least"))
 
     return (
-        f"1,000 digits: training loss over {claims.config['steps']} steps {of('few_train_path')}, at the end "
-        f"{of('few_train_end')}, test loss {of('few_test_path')}, {of('few_test_end')}; 4,000: training "
+        f"LSTM against the best baseline, 1,000 digits: training loss over {claims.config['steps']} steps "
+        f"{of('few_train_path')}, at the end {of('few_train_end')}, test loss {of('few_test_path')}, {of('few_test_end')}; 4,000: training "
         f"{of('many_train_path')}, {of('many_train_end')}, test {of('many_test_path')}, {of('many_test_end')}"
     )

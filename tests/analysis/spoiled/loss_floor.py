@@ -11,6 +11,8 @@ def corruptions(config, arrays):
         "bound": {"t_engine": _put(arrays["t_engine"], (0, 0), arrays["t_bound"][0] + 0.01)},
         "engine": {"t_engine": arrays["t_engine"] + 1e-6},
         "plain_float64": {"t_plain": arrays["t_exact"] + 0.5},
+        "rate_train": {"t_engine": _put(arrays["t_engine"], (-1, 0), 2 * arrays["t_engine"][-1, 0])},
+        "rate_validation": {"t_engine": _put(arrays["t_engine"], (slice(None), 2), 0.0)},
         "excess_least": {"t_engine": _put(arrays["t_engine"], (-1, 1), -1.2)},
     }
     at = config.horizons.index(400)
