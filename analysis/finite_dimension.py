@@ -17,8 +17,9 @@ from metagrad.theory.numbers.filters import spectral_filter
 claim = (
     "Over X the averages over the targets deviate from the limit d/n -> gamma as the first order in 1/d of their law "
     "says: the risk and the validation loss from d = 200 on in the median and for 95 % of X, which by this law lie "
-    "within 0.5 % at d = 1000; the train loss is far off where it is small and sits at the edge of the spectrum: half of X by tens of "
-    "percent at d = 200. Descent averages to these averages (setting: Wang et al. 2021, section 4; law derived)."
+    "within 0.5 % at d = 1000; the train loss is far off where it is small and sits at the edge of the spectrum: half "
+    "of X by tens of percent at d = 200. Descent averages to these averages (setting: Wang et al. 2021, section 4; law "
+    "derived)."
 )
 QUANTITIES = ("train loss", "risk", "validation loss")
 STEP_SIZES = ("train-by-train", "train-by-validation")  # which way chooses them, in the limit

@@ -113,6 +113,7 @@ def headline(claims: Claims) -> str:
 
     return (
         f"LSTM against the best baseline, 1,000 digits: training loss over {claims.config['steps']} steps "
-        f"{of('few_train_path')}, at the end {of('few_train_end')}, test loss {of('few_test_path')}, {of('few_test_end')}; 4,000: training "
+        f"{of('few_train_path')}, at the end {of('few_train_end')}, test loss "
+        f"{of('few_test_path')}, {of('few_test_end')}; 4,000: training "
         f"{of('many_train_path')}, {of('many_train_end')}, test {of('many_test_path')}, {of('many_test_end')}"
     )
