@@ -78,7 +78,7 @@ expected_seconds = {"quick": 5.0, "default": 90.0, "paper": 1500.0}
 
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
-    limit = ("step_sizes", "apart_half", "apart_equal", "risk_train", "risk_validation")
+    limit = ("step_sizes", "edge", "apart_half", "apart_equal", "risk_train", "risk_validation")
     return ("engine", "losses", "slopes", "allowed", "train_gain", "held_out_gain", *limit)
 
 
@@ -276,11 +276,13 @@ def _minima_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]
     """Return how far apart both minima are where samples are few, and the risk at each; of the limit, no sample."""
     few = np.array(config.ratios) <= 1
     apart, risk = arrays["best"][:, 0] / arrays["best"][:, 1], arrays["risk"][few]
+    edge = arrays["best"][few, 0] * (1 + 1 / np.sqrt(np.array(config.ratios)[few])) ** 2 / 2
     what = "best step size on training loss over that on held-out samples, in the limit"
     at_former = "n <= d: risk at the former less that of w = 0, least"
     at_latter = "n <= d: risk at the latter less that of w = 0, largest"
     return [
         checks.at_least("step_sizes", f"n <= d: {what}, least", apart[few], 10.0),
+        checks.between("edge", "n <= d: best step size on training loss over the edge of stability", edge, 0.9, 1.0),
         checks.reported("apart_half", f"n/d = {config.ratios[0]:g}: {what}", apart[0]),
         checks.reported("apart_equal", f"n/d = {config.ratios[1]:g}: {what}", apart[1]),
         checks.at_least("risk_train", at_former, risk[:, 0] - 1, 0.0),

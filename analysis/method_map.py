@@ -183,13 +183,15 @@ def verdict(config: Config, table: Table) -> Verdict:
         )
         for name in _PLAIN
     ]
-    public = shares["public code, float32"].mean()
+    public = shares["public code, float32"][table.arrays["steps"] > 2]
     return Verdict(
         claim,
         [
             *found,
             _range_of_dtype(table.arrays["steps"], shares),
-            checks.at_most("public_code", "public code: share of the map that is right", public, 0.25),
+            checks.at_most(
+                "public_code", "public code: share of the map beyond two steps that is right", np.mean(public), 0.05
+            ),
             _silent(table.arrays),
         ],
     )

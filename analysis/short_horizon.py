@@ -59,7 +59,7 @@ def _problem(config: Config) -> NoisyQuadratic:
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
     bias = ("bias_10", "bias_100", "rise", "limit", "unlimited_10", "unlimited_100", "alone")
-    return (*bias, "one_step", "further", "half", "slope", "runs", "runs_error")
+    return (*bias, "early", "leads", "one_step", "further", "half", "slope", "runs", "runs_error")
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -154,6 +154,10 @@ def verdict(config: Config, table: Table) -> Verdict:
     looked = arrays["look_losses"] / optimal[at[config.shown]]
     off = looked[config.looks.index(1)] / bias[at[config.shown]] - 1
     closed, half = looked[config.looks.index(config.shown // 2)], config.shown // 2
+    fallen, leads = (
+        arrays[name][SCHEDULES.index("greedy"), t] / arrays[name][SCHEDULES.index("optimal"), t]
+        for name, t in (("shown_etas", half), ("shown_losses", config.shown // 10))
+    )
     scatter = np.abs(arrays["runs"] - arrays["losses"]) / arrays["runs_error"]
     rounding = -_ROUNDING, _ROUNDING
     least = f"last loss on looking {half} of {config.shown} steps ahead, over the best"
@@ -169,6 +173,10 @@ def verdict(config: Config, table: Table) -> Verdict:
             reported("unlimited_10", "bias at T = 10, best schedule without a limit", free[at[10]]),
             reported("unlimited_100", "bias at T = 100, best schedule without a limit", free[at[100]]),
             between("alone", "bias of a coordinate alone, minus 1", arrays["alone"] - 1, *rounding),
+            at_most("early", f"greedy step size after {half} of {config.shown} steps, over the best", fallen, 0.5),
+            at_most(
+                "leads", f"greedy loss after {config.shown // 10} of {config.shown} steps, over the best", leads, 1.0
+            ),
             between("one_step", "looking 1 step ahead: off greedy, relatively", off, *rounding),
             at_most("further", "largest factor on the last loss on looking further", looked[1:] / looked[:-1], 1.0),
             between("half", least, closed, 1 - _ROUNDING, 1.05),

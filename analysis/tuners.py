@@ -25,9 +25,9 @@ from metagrad.theory import least_squares
 from metagrad.theory.numbers.signed_log import SignedLog
 
 claim = (
-    "Gradient, grid and exact minimiser find the same step size on either objective (Wang et al. 2021, section 4); a "
-    "schedule lowers the train objective below that of every constant step size, and gains nothing on the validation "
-    "objective or in risk"
+    "Gradient, grid and exact minimiser find the same step size on either objective, the grid to its spacing (Wang et "
+    "al. 2021, section 4); a schedule lowers the train objective below that of every constant step size, and gains "
+    "nothing on the validation objective or in risk"
 )
 OBJECTIVES = ("train", "validation")
 TUNERS = ("gradient", "grid", "exact", "schedule")

@@ -90,10 +90,10 @@ def caption(result: Result) -> str:
         f"momenta has, chosen in hindsight for each t (before, from the tenth step on, at most "
         f"{told('below_schedules_before', '.2f')} of it). Baselines, all hyper-parameters best in hindsight (right): "
         f"momentum {told('best_momentum')}, Adam {told('best_adam')}, the best of all {told('best_baseline')}. The "
-        f"curves are those of hyper-parameters tuned on other tasks. Rules that read the task are not beaten: "
-        f"conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM, and Barzilai-Borwein steps "
-        f"(mean {told('bb')}) are below each LSTM on at least {told('bb_ahead', '.0%')} of the tasks, medians "
-        f"{told('bb_median', '.2g')} and {told('lstm_median', '.2g')}. The worst 5 % of the tasks have at least "
+        f"curves are those of hyper-parameters tuned on other tasks. Not all rules that read the task are "
+        f"beaten: conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM, and Barzilai-Borwein "
+        f"steps, whose mean is {told('bb')}, are below each LSTM on at least {told('bb_ahead', '.0%')} of the tasks, "
+        f"medians {told('bb_median', '.2g')} and {told('lstm_median', '.2g')}. The worst 5 % of the tasks have at least "
         f"{told('worst_share', '.0%')} of an LSTM's mean."
     )
 

@@ -42,7 +42,7 @@ def draw(result: Result) -> Figure:
     axes.flat[3].text(
         0.95,
         0.5,
-        "every run ends: the gradient\nis not a number",
+        f"{result.told('range', '.0%')} of the runs end:\nthe gradient is not a number",
         transform=axes.flat[3].transAxes,
         ha="right",
         fontsize=8,
@@ -77,7 +77,8 @@ def caption(result: Result) -> str:
         f"{result.told('exact_projected', '.0%')} bounce off 0 at times. Along the runs scaled meta-gradients are "
         f"those of theory to {result.told('scaled_off', '.0e')} of the largest curvature. Alone, float32 without "
         f"exponents ends {result.told('range', '.0%')} of the runs from {config['starts'][0]:g} (float64: "
-        f"{result.told('range_float64', '.0%')}); stop-gradient settles {result.told('bias', '.1%')} too high, which "
+        f"{result.told('range_float64', '.0%')}); stop-gradient settles {result.told('bias', '.1%')} too high from "
+        f"there (from {config['starts'][-1]:g} at {result.told('bias_low', '.1f', lambda x: 1 + x)} times the best), which "
         f"costs {result.told('bias_lost', '.1f')} orders of magnitude in f(w_t); the naive objective brings "
         f"{result.told('outer_step', '.0%')} within {config['close']:.0%}."
     )

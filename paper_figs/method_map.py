@@ -84,8 +84,8 @@ def caption(result: Result) -> str:
         f"against theory. With exponents beside the digits float64 is right on {share['scaled_float64']} of the map, "
         f"float32 on {share['scaled_float32']}, float16 on {share['scaled_float16']}; plain float64 on {plain[0]}, "
         f"float32 on {plain[1]}, float16 on {plain[2]}, the public code's recipe on "
-        f"{result.told('public_code', '.0%')}. A longer dtype serves {result.told('range_of_dtype', '.2g')} times "
-        f"longer horizons on this grid; its largest exponent is 8 times as large."
+        f"{result.told('public_code', '.0%')} beyond two steps. A longer dtype serves at least "
+        f"{result.told('range_of_dtype', '.2g')} times longer horizons on this grid; its largest exponent is 8 times as large."
     )
 
 
@@ -95,7 +95,7 @@ def headline(claims: Claims) -> str:
     plain = [claims.told(f"plain_float{bits}", ".0%", of=_floored) for bits in (64, 32, 16)]
     return (
         f"float64, float32, float16 are right on {', '.join(scaled)} of the map; plain on {', '.join(plain)}; the "
-        f"public code's recipe on {claims.told('public_code', '.0%')}"
+        f"public code's recipe on {claims.told('public_code', '.0%')} beyond two steps"
     )
 
 

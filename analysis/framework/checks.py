@@ -121,10 +121,10 @@ def share_interval(mask: Any, level: float = 0.95) -> tuple[float, float]:
     >>> round(low, 3), high
     (0.735, 1.0)
     """
-    x = np.asarray(mask, dtype=bool).ravel()
-    if not x.size:
+    x = np.asarray(mask).ravel()
+    if not x.size or np.isnan(x.astype(float)).any():
         return np.nan, np.nan
-    found = stats.binomtest(int(x.sum()), x.size).proportion_ci(level, method="exact")
+    found = stats.binomtest(int(x.astype(bool).sum()), x.size).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
 
 

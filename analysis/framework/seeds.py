@@ -24,6 +24,8 @@ def parse(text: str, option: str = "--seeds") -> tuple[int, ...]:
                 f"such as 3, 0,2,7 or 0..4, at most {MOST} of them."
             )
         found += range(first, last + 1)
+    if len(found) > MOST:
+        raise ValueError(f"{option} is {text!r}, {len(found)} seeds; expected at most {MOST} of them.")
     if len(set(found)) != len(found):
         raise ValueError(f"{option} is {text!r}, which has a seed twice; name each once.")
     return tuple(found)

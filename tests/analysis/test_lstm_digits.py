@@ -1,6 +1,6 @@
 """The trained LSTM on digits: what networks learn from and are tested on, the search, intervals, caption."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -92,6 +92,9 @@ def test_points_are_in_their_box_and_a_step_size_decays(name, seed):
     space, stream = rule_search.SPACES[name], rng(seed, "draw")
     low, high = np.transpose(space.ranges)
     drawn = space.draw(stream, 8)
+    for point in space.known:
+        assert len(point) == len(low) + 1
+        assert ((low <= point[:-1]) & (point[:-1] <= high)).all()
     assert ((drawn[:, :-1] >= low) & (drawn[:, :-1] <= high)).all()
     assert sorted(drawn[:, -1]) == sorted(2 * rule_search.DECAYS)
     near = space.around(stream, drawn[0], 50)
@@ -117,6 +120,8 @@ def test_the_search_finds_the_best_of_each_measure_and_no_run_without_a_loss(see
     assert losses(found[1])[1] < 0.05
     alone = rule_search.search(space, losses, (40, 0), range(2), rng(seed, "search"))
     assert losses(found[0])[0] <= losses(alone[0])[0]
+    known = rule_search.search(replace(space, known=((0.2, -1.0, 0.0),)), losses, (1, 0), range(2), rng(seed, "search"))
+    assert known.tolist() == [[0.2, -1.0, 0.0]] * 2
 
 
 @pytest.mark.parametrize("cases", [("units_unseen",), ("trained_many", "relu_unseen"), ALL])

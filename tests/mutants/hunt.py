@@ -30,6 +30,7 @@ _BESIDE = {  # folders of tests, by the folder of the code; the tests of the sam
     "data": ("data",),
 }
 _ALL = ["tests", "metagrad"]
+_NO_TESTS = 5  # pytest's code where it finds none: then nothing was noticed
 _LONGEST = 1800  # seconds that a mutant may take: one that never ends is noticed too
 
 
@@ -87,4 +88,6 @@ def _noticed(project: Path, folders: list[str], jobs: int) -> bool:
         run = subprocess.run(command, cwd=project, env=environment, capture_output=True, timeout=_LONGEST, check=False)
     except subprocess.TimeoutExpired:
         return True
-    return run.returncode != 0
+    if run.returncode not in (0, 1, _NO_TESTS):
+        raise RuntimeError(f"pytest ended with the code {run.returncode}: {run.stdout[-500:]}{run.stderr[-500:]}")
+    return run.returncode == 1

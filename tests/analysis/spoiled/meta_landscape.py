@@ -23,6 +23,7 @@ def corruptions(config, arrays):
         "train_gain": {"gain": nothing},
         "held_out_gain": {"gain": other},
         "step_sizes": {"best": near_best},
+        "edge": {"best": 0.5 * arrays["best"]},
         "risk_train": {"risk": harmless},
         "risk_validation": {"risk": useless},
     }

@@ -20,6 +20,6 @@ def corruptions(config, arrays):
         "scaled_float16": shares("scaled, float16", slice(-4, None), 0.5),
         **{f"plain_{name}_longest": shares(f"plain, {name}", -1, 1.0) for name in ("float64", "float32", "float16")},
         "range_of_dtype": {"share": one_range},
-        "public_code": shares("public code, float32", slice(0, 8), 1.0),
+        "public_code": shares("public code, float32", slice(0, 4), 1.0),
         "silent": {"flagged": np.zeros_like(arrays["flagged"])},
     }

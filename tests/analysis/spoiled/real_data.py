@@ -22,6 +22,9 @@ def corruptions(config, arrays):
         errors, at = arrays["errors"].copy(), np.flatnonzero(of[name] & (n == about.inputs))[0]
         errors[at, :, TRAIN, -1] = 0.9 * arrays["nothing"][at]
         found[f"harm_{name}"] = {"errors": errors}
+    wild = arrays["errors"].copy()
+    wild[:, ::50, VALIDATION] = 1000.0
+    found["limited"] = {"errors": wild}
     found["unlimited"] = {"free_log10": np.minimum(arrays["free_log10"], np.float32(0.5))}
     return found
 

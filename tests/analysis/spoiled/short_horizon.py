@@ -17,6 +17,8 @@ def corruptions(config, arrays):
         "rise": {"losses": _scaled(arrays["losses"], len(config.horizons) - 1, 0.4)},  # it falls at the end
         "limit": {"losses": np.where(np.arange(3) == 2, 1.001, 1.0) * arrays["losses"][:, [0, 1, 1]]},
         "alone": {"alone": arrays["alone"] + 1e-6},
+        "early": {"shown_etas": arrays["shown_etas"][[optimal, greedy, 2]]},
+        "leads": {"shown_losses": arrays["shown_losses"][[optimal, greedy, 2]]},
         "one_step": {"look_losses": _scaled(arrays["look_losses"], one, 1.001)},
         "further": {"look_losses": _scaled(arrays["look_losses"], half, 3.0)},
         "half": {"look_losses": stays},
