@@ -93,8 +93,8 @@ def caption(result: Result) -> str:
         f"curves are those of hyper-parameters tuned on other tasks. Not all rules that read the task are "
         f"beaten: conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM, and Barzilai-Borwein "
         f"steps, whose mean is {told('bb')}, are below each LSTM on at least {told('bb_ahead', '.0%')} of the tasks, "
-        f"medians {told('bb_median', '.2g')} and {told('lstm_median', '.2g')}. The worst 5 % of the tasks have at least "
-        f"{told('worst_share', '.0%')} of an LSTM's mean."
+        f"medians {told('bb_median', '.2g')} and {told('lstm_median', '.2g')}. The worst 5 % of the tasks have at "
+        f"least {told('worst_share', '.0%')} of an LSTM's mean."
     )
 
 

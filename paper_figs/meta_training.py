@@ -78,8 +78,8 @@ def caption(result: Result) -> str:
         f"those of theory to {result.told('scaled_off', '.0e')} of the largest curvature. Alone, float32 without "
         f"exponents ends {result.told('range', '.0%')} of the runs from {config['starts'][0]:g} (float64: "
         f"{result.told('range_float64', '.0%')}); stop-gradient settles {result.told('bias', '.1%')} too high from "
-        f"there (from {config['starts'][-1]:g} at {result.told('bias_low', '.1f', lambda x: 1 + x)} times the best), which "
-        f"costs {result.told('bias_lost', '.1f')} orders of magnitude in f(w_t); the naive objective brings "
+        f"there (from {config['starts'][-1]:g} at {result.told('bias_low', '.1f', lambda x: 1 + x)} times the best), "
+        f"which costs {result.told('bias_lost', '.1f')} orders of magnitude in f(w_t); the naive objective brings "
         f"{result.told('outer_step', '.0%')} within {config['close']:.0%}."
     )
 

@@ -85,7 +85,8 @@ def caption(result: Result) -> str:
         f"float32 on {share['scaled_float32']}, float16 on {share['scaled_float16']}; plain float64 on {plain[0]}, "
         f"float32 on {plain[1]}, float16 on {plain[2]}, the public code's recipe on "
         f"{result.told('public_code', '.0%')} beyond two steps. A longer dtype serves at least "
-        f"{result.told('range_of_dtype', '.2g')} times longer horizons on this grid; its largest exponent is 8 times as large."
+        f"{result.told('range_of_dtype', '.2g')} times longer horizons on this grid; its largest exponent is 8 "
+        f"times as large."
     )
 
 

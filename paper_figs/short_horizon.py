@@ -92,9 +92,10 @@ def caption(result: Result) -> str:
         f"{result.told('unlimited_10')} and {result.told('unlimited_100')} times. That one lets the sharp direction "
         f"blow up, here to a loss of {result.series('shown_losses', 'unlimited').max():.1g}, and ends lower still. "
         f"(b) Greedy steps fall too early: half way they are {result.told('early', '.2f')} of the best. (c) Greedy "
-        f"leads at first: after a tenth of the steps its loss is {result.told('leads', '.2g')} of the best's. (d) Looking further ahead closes the gap: at "
-        f"half the horizon the last loss is {result.told('half', '.4f')} times the best. Lines: exact expectations; "
-        f"points: {config['runs']} runs with 95 % intervals, all within {result.told('runs', '.2g')} standard errors."
+        f"leads at first: after a tenth of the steps its loss is {result.told('leads', '.2g')} of the best's. (d) "
+        f"Looking further ahead closes the gap: at half the horizon the last loss is {result.told('half', '.4f')} "
+        f"times the best. Lines: exact expectations; points: {config['runs']} runs with 95 % intervals, all within "
+        f"{result.told('runs', '.2g')} standard errors."
     )
 
 

@@ -74,3 +74,16 @@ def test_what_no_test_looks_at_survives(project):
     assert by["line 2, comparison: x < 10  ->  x <= 10"] is None
     assert by["line 2, and, or: x > 0 and x < 10  ->  x > 0 or x < 10"] == "the tests beside it"
     assert (project / path).read_text() == source
+
+
+def test_a_module_that_no_test_is_beside_is_not_noticed_by_them(project):
+    """pytest finds nothing beside it, which is no failure."""
+    path = "metagrad/alone.py"
+    (project / path).write_text("def half(x):\n    return x / 2\n")
+    (fault,) = [one for one in mutations("def half(x):\n    return x / 2\n") if one.kind == "operator"]
+    assert hunt.beside(project, path) == [path]
+    assert hunt.hunt(project, path, fault, jobs=0).by is None
+    (project / "tests" / "scaled" / "test_other.py").write_text(
+        "from metagrad.alone import half\n\ndef test_half():\n    assert half(4) == 2\n"
+    )
+    assert hunt.hunt(project, path, fault, jobs=0).by == "all tests"
