@@ -129,7 +129,7 @@ def verdict(config: Config, table: Table) -> Verdict:
     span = steps[-1] - steps[-2]
     growth = (arrays["engine"][-1] - arrays["engine"][-2] - np.log10(steps[-1] / steps[-2])) / span
     growth = np.where(np.isnan(low + high), np.nan, growth)  # outside of what is not known
-    theory = arrays["rate"][-1]
+    theory = np.where(np.isnan(points), np.nan, arrays["rate"][-1])
     room = (arrays["upper"] - arrays["lower"])[~np.isnan(arrays["lower"])].max()
     apart = np.abs(growth - theory)[outside] * span / room
     width = np.diff(arrays["window"], axis=1)[:, 0] * steps

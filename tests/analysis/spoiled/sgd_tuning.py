@@ -9,7 +9,7 @@ def corruptions(config, arrays):
     """Return what is wrong, check by check."""
     risks, time, apart = arrays["risks"], arrays["time"].copy(), arrays["apart"].copy()
     time[0, 1, 0, -1] *= 1.4  # at one batch size training time is longer
-    apart[0, 1, 0, 0] = 5.0
+    apart[0, 1, 0, 0] = 7.0
     runs_of_full_batches = arrays["full_batch"].copy()
     runs_of_full_batches[0, 0, config.batches.index(0), 1] = 1e-5
     calm, flat, fitted, drifts, costly = (risks.copy() for _ in range(5))
