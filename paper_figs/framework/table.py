@@ -134,4 +134,5 @@ def write(results: list[Result], preset: str) -> None:
         raise ResultError(f"README.md has not the lines {BEGIN.strip()!r} and {END.strip()!r}, once each.")
     before, rest = text.split(BEGIN)
     readme = before + BEGIN + table(ordered) + END + rest.split(END)[1]
+    PAGE.parent.mkdir(exist_ok=True)
     files.write_together({SAVED: data.encode(), README: readme.encode(), PAGE: page(ordered).encode()})
