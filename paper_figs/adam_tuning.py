@@ -39,13 +39,13 @@ def _gains(ax: Axes, result: Result) -> None:
         "search": (lambda m: result.series("search", _OWN, m), 5, "search, for the measure"),
         "same_search": (lambda m: result.series("search", _SAME, m), 2, "search, for the run"),
     }
-    ends = {check["key"]: check["interval"] for check in result.sidecar["checks"]}
     for offset, (way, (of, index, label)) in zip((-0.26, 0.0, 0.26), ways.items(), strict=True):
         for place, (measure, short) in enumerate(_PLACES.items()):
             less = of(measure) - result.series("mean", "grid", measure)[:, None]
             across = place + offset + 0.07 + np.linspace(0, 0.06, less.size)
             ax.plot(across, less.ravel(), ".", color=COLOURS[index], markersize=2.5, alpha=0.7, markeredgewidth=0)
-            interval = ends.get(f"{way}_less_grid_{short}")
+            judged = way != "same_search"  # which is drawn beside, and no check is about it
+            interval = result.claims.interval(f"{way}_less_grid_{short}") if judged else None
             bars = None if interval is None else np.array(interval)[:, None]
             measured(ax, [place + offset], [less.mean()], index, bars, **({} if place else {"label": label}))
     ax.axhline(0, color=COLOURS[1], linestyle=LINES[1], linewidth=1.2, label="best step size of a grid")

@@ -133,14 +133,13 @@ def _device(asked: str) -> str:
 
 
 def _list(work: Work, args: Any, console: Console) -> int:
+    several = len({request.seed for _, request in work}) > 1
     for experiment, request in work:
+        which = f"{request.preset}, seed {request.seed}" if several else request.preset
         state = runner.saved_state(experiment, request)
         why = {runner.Saved.CHANGED: runner.changes, runner.Saved.DAMAGED: runner.damage}.get(state)
         changed = f": {escape(why(experiment, request))}" if why else ""
-        console.print(
-            f"[bold]{experiment.name}[/] ({request.preset}, seed {request.seed}: {state.value}{changed})\n"
-            f"  {escape(experiment.claim)}"
-        )
+        console.print(f"[bold]{experiment.name}[/] ({which}: {state.value}{changed})\n  {escape(experiment.claim)}")
     return 0
 
 

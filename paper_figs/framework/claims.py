@@ -76,6 +76,12 @@ class Claims:
         """Return the measured value of a check at the first seed."""
         return self.all_measured(key)[0]
 
+    def interval(self, key: str) -> tuple[float, float] | None:
+        """Return the interval of a check at the first seed, or None where it has none; KeyError as `all_measured`."""
+        self.all_measured(key)
+        ends = next(check["interval"] for check in self.checks[self.seeds[0]] if check["key"] == key)
+        return None if ends is None else (float(ends[0]), float(ends[1]))
+
     def told(self, key: str, spec: str = ".3g", of: Callable[[float], float] = float) -> str:
         """Return a measured value as text, and its range over seeds in brackets where there are several.
 

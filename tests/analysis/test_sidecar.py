@@ -202,10 +202,10 @@ def test_arrays_of_another_experiment_are_no_evidence(path, capsys):
 def test_verify_looks_at_all_and_tells_a_program(path, capsys):
     out = path.parent.parent
     assert call("verify", out, "--json") == 0
-    found = json.loads(capsys.readouterr().out)["troubled"]
+    found = json.loads(capsys.readouterr().out)["troubled"]["0"]
     assert found["wrong"] == ""
     assert found["holds"] is True
     assert found["checks"] == content(path)["checks"]
     path.write_bytes(b"")
     assert call("verify", out, "--json") == 2
-    assert f"{path} is damaged" in json.loads(capsys.readouterr().out)["troubled"]["wrong"]
+    assert f"{path} is damaged" in json.loads(capsys.readouterr().out)["troubled"]["0"]["wrong"]

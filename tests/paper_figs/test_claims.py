@@ -36,6 +36,9 @@ def test_a_claim_fails_with_the_seeds_at_which_it_does():
     assert found.failing == {"gain": [1, 2]}
     assert found.rows[0]["failing"] == [1, 2]
     assert claims([1.0, 2.0]).holds
+    assert claims([1.0]).interval("gain") is None
+    with pytest.raises(KeyError, match="there is no check 'other'"):
+        claims([1.0]).interval("other")
 
 
 @pytest.mark.parametrize("name", contract.names())
