@@ -6,9 +6,11 @@ step sizes on a batch of tasks; that, its meta-gradients and its evaluations are
 The unit is the tuning: a meta-training, and a few searches of its cost, on fresh tasks of their own. Intervals are
 Student's, of the mean over tunings of paired differences.
 
-First predictions that failed, and are reported now: that the mean loss gains, that a start at the step size 0.001
-("far") ends as well (1 - beta2 becomes large there, and one exploding meta-gradient stalls the outer Adam), that eps
-does not matter, and that a meta-training beats a random search of its cost: not with one in two stages.
+That a search gains as much along the run was first claimed to within a quarter. At a seed that no author chose, the
+interval of four tunings ended at 0.748 of the gain; so it is a third now. Predictions that failed, and are reported:
+that the mean loss gains, that a start at the step size 0.001 ("far") ends as well (1 - beta2 becomes large there, and
+one exploding meta-gradient stalls the outer Adam), that eps does not matter, and that a meta-training beats a random
+search of its cost: not with one in two stages.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ claim = (
     "With all hyper-parameters tuned by meta-gradient on the logarithm of the loss along the run, from the best of "
     "four step sizes, Adam has a smaller geometric mean of the loss on fresh quadratics, along the run and at its end, "
     "than with the best step size of a grid and the usual betas; the gain comes from the betas. A random search of "
-    "equal cost gains as much along the run, to within a quarter, and has a smaller mean loss than both."
+    "equal cost gains as much along the run, to within a third, and has a smaller mean loss than both."
 )
 RECIPE = Path(__file__).resolve().parent.parent / "configs" / "adam_quadratics.toml"
 FIXED = {"eta": ("beta1", "beta2", "eps"), "eps": ("eps",), "all": (), "far": ()}  # what each way of tuning holds
@@ -330,7 +332,7 @@ def _shares(config: Config, arrays: dict[str, np.ndarray], mean: dict[str, np.nd
     ends = tuple(np.exp(end) for end in mean_interval(factor))
     said = "gain along the run, over that of the meta-training, mean over tunings"
     where = "step size tuned alone over the grid's for the run, geometric mean over tunings"
-    bounds = {"eta": (-0.1, 0.1), "search": (0.75, 1.25)}
+    bounds = {"eta": (-0.1, 0.1), "search": (2 / 3, 4 / 3)}
     found = [
         between(f"{way}_share", f"{_SAID[way]}: {said}", share.mean(), *bounds[way], mean_interval(share))
         for way, share in shares.items()

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 import metagrad as mg
 from analysis import _loss_floor_baselines as baselines
 from analysis._loss_floor_limit import GAMMA, extrapolated, limit, limit_bound, narrowing
+from analysis._loss_floor_slopes import best_for_excess, by_engine, by_theory
 from analysis.framework.checks import (
     agrees,
     at_least,
@@ -28,7 +28,6 @@ from analysis.framework.checks import (
     share_interval,
 )
 from analysis.framework.contract import Check, Table, Verdict
-from metagrad.theory import least_squares
 from metagrad.theory.least_squares import marchenko_pastur
 from metagrad.xp import rng
 
@@ -140,7 +139,7 @@ def _group_seed(seed: int, group: int) -> int:
 
 def _gaps(config: Config, d: int, seed: int) -> np.ndarray:
     """Return log10 of |G'| over its limit (kinds, samples)."""
-    slopes, _ = _theory(_drawn(config.limit_tasks, d, config.sigma, seed), config.eta, config.limit_steps)
+    slopes, _ = by_theory(_drawn(config.limit_tasks, d, config.sigma, seed), config.eta, config.limit_steps)
     there = np.array([limit(kind, config.eta, config.limit_steps, config.sigma) for kind in KINDS])
     return (slopes - there[:, None]) / _LN10
 
@@ -174,8 +173,8 @@ def _two_steps(config: Config) -> float:
 def _sizes(config: Config, task: mg.LeastSquares, shard: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return log10 |G'| of the three log objectives by theory, engine and plain floats, the bound, and the limits."""
     eta, steps = shard["eta"], shard["steps"]
-    exact, bound = _theory(task, eta, steps)
-    found = _engine(task, eta, steps)
+    exact, bound = by_theory(task, eta, steps)
+    found = by_engine(task, eta, steps)
     return {
         "exact": exact / _LN10,
         "engine": np.stack([found[kind].log10abs() for kind in KINDS]),
@@ -190,51 +189,11 @@ def _lines(config: Config, task: mg.LeastSquares) -> dict[str, np.ndarray]:
     """Return theory's means over tasks of log10 |G'|, and of the bound, over horizons and over step sizes."""
     horizons = np.unique(np.geomspace(config.horizons[0], config.horizons[-1], 60).round().astype(int))
     etas = np.linspace(0.04, 0.65, 120)
-    by_horizon, by_size = _theory(task, config.eta, horizons), _theory(task, etas, config.steps)
+    by_horizon, by_size = by_theory(task, config.eta, horizons), by_theory(task, etas, config.steps)
     lines = {"horizons": horizons, "etas": etas}
     for prefix, (slopes, bounds) in (("t_", by_horizon), ("e_", by_size)):
         lines |= {f"{prefix}slopes": slopes.mean(axis=1) / _LN10, f"{prefix}bound": bounds.mean(axis=0) / _LN10}
     return lines
-
-
-def _theory(task: mg.LeastSquares, eta: Any, steps: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return log |G'| of the objectives given each sample (3, tasks, ...), and the log of the bound on the first."""
-    slopes, bounds = [], []
-    for X, y, X_val, y_val in zip(task.X, task.y, *task.validation, strict=True):
-        sample = least_squares.Regression.of(X, y)
-        slope = least_squares.d_train_loss(sample, eta, steps)
-        of_validation = least_squares.d_validation_loss(sample, X_val, y_val, eta, steps)
-        ratios = (
-            slope / least_squares.train_loss(sample, eta, steps),
-            slope / least_squares.excess_train_loss(sample, eta, steps),
-            of_validation / least_squares.validation_loss(sample, X_val, y_val, eta, steps),
-        )
-        slopes.append([ratio.log - np.log(steps) for ratio in ratios])
-        mu = np.abs(1 - np.asarray(eta)[..., None] * sample.eigenvalues).max(axis=-1)
-        S = np.sum(sample.eigenvalues * sample.coefficients**2)
-        bounds.append(np.log(S / sample.train_floor) + (2 * np.asarray(steps) - 1) * np.log(mu))
-    return np.swapaxes(np.array(slopes), 0, 1), np.array(bounds)
-
-
-def _engine(task: mg.LeastSquares, eta: float, steps: int) -> dict[str, mg.Scaled]:
-    """Return G' by backpropagation (tasks,): with exponents on the centred task, and plainly on the task itself."""
-    centred, floor = task.centred(), mg.Scaled.of(task.train_floor())
-
-    def solve(problem: mg.LeastSquares, objective: Any, scaling: str = "auto") -> mg.Estimate:
-        phi = mg.GradientDescent.Phi(np.full(task.y.shape[0], eta))
-        estimator = mg.Reverse(per_task=True, scaling=scaling)
-        return estimator(problem, mg.GradientDescent(), objective, phi, steps=steps)
-
-    above = solve(centred, mg.Final("excess"))
-    per_step = mg.Scaled.of(np.asarray(1.0 / steps))
-    return {
-        "train": above.grad.eta / (above.value + floor) * per_step,
-        "excess": solve(centred, mg.LogExcess()).grad.eta,
-        "validation": solve(centred, mg.LogFinal("validation")).grad.eta,
-        "plain train": solve(task, mg.LogFinal("train"), "none").grad.eta,
-        "plain excess": solve(task, mg.LogExcess(), "none").grad.eta,
-        "plain validation": solve(task, mg.LogFinal("validation"), "none").grad.eta,
-    }
 
 
 def _tuned(config: Config, task: mg.LeastSquares, kind: str, step: str) -> dict[str, np.ndarray]:
@@ -247,23 +206,8 @@ def _tuned(config: Config, task: mg.LeastSquares, kind: str, step: str) -> dict[
     settings = {"steps": config.trained_steps, "scale": config.rates[step == "sign"], "step": step}
     run = mg.MetaTrainer(problem, mg.GradientDescent(), objective, **settings).run(config.start, config.meta_steps)
     group = baselines.Group.of(task, config.trained_steps)
-    best = group.downhill(config.start) if kind == "validation" else _best(task, config.trained_steps)
+    best = group.downhill(config.start) if kind == "validation" else best_for_excess(task, config.trained_steps)
     return {"eta": run.phi[:, 0], "best": np.asarray(best)}
-
-
-def _best(task: mg.LeastSquares, steps: int) -> float:
-    """Return the step size with the least mean log excess (the train loss has the same one a task)."""
-    samples = [least_squares.Regression.of(X, y) for X, y in zip(task.X, task.y, strict=True)]
-
-    def mean_log(eta: Any) -> Any:
-        return np.mean([least_squares.excess_train_loss(s, eta, steps).log for s in samples], axis=0)
-
-    scan = np.geomspace(1e-3, 2 / max(s.eigenvalues.max() for s in samples), 2000)
-    near = int(np.clip(np.argmin(mean_log(scan)), 1, len(scan) - 2))
-    found = minimize_scalar(
-        mean_log, bounds=(scan[near - 1], scan[near + 1]), method="bounded", options={"xatol": 1e-10}
-    )
-    return float(found.x)
 
 
 def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
