@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import constants, ops, strong  # `ops` gives Var its operators
+from metagrad.ad import constants, operators, strong  # `operators` gives Var its own
+from metagrad.ad.functions.shapes import is_float
 from metagrad.ad.hold import are_gradients_held, gradients_held
-from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
 from metagrad.ad.tape import Pull, Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
@@ -19,7 +19,7 @@ from metagrad.xp import is_array, namespace
 
 WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
-__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "recorded", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = ["Pullback", "grad", "hvp", "jvp", "operators", "recorded", "stop_gradient", "value_and_grad", "vjp"]
 
 
 def _is_differentiable(x: Any, where: str, argument: str) -> bool:

@@ -4,16 +4,14 @@ Only names that CuPy has are let through, reductions give 0-d arrays, and float(
 raise: on a device each of them would wait for it.
 """
 
-import numpy as np
+from types import SimpleNamespace
 
-FUNCTIONS = """
-abs absolute fabs negative positive reciprocal sign isfinite isnan less greater equal add subtract multiply divide
-power maximum minimum matmul logaddexp square sqrt exp expm1 log log2 log10 log1p sin cos sinh cosh tanh arctan
-arcsinh where clip copy full_like zeros ones zeros_like ones_like arange argsort sort median take_along_axis
-put_along_axis astype cumsum sum mean max min prod var std einsum tensordot dot inner vdot outer trace transpose
-matrix_transpose swapaxes moveaxis reshape ravel broadcast_to flip expand_dims squeeze concatenate stack split
-atleast_1d atleast_2d
-"""
+import numpy as np
+import scipy.linalg
+import scipy.special
+
+from tests.cupy_double.double import SNAPSHOT
+
 METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort"}
 ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or")
@@ -76,7 +74,9 @@ def to_host(x):
 
 
 def to_device(x):
-    return [DeviceArray(item) for item in x] if isinstance(x, list) else DeviceArray(x)
+    if hasattr(x, "_fields"):
+        return type(x)(*map(to_device, x))
+    return type(x)(map(to_device, x)) if isinstance(x, list | tuple) else DeviceArray(x)
 
 
 def on_device(function):
@@ -120,11 +120,24 @@ class Device:
     float64, float32 = np.float64, np.float32
 
     def __init__(self):
-        for name in FUNCTIONS.split():
-            setattr(self, name, on_device(getattr(np, name)))
+        for name in SNAPSHOT["cupy"]:
+            if callable(function := getattr(np, name, None)) and not isinstance(function, type):
+                setattr(self, name, on_device(function))
         self.add = Add()
-        self.linalg = type("linalg", (), {"norm": staticmethod(on_device(np.linalg.norm))})
+        self.linalg = part("linalg", np.linalg)
         self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
+
+
+def part(key, module):
+    """Return a part of the namespace: the names that CuPy has."""
+    names = [name for name in SNAPSHOT[key] if callable(getattr(module, name, None))]
+    return SimpleNamespace(**{name: on_device(getattr(module, name)) for name in names})
+
+
+class Scipy:
+    """The parts of cupyx.scipy that there are."""
+
+    special, linalg = part("special", scipy.special), part("scipy_linalg", scipy.linalg)
 
 
 DEVICE = Device()

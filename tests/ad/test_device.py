@@ -6,7 +6,7 @@ import pytest
 from metagrad import ad, xp
 from metagrad.ad.domains import DOMAINS, draw
 from metagrad.xp import rng
-from tests.ad.device_array import DEVICE, DeviceArray
+from tests.ad.device_array import DEVICE, DeviceArray, Scipy
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
 
@@ -14,6 +14,7 @@ CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(
 @pytest.fixture(autouse=True)
 def _known_namespace(monkeypatch):
     monkeypatch.setitem(xp._NAMESPACES, DeviceArray, DEVICE)
+    monkeypatch.setitem(xp._SCIPY, id(DEVICE), Scipy)
 
 
 def moved(tree):

@@ -5,7 +5,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.ad import ops
+from metagrad.ad import table
 from metagrad.ad.tape import leaf
 from metagrad.xp import rng
 
@@ -144,6 +144,6 @@ def test_a_sweep_without_nan_is_made_once(monkeypatch):
 
 def test_every_primitive_that_works_entry_by_entry_has_rules_for_it():
     x = leaf(np.full(2, 1.5))
-    for function in (f for f in ops.FUNCTIONS if isinstance(f, np.ufunc)):
-        out = ops.FUNCTIONS[function](*[x] * function.nin)
+    for function in (f for f in table.FUNCTIONS if isinstance(f, np.ufunc)):
+        out = table.FUNCTIONS[function](*[x] * function.nin)
         assert out is x or function is np.matmul or out.op.entries is not None

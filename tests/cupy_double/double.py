@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg
+import scipy.special
 
 from metagrad.xp import register_namespace
 from tests.cupy_double.raw import RawModule
@@ -146,8 +148,8 @@ def unwrap_index(index):
 class Namespace:
     """The module: names of the snapshot only, arguments bound against the real signatures."""
 
-    def __init__(self, key, linalg=None):
-        self._members, self.linalg, self.__name__ = SNAPSHOT[key], linalg, "cupy_double"
+    def __init__(self, key, module, linalg=None):
+        self._members, self._module, self.linalg, self.__name__ = SNAPSHOT[key], module, linalg, "cupy_double"
 
     def has(self, name):
         return name in self._members
@@ -157,7 +159,7 @@ class Namespace:
             raise AttributeError(f"module 'cupy' has no attribute {name!r}")
         if name in OWN:
             return OWN[name]
-        member = getattr(np.linalg if self is NAMESPACE.linalg else np, name)
+        member = getattr(self._module, name)
         if not callable(member):
             return member
         about = self._members[name]
@@ -228,5 +230,13 @@ for _short, _name in {
 }.items():
     setattr(DoubleArray, f"__{_short}__", _operator(_name))
 
-NAMESPACE = Namespace("cupy", Namespace("linalg"))
-register_namespace(DoubleArray, NAMESPACE)
+
+class Scipy:
+    """The parts of cupyx.scipy that there are."""
+
+    special = Namespace("special", scipy.special)
+    linalg = Namespace("scipy_linalg", scipy.linalg)
+
+
+NAMESPACE = Namespace("cupy", np, Namespace("linalg", np.linalg))
+register_namespace(DoubleArray, NAMESPACE, Scipy)

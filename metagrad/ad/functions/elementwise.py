@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.constants import NUMBERS, TRACE, constant
-from metagrad.ad.shapes import in_place_of, like, module_of
-from metagrad.ad.tape import Function, Op, Push, Rule, Var, primitive, value_of
+from metagrad.ad.functions.shapes import in_place_of, like, module_of
+from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.xp import Array, namespace
 
 _HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
@@ -259,3 +259,47 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
     """Values limited to [a_min, a_max]; at a limit half of the cotangent passes."""
     a = a if a_min is None else maximum(a, a_min)
     return a if a_max is None else minimum(a, a_max)
+
+
+_passed = (lambda g, out, a: g,)
+_copied = primitive("copy", lambda a: a, _passed, multilinear, _passed)
+
+
+def copy(a: Any) -> Any:
+    """The entries themselves, but no leaf: they may be written over."""
+    return _copied(a)
+
+
+TABLE: dict[Any, Any] = {
+    np.add: add,
+    np.subtract: subtract,
+    np.multiply: multiply,
+    np.divide: divide,
+    np.power: power,
+    np.negative: negative,
+    np.positive: copy,
+    np.square: square,
+    np.sqrt: sqrt,
+    np.exp: exp,
+    np.expm1: expm1,
+    np.log: log,
+    np.log2: log2,
+    np.log10: log10,
+    np.log1p: log1p,
+    np.sin: sin,
+    np.cos: cos,
+    np.sinh: sinh,
+    np.cosh: cosh,
+    np.tanh: tanh,
+    np.arctan: arctan,
+    np.arcsinh: arcsinh,
+    np.absolute: absolute,
+    np.fabs: absolute,
+    np.reciprocal: reciprocal,
+    np.maximum: maximum,
+    np.minimum: minimum,
+    np.logaddexp: logaddexp,
+    np.where: where,
+    np.clip: clip,
+    np.copy: copy,
+}

@@ -7,7 +7,10 @@ import string
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from metagrad.ad.shapes import (
+import numpy as np
+
+from metagrad.ad.constants import operand
+from metagrad.ad.functions.shapes import (
     EachOperand,
     broadcast_to,
     getitem,
@@ -19,7 +22,7 @@ from metagrad.ad.shapes import (
     sum_,
     swapaxes,
 )
-from metagrad.ad.tape import Function, multilinear, primitive, value_of
+from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.xp import namespace
 
 _MANY_PRODUCTS = 8192  # below, NumPy's own loop is done before the axes are in order
@@ -225,3 +228,21 @@ _einsum: Function = primitive(
 def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
     """Sum of products in Einstein's notation; no index may occur twice within one operand."""
     return _einsum(_explicit(subscripts, tuple(x.ndim for x in operands)), optimize, *operands)
+
+
+def matmul_of_any(x1: Any, x2: Any) -> Any:
+    """Product of matrices, one of which may be a list, a sparse matrix, or another thing that is made an array."""
+    x = x1 if type(x1) is Var else operand(x1, "matmul")
+    return matmul(x, x2 if type(x2) is Var else operand(x2, "matmul"))
+
+
+TABLE: dict[Any, Any] = {
+    np.matmul: matmul_of_any,
+    np.dot: dot,
+    np.inner: inner,
+    np.vdot: vdot,
+    np.outer: outer,
+    np.tensordot: tensordot,
+    np.trace: trace,
+    np.einsum: einsum,
+}

@@ -49,7 +49,7 @@ def as_array(x: Any) -> Any:
 
 def as_shape(shape: Any) -> tuple[int, ...]:
     """Return a shape as a tuple."""
-    return shape if type(shape) is tuple else (shape,) if isinstance(shape, int) else tuple(shape)
+    return shape if type(shape) is tuple else (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
 
 
 def like(g: Any, x: Any) -> Any:
@@ -135,9 +135,9 @@ _transpose: Function = primitive(
 )
 
 
-def sum_(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def sum_(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Sum of entries."""
-    return _sum(x, axis, keepdims)
+    return _sum(a, axis, keepdims)
 
 
 def broadcast_to(array: Any, shape: Any) -> Any:
@@ -166,10 +166,10 @@ def is_float(dtype: Any) -> bool:
     return bool(dtype.kind == "f") or dtype.name == "bfloat16"
 
 
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
     """Axes in another order (reversed if None)."""
-    n = x.ndim
-    return _transpose(x, tuple(reversed(range(n))) if axes is None else tuple(a % n for a in axes))
+    n = a.ndim
+    return _transpose(a, tuple(reversed(range(n))) if axes is None else tuple(i % n for i in axes))
 
 
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
@@ -307,9 +307,46 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """Parts along an axis: so many equal ones, or cut at the given indices."""
     n, before = ary.shape[axis], (slice(None),) * (axis % ary.ndim)
     cuts = indices_or_sections
-    if isinstance(cuts, int):
+    if isinstance(cuts, int | np.integer):
         if n % cuts:
             raise ValueError(f"split: an axis of {n} does not divide into {cuts} equal parts")
         cuts = range(n // cuts, n, n // cuts)
     bounds = [0, *cuts, n]
     return [_getitem(ary, (*before, slice(a, b))) for a, b in itertools.pairwise(bounds)]
+
+
+def matrix_transpose(x: Any) -> Any:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def atleast_1d(x: Any) -> Any:
+    """The array with one axis at least."""
+    return x if x.ndim else reshape(x, (1,))
+
+
+def atleast_2d(x: Any) -> Any:
+    """The array with two axes at least."""
+    return x if x.ndim >= 2 else reshape(x, (1, x.size))
+
+
+TABLE: dict[Any, Any] = {
+    np.sum: sum_,
+    np.transpose: transpose,
+    np.matrix_transpose: matrix_transpose,
+    np.swapaxes: swapaxes,
+    np.moveaxis: moveaxis,
+    np.reshape: reshape,
+    np.ravel: ravel,
+    np.broadcast_to: broadcast_to,
+    np.full_like: full_like,
+    np.expand_dims: expand_dims,
+    np.squeeze: squeeze,
+    np.flip: flip,
+    np.concatenate: concatenate,
+    np.stack: stack,
+    np.split: split,
+    np.astype: astype,
+    np.atleast_1d: atleast_1d,
+    np.atleast_2d: atleast_2d,
+}

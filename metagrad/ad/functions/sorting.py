@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from metagrad.ad.reductions import mean
-from metagrad.ad.shapes import kept_shape, module_of, ravel, reshape, transpose
+from metagrad.ad.functions.reductions import mean
+from metagrad.ad.functions.shapes import kept_shape, module_of, ravel, reshape, transpose
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
 from metagrad.xp import Array
@@ -79,3 +80,10 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     is_nan = xp.isnan(_along(value, order[..., -1:], -1))
     out = mean(_gather(x, xp.where(is_nan, order[..., n - middle.shape[-1] :], middle), -1, True), -1)
     return reshape(out, kept_shape(a.shape, axes)) if keepdims else out
+
+
+TABLE: dict[Any, Any] = {
+    np.sort: sort,
+    np.median: median,
+    np.take_along_axis: take_along_axis,
+}

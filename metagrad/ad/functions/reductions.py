@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.elementwise import exp, log, multiply, sqrt, square, where
-from metagrad.ad.shapes import (
+from metagrad.ad.functions.elementwise import exp, log, multiply, sqrt, square, where
+from metagrad.ad.functions.shapes import (
     as_array,
     broadcast_to,
     concatenate,
@@ -156,3 +156,15 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     if ord not in ((None, "fro") if pair else (None, 2)):
         raise TypeError(f"numpy.linalg.norm: ord={ord!r} cannot be traced; expected the Euclidean norm.")
     return sqrt(sum_(square(x), axis, keepdims))
+
+
+TABLE: dict[Any, Any] = {
+    np.mean: mean,
+    np.max: max_,
+    np.min: min_,
+    np.prod: prod,
+    np.cumsum: cumsum,
+    np.var: var,
+    np.std: std,
+    np.linalg.norm: norm,
+}

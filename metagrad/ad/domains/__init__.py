@@ -1,0 +1,18 @@
+"""Where each function of the table is smooth: examples of its arguments, on which it is tested.
+
+`DOMAINS[function]` lists the positional arguments of example calls; `draw` puts a random float array for each `Draw`
+among them. Those arrays are differentiated, all else is constant. A function without an entry fails a test.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagrad.ad.domains import elementwise, products, reductions, shapes, sorting
+from metagrad.ad.domains.draws import Draw, Example, draw
+
+__all__ = ["DOMAINS", "Draw", "Example", "draw"]
+
+DOMAINS: dict[Any, list[Example]] = {}
+for _family in (elementwise, shapes, reductions, sorting, products):
+    DOMAINS |= _family.EXAMPLES

@@ -1,0 +1,62 @@
+"""What traced values go through: NumPy's and SciPy's functions by name, and what becomes of each.
+
+`FUNCTIONS` maps a function to its differentiable form, `CONSTANT` lists those that have no derivative and give plain
+arrays, `REFUSED` those that cannot be supported, each with what to write in its place. A new function is one primitive
+(or a composition) in a module of `functions`, a line in the `TABLE` there, and a line in the module of the same name in
+`domains`: the tests and the page of the documentation run over all of them. Code of one's own calls `register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad.ad.functions import elementwise, products, reductions, shapes, sorting
+from metagrad.errors import bad_type
+
+FAMILIES = {
+    "Entry by entry": elementwise,
+    "Shapes": shapes,
+    "Reductions": reductions,
+    "Order": sorting,
+    "Products": products,
+}
+FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+CONSTANT: set[Any] = {
+    *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.isfinite, np.isinf, np.isnan, np.signbit),
+    *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
+    *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
+    *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
+    *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
+}
+REFUSED: dict[Any, str] = {}
+for _family in FAMILIES.values():
+    FUNCTIONS |= _family.TABLE
+    CONSTANT |= getattr(_family, "CONSTANT", frozenset())
+    REFUSED |= getattr(_family, "REFUSED", {})
+
+
+def register(function: Any, traced: Callable[..., Any]) -> None:
+    """Let calls of `function` with a traced value go to `traced`, which takes the arguments by the same names.
+
+    `function` is a NumPy function or a ufunc of any library (SciPy's, Numba's, one's own); `traced` is composed of
+    supported functions, or a `metagrad.ad.primitive`. A function that is one's own needs no entry: call the primitive.
+    TypeError where NumPy would not pass the call on.
+
+    >>> from metagrad import ad
+    >>> import scipy.special
+    >>> dawson = ad.primitive("dawsn", scipy.special.dawsn, (lambda g, out, x: g * (1 - 2 * x * out),))
+    >>> register(scipy.special.dawsn, dawson)
+    >>> float(ad.grad(scipy.special.dawsn)(0.0))
+    1.0
+    """
+    passes_on = isinstance(function, np.ufunc) or hasattr(function, "__wrapped__") or function in FUNCTIONS
+    if not passes_on:
+        came = f"{getattr(function, '__name__', function)!r}, which makes plain arrays of what it is given"
+        expected = "a ufunc, or a function of NumPy that passes calls on (NEP 18)"
+        bad_type("register", "function", came, expected, "Call the differentiable function by its own name.")
+    if not callable(traced):
+        bad_type("register", "traced", f"a {type(traced).__name__}", "a function")
+    FUNCTIONS[function] = traced
