@@ -13,15 +13,43 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.functions import elementwise, products, reductions, shapes, sorting
+from metagrad.ad.functions import (
+    angles,
+    contractions,
+    cumulative,
+    elementwise,
+    factors,
+    linalg,
+    products,
+    rearranging,
+    reductions,
+    rounding,
+    shapes,
+    signals,
+    sorting,
+    special,
+    spectra,
+    statistics,
+)
 from metagrad.errors import bad_type
 
 FAMILIES = {
     "Entry by entry": elementwise,
+    "Angles": angles,
+    "Remainders and limits": rounding,
+    "Special functions": special,
     "Shapes": shapes,
+    "Rearranging": rearranging,
     "Reductions": reductions,
+    "Along an axis": cumulative,
     "Order": sorting,
+    "Statistics": statistics,
+    "Signals": signals,
+    "Spectra": spectra,
     "Products": products,
+    "Other products": contractions,
+    "Linear algebra": linalg,
+    "Factorisations": factors,
 }
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 CONSTANT: set[Any] = {

@@ -8,11 +8,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from metagrad.ad.domains import elementwise, products, reductions, shapes, sorting
+from metagrad.ad.domains import (
+    angles,
+    contractions,
+    cumulative,
+    elementwise,
+    factors,
+    linalg,
+    products,
+    rearranging,
+    reductions,
+    rounding,
+    shapes,
+    signals,
+    sorting,
+    special,
+    spectra,
+    statistics,
+)
 from metagrad.ad.domains.draws import Draw, Example, draw
 
 __all__ = ["DOMAINS", "Draw", "Example", "draw"]
 
 DOMAINS: dict[Any, list[Example]] = {}
-for _family in (elementwise, shapes, reductions, sorting, products):
+for _family in (
+    angles,
+    contractions,
+    cumulative,
+    elementwise,
+    factors,
+    linalg,
+    products,
+    rearranging,
+    reductions,
+    rounding,
+    shapes,
+    signals,
+    sorting,
+    special,
+    spectra,
+    statistics,
+):
     DOMAINS |= _family.EXAMPLES

@@ -1,0 +1,9 @@
+"""Examples of the functions of spectra."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagrad.ad.domains.draws import Example
+
+EXAMPLES: dict[Any, list[Example]] = {}

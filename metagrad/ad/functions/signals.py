@@ -1,0 +1,7 @@
+"""Convolutions, correlations, windows and interpolation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TABLE: dict[Any, Any] = {}
