@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from metagrad.ad.constants import NUMBERS, operand
+from metagrad.ad.refusals import called_within
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED
 from metagrad.ad.tape import Var, value_of
 from metagrad.ad.ufuncs import METHODS
@@ -43,7 +44,8 @@ def name_of(function: Any) -> str:
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    return TypeError(f"{name_of(function)}{what} cannot be traced by metagrad.ad. {REFUSED.get(function, REMEDY)}")
+    name, remedy = f"{name_of(function)}{what}{called_within()}", REFUSED.get(function, REMEDY)
+    return TypeError(f"{name} cannot be traced by metagrad.ad. {remedy}")
 
 
 def refuse_out(function: Any) -> NoReturn:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.refusals import is_refusal
+from metagrad.ad.remedies import remedy_for
 from metagrad.errors import bad_type
 
 _SMALL = 1 << 12  # bytes up to which a copy is cheaper than anything else
@@ -22,6 +24,11 @@ NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.float16, np.in
 _NOTE = (
     "metagrad.ad made the array read-only while it is being differentiated through: the pullback needs the entries "
     "that it had. Build a new array instead of refilling one."
+)
+
+_TRUTH = (
+    "A chain, 0 < x < 1, asks for the truth of an array: write np.logical_and(0 < x, x < 1). Write "
+    "np.where(mask, x, y) for a branch that each entry takes by itself, (x > 0).all() for one that all take."
 )
 
 
@@ -52,8 +59,12 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
     try:
         return f(*args)
     except ValueError as error:
+        if is_refusal(error.__cause__):  # NumPy says "setting an array element with a sequence" on top of it
+            raise error.__cause__ from None  # type: ignore[misc]
         if trace.frozen and "read-only" in str(error):
             error.add_note(_NOTE)
+        elif "truth value of an array" in str(error):
+            error.add_note(_TRUTH)
         raise
     finally:
         trace.depth -= 1
@@ -121,7 +132,7 @@ def operand(x: Any, where: str) -> Any:
     if isinstance(x, np.ndarray):
         return _real(_plain(x, where), where)
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
-        remedy = "Take x.toarray(), or bring the product as a metagrad.ad.primitive with its VJP."
+        remedy = remedy_for("scipy.sparse", "")
         bad_type(where, "an operand", f"a sparse {type(x).__name__}", "an array or a number", remedy)
     if type(x) is list or type(x) is tuple or (hasattr(x, "__array__") and hasattr(x, "iloc")):
         return _real(np.asarray(x), where)

@@ -1,41 +1,299 @@
-"""What a traced value refuses to become, and what to do instead."""
+"""What a traced value refuses to become, who asked for it, and what to write instead.
+
+NumPy's functions hand a call over to the tape. Other code asks a traced value for a plain array (`__array__`) or a
+plain number (`__float__`), which would lose the derivative without a word. The refusal names the function that the
+user called: it is found in the user's own line of code, or else in the frames of the library that asks.
+"""
 
 from __future__ import annotations
 
+import ast
+import builtins
+import dis
+import linecache
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple, NoReturn
 
-_REMEDIES = {
-    "numpy.ma": (
-        "Fill a masked array m, m.filled(0.0), and give its entries the weight (~np.ma.getmaskarray(m)).astype(float)."
-    ),
-    "pandas": "Take np.asarray(s) of the Series or DataFrame s.",
-    "scipy.sparse": "Take S.toarray(), or bring the product as a metagrad.ad.primitive with its VJP.",
+import numpy as np
+
+from metagrad.ad.densities import DISTRIBUTIONS, advice
+from metagrad.ad.remedies import CONSTANT, NUMBER, STACK, WRITE, remedy_for
+
+_LIBRARIES = frozenset(sys.stdlib_module_names) | {
+    *("numpy", "scipy", "pandas", "sklearn", "matplotlib", "seaborn", "statsmodels", "skimage", "networkx", "xarray"),
+    *("numba", "sympy", "mpmath", "torch", "jax", "autograd", "tensorflow", "cupy", "cupyx", "polars", "PIL", "joblib"),
 }
+_WRAPPERS = frozenset(  # frames between a library's function and the code that calls it
+    {"wrapper", "wrapped", "inner", "inner_f", "decorated", "__ua_function__", "axis_nan_policy_wrapper"}
+    | {"<listcomp>", "<genexpr>", "<dictcomp>", "<lambda>"}
+)
+_TAKE_ANYTHING = frozenset({"list", "tuple", "set", "sorted", "sum", "max", "min", "any", "all", "next", "map", "zip"})
+_CALLERS = frozenset({"of_chosen", "traced"})  # functions of the tape that call the user's, `f`
+_TRACED = "while x is traced"
+_MAKES = {"array": "a plain array", "number": "a plain number", "integer": "an integer"}
 
 
-def _library_that_asks() -> str | None:
-    """Return which library of those whose arrays are not NumPy's is at work."""
-    frame = sys._getframe()
-    while (frame := frame.f_back) is not None:  # type: ignore[assignment]
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith("metagrad"):
-            return next((known for known in _REMEDIES if name == known or name.startswith(f"{known}.")), None)
-    return None
+class _Asked(NamedTuple):
+    """Who asks a traced value for something plain."""
+
+    name: str  # of the function, as people import it: "scipy.optimize.nnls"; or of the library; or ""
+    is_call: bool  # whether `name` is that of a function
+    frames: list[FrameType]  # of libraries, from the inside
+    code: str  # the user's expression or line, "" where there is no source
+    node: ast.AST | None  # the same, parsed
+    line: str  # where it stands, and the line
 
 
 def refuse(what: str, remedy: str) -> NoReturn:
     """Raise the TypeError that says what cannot be done while x is traced, and what to do."""
-    raise TypeError(f"{what} is not possible while x is traced: the derivative would be lost. {remedy}")
+    _raise(what, _asked(sys._getframe(1)), remedy)
 
 
-def refuse_array() -> NoReturn:
-    """Refuse to make a plain array of x; the remedy depends on who asks for one."""
-    asking = _library_that_asks()
-    if asking is not None:
-        refuse(f"what {asking} makes of x", _REMEDIES[asking])
-    remedy = (
-        "Leave it as it is, as NumPy's functions take it, join several by np.stack([x, y]) or np.concatenate, also "
-        "in place of z[index] = x, or use metagrad.ad.stop_gradient(x) where no derivative is meant."
-    )
-    refuse("np.asarray(x), z[index] = x, or np.array([x, y]),", remedy)
+def _raise(what: str, asked: _Asked, remedy: str) -> NoReturn:
+    at = f" ({asked.line})" if asked.line else ""
+    raise TypeError(f"{what} is not possible {_TRACED}: the derivative would be lost{at}. {remedy}")
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether an error is one that `refuse` raised: NumPy puts an error of its own on top of some."""
+    return isinstance(error, TypeError) and _TRACED in str(error)
+
+
+def array_of(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Refuse to make a plain array; tell SciPy's sparse matrices that it is none, so that they ask for the product."""
+    if _is_for_a_product(sys._getframe(1)):
+        nothing = np.empty((), object)  # for which scipy.sparse returns NotImplemented, and Python asks x
+        nothing[()] = self
+        return nothing
+    return _refuse_plain("array")
+
+
+def _is_for_a_product(frame: FrameType | None) -> bool:
+    """Whether an operator of a sparse matrix asks; its method `multiply` would return NotImplemented to the user."""
+    last = ""
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith("scipy.sparse.") or name.startswith("scipy.sparse.linalg"):
+            break
+        last, frame = frame.f_code.co_name, frame.f_back
+    return last == "dot" or (last.startswith("__") and last != "__init__")
+
+
+def _number_of(kind: str) -> Callable[..., Any]:
+    def refusing(self: Any, *args: Any) -> NoReturn:
+        _refuse_plain(kind)
+
+    return refusing
+
+
+def _refuse_plain(kind: str) -> NoReturn:
+    asked = _asked(sys._getframe(2))
+    otherwise = f"{STACK} {CONSTANT}" if kind == "array" else NUMBER
+    what, remedy = _said(asked, kind, otherwise)
+    _raise(what, asked, remedy)
+
+
+def _said(asked: _Asked, kind: str, otherwise: str) -> tuple[str, str]:
+    """Return what was tried and the remedy."""
+    name, node = asked.name, asked.node
+    if isinstance(node, ast.Subscript) and not asked.frames:
+        is_write = isinstance(node.ctx, ast.Store)
+        return asked.code + " = x" * is_write, WRITE if is_write else f"Take an index of plain integers. {CONSTANT}"
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and kind == "number":
+        return asked.code, "Print f'{x:.3f}', which shows the value."
+    for frame in asked.frames:
+        distribution = _distribution(frame)
+        if distribution in DISTRIBUTIONS:
+            method = frame.f_code.co_name
+            return f"scipy.stats.{distribution}.{method}", advice(distribution, method)
+    if name:
+        made = "" if name in ("float", "int", "complex") else f", which makes {_MAKES[kind]} of x,"
+        what = f"{name}(x){made}" if asked.is_call else f"what {name} makes of x"  # by an operator of its own
+        return what, remedy_for(name, otherwise)
+    if kind == "array":
+        return "np.asarray(x), np.array([x, y]), or z[index] = x,", f"{STACK} {WRITE} {CONSTANT}"
+    return f"to make {_MAKES[kind]} of x", f"For z[index] = x: {WRITE} Else: {NUMBER}"
+
+
+def called_within() -> str:
+    """Return " (called by scipy.optimize.lsq_linear)" where a library calls NumPy's function, else nothing."""
+    asked = _asked(sys._getframe(1))
+    theirs = asked.frames and not asked.frames[-1].f_globals.get("__name__", "").startswith("numpy.")
+    return f" (called by {asked.name})" if theirs and asked.name else ""
+
+
+def _asked(frame: FrameType | None) -> _Asked:
+    """Return who asks, from the frame of a traced value's method outwards."""
+    while frame is not None and _is_of_the_tape(frame):
+        if frame.f_code.co_name in _CALLERS:  # a function that is no Python code: np.asarray is what is differentiated
+            return _Asked(public_name(frame.f_locals["f"]), True, [], "", None, "")
+        frame = frame.f_back
+    frames = []
+    while frame is not None and _package(frame) in _LIBRARIES:
+        frames.append(frame)
+        frame = frame.f_back
+    if frame is None or _is_of_the_tape(frame):
+        code, node, line, name = "", None, "", ""
+    else:
+        code, node, line = _source(frame)
+        name = _called(node, frame)
+    if name:
+        return _Asked(name, True, frames, code, node, line)
+    if frames:
+        is_call = not isinstance(node, ast.BinOp | ast.Compare)
+        return _Asked(_name_of_frames(frames, is_call), is_call, frames, code, node, line)
+    return _Asked("", False, frames, code, node, line)
+
+
+def _is_of_the_tape(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith("metagrad.ad.")
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _source(frame: FrameType) -> tuple[str, ast.AST | None, str]:
+    """Return the expression that a frame is at, as text and parsed, and where it stands."""
+    code = frame.f_code
+    start, end, first, last = next(islice(code.co_positions(), frame.f_lasti // 2, None), (None,) * 4)
+    if start is None or end is None or first is None or last is None:
+        return "", None, ""
+    lines = [linecache.getline(code.co_filename, n, frame.f_globals) for n in range(start, end + 1)]
+    if not all(lines):
+        return "", None, ""
+    cut = [line.encode() for line in lines]  # columns count bytes
+    cut[-1] = cut[-1][:last]
+    cut[0] = cut[0][first:]
+    text = b"".join(cut).decode(errors="replace")
+    shown = lines[0].strip()
+    where = f"line {start} of {Path(code.co_filename).name}: {shown if len(shown) <= 100 else shown[:97] + '...'}"
+    is_store = dis.opname[code.co_code[frame.f_lasti]] == "STORE_SUBSCR"
+    try:
+        node: ast.AST = ast.parse(f"({text})", mode="eval").body
+    except SyntaxError:
+        return "", None, where
+    if is_store and isinstance(node, ast.Subscript):
+        node.ctx = ast.Store()
+    return " ".join(text.split()), node, where
+
+
+def _called(node: ast.AST | None, frame: FrameType) -> str:
+    """Return the name of the function of a call in the user's code; "" where it cannot be told."""
+    if not isinstance(node, ast.Call):
+        return ""
+    function = _resolved(node.func, frame)
+    if function is None:
+        return ""
+    name = public_name(function)
+    is_known = name.partition(".")[0] in _LIBRARIES or getattr(function, "__module__", None) == "builtins"
+    return name if is_known and name not in _TAKE_ANYTHING else ""
+
+
+def _resolved(node: ast.AST, frame: FrameType) -> Any:
+    """Return what a name, or an attribute of a library's object, stands for; None where code would have to run."""
+    if isinstance(node, ast.Name):
+        for scope in (frame.f_locals, frame.f_globals, vars(builtins)):
+            if node.id in scope:
+                return scope[node.id]
+    if isinstance(node, ast.Attribute):
+        owner = _resolved(node.value, frame)
+        kind = owner if isinstance(owner, ModuleType | type) else type(owner)
+        package = getattr(kind, "__module__", None) or getattr(kind, "__name__", "")
+        if owner is not None and str(package).partition(".")[0] in _LIBRARIES:
+            return getattr(owner, node.attr, None)
+    return None
+
+
+def public_name(function: Any) -> str:
+    """Return the name under which a function is imported, without the private modules that it is defined in.
+
+    >>> import math, scipy.optimize
+    >>> public_name(scipy.optimize.nnls), public_name(math.exp), public_name(float)
+    ('scipy.optimize.nnls', 'math.exp', 'float')
+    """
+    name = getattr(function, "__name__", "")
+    if not name:
+        return ""
+    owner = getattr(function, "__self__", None)
+    if owner is None or isinstance(owner, ModuleType):
+        return _dotted(getattr(function, "__module__", None) or "", getattr(function, "__qualname__", name))
+    kind = owner if isinstance(owner, type) else type(owner)
+    return _dotted(kind.__module__, name if kind.__module__ == "random" else f"{kind.__name__}.{name}")
+
+
+def _dotted(module: str, name: str) -> str:
+    """Return the name below the public part of its module."""
+    public = []
+    for part in module.split("."):
+        if part.startswith("_") or part in ("builtins", "mtrand"):
+            break
+        public.append(part)
+    return ".".join([*public, name])
+
+
+def _name_of_frames(frames: list[FrameType], is_call: bool) -> str:
+    """Return the name of the outermost function of a library, or of the library where an operator calls it."""
+    outer = next((f for f in reversed(frames) if f.f_code.co_name not in _WRAPPERS), frames[-1])
+    module, name = str(outer.f_globals.get("__name__", "")), outer.f_code.co_qualname
+    if not is_call:
+        return _dotted(module, "").rstrip(".").removesuffix(".core")
+    owner = outer.f_locals.get("self")
+    if owner is not None and "." in name:
+        name = f"{type(owner).__name__}.{outer.f_code.co_name}".removesuffix(".__init__")
+    return _dotted(module, name)
+
+
+def _distribution(frame: FrameType) -> str:
+    """Return the name of the distribution of scipy.stats whose method a frame runs."""
+    owner = frame.f_locals.get("self") if frame.f_globals.get("__name__", "").startswith("scipy.stats.") else None
+    if owner is None:
+        return ""
+    named = getattr(owner, "name", None)
+    return named if isinstance(named, str) else type(owner).__name__.removesuffix("_gen").removesuffix("_frozen")
+
+
+def _refusing(what: str, remedy: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse(what, remedy)
+
+    return method
+
+
+_IN_PLACE = "Build a new array: np.where(mask, y, x), np.concatenate or np.stack."
+_BYTES = "Use metagrad.ad.stop_gradient(x), a plain array, for what is printed or saved."
+_ROUNDED = f"Take np.round(x), np.floor(x) or np.ceil(x), which are constants, or print f'{{x:.3f}}'. {CONSTANT}"
+
+# The methods of a traced value that refuse.
+METHODS: dict[str, Callable[..., Any]] = {
+    "__array__": array_of,
+    "__float__": _number_of("number"),
+    "__complex__": _number_of("number"),
+    "__int__": _number_of("integer"),
+    "__index__": _number_of("integer"),
+    "as_integer_ratio": _number_of("number"),
+    **{f"__{name}__": _refusing(f"{name}(x)", _ROUNDED) for name in ("round", "floor", "ceil", "trunc")},
+    "__bool__": _refusing("bool(x), or `if x`,", "Compare it: comparisons return plain arrays, and `if x > 0` works."),
+    "__hash__": _refusing(
+        "hash(x), a key of a dict or a member of a set,", "Use a position or a name as the key, and x as the value."
+    ),
+    "__reduce_ex__": _refusing("pickling of x", "Pickle metagrad.ad.stop_gradient(x), a plain array."),
+    "__setitem__": _refusing("x[index] = value", _IN_PLACE),
+    "__delitem__": _refusing("del x[index]", "Take np.delete, or x[mask]."),
+    "sort": _refusing("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array."),
+    "partition": _refusing("x.partition(), which writes in place,", "Write np.partition(x, kth), a new array."),
+    "resize": _refusing("x.resize(), which writes in place,", "Write x.reshape(shape), np.pad or np.concatenate."),
+    "item": _refusing("x.item()", f"Leave it as it is: x.reshape(()) is the only entry. {NUMBER}"),
+    "tolist": _refusing("x.tolist()", f"list(x) has traced entries. {_BYTES}"),
+    "view": _refusing("x.view()", "Write x.astype(dtype) for another type, x.reshape(shape) for another shape."),
+    "byteswap": _refusing("x.byteswap()", _BYTES),
+    **{
+        name: _refusing(f"x.{name}(), which writes in place,", _IN_PLACE)
+        for name in ("fill", "put", "setfield", "itemset", "setflags")
+    },
+    **{name: _refusing(f"x.{name}()", _BYTES) for name in ("tobytes", "tofile", "dump", "dumps", "getfield")},
+}
