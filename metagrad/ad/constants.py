@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.refusals import is_refusal
+from metagrad.ad.refusals import is_refusal, last_refusal
 from metagrad.ad.remedies import remedy_for
 from metagrad.errors import bad_type
 
@@ -54,17 +54,14 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
     if trace.thread != thread:
         trace = _Trace(thread)
         TRACE.set(trace)
+    if not trace.depth:
+        last_refusal()
     trace.depth += 1
     before, trace.sweeping = trace.sweeping, False
     try:
         return f(*args)
-    except ValueError as error:
-        if is_refusal(error.__cause__):  # NumPy says "setting an array element with a sequence" on top of it
-            raise error.__cause__ from None  # type: ignore[misc]
-        if trace.frozen and "read-only" in str(error):
-            error.add_note(_NOTE)
-        elif "truth value of an array" in str(error):
-            error.add_note(_TRUTH)
+    except Exception as error:
+        _explain(error, trace)
         raise
     finally:
         trace.depth -= 1
@@ -73,6 +70,19 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
             for x in trace.frozen:
                 x.setflags(True)  # by position: ten times faster than flags.writeable
             trace.frozen = []
+
+
+def _explain(error: Exception, trace: _Trace) -> None:
+    """Add to an error of the function that is traced what it comes from; raise the one that it hides."""
+    refused = last_refusal()
+    if refused and isinstance(error, ValueError | SystemError) and is_refusal(error.__cause__):
+        raise error.__cause__ from None  # type: ignore[misc]
+    if refused and not is_refusal(error):
+        error.add_note(refused)
+    elif isinstance(error, ValueError) and trace.frozen and "read-only" in str(error):
+        error.add_note(_NOTE)
+    elif isinstance(error, ValueError) and "truth value of an array" in str(error):
+        error.add_note(_TRUTH)
 
 
 def kept(x: Any) -> Any:

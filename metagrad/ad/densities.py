@@ -164,6 +164,10 @@ def advice(distribution: str, method: str) -> str:
         method = "logpmf" if "logpmf" in OTHERS.get(distribution, {}) else "logpdf"
         text = formula(distribution, method)
         name = f"its {method}"
+    if method == "fit":
+        return "Take np.mean(x) and np.std(x) for a normal distribution; maximise the sum of the logpdf for others."
+    if method == "rvs":
+        return "Draw standard numbers and move them: loc + scale * rng.standard_normal(size)."
     if text is None:
         return (
             f"There is no formula for {name} in functions that can be traced: bring it as a metagrad.ad.primitive, "

@@ -12,6 +12,7 @@ import builtins
 import dis
 import linecache
 import sys
+import threading
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -34,6 +35,7 @@ _WRAPPERS = frozenset(  # frames between a library's function and the code that 
 _TAKE_ANYTHING = frozenset({"list", "tuple", "set", "sorted", "sum", "max", "min", "any", "all", "next", "map", "zip"})
 _CALLERS = frozenset({"of_chosen", "traced"})  # functions of the tape that call the user's, `f`
 _TRACED = "while x is traced"
+_LAST = threading.local()
 _MAKES = {"array": "a plain array", "number": "a plain number", "integer": "an integer"}
 
 
@@ -55,7 +57,16 @@ def refuse(what: str, remedy: str) -> NoReturn:
 
 def _raise(what: str, asked: _Asked, remedy: str) -> NoReturn:
     at = f" ({asked.line})" if asked.line else ""
-    raise TypeError(f"{what} is not possible {_TRACED}: the derivative would be lost{at}. {remedy}")
+    said = f"{what} is not possible {_TRACED}: the derivative would be lost{at}. {remedy}"
+    _LAST.said = said
+    raise TypeError(said)
+
+
+def last_refusal() -> str:
+    """Return what was refused last in this thread, once: code in C puts an error of its own in the place of ours."""
+    said: str = getattr(_LAST, "said", "")
+    _LAST.said = ""
+    return said
 
 
 def is_refusal(error: BaseException | None) -> bool:
@@ -105,18 +116,15 @@ def _said(asked: _Asked, kind: str, otherwise: str) -> tuple[str, str]:
         return asked.code + " = x" * is_write, WRITE if is_write else f"Take an index of plain integers. {CONSTANT}"
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and kind == "number":
         return asked.code, "Print f'{x:.3f}', which shows the value."
-    for frame in asked.frames:
-        distribution = _distribution(frame)
-        if distribution in DISTRIBUTIONS:
-            method = frame.f_code.co_name
-            return f"scipy.stats.{distribution}.{method}", advice(distribution, method)
+    found = _distribution(asked)
+    if found is not None:
+        return f"scipy.stats.{'.'.join(found)}", advice(*found)
     if name:
         made = "" if name in ("float", "int", "complex") else f", which makes {_MAKES[kind]} of x,"
         what = f"{name}(x){made}" if asked.is_call else f"what {name} makes of x"  # by an operator of its own
         return what, remedy_for(name, otherwise)
-    if kind == "array":
-        return "np.asarray(x), np.array([x, y]), or z[index] = x,", f"{STACK} {WRITE} {CONSTANT}"
-    return f"to make {_MAKES[kind]} of x", f"For z[index] = x: {WRITE} Else: {NUMBER}"
+    what = f"{asked.code}, which makes {_MAKES[kind]} of x," if asked.code else f"to make {_MAKES[kind]} of x"
+    return what, otherwise if asked.code else f"{otherwise} {WRITE}"
 
 
 def called_within() -> str:
@@ -132,8 +140,8 @@ def _asked(frame: FrameType | None) -> _Asked:
         if frame.f_code.co_name in _CALLERS:  # a function that is no Python code: np.asarray is what is differentiated
             return _Asked(public_name(frame.f_locals["f"]), True, [], "", None, "")
         frame = frame.f_back
-    frames = []
-    while frame is not None and _package(frame) in _LIBRARIES:
+    frames: list[FrameType] = []
+    while frame is not None and _is_of_a_library(frame):
         frames.append(frame)
         frame = frame.f_back
     if frame is None or _is_of_the_tape(frame):
@@ -151,6 +159,13 @@ def _asked(frame: FrameType | None) -> _Asked:
 
 def _is_of_the_tape(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith("metagrad.ad.")
+
+
+def _is_of_a_library(frame: FrameType) -> bool:
+    package = _package(frame)
+    if not package and frame.f_back is not None:  # made by exec: scipy.stats does so
+        package = _package(frame.f_back)
+    return package in _LIBRARIES
 
 
 def _package(frame: FrameType) -> str:
@@ -186,6 +201,11 @@ def _called(node: ast.AST | None, frame: FrameType) -> str:
     """Return the name of the function of a call in the user's code; "" where it cannot be told."""
     if not isinstance(node, ast.Call):
         return ""
+    if isinstance(node.func, ast.Call):  # np.vectorize(f)(x)
+        return _called(node.func, frame)
+    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call):  # default_rng(0).normal(x)
+        maker = _called(node.func.value, frame)
+        return maker and f"{maker}.{node.func.attr}"
     function = _resolved(node.func, frame)
     if function is None:
         return ""
@@ -205,7 +225,10 @@ def _resolved(node: ast.AST, frame: FrameType) -> Any:
         kind = owner if isinstance(owner, ModuleType | type) else type(owner)
         package = getattr(kind, "__module__", None) or getattr(kind, "__name__", "")
         if owner is not None and str(package).partition(".")[0] in _LIBRARIES:
-            return getattr(owner, node.attr, None)
+            try:
+                return getattr(owner, node.attr, None)
+            except Exception:  # a property of theirs that does not work now: the name is not worth another error
+                return None
     return None
 
 
@@ -223,6 +246,8 @@ def public_name(function: Any) -> str:
     if owner is None or isinstance(owner, ModuleType):
         return _dotted(getattr(function, "__module__", None) or "", getattr(function, "__qualname__", name))
     kind = owner if isinstance(owner, type) else type(owner)
+    if kind.__module__.startswith("scipy.stats."):
+        return f"scipy.stats.{_name_of_distribution(owner)}.{name}"
     return _dotted(kind.__module__, name if kind.__module__ == "random" else f"{kind.__name__}.{name}")
 
 
@@ -230,7 +255,7 @@ def _dotted(module: str, name: str) -> str:
     """Return the name below the public part of its module."""
     public = []
     for part in module.split("."):
-        if part.startswith("_") or part in ("builtins", "mtrand"):
+        if part.startswith("_") or part in ("builtins", "core", "mtrand"):
             break
         public.append(part)
     return ".".join([*public, name])
@@ -241,18 +266,28 @@ def _name_of_frames(frames: list[FrameType], is_call: bool) -> str:
     outer = next((f for f in reversed(frames) if f.f_code.co_name not in _WRAPPERS), frames[-1])
     module, name = str(outer.f_globals.get("__name__", "")), outer.f_code.co_qualname
     if not is_call:
-        return _dotted(module, "").rstrip(".").removesuffix(".core")
+        return ".".join(module.split(".")[: 2 if module.startswith(("numpy.ma", "scipy.sparse")) else 1])
     owner = outer.f_locals.get("self")
     if owner is not None and "." in name:
         name = f"{type(owner).__name__}.{outer.f_code.co_name}".removesuffix(".__init__")
     return _dotted(module, name)
 
 
-def _distribution(frame: FrameType) -> str:
-    """Return the name of the distribution of scipy.stats whose method a frame runs."""
-    owner = frame.f_locals.get("self") if frame.f_globals.get("__name__", "").startswith("scipy.stats.") else None
-    if owner is None:
-        return ""
+def _distribution(asked: _Asked) -> tuple[str, str] | None:
+    """Return which distribution of scipy.stats is at work, and which method of it."""
+    parts = asked.name.split(".")
+    if parts[:2] == ["scipy", "stats"] and len(parts) == 4 and parts[2] in DISTRIBUTIONS:
+        return parts[2], parts[3]
+    for frame in reversed(asked.frames):
+        method = frame.f_code.co_name
+        if frame.f_globals.get("__name__", "").startswith("scipy.stats.") and "self" in frame.f_locals:
+            distribution = _name_of_distribution(frame.f_locals["self"])
+            if distribution in DISTRIBUTIONS and (not method.startswith("_") or method in ("__init__", "__call__")):
+                return distribution, method
+    return None
+
+
+def _name_of_distribution(owner: Any) -> str:
     named = getattr(owner, "name", None)
     return named if isinstance(named, str) else type(owner).__name__.removesuffix("_gen").removesuffix("_frozen")
 
@@ -266,8 +301,6 @@ def _refusing(what: str, remedy: str) -> Callable[..., Any]:
 
 _IN_PLACE = "Build a new array: np.where(mask, y, x), np.concatenate or np.stack."
 _BYTES = "Use metagrad.ad.stop_gradient(x), a plain array, for what is printed or saved."
-_ROUNDED = f"Take np.round(x), np.floor(x) or np.ceil(x), which are constants, or print f'{{x:.3f}}'. {CONSTANT}"
-
 # The methods of a traced value that refuse.
 METHODS: dict[str, Callable[..., Any]] = {
     "__array__": array_of,
@@ -276,7 +309,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "__int__": _number_of("integer"),
     "__index__": _number_of("integer"),
     "as_integer_ratio": _number_of("number"),
-    **{f"__{name}__": _refusing(f"{name}(x)", _ROUNDED) for name in ("round", "floor", "ceil", "trunc")},
+    **{f"__{name}__": _number_of("integer") for name in ("round", "floor", "ceil", "trunc")},
     "__bool__": _refusing("bool(x), or `if x`,", "Compare it: comparisons return plain arrays, and `if x > 0` works."),
     "__hash__": _refusing(
         "hash(x), a key of a dict or a member of a set,", "Use a position or a name as the key, and x as the value."
@@ -287,7 +320,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "sort": _refusing("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array."),
     "partition": _refusing("x.partition(), which writes in place,", "Write np.partition(x, kth), a new array."),
     "resize": _refusing("x.resize(), which writes in place,", "Write x.reshape(shape), np.pad or np.concatenate."),
-    "item": _refusing("x.item()", f"Leave it as it is: x.reshape(()) is the only entry. {NUMBER}"),
+    "item": _refusing("x.item()", "Leave it as it is: x.reshape(()) is the only entry; print f'{x:.3f}'."),
     "tolist": _refusing("x.tolist()", f"list(x) has traced entries. {_BYTES}"),
     "view": _refusing("x.view()", "Write x.astype(dtype) for another type, x.reshape(shape) for another shape."),
     "byteswap": _refusing("x.byteswap()", _BYTES),

@@ -32,11 +32,11 @@ _SPLINE = (
     "A spline is linear in its values: B = CubicSpline(t, np.eye(len(t)))(s) is a constant matrix; take B @ y. The "
     "same holds for interp1d with axis=0."
 )
-_QUANTILE = "It is a step function of x. " + CONSTANT
 _PIECEWISE = "It is piecewise constant in x: its derivative is zero. " + CONSTANT
 _DRAW = (
     "Draw standard numbers and move them: loc + scale * rng.standard_normal(shape), low + (high - low) * "
-    "rng.random(shape), scale * rng.standard_exponential(shape)."
+    "rng.random(shape), scale * rng.standard_exponential(shape). Give metagrad.ad.stop_gradient(x) to choice, poisson "
+    "and permutation."
 )
 _LINEAR = "It is linear: apply it once to np.eye(n) with axis=0, which gives a constant matrix M, and take M @ x."
 _FIT = "Write what it computes with NumPy's functions, or give it metagrad.ad.stop_gradient(x)."
@@ -52,6 +52,7 @@ REMEDIES: dict[str, str] = {
     "numpy.float16": "Take x.astype(np.float16).",
     "numpy.int64": _PIECEWISE,
     "numpy.int32": _PIECEWISE,
+    "numpy.bool": "Compare it, x != 0.",
     "numpy.arange": "Take x * np.arange(n), or start + step * np.arange(n).",
     "numpy.full": "Take x * np.ones(n), or np.broadcast_to(x, shape).",
     "numpy.ma": (
@@ -64,7 +65,6 @@ REMEDIES: dict[str, str] = {
     "numpy.fill_diagonal": "Take np.where(np.eye(n, dtype=bool), x, A).",
     "numpy.polynomial": "Write it as a sum, np.sum(c * x[..., None] ** np.arange(n), axis=-1), or by Horner's loop.",
     "numpy.random": _DRAW,
-    "numpy.random.Generator.choice": _QUANTILE,
     "numpy.testing": CONSTANT,
     "random": _DRAW,
     "statistics": "Take np.mean(x), np.median(x) or np.std(x, ddof=1).",
@@ -145,7 +145,9 @@ REMEDIES: dict[str, str] = {
     "float": NUMBER,
     "complex": "Write real and imaginary part apart.",
     "int": _PIECEWISE,
-    "round": f"Print f'{{x:.3f}}'. {_PIECEWISE}",
+    "round": f"Print f'{{x:.3f}}', or take np.round(x), a constant. {_PIECEWISE}",
+    "bin": _PIECEWISE,
+    "hex": _PIECEWISE,
     "range": _PIECEWISE,
     "bytes": CONSTANT,
     "math": "Take NumPy's function of the same name, np.exp(x) for math.exp(x).",

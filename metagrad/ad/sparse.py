@@ -1,8 +1,8 @@
 """Products of a constant sparse matrix of SciPy's with traced values: S @ x, S.T @ x, S.dot(x), x @ S.
 
 SciPy computes them. The rule of S @ x is S.T @ g, of the same kind, so that every order follows. The matrix is kept
-with the entries that it had, as arrays are (`constants`). Entry by entry, S * x would be sparse and traced: it is refused,
-and so is the product that * means for old matrices.
+with the entries that it had, as arrays are (`constants`). Entry by entry, S * x would be sparse and traced: refused,
+as is the product that * means for old matrices.
 """
 
 from __future__ import annotations
