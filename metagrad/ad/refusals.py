@@ -76,7 +76,10 @@ def is_refusal(error: BaseException | None) -> bool:
 
 def array_of(self: Any, *args: Any, **kwargs: Any) -> Any:
     """Refuse to make a plain array; tell SciPy's sparse matrices that it is none, so that they ask for the product."""
-    if _is_for_a_product(sys._getframe(1)):
+    frame = sys._getframe(1)
+    if frame.f_code.co_name in ("array_equal", "array_equiv") and _package(frame) == "numpy":
+        return np.asarray(self.value)  # of a list: an error here would be taken for False, without a word
+    if _is_for_a_product(frame):
         nothing = np.empty((), object)  # for which scipy.sparse returns NotImplemented, and Python asks x
         nothing[()] = self
         return nothing
