@@ -302,7 +302,7 @@ def _refusing(what: str, remedy: str) -> Callable[..., Any]:
     return method
 
 
-_IN_PLACE = "Build a new array: np.where(mask, y, x), np.concatenate or np.stack."
+_IN_PLACE = "Build a new array with np.where, np.concatenate or np.stack."
 _BYTES = "Use metagrad.ad.stop_gradient(x), a plain array, for what is printed or saved."
 # The methods of a traced value that refuse.
 METHODS: dict[str, Callable[..., Any]] = {

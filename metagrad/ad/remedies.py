@@ -170,7 +170,7 @@ REMEDIES: dict[str, str] = {
 
 _SAVE = "Save metagrad.ad.stop_gradient(x)."
 REFUSED: dict[Any, str] = {  # NumPy's functions that hand their call over, and write it to a file or into an array
-    **dict.fromkeys((np.save, np.savez, np.savez_compressed, np.savetxt), _SAVE),
+    **{getattr(np, name): _SAVE for name in ("save", "savez", "savez_compressed", "savetxt")},
     **dict.fromkeys((np.copyto, np.put, np.place, np.putmask, np.put_along_axis), WRITE),
     np.fill_diagonal: REMEDIES["numpy.fill_diagonal"],
 }
