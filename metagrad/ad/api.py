@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import constants, operators, strong  # `operators` gives Var its own
+from metagrad.ad import constants, operators, strong, taught  # `operators` gives Var its own, `taught` SciPy
 from metagrad.ad.functions.shapes import is_float
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.strong import may_have_nan
@@ -19,7 +19,18 @@ from metagrad.xp import is_array, namespace
 
 WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
-__all__ = ["Pullback", "grad", "hvp", "jvp", "operators", "recorded", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = [
+    "Pullback",
+    "grad",
+    "hvp",
+    "jvp",
+    "operators",
+    "recorded",
+    "stop_gradient",
+    "taught",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def _is_differentiable(x: Any, where: str, argument: str) -> bool:

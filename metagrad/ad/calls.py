@@ -17,7 +17,7 @@ import numpy as np
 
 from metagrad.ad.constants import NUMBERS, operand
 from metagrad.ad.refusals import called_within
-from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED
+from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
 from metagrad.ad.ufuncs import METHODS
 
@@ -116,7 +116,7 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
     if function in CONSTANT:
         return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
-    traced = FUNCTIONS.get(function)
+    traced = find(function)
     if traced is None:
         raise unsupported(function)
     signature = _signature(function, traced)
@@ -151,7 +151,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Any, kwargs: dict[str, Any]) -> 
 def _call_method(ufunc: Any, method: str, inputs: Any, kwargs: dict[str, Any]) -> Any:
     if ufunc in CONSTANT and method != "at":
         return getattr(ufunc, method)(*map(values_of, inputs), **{name: values_of(x) for name, x in kwargs.items()})
-    traced, by_method = FUNCTIONS.get(ufunc), METHODS.get(method)
+    traced, by_method = find(ufunc), METHODS.get(method)
     if traced is None or by_method is None:
         raise unsupported(ufunc, f".{method}")
     if kwargs.pop("out", None) not in (None, (None,)):

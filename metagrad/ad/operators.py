@@ -97,6 +97,8 @@ def _to_device(x: Var, device: Any, **kwargs: Any) -> Any:
 
 def _absent(x: Var, name: str) -> Any:
     """Say that a traced value lacks an attribute, and which was meant."""
+    if name in OPERATORS:  # a property that raised AttributeError, which would be hidden
+        return OPERATORS[name].fget(x)
     raise AttributeError(_absence(name), name=name, obj=x)
 
 
@@ -148,20 +150,18 @@ OPERATORS: dict[str, Any] = {
     "device": property(lambda x: getattr(x.value, "device", "cpu")),
     "flags": property(lambda x: np.asarray(x.value).flags if type(x.value) is float else x.value.flags),
     "to_device": _to_device,
-    "T": property(s.transpose),
+    "T": property(lambda x: s.transpose(x) if x.shape else x),
     "mT": property(lambda x: s.swapaxes(x, -1, -2)),
     "reshape": _reshape,
     "transpose": _transpose,
     "astype": lambda x, dtype, copy=True: s.astype(x, dtype),
     "flatten": s.ravel,
-    **METHODS,
     **{f"__i{name}__": _augmented(name) for name in _AUGMENTED},
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},
-    **{name: _method(name) for name in ("all", "any", "argsort", "trace", "take", "repeat", "diagonal", "nonzero")},
-    **{name: _method(name) for name in ("searchsorted", "cumprod", "compress", "choose", "argpartition")},
+    **{name: _method(name) for name in ("all", "any", "argsort", "trace")},
 }
 
-for _attribute, _function in OPERATORS.items():
+for _attribute, _function in {**OPERATORS, **METHODS}.items():
     setattr(Var, _attribute, _function)

@@ -125,9 +125,17 @@ def _said(asked: _Asked, kind: str, otherwise: str) -> tuple[str, str]:
     if name:
         made = "" if name in ("float", "int", "complex") else f", which makes {_MAKES[kind]} of x,"
         what = f"{name}(x){made}" if asked.is_call else f"what {name} makes of x"  # by an operator of its own
-        return what, remedy_for(name, otherwise)
+        return what, _of_taught(name) or remedy_for(name, otherwise)
     what = f"{asked.code}, which makes {_MAKES[kind]} of x," if asked.code else f"to make {_MAKES[kind]} of x"
     return what, otherwise if asked.code else f"{otherwise} {WRITE}"
+
+
+def _of_taught(name: str) -> str:
+    """Return what to do where SciPy's name passes traced values on by now, but not the function that was called."""
+    module, _, last = name.rpartition(".")
+    if not hasattr(getattr(sys.modules.get(module), last, None), "is_taught"):
+        return ""
+    return f"Import metagrad before `from {module} import {last}`, or write {name}(x): that passes traced values on."
 
 
 def called_within() -> str:
@@ -165,6 +173,8 @@ def _is_of_the_tape(frame: FrameType) -> bool:
 
 
 def _is_of_a_library(frame: FrameType) -> bool:
+    if frame.f_globals.get("__name__") == "metagrad.ad.taught":  # what stands in the place of SciPy's function
+        return True
     package = _package(frame)
     if not package and frame.f_back is not None:  # made by exec: scipy.stats does so
         package = _package(frame.f_back)
@@ -322,14 +332,15 @@ METHODS: dict[str, Callable[..., Any]] = {
     "__delitem__": _refusing("del x[index]", "Take np.delete, or x[mask]."),
     "sort": _refusing("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array."),
     "partition": _refusing("x.partition(), which writes in place,", "Write np.partition(x, kth), a new array."),
-    "resize": _refusing("x.resize(), which writes in place,", "Write x.reshape(shape), np.pad or np.concatenate."),
+    "resize": _refusing("x.resize(), which writes in place,", "Write np.resize(x, shape), which returns a new array."),
+    "fill": _refusing("x.fill(), which writes in place,", "Write np.full_like(x, value), which returns a new array."),
     "item": _refusing("x.item()", "Leave it as it is: x.reshape(()) is the only entry; print f'{x:.3f}'."),
     "tolist": _refusing("x.tolist()", f"list(x) has traced entries. {_BYTES}"),
     "view": _refusing("x.view()", "Write x.astype(dtype) for another type, x.reshape(shape) for another shape."),
     "byteswap": _refusing("x.byteswap()", _BYTES),
     **{
         name: _refusing(f"x.{name}(), which writes in place,", _IN_PLACE)
-        for name in ("fill", "put", "setfield", "itemset", "setflags")
+        for name in ("put", "setfield", "itemset", "setflags")
     },
     **{name: _refusing(f"x.{name}()", _BYTES) for name in ("tobytes", "tofile", "dump", "dumps", "getfield")},
 }

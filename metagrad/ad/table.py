@@ -9,6 +9,8 @@ arrays, `REFUSED` those that cannot be supported, each with what to write in its
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -28,17 +30,15 @@ from metagrad.ad.functions import (
     shapes,
     signals,
     sorting,
-    special,
     spectra,
     statistics,
 )
 from metagrad.errors import bad_type
 
-FAMILIES = {
+FAMILIES: dict[str, Any] = {
     "Entry by entry": elementwise,
     "Angles": angles,
     "Remainders and limits": rounding,
-    "Special functions": special,
     "Shapes": shapes,
     "Rearranging": rearranging,
     "Reductions": reductions,
@@ -61,10 +61,34 @@ CONSTANT: set[Any] = {
     *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal, np.array2string, np.array_repr, np.array_str),
 }
 REFUSED: dict[Any, str] = dict(remedies.REFUSED)
+_LOADING = RLock()
+LATE = {"Special functions": "special"}  # families that import SciPy, which importing metagrad does not
+
+
+def _enter(family: Any) -> None:
+    FUNCTIONS.update(family.TABLE)
+    CONSTANT.update(getattr(family, "CONSTANT", ()))
+    REFUSED.update(getattr(family, "REFUSED", {}))
+
+
 for _family in FAMILIES.values():
-    FUNCTIONS |= _family.TABLE
-    CONSTANT |= getattr(_family, "CONSTANT", frozenset())
-    REFUSED |= getattr(_family, "REFUSED", {})
+    _enter(_family)
+
+
+def load_late() -> None:
+    """Enter the families that import SciPy, once a function is asked for that is none of NumPy's."""
+    with _LOADING:  # another thread waits until all is there
+        for title, name in list(LATE.items()):
+            FAMILIES[title] = import_module(f"metagrad.ad.functions.{name}")
+            _enter(FAMILIES[title])
+            del LATE[title]
+
+
+def find(function: Any) -> Callable[..., Any] | None:
+    """Return the differentiable form of a function; None where there is none."""
+    if function not in FUNCTIONS and LATE and function not in REFUSED:
+        load_late()
+    return FUNCTIONS.get(function)
 
 
 def register(function: Any, traced: Callable[..., Any]) -> None:
@@ -81,11 +105,12 @@ def register(function: Any, traced: Callable[..., Any]) -> None:
     >>> float(ad.grad(scipy.special.dawsn)(0.0))
     1.0
     """
-    passes_on = isinstance(function, np.ufunc) or hasattr(function, "__wrapped__") or function in FUNCTIONS
+    passes_on = isinstance(function, np.ufunc) or hasattr(function, "__wrapped__") or find(function)
     if not passes_on:
         came = f"{getattr(function, '__name__', function)!r}, which makes plain arrays of what it is given"
         expected = "a ufunc, or a function of NumPy that passes calls on (NEP 18)"
         bad_type("register", "function", came, expected, "Call the differentiable function by its own name.")
     if not callable(traced):
         bad_type("register", "traced", f"a {type(traced).__name__}", "a function")
+    load_late()  # so that nothing is entered over it
     FUNCTIONS[function] = traced

@@ -1,0 +1,113 @@
+"""The page of the documentation that lists the operations of the tape, made from the table.
+
+    python -m metagrad.ad.listing > docs/operations.md
+
+A test compares the page with what this prints.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from metagrad.ad.calls import name_of
+from metagrad.ad.operators import OPERATORS
+from metagrad.ad.remedies import REMEDIES
+from metagrad.ad.table import CONSTANT, FAMILIES, REFUSED, load_late
+from metagrad.ad.taught import NAMES
+
+_HEAD = """# Operations of the tape
+
+This page is made from the table in `metagrad/ad/table.py` by `python -m metagrad.ad.listing > docs/operations.md`.
+A function that is listed takes traced values with the options of NumPy or SciPy, to any order of derivative, on NumPy
+and CuPy arrays; options that are not supported stand beside it. Each is tested against NumPy's own values and against
+differences to order 2. What is not listed raises a TypeError that names the function and says what to write.
+
+Values are computed by NumPy, SciPy or CuPy. Operators and indexing work as on arrays, but for `x[i] = y` and the
+methods that write in place: build a new array with `np.where`, `np.concatenate` or `np.stack`.
+"""
+_OWN = """## An operation of your own
+
+`metagrad.ad.primitive(name, forward, rules)` makes one. `forward` computes the value from plain arrays; `rules[i]`
+returns the cotangent of argument i from the cotangent g of the output. Rules are written in supported functions, so
+that every order follows from them. `metagrad.ad.check_gradients` holds them against differences.
+
+```python
+import numpy as np
+import scipy.special
+from metagrad import ad
+
+dawson = ad.primitive("dawsn", scipy.special.dawsn, (lambda g, out, x: g * (1.0 - 2.0 * x * out),))
+ad.check_gradients(dawson, (np.linspace(-1.0, 1.0, 5),), name="dawsn")
+ad.register(scipy.special.dawsn, dawson)  # from here on scipy.special.dawsn(x) is differentiated too
+print(ad.grad(lambda x: np.sum(scipy.special.dawsn(x)))(np.zeros(2)))
+```
+
+`register` is for ufuncs and for NumPy's functions, which pass calls on. A function of your own needs no entry: call the
+primitive by its name.
+"""
+_TAUGHT = """## Plain functions that are taught
+
+Ufuncs and NumPy's functions pass traced values on by themselves (NEP 13 and NEP 18). SciPy's plain functions do not.
+Those of the table are wrapped where SciPy keeps them when metagrad is imported: with a traced value the call goes to
+the tape, with anything else to SciPy's own function. Import metagrad before `from scipy.special import logsumexp`, or
+write `scipy.special.logsumexp(x)`.
+"""
+
+
+def markdown() -> str:
+    """Return the page."""
+    load_late()
+    parts = [_HEAD]
+    for title, family in FAMILIES.items():
+        if family.TABLE:
+            about = (family.__doc__ or "").strip().splitlines()[0]
+            parts.append(f"## {title}\n\n{about}\n\n{_rows(family.TABLE)}\n")
+    taught = [f"{module}.{name}" for module, names in NAMES.items() for name in names] + ["numpy.vectorize"]
+    parts += [f"{_TAUGHT}\n{_listed(taught)}\n"]
+    constants = _listed(map(name_of, CONSTANT))
+    parts += [f"## Constants\n\nThese have no derivative; plain arrays come out.\n\n{constants}\n"]
+    methods = [f"x.{name}" for name in OPERATORS if not name.startswith("_")]
+    parts += ["## Methods and attributes\n\n" + _listed(methods) + "\n", _OWN]
+    refused = REMEDIES | {name_of(function): remedy for function, remedy in REFUSED.items()}
+    lines = [f"| `{name}` | {remedy} |" for name, remedy in sorted(refused.items())]
+    parts += ["## Refused, with the remedy\n\n| function | what to write |\n|---|---|\n" + "\n".join(lines) + "\n"]
+    return "\n".join(parts)
+
+
+def _rows(table: dict[Any, Any]) -> str:
+    lines = {
+        f"| `{name_of(function)}` | {_about(traced)} | {_left_out(function, traced)} |"
+        for function, traced in table.items()
+    }
+    return "| function | | not supported |\n|---|---|---|\n" + "\n".join(sorted(lines))
+
+
+def _about(traced: Any) -> str:
+    return (inspect.getdoc(traced) or "").split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+
+
+def _left_out(function: Any, traced: Any) -> str:
+    """Return the options of a function that its differentiable form lacks."""
+    if isinstance(function, np.ufunc):
+        return ""
+    try:
+        theirs = inspect.signature(function).parameters
+    except ValueError:
+        return ""
+    ours = inspect.signature(traced).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in ours.values()):
+        return ""
+    named = [n for n, p in theirs.items() if n not in ours and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return ", ".join(f"`{name}`" for name in named if name not in ("out", "subok", "like"))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(set(names)))
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
