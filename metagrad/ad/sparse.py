@@ -26,18 +26,37 @@ def is_sparse(x: Any) -> bool:
     return hasattr(x, "nnz") and hasattr(x, "toarray")
 
 
+class _Kept:
+    """A sparse matrix with the entries that it had, and its transpose; no array, so that nothing takes it for one."""
+
+    __slots__ = ("S", "_transposed")
+    _transposed: Any
+
+    def __init__(self, S: Any) -> None:
+        self.S, self._transposed = S, None
+
+    @property
+    def transposed(self) -> _Kept:
+        held: _Kept = self._transposed or _Kept(self.S.T)
+        self._transposed = held
+        return held
+
+    def __repr__(self) -> str:
+        return repr(self.S)
+
+
 def _no_rule(g: Any, *_: Any) -> Any:
     raise AssertionError("a sparse matrix is a constant")
 
 
-def _times(S: Any, x: Any) -> Any:
+def _times(held: _Kept, x: Any) -> Any:
     if isinstance(x, np.ndarray) or namespace(x) is not np:
-        return S @ x
-    return np.matmul(S.toarray(), x)  # arrays that are none of NumPy's own, for which SciPy has no loop
+        return held.S @ x
+    return np.matmul(held.S.toarray(), x)  # arrays that are none of NumPy's own, for which SciPy has no loop
 
 
-def _transposed_times(g: Any, out: Any, S: Any, x: Any) -> Any:
-    return like(_product(S.T, g), x)
+def _transposed_times(g: Any, out: Any, held: _Kept, x: Any) -> Any:
+    return like(_product(held.transposed, g), x)
 
 
 _product: Function = primitive("sparse product", _times, (_no_rule, _transposed_times), multilinear)
@@ -45,17 +64,14 @@ _product: Function = primitive("sparse product", _times, (_no_rule, _transposed_
 
 def left_product(S: Any, x: Any) -> Any:
     """Return S @ x, S a constant sparse matrix and x a vector or a matrix that may be traced."""
-    value = value_of(x)
-    _check(S, value, "S @ x", 0)
-    return _product(S if TRACE.get().sweeping else _kept(S), x)
+    _check(S, value_of(x), "S @ x", 0)
+    return _product(_kept(S), x)
 
 
 def right_product(x: Any, S: Any) -> Any:
     """Return x @ S, S a constant sparse matrix and x a vector or a matrix that may be traced."""
-    value = value_of(x)
-    _check(S, value, "x @ S", -1)
-    held = S if TRACE.get().sweeping else _kept(S)
-    return transpose(_product(held.T, transpose(x)))
+    _check(S, value_of(x), "x @ S", -1)
+    return transpose(_product(_kept(S).transposed, transpose(x)))
 
 
 def _check(S: Any, value: Any, where: str, axis: int) -> None:
@@ -73,14 +89,16 @@ def _check(S: Any, value: Any, where: str, axis: int) -> None:
         bad_value(where, "x", f"of shape {shape} beside S of shape {S.shape}", expected, _ROWS)
 
 
-def _kept(S: Any) -> Any:
+def _kept(S: Any) -> _Kept:
     """Return a sparse matrix with the entries of S, whatever is done to S: its arrays are kept as constants are."""
+    if TRACE.get().sweeping:
+        return _Kept(S)
     if S.format in ("lil", "dok"):  # lists and dicts, which nothing protects
-        return S.tocsr()
+        return _Kept(S.tocsr())
     held = copy.copy(S)
     for name, x in vars(S).items():
         if type(x) is np.ndarray:
             setattr(held, name, kept(x))
         elif type(x) is tuple and x and type(x[0]) is np.ndarray:
             setattr(held, name, tuple(kept(part) for part in x))
-    return held
+    return _Kept(held)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import metagrad as mg
 from metagrad import ad
 from metagrad.scaled import Scaled, narrow
 from metagrad.xp import rng
@@ -162,3 +163,40 @@ def test_floats_with_exponents_of_their_own():
     np.testing.assert_allclose(narrow(out), (MATRIX @ x) ** 2, rtol=1e-14)
     (slope,) = pullback(np.ones(4))
     np.testing.assert_allclose(narrow(slope), 2 * MATRIX.T @ (MATRIX @ x), rtol=1e-12)
+
+
+def test_what_overflows_on_the_way_back_is_told_as_of_a_dense_matrix():
+    S, y = sparse.csr_array(matrix(7)), rng(0, "y").standard_normal(4)
+    found = []
+    for A in (S, S.toarray()):
+        task = mg.FunctionTask(lambda w, A=A: np.sum((w @ A.T - y) ** 2, axis=-1), np.zeros((3, 3)))
+        out = mg.meta_gradient(task, mg.GradientDescent(), mg.LogFinal(), 1.3, steps=260)
+        found.append((out.grad.eta.to_float(), out.report()))
+    assert np.isnan(found[0][0]) == np.isnan(found[1][0])
+    assert found[0][1].startswith("STATE_")  # 0 times inf is no term of a sparse product: no NaN comes first
+    assert found[1][1].startswith("STATE_")
+
+
+def test_zero_times_infinity_beside_a_sparse_product():
+    S, x = sparse.csr_array(matrix(8)), np.array([0.0, 1.0, 4.0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for A in (S, S.toarray()):
+            slope = ad.grad(lambda w, A=A: np.sum(A @ np.where(w > 0, np.sqrt(w), 0.0)))(x)
+            assert np.isfinite(slope).all()
+
+
+def test_the_engine_runs_on_sparse_data():
+    stream = rng(0, "engine")
+    S, y = sparse.random_array((20, 6), density=0.4, rng=np.random.default_rng(0)), stream.standard_normal(20)
+    found = []
+    for A in (S, S.toarray()):
+        for loss, degree in ((lambda w, A=A: np.sum((w @ A.T) ** 2, axis=-1), 2), (lambda w, A=A: fit(w, A, y), None)):
+            task = mg.FunctionTask(loss, np.ones((2, 6)), degree=degree)
+            for options in ({}, {"method": "forward"}, {"scaling": "auto", "rescue": "always"}):
+                out = mg.meta_gradient(task, mg.GradientDescent(), mg.LogFinal(), 0.05, steps=30, **options)
+                found.append(out.grad.eta.to_float())
+    np.testing.assert_allclose(found[:6], found[6:], rtol=1e-9)
+
+
+def fit(w, A, y):
+    return np.sum(np.log1p((w @ A.T - y) ** 2), axis=-1)
