@@ -115,7 +115,7 @@ def polyval(p: Any, x: Any) -> Any:
     """The polynomial with coefficients p at x, by Horner's rule."""
     coefficients, at = array_of(p), array_of(x)
     value = value_of(at)
-    out = module_of(value).zeros_like(value) if np.ndim(value) else value.dtype.type(0)
+    out = module_of(value).zeros_like(value)
     for i in range(coefficients.shape[0]):
         out = out * at + getitem(coefficients, i)
     return out

@@ -225,7 +225,7 @@ def take(a: Any, indices: Index, axis: Any = None, mode: str = "raise") -> Any:
     """Entries at integer indices along one axis (of all entries if None)."""
     x, at = (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, a.ndim, "take: axis"))
     index, n = _whole("take", "indices", indices), x.shape[at]
-    index = np.asarray(index) if isinstance(index, list | tuple | int) else index
+    index = _there(x, np.asarray(index))[0] if isinstance(index, list | tuple) else index
     if mode == "wrap":
         index = index % n
     elif mode == "clip":
