@@ -60,7 +60,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if x.shape[-1] != 3 or y.shape[-1] != 3:
         came = f"vectors of {x.shape[-1]} and {y.shape[-1]} entries"
         remedy = "For those of two write a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]."
-        bad_value("cross", "a, b", came, "vectors of 3", remedy)
+        bad_type("cross", "a, b", came, "vectors of 3", remedy)
     (x0, x1, x2), (y0, y1, y2) = [[getitem(v, (..., i)) for i in range(3)] for v in (x, y)]
     return moveaxis(stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], -1), -1, axes[2])
 
@@ -172,7 +172,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     return p
 
 
-def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 - NumPy's name
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """The matrix of powers of a vector."""
     if x.ndim != 1:
         bad_value("vander", "x", f"an array of shape {x.shape}", "one axis")

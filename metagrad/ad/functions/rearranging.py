@@ -27,11 +27,9 @@ from metagrad.ad.functions.shapes import (
     put,
     ravel,
     reshape,
-    squeeze,
     stack,
     sum_,
     swapaxes,
-    transpose,
 )
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
@@ -73,9 +71,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     return _shifted(a, tuple(shifts.tolist()), tuple(along.tolist()))
 
 
-def tile(A: Any, reps: Any) -> Any:  # noqa: N803 - NumPy's name
+def tile(A: Any, reps: Any) -> Any:
     """The array repeated as a block, so many times along each axis."""
-    times = tuple(np.atleast_1d(reps).tolist())
+    times = tuple(np.atleast_1d(_whole("tile", "reps", reps)).tolist())
     n = max(A.ndim, len(times))
     times, shape = (1,) * (n - len(times)) + times, (1,) * (n - A.ndim) + A.shape
     apart = reshape(A, tuple(itertools.chain(*[(1, size) for size in shape])))
@@ -176,12 +174,12 @@ def triu(m: Any, k: int = 0) -> Any:
 
 def fliplr(m: Any) -> Any:
     """Columns in reverse order."""
-    return flip(m, 1)
+    return flip(m, normalize_axis_index(1, m.ndim, "fliplr: columns"))
 
 
 def flipud(m: Any) -> Any:
     """Rows in reverse order."""
-    return flip(m, 0)
+    return flip(m, normalize_axis_index(0, m.ndim, "flipud: rows"))
 
 
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
@@ -225,7 +223,9 @@ def take(a: Any, indices: Index, axis: Any = None, mode: str = "raise") -> Any:
     """Entries at integer indices along one axis (of all entries if None)."""
     x, at = (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, a.ndim, "take: axis"))
     index, n = _whole("take", "indices", indices), x.shape[at]
-    index = _there(x, np.asarray(index))[0] if isinstance(index, list | tuple) else index
+    index = _there(x, np.asarray(index))[0] if isinstance(index, list | tuple | bool) else index
+    if getattr(index, "dtype", None) == np.bool_:
+        index = index.astype(np.intp)  # 0 and 1 here, no mask
     if mode == "wrap":
         index = index % n
     elif mode == "clip":
@@ -277,7 +277,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     out = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
         chosen = np.asarray(condition) if isinstance(condition, bool | np.bool_ | list) else condition
-        if getattr(chosen, "dtype", None) != bool:
+        if getattr(chosen, "dtype", None) != np.bool_:
             bad_type("select", "condlist", "a list with entries that are no booleans", "a list of boolean arrays")
         out = where(chosen, choice if type(choice) in (float, int) else array_of(choice), out)
     return out
@@ -322,7 +322,7 @@ def pad(
     if mode != "constant" and (mode not in _PICKED or reflect_type != "even"):
         expected = f"'constant' or one of {', '.join(map(repr, _PICKED))}, with reflect_type='even'"
         came = repr(mode) if mode not in _PICKED else f"{mode!r} with reflect_type={reflect_type!r}"
-        bad_value("pad", "mode", came, expected, "Join what it puts there by np.concatenate.")
+        bad_type("pad", "mode", came, expected, "Join what it puts there by np.concatenate.")
     if isinstance(pad_width, dict):
         widths = np.zeros((array.ndim, 2), int)
         for axis, width in pad_width.items():

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.constants import kept_index
