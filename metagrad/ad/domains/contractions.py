@@ -42,4 +42,4 @@ for _name, _examples in {
     "vecmat": [(real(3), real(3, 2)), (real(2, 1, 3), real(2, 3, 2))],
 }.items():
     if hasattr(np, _name):
-        EXAMPLES[getattr(np, _name)] = _examples  # type: ignore[assignment]
+        EXAMPLES[getattr(np, _name)] = _examples
