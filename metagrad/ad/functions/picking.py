@@ -52,7 +52,8 @@ def with_length(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]
 
 def take(a: Any, indices: Any, axis: Any = None, mode: str = "raise") -> Any:
     """Entries at integer indices along one axis (of all entries if None)."""
-    x, at = (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, a.ndim, "take: axis"))
+    x = ravel(a) if axis is None or not a.ndim else a
+    at = 0 if axis is None else normalize_axis_index(axis, x.ndim, "take: axis")
     index, n = constant_place("take", "indices", indices), x.shape[at]
     index = sent(x, np.asarray(index))[0] if isinstance(index, list | tuple | bool) else index
     if getattr(index, "dtype", None) == np.bool_:
