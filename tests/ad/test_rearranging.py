@@ -289,3 +289,48 @@ def test_bad_input_is_named(name):
     f, error, message = BAD[name]
     with pytest.raises(error, match=f"(?s){message}"):
         ad.vjp(f, array(0))
+
+
+GRIDS = {
+    "linspace with its step": lambda x: np.linspace(x[0, 0], x[0, 1], 4, retstep=True),
+    "linspace of one": lambda x: np.linspace(x[0, 0], 2.0, 1),
+    "linspace of none": lambda x: np.linspace(x[0, 0], 2.0, 0),
+    "linspace of rows": lambda x: np.linspace(x, 1.0, 3, axis=-1),
+    "linspace, open": lambda x: np.linspace(0, x[0], num=np.int64(3), endpoint=False),
+    "logspace": lambda x: np.logspace(x[0, 0], 1, 3, base=2.0),
+    "logspace with a traced base": lambda x: np.logspace(0.0, 1.0, 3, base=x[0, 0] ** 2),
+    "geomspace below 0": lambda x: np.geomspace(-(x[0, 0] ** 2), -3.0, 4),
+    "geomspace of rows": lambda x: np.geomspace(x**2, 3.0, 2, axis=1),
+    "piecewise": lambda x: np.piecewise(x, [MASK, MASK[::-1]], [np.sin, np.exp, 2.0]),
+    "piecewise, one condition": lambda x: np.piecewise(x[0], MASK[0], [lambda v, k: v * k, lambda v, k: -v], 3.0),
+    "piecewise, a traced number": lambda x: np.piecewise(x, [MASK], [x[0, 0]]),
+    "piecewise, nowhere": lambda x: np.piecewise(x, [MASK & ~MASK], [np.sin]),
+    "poly": lambda x: np.polyval(np.poly(x[0]), x[1]),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_grids_and_pieces(name, seed):
+    x = array(seed)
+    for found, expected in zip(ad.leaves(ad.vjp(GRIDS[name], x)[0]), ad.leaves(GRIDS[name](x)), strict=True):
+        assert np.shape(found) == np.shape(expected)
+        assert np.abs(found - expected).max(initial=0) <= 1e-14 * np.abs(expected).max(initial=1)
+    assert ad.check_gradients(GRIDS[name], (x,)).finite_difference < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "message"),
+    [
+        (lambda x: np.linspace(x[0], 1.0, -1), VALUE, "linspace: num"),
+        (lambda x: np.linspace(x[0], 1.0, 3, dtype=int), TYPE, "linspace: dtype"),
+        (lambda x: np.logspace(x[0], 1.0, 3, base=x[0]), TYPE, "logspace: base"),
+        (lambda x: np.geomspace(x[0, 0] ** 2, -1.0, 3), VALUE, "geomspace: start, stop"),
+        (lambda x: np.piecewise(x, [MASK], [1.0, 2.0, 3.0]), VALUE, "piecewise: funclist"),
+        (lambda x: np.piecewise(x, [MASK[0]], [1.0]), VALUE, "piecewise: condlist"),
+        (lambda x: np.poly(x[:, :2]), TYPE, "poly: seq_of_zeros"),
+    ],
+)
+def test_bad_grids_are_named(f, error, message):
+    with pytest.raises(error, match=message):
+        ad.vjp(f, array(0))

@@ -172,6 +172,18 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     return p
 
 
+def poly(seq_of_zeros: Any) -> Any:
+    """Coefficients of the polynomial with given zeros."""
+    if seq_of_zeros.ndim != 1:
+        came, remedy = f"an array of shape {seq_of_zeros.shape}", "Take np.poly(np.linalg.eigvalsh(x)) of a matrix."
+        bad_type("poly", "seq_of_zeros", came, "one axis", remedy)
+    zeros = cast("poly", seq_of_zeros, np.float64) if seq_of_zeros.dtype == np.float16 else seq_of_zeros  # as NumPy's
+    out, none = module_of(value_of(zeros)).ones(1, zeros.dtype), _zeros(zeros, 1)
+    for i in range(zeros.shape[0]):
+        out = concatenate((out, none)) - concatenate((none, out)) * getitem(zeros, i)
+    return out
+
+
 def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """The matrix of powers of a vector."""
     if x.ndim != 1:
@@ -267,6 +279,7 @@ TABLE: dict[Any, Any] = {
     np.linalg.trace: linalg_trace,
     np.linalg.matrix_transpose: matrix_transpose,
     np.polyval: polyval,
+    np.poly: poly,
     np.polyadd: polyadd,
     np.polysub: polysub,
     np.polyder: polyder,

@@ -151,13 +151,18 @@ TABLE: dict[Any, Any] = {
     np.delete: delete,
     np.insert: insert,
 }
-CONSTANT = frozenset({np.nonzero, np.flatnonzero, np.argwhere, np.tril_indices_from, np.triu_indices_from})
+CONSTANT = frozenset(
+    {
+        *(np.nonzero, np.flatnonzero, np.argwhere, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from),
+        *(np.common_type, np.can_cast, np.min_scalar_type, np.shares_memory, np.may_share_memory),
+    }
+)
 _IN_PLACE = "It writes in place. Write"
 REFUSED = {
     np.fill_diagonal: f"{_IN_PLACE} x = np.where(np.eye(len(x), dtype=bool), value, x).",
     np.place: f"{_IN_PLACE} x = np.where(mask, value, x).",
     np.putmask: f"{_IN_PLACE} x = np.where(mask, value, x).",
-    np.copyto: f"{_IN_PLACE} x = np.where(mask, value, x), or x = value + np.zeros_like(x) for all entries.",
+    np.copyto: f"{_IN_PLACE} x = np.where(mask, value, x); for np.full(shape, value) np.broadcast_to(value, shape).",
     np.put: f"{_IN_PLACE} x = np.where(np.isin(np.arange(x.size).reshape(x.shape), indices), value, x).",
     np.put_along_axis: f"{_IN_PLACE} x = np.where(mask, value, x) with the mask of the places.",
     np.trim_zeros: (
