@@ -60,9 +60,6 @@ VALUES: dict[str, Any] = {
     "imag": property(lambda x: zeros_like(x.value)),
     "conj": lambda x: x,
     "conjugate": lambda x: x,
-    "itemsize": property(lambda x: x.dtype.itemsize),
-    "nbytes": property(lambda x: x.size * x.dtype.itemsize),
     "device": property(lambda x: getattr(x.value, "device", "cpu")),
-    "flags": property(lambda x: np.asarray(x.value).flags if type(x.value) is float else x.value.flags),
     "to_device": _to_device,
 }
