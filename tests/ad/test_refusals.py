@@ -74,7 +74,7 @@ CALLS = {  # name: (call, what names it, what says what to write)
     "np.ma.array": (lambda x: np.ma.array(x), r"numpy\.ma\.array", r"m\.filled\(0\.0\)"),
     "np.polynomial": (lambda x: np.polynomial.Polynomial(x), r"numpy\.polynomial", "np.sum"),
     "np.fill_diagonal": (lambda x: np.fill_diagonal(A.copy(), x), r"numpy\.fill_diagonal", r"np\.where\(np\.eye"),
-    "np.copyto": (lambda x: np.copyto(np.zeros(3), x), r"numpy\.copyto", r"np\.stack"),
+    "np.copyto": (lambda x: np.copyto(np.zeros(3), x), r"numpy\.copyto", r"np\.where"),
     "np.put": (lambda x: np.put(np.zeros(3), [0], x), r"numpy\.put", r"np\.where"),
     "np.save": (lambda x: np.save("none.npy", x), r"numpy\.save cannot be traced", r"stop_gradient\(x\)"),
     "np.savez": (lambda x: np.savez("none.npz", x=x), r"numpy\.savez", r"stop_gradient\(x\)"),

@@ -155,8 +155,8 @@ ABSENT = {
     "resape": r"Did you mean 'reshape'",
     "numpy": "arrays have none either",
     "requires_grad": "arrays have none either",
-    "strides": "which arrays have",
     "ctypes": "which arrays have",
+    "data": "which arrays have",
     "base": "which arrays have",
 }
 
