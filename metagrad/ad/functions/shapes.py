@@ -331,7 +331,6 @@ def atleast_2d(x: Any) -> Any:
 
 
 TABLE: dict[Any, Any] = {
-    np.sum: sum_,
     np.transpose: transpose,
     np.matrix_transpose: matrix_transpose,
     np.swapaxes: swapaxes,
