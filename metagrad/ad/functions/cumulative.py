@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from metagrad.ad.functions.reductions import joined, with_numpys_value
+from metagrad.ad.functions.reductions import beside, joined, with_numpys_value
 from metagrad.ad.functions.shapes import (
     astype,
     broadcast_to,
@@ -145,8 +145,8 @@ def _end(x: Any, a: Any, at: int) -> Any:
     if x is None or x is np._NoValue:
         return None
     value = value_of(x)
-    if np.ndim(value):
-        return np.asarray(x) if isinstance(x, list | tuple) else x
+    if isinstance(x, list | tuple) or getattr(value, "shape", ()):
+        return beside(x, a)
     whole = x if hasattr(x, "dtype") else module_of(value_of(a)).asarray(value)
     return broadcast_to(whole, (*a.shape[:at], 1, *a.shape[at + 1 :]))
 
@@ -161,10 +161,10 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     """Integral by trapezoids along an axis, at the points x or at distances dx."""
-    y = np.asarray(y) if isinstance(y, list | tuple) else y
+    y = beside(y, dx if x is None else x)
     at, d = normalize_axis_index(axis, y.ndim), dx
     if x is not None:
-        x = np.asarray(x) if isinstance(x, list | tuple) else x
+        x = beside(x, y)
         d = diff(x, axis=-1 if x.ndim == 1 else axis)
         d = reshape(d, (-1,) + (1,) * (y.ndim - 1 - at)) if x.ndim == 1 else d
     return sum_(d * (part(y, at, 1, None) + part(y, at, None, -1)) / 2.0, at)
@@ -172,11 +172,11 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """Slopes by differences of neighbours along each axis: distances, or coordinates, may be given (and be traced)."""
-    f = np.asarray(f) if isinstance(f, list | tuple) else f
+    f = beside(f, varargs[0] if varargs else 1.0)
     f = f if f.dtype.kind == "f" else f.astype(np.float64)
     axes = normalize_axis_tuple(range(f.ndim) if axis is None else axis, f.ndim)
     spacings = [1.0] if not varargs else list(varargs)
-    if len(spacings) == 1 and not np.ndim(value_of(spacings[0])):
+    if len(spacings) == 1 and not _many(spacings[0]):
         spacings = spacings * len(axes)
     if len(spacings) != len(axes):
         raise TypeError(
@@ -185,15 +185,20 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
         )
     if edge_order not in (1, 2):
         bad_value("numpy.gradient", "edge_order", edge_order, "1 or 2")
-    found = [_slopes(f, at, _steps(h, f.shape[at]), edge_order) for at, h in zip(axes, spacings, strict=True)]
+    found = [_slopes(f, at, _steps(h, f, at), edge_order) for at, h in zip(axes, spacings, strict=True)]
     return found[0] if len(found) == 1 else tuple(found)
 
 
-def _steps(spacing: Any, n: int) -> Any:
+def _many(x: Any) -> bool:
+    """Tell whether there are coordinates, or distances of neighbours, and not one number."""
+    return bool(isinstance(x, list | tuple) or getattr(value_of(x), "shape", ()))
+
+
+def _steps(spacing: Any, f: Any, at: int) -> Any:
     """Return the distance of neighbours, or all of them where they differ or are traced."""
-    x = np.asarray(spacing, float) if isinstance(spacing, list | tuple) else spacing
-    if not np.ndim(value_of(x)):
-        return x
+    if not _many(spacing):
+        return spacing
+    x, n = beside(spacing, f), f.shape[at]
     if x.shape != (n,):
         bad_value("numpy.gradient", "the coordinates", f"of shape {x.shape}", f"({n},), as the axis is of that length")
     steps = diff(x if x.dtype.kind == "f" else x.astype(np.float64))
@@ -206,7 +211,7 @@ def _slopes(f: Any, at: int, h: Any, edge_order: int) -> Any:
     n = f.shape[at]
     if n < edge_order + 1:
         bad_value("numpy.gradient", "f", f"of length {n} along axis {at}", f"at least {edge_order + 1} entries")
-    even = not np.ndim(value_of(h))
+    even = not _many(h)
 
     def entry(i: int) -> Any:
         return part(f, at, i, i + 1 or None)

@@ -83,6 +83,9 @@ _max, _min = _extreme("max", -math.inf), _extreme("min", math.inf)
 _NUMPYS = Op("value", (lambda g, out, x: like(g, x),), lambda tangents, out, args: in_place_of(tangents[0], out))
 
 
+_ALIKE = (np.prod, np.cumprod)  # CuPy has them, with the options that are used
+
+
 def with_numpys_value(found: Any, function: Any, *args: Any, **options: Any) -> Any:
     """Return a composition with the value that NumPy's function has, to the last bit, and with its warnings.
 
@@ -90,7 +93,10 @@ def with_numpys_value(found: Any, function: Any, *args: Any, **options: Any) -> 
     """
     values = [value_of(x) for x in args]
     if type(values[0]) not in _ON_HOST:
-        return found
+        xp = module_of(values[0])
+        if function not in _ALIKE or xp is np:
+            return found
+        function = getattr(xp, function.__name__)
     value = function(*values, **{name: value_of(x) for name, x in options.items() if x is not None})
     return Var(value, _NUMPYS, (found,)) if type(found) is Var else value
 
@@ -109,6 +115,11 @@ def mask_of(where: Any, a: Any) -> Any:
     if xp is not np and isinstance(chosen, np.ndarray):
         chosen = xp.asarray(chosen) if not chosen.ndim else chosen
     return xp.broadcast_to(chosen, np.shape(values) if type(values) is float else values.shape)
+
+
+def beside(x: Any, other: Any) -> Any:
+    """Return a list or tuple of numbers as an array, where `other` is; what else is as it is."""
+    return module_of(value_of(other)).asarray(x) if isinstance(x, list | tuple) else x
 
 
 def in_dtype(a: Any, dtype: Any, where: str = "") -> Any:
@@ -195,7 +206,8 @@ def prod(
     """Product of entries, by halves: right at zeros too, to any order."""
     a, mask = in_dtype(a, dtype), mask_of(where, a)
     found = _prod(a if mask is None else choose(mask, a, 1.0), axis, keepdims)
-    found = with_numpys_value(found, np.prod, a, axis=axis, keepdims=keepdims, where=mask)
+    if mask is None:
+        found = with_numpys_value(found, np.prod, a, axis=axis, keepdims=keepdims)
     return found if initial is None else found * initial
 
 

@@ -148,30 +148,38 @@ def quantile_at(name: str, a: Any, q: Any, whole: float, axis: Any, method: str,
         np.quantile(np.zeros(0), 0.5)  # NumPy's own error
         raise IndexError(f"{name}: there is no entry along axis {axis}.")
     if type(levels) is Var:
-        at = ravel(levels) * float(n - 1)
-        place = np.clip(np.floor(value_of(at)), 0, max(n - 2, 0))
-        share = at - place
+        at, xp = ravel(levels) * float(n - 1), module_of(value_of(levels))
+        place = xp.clip(xp.floor(value_of(at)), 0, max(n - 2, 0))
+        share, low = at - place, place.astype(np.intp)
+        high = xp.minimum(low + 1, n - 1)
     else:
         place = place_of(n, levels.ravel(), method)
-        share = share_of(place, q, levels)
-    low = np.floor(place).astype(np.intp)
+        share, low = share_of(place, q, levels), np.floor(place).astype(np.intp)
+        high = np.minimum(low + 1, n - 1)
     found = _picked(x, low)
     if not is_picked(levels, method):
-        found = lerp(found, _picked(x, np.minimum(low + 1, n - 1)), share)
-    return quantile_shape(found, np.shape(value_of(levels)), a.shape, axes, keepdims)
+        found = lerp(found, _picked(x, high), share)
+    return quantile_shape(found, getattr(value_of(levels), "shape", ()), a.shape, axes, keepdims)
 
 
 def levels_of(name: str, q: Any, whole: float, method: str) -> Any:
-    """Return the levels, between 0 and 1, as an array of the host; traced ones are for method="linear" alone."""
-    if type(q) is Var and method != "linear":
-        bad_type(name, "q", f"a traced value with method={method!r}", "one with method='linear'", _STOP)
+    """Return the levels, between 0 and 1, as an array of the host; traced ones are for method="linear" alone.
+
+    Those that are traced on a device are not looked at: beyond 0 or 1 they extrapolate.
+    """
     value = value_of(q)
-    if type(value) not in (list, tuple, int, float) and module_of(value) is not np:
+    if type(q) is Var:
+        if method != "linear":
+            bad_type(name, "q", f"a traced value with method={method!r}", "one with method='linear'", _STOP)
+        levels = q / whole
+    elif type(value) not in (list, tuple, int, float) and module_of(value) is not np:
         bad_type(name, "q", "an array on a device", "numbers of the host, or a tuple of them")
-    levels = np.asarray(value) if whole == 1.0 else np.true_divide(value, whole)
-    if not ((levels >= 0) & (levels <= 1)).all():
+    else:
+        levels = np.asarray(np.asarray(value) if whole == 1.0 else np.true_divide(value, whole))
+    seen = value_of(levels)
+    if module_of(seen) is np and not np.all((seen >= 0) & (seen <= 1)):
         bad_value(name, "q", value, f"numbers between 0 and {whole:g}")
-    return q / whole if type(q) is Var else np.asarray(levels)
+    return levels
 
 
 def place_of(n: int, levels: Any, method: str) -> Any:

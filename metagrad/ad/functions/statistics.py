@@ -15,7 +15,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from metagrad.ad.functions import reductions as r
 from metagrad.ad.functions.cumulative import cumprod, cumsum
 from metagrad.ad.functions.elementwise import where as choose
-from metagrad.ad.functions.reductions import mask_of, with_numpys_value
+from metagrad.ad.functions.reductions import beside, mask_of, with_numpys_value
 from metagrad.ad.functions.shapes import (
     as_array,
     astype,
@@ -46,7 +46,8 @@ from metagrad.errors import bad_type
 def _numbers(a: Any, where: Any = None) -> Any:
     """Return the mask of what is no NaN, of that in `where`."""
     values, given = value_of(a), mask_of(where, a)
-    known = ~module_of(values).isnan(as_array(values))
+    xp = module_of(values)
+    known = xp.logical_not(xp.isnan(as_array(values)))
     return known if given is None else known & given
 
 
@@ -203,7 +204,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 
     On a device, where to look at a sum is to wait for it, weights that sum to 0 give inf or NaN, not an error.
     """
-    a, w = (np.asarray(x) if isinstance(x, list | tuple) else x for x in (a, weights))
+    a, w = beside(a, weights), beside(weights, a)
     axes = None if axis is None else normalize_axis_tuple(axis, a.ndim, argname="axis")
     if w is None:
         found = r.mean(a, axes, keepdims=keepdims)
