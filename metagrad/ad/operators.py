@@ -12,6 +12,7 @@ from metagrad.ad.calls import call_function, call_ufunc
 from metagrad.ad.functions import elementwise as e
 from metagrad.ad.functions import products as p
 from metagrad.ad.functions import shapes as s
+from metagrad.ad.refusals import refuse
 from metagrad.ad.tape import IDENTITY, Var, value_of
 from metagrad.guard import WrittenError
 
@@ -99,6 +100,10 @@ OPERATORS: dict[str, Any] = {
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},
     **{name: _method(name) for name in ("all", "any", "argsort", "trace")},
+    **{name: _method(name) for name in ("cumprod", "argpartition", "searchsorted", "nonzero")},
+    "partition": lambda x, kth, **options: refuse(
+        "x.partition(k), which writes in place,", "Write np.partition(x, k), which returns a new array."
+    ),
 }
 
 for _attribute, _function in OPERATORS.items():

@@ -145,7 +145,7 @@ def _end(x: Any, a: Any, at: int) -> Any:
     if x is None or x is np._NoValue:
         return None
     value = value_of(x)
-    if isinstance(x, list | tuple) or getattr(value, "shape", ()):
+    if _many(x):
         return beside(x, a)
     whole = x if hasattr(x, "dtype") else module_of(value_of(a)).asarray(value)
     return broadcast_to(whole, (*a.shape[:at], 1, *a.shape[at + 1 :]))
@@ -166,7 +166,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     if x is not None:
         x = beside(x, y)
         d = diff(x, axis=-1 if x.ndim == 1 else axis)
-        d = reshape(d, (-1,) + (1,) * (y.ndim - 1 - at)) if x.ndim == 1 else d
+        d = _column(d, y.ndim, at) if x.ndim == 1 else d
     return sum_(d * (part(y, at, 1, None) + part(y, at, None, -1)) / 2.0, at)
 
 
@@ -189,9 +189,14 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
     return found[0] if len(found) == 1 else tuple(found)
 
 
+def _column(x: Any, ndim: int, at: int) -> Any:
+    """Return numbers along one axis of many."""
+    return reshape(x, (-1,) + (1,) * (ndim - 1 - at))
+
+
 def _many(x: Any) -> bool:
     """Tell whether there are coordinates, or distances of neighbours, and not one number."""
-    return bool(isinstance(x, list | tuple) or getattr(value_of(x), "shape", ()))
+    return isinstance(x, list | tuple) or getattr(value_of(x), "ndim", 0) > 0
 
 
 def _steps(spacing: Any, f: Any, at: int) -> Any:
@@ -217,7 +222,7 @@ def _slopes(f: Any, at: int, h: Any, edge_order: int) -> Any:
         return part(f, at, i, i + 1 or None)
 
     def column(x: Any) -> Any:
-        return reshape(x, (-1,) + (1,) * (f.ndim - 1 - at))
+        return _column(x, f.ndim, at)
 
     if even:
         inside = (part(f, at, 2, None) - part(f, at, None, -2)) / (2.0 * h)

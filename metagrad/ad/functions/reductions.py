@@ -93,8 +93,8 @@ def with_numpys_value(found: Any, function: Any, *args: Any, **options: Any) -> 
     """
     values = [value_of(x) for x in args]
     if type(values[0]) not in _ON_HOST:
-        xp = module_of(values[0])
-        if function not in _ALIKE or xp is np:
+        xp, options = module_of(values[0]), {name: x for name, x in options.items() if x is not None}
+        if function not in _ALIKE or xp is np or not options.keys() <= {"axis", "keepdims"}:
             return found
         function = getattr(xp, function.__name__)
     value = function(*values, **{name: value_of(x) for name, x in options.items() if x is not None})
@@ -138,12 +138,11 @@ def total(
 ) -> Any:
     """Sum of entries, of those where the mask `where` holds; `initial` is added."""
     a, mask = in_dtype(a, dtype), mask_of(where, a)
-    found = sum_(a, axis, keepdims)
-    if mask is not None:
-        found = with_numpys_value(
-            sum_(choose(mask, a, 0.0), axis, keepdims), np.sum, a, axis=axis, keepdims=keepdims, where=mask
-        )
-    return found if initial is None else found + initial
+    found = sum_(a if mask is None else choose(mask, a, 0.0), axis, keepdims)
+    if mask is None and initial is None:
+        return found
+    found = found if initial is None else found + initial
+    return with_numpys_value(found, np.sum, a, axis=axis, keepdims=keepdims, initial=initial, where=mask)
 
 
 def mean(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False, where: Any = None) -> Any:
@@ -168,6 +167,9 @@ def _quotient(summed: Any, count: Any) -> Any:
 
 def _limited(pick: Function, beside: Function, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     a, mask = in_dtype(a, None), mask_of(where, a)
+    if not a.ndim:
+        np.sum(0.0, axis=axis)  # NumPy's error for an axis that is not there
+        axis = None
     if initial is None:
         if mask is not None:
             remedy = "It is the result where all is left out, as initial=-np.inf is for max."
@@ -205,10 +207,10 @@ def prod(
 ) -> Any:
     """Product of entries, by halves: right at zeros too, to any order."""
     a, mask = in_dtype(a, dtype), mask_of(where, a)
-    found = _prod(a if mask is None else choose(mask, a, 1.0), axis, keepdims)
-    if mask is None:
-        found = with_numpys_value(found, np.prod, a, axis=axis, keepdims=keepdims)
-    return found if initial is None else found * initial
+    with np.errstate(all="ignore"):  # NumPy's own product warns
+        found = _prod(a if mask is None else choose(mask, a, 1.0), axis, keepdims)
+        found = found if initial is None else found * initial
+    return with_numpys_value(found, np.prod, a, axis=axis, keepdims=keepdims, initial=initial, where=mask)
 
 
 def _prod(a: Any, axis: Any, keepdims: bool) -> Any:
@@ -221,13 +223,14 @@ def _prod(a: Any, axis: Any, keepdims: bool) -> Any:
             head = getitem(halves, (*before, slice(0, 1))) * getitem(x, (*before, slice(n - 1, n)))
             halves = concatenate((head, getitem(halves, (*before, slice(1, half)))), at)
         x = halves
-    shape = kept_shape(a.shape, axis) if keepdims else x.shape[:at] + x.shape[at + 1 :]
+    shape = kept_shape(a.shape, axis) if keepdims and a.ndim else x.shape[:at] + x.shape[at + 1 :]
     return reshape(x, shape) if x.size else module_of(value_of(x)).ones(shape, x.dtype)
 
 
 def joined(a: Any, axis: Any) -> tuple[Any, int]:
     """Return the array with the axes that are reduced as one, and which it is."""
-    if axis is None:
+    if axis is None or not a.ndim:
+        np.sum(0.0, axis=None if a.ndim else axis)  # NumPy's error for an axis that is not there
         return ravel(a), 0
     if isinstance(axis, int):
         return a, normalize_axis_index(axis, a.ndim)

@@ -167,11 +167,11 @@ def levels_of(name: str, q: Any, whole: float, method: str) -> Any:
 
     Those that are traced on a device are not looked at: beyond 0 or 1 they extrapolate.
     """
-    value = value_of(q)
+    value, levels = value_of(q), q
     if type(q) is Var:
         if method != "linear":
             bad_type(name, "q", f"a traced value with method={method!r}", "one with method='linear'", _STOP)
-        levels = q / whole
+        levels = levels / whole
     elif type(value) not in (list, tuple, int, float) and module_of(value) is not np:
         bad_type(name, "q", "an array on a device", "numbers of the host, or a tuple of them")
     else:
