@@ -42,7 +42,7 @@ def part(x: Any, at: int, start: int | None, stop: int | None) -> Any:
 
 
 def _line(a: Any, axis: int | None, dtype: Any) -> tuple[Any, int]:
-    x, at = joined(a, axis) if getattr(a, "shape", ()) or axis is not None else (reshape(a, (1,)), 0)
+    x, at = joined(a, axis if axis is None or not a.ndim else normalize_axis_index(axis, a.ndim))
     return (x if dtype is None else astype(x, dtype)), at
 
 
@@ -77,11 +77,9 @@ def _with_initial(found: Any, at: int, initial: float, include: bool) -> Any:
 
 
 def _one_axis(name: str, x: Any, axis: int | None) -> int:
-    if not x.ndim:
-        bad_value(name, "x", "an array without axes", "one with an axis at least", "Use np.atleast_1d(x).")
     if axis is None and x.ndim > 1:
         bad_value(name, "axis", None, f"one axis, as x has {x.ndim}", "Give axis=, or use x.ravel().")
-    return 0 if axis is None else normalize_axis_index(axis, x.ndim)
+    return 0 if axis is None else normalize_axis_index(axis, max(x.ndim, 1))
 
 
 def cumulative_sum(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
@@ -153,9 +151,9 @@ def _end(x: Any, a: Any, at: int) -> Any:
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """Differences of neighbours of all entries, between what is put before and after."""
-    x, xp = reshape(ary, (-1,)), module_of(value_of(ary))
-    parts = [y if y is None or hasattr(y, "dtype") else xp.asarray(y, dtype=ary.dtype) for y in (to_begin, to_end)]
-    flat = [None if y is None else ravel(y) for y in parts]
+    x, xp = ravel(ary), module_of(value_of(ary))
+    ends = [y if y is None or hasattr(y, "dtype") else xp.asarray(y) for y in (to_begin, to_end)]
+    flat = [None if y is None else astype(ravel(y), ary.dtype) for y in ends]
     return concatenate([y for y in (flat[0], part(x, 0, 1, None) - part(x, 0, None, -1), flat[1]) if y is not None])
 
 

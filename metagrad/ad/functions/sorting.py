@@ -155,7 +155,7 @@ def quantile_at(name: str, a: Any, q: Any, whole: float, axis: Any, method: str,
     else:
         place = place_of(n, levels.ravel(), method)
         share, low = share_of(place, q, levels), np.floor(place).astype(np.intp)
-        high = np.minimum(low + 1, n - 1)
+        high = np.minimum(low + (place > low), n - 1)  # where nothing is mixed, an infinite neighbour does not count
     found = _picked(x, low)
     if not is_picked(levels, method):
         found = lerp(found, _picked(x, high), share)

@@ -190,7 +190,7 @@ def _nan_quantile(
     if not is_picked(levels, method):
         share = share_of(places, q, levels)
         share = share.astype(x.dtype) if type(q) in (int, float) and type(share) is not float else share
-        found = lerp(found, _at(x, order, np.minimum(low + 1, np.maximum(counts[..., None] - 1, 0))), share)
+        found = lerp(found, _at(x, order, low + (places > low)), share)
     found = choose(counts[..., None] > 0, found, math.nan)
     found = quantile_shape(found, levels.shape, a.shape, axes, keepdims)
     return with_numpys_value(found, function, a, q=q, axis=axis, method=method, keepdims=keepdims)
