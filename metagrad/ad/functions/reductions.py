@@ -254,9 +254,10 @@ def var(
 ) -> Any:
     """Mean squared deviation from the mean, of n - ddof; `mean` is one that is known, with its axes kept."""
     a, mask, mean, ddof = arguments_of_var("numpy.var", a, dtype, where, mean, ddof, correction)
-    if mask is None and mean is None:
-        return _var(a, axis, ddof, keepdims)
-    found = masked_var(a, axis, ddof, keepdims, mask, mean)
+    plain = mask is None and mean is None
+    found = _var(a, axis, ddof, keepdims) if plain else masked_var(a, axis, ddof, keepdims, mask, mean)
+    if plain and _entries(a, found) > ddof:
+        return found
     return with_numpys_value(found, np.var, a, axis=axis, ddof=ddof, keepdims=keepdims, where=mask, mean=mean)
 
 
@@ -276,8 +277,13 @@ def _var(a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
     squares = _mean(square(deviation), axis, keepdims)
     if ddof == 0:
         return squares
-    n = math.prod(a.shape) // max(1, math.prod(squares.shape))
+    n = _entries(a, squares)
     return squares * (n / (n - ddof) if n > ddof else math.inf)  # NaN where it is of one entry, as NumPy's
+
+
+def _entries(a: Any, reduced: Any) -> int:
+    """Return how many entries make one of the result."""
+    return math.prod(a.shape) // max(1, math.prod(reduced.shape))
 
 
 def masked_var(a: Any, axis: Any, ddof: float, keepdims: bool, mask: Any, mean: Any) -> Any:
@@ -301,12 +307,16 @@ def std(
 ) -> Any:
     """Square root of `var`; of one entry it is 0, and so is its derivative."""
     a, mask, mean, ddof = arguments_of_var("numpy.std", a, dtype, where, mean, ddof, correction)
-    if mask is None and mean is None:
-        found = _var(a, axis, ddof, keepdims)
-        if ddof == 0 and math.prod(a.shape) == math.prod(found.shape):
+    plain = mask is None and mean is None
+    if plain:
+        squares = _var(a, axis, ddof, keepdims)
+        if ddof == 0 and math.prod(a.shape) == math.prod(squares.shape):
             return sum_(a - _mean(a, axis, True), axis, keepdims)  # 0, or NaN for inf and NaN
-        return sqrt(found)
-    found = masked_std(a, axis, ddof, keepdims, mask, mean)
+        found = sqrt(squares)
+        if _entries(a, found) > ddof:
+            return found
+    else:
+        found = masked_std(a, axis, ddof, keepdims, mask, mean)
     return with_numpys_value(found, np.std, a, axis=axis, ddof=ddof, keepdims=keepdims, where=mask, mean=mean)
 
 
