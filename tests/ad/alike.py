@@ -27,11 +27,11 @@ def assert_alike(f, x, ulps=8, warned=True):
     expected, expected_warnings = outcome(f, x)
     found, found_warnings = outcome(lambda v: traced(f, v), x)
     if isinstance(expected, Exception):
-        assert isinstance(found, type(expected)) or isinstance(found, TypeError | ValueError), (found, expected)
+        assert isinstance(found, (type(expected), TypeError, ValueError)), (found, expected)
         return
     assert not isinstance(found, Exception), (found, expected)
-    for a, b in zip(ad.leaves(found), ad.leaves(expected), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
+    for x_found, x_expected in zip(ad.leaves(found), ad.leaves(expected), strict=True):
+        a, b = np.asarray(x_found), np.asarray(x_expected)
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         np.testing.assert_allclose(a, b, rtol=ulps * np.finfo(a.dtype).eps, atol=0)
     if warned:

@@ -54,7 +54,9 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """Running product (of all entries if no axis is given), right at zeros too, to any order."""
     x, at = _line(a, axis, dtype)
-    return with_numpys_value(_doubled(x, at, lambda later, before: later * before), np.cumprod, x, axis=at)
+    with np.errstate(all="ignore"):  # NumPy's own product warns
+        found = _doubled(x, at, lambda later, before: later * before)
+    return with_numpys_value(found, np.cumprod, x, axis=at)
 
 
 def _doubled(x: Any, at: int, combine: Callable[[Any, Any], Any], join: Callable[..., Any] = concatenate) -> Any:
