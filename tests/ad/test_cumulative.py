@@ -31,7 +31,7 @@ def test_accumulate_is_numpys(ufunc, kind):
     if np.ndim(INPUTS[kind]):
         for axis in AXES:
             assert_alike(lambda v, axis=axis: ufunc.accumulate(v, axis), INPUTS[kind], 0)
-    assert_alike(lambda v: ufunc.accumulate(v), INPUTS["ties"], 0)
+    assert_alike(ufunc.accumulate, INPUTS["ties"], 0)
 
 
 @pytest.mark.parametrize("kind", INPUTS)
@@ -127,7 +127,8 @@ def test_ten_thousand_entries_take_no_loop(f):
 
 def test_what_is_beyond_does_not_reach_what_is_asked_for():
     """The running product overflows; its sixth entry does not."""
-    found = ad.grad(lambda v: np.cumprod(v)[5])(np.full(1500, 3.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = ad.grad(lambda v: np.cumprod(v)[5])(np.full(1500, 3.0))
     assert found[:6].tolist() == [243.0] * 6
     assert not found[6:].any()
 
