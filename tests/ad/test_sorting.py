@@ -132,7 +132,29 @@ def test_three_orders_of_quantiles(method):
         x = rng(seed, "quantile").permutation(np.arange(8) * 0.15).reshape(2, 4)
         f = lambda v: np.quantile(v**3, (0.05, 0.5, 0.62, 0.99), axis=1, method=method)  # noqa: E731
         ad.check_gradients(f, (x,))
-        ad.check_gradients(ad.grad(lambda v: np.sum(f(v) ** 2)), (x,))
+        ad.check_gradients(ad.grad(lambda v, f=f: np.sum(f(v) ** 2)), (x,))
+
+
+CDF = "inverted_cdf"
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "ties", "nan"])
+def test_quantiles_by_weights(kind):
+    x, stream = KINDS[kind], rng(0, "weights")
+    whole, counts = stream.random(x.shape), stream.integers(0, 3, x.shape)
+    for axis, w in (
+        (None, whole),
+        (1, whole),
+        (0, counts + (counts.sum(0) == 0)),
+        ((0, 2), whole),
+        (-1, stream.random(5)),
+    ):
+        for q in (0.0, 0.3, [0.2, 0.9, 1.0], np.array([[0.5]])):
+            f = lambda v, q=q, a=axis, w=w: np.quantile(v, q, axis=a, weights=w, method=CDF)  # noqa: E731
+            assert_alike(f, x, 0)
+    f = lambda v: np.percentile(v**3, [20, 70], axis=1, weights=whole[0, :, 0] + 0.0 * v[0, :, 0], method=CDF)  # noqa: E731
+    if kind == "float64":
+        ad.check_gradients(f, (x,))
 
 
 def test_traced_levels():
@@ -259,7 +281,8 @@ def test_what_is_not_supported_is_named():
     )
     raises(TypeError, r"numpy\.unique cannot be traced.*np\.unique\(metagrad\.ad\.stop_gradient\(x\)\)", np.unique)
     raises(TypeError, r"numpy\.histogram cannot be traced.*np\.histogram\(metagrad\.ad\.stop_gr", np.histogram)
-    raises(TypeError, r"numpy\.quantile with weights=", lambda v: np.quantile(v, 0.5, weights=v, method="inverted_cdf"))
+    raises(ValueError, "supports weights", lambda v: np.quantile(v, 0.5, weights=v))
+    raises(TypeError, r"numpy\.quantile: weights is of shape", lambda v: np.quantile(v, 0.5, weights=v[0], method=CDF))
     raises(TypeError, r"numpy\.quantile with overwrite_input=", lambda v: np.quantile(v, 0.5, overwrite_input=True))
     raises(ValueError, r"numpy\.quantile: q is 1\.5; expected numbers between 0 and 1", lambda v: np.quantile(v, 1.5))
     raises(ValueError, r"numpy\.quantile: q is nan; expected numbers", lambda v: np.quantile(v, np.nan))

@@ -283,7 +283,7 @@ def _var(a: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
 
 def _entries(a: Any, reduced: Any) -> int:
     """Return how many entries make one of the result."""
-    return math.prod(a.shape) // max(1, math.prod(reduced.shape))
+    return int(math.prod(a.shape) // max(1, math.prod(reduced.shape)))
 
 
 def masked_var(a: Any, axis: Any, ddof: float, keepdims: bool, mask: Any, mean: Any) -> Any:

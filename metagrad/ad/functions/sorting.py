@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.functions.elementwise import where
-from metagrad.ad.functions.reductions import joined, mean
-from metagrad.ad.functions.shapes import kept_shape, module_of, moveaxis, ravel, reshape
+from metagrad.ad.functions.reductions import beside, joined, mean
+from metagrad.ad.functions.shapes import kept_shape, module_of, moveaxis, ravel, reshape, transpose
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array
@@ -106,12 +106,14 @@ def lined(a: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     return joined(a, axes)[0] if a.ndim else reshape(a, (1,)), axes
 
 
-def _picked(x: Any, places: Any) -> Any:
-    """Return the sorted entries in some places along the last axis; the last, a NaN, where there is a NaN."""
+def _picked(x: Any, order: Any, places: Any) -> Any:
+    """Return the sorted entries in places along the last axis; the last, a NaN, where there is a NaN."""
     value = value_of(x)
-    xp, order = module_of(value), _order(value, -1)
+    xp = module_of(value)
     is_nan = xp.isnan(_along(value, order[..., -1:], -1))
-    return gather(x, xp.where(is_nan, order[..., -1:], order[..., xp.asarray(places)]), -1, False)
+    places = xp.asarray(places)
+    chosen = order[..., places] if places.ndim == 1 else xp.take_along_axis(order, places, axis=-1)
+    return gather(x, xp.where(is_nan, order[..., -1:], chosen), -1, places.shape[-1] == 1)
 
 
 def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -127,27 +129,34 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return reshape(out, kept_shape(a.shape, axes)) if keepdims else out
 
 
-def quantile(a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+def quantile(
+    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False, weights: Any = None
+) -> Any:
     """Quantiles, by any of NumPy's methods: of the two entries beside each place, as NumPy mixes them; NaN of NaN.
 
-    The order of entries and, but for method="linear", the places are constant.
+    The order of entries, weights and, but for method="linear", the places are constant.
     """
-    return quantile_at("numpy.quantile", a, q, 1.0, axis, method, keepdims)
+    return quantile_at("numpy.quantile", a, q, 1.0, axis, method, keepdims, weights)
 
 
-def percentile(a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False) -> Any:
+def percentile(
+    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False, weights: Any = None
+) -> Any:
     """Quantiles q / 100; see `quantile`."""
-    return quantile_at("numpy.percentile", a, q, 100.0, axis, method, keepdims)
+    return quantile_at("numpy.percentile", a, q, 100.0, axis, method, keepdims, weights)
 
 
-def quantile_at(name: str, a: Any, q: Any, whole: float, axis: Any, method: str, keepdims: bool) -> Any:
+def quantile_at(name: str, a: Any, q: Any, whole: float, axis: Any, method: str, keepdims: bool, weights: Any) -> Any:
     """Return the quantiles q / whole."""
     x, axes = lined(a, axis)
     n, levels = x.shape[-1], levels_of(name, q, whole, method)
     if n == 0:
         np.quantile(np.zeros(0), 0.5)  # NumPy's own error
         raise IndexError(f"{name}: there is no entry along axis {axis}.")
-    if type(levels) is Var:
+    order = order_of(x)
+    if weights is not None:
+        low, high, share = _weighted(name, a, order, levels, axis, method, weights), None, None
+    elif type(levels) is Var:
         at, xp = ravel(levels) * float(n - 1), module_of(value_of(levels))
         place = xp.clip(xp.floor(value_of(at)), 0, max(n - 2, 0))
         share, low = at - place, place.astype(np.intp)
@@ -156,10 +165,39 @@ def quantile_at(name: str, a: Any, q: Any, whole: float, axis: Any, method: str,
         place = place_of(n, levels.ravel(), method)
         share, low = share_of(place, q, levels), np.floor(place).astype(np.intp)
         high = np.minimum(low + (place > low), n - 1)  # where nothing is mixed, an infinite neighbour does not count
-    found = _picked(x, low)
+    found = _picked(x, order, low)
     if not is_picked(levels, method):
-        found = lerp(found, _picked(x, high), share)
+        found = lerp(found, _picked(x, order, high), share)
     return quantile_shape(found, getattr(value_of(levels), "shape", ()), a.shape, axes, keepdims)
+
+
+def _weighted(name: str, a: Any, order: Any, levels: Any, axis: Any, method: str, weights: Any) -> Any:
+    """Return the places of quantiles by weights, which are those that NumPy finds among 0, 1, 2, ... in that order."""
+    if module_of(value_of(a)) is not np or type(levels) is Var:
+        bad_type(name, "weights", "given on a device, or with traced levels", "none", "Sort, and sum the weights.")
+    w = beside(value_of(weights), a)
+    axes = None if axis is None else normalize_axis_tuple(axis, a.ndim)
+    w = lined(np.broadcast_to(along_axes(name, w, a, axes), a.shape), axis)[0]
+    found = np.quantile(np.argsort(order, -1).astype(float), levels, axis=-1, method=method, weights=w)  # type: ignore[call-overload]
+    return np.moveaxis(np.reshape(found, (levels.size, *order.shape[:-1])), 0, -1).astype(np.intp)
+
+
+def along_axes(name: str, w: Any, a: Any, axes: Any) -> Any:
+    """Return weights along some axes in a shape that goes with the array."""
+    if w.shape == a.shape:
+        return w
+    if axes is None:
+        raise TypeError(
+            f"{name}: weights is of shape {w.shape}; expected {a.shape}, that of a. Give axis= for weights along some "
+            "axes."
+        )
+    lengths = tuple(a.shape[i] for i in axes)
+    if w.shape != lengths:
+        raise ValueError(
+            f"{name}: weights is of shape {w.shape}; expected {lengths}, the lengths of a along axis {axes}."
+        )
+    w = transpose(w, tuple(int(i) for i in np.argsort(axes)))
+    return reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
 
 
 def levels_of(name: str, q: Any, whole: float, method: str) -> Any:
@@ -232,7 +270,7 @@ CONSTANT = frozenset(
 )
 _COUNTS = (
     "Counts have no derivative: write {0}(metagrad.ad.stop_gradient(x), ...), or weights of your own, as sums of "
-    "scipy.special.expit((x - edge) / width)."
+    "scipy.special.expit((x - edge) / width). A sum of traced weights is np.bincount(np.digitize(x, edges), w)."
 )
 _VALUES = "How many values there are is no smooth function: write {0}(metagrad.ad.stop_gradient(x))."
 REFUSED = {

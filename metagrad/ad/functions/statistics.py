@@ -26,9 +26,9 @@ from metagrad.ad.functions.shapes import (
     ravel,
     reshape,
     sum_,
-    transpose,
 )
 from metagrad.ad.functions.sorting import (
+    along_axes,
     gather,
     is_picked,
     lerp,
@@ -210,7 +210,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         found = r.mean(a, axes, keepdims=keepdims)
         summed: Any = a.size / math.prod(found.shape)
         return (found, module_of(value_of(found)).full_like(value_of(found), summed)) if returned else found
-    w = _shaped(w, a, axes)
+    w = along_axes("numpy.average", w, a, axes)
     dtype = np.result_type(a.dtype, w.dtype, *([] if a.dtype.kind == "f" else ["f8"]))
     a, w = (x if x.dtype == dtype else astype(x, dtype) for x in (a, w))
     summed = sum_(w, axes, keepdims)
@@ -221,24 +221,6 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     if not returned:
         return found
     return found, summed if summed.shape == found.shape else broadcast_to(summed, found.shape)
-
-
-def _shaped(w: Any, a: Any, axes: Any) -> Any:
-    """Return weights along some axes in a shape that goes with the array."""
-    if w.shape == a.shape:
-        return w
-    if axes is None:
-        raise TypeError(
-            f"numpy.average: weights is of shape {w.shape}; expected {a.shape}, that of a. Give axis= for weights "
-            "along some axes."
-        )
-    if w.shape != tuple(a.shape[i] for i in axes):
-        raise ValueError(
-            f"numpy.average: weights is of shape {w.shape}; expected {tuple(a.shape[i] for i in axes)}, the lengths "
-            f"of a along axis {axes}."
-        )
-    w = transpose(w, tuple(int(i) for i in np.argsort(axes)))
-    return reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
 
 
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
