@@ -8,6 +8,8 @@ import pytest
 from metagrad import ad
 from metagrad.xp import rng
 from tests.ad.alike import AXES, assert_alike, inputs, traced
+from tests.cupy_double import double
+from tests.cupy_double.double import SYNCS, DoubleArray
 
 INPUTS = inputs()
 SUMS, MEANS, EXTREMES = ("nansum", "nanprod"), ("nanmean", "nanvar", "nanstd"), ("nanmax", "nanmin")
@@ -159,3 +161,76 @@ def test_sums_by_label():
 def test_what_is_refused_is_told(f, error, message):
     with pytest.raises(error, match=message):
         traced(f, np.array([[0.5, 0.25], [1.0, 2.0]]))
+
+
+there = double.NAMESPACE.asarray
+MASK = rng(0, "mask").random((3, 4)) < 0.6
+ON_A_DEVICE = {
+    "sum": lambda v, m: np.sum(v**3, axis=0, where=m, initial=1.0),
+    "mean": lambda v, m: np.mean(v**3, axis=(0, 1), where=m),
+    "max": lambda v, m: np.max(v**3, axis=1, where=m, initial=-9.0),
+    "min": lambda v, m: np.min(v**3, axis=1, where=m, initial=9.0, keepdims=True),
+    "prod": lambda v, m: np.prod(v, axis=(1, 0), where=m, dtype=float),
+    "prod of all": lambda v, m: np.prod(v) * np.prod(v, axis=-1),
+    "var": lambda v, m: np.var(v**2, axis=1, where=m, ddof=0.5),
+    "std": lambda v, m: np.std(v**2, axis=1, where=m),
+    "ptp": lambda v, m: np.ptp(v**2, axis=1),
+    "sort": lambda v, m: np.sort(v**3, axis=0, kind="stable"),
+    "partition": lambda v, m: np.partition(v**3, 1, axis=-1),
+    "median": lambda v, m: np.median(v**3, axis=(0, 1)),
+    "quantile": lambda v, m: np.quantile(v**3, 0.3, axis=1),
+    "quantile of all": lambda v, m: np.quantile(v**3, 0.3, method="hazen", keepdims=True),
+    "percentile": lambda v, m: np.percentile(v**3, 62.5, axis=0, method="lower"),
+    "average": lambda v, m: np.average(v**3, axis=1, weights=np.exp(v[0])),
+    "average by numbers": lambda v, m: np.average(v**3, axis=0, weights=(1.0, 2.0, 0.5)),
+    "average of all": lambda v, m: sum(np.average(v**3, returned=True)),
+    "cumsum": lambda v, m: np.cumsum(v**3, axis=1, dtype=float) * np.cumsum(v)[2],
+    "cumprod": lambda v, m: np.cumprod(v, axis=1) * np.cumprod(v)[2],
+    "cumulative": lambda v, m: np.cumulative_sum(v**3, axis=1, include_initial=True),
+    "cumulative product": lambda v, m: np.cumulative_prod(v, axis=0, include_initial=True),
+    "diff": lambda v, m: np.diff(v**3, 2, prepend=1.0, append=v[:, :1]),
+    "ediff1d": lambda v, m: np.ediff1d(v**3, to_end=[1.0, 2.0], to_begin=0.5),
+    "gradient": lambda v, m: np.gradient(v**3, [0.0, 0.5, 2.0], 0.5, edge_order=2)[0],
+    "gradient by points": lambda v, m: np.gradient(v**3, np.cumsum(np.exp(v[0])), axis=1),
+    "trapezoid": lambda v, m: np.trapezoid(v**3, [0.0, 0.5, 0.7, 2.0]) * np.trapezoid(v**3, np.exp(v[:, 0]), axis=0)[0],
+    "nansum": lambda v, m: np.nansum(v**3, axis=0) * np.nanprod(v),
+    "nanmean": lambda v, m: np.nanmean(v**3, axis=0, where=m, keepdims=True),
+    "nanvar": lambda v, m: np.nanvar(v**2, axis=1, correction=0.5) * np.nanstd(v**2, axis=(1, 0)),
+    "nanmax": lambda v, m: np.nanmax(v**3, axis=1) * np.nanmin(v**3, axis=1),
+    "nanmedian": lambda v, m: np.nanmedian(v**3, axis=1),
+    "nancumsum": lambda v, m: np.nancumsum(v**3, axis=1) * np.nancumprod(v, axis=1),
+}
+PICKS_TWICE = {"accumulate": lambda v, m: np.maximum.accumulate(v**3, axis=1) * np.minimum.accumulate(v**3, axis=1)}
+PICKS_TWICE["quantiles"] = lambda v, m: np.quantile(v**3, (0.3, 0.9), axis=1)
+PICKS_TWICE["nanmedian"] = ON_A_DEVICE.pop("nanmedian")
+
+
+@pytest.mark.parametrize("name", [*ON_A_DEVICE, *PICKS_TWICE])
+def test_the_double_does_the_same_without_a_wait(name):
+    f = ON_A_DEVICE.get(name) or PICKS_TWICE[name]
+    x = rng(0, "double").permutation(np.linspace(-1.1, 1.2, 12)).reshape(3, 4)
+
+    def outcome(v, mask):
+        loss = lambda u: np.sum(f(u, mask) ** 3)  # noqa: E731
+        tangent = ad.jvp(loss, (v,), (v * 0.5,))[1]
+        if name in PICKS_TWICE:  # whose transpose needs cupy.add.at, which the double lacks
+            return (tangent,)
+        slope = ad.grad(loss)
+        return tangent, slope(v), ad.jvp(slope, (v,), (v * 0.5,))[1]
+
+    expected, device, mask, before = outcome(x, MASK), there(x), there(MASK), SYNCS.count
+    found = outcome(device, mask)
+    assert SYNCS.count == before
+    for a, b in zip(found, expected, strict=True):
+        assert isinstance(a, DoubleArray)
+        np.testing.assert_allclose(a.get(), b, rtol=1e-12)
+
+
+def test_what_a_device_lacks_is_told():
+    x = there(np.ones((2, 3)))
+    with pytest.raises(TypeError, match=r"numpy\.nanquantile: a is an array on a device, where CuPy has no such"):
+        traced(lambda v: np.nanquantile(v, 0.5), x)
+    with pytest.raises(TypeError, match=r"numpy\.quantile: q is an array on a device; expected numbers of the host"):
+        traced(lambda v: np.quantile(v, there(np.array([0.5]))), x)
+    with pytest.raises(TypeError, match=r"numpy\.quantile: weights is given on a device"):
+        traced(lambda v: np.quantile(v, 0.5, axis=0, weights=[1.0, 2.0], method="inverted_cdf"), x)
