@@ -234,3 +234,5 @@ def test_what_a_device_lacks_is_told():
         traced(lambda v: np.quantile(v, there(np.array([0.5]))), x)
     with pytest.raises(TypeError, match=r"numpy\.quantile: weights is given on a device"):
         traced(lambda v: np.quantile(v, 0.5, axis=0, weights=[1.0, 2.0], method="inverted_cdf"), x)
+    with pytest.raises(TypeError, match=r"where=: argument 1 is a numpy array while argument 0 is a cupy_double array"):
+        traced(lambda v: np.sum(v, where=np.ones((2, 3), bool)), x)

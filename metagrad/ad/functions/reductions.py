@@ -29,6 +29,7 @@ from metagrad.ad.functions.shapes import (
 )
 from metagrad.ad.tape import Function, Op, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
+from metagrad.xp import namespace
 
 _ON_HOST = frozenset({np.ndarray, float, np.float64, np.float32, np.float16})
 choose = where  # where reductions have an option of that name
@@ -106,15 +107,12 @@ def mask_of(where: Any, a: Any) -> Any:
     chosen = value_of(where)
     if chosen is None or chosen is True or chosen is np._NoValue:
         return None
+    values = value_of(a)
     if type(chosen) in (bool, np.bool_, list, tuple):
-        chosen = np.asarray(chosen)
+        chosen = module_of(values).asarray(chosen)
     if chosen.dtype != bool:  # as NumPy, which makes no mask of numbers
         bad_type("a reduction", "where", f"an array of {chosen.dtype}", "booleans", "Write where=(mask != 0).")
-    values = value_of(a)
-    xp = module_of(values)
-    if xp is not np and isinstance(chosen, np.ndarray):
-        chosen = xp.asarray(chosen) if not chosen.ndim else chosen
-    return xp.broadcast_to(chosen, np.shape(values) if type(values) is float else values.shape)
+    return namespace(values, chosen, where="a reduction with where=").broadcast_to(chosen, getattr(values, "shape", ()))
 
 
 def beside(x: Any, other: Any) -> Any:
