@@ -146,9 +146,6 @@ OPERATORS: dict[str, Any] = {
     **{name: _method(name) for name in ("all", "any", "argsort", "trace", "take", "repeat", "diagonal", "choose")},
     "compress": lambda x, condition, axis=None: call_function(np.compress, (condition, x, axis), {}),
     **{name: _method(name) for name in ("cumprod", "argpartition", "searchsorted", "nonzero")},
-    "partition": lambda x, kth, **options: refuse(
-        "x.partition(k), which writes in place,", "Write np.partition(x, k), which returns a new array."
-    ),
 }
 
 for _attribute, _function in {**OPERATORS, **METHODS}.items():

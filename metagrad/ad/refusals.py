@@ -33,7 +33,7 @@ _WRAPPERS = frozenset(  # frames between a library's function and the code that 
     | {"<listcomp>", "<genexpr>", "<dictcomp>", "<lambda>"}
 )
 _TAKE_ANYTHING = frozenset({"list", "tuple", "set", "sorted", "sum", "max", "min", "any", "all", "next", "map", "zip"})
-_CALLERS = frozenset({"of_chosen", "traced"})  # functions of the tape that call the user's, `f`
+_CALLERS = frozenset({("metagrad.ad.api", "of_chosen"), ("metagrad.ad.constants", "traced")})  # of the user's `f`
 _TRACED = "while x is traced"
 _LAST = threading.local()
 _MAKES = {"array": "a plain array", "number": "a plain number", "integer": "an integer"}
@@ -148,8 +148,8 @@ def called_within() -> str:
 def _asked(frame: FrameType | None) -> _Asked:
     """Return who asks, from the frame of a traced value's method outwards."""
     while frame is not None and _is_of_the_tape(frame):
-        if frame.f_code.co_name in _CALLERS:  # a function that is no Python code: np.asarray is what is differentiated
-            return _Asked(public_name(frame.f_locals["f"]), True, [], "", None, "")
+        if (frame.f_globals["__name__"], frame.f_code.co_name) in _CALLERS:  # of what is no Python code: np.asarray
+            return _Asked(public_name(frame.f_locals.get("f")), True, [], "", None, "")
         frame = frame.f_back
     frames: list[FrameType] = []
     while frame is not None and _is_of_a_library(frame):
@@ -331,7 +331,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "__setitem__": _refusing("x[index] = value", _IN_PLACE),
     "__delitem__": _refusing("del x[index]", "Take np.delete, or x[mask]."),
     "sort": _refusing("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array."),
-    "partition": _refusing("x.partition(), which writes in place,", "Write np.partition(x, kth), a new array."),
+    "partition": _refusing(
+        "x.partition(k), which writes in place,", "Write np.partition(x, k), which returns a new array."
+    ),
     "resize": _refusing("x.resize(), which writes in place,", "Write np.resize(x, shape), which returns a new array."),
     "fill": _refusing("x.fill(), which writes in place,", "Write np.full_like(x, value), which returns a new array."),
     "item": _refusing("x.item()", "Leave it as it is: x.reshape(()) is the only entry; print f'{x:.3f}'."),

@@ -59,7 +59,6 @@ REMEDIES: dict[str, str] = {
         "Fill a masked array m, m.filled(0.0), and give its entries the weight (~np.ma.getmaskarray(m)).astype(float)."
     ),
     "numpy.fromiter": STACK,
-    "numpy.vectorize": "Write the function with NumPy's functions of arrays, np.exp for math.exp and np.where for if.",
     "numpy.matrix": "Leave x as it is, and write x @ y for products.",
     "numpy.ndarray": f"Call NumPy's function, np.dot(z, x) for z.dot(x). {WRITE}",
     "numpy.fill_diagonal": "Take np.where(np.eye(n, dtype=bool), x, A).",
@@ -100,17 +99,8 @@ REMEDIES: dict[str, str] = {
     "scipy.spatial.distance.pdist": (
         "Take i, j = np.triu_indices(len(X), 1) and np.sqrt(np.sum((X[i] - X[j]) ** 2, axis=-1)) for distances."
     ),
-    "scipy.special.logsumexp": "Take metagrad.ad.logsumexp(x, axis).",
-    "scipy.special.softmax": "Take metagrad.ad.softmax(x, axis).",
-    "scipy.special.log_softmax": "Take metagrad.ad.log_softmax(x, axis).",
     "scipy.special": "Write it with supported functions (docs/operations.md), or as a metagrad.ad.primitive.",
-    "scipy.linalg": "Take NumPy's function of the same name, np.linalg.solve for scipy.linalg.solve.",
-    "scipy.linalg.solve_triangular": "Take np.linalg.solve(L, b), which gives the same for a triangular L.",
-    "scipy.linalg.cho_factor": "Take L = np.linalg.cholesky(A).",
-    "scipy.linalg.cho_solve": "Take np.linalg.solve(L.T, np.linalg.solve(L, b)), or np.linalg.solve(A, b).",
-    "scipy.linalg.expm": "Sum the series in a loop, term = term @ A / k, on A / 2**s, and square the sum s times.",
-    "scipy.linalg.toeplitz": "Take x[np.abs(np.subtract.outer(np.arange(n), np.arange(n)))].",
-    "scipy.linalg.block_diag": "Build it with np.block and blocks of zeros.",
+    "scipy.linalg": "Write it with np.linalg.solve, eigh or svd, or with what docs/operations.md lists.",
     "scipy.sparse": (
         "Write S @ x or x @ S for products of matrices, which are supported for a constant S, S.toarray() * x for "
         "those entry by entry, or bring another product as a metagrad.ad.primitive with its VJP."

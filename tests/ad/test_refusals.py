@@ -10,7 +10,6 @@ import pytest
 import scipy.fft
 import scipy.integrate
 import scipy.interpolate
-import scipy.linalg
 import scipy.ndimage
 import scipy.optimize
 import scipy.signal
@@ -19,7 +18,7 @@ import scipy.stats
 from scipy import special
 
 from metagrad import ad
-from metagrad.ad import densities, remedies
+from metagrad.ad import densities, remedies, taught
 from metagrad.ad.refusals import public_name
 from metagrad.ad.table import FUNCTIONS
 from metagrad.xp import rng
@@ -120,7 +119,7 @@ CALLS = {  # name: (call, what names it, what says what to write)
     "random.expovariate": (lambda x: random.lognormvariate(x[0], x[1]), r"random\.lognormvariate", "standard numbers"),
     "statistics.mean": (lambda x: statistics.mean([x[0], x[1]]), r"statistics\.mean", r"np\.mean"),
     "x.sort": (lambda x: x.sort(), r"x\.sort\(\)", r"np\.sort"),
-    "x.partition": (lambda x: x.partition(1), r"x\.partition\(\)", r"np\.partition"),
+    "x.partition": (lambda x: x.partition(1), r"x\.partition\(k\)", r"np\.partition"),
     "x.fill": (lambda x: x.fill(0.0), r"x\.fill\(\)", r"np\.full_like"),
     "x.put": (lambda x: x.put(0, 1.0), r"x\.put\(\)", r"np\.where"),
     "x.resize": (lambda x: x.resize(2), r"x\.resize\(\)", r"np\.resize"),
@@ -162,9 +161,6 @@ CALLS = {  # name: (call, what names it, what says what to write)
     "lfilter": (lambda x: scipy.signal.lfilter([1.0], [1.0, 0.5], x), r"scipy\.signal\.lfilter", "linear"),
     "gaussian_filter": (lambda x: scipy.ndimage.gaussian_filter(x, 1.0), r"scipy\.ndimage\.gaussian_filter", "linear"),
     "cdist": (lambda x: scipy.spatial.distance.cdist(x[None], A), r"distance\.cdist", r"X\[:, None\]"),
-    "scipy.linalg.solve": (lambda x: scipy.linalg.solve(A, x), r"scipy\.linalg\.solve", r"np\.linalg\.solve"),
-    "solve_triangular": (lambda x: scipy.linalg.solve_triangular(A, x), "solve_triangular", r"np\.linalg\.solve"),
-    "expm": (lambda x: scipy.linalg.expm(x * A), r"scipy\.linalg\.expm", "square the sum"),
     "zscore": (lambda x: scipy.stats.zscore(x), r"scipy\.stats\.zscore", r"np\.std\(x\)"),
     "gmean": (lambda x: scipy.stats.gmean(x), r"scipy\.stats\.gmean", r"np\.exp\(np\.mean\(np\.log"),
     "pearsonr": (lambda x: scipy.stats.pearsonr(x, T), r"scipy\.stats\.pearsonr", r"np\.sum\(a \* b\)"),
@@ -271,8 +267,8 @@ def test_code_without_a_source_is_refused_too():
         ad.vjp(scope["g"], X)
     with pytest.raises(TypeError, match=r"scipy\.optimize\.nnls\(x\)"):
         ad.vjp(lambda A: (scipy.optimize.nnls)(A, X)[0], A)
-    with pytest.raises(TypeError, match=r"scipy\.linalg\.expm\(x\).*square the sum"):
-        ad.vjp(scipy.linalg.expm, A)
+    with pytest.raises(TypeError, match=r"scipy\.stats\.zscore\(x\).*np\.std"):
+        ad.vjp(scipy.stats.zscore, X)
 
 
 def test_what_a_user_wraps_is_named_by_what_it_wraps():
@@ -309,6 +305,13 @@ def functools_partial():
     import functools
 
     return functools.partial(np.dot, Z)
+
+
+def test_what_passes_traced_values_on_needs_no_remedy():
+    names = {f"{module}.{name}" for module, names in taught.NAMES.items() for name in names}
+    assert not names & remedies.REMEDIES.keys()
+    known = {public_name(f) for f in FUNCTIONS if not isinstance(f, np.ufunc)}
+    assert not known & remedies.REMEDIES.keys()
 
 
 def test_every_remedy_is_a_sentence():
@@ -386,16 +389,11 @@ def test_remedies_that_are_formulas():
         (F @ y, scipy.signal.lfilter([1.0], [1.0, 0.5], y)),
         (np.sqrt(np.sum((A[:, None] - A[None]) ** 2, axis=-1)), scipy.spatial.distance.cdist(A, A)),
         (np.sqrt(np.sum((A[i] - A[j]) ** 2, axis=-1)), scipy.spatial.distance.pdist(A)),
-        (y[np.abs(np.subtract.outer(n, n))], scipy.linalg.toeplitz(y)),
         ((y - np.mean(y)) / np.std(y), scipy.stats.zscore(y)),
         (-np.sum(share * np.log(share)), scipy.stats.entropy(y)),
         (np.sum(a * b) / np.sqrt(a @ a * (b @ b)), scipy.stats.pearsonr(x, y)[0]),
         (np.exp(np.mean(np.log(y))), scipy.stats.gmean(y)),
         (np.mean(np.abs(np.sort(x) - np.sort(y))), scipy.stats.wasserstein_distance(x, y)),
-        (np.linalg.solve(np.tril(A), y), scipy.linalg.solve_triangular(A, y, lower=True)),
-        (expm(A), scipy.linalg.expm(A)),
-        (ad.logsumexp(y), special.logsumexp(y)),
-        (ad.softmax(y), special.softmax(y)),
         (-np.mean(n % 2 * np.log(p) + (1 - n % 2) * np.log(1 - p)), log_loss(n % 2, p)),
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-11)
@@ -403,17 +401,6 @@ def test_remedies_that_are_formulas():
 
 def log_loss(y, p):
     return np.mean([-np.log(q) if t else -np.log1p(-q) for t, q in zip(y, p, strict=True)])
-
-
-def expm(A):
-    A = A / 2**6
-    total = term = np.eye(len(A))
-    for k in range(1, 15):
-        term = term @ A / k
-        total = total + term
-    for _ in range(6):
-        total = total @ total
-    return total
 
 
 def test_the_remedies_for_scores():
