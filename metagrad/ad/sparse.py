@@ -77,7 +77,7 @@ def right_product(x: Any, S: Any) -> Any:
 def _check(S: Any, value: Any, where: str, axis: int) -> None:
     if type(S).__module__.startswith("scipy.") and namespace(value) is not np:
         came = f"a {type(S).__name__} of SciPy on the host, while x is on a device"
-        bad_type(where, "S", came, "both on one device", "Take cupyx.scipy.sparse, or S.toarray() moved to the device.")
+        bad_type(where, "S", came, "both on one device", "Take S.toarray(), moved to the device.")
     if S.dtype.kind not in "fiub":
         remedy = "Write real and imaginary part apart: S.real @ x and S.imag @ x." if S.dtype.kind == "c" else ""
         bad_type(where, "S", f"a {type(S).__name__} of {S.dtype}", "real numbers", remedy)
