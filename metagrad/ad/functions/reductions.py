@@ -23,7 +23,7 @@ from metagrad.ad.functions.shapes import (
     squeeze,
     sum_,
 )
-from metagrad.ad.tape import Function, multilinear, primitive, value_of
+from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 
 
 def _mean_rule(g: Any, out: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -130,14 +130,23 @@ def std(a: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any:
     return sqrt(found)
 
 
-def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(a))), shifted by the largest entry so that nothing overflows; -inf where all entries are."""
+def logsumexp(a: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -> Any:
+    """log(sum(b exp(a))), shifted by the largest entry so that nothing overflows; -inf where all entries are.
+
+    An entry with the weight b = 0 counts for nothing, whatever a is. NaN where the sum is negative.
+    """
     values = value_of(a)
     xp = module_of(values)
+    if b is not None:
+        weight = value_of(b)
+        values = xp.where(weight == 0, -math.inf, values)
+        if type(b) is not Var:
+            a = where(weight == 0, -math.inf, a)
     top = values.max(axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, top.dtype.type(0))
-    out = log(sum_(exp(a - top), axis, keepdims=True)) + top
-    return out if keepdims else squeeze(out, tuple(range(a.ndim)) if axis is None else axis)
+    top = xp.where(xp.isfinite(top), top, 0)
+    terms = exp(a - top) if b is None else b * exp(a - top)
+    out = log(sum_(terms, axis, keepdims=True)) + top
+    return out if keepdims else squeeze(out, tuple(range(out.ndim)) if axis is None else axis)
 
 
 def log_softmax(a: Any, axis: int = -1) -> Any:
