@@ -33,7 +33,14 @@ deg2rad = unary("deg2rad", lambda g, out, x: g * (math.pi / 180.0))
 degrees = unary("degrees", lambda g, out, x: g * (180.0 / math.pi))
 rad2deg = unary("rad2deg", lambda g, out, x: g * (180.0 / math.pi))
 hypot: Function = binary(
-    "hypot", _named("hypot"), lambda g, out, x, y: g * (x / out), lambda g, out, x, y: g * (y / out)
+    "hypot", _named("hypot"), lambda g, out, x, y: g * side(x, y), lambda g, out, x, y: g * side(y, x)
+)
+# x / sqrt(x^2 + y^2), whose own derivatives would cancel where x is far larger than y.
+side: Function = binary(
+    "hypot",
+    lambda x, y: x / _named("hypot")(x, y),
+    lambda g, out, x, y: g * (side(y, x) * side(y, x) / hypot(x, y)),
+    lambda g, out, x, y: -(g * (out * side(y, x) / hypot(x, y))),
 )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.special as sp
 
 from metagrad.ad.functions import bessel
-from metagrad.ad.functions.angles import derivative_of_quotient, hypot
+from metagrad.ad.functions.angles import derivative_of_quotient, hypot, side
 from metagrad.ad.functions.elementwise import (
     binary,
     entrywise,
@@ -167,6 +167,11 @@ def _ratio(x: Any, y: Any) -> Any:
     return x / where(module_of(a, b).logical_and(a == 0, b == 0), 1.0, y)
 
 
+def _gap_values(x: Any, y: Any) -> Any:
+    xp = module_of(x, y)
+    return xp.where(x == 0, 1.0, (y - x) / xp.where(y == 0, x, y))
+
+
 def _log_ratio_values(x: Any, y: Any) -> Any:
     xp = module_of(x, y)
     near = (xp.abs(x - y) < 0.5 * y) & (y > 0)
@@ -176,6 +181,13 @@ def _log_ratio_values(x: Any, y: Any) -> Any:
 
 _log_ratio: Function = binary(
     "rel_entr", _log_ratio_values, inside(lambda g, out, x, y: g / x), inside(lambda g, out, x, y: -(g / y))
+)
+# 1 - x / y, which is 1 where both are 0.
+_gap: Function = binary(
+    "kl_div",
+    _gap_values,
+    lambda g, out, x, y: -(g / y),
+    lambda g, out, x, y: g * (_ratio(x, y) / y),
 )
 xlogy: Function = two("xlogy", lambda g, out, x, y: g * log(y), lambda g, out, x, y: g * _ratio(x, y))
 xlog1py: Function = two("xlog1py", lambda g, out, x, y: g * log1p(y), lambda g, out, x, y: g * _ratio(x, 1.0 + y))
@@ -188,7 +200,7 @@ rel_entr = two(
 kl_div = two(
     "kl_div",
     lambda g, out, x, y: g * only(at_least_0(x, y), _log_ratio(x, y)),
-    lambda g, out, x, y: g * only(at_least_0(x, y), where(value_of(x) == value_of(y), (y - x), _ratio(y - x, y))),
+    lambda g, out, x, y: g * only(at_least_0(x, y), _gap(x, y)),
 )
 
 
@@ -211,10 +223,17 @@ def _pseudo_huber_of_delta(delta: Any, r: Any) -> Any:
     return part * r * (r / h) * part
 
 
+# delta r / h, whose own derivatives would cancel where one is far larger than the other.
+_pseudo_huber_of_r: Function = binary(
+    "pseudo_huber",
+    lambda delta, r: r * (delta / module_of(delta, r).hypot(delta, r)),
+    lambda g, out, delta, r: g * side(r, delta) ** 3,
+    lambda g, out, delta, r: g * side(delta, r) ** 3,
+)
 pseudo_huber = two(
     "pseudo_huber",
     lambda g, out, delta, r: g * only(at_least_0(delta), _pseudo_huber_of_delta(delta, r)),
-    lambda g, out, delta, r: g * only(at_least_0(delta), r * (delta / hypot(delta, r))),
+    lambda g, out, delta, r: g * only(at_least_0(delta), _pseudo_huber_of_r(delta, r)),
 )
 
 # --- powers and exponentials ------------------------------------------------------------------------------------------
