@@ -18,7 +18,7 @@ import numpy as np
 from metagrad.ad.constants import NUMBERS, operand
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
-from metagrad.ad.ufuncs import METHODS
+from metagrad.ad.ufuncs import METHODS, with_options
 
 REMEDY = (
     "Write it with supported functions (docs/operations.md), bring your own with metagrad.ad.primitive and "
@@ -143,6 +143,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: Any, kwargs: dict[str, Any]) -> 
         traced = FUNCTIONS.get(ufunc)
         if traced is not None:
             return traced(*inputs)
+    elif ufunc not in CONSTANT:
+        inputs, kwargs = with_options(name_of(ufunc), inputs, kwargs)
     return call_function(ufunc, inputs, kwargs)
 
 

@@ -31,6 +31,7 @@ from metagrad.ad.functions.elementwise import (
     power,
     sign,
     sin,
+    tanh,
     where,
 )
 from metagrad.ad.functions.makers import at_least_0, last, one, only, two, values_of_scipy
@@ -47,7 +48,15 @@ _ROOT_2PI = math.sqrt(2.0 * math.pi)
 
 # --- sigmoids and the normal distribution -----------------------------------------------------------------------------
 
-expit: Function = one("expit", lambda g, out, x: g * (out * expit(-x)))  # 1 - out would cancel
+
+def _logistic_density(x: Any) -> Any:
+    small = module_of(x).exp(-module_of(x).abs(x))
+    return small / ((1.0 + small) * (1.0 + small))
+
+
+# The derivative of expit, s (1 - s), and of that, -s (1 - s) tanh(x / 2): neither 1 - s nor 1 - 2 s is subtracted.
+_logistic: Function = one("expit", lambda g, out, x: -(g * (out * tanh(0.5 * x))), _logistic_density)
+expit: Function = one("expit", lambda g, out, x: g * _logistic(x))
 log_expit = one("log_expit", lambda g, out, x: g * expit(-x))
 logit = one("logit", lambda g, out, x: g / (x * (1.0 - x)))
 erf = one("erf", lambda g, out, x: g * (2.0 / _ROOT_PI * exp(-(x * x))))
