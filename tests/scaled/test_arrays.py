@@ -23,6 +23,7 @@ NOT_CARRIED = {
     np.heaviside,
     np.logaddexp2,
     np.modf,
+    np.nextafter,
     np.remainder,
     np.sinc,
     np.unwrap,

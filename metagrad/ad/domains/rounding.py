@@ -39,6 +39,7 @@ EXAMPLES: dict[Any, list[Example]] = {
     np.float_power: [*two(positive, real), (nonzero(3), 2), (positive(3), 0.5), (2.5, real(3))],
     np.copysign: [(nonzero(2, 3), nonzero(3)), (nonzero(3), -1.0), (nonzero(), nonzero()), (2.0, nonzero(3))],
     np.heaviside: [(nonzero(3), real(3)), (np.array([-1.0, 0.0, 2.0]), real(2, 1)), (nonzero(3), 0.5)],
+    np.nextafter: [(nonzero(2, 3), nonzero(3)), (nonzero(3), 5.0), (nonzero(), nonzero())],
     np.real: one(real),
     np.real_if_close: one(real),
     np.conjugate: one(real),

@@ -200,7 +200,7 @@ absolute = unary("abs", lambda g, out, x: g * sign(x))
 reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
 
 
-def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
+def own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Return a function of one argument, entry by entry, that the array module lacks."""
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
@@ -239,9 +239,9 @@ def square(x: Any) -> Any:
     return Var(out.value, _SQUARED_ROOT, x.args) if type(x) is Var and _is_root(x) else out
 
 
-sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
+sigmoid: Function = own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = _own(
+relu = own(
     "relu",
     lambda x: module_of(x).maximum(x, 0),
     lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on

@@ -163,6 +163,11 @@ copysign = binary(
 )
 
 
+nextafter = binary(
+    "nextafter", _named("nextafter"), lambda g, out, x, y: g, lambda g, out, x, y: zeros_like(value_of(g))
+)
+
+
 def heaviside(x: Any, y: Any) -> Any:
     """0 below 0 and 1 above, a constant; y at 0, which has the derivative 1 there."""
     a, b = value_of(x), value_of(y)
@@ -200,13 +205,14 @@ TABLE: dict[Any, Any] = {
     np.float_power: float_power,
     np.copysign: copysign,
     np.heaviside: heaviside,
+    np.nextafter: nextafter,
     np.real: real,
     np.real_if_close: real_if_close,
     np.conjugate: conjugate,
 }
 CONSTANT = frozenset(
     {
-        *(np.floor_divide, np.fix, np.spacing, np.nextafter, np.imag, np.logical_xor),
+        *(np.floor_divide, np.fix, np.spacing, np.imag, np.logical_xor),
         *(np.isclose, np.isneginf, np.isposinf, np.isreal, np.iscomplex, np.isrealobj, np.iscomplexobj, np.array_equiv),
     }
 )
