@@ -29,6 +29,7 @@ from metagrad.ad.functions.shapes import (
     swapaxes,
 )
 from metagrad.ad.tape import Var, value_of
+from metagrad.errors import bad_type
 
 _LN2 = math.log(2.0)
 Combine = Callable[..., Any]
@@ -174,15 +175,18 @@ def with_options(name: str, inputs: Any, kwargs: dict[str, Any]) -> tuple[Any, d
     if where is not True:
         _refuse_where(name, len(inputs))
     left = {n: x for n, x in kwargs.items() if n not in ("where", "dtype") and x is not _DEFAULTS.get(n, _DEFAULTS)}
-    return inputs if dtype is None else tuple(_wide(x, dtype) for x in inputs), left
+    if dtype is None:
+        return inputs, left
+    if not is_float(np.dtype(dtype)):
+        bad_type(name, "dtype", np.dtype(dtype), "a float type", "Convert what comes out, with its method astype.")
+    return tuple(_wide(x, dtype) for x in inputs), left
 
 
 def _wide(x: Any, dtype: Any) -> Any:
     """Return an operand in the dtype asked for; a Python number has none."""
     if type(x) is Var:
         return astype(x, dtype)
-    into = np.dtype(dtype)
-    return x.astype(into) if is_float(into) and hasattr(x, "astype") else x
+    return x.astype(dtype) if hasattr(x, "astype") else x
 
 
 def _refuse_where(name: str, count: int) -> NoReturn:

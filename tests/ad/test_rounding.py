@@ -236,6 +236,7 @@ MASK = np.array([True, False])
         (lambda x: np.add.reduceat(x, [0, 1]), r"numpy\.add\.reduceat cannot be traced.*np\.add\.reduce\(x\[i:j\]\)"),
         (lambda x: np.add(x, x, out=np.zeros(2)), r"Write x = x \+ y for x \+= y"),
         (lambda x: np.ldexp(x, x), r"numpy\.ldexp: the exponent is a traced value.*np\.exp2"),
+        (lambda x: np.add(x, 1, dtype=int), r"numpy\.add: dtype is int64; expected a float type"),
         (np.frexp, r"numpy\.frexp cannot be traced.*np\.ldexp"),
         (lambda x: np.bitwise_and(x, 1), r"bitwise_and cannot be traced.*integers"),
     ],

@@ -221,6 +221,23 @@ def test_a_branch_that_is_not_taken_adds_nothing():
     assert found.tolist() == [np.inf, 4.0, 1.0]
 
 
+def test_outside_of_a_domain_what_is_not_asked_for_is_0():
+    x = np.array([0.5, 2.0, -3.0])
+    for f in (
+        sp.logit,
+        sp.erfinv,
+        np.arcsin,
+        np.arctanh,
+        lambda v: sp.rel_entr(1.5 - v, 0.3),
+        lambda v: sp.huber(v, 9.0),
+    ):
+        with np.errstate(all="ignore"):
+            _, pullback = ad.vjp(f, x)
+            found = pullback(np.array([1.0, 0.0, 0.0]))[0]
+        assert np.isfinite(found[0])
+        assert found[1:].tolist() == [0.0, 0.0]
+
+
 def test_functions_of_whole_and_of_any_order_agree():
     x = rng(0, "order").uniform(0.1, 9, 6)
     for whole, of_any in ((sp.kn, sp.kv), (sp.yn, sp.yv)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -206,13 +207,19 @@ def own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
 
 
 def inside(rule: Rule) -> Rule:
-    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative."""
+    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative.
+
+    What is not asked for, a cotangent of 0, stays 0 there.
+    """
 
     def known(g: Any, out: Any, *args: Any) -> Any:
         part, value = rule(g, out, *args), value_of(out)
         xp = module_of(value)
         none = xp.isnan(value)
-        return where(none, value, part) if xp is not np or np.any(none) else part
+        if xp is np and not np.any(none):
+            return part
+        asked = value_of(g) != 0
+        return where(none & asked, math.nan, where(xp.logical_or(asked, xp.logical_not(none)), part, 0.0))
 
     return known
 

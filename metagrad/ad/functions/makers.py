@@ -45,9 +45,28 @@ def one(name: str, rule: Rule, values: Callable[..., Any] | None = None) -> Func
     return primitive(name, values or values_of_scipy(name), rules, lambda call: entrywise(known), (known,))
 
 
-def two(name: str, rule_x: Rule, rule_y: Rule) -> Function:
-    """Return a function of two arrays that broadcast from its rules (g, out, x, y)."""
-    return binary(name, values_of_scipy(name), inside(rule_x), inside(rule_y))
+def two(name: str, rule_x: Rule, rule_y: Rule, first: int = 0) -> Function:
+    """Return a function of two arrays that broadcast from its rules (g, out, x, y).
+
+    `first` says how many of the arguments must not be negative, for a function that is inf in the place of NaN there.
+    """
+    return binary(name, values_of_scipy(name), within(first, inside(rule_x)), within(first, inside(rule_y)))
+
+
+def within(first: int, rule: Rule) -> Rule:
+    """Return the rule with NaN where one of the first arguments is negative, as `inside` has it where the value is."""
+
+    def known(g: Any, out: Any, *args: Any) -> Any:
+        part = rule(g, out, *args)
+        for x in args[:first]:
+            value = value_of(x)
+            xp = module_of(value)
+            none = value < 0
+            if xp is not np or np.any(none):
+                part = where(xp.logical_and(none, value_of(g) != 0), math.nan, part)
+        return part
+
+    return known
 
 
 def last(name: str, rule: Rule, remedy: str) -> Function:
@@ -66,16 +85,3 @@ def last(name: str, rule: Rule, remedy: str) -> Function:
 
     call.__name__ = call.__qualname__ = name
     return call
-
-
-def only(holds: Any, part: Any) -> Any:
-    """Return part where a condition on values holds, NaN elsewhere."""
-    return part if module_of(holds) is np and np.all(holds) else where(holds, part, math.nan)
-
-
-def at_least_0(x: Any, *more: Any) -> Any:
-    """Return where all values are 0 or more."""
-    holds = value_of(x) >= 0
-    for y in more:
-        holds = module_of(value_of(x), value_of(y)).logical_and(holds, value_of(y) >= 0)
-    return holds

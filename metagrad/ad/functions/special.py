@@ -34,7 +34,7 @@ from metagrad.ad.functions.elementwise import (
     tanh,
     where,
 )
-from metagrad.ad.functions.makers import at_least_0, last, one, only, two, values_of_scipy
+from metagrad.ad.functions.makers import last, one, two, values_of_scipy
 from metagrad.ad.functions.reductions import log_softmax as _log_softmax
 from metagrad.ad.functions.reductions import logsumexp
 from metagrad.ad.functions.reductions import softmax as _softmax
@@ -111,7 +111,13 @@ log_ndtr = one("log_ndtr", lambda g, out, x: g * _mills(x))
 
 # --- gamma functions --------------------------------------------------------------------------------------------------
 
-polygamma: Function = ordered("polygamma", values_of_scipy("polygamma"), lambda n, x: polygamma(n + 1, x))
+
+def _polygamma_values(n: Any, x: Any) -> Any:
+    xp = module_of(x)
+    return values_of_scipy("polygamma")(n if xp is np else xp.asarray(n), x)  # CuPy's takes no number there
+
+
+polygamma: Function = ordered("polygamma", _polygamma_values, lambda n, x: polygamma(n + 1, x))
 digamma: Function = one("digamma", lambda g, out, x: g * polygamma(1, x))
 gammaln = one("gammaln", lambda g, out, x: g * digamma(x))
 loggamma = one("loggamma", lambda g, out, x: g * digamma(x))
@@ -203,13 +209,15 @@ xlog1py: Function = two("xlog1py", lambda g, out, x, y: g * log1p(y), lambda g, 
 entr = one("entr", lambda g, out, x: -(g * (log(x) + 1.0)))
 rel_entr = two(
     "rel_entr",
-    lambda g, out, x, y: g * only(at_least_0(x, y), _log_ratio(x, y) + 1.0),
-    lambda g, out, x, y: -(g * only(at_least_0(x, y), _ratio(x, y))),
+    lambda g, out, x, y: g * (_log_ratio(x, y) + 1.0),
+    lambda g, out, x, y: -(g * _ratio(x, y)),
+    first=2,
 )
 kl_div = two(
     "kl_div",
-    lambda g, out, x, y: g * only(at_least_0(x, y), _log_ratio(x, y)),
-    lambda g, out, x, y: g * only(at_least_0(x, y), _gap(x, y)),
+    lambda g, out, x, y: g * _log_ratio(x, y),
+    lambda g, out, x, y: g * _gap(x, y),
+    first=2,
 )
 
 
@@ -220,8 +228,9 @@ def _is_near(delta: Any, r: Any) -> Any:
 
 huber = two(
     "huber",
-    lambda g, out, delta, r: g * only(at_least_0(delta), where(_is_near(delta, r), 0.0, sign(r) * r - delta)),
-    lambda g, out, delta, r: g * only(at_least_0(delta), where(_is_near(delta, r), r, delta * sign(r))),
+    lambda g, out, delta, r: g * where(_is_near(delta, r), 0.0, sign(r) * r - delta),
+    lambda g, out, delta, r: g * where(_is_near(delta, r), r, delta * sign(r)),
+    first=1,
 )
 
 
@@ -241,8 +250,9 @@ _pseudo_huber_of_r: Function = binary(
 )
 pseudo_huber = two(
     "pseudo_huber",
-    lambda g, out, delta, r: g * only(at_least_0(delta), _pseudo_huber_of_delta(delta, r)),
-    lambda g, out, delta, r: g * only(at_least_0(delta), _pseudo_huber_of_r(delta, r)),
+    lambda g, out, delta, r: g * _pseudo_huber_of_delta(delta, r),
+    lambda g, out, delta, r: g * _pseudo_huber_of_r(delta, r),
+    first=1,
 )
 
 # --- powers and exponentials ------------------------------------------------------------------------------------------
