@@ -117,6 +117,8 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
     traced = find(function)
     if traced is None:
+        if function in CONSTANT:  # of a family that has just been loaded
+            return call_function(function, args, kwargs)
         raise unsupported(function)
     signature = _signature(function, traced)
     if len(args) != 1 or type(args[0]) is not Var:

@@ -281,6 +281,23 @@ def test_softmax_takes_the_axes_of_scipy(function, axis):
     ad.check_gradients(f, (x,))
 
 
+def test_lists_of_traced_values_are_stacked():
+    f = lambda x: sp.logsumexp([x[0], 2.0 * x[1], 0.5]) + np.sum(sp.softmax([x[0], x[1]]) * np.array([1.0, 2.0]))  # noqa: E731
+    ad.check_gradients(f, (np.array([0.3, 0.7]),))
+    for g in (
+        lambda x: sp.polygamma([[0], [1]], x),
+        lambda x: sp.gammainc([1.5, 2.5], x),
+        lambda x: sp.boxcox(x, [0.0, 0.5]) + sp.inv_boxcox(x, [0.0, 0.5]) + np.ldexp(x, [1, 2]) + np.hypot(x, [3, 4]),
+    ):
+        ad.check_gradients(g, (np.array([0.3, 0.7]),))
+    with pytest.raises(TypeError, match=r"gammainc: an operand is the complex number"):
+        ad.vjp(lambda x: sp.gammainc(1j, x), 1.5)
+
+
+def test_signs_are_constant():
+    assert ad.grad(lambda x: np.sum(sp.gammasgn(x) * x))(np.array([0.5, -0.5])).tolist() == [1.0, -1.0]
+
+
 def test_what_is_composed_by_scipy_of_ufuncs_works_by_itself():
     x = rng(0, "softplus").standard_normal(4)
     if hasattr(sp, "softplus"):

@@ -63,7 +63,8 @@ EXAMPLES: dict[Any, list[Example]] = {
         (real(2, 3), 0, positive(3)),
         (real(2, 3), 1, _WEIGHTS),
         (real(3), None, positive(2, 3), True),
+        (real(),),
     ],
-    sp.softmax: [(real(2, 3),), (real(2, 3), 1), (real(2, 3, 2), (0, -1))],
-    sp.log_softmax: [(real(2, 3),), (real(2, 3), 1), (real(2, 3, 2), (0, -1))],
+    sp.softmax: [(real(),), (real(2, 3),), (real(2, 3), 1), (real(2, 3, 2), (0, -1))],
+    sp.log_softmax: [(real(),), (real(2, 3),), (real(2, 3), 1), (real(2, 3, 2), (0, -1))],
 }

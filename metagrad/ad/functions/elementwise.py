@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, TRACE, constant
+from metagrad.ad.constants import NUMBERS, TRACE, constant, operand
 from metagrad.ad.functions.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
@@ -234,7 +234,7 @@ def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[
         if type(n) is Var:
             remedy = "Take metagrad.ad.stop_gradient of it, or write the function as a sum or an integral."
             bad_type(name, "the order", "a traced value", "a constant: there is no derivative in it", remedy)
-        return function(n, x)
+        return function(operand(n, name), x)
 
     call.__name__ = call.__qualname__ = name
     return call

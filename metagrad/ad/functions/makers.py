@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.special as sp
 
+from metagrad.ad.constants import operand
 from metagrad.ad.functions.elementwise import binary, entrywise, inside, where
 from metagrad.ad.functions.shapes import like, module_of
 from metagrad.ad.tape import Function, Rule, Var, primitive, value_of
@@ -81,7 +82,7 @@ def last(name: str, rule: Rule, remedy: str) -> Function:
         for i, a in enumerate(args[: count - 1]):
             if type(a) is Var:
                 bad_type(f"scipy.special.{name}", f"argument {i}", "a traced value", "a constant", remedy)
-        return function(*args)
+        return function(*[operand(a, name) for a in args])
 
     call.__name__ = call.__qualname__ = name
     return call

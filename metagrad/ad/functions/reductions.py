@@ -135,7 +135,7 @@ def logsumexp(a: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
 
     An entry with the weight b = 0 counts for nothing, whatever a is. NaN where the sum is negative.
     """
-    values = value_of(a)
+    values = as_array(value_of(a))
     xp = module_of(values)
     if b is not None:
         weight = value_of(b)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.constants import operand
 from metagrad.ad.functions.elementwise import (
     binary,
     copy,
@@ -100,7 +101,7 @@ def ldexp(x: Any, exponent: Any) -> Any:
     """x * 2**exponent for constant integers."""
     if type(exponent) is Var:
         bad_type("numpy.ldexp", "the exponent", "a traced value", "integers", "Write x * np.exp2(y).")
-    return _ldexp(x, exponent)
+    return _ldexp(x, operand(exponent, "ldexp"))
 
 
 def _to_the_number(g: Any, ahead: Any, x: Any, y: Any) -> Any:

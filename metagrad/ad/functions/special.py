@@ -6,7 +6,8 @@ domain, where the value is NaN or SciPy says inf for it, the derivative is NaN. 
 where it grows without bound: that of xlogy(x, y) in y at x = y = 0 is 0, that of entr(x) at 0 is inf.
 
 Limits. The derivative of i0e and i1e is a difference of two that agree: it loses as many digits as |x| has. That of
-beta and betaln in a loses them where b is far smaller. That of rgamma at 0, -1, -2, .. is NaN. Third derivatives of
+beta and betaln in a loses them where b is far smaller. That of rgamma at 0, -1, -2, .. is NaN, and so is that of
+rel_entr and kl_div in x at x = y = 0. Third derivatives of
 log_ndtr lose twice the digits of |x| far to the left. Derivatives in the order of a function are refused by name.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import scipy.special as sp
 
+from metagrad.ad.constants import operand
 from metagrad.ad.functions import bessel
 from metagrad.ad.functions.angles import derivative_of_quotient, hypot, side
 from metagrad.ad.functions.elementwise import (
@@ -38,7 +40,7 @@ from metagrad.ad.functions.makers import last, one, two, values_of_scipy
 from metagrad.ad.functions.reductions import log_softmax as _log_softmax
 from metagrad.ad.functions.reductions import logsumexp
 from metagrad.ad.functions.reductions import softmax as _softmax
-from metagrad.ad.functions.shapes import like, module_of
+from metagrad.ad.functions.shapes import like, module_of, stack
 from metagrad.ad.tape import Function, Rule, Var, primitive, value_of
 from metagrad.errors import bad_type
 
@@ -148,7 +150,7 @@ zeta: Function = ordered("zeta", values_of_scipy("zeta"), lambda s, q: -s * zeta
 
 
 def _multigammaln(a: Any, d: int) -> Any:
-    return sum([digamma(a - 0.5 * j) for j in range(1, d)], start=digamma(a))
+    return sum([digamma(a - 0.5 * j) for j in range(1, int(d))], start=digamma(a))
 
 
 _multigammaln_of: Function = primitive(
@@ -306,7 +308,7 @@ def _constant_power(name: str, rule: Rule) -> Function:
         if type(lmbda) is Var:
             remedy = "Write np.exp(np.log1p(lmbda * y) / lmbda), for lmbda other than 0."
             bad_type(f"scipy.special.{name}", "lmbda", "a traced value", "a constant", remedy)
-        return function(y, lmbda)
+        return function(y, operand(lmbda, name))
 
     return call
 
@@ -322,17 +324,21 @@ def logsumexp_(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, 
             "scipy.special.logsumexp with return_sign=True cannot be traced by metagrad.ad. Write np.sum(b * np.exp(a "
             "- m)) with the constant m = np.max(metagrad.ad.stop_gradient(a)), and take its np.abs and np.sign."
         )
-    return logsumexp(a, axis, keepdims, b)
+    return logsumexp(_stacked(a), axis, keepdims, b)
+
+
+def _stacked(x: Any) -> Any:
+    return stack(x) if type(x) in (list, tuple) else x
 
 
 def softmax(x: Any, axis: Any = None) -> Any:
     """exp(x) / sum(exp(x))."""
-    return _softmax(x, axis)
+    return _softmax(_stacked(x), axis)
 
 
 def log_softmax(x: Any, axis: Any = None) -> Any:
     """x - logsumexp(x)."""
-    return _log_softmax(x, axis)
+    return _log_softmax(_stacked(x), axis)
 
 
 TABLE: dict[Any, Any] = {
@@ -401,6 +407,7 @@ TABLE: dict[Any, Any] = {
     sp.softmax: softmax,
     sp.log_softmax: log_softmax,
 }
+CONSTANT = frozenset({sp.gammasgn, sp.round})
 _SOLVE = (
     "It has complex values. For the real w with w * exp(w) = x write a few steps of Newton's method, "
     "w = w - (w * np.exp(w) - x) / ((w + 1) * np.exp(w))."
