@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 
 from metagrad import ad, xp
 from metagrad.ad.domains import DOMAINS, draw
@@ -9,6 +10,28 @@ from metagrad.xp import rng
 from tests.ad.device_array import DEVICE, DeviceArray, Scipy
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
+
+# CuPy lacks these, or what their derivatives are made of: refused by name.
+NOT_ON_DEVICE = {
+    np.i0,
+    np.nanpercentile,
+    np.nanquantile,
+    scipy.special.betaincc,
+    scipy.special.i0,
+    scipy.special.i0e,
+    scipy.special.i1,
+    scipy.special.i1e,
+    scipy.special.iv,
+    scipy.special.ive,
+    scipy.special.j0,
+    scipy.special.j1,
+    scipy.special.jv,
+    scipy.special.k0,
+    scipy.special.k1,
+    scipy.special.kn,
+    scipy.special.kv,
+    scipy.special.yv,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +47,6 @@ def moved(tree):
 
 
 # Functions that CuPy lacks, and that no composition replaces there: refused by name.
-NOT_ON_DEVICE = {
-    np.nanpercentile,
-    np.nanquantile,
-}
-
-
 def is_float_array(x):
     return isinstance(x, np.ndarray | DeviceArray) and x.dtype.kind == "f"
 
@@ -57,7 +74,7 @@ def outcome(function, args):
 def test_every_function_is_the_same_there(function, i):
     args = draw(DOMAINS[function][i], rng(0, function.__name__, i))
     if function in NOT_ON_DEVICE:
-        with pytest.raises(TypeError, match=f"{function.__name__}.*on a device"):
+        with pytest.raises(TypeError, match="CuPy has no such function"):
             outcome(function, moved(args))
         return
     expected, found = outcome(function, args), outcome(function, moved(args))

@@ -3,13 +3,44 @@
 import mpmath
 import numpy as np
 import pytest
+import scipy.special
 
 from metagrad import ad
 from metagrad.ad.domains import DOMAINS, Draw, draw
+from metagrad.ad.functions import special
 from metagrad.scaled import Scaled, narrow
 from metagrad.xp import rng
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
+# Functions whose values come from code that knows floats alone: refused by name.
+NOT_CARRIED = {
+    np.arctan2,
+    np.copysign,
+    np.divmod,
+    np.fmax,
+    np.fmin,
+    np.fmod,
+    np.heaviside,
+    np.logaddexp2,
+    np.modf,
+    np.nextafter,
+    np.remainder,
+    np.sinc,
+    np.unwrap,
+} | set(special.TABLE)
+NOT_CARRIED -= {
+    scipy.special.cbrt,
+    scipy.special.entr,
+    scipy.special.exp2,
+    scipy.special.expit,
+    scipy.special.expm1,
+    scipy.special.log1p,
+    scipy.special.log_expit,
+    scipy.special.log_softmax,
+    scipy.special.logsumexp,
+    scipy.special.softmax,
+    scipy.special.xlogy,
+}
 mpmath.mp.dps = 40
 
 
@@ -43,6 +74,10 @@ def agree(found, expected):
 @pytest.mark.parametrize(("function", "index"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
 def test_values_and_gradients_of_the_tapes_functions_are_those_of_floats(function, index):
     f, plain, scaled = with_scaled(function, index)
+    if function in NOT_CARRIED:
+        with pytest.raises((TypeError, ValueError), match=function.__name__):
+            ad.vjp(f, *scaled)
+        return
     expected, pull = ad.vjp(f, *plain)
     found, pull_scaled = ad.vjp(f, *scaled)
     agree(found, expected)
