@@ -45,8 +45,8 @@ def name_of(function: Any) -> str:
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    name, remedy = f"{name_of(function)}{what}{called_within()}", REFUSED.get(function, REMEDY)
-    return TypeError(f"{name} cannot be traced by metagrad.ad. {remedy}")
+    name, remedy = name_of(function), REFUSED.get(function, REMEDY)
+    return TypeError(f"{name}{what} cannot be traced by metagrad.ad{called_within(name)}. {remedy}")
 
 
 def refuse_out(function: Any) -> NoReturn:

@@ -138,11 +138,11 @@ def _of_taught(name: str) -> str:
     return f"Import metagrad before `from {module} import {last}`, or write {name}(x): that passes traced values on."
 
 
-def called_within() -> str:
-    """Return " (called by scipy.optimize.lsq_linear)" where a library calls NumPy's function, else nothing."""
+def called_within(name: str) -> str:
+    """Return ", as scipy.optimize.lsq_linear calls it" where a library calls NumPy's function `name`, else nothing."""
     asked = _asked(sys._getframe(1))
     theirs = asked.frames and not asked.frames[-1].f_globals.get("__name__", "").startswith("numpy.")
-    return f" (called by {asked.name})" if theirs and asked.name else ""
+    return f", as {asked.name} calls it" if theirs and asked.name not in ("", name) else ""
 
 
 def _asked(frame: FrameType | None) -> _Asked:

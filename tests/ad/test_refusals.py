@@ -22,9 +22,10 @@ from scipy import special
 from metagrad import ad
 from metagrad.ad import densities, remedies, taught
 from metagrad.ad.refusals import public_name
-from metagrad.ad.table import CONSTANT, FUNCTIONS
+from metagrad.ad.table import CONSTANT, FUNCTIONS, load_late
 from metagrad.xp import rng
 
+load_late()  # the families that import SciPy
 A = np.array([[2.0, 0.5, 0.1], [0.3, 1.5, 0.2], [0.1, 0.4, 1.8]])
 T = np.arange(3.0)
 Z = np.zeros(3)
@@ -235,9 +236,9 @@ def test_a_function_that_calls_numpys_is_named_beside_it():
     scope = {"__name__": "scipy.invented", "np": np}
     exec("def roots(x): return np.roots(x)", scope)
     roots = scope["roots"]
-    with pytest.raises(TypeError, match=r"numpy\.roots \(called by scipy\.invented\.roots\) cannot be traced"):
+    with pytest.raises(TypeError, match=r"numpy\.roots cannot be traced.*, as scipy\.invented\.roots calls it\."):
         ad.vjp(lambda x: roots(x), X)
-    with pytest.raises(TypeError, match=r"numpy\.roots cannot be traced"):
+    with pytest.raises(TypeError, match=r"numpy\.roots cannot be traced by metagrad\.ad\. "):
         ad.vjp(lambda x: np.roots(x), X)
 
 

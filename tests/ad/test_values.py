@@ -10,10 +10,11 @@ from scipy import sparse
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.ad.table import CONSTANT
+from metagrad.ad.table import CONSTANT, load_late
 from metagrad.xp import rng
 from tests.cupy_double.double import SYNCS, DoubleArray
 
+load_late()  # the families that import SciPy
 X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
 
 
@@ -182,7 +183,7 @@ def test_on_a_device():
     S = sparse.csr_array(np.eye(2))
     for f in (lambda v: S @ v, lambda v: v.T @ S):
         with pytest.raises(
-            TypeError, match=r"S is a csr_array of SciPy on the host, while x is on a device.*S\.toarray\(\), moved"
+            TypeError, match=r"S is a csr_array of SciPy on the host, while x is on a device.*toarray\(\)"
         ):
             ad.vjp(f, x)
 
@@ -222,6 +223,8 @@ def outcome(f):
 def same(a, b):
     if isinstance(a, tuple | list):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, np.ndarray) and a.dtype.kind == "f":
+        return np.array_equal(a, b, equal_nan=True) and type(a) is type(b)
     return np.array_equal(a, b) and type(a) is type(b)
 
 
