@@ -36,7 +36,7 @@ def outcome(function, args):
         for i, value in zip(where, values, strict=True):
             full[i] = value
         out = function(*full)
-        parts = out if isinstance(out, list) else [out]
+        parts = out if isinstance(out, list | tuple) else [out]
         return sum(np.sum(part * part) for part in parts)
 
     values = tuple(args[i] for i in where)
