@@ -30,9 +30,14 @@ def arguments(function, index, dtype="float64"):
         for i, value in zip(where, values, strict=True):
             args[i] = value
         out = function(*args)
-        return tuple(out) if isinstance(out, list) else out
+        return parts(out)
 
     return of_arrays, arrays
+
+
+def parts(out):
+    """Return several results as a tuple, without counts such as a rank, which have no tangent."""
+    return tuple(x for x in out if not isinstance(x, int | np.integer)) if isinstance(out, list | tuple) else out
 
 
 def is_drawn(item):
@@ -111,7 +116,7 @@ def test_arguments_come_by_name_and_as_numbers_of_numpy_too(function, index):
         for i, value in zip(where, values, strict=True):
             given[i] = value
         out = function(*given) if names is None else function(**dict(zip(names, given, strict=False)))
-        return tuple(out) if type(out) is list else out
+        return parts(out)
 
     names = None
     if not isinstance(function, np.ufunc):  # on a ufunc an int64 is an operand

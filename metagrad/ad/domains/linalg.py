@@ -85,6 +85,6 @@ EXAMPLES: dict[Any, list[Example]] = {
     np.linalg.tensorinv: [(reshaped(6, 6, 2, 3), 1), (reshaped(4, 2, 2, 4),)],
     np.linalg.outer: [(real(3), real(2))],
     np.linalg.matmul: [(real(2, 3), real(3, 2))],
-    np.linalg.tensordot: [(real(2, 3), real(3, 2))],
+    np.linalg.tensordot: [(real(2, 3), real(2, 3, 2))],
     np.linalg.matrix_transpose: [(real(2, 3, 2),)],
 }

@@ -34,7 +34,6 @@ from metagrad.ad.functions.systems import (
     place,
     row,
     solve_with_triangle,
-    triangle,
 )
 from metagrad.ad.tape import Function, primitive, value_of
 from metagrad.errors import bad_value
@@ -138,8 +137,8 @@ def refuse_equal(values: Any, held: Held, of: str, what: str, also_zero: bool = 
 
 def _inverse_gaps(values: Any, by: Any = None) -> Any:
     """Return 1 / (v_j - v_i), times `by`, and 0 on the diagonal."""
-    n = values.shape[-1]
-    off = ~(triangle(n, module_of(value_of(values))) & triangle(n, module_of(value_of(values)), lower=False))
+    i = module_of(value_of(values)).arange(values.shape[-1])
+    off = i[:, None] != i[None, :]
     gap = row(values) - column(values)
     if by is not None:
         gap = gap * by
@@ -271,18 +270,18 @@ def _values_of_svd(a: Array) -> Any:
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """Singular value decomposition, reduced: of a matrix that is not square with full_matrices=False."""
     if not compute_uv:
-        return svdvals_by(a, "numpy.linalg.svd", _values_of_svd, _reduced_svd)
+        return singular_values(a, "numpy.linalg.svd")
     return svd_by(a, full_matrices, "numpy.linalg.svd", _reduced_svd)
 
 
-def singular_values_of(a: Any, found: Any, name: str) -> Any:
-    """Return singular values that were found already."""
-    return svdvals_by(a, name, lambda value: found, _reduced_svd)
+def singular_values(a: Any, name: str, found: Any = None) -> Any:
+    """Return the singular values for the function of that name; `found` are those that were found already."""
+    return svdvals_by(a, name, _values_of_svd if found is None else lambda value: found, _reduced_svd)
 
 
 def svdvals(x: Any) -> Any:
     """Singular values; at 0 one of their slopes is taken, as theirs is that of a size."""
-    return svdvals_by(x, "numpy.linalg.svdvals", _values_of_svd, _reduced_svd)
+    return singular_values(x, "numpy.linalg.svdvals")
 
 
 def _over_upper(x: Any, upper: Any, held: Held) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.ad.functions.elementwise import square
-from metagrad.ad.functions.factors import singular_values_of
+from metagrad.ad.functions.factors import singular_values
 from metagrad.ad.functions.norms import cond, matrix_norm, norm, vector_norm
 from metagrad.ad.functions.products import dot, matmul, matmul_of_any, outer, tensordot
 from metagrad.ad.functions.shapes import (
@@ -228,7 +228,7 @@ def least_squares(a: Any, b: Any, solver: Callable[[Any, Any], Any], name: str) 
         residuals = left
     elif residuals.shape == () and is_vector:
         residuals = getitem(left, 0)
-    s = singular_values_of(a, s, name)
+    s = singular_values(a, name, s)
     return (getitem(x, (slice(None), 0)) if is_vector else x), residuals, rank, s
 
 

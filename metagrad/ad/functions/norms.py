@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from metagrad.ad.functions.elementwise import absolute, power, sqrt, square
-from metagrad.ad.functions.factors import svdvals
+from metagrad.ad.functions.factors import singular_values
 from metagrad.ad.functions.reductions import max_, min_
 from metagrad.ad.functions.shapes import getitem, kept_shape, moveaxis, reshape, sum_
 from metagrad.ad.functions.systems import inverse
@@ -47,9 +47,9 @@ def _of_matrices(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool, name: 
         axis, reduce = _BY_SUMS[ord]
         out = reduce(sum_(absolute(m), axis), -1)
     elif ord == "nuc":
-        out = sum_(svdvals(m), -1)
+        out = sum_(singular_values(m, name), -1)
     elif ord in (2, -2):
-        out = (max_ if ord == 2 else min_)(svdvals(m), -1)
+        out = (max_ if ord == 2 else min_)(singular_values(m, name), -1)
     else:
         raise ValueError(f"{name}: ord is {ord!r}; expected 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2 for matrices.")
     return reshape(out, kept_shape(x.shape, axes)) if keepdims else out
@@ -80,7 +80,7 @@ def matrix_norm(x: Any, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 def cond(x: Any, p: Any = None) -> Any:
     """Condition number; in the 2-norm (None) the largest by the smallest singular value, else by the inverse."""
     if p is None or p in (2, -2):
-        s = svdvals(x)
+        s = singular_values(x, "numpy.linalg.cond")
         first, last = getitem(s, (..., 0)), getitem(s, (..., -1))
         return last / first if p == -2 else first / last
     found = inverse(x, "numpy.linalg.cond", None)

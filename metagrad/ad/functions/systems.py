@@ -68,6 +68,9 @@ def compute(where: str, function: Callable[..., Any], *values: Any, bad: Any = N
                     raise LinAlgError(text.strip()) from error
         raise
     except TypeError:
+        if module_of(*values) is np and not all(isinstance(x, np.ndarray | np.generic) for x in values):
+            remedy = "Use metagrad.scaled.narrow(x) for the nearest floats."
+            bad_type(where, "an operand", "an array of scaled numbers", "floats, which LAPACK works in", remedy)
         if any(getattr(x, "dtype", None) == np.float16 for x in values):
             remedy = "Convert it with x.astype(np.float32)."
             bad_type(where, "an operand", "an array of float16", "float32 or float64, which LAPACK works in", remedy)
