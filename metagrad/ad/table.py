@@ -59,7 +59,10 @@ CONSTANT: set[Any] = {
     *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
 }
 REFUSED: dict[Any, str] = {}
-LATE = {"Special functions": "special"}  # families that import SciPy, which importing metagrad does not
+LATE = {
+    "Special functions": "special",
+    "Linear algebra of SciPy": "scipy_linalg",
+}  # families that import SciPy, which importing metagrad does not
 
 
 def _enter(family: Any) -> None:

@@ -27,6 +27,11 @@ from metagrad.ad.tape import Var
 
 NAMES: dict[str, tuple[str, ...]] = {
     "scipy.special": ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln"),
+    "scipy.linalg": (
+        *("solve", "inv", "det", "norm", "pinv", "lstsq", "cholesky", "cho_factor", "cho_solve", "solve_triangular"),
+        *("eigh", "eigvalsh", "svd", "svdvals", "qr", "expm", "block_diag", "toeplitz", "circulant"),
+        *("logm", "sqrtm", "lu", "lu_factor", "lu_solve", "eig", "eigvals"),  # refused, with what to write instead
+    ),
 }
 
 

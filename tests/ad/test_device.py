@@ -51,7 +51,9 @@ def test_every_function_is_the_same_there(function, i):
     expected, found = outcome(function, args), outcome(function, moved(args))
     for x, y in zip(ad.leaves(found), ad.leaves(expected), strict=True):
         assert type(x) is DeviceArray
-        assert np.array_equal(x.host, y)
+        # CuPy has few of these; there cupy.linalg computes what SciPy's drivers compute here.
+        rounding = 1e-11 * np.max(np.abs(y)) if function.__module__.startswith("scipy.linalg") else 0.0
+        assert np.all(np.abs(x.host - y) <= rounding)
 
 
 def test_indexing_is_the_same_there():

@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+import scipy.linalg
 
 from metagrad import ad
 from metagrad.ad.domains import DOMAINS, Draw, draw
@@ -30,6 +31,22 @@ NOT_CARRIED = {
     np.linalg.svdvals,
     np.linalg.tensorinv,
     np.linalg.tensorsolve,
+    scipy.linalg.cho_factor,
+    scipy.linalg.cho_solve,
+    scipy.linalg.cholesky,
+    scipy.linalg.det,
+    scipy.linalg.eigh,
+    scipy.linalg.eigvalsh,
+    scipy.linalg.expm,
+    scipy.linalg.inv,
+    scipy.linalg.lstsq,
+    scipy.linalg.norm,
+    scipy.linalg.pinv,
+    scipy.linalg.qr,
+    scipy.linalg.solve,
+    scipy.linalg.solve_triangular,
+    scipy.linalg.svd,
+    scipy.linalg.svdvals,
 }
 
 

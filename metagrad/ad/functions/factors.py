@@ -96,7 +96,9 @@ def cholesky_by(a: Any, lower: bool, name: str, how: Callable[[Array], Array]) -
     return _cholesky(a, lower, name, how)
 
 
-def _numpy_cholesky(lower: bool) -> Callable[[Array], Array]:
+def numpy_cholesky(lower: bool) -> Callable[[Array], Array]:
+    """Return how NumPy, or CuPy, finds one triangular factor or the other."""
+
     def factor(a: Array) -> Array:
         xp = module_of(a)
         if lower:
@@ -110,7 +112,7 @@ def _numpy_cholesky(lower: bool) -> Callable[[Array], Array]:
 
 def cholesky(a: Any, *, upper: bool = False) -> Any:
     """Triangular factor of a symmetric positive definite matrix, of which one triangle is read."""
-    return cholesky_by(a, not upper, "numpy.linalg.cholesky", _numpy_cholesky(not upper))
+    return cholesky_by(a, not upper, "numpy.linalg.cholesky", numpy_cholesky(not upper))
 
 
 def refuse_equal(values: Any, held: Held, of: str, what: str, also_zero: bool = False) -> None:
@@ -339,7 +341,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     return found.R if mode == "r" else found
 
 
-_EIG = (
+EIG = (
     "Its eigenvalues are complex. For a symmetric matrix take np.linalg.eigh(a); else write what the loss needs with "
     "np.linalg.solve, np.linalg.matrix_power, np.linalg.det or scipy.linalg.expm."
 )
@@ -351,4 +353,4 @@ TABLE: dict[Any, Any] = {
     np.linalg.svdvals: svdvals,
     np.linalg.qr: qr,
 }
-REFUSED: dict[Any, str] = {np.linalg.eig: _EIG, np.linalg.eigvals: _EIG}
+REFUSED: dict[Any, str] = {np.linalg.eig: EIG, np.linalg.eigvals: EIG}

@@ -23,6 +23,8 @@ from metagrad.ad.functions.products import dot, matmul, matmul_of_any, outer, te
 from metagrad.ad.functions.shapes import (
     astype,
     getitem,
+    in_place_of,
+    like,
     matrix_transpose,
     module_of,
     reshape,
@@ -84,14 +86,19 @@ _cofactors_of: Function = primitive("cofactors", _cofactors, (_cofactors_rule,))
 _det: Function = primitive(
     "det",
     lambda a, how: compute("numpy.linalg.det", how or module_of(a).linalg.det, a),
-    (lambda g, out, a, how: column(column(g)) * _cofactors_of(a),),
-    lambda call: lambda tangents, out, args: sum_(_cofactors_of(args[0]) * tangents[0], (-2, -1)),
+    (lambda g, out, a, how: like(column(column(g)) * _cofactors_of(a), a),),
+    lambda call: lambda tangents, out, args: in_place_of(sum_(_cofactors_of(args[0]) * tangents[0], (-2, -1)), out),
 )
 
 
 def det(a: Any) -> Any:
     """The determinant; its first derivative is right for singular matrices too, the second needs an inverse."""
     return _det(a, None)
+
+
+def det_by(a: Any, how: Callable[[Array], Any]) -> Any:
+    """Return the determinant that `how` finds, in a wider dtype maybe."""
+    return _det(a, how)
 
 
 _log_size: Function = primitive(
@@ -228,7 +235,7 @@ def least_squares(a: Any, b: Any, solver: Callable[[Any, Any], Any], name: str) 
         residuals = left
     elif residuals.shape == () and is_vector:
         residuals = getitem(left, 0)
-    s = singular_values(a, name, s)
+    s = s if s is None else singular_values(a, name, s)
     return (getitem(x, (slice(None), 0)) if is_vector else x), residuals, rank, s
 
 

@@ -36,7 +36,8 @@ class Held:
 
     def __init__(self, make: Callable[[], Sequence[Any]], where: str, lower: bool = True) -> None:
         """Keep how to make it, the function that was called, and which triangle of the matrix is read."""
-        self._make, self._found, self.where, self.lower = make, None, where, lower
+        self._make, self.where, self.lower = make, where, lower
+        self._found: Sequence[Any] | None = None
 
     def __getitem__(self, i: int) -> Any:
         """Return one of the parts."""
