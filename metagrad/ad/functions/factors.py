@@ -261,11 +261,13 @@ def svd_by(a: Any, full_matrices: bool, name: str, how: Callable[[Array], Any]) 
     return SVDResult(_left(a, held), _singular(a, held), _right(a, held))
 
 
-def _reduced_svd(a: Array) -> Any:
+def reduced_svd(a: Array) -> Any:
+    """Return the reduced singular value decomposition of plain matrices."""
     return module_of(a).linalg.svd(a, full_matrices=False)
 
 
-def _values_of_svd(a: Array) -> Any:
+def values_of_svd(a: Array) -> Any:
+    """Return the singular values of plain matrices."""
     return module_of(a).linalg.svd(a, compute_uv=False)
 
 
@@ -273,12 +275,12 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     """Singular value decomposition, reduced: of a matrix that is not square with full_matrices=False."""
     if not compute_uv:
         return singular_values(a, "numpy.linalg.svd")
-    return svd_by(a, full_matrices, "numpy.linalg.svd", _reduced_svd)
+    return svd_by(a, full_matrices, "numpy.linalg.svd", reduced_svd)
 
 
 def singular_values(a: Any, name: str, found: Any = None) -> Any:
     """Return the singular values for the function of that name; `found` are those that were found already."""
-    return svdvals_by(a, name, _values_of_svd if found is None else lambda value: found, _reduced_svd)
+    return svdvals_by(a, name, values_of_svd if found is None else lambda value: found, reduced_svd)
 
 
 def svdvals(x: Any) -> Any:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad.functions.elementwise import square
-from metagrad.ad.functions.factors import singular_values
+from metagrad.ad.functions.elementwise import square, where
+from metagrad.ad.functions.factors import reduced_svd, singular_values, svd_by, values_of_svd
 from metagrad.ad.functions.norms import cond, matrix_norm, norm, vector_norm
 from metagrad.ad.functions.products import dot, matmul, matmul_of_any, outer, tensordot
 from metagrad.ad.functions.shapes import (
@@ -36,8 +36,10 @@ from metagrad.ad.functions.systems import (
     by_columns,
     column,
     compute,
+    given,
     identity,
     inverse,
+    row,
     solve_matrix,
 )
 from metagrad.ad.tape import Function, primitive, value_of
@@ -56,7 +58,9 @@ class SlogdetResult(NamedTuple):
 
 def solve(a: Any, b: Any) -> Any:
     """The solution x of a x = b; b is a vector only if it has one axis. ValueError for a singular matrix."""
-    return by_columns(lambda c: solve_matrix(a, c, "numpy.linalg.solve", None), b)
+    name = "numpy.linalg.solve"
+    a = given(a, name)
+    return by_columns(lambda c: solve_matrix(a, c, name, None), given(b, name))
 
 
 def inv(a: Any) -> Any:
@@ -85,20 +89,20 @@ def _cofactors_rule(g: Any, out: Any, a: Any) -> Any:
 _cofactors_of: Function = primitive("cofactors", _cofactors, (_cofactors_rule,))
 _det: Function = primitive(
     "det",
-    lambda a, how: compute("numpy.linalg.det", how or module_of(a).linalg.det, a),
-    (lambda g, out, a, how: like(column(column(g)) * _cofactors_of(a), a),),
+    lambda a, name, how: compute(name, how or module_of(a).linalg.det, a),
+    (lambda g, out, a, name, how: like(column(column(g)) * _cofactors_of(a), a),),
     lambda call: lambda tangents, out, args: in_place_of(sum_(_cofactors_of(args[0]) * tangents[0], (-2, -1)), out),
 )
 
 
 def det(a: Any) -> Any:
     """The determinant; its first derivative is right for singular matrices too, the second needs an inverse."""
-    return _det(a, None)
+    return _det(a, "numpy.linalg.det", None)
 
 
-def det_by(a: Any, how: Callable[[Array], Any]) -> Any:
+def det_by(a: Any, name: str, how: Callable[[Array], Any]) -> Any:
     """Return the determinant that `how` finds, in a wider dtype maybe."""
-    return _det(a, how)
+    return _det(a, name, how)
 
 
 _log_size: Function = primitive(
@@ -152,6 +156,7 @@ def multi_dot(arrays: Sequence[Any]) -> Any:
     """The product of several matrices, in the order that takes the fewest multiplications."""
     if len(arrays) < 2:
         raise ValueError(f"numpy.linalg.multi_dot: arrays has {len(arrays)}; expected at least two.")
+    arrays = [given(a, "numpy.linalg.multi_dot") for a in arrays]
     first, last = arrays[0], arrays[-1]
     rows = 1 if first.ndim == 1 else first.shape[0]
     sizes = [rows, *[a.shape[0] if i or a.ndim > 1 else a.size for i, a in enumerate(arrays)][1:]]
@@ -184,22 +189,50 @@ def _product(arrays: Sequence[Any], split: dict[tuple[int, int], int], i: int, j
     return dot(_product(arrays, split, i, k), _product(arrays, split, k + 1, j))
 
 
-def _pinv_rule(g: Any, out: Any, a: Any, how: Any) -> Any:
+def _pinv_rule(g: Any, out: Any, a: Any, how: Any, name: str) -> Any:
     left = g - matmul(g, matmul(a, out))
     right = g - matmul(matmul(out, a), g)
     back = _T(out)
     return matmul(matmul(_T(left), out), back) + matmul(matmul(back, out), _T(right)) - matmul(matmul(back, g), back)
 
 
-pseudo_inverse: Function = primitive("pinv", lambda a, how: compute("numpy.linalg.pinv", how, a), (_pinv_rule,))
+_pseudo_inverse: Function = primitive("pinv", lambda a, how, name: compute(name, how, a), (_pinv_rule,))
+
+
+def _by_svd(a: Any, kept: Array, name: str) -> Any:
+    """Return the pseudo-inverse of the singular values that are kept, where others that are not 0 are cut off."""
+    left, s, right = svd_by(a, False, name, reduced_svd)
+    return matmul(_T(right) * row(where(kept, 1.0 / where(kept, s, 1.0), 0.0)), _T(left))
+
+
+def _cuts_off(s: Array, kept: Array, shape: tuple[int, ...]) -> bool:
+    """Tell whether singular values are cut off that are not 0 but for rounding."""
+    rounding = max(shape[-2:]) * np.finfo(s.dtype).eps * s.max(-1, keepdims=True, initial=0.0)
+    return bool(((s > rounding) & ~kept).any())
+
+
+def pseudo_inverse(a: Any, how: Callable[[Array], Any], name: str, cut: Any) -> Any:
+    """Return the pseudo-inverse that `how` finds; `cut` is None or the absolute and the relative limit that is given.
+
+    The rule is that of constant rank. Singular values beyond rounding that are cut off have a part in the derivative:
+    it is that of the singular value decomposition then. A device is not waited for, and has the first rule always.
+    """
+    value = value_of(a)
+    if cut is not None and module_of(value) is np and value.size:
+        s = compute(name, values_of_svd, value)
+        kept = s > cut[0] + np.asarray(cut[1])[..., None] * s.max(-1, keepdims=True)
+        if _cuts_off(s, kept, value.shape):
+            return _by_svd(a, kept, name)
+    return _pseudo_inverse(a, how, name)
 
 
 def pinv(a: Any, rcond: Any = None, *, rtol: Any = _NOT_GIVEN) -> Any:
-    """The pseudo-inverse; singular values below rcond times the largest count as 0, and their number as constant."""
+    """The pseudo-inverse; of the singular values, those above rcond times the largest count, and stay so."""
     if rcond is None and rtol is not _NOT_GIVEN:
         rcond = max(a.shape[-2:]) * np.finfo(a.dtype).eps if rtol is None else rtol
     limit = {} if rcond is None else {"rcond": rcond}
-    return pseudo_inverse(a, lambda value: module_of(value).linalg.pinv(value, **limit))
+    cut = None if rcond is None else (0.0, rcond)
+    return pseudo_inverse(a, lambda x: module_of(x).linalg.pinv(x, **limit), "numpy.linalg.pinv", cut)
 
 
 def _solution_rule_a(g: Any, out: Any, a: Any, b: Any, solver: Any, held: Any) -> Any:
@@ -221,15 +254,19 @@ def least_squares(a: Any, b: Any, solver: Callable[[Any, Any], Any], name: str) 
 
     With u = pinv(a)' g the cotangent of b, that of a is r (pinv(a) u)' - u x' + pinv(a)' x (g - a'u)'.
     """
+    a, b = given(a, name), given(b, name)
     value, right = value_of(a), value_of(b)
-    if getattr(value, "ndim", 0) != 2:
+    if value.ndim != 2:
         raise np.linalg.LinAlgError(f"{name}: a has {value.ndim} axes; expected a matrix. Take them one by one.")
     found = compute(name, solver, value, right)
     _, residuals, rank, s = found
     is_vector = right.ndim == 1
     columns = column(b) if is_vector else b
     held = (found[0][:, None] if is_vector else found[0],)
-    x = _solution_of(a, columns, solver, held)
+    if module_of(value) is np and s is not None and _cuts_off(s, np.arange(s.size) < rank, value.shape):
+        x = matmul(_by_svd(a, np.arange(s.size) < rank, name), columns)
+    else:
+        x = _solution_of(a, columns, solver, held)
     left = sum_(square(columns - matmul(a, x)), 0)
     if residuals.shape == left.shape:
         residuals = left
@@ -247,6 +284,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """The solution x of tensordot(a, x, x.ndim) = b."""
+    a, b = (given(x, "numpy.linalg.tensorsolve") for x in (a, b))
     if axes is not None:
         last = [k % a.ndim for k in ((axes,) if isinstance(axes, int) else axes)]
         a = transpose(a, [k for k in range(a.ndim) if k not in last] + last)
@@ -269,6 +307,7 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
 
 def outer_of_vectors(x1: Any, x2: Any) -> Any:
     """All products of an entry of one vector with an entry of another."""
+    x1, x2 = (given(x, "numpy.linalg.outer") for x in (x1, x2))
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"numpy.linalg.outer: the arguments have {x1.ndim} and {x2.ndim} axes; expected one each.")
     return outer(x1, x2)

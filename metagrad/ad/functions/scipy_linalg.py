@@ -17,7 +17,7 @@ import numpy as np
 import scipy.linalg
 
 from metagrad.ad.functions import factors, linalg
-from metagrad.ad.functions.elementwise import exp, where
+from metagrad.ad.functions.elementwise import copy, exp, where
 from metagrad.ad.functions.norms import norm as any_norm
 from metagrad.ad.functions.shapes import (
     astype,
@@ -37,6 +37,7 @@ from metagrad.ad.functions.systems import (
     by_columns,
     compute,
     from_triangle,
+    given,
     identity,
     inverse,
     part_of,
@@ -54,8 +55,9 @@ _TRIANGULAR = {"upper triangular": False, "lower triangular": True}
 
 
 def _wide(x: Any) -> Any:
-    """Return x; of float16 as float32, in which SciPy computes then."""
-    return astype(x, np.float32) if getattr(value_of(x), "dtype", None) == np.float16 else x
+    """Return x as an array; of float16 as float32, in which SciPy computes then."""
+    x = given(x, "scipy.linalg")
+    return astype(x, np.float32) if x.dtype == np.float16 else x
 
 
 def _by(host: Callable[..., Any], device: Callable[[Any], Callable[..., Any]]) -> Callable[..., Any]:
@@ -104,7 +106,7 @@ def inv(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
 def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     """The determinant, in double precision; its second derivative needs an inverse."""
     how = _by(functools.partial(scipy.linalg.det, check_finite=check_finite), lambda of: of.det)
-    return linalg.det_by(_wide(a), how)
+    return linalg.det_by(_wide(a), "scipy.linalg.det", how)
 
 
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:
@@ -124,7 +126,8 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
         functools.partial(scipy.linalg.pinv, **options),
         lambda of: functools.partial(of.pinv, rcond=limit),
     )
-    out = linalg.pseudo_inverse(a, how)
+    cut = None if atol is None and rtol is None else (atol or 0.0, limit if atol is None or rtol is not None else 0.0)
+    out = linalg.pseudo_inverse(a, how, "scipy.linalg.pinv", cut)
     return (out, scipy.linalg.pinv(value, return_rank=True, **options)[1]) if return_rank else out
 
 
@@ -169,6 +172,7 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
     c, lower = c_and_lower
     c, lower = _wide(c), bool(np.all(lower))
     how = Triangle(lower, transposed=not lower, name="scipy.linalg.cho_solve")
+    how = how._replace(by_scipy=True, check_finite=check_finite)
     back = how._replace(transposed=lower)
     return by_columns(lambda y: solve_with_triangle(c, solve_with_triangle(c, y, how), back), _wide(b))
 
@@ -185,7 +189,7 @@ def solve_triangular(
     """The solution x of a x = b, or a'x = b, where one triangle of a is read."""
     if trans not in (0, 1, 2, "N", "T", "C"):
         bad_value("scipy.linalg.solve_triangular", "trans", repr(trans), "0, 1, 2, 'N', 'T' or 'C'")
-    how = Triangle(lower, trans not in (0, "N"), unit_diagonal, by_scipy=True)
+    how = Triangle(lower, trans not in (0, "N"), unit_diagonal, by_scipy=True, check_finite=check_finite)
     return by_columns(lambda c: solve_with_triangle(_wide(a), c, how), _wide(b))
 
 
@@ -300,12 +304,14 @@ exponential: Function = primitive(
 
 def expm(A: Any) -> Any:
     """Exponential of a matrix."""
+    if not A.size:
+        return copy(A)
     return exp(A) if A.shape[-2:] == (1, 1) else exponential(_wide(A))
 
 
 def block_diag(*arrs: Any) -> Any:
     """Matrices along the diagonal, and 0 elsewhere."""
-    blocks = [atleast_2d(x) for x in arrs]
+    blocks = [atleast_2d(given(x, "scipy.linalg.block_diag")) for x in arrs]
     xp, dtype = module_of(*[value_of(x) for x in blocks]), np.result_type(*[x.dtype for x in blocks])
     batch = np.broadcast_shapes(*[x.shape[:-2] for x in blocks])
     width, rows, at = sum(x.shape[-1] for x in blocks), [], 0

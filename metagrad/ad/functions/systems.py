@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad.ad.constants import operand
 from metagrad.ad.functions.elementwise import where
 from metagrad.ad.functions.products import matmul
-from metagrad.ad.functions.shapes import getitem, in_place_of, like, matrix_transpose, module_of
-from metagrad.ad.tape import Function, Push, primitive, value_of
+from metagrad.ad.functions.shapes import as_array, getitem, in_place_of, like, matrix_transpose, module_of
+from metagrad.ad.tape import Function, Push, Var, primitive, value_of
 from metagrad.errors import bad_type
 from metagrad.xp import Array, scipy_of
 
@@ -58,7 +59,7 @@ def compute(where: str, function: Callable[..., Any], *values: Any, bad: Any = N
     """
     try:
         return function(*values)
-    except LinAlgError as error:
+    except ValueError as error:  # LinAlgError is one; SciPy looks for inf and NaN itself
         a = values[0]
         if module_of(a) is np and a.ndim >= 2:
             for index in np.ndindex(a.shape[:-2]):
@@ -162,6 +163,11 @@ inverse: Function = primitive(
 )
 
 
+def given(x: Any, where: str) -> Any:
+    """Return an argument that may be a list or a number as an array."""
+    return x if type(x) is Var else as_array(operand(x, where))
+
+
 def by_columns(function: Callable[..., Any], b: Any, *rest: Any) -> Any:
     """Return function(b, ..) of matrices of columns for a vector too: as NumPy 2 has it, what has one axis."""
     is_vector = value_of(b).ndim == 1
@@ -177,6 +183,7 @@ class Triangle(NamedTuple):
     unit: bool = False  # the diagonal is not read, and is 1
     name: str = "scipy.linalg.solve_triangular"
     by_scipy: bool = False  # also stacks, which SciPy does one by one
+    check_finite: bool = False
 
 
 def _is_singular_triangle(a: Any) -> Any:
@@ -188,7 +195,8 @@ def _solve_with_triangle(a: Any, b: Any, how: Triangle) -> Any:
     xp = module_of(a, b)
     if (a.ndim == 2 and b.ndim == 2) or (how.by_scipy and xp is np):
         solve = scipy_of(xp, "linalg").solve_triangular
-        call = lambda a, b: solve(a, b, int(how.transposed), how.lower, how.unit)  # noqa: E731
+        options = {"check_finite": how.check_finite} if xp is np else {}
+        call = lambda a, b: solve(a, b, int(how.transposed), how.lower, how.unit, **options)  # noqa: E731
         return compute(how.name, call, a, b, bad=_is_singular_triangle)
     read = part_of(a, how.lower, how.unit)
     read = read + identity(a) if how.unit else read
@@ -196,12 +204,17 @@ def _solve_with_triangle(a: Any, b: Any, how: Triangle) -> Any:
     return compute(how.name, xp.linalg.solve, read, b, bad=_is_singular_triangle)
 
 
+def _back_by_triangle(g: Any, a: Any, how: Triangle) -> Any:
+    back = how._replace(transposed=not how.transposed, by_scipy=False, check_finite=False)
+    return solve_with_triangle(a, g, back)
+
+
 def _triangle_rule_b(g: Any, out: Any, a: Any, b: Any, how: Triangle) -> Any:
-    return like(solve_with_triangle(a, g, how._replace(transposed=not how.transposed, by_scipy=False)), b)
+    return like(_back_by_triangle(g, a, how), b)
 
 
 def _triangle_rule_a(g: Any, out: Any, a: Any, b: Any, how: Triangle) -> Any:
-    back = solve_with_triangle(a, g, how._replace(transposed=not how.transposed, by_scipy=False))
+    back = _back_by_triangle(g, a, how)
     left, right = (out, back) if how.transposed else (back, out)
     return like(part_of(-matmul(left, matrix_transpose(right)), how.lower, how.unit), a)
 
