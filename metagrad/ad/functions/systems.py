@@ -128,8 +128,20 @@ def row(x: Any) -> Any:
     return getitem(x, (..., None, slice(None)))
 
 
+def _stacked_alike(xp: Any, a: Array, b: Array) -> tuple[Array, Array]:
+    """Return two stacks of the same number of matrices: CuPy's solve does not broadcast them."""
+    if xp is np or a.shape[:-2] == b.shape[:-2]:
+        return a, b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return (
+        xp.ascontiguousarray(xp.broadcast_to(a, (*batch, *a.shape[-2:]))),
+        xp.ascontiguousarray(xp.broadcast_to(b, (*batch, *b.shape[-2:]))),
+    )
+
+
 def _forward(a: Any, b: Any, name: str, how: Any) -> Any:
-    return compute(name, how or module_of(a, b).linalg.solve, a, b, bad=is_singular)
+    xp = module_of(a, b)
+    return compute(name, how or xp.linalg.solve, *_stacked_alike(xp, a, b), bad=is_singular)
 
 
 def _back(g: Any, a: Any, name: str) -> Any:
@@ -201,7 +213,7 @@ def _solve_with_triangle(a: Any, b: Any, how: Triangle) -> Any:
     read = part_of(a, how.lower, how.unit)
     read = read + identity(a) if how.unit else read
     read = xp.swapaxes(read, -1, -2) if how.transposed else read
-    return compute(how.name, xp.linalg.solve, read, b, bad=_is_singular_triangle)
+    return compute(how.name, xp.linalg.solve, *_stacked_alike(xp, read, b), bad=_is_singular_triangle)
 
 
 def _back_by_triangle(g: Any, a: Any, how: Triangle) -> Any:
