@@ -126,7 +126,7 @@ def pinv(a: Any, *, atol: Any = None, rtol: Any = None, return_rank: bool = Fals
         functools.partial(scipy.linalg.pinv, **options),
         lambda of: functools.partial(of.pinv, rcond=limit),
     )
-    cut = None if atol is None and rtol is None else (atol or 0.0, limit if atol is None or rtol is not None else 0.0)
+    cut = None if atol is None and rtol is None else (atol or 0.0, limit)
     out = linalg.pseudo_inverse(a, how, "scipy.linalg.pinv", cut)
     return (out, scipy.linalg.pinv(value, return_rank=True, **options)[1]) if return_rank else out
 
