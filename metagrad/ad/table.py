@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from metagrad.ad.functions import (
     cumulative,
     elementwise,
     factors,
+    grids,
+    joining,
     linalg,
+    picking,
     products,
     rearranging,
     reductions,
@@ -39,6 +43,9 @@ FAMILIES: dict[str, Any] = {
     "Remainders and limits": rounding,
     "Shapes": shapes,
     "Rearranging": rearranging,
+    "Joining and cutting": joining,
+    "Picking": picking,
+    "Grids and pieces": grids,
     "Reductions": reductions,
     "Along an axis": cumulative,
     "Order": sorting,
@@ -59,10 +66,9 @@ CONSTANT: set[Any] = {
     *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
 }
 REFUSED: dict[Any, str] = {}
-LATE = {
-    "Special functions": "special",
-    "Linear algebra of SciPy": "scipy_linalg",
-}  # families that import SciPy, which importing metagrad does not
+_LOADING = RLock()
+# Families that import SciPy, which importing metagrad does not.
+LATE = {"Special functions": "special", "Linear algebra of SciPy": "scipy_linalg"}
 
 
 def _enter(family: Any) -> None:
@@ -77,10 +83,11 @@ for _family in FAMILIES.values():
 
 def load_late() -> None:
     """Enter the families that import SciPy, once a function is asked for that is none of NumPy's."""
-    while LATE:
-        title, name = LATE.popitem()
-        FAMILIES[title] = import_module(f"metagrad.ad.functions.{name}")
-        _enter(FAMILIES[title])
+    with _LOADING:  # another thread waits until all is there
+        for title, name in list(LATE.items()):
+            FAMILIES[title] = import_module(f"metagrad.ad.functions.{name}")
+            _enter(FAMILIES[title])
+            del LATE[title]
 
 
 def find(function: Any) -> Callable[..., Any] | None:

@@ -125,7 +125,7 @@ class Device:
                 setattr(self, name, on_device(function))
         self.add = Add()
         self.linalg = part("linalg", np.linalg)
-        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
+        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(x if type(x) is np.ndarray else to_host(x), dtype))
 
 
 def part(key, module):

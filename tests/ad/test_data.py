@@ -124,10 +124,6 @@ POSITIONS = [
     (lambda x: np.sum(x, 0, np.float32), "numpy.sum with dtype="),
     (lambda x: np.cumsum(x, 0, np.float32), "numpy.cumsum with dtype="),
     (lambda x: np.sort(x, -1, "stable"), "numpy.sort with kind="),
-    (lambda x: np.ravel(x, "F"), "numpy.ravel with order="),
-    (lambda x: np.reshape(x, (3, 1), "F"), "numpy.reshape with order="),
-    (lambda x: np.trace(x[:, None] * x, 1), "numpy.trace with offset="),
-    (lambda x: np.copy(x, "F"), "numpy.copy with order="),
     (lambda x: np.max(x, 0, np.empty(())), "numpy.max: a traced value cannot be written in place"),
     (lambda x: np.median(x, 0, np.empty(())), "numpy.median: a traced value cannot be written in place"),
 ]

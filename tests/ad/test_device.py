@@ -42,6 +42,7 @@ def outcome(function, args):
     values = tuple(args[i] for i in where)
     gradient = lambda *v: ad.grad(loss, argnums=tuple(range(len(v))))(*v)  # noqa: E731
     tangent = ad.tree_map(lambda x: x * 0.5, values)
+    # The value of the traced function: that of the untraced needs a name that CuPy may lack.
     return ad.vjp(loss, *values)[0], gradient(*values), ad.jvp(gradient, values, tangent)[1]
 
 

@@ -19,9 +19,9 @@ import numpy as np
 from metagrad.ad.functions.elementwise import square, where
 from metagrad.ad.functions.factors import reduced_svd, singular_values, svd_by, values_of_svd
 from metagrad.ad.functions.norms import cond, matrix_norm, norm, vector_norm
-from metagrad.ad.functions.products import dot, matmul, matmul_of_any, outer, tensordot
+from metagrad.ad.functions.products import dot, matmul
 from metagrad.ad.functions.shapes import (
-    astype,
+    array_of,
     getitem,
     in_place_of,
     like,
@@ -36,7 +36,6 @@ from metagrad.ad.functions.systems import (
     by_columns,
     column,
     compute,
-    given,
     identity,
     inverse,
     row,
@@ -59,8 +58,8 @@ class SlogdetResult(NamedTuple):
 def solve(a: Any, b: Any) -> Any:
     """The solution x of a x = b; b is a vector only if it has one axis. ValueError for a singular matrix."""
     name = "numpy.linalg.solve"
-    a = given(a, name)
-    return by_columns(lambda c: solve_matrix(a, c, name, None), given(b, name))
+    a = array_of(a)
+    return by_columns(lambda c: solve_matrix(a, c, name, None), array_of(b))
 
 
 def inv(a: Any) -> Any:
@@ -119,18 +118,6 @@ def slogdet(a: Any) -> SlogdetResult:
     return SlogdetResult(held[0], _log_size(a, held))
 
 
-def trace(x: Any, *, offset: int = 0, dtype: Any = None) -> Any:
-    """Sum over a diagonal of the last two axes."""
-    return sum_(diagonal(x if dtype is None else astype(x, dtype), offset=offset), -1)
-
-
-def diagonal(x: Any, *, offset: int = 0) -> Any:
-    """Entries of a diagonal of the last two axes."""
-    m, n = x.shape[-2:]
-    i = module_of(value_of(x)).arange(max(0, min(m, n - offset) if offset >= 0 else min(m + offset, n)))
-    return getitem(x, (..., i - min(offset, 0), i + max(offset, 0)))
-
-
 def matrix_power(a: Any, n: int) -> Any:
     """The matrix multiplied n times with itself, or its inverse -n times."""
     if value_of(a).ndim < 2 or a.shape[-1] != a.shape[-2]:
@@ -156,7 +143,7 @@ def multi_dot(arrays: Sequence[Any]) -> Any:
     """The product of several matrices, in the order that takes the fewest multiplications."""
     if len(arrays) < 2:
         raise ValueError(f"numpy.linalg.multi_dot: arrays has {len(arrays)}; expected at least two.")
-    arrays = [given(a, "numpy.linalg.multi_dot") for a in arrays]
+    arrays = [array_of(a) for a in arrays]
     first, last = arrays[0], arrays[-1]
     rows = 1 if first.ndim == 1 else first.shape[0]
     sizes = [rows, *[a.shape[0] if i or a.ndim > 1 else a.size for i, a in enumerate(arrays)][1:]]
@@ -254,7 +241,7 @@ def least_squares(a: Any, b: Any, solver: Callable[[Any, Any], Any], name: str) 
 
     With u = pinv(a)' g the cotangent of b, that of a is r (pinv(a) u)' - u x' + pinv(a)' x (g - a'u)'.
     """
-    a, b = given(a, name), given(b, name)
+    a, b = array_of(a), array_of(b)
     value, right = value_of(a), value_of(b)
     if value.ndim != 2:
         raise np.linalg.LinAlgError(f"{name}: a has {value.ndim} axes; expected a matrix. Take them one by one.")
@@ -284,7 +271,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
 
 def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     """The solution x of tensordot(a, x, x.ndim) = b."""
-    a, b = (given(x, "numpy.linalg.tensorsolve") for x in (a, b))
+    a, b = (array_of(x) for x in (a, b))
     if axes is not None:
         last = [k % a.ndim for k in ((axes,) if isinstance(axes, int) else axes)]
         a = transpose(a, [k for k in range(a.ndim) if k not in last] + last)
@@ -305,19 +292,6 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
     return reshape(inverse(reshape(a, (n, -1)), "numpy.linalg.tensorinv", None), shape)
 
 
-def outer_of_vectors(x1: Any, x2: Any) -> Any:
-    """All products of an entry of one vector with an entry of another."""
-    x1, x2 = (given(x, "numpy.linalg.outer") for x in (x1, x2))
-    if x1.ndim != 1 or x2.ndim != 1:
-        raise ValueError(f"numpy.linalg.outer: the arguments have {x1.ndim} and {x2.ndim} axes; expected one each.")
-    return outer(x1, x2)
-
-
-def tensordot_of_two(x1: Any, x2: Any, *, axes: Any = 2) -> Any:
-    """Sum of products over paired axes."""
-    return tensordot(x1, x2, axes)
-
-
 TABLE: dict[Any, Any] = {
     np.linalg.solve: solve,
     np.linalg.inv: inv,
@@ -327,17 +301,11 @@ TABLE: dict[Any, Any] = {
     np.linalg.vector_norm: vector_norm,
     np.linalg.matrix_norm: matrix_norm,
     np.linalg.cond: cond,
-    np.linalg.trace: trace,
-    np.linalg.diagonal: diagonal,
     np.linalg.matrix_power: matrix_power,
     np.linalg.multi_dot: multi_dot,
     np.linalg.pinv: pinv,
     np.linalg.lstsq: lstsq,
     np.linalg.tensorsolve: tensorsolve,
     np.linalg.tensorinv: tensorinv,
-    np.linalg.outer: outer_of_vectors,
-    np.linalg.matmul: matmul_of_any,
-    np.linalg.tensordot: tensordot_of_two,
-    np.linalg.matrix_transpose: matrix_transpose,
 }
 CONSTANT: frozenset[Any] = frozenset({np.linalg.matrix_rank})

@@ -18,11 +18,11 @@ import scipy.linalg
 
 from metagrad.ad.functions import factors, linalg
 from metagrad.ad.functions.elementwise import copy, exp, where
+from metagrad.ad.functions.joining import atleast_1d, atleast_2d
 from metagrad.ad.functions.norms import norm as any_norm
 from metagrad.ad.functions.shapes import (
+    array_of,
     astype,
-    atleast_1d,
-    atleast_2d,
     broadcast_to,
     concatenate,
     flip,
@@ -37,7 +37,6 @@ from metagrad.ad.functions.systems import (
     by_columns,
     compute,
     from_triangle,
-    given,
     identity,
     inverse,
     part_of,
@@ -56,7 +55,7 @@ _TRIANGULAR = {"upper triangular": False, "lower triangular": True}
 
 def _wide(x: Any) -> Any:
     """Return x as an array; of float16 as float32, in which SciPy computes then."""
-    x = given(x, "scipy.linalg")
+    x = array_of(x)
     return astype(x, np.float32) if x.dtype == np.float16 else x
 
 
@@ -311,7 +310,7 @@ def expm(A: Any) -> Any:
 
 def block_diag(*arrs: Any) -> Any:
     """Matrices along the diagonal, and 0 elsewhere."""
-    blocks = [atleast_2d(given(x, "scipy.linalg.block_diag")) for x in arrs]
+    blocks = [atleast_2d(array_of(x)) for x in arrs]
     xp, dtype = module_of(*[value_of(x) for x in blocks]), np.result_type(*[x.dtype for x in blocks])
     batch = np.broadcast_shapes(*[x.shape[:-2] for x in blocks])
     width, rows, at = sum(x.shape[-1] for x in blocks), [], 0

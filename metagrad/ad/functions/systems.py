@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.ad.constants import operand
 from metagrad.ad.functions.elementwise import where
 from metagrad.ad.functions.products import matmul
-from metagrad.ad.functions.shapes import as_array, getitem, in_place_of, like, matrix_transpose, module_of
-from metagrad.ad.tape import Function, Push, Var, primitive, value_of
+from metagrad.ad.functions.shapes import getitem, in_place_of, like, matrix_transpose, module_of
+from metagrad.ad.tape import Function, Push, primitive, value_of
 from metagrad.errors import bad_type
 from metagrad.xp import Array, scipy_of
 
@@ -173,11 +172,6 @@ inverse: Function = primitive(
     (lambda g, out, a, name, how: -matmul(matmul(matrix_transpose(out), g), matrix_transpose(out)),),
     lambda call: lambda tangents, out, args: -matmul(matmul(out, tangents[0]), out),
 )
-
-
-def given(x: Any, where: str) -> Any:
-    """Return an argument that may be a list or a number as an array."""
-    return x if type(x) is Var else as_array(operand(x, where))
 
 
 def by_columns(function: Callable[..., Any], b: Any, *rest: Any) -> Any:
