@@ -38,8 +38,7 @@ def name_of(function: Any) -> str:
     module = getattr(function, "__module__", None)
     if isinstance(function, np.ufunc):
         module = "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
-    public = [part for part in (module or "numpy").split(".") if not part.startswith("_")]
-    return ".".join([*public, function.__name__])
+    return f"{module or 'numpy'}.{function.__name__}"
 
 
 def unsupported(function: Any, what: str = "") -> TypeError:

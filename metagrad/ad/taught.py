@@ -58,7 +58,9 @@ def teach(module: ModuleType) -> None:
     for name in NAMES[module.__name__]:
         function = getattr(module, name, None)  # a later SciPy may lack it
         if function is not None and not hasattr(function, "is_taught"):
-            setattr(module, name, _passing_on(function, call_function))
+            passing = _passing_on(function, call_function)
+            passing.__module__ = module.__name__  # where it is to be found: by pickle, too
+            setattr(module, name, passing)
 
 
 class _OnImport(MetaPathFinder):
