@@ -12,6 +12,8 @@ from metagrad.ad import table
 from metagrad.ad.domains import DOMAINS, Draw, draw
 from metagrad.xp import GRADIENT_TOLERANCE, VALUE_TOLERANCE, rng
 
+table.load_late()  # the families that import SciPy
+
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
 CASE_IDS = [f"{function.__name__}-{i}" for function, i in CASES]
 FLOATS = ("float16", "float32")

@@ -365,7 +365,6 @@ def matrix_transpose(x: Any) -> Any:
 
 
 TABLE: dict[Any, Any] = {
-    np.sum: sum_,
     np.transpose: transpose,
     np.matrix_transpose: matrix_transpose,
     np.swapaxes: swapaxes,
