@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.functions.cumulative import ACCUMULATED
 from metagrad.ad.functions.elementwise import copy
@@ -117,7 +117,7 @@ def _reduced_by_pairs(ufunc: Any, traced: Combine, x: Any, axes: tuple[int, ...]
 
 def _accumulate(ufunc: Any, traced: Combine, array: Any, axis: int = 0, dtype: Any = None) -> Any:
     x = astype(array, dtype) if dtype is not None and np.dtype(dtype) != array.dtype else array
-    if x.shape[axis] == 0:
+    if x.shape[normalize_axis_index(axis, x.ndim)] == 0:
         return copy(x)
     found = ACCUMULATED.get(ufunc)
     return found(x, axis) if found is not None else stack(list(_running(traced, x, axis)), axis)

@@ -61,7 +61,7 @@ def outcome(function, args):
             full[i] = value
         out = function(*full)
         parts = out if isinstance(out, list | tuple) else [out]
-        return sum(np.sum(part * part) for part in parts)
+        return sum(np.sum(part * part) for part in parts if getattr(part, "dtype", np.dtype(int)).kind == "f")
 
     values = tuple(args[i] for i in where)
     gradient = lambda *v: ad.grad(loss, argnums=tuple(range(len(v))))(*v)  # noqa: E731
@@ -80,7 +80,9 @@ def test_every_function_is_the_same_there(function, i):
     expected, found = outcome(function, args), outcome(function, moved(args))
     for x, y in zip(ad.leaves(found), ad.leaves(expected), strict=True):
         assert type(x) is DeviceArray
-        assert np.array_equal(x.host, y)
+        # CuPy has few of these; there cupy.linalg computes what SciPy's drivers compute here.
+        rounding = 1e-11 * np.max(np.abs(y)) if getattr(function, "__module__", "").startswith("scipy.linalg") else 0.0
+        assert np.all(np.abs(x.host - y) <= rounding)
 
 
 def test_indexing_is_the_same_there():

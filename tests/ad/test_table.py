@@ -32,9 +32,14 @@ def arguments(function, index, dtype="float64"):
         for i, value in zip(where, values, strict=True):
             args[i] = value
         out = function(*args)
-        return tuple(out) if isinstance(out, list) else out
+        return parts(out)
 
     return of_arrays, arrays
+
+
+def parts(out):
+    """Return several results as a tuple, without counts such as a rank, which have no tangent."""
+    return tuple(x for x in out if not isinstance(x, int | np.integer)) if isinstance(out, list | tuple) else out
 
 
 def is_drawn(item):
@@ -53,6 +58,7 @@ def agree(found, expected, tolerance):
 
 
 def test_every_function_has_a_domain_and_every_domain_a_function():
+    table.load_late()
     own = {ad.sigmoid, ad.relu, ad.logsumexp, ad.log_softmax, ad.softmax}
     assert set(table.FUNCTIONS) | own == set(DOMAINS)
 
@@ -113,7 +119,7 @@ def test_arguments_come_by_name_and_as_numbers_of_numpy_too(function, index):
         for i, value in zip(where, values, strict=True):
             given[i] = value
         out = function(*given) if names is None else function(**dict(zip(names, given, strict=False)))
-        return tuple(out) if type(out) is list else out
+        return parts(out)
 
     names = None
     if not isinstance(function, np.ufunc):  # on a ufunc an int64 is an operand

@@ -356,14 +356,6 @@ def softmax(a: Any, axis: int = -1) -> Any:
     return exp(log_softmax(a, axis))
 
 
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be: `safe_norm` has 0 there."""
-    pair = isinstance(axis, tuple) or (axis is None and x.ndim == 2)
-    if ord not in ((None, "fro") if pair else (None, 2)):
-        raise TypeError(f"numpy.linalg.norm: ord={ord!r} cannot be traced; expected the Euclidean norm.")
-    return sqrt(sum_(square(x), axis, keepdims))
-
-
 TABLE: dict[Any, Any] = {
     np.sum: total,
     np.mean: mean,
@@ -375,5 +367,4 @@ TABLE: dict[Any, Any] = {
     np.prod: prod,
     np.var: var,
     np.std: std,
-    np.linalg.norm: norm,
 }
