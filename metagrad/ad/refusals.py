@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import inspect
 import linecache
 import sys
 import threading
@@ -224,7 +225,7 @@ def _called(node: ast.AST | None, frame: FrameType) -> str:
         return ""
     name = public_name(function)
     is_known = name.partition(".")[0] in _LIBRARIES or getattr(function, "__module__", None) == "builtins"
-    return name if is_known and name not in _TAKE_ANYTHING else ""
+    return name if is_known and name not in _TAKE_ANYTHING and not name.startswith("functools.") else ""
 
 
 def _resolved(node: ast.AST, frame: FrameType) -> Any:
@@ -242,6 +243,7 @@ def _resolved(node: ast.AST, frame: FrameType) -> Any:
                 return getattr(owner, node.attr, None)
             except Exception:  # a property of theirs that does not work now: the name is not worth another error
                 return None
+        return inspect.getattr_static(owner, node.attr, None)
     return None
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa: PLW0108, UP031  # a lambda is the user's line of code, which the message shows
 """What would lose the derivative is refused: the message names the function that was called, the line and a remedy."""
 
+import functools
 import math
 import random
 import re
@@ -284,6 +285,64 @@ def test_what_a_user_wraps_is_named_by_what_it_wraps():
         ad.vjp(lambda x: list(map(float, x)), X)
 
 
+class Model:
+    """What a user's own object holds is found, wherever in a line it is called."""
+
+    density = scipy.stats.norm
+
+    def __init__(self):
+        self.rng, self.solve = np.random.default_rng(0), scipy.optimize.nnls
+
+    @property
+    def costly(self):
+        raise AssertionError("a property of the user's must not run")
+
+    def drawn(self, x):
+        return self.rng.normal(x)
+
+    def solved(self, x):
+        é = "ü"  # noqa: PLC2401  # columns count bytes
+        return é and self.solve(A, x)[0]
+
+    def on_lines(self, x):
+        return scipy.optimize.nnls(
+            A,
+            x,
+        )[0]
+
+    def dense(self, x):
+        return self.density.logpdf(x)
+
+    def comprehension(self, x):
+        return [np.float64(v) for v in x]
+
+    def two(self, x):
+        z = np.zeros((2, 3))
+        z[0], z[1] = x, x
+        return z
+
+    def partial(self, x):
+        return functools.partial(scipy.optimize.nnls, A)(x)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "match"),
+    [
+        ("drawn", r"numpy\.random\.Generator\.normal.*: return self\.rng\.normal\(x\)\)"),
+        ("solved", r"scipy\.optimize\.nnls\(x\).*: return é and self\.solve"),
+        ("on_lines", r"scipy\.optimize\.nnls\(x\).*return scipy\.optimize\.nnls\("),
+        ("dense", r"scipy\.stats\.norm\.logpdf"),
+        ("comprehension", r"numpy\.float64\(x\)"),
+        ("two", r"z\[0\] = x is"),
+        ("partial", r"scipy\.optimize\.nnls\(x\)"),
+    ],
+)
+def test_calls_as_users_write_them(method, match):
+    model = Model()
+    with pytest.raises(TypeError, match=match):
+        ad.vjp(lambda x: (getattr(model, method)(x), x)[1], X)
+
+
 def test_the_truth_of_an_array_gets_a_note():
     for f in (lambda x: 0 < x < 1, lambda x: x in [x + 1.0], lambda x: x if x > 0 else -x):
         with pytest.raises(ValueError, match="truth value of an array") as caught:
@@ -299,15 +358,9 @@ def test_public_names():
         (scipy.stats.norm.logpdf, "scipy.stats.norm.logpdf"),
         (random.gauss, "random.gauss"),
         (Z.dot, "numpy.ndarray.dot"),
-        (functools_partial(), ""),
+        (functools.partial(np.dot, Z), ""),
     ):
         assert public_name(function) == name
-
-
-def functools_partial():
-    import functools
-
-    return functools.partial(np.dot, Z)
 
 
 def test_what_passes_traced_values_on_needs_no_remedy():
