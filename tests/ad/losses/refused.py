@@ -63,3 +63,9 @@ def written_by_a_mask(w):
     r = w * 2
     r[r < 0] = 0.0
     return np.sum(r)
+
+
+@loss(w3, r"\.dot\(.* @ ")
+def method_of_a_plain_array(w):
+    A = np.vander(x, 3)
+    return np.sum((A.dot(w) - x) ** 2)

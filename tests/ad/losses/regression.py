@@ -20,7 +20,7 @@ def least_squares(w):
 
 @loss(w3)
 def elastic_net(w):
-    return 0.5 * np.linalg.norm(y - X.dot(w)) ** 2 + 0.1 * np.abs(w).sum() + 0.05 * np.linalg.norm(w) ** 2
+    return 0.5 * np.linalg.norm(y - X @ w) ** 2 + 0.1 * np.abs(w).sum() + 0.05 * np.linalg.norm(w) ** 2
 
 
 @loss({"coef": w3, "intercept": 0.3})

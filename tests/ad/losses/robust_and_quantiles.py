@@ -80,7 +80,7 @@ def tukey_biweight(w, c=4.685):
 
 @loss(w3)
 def cauchy_and_welsch(w):
-    r = y - X.dot(w)
+    r = y - X @ w
     return np.log1p((r / 2) ** 2).sum() + np.sum(-np.expm1(-((r / 3) ** 2)))
 
 
