@@ -18,7 +18,7 @@ def array_of_traced_values(w):
     return np.sum(np.array([w[0] ** 2, w[1], w[2] * w[0]]) ** 2)
 
 
-@loss(w3, r"\[index\] = .*np\.(where|concatenate|stack)")
+@loss(w3, r"out\[i\] = .*np\.(where|concatenate|stack)")
 def written_into_an_array(w):
     out = np.zeros(6)
     for i in range(3):
@@ -65,7 +65,7 @@ def written_by_a_mask(w):
     return np.sum(r)
 
 
-@loss(w3, r"\.dot\(.* @ ")
+@loss(w3, r"ndarray\.dot.*np\.dot\(")
 def method_of_a_plain_array(w):
     A = np.vander(x, 3)
     return np.sum((A.dot(w) - x) ** 2)
