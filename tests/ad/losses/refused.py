@@ -69,3 +69,9 @@ def written_by_a_mask(w):
 def method_of_a_plain_array(w):
     A = np.vander(x, 3)
     return np.sum((A.dot(w) - x) ** 2)
+
+
+@loss(w3, r"vectorize")
+def vectorised_around_a_traced_value(w):
+    hinge = np.vectorize(lambda a, b: max(0.0, 1.0 - a * w[0] - b * w[1]))
+    return np.sum(hinge(x[:3], x[3:]))
