@@ -96,7 +96,7 @@ def area_by_trapezoids(w):
     return (np.trapezoid(np.exp(-(w**2)), t) - 0.7) ** 2
 
 
-@loss(rng.normal(size=(3, 3)), r"convolve2d.*sliding_window_view")
+@loss(rng.normal(size=(3, 3)))
 def image_filter(kernel):
     return np.sum(signal.convolve2d(image, kernel, mode="valid") ** 2)
 
