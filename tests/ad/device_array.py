@@ -125,6 +125,7 @@ class Device:
                 setattr(self, name, on_device(function))
         self.add = Add()
         self.linalg = part("linalg", np.linalg)
+        self.sliding_window_view = on_device(np.lib.stride_tricks.sliding_window_view)  # in CuPy where NumPy has it
         self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
 
 

@@ -9,6 +9,11 @@ from metagrad.ad.domains import DOMAINS, Draw, draw
 from metagrad.scaled import Scaled, narrow
 from metagrad.xp import rng
 
+NOT_CARRIED = {
+    np.convolve,
+    np.correlate,
+    np.interp,
+}
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
 mpmath.mp.dps = 40
 
@@ -43,6 +48,10 @@ def agree(found, expected):
 @pytest.mark.parametrize(("function", "index"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
 def test_values_and_gradients_of_the_tapes_functions_are_those_of_floats(function, index):
     f, plain, scaled = with_scaled(function, index)
+    if function in NOT_CARRIED:
+        with pytest.raises((TypeError, ValueError), match=function.__name__):
+            ad.vjp(f, *scaled)
+        return
     expected, pull = ad.vjp(f, *plain)
     found, pull_scaled = ad.vjp(f, *scaled)
     agree(found, expected)
