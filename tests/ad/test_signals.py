@@ -107,8 +107,8 @@ def test_interpolation_has_numpys_values_everywhere(options, dtype):
     assert {g.dtype for g in (x_bar, xp_bar, fp_bar)} == {np.dtype(dtype)}
     # Of the segment that begins at a point, at the last point of the one that ends there; 0 outside.
     assert np.allclose(x_bar, [0.0, -3.0, -3.0, -2.25, -2.25, 0.5, 0.5, 0.5, 0.0])
-    shares = np.array([1.75, 0.25, 1.5, 2.0, 1.5])
-    assert np.allclose(fp_bar, shares + [0.0 if "left" in options else 1, 0, 0, 0, 0.0 if "right" in options else 1])
+    outside = [0.0 if "left" in options else 1.0, 0.0, 0.0, 0.0, 0.0 if "right" in options else 1.0]
+    assert np.allclose(fp_bar, np.array([1.75, 0.25, 1.5, 2.0, 1.5]) + outside)
 
 
 @pytest.mark.parametrize("period", [4.0, 3.0, -5.0])

@@ -119,7 +119,7 @@ def _overlap(g: Array, size: int, axis: int, count: int) -> Array:
 
 _windows: Function = primitive(
     "sliding_window_view",
-    lambda x, size, axis: sliding_window_view(x, size, axis),
+    sliding_window_view,
     (lambda g, out, x, size, axis: _overlapped(g, size, axis, x.shape[axis]),),
     multilinear,
 )
@@ -177,9 +177,9 @@ def _interpolated(array: Any, x: Any, xp: Any, fp: Any, left: Any, right: Any) -
     at, knots = value_of(x), value_of(xp)
     n = knots.shape[0]
     # No segment begins at the last point, or at those equal to it.
-    ends = array.searchsorted(knots, knots[-1:], side="left")
+    ends = array.searchsorted(knots, knots[-1:], side="left")[0]
     i = array.searchsorted(knots, at, side="right")
-    i = array.maximum(array.minimum(i, ends.reshape((1,) * at.ndim) if at.ndim else ends[0]) - 1, 0)
+    i = array.maximum(array.minimum(i, ends) - 1, 0)
     j = array.minimum(i + 1, n - 1)
     low, below = getitem(xp, i), getitem(fp, i)
     width = getitem(xp, j) - low
