@@ -170,7 +170,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         left = right = None
     elif array is np and not (np.diff(value_of(xp)) >= 0).all():
         bad_value("numpy.interp", "xp", "not in increasing order", "increasing numbers", "Sort it, and fp with it.")
-    return _with_value(_interpolated(array, x, xp, fp, left, right), value)
+    with np.errstate(all="ignore"):  # heights that are infinite: NumPy's value is made with care
+        return _with_value(_interpolated(array, x, xp, fp, left, right), value)
 
 
 def _interpolated(array: Any, x: Any, xp: Any, fp: Any, left: Any, right: Any) -> Any:
