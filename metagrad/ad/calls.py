@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from metagrad.ad.constants import NUMBERS, operand
+from metagrad.ad.functions.vectorize import OBJECTS, of_objects
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
 from metagrad.ad.ufuncs import METHODS
@@ -37,13 +38,15 @@ def name_of(function: Any) -> str:
     """Return the name under which people call a function."""
     module = getattr(function, "__module__", None)
     if isinstance(function, np.ufunc):
-        module = "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
+        is_numpys = getattr(np, function.__name__, None) is function or of_objects(function)
+        module = "numpy" if is_numpys else "scipy.special"
     return f"{module or 'numpy'}.{function.__name__}"
 
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    return TypeError(f"{name_of(function)}{what} cannot be traced by metagrad.ad. {REFUSED.get(function, REMEDY)}")
+    remedy = OBJECTS if of_objects(function) else REFUSED.get(function, REMEDY)
+    return TypeError(f"{name_of(function)}{what} cannot be traced by metagrad.ad. {remedy}")
 
 
 def refuse_out(function: Any) -> NoReturn:
