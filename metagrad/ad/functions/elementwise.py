@@ -11,6 +11,7 @@ import numpy as np
 from metagrad.ad.constants import NUMBERS, TRACE, constant
 from metagrad.ad.functions.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
+from metagrad.errors import bad_type
 from metagrad.xp import Array, namespace
 
 _HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
@@ -204,6 +205,34 @@ def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
 
+def inside(rule: Rule) -> Rule:
+    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative."""
+
+    def known(g: Any, out: Any, *args: Any) -> Any:
+        part, value = rule(g, out, *args), value_of(out)
+        xp = module_of(value)
+        none = xp.isnan(value)
+        return where(none, value, part) if xp is not np or np.any(none) else part
+
+    return known
+
+
+def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[Any, Any], Any]) -> Function:
+    """Return f(n, x) for constant n, whose derivative in x, derivative(n, x), is made of the same family."""
+    rule = inside(lambda g, out, n, x: g * derivative(n, x))
+    rules: Any = (None, lambda g, out, n, x: like(rule(g, out, n, x), x))
+    function = primitive(name, values, rules, lambda call: entrywise(None, rule), (None, rule))
+
+    def call(n: Any, x: Any) -> Any:
+        if type(n) is Var:
+            remedy = "Take metagrad.ad.stop_gradient of it, or write the function as a sum or an integral."
+            bad_type(name, "the order", "a traced value", "a constant: there is no derivative in it", remedy)
+        return function(n, x)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
 def square(x: Any) -> Any:
     """x * x; that of a root sqrt(v) has the derivative of v, also at 0, where that of the root is infinite."""
     out = _any_square(x)
@@ -255,10 +284,13 @@ def sign(x: Any) -> Any:
     return module_of(value).sign(value)
 
 
-def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """Values limited to [a_min, a_max]; at a limit half of the cotangent passes."""
-    a = a if a_min is None else maximum(a, a_min)
-    return a if a_max is None else minimum(a, a_max)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """Values limited to [a_min, a_max], also called min and max; at a limit half of the cotangent passes."""
+    if (a_min is not None and min is not None) or (a_max is not None and max is not None):
+        raise ValueError("numpy.clip: a limit came twice; expected a_min and a_max, or min and max.")
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    a = a if low is None else maximum(a, low)
+    return a if high is None else minimum(a, high)
 
 
 _passed = (lambda g, out, a: g,)
