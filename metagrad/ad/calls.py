@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, operand
+from metagrad.ad.constants import COMPLEX, NUMBERS, ComplexOperandError, operand
 from metagrad.ad.functions.vectorize import OBJECTS, of_objects
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
@@ -121,8 +121,13 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if traced is None:
         raise unsupported(function)
     signature = _signature(function, traced)
-    if len(args) != 1 or type(args[0]) is not Var:
-        args = _operands(args, function.__name__)
+    try:
+        if len(args) != 1 or type(args[0]) is not Var:
+            args = _operands(args, function.__name__)
+        if kwargs:
+            kwargs = {n: x if type(x) in _SURE else _operand(x, function.__name__) for n, x in kwargs.items()}
+    except ComplexOperandError:
+        return COMPLEX["function"](function, args, kwargs)
     if signature.integers and len(args) > 1:
         args = [_plain_integers(a) if i in signature.integers else a for i, a in enumerate(args)]
     if kwargs:

@@ -118,7 +118,9 @@ def test_a_ufunc_of_objects_says_what_to_write():
     assert of_objects(f)
     assert not of_objects(np.exp)
     assert "np.vectorize" in OBJECTS
-    with pytest.raises(TypeError, match=r"numpy\.<lambda> .*np\.frompyfunc, which works on objects\. Write np\.vectorize"):
+    with pytest.raises(
+        TypeError, match=r"numpy\.<lambda> .*np\.frompyfunc, which works on objects\. Write np\.vectorize"
+    ):
         ad.grad(lambda x: np.sum(f(x)))(B)
 
 

@@ -49,6 +49,7 @@ if __name__ == "__main__":
         "special": namespace(cupyx.scipy.special),
         # cuBLAS is loaded on import, so its names are told here.
         "scipy_linalg": {name: {} for name in SCIPY_LINALG},
+        "fft": {name: {} for name in namespace(cupy.fft)},
         "ndarray": [name for name in dir(cupy.ndarray) if not name.startswith("__")],
     }
     Path(__file__).with_name("snapshot.json").write_text(json.dumps(snapshot, separators=(",", ":")), encoding="utf-8")

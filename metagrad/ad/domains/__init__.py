@@ -27,9 +27,9 @@ from metagrad.ad.domains import (
     spectra,
     statistics,
 )
-from metagrad.ad.domains.draws import Draw, Example, draw
+from metagrad.ad.domains.draws import Draw, Example, as_reals, draw
 
-__all__ = ["DOMAINS", "Draw", "Example", "draw"]
+__all__ = ["DOMAINS", "Draw", "Example", "as_reals", "draw"]
 
 DOMAINS: dict[Any, list[Example]] = {}
 for _family in (

@@ -25,6 +25,13 @@ def draw(example: Any, rng: np.random.Generator) -> Any:
     return tuple(draw(item, rng) for item in example) if isinstance(example, tuple) else example
 
 
+def as_reals(out: Any) -> Any:
+    """Return what a function gave as real arrays: a list as a tuple, a complex array as real and imaginary part."""
+    if isinstance(out, list):
+        return tuple(out)
+    return (out.real, out.imag) if getattr(getattr(out, "dtype", None), "kind", "") == "c" else out
+
+
 def real(*shape: int) -> Draw:
     """Normal numbers."""
     return Draw(lambda rng, shape: rng.standard_normal(shape), shape)
