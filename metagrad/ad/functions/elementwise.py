@@ -77,9 +77,10 @@ def binary(
                 x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
             else:
                 x_value, y_value = x, y
-            out = forward(x_value, y_value)
         except ComplexOperandError:
             return COMPLEX["binary"](name, x, y)
+        try:
+            out = forward(x_value, y_value)
         except TypeError:
             namespace(x_value, y_value, where=name)  # says what is wrong: no number, or two devices
             raise

@@ -1,6 +1,6 @@
 """Fourier transforms: complex inside, real outside.
 
-A transform of traced values gives a pair of real arrays, `metagrad.ad.complex_pair.Complex`. Behind it are four
+A transform of traced values gives a pair of real arrays, `metagrad.ad.complex_pair.Complex`. Behind it are five
 primitives on real arrays, where a complex one is packed as (2, ...), real parts first. They are linear, and each is
 the others' rule: the adjoint of a transform is that in the other direction, with the other normalisation and with what
 was padded cut off. Of a transform that keeps one half of a spectrum, a weight of 2 or 1/2 stands for the other half.
@@ -17,7 +17,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from metagrad.ad import complex_functions
 from metagrad.ad.complex_pair import FUNCTIONS, Complex, assembled
-from metagrad.ad.functions.shapes import as_array, astype, getitem, like, module_of, put, stack
+from metagrad.ad.functions.shapes import as_array, getitem, like, module_of, put, stack
 from metagrad.ad.tape import Function, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array
@@ -84,6 +84,18 @@ _real: Function = primitive(
 )
 
 
+_real_of_real: Function = primitive(
+    "irfft",
+    lambda x, s, axes, norm: module_of(x).fft.irfftn(x, s, axes, norm),
+    (
+        lambda g, out, x, s, axes, norm: like(
+            _resized(getitem(_weighted(_half(g, s, axes, _OTHER[norm]), 2.0, s[-1], axes[-1]), 0), x.shape), x
+        ),
+    ),
+    multilinear,
+)
+
+
 def _sizes(name: str, a: Any, s: Any, axes: Any, is_half: bool = False) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the lengths that are transformed, and the axes, as NumPy takes them; `is_half`: of what comes out."""
     x = value_of(a.real if type(a) is Complex else a)
@@ -127,10 +139,9 @@ def _to_half(name: str, a: Any, s: Any, axes: Any, norm: Any) -> Complex:
 def _to_real(name: str, a: Any, s: Any, axes: Any, norm: Any) -> Any:
     a = as_array(a)
     s, axes = _sizes(name, a, s, axes, is_half=True)
-    z = a if type(a) is Complex else Complex(a, 0.0)
-    out = _real(stack([z.real, z.imag]), s, axes, norm)
-    # NumPy writes into an array of float16 where that is what it is given, and has no spectrum of it in between.
-    return astype(out, a.dtype) if a.dtype == np.float16 and len(axes) == 1 else out
+    if type(a) is Complex:
+        return _real(stack([a.real, a.imag]), s, axes, norm)
+    return _real_of_real(a, s, axes, norm)
 
 
 def _one(n: Any, axis: Any) -> tuple[Any, Any]:
