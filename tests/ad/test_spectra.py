@@ -178,8 +178,8 @@ def test_what_a_spectrum_says_of_itself():
     def f(x):
         z = fft.rfft(x.reshape(2, 4))
         seen.append((z.shape, z.ndim, z.size, z.dtype, len(z), np.shape(z), np.iscomplexobj(z), z.T.shape, z.mT.shape))
-        assert (z == z).all()
-        assert not (z != z).any()
+        assert (z == 1 * z).all()
+        assert not (z != 1 * z).any()
         assert np.isfinite(z).all()
         assert repr(z).startswith("Complex(array(")
         assert np.zeros_like(z).dtype == complex
@@ -191,7 +191,7 @@ def test_what_a_spectrum_says_of_itself():
 
 
 REFUSED = {
-    "returned": (lambda x: fft.rfft(x), r"what the function returns is complex \(complex128\).*np\.abs\(z\)\*\*2"),
+    "returned": (fft.rfft, r"what the function returns is complex \(complex128\).*np\.abs\(z\)\*\*2"),
     "bool": (lambda x: np.abs(fft.rfft(x)) if fft.rfft(x)[0] else x, r"bool\(z\).*np\.abs\(z\)"),
     "float": (lambda x: float(fft.rfft(x)[0]), r"float\(z\).*z\.real"),
     "complex": (lambda x: complex(fft.rfft(x)[0]), r"complex\(z\).*z\.real"),
