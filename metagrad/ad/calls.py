@@ -135,7 +135,7 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
         return traced(*args, **kwargs)
     args, kwargs = _by_name(signature, args, kwargs)
-    unknown = kwargs.keys() - signature.ours
+    unknown = kwargs.keys() - (kwargs.keys() if "kwargs" in signature.ours else signature.ours)
     if "out" in unknown:
         refuse_out(function)
     if unknown:

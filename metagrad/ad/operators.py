@@ -12,6 +12,7 @@ from metagrad.ad.calls import call_function, call_ufunc
 from metagrad.ad.functions import elementwise as e
 from metagrad.ad.functions import products as p
 from metagrad.ad.functions import shapes as s
+from metagrad.ad.refusals import refuse
 from metagrad.ad.tape import IDENTITY, Var, value_of
 from metagrad.guard import WrittenError
 
@@ -24,13 +25,56 @@ def _array_ufunc(self: Var, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
     return call_ufunc(ufunc, method, inputs, kwargs)
 
 
-def _reshape(self: Var, *shape: Any) -> Any:
-    return s.reshape(self, shape[0] if len(shape) == 1 else shape)
+def _reshape(self: Var, *shape: Any, order: Any = "C", copy: Any = None) -> Any:
+    return s.reshape(self, shape[0] if len(shape) == 1 else shape, order, copy)
 
 
 def _transpose(self: Var, *axes: Any) -> Any:
-    is_one = len(axes) == 1 and not isinstance(axes[0], int)
+    is_one = len(axes) == 1 and not isinstance(axes[0], int | np.integer)
     return s.transpose(self, (axes[0] if is_one else axes) or None)
+
+
+def _astype(
+    self: Var, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
+    return s.astype(self if casting == "unsafe" else s.cast("astype", self, dtype, casting), dtype)
+
+
+class _Flat:
+    """What `x.flat` gives: the entries one after the other, to iterate over or to index."""
+
+    def __init__(self, x: Var) -> None:
+        self._entries = s.ravel(x)
+
+    def __iter__(self) -> Any:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._entries[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        refuse("x.flat[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
+
+
+def _refused(what: str, remedy: str) -> Callable[..., Any]:
+    def call(self: Var, *args: Any, **kwargs: Any) -> Any:
+        return refuse(what, remedy)
+
+    return call
+
+
+_REFUSED = {
+    "view": "Write x.astype(dtype) for other numbers, and x.reshape(shape) for another shape.",
+    "resize": "It writes in place. Write np.resize(x, shape), which returns a new array.",
+    "fill": "It writes in place. Write x = np.full_like(x, value), which makes a new array.",
+    "put": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
+    "itemset": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
+    "setfield": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
+    "tobytes": "Use metagrad.ad.stop_gradient(x) where no derivative is meant.",
+}
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -92,13 +136,24 @@ OPERATORS: dict[str, Any] = {
     "mT": property(lambda x: s.swapaxes(x, -1, -2)),
     "reshape": _reshape,
     "transpose": _transpose,
-    "astype": lambda x, dtype, copy=True: s.astype(x, dtype),
+    "astype": _astype,
     "flatten": s.ravel,
+    "flat": property(_Flat),
+    "itemsize": property(lambda x: x.dtype.itemsize),
+    "nbytes": property(lambda x: x.size * x.dtype.itemsize),
+    "strides": property(lambda x: s.as_array(x.value).strides),
+    "flags": property(lambda x: s.as_array(x.value).flags),
+    **{name: _refused(f"x.{name}()", remedy) for name, remedy in _REFUSED.items()},
     **{f"__i{name}__": _augmented(name) for name in _AUGMENTED},
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
     **{name: _method(name) for name in ("ravel", "squeeze", "swapaxes", "clip", "copy", "round", "argmax", "argmin")},
-    **{name: _method(name) for name in ("all", "any", "argsort", "trace")},
+    **{name: _method(name) for name in ("all", "any", "argsort", "trace", "take", "repeat", "diagonal", "choose")},
+    "compress": lambda x, condition, axis=None: call_function(np.compress, (condition, x, axis), {}),
+    **{name: _method(name) for name in ("cumprod", "argpartition", "searchsorted", "nonzero")},
+    "partition": lambda x, kth, **options: refuse(
+        "x.partition(k), which writes in place,", "Write np.partition(x, k), which returns a new array."
+    ),
 }
 
 for _attribute, _function in OPERATORS.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from metagrad.ad.functions import (
     cumulative,
     elementwise,
     factors,
+    grids,
     joining,
     linalg,
+    picking,
     products,
     rearranging,
     reductions,
@@ -41,6 +44,8 @@ FAMILIES: dict[str, Any] = {
     "Shapes": shapes,
     "Rearranging": rearranging,
     "Joining and cutting": joining,
+    "Picking": picking,
+    "Grids and pieces": grids,
     "Reductions": reductions,
     "Along an axis": cumulative,
     "Order": sorting,
@@ -61,6 +66,7 @@ CONSTANT: set[Any] = {
     *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
 }
 REFUSED: dict[Any, str] = {}
+_LOADING = RLock()
 LATE = {"Special functions": "special"}  # families that import SciPy, which importing metagrad does not
 
 
@@ -76,10 +82,11 @@ for _family in FAMILIES.values():
 
 def load_late() -> None:
     """Enter the families that import SciPy, once a function is asked for that is none of NumPy's."""
-    while LATE:
-        title, name = LATE.popitem()
-        FAMILIES[title] = import_module(f"metagrad.ad.functions.{name}")
-        _enter(FAMILIES[title])
+    with _LOADING:  # another thread waits until all is there
+        for title, name in list(LATE.items()):
+            FAMILIES[title] = import_module(f"metagrad.ad.functions.{name}")
+            _enter(FAMILIES[title])
+            del LATE[title]
 
 
 def find(function: Any) -> Callable[..., Any] | None:

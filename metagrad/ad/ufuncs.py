@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.functions.reductions import cumsum, max_, min_, prod
+from metagrad.ad.functions.cumulative import ACCUMULATED
+from metagrad.ad.functions.reductions import max_, min_, prod
 from metagrad.ad.functions.shapes import expand_dims, getitem, reshape, stack, sum_, swapaxes
 
 _REDUCED: dict[Any, Callable[..., Any]] = {np.add: sum_, np.multiply: prod, np.maximum: max_, np.minimum: min_}
-_ACCUMULATED: dict[Any, Callable[..., Any]] = {np.add: cumsum}
+_ACCUMULATED: dict[Any, Callable[..., Any]] = ACCUMULATED
 
 
 def _reduce(ufunc: Any, traced: Callable[..., Any], array: Any, axis: Any = 0, keepdims: bool = False) -> Any:

@@ -129,7 +129,7 @@ class Device:
         self.add = Add()
         self.linalg, self.fft = part("linalg", np.linalg), part("fft", np.fft)
         self.sliding_window_view = on_device(np.lib.stride_tricks.sliding_window_view)  # in CuPy where NumPy has it
-        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
+        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(x if type(x) is np.ndarray else to_host(x), dtype))
 
 
 def part(key, module):

@@ -23,6 +23,13 @@ def moved(tree):
     return DeviceArray(tree) if isinstance(tree, np.ndarray) else tree
 
 
+# Functions that CuPy lacks, and that no composition replaces there: refused by name.
+NOT_ON_DEVICE = {
+    np.nanpercentile,
+    np.nanquantile,
+}
+
+
 def is_float_array(x):
     return isinstance(x, np.ndarray | DeviceArray) and x.dtype.kind == "f"
 
@@ -42,12 +49,17 @@ def outcome(function, args):
     values = tuple(args[i] for i in where)
     gradient = lambda *v: ad.grad(loss, argnums=tuple(range(len(v))))(*v)  # noqa: E731
     tangent = ad.tree_map(lambda x: x * 0.5, values)
-    return loss(*values), gradient(*values), ad.jvp(gradient, values, tangent)[1]
+    # The value of the traced function: that of the untraced needs a name that CuPy may lack.
+    return ad.vjp(loss, *values)[0], gradient(*values), ad.jvp(gradient, values, tangent)[1]
 
 
 @pytest.mark.parametrize(("function", "i"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
 def test_every_function_is_the_same_there(function, i):
     args = draw(DOMAINS[function][i], rng(0, function.__name__, i))
+    if function in NOT_ON_DEVICE:
+        with pytest.raises(TypeError, match=f"{function.__name__}.*on a device"):
+            outcome(function, moved(args))
+        return
     expected, found = outcome(function, args), outcome(function, moved(args))
     for x, y in zip(ad.leaves(found), ad.leaves(expected), strict=True):
         assert type(x) is DeviceArray

@@ -144,6 +144,6 @@ def test_a_sweep_without_nan_is_made_once(monkeypatch):
 
 def test_every_primitive_that_works_entry_by_entry_has_rules_for_it():
     x = leaf(np.full(2, 1.5))
-    for function in (f for f in table.FUNCTIONS if isinstance(f, np.ufunc)):
+    for function in (f for f in table.FUNCTIONS if isinstance(f, np.ufunc) and f.signature is None):
         out = table.FUNCTIONS[function](*[x] * function.nin)
-        assert out is x or function is np.matmul or out.op.entries is not None
+        assert out is x or out.op.entries is not None

@@ -23,6 +23,7 @@ EXAMPLES: dict[Any, list[Example]] = {
     np.linalg.trace: [(real(2, 3),), (real(2, 2, 3),)],
     np.linalg.matrix_transpose: [(real(2, 3, 2),)],
     np.polyval: [(real(4), real(2, 3)), (real(1), real(3)), (real(3), real())],
+    np.poly: [(real(3),), (real(1),)],
     np.polyadd: [(real(3), real(2)), (real(2), real(2))],
     np.polysub: [(real(2), real(3))],
     np.polyder: [(real(4),), (real(4), 2), (real(3), 0)],
@@ -42,4 +43,4 @@ for _name, _examples in {
     "vecmat": [(real(3), real(3, 2)), (real(2, 1, 3), real(2, 3, 2))],
 }.items():
     if hasattr(np, _name):
-        EXAMPLES[getattr(np, _name)] = _examples  # type: ignore[assignment]
+        EXAMPLES[getattr(np, _name)] = _examples

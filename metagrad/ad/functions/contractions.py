@@ -60,7 +60,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if x.shape[-1] != 3 or y.shape[-1] != 3:
         came = f"vectors of {x.shape[-1]} and {y.shape[-1]} entries"
         remedy = "For those of two write a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]."
-        bad_value("cross", "a, b", came, "vectors of 3", remedy)
+        bad_type("cross", "a, b", came, "vectors of 3", remedy)
     (x0, x1, x2), (y0, y1, y2) = [[getitem(v, (..., i)) for i in range(3)] for v in (x, y)]
     return moveaxis(stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], -1), -1, axes[2])
 
@@ -115,7 +115,7 @@ def polyval(p: Any, x: Any) -> Any:
     """The polynomial with coefficients p at x, by Horner's rule."""
     coefficients, at = array_of(p), array_of(x)
     value = value_of(at)
-    out = module_of(value).zeros_like(value) if np.ndim(value) else value.dtype.type(0)
+    out = module_of(value).zeros_like(value)
     for i in range(coefficients.shape[0]):
         out = out * at + getitem(coefficients, i)
     return out
@@ -172,7 +172,19 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
     return p
 
 
-def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 - NumPy's name
+def poly(seq_of_zeros: Any) -> Any:
+    """Coefficients of the polynomial with given zeros."""
+    if seq_of_zeros.ndim != 1:
+        came, remedy = f"an array of shape {seq_of_zeros.shape}", "Take np.poly(np.linalg.eigvalsh(x)) of a matrix."
+        bad_type("poly", "seq_of_zeros", came, "one axis", remedy)
+    zeros = cast("poly", seq_of_zeros, np.float64) if seq_of_zeros.dtype == np.float16 else seq_of_zeros  # as NumPy's
+    out, none = module_of(value_of(zeros)).ones(1, zeros.dtype), _zeros(zeros, 1)
+    for i in range(zeros.shape[0]):
+        out = concatenate((out, none)) - concatenate((none, out)) * getitem(zeros, i)
+    return out
+
+
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
     """The matrix of powers of a vector."""
     if x.ndim != 1:
         bad_value("vander", "x", f"an array of shape {x.shape}", "one axis")
@@ -267,6 +279,7 @@ TABLE: dict[Any, Any] = {
     np.linalg.trace: linalg_trace,
     np.linalg.matrix_transpose: matrix_transpose,
     np.polyval: polyval,
+    np.poly: poly,
     np.polyadd: polyadd,
     np.polysub: polysub,
     np.polyder: polyder,

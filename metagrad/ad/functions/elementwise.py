@@ -300,8 +300,8 @@ _passed = (lambda g, out, a: g,)
 _copied = primitive("copy", lambda a: a, _passed, multilinear, _passed)
 
 
-def copy(a: Any) -> Any:
-    """The entries themselves, but no leaf: they may be written over."""
+def copy(a: Any, order: str = "K") -> Any:
+    """The entries themselves, but no leaf: they may be written over. `order` says how they lie in memory alone."""
     return _copied(a)
 
 

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from metagrad.ad.constants import COMPLEX, ComplexOperandError, operand
@@ -28,7 +27,7 @@ from metagrad.ad.functions.shapes import (
     sum_,
     swapaxes,
 )
-from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
+from metagrad.ad.tape import Function, Var, multilinear, primitive
 from metagrad.errors import bad_value
 from metagrad.xp import namespace
 
@@ -83,12 +82,19 @@ def dot(a: Any, b: Any) -> Any:
 def inner(a: Any, b: Any) -> Any:
     """Sum of products over the last axes."""
     x, y = array_of(a), array_of(b)
-    return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,))) if x.ndim and y.ndim else x * y
+    if not x.ndim or not y.ndim:
+        return x * y
+    if x.shape[-1] != y.shape[-1]:
+        bad_value("inner", "b", f"an array of shape {y.shape}", f"a last axis of {x.shape[-1]}, as that of a")
+    return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
 def vdot(a: Any, b: Any) -> Any:
     """Sum of products of all entries."""
-    return matmul(ravel(array_of(a)), ravel(array_of(b)))
+    x, y = ravel(array_of(a)), ravel(array_of(b))
+    if x.shape != y.shape:
+        bad_value("vdot", "b", f"an array of {y.size} entries", f"one of {x.size}, as a")
+    return matmul(x, y)
 
 
 def outer(a: Any, b: Any) -> Any:
@@ -131,9 +137,13 @@ def _explicit(subscripts: str, ndims: tuple[int, ...]) -> str:
     named = "".join(terms)
     once = "".join(sorted(c for c in set(named) if named.count(c) == 1 and c not in dots))
     result = output.replace("...", dots) if arrow else dots + once
+    expected = ""
     if len(set(result)) < len(result) or not set(result) <= set(named):
-        came = f"{subscripts!r}"
-        bad_value("einsum", "subscripts", came, "an output in which each index is one of the operands', and comes once")
+        expected = "an output in which each index is one of the operands', and comes once"
+    elif "." in named or (dots and arrow and "..." not in output):
+        expected = "'...' once in an operand at most, and in the output if it stands for axes"
+    if expected:
+        bad_value("einsum", "subscripts", repr(subscripts), expected)
     return f"{','.join(terms)}->{result}"
 
 

@@ -1,4 +1,4 @@
-"""Functions that move, repeat, cut and pick entries.
+"""Functions that move and repeat entries, and apply a function to parts of an array.
 
 Each is composed of the primitives in `shapes`. Which entry comes from where is often asked of NumPy itself, whose
 function is applied to the places 0, 1, 2, ...; the entries are then picked at the places found.
@@ -15,9 +15,11 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.functions.elementwise import where
 from metagrad.ad.functions.joining import atleast_1d
+from metagrad.ad.functions.picking import at_places, constant_place, sent, with_length
 from metagrad.ad.functions.shapes import (
     array_of,
     astype,
+    broadcast_arrays,
     broadcast_to,
     concatenate,
     flip,
@@ -27,32 +29,12 @@ from metagrad.ad.functions.shapes import (
     put,
     ravel,
     reshape,
-    squeeze,
     stack,
     sum_,
     swapaxes,
-    transpose,
 )
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
-
-Index = Any  # an array of integers, or a list of them
-
-
-def _at(a: Any, axis: int, places: Any) -> Any:
-    """Return the entries of `a` at places along one axis, which NumPy found on the host."""
-    xp = module_of(value_of(a))
-    index = places if xp is np or isinstance(places, slice) else xp.asarray(places)
-    return getitem(a, (*(slice(None),) * axis, index))
-
-
-def _whole(function: str, argument: str, x: Any) -> Any:
-    """Return an argument that says where, as NumPy takes it; TypeError for a traced one."""
-    if type(x) is Var:
-        remedy = "Take metagrad.ad.stop_gradient(x), or a comparison or argsort of it."
-        bad_type(function, argument, "a traced value", "integers or booleans, which have no derivative", remedy)
-    return x
-
 
 # -- shifts and repetitions
 
@@ -67,15 +49,15 @@ _shifted: Function = primitive(
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """Entries moved along axes, those at the end to the beginning."""
     if axis is None:
-        return reshape(roll(ravel(a), sum(np.atleast_1d(_whole("roll", "shift", shift)).tolist()), 0), a.shape)
+        return reshape(roll(ravel(a), sum(np.atleast_1d(constant_place("roll", "shift", shift)).tolist()), 0), a.shape)
     axes = normalize_axis_tuple(axis, a.ndim, "roll: axis", allow_duplicate=True)
-    shifts, along = np.broadcast_arrays(np.atleast_1d(_whole("roll", "shift", shift)), axes)
+    shifts, along = np.broadcast_arrays(np.atleast_1d(constant_place("roll", "shift", shift)), axes)
     return _shifted(a, tuple(shifts.tolist()), tuple(along.tolist()))
 
 
-def tile(A: Any, reps: Any) -> Any:  # noqa: N803 - NumPy's name
+def tile(A: Any, reps: Any) -> Any:
     """The array repeated as a block, so many times along each axis."""
-    times = tuple(np.atleast_1d(reps).tolist())
+    times = tuple(np.atleast_1d(constant_place("tile", "reps", reps)).tolist())
     n = max(A.ndim, len(times))
     times, shape = (1,) * (n - len(times)) + times, (1,) * (n - A.ndim) + A.shape
     apart = reshape(A, tuple(itertools.chain(*[(1, size) for size in shape])))
@@ -87,18 +69,14 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     """Each entry so many times, one after the other."""
     x, at = (ravel(a), 0) if axis is None else (atleast_1d(a), axis)
     at = normalize_axis_index(at, x.ndim, "repeat: axis")
-    counts = _whole("repeat", "repeats", repeats)
+    counts = constant_place("repeat", "repeats", repeats)
     if np.ndim(counts) == 0 and counts >= 0:
         n = int(counts)
         full = broadcast_to(
-            reshape(x, (*x.shape[: at + 1], 1, *x.shape[at + 1 :])), _with(x.shape, at + 1, n, add=True)
+            reshape(x, (*x.shape[: at + 1], 1, *x.shape[at + 1 :])), (*x.shape[: at + 1], n, *x.shape[at + 1 :])
         )
-        return reshape(full, _with(x.shape, at, x.shape[at] * n))
-    return _at(x, at, np.repeat(np.arange(x.shape[at]), counts))
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int, add: bool = False) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis if add else axis + 1 :])
+        return reshape(full, with_length(x.shape, at, x.shape[at] * n))
+    return at_places(x, at, np.repeat(np.arange(x.shape[at]), counts))
 
 
 def resize(a: Any, new_shape: Any) -> Any:
@@ -108,7 +86,7 @@ def resize(a: Any, new_shape: Any) -> Any:
         bad_value("resize", "new_shape", shape, "sizes of at least 0")
     if not a.size:
         return module_of(value_of(a)).zeros(shape, a.dtype)
-    return reshape(_at(ravel(a), 0, np.arange(math.prod(shape)) % a.size), shape)
+    return reshape(at_places(ravel(a), 0, np.arange(math.prod(shape)) % a.size), shape)
 
 
 # -- diagonals and triangles
@@ -120,18 +98,13 @@ def _diagonal_places(rows: int, columns: int, offset: int) -> tuple[Any, Any]:
     return i + max(0, -offset), i + max(0, offset)
 
 
-def _there(a: Any, *places: Any) -> tuple[Any, ...]:
-    xp = module_of(value_of(a))
-    return places if xp is np else tuple(xp.asarray(p) for p in places)
-
-
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """Entries whose index along axis2 is that along axis1 plus the offset, along a new last axis."""
     if a.ndim < 2:
         bad_value("diagonal", "a", f"an array of shape {a.shape}", "two axes at least")
     pair = normalize_axis_tuple((axis1, axis2), a.ndim, "diagonal: axis1, axis2")
     x = moveaxis(a, pair, (-2, -1))
-    return getitem(x, (Ellipsis, *_there(x, *_diagonal_places(*x.shape[-2:], offset))))
+    return getitem(x, (Ellipsis, *sent(x, *_diagonal_places(x.shape[-2], x.shape[-1], offset))))
 
 
 def diag(v: Any, k: int = 0) -> Any:
@@ -141,7 +114,7 @@ def diag(v: Any, k: int = 0) -> Any:
     if v.ndim != 1:
         bad_value("diag", "v", f"an array of shape {v.shape}", "one or two axes", "Take np.diagonal for stacks.")
     n = v.shape[0] + abs(k)
-    return put(v, _there(v, *_diagonal_places(n, n, k)), (n, n))
+    return put(v, sent(v, *_diagonal_places(n, n, k)), (n, n))
 
 
 def diagflat(v: Any, k: int = 0) -> Any:
@@ -156,8 +129,10 @@ def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = 
 
 
 def _triangle(m: Any, k: int, lower: bool) -> Any:
-    shape = m.shape[-2:] if m.ndim > 1 else m.shape * 2
-    (mask,) = _there(m, np.tri(*shape, k=k if lower else k - 1, dtype=bool))
+    if not m.ndim:
+        bad_value("tril" if lower else "triu", "m", "an array without axes", "one axis at least")
+    rows, columns = m.shape[-2:] if m.ndim > 1 else m.shape * 2
+    (mask,) = sent(m, np.tri(rows, columns, k=k if lower else k - 1, dtype=bool))
     return where(mask, m, 0.0) if lower else where(mask, 0.0, m)
 
 
@@ -176,12 +151,12 @@ def triu(m: Any, k: int = 0) -> Any:
 
 def fliplr(m: Any) -> Any:
     """Columns in reverse order."""
-    return flip(m, 1)
+    return flip(m, normalize_axis_index(1, m.ndim, "fliplr: columns"))
 
 
 def flipud(m: Any) -> Any:
     """Rows in reverse order."""
-    return flip(m, 0)
+    return flip(m, normalize_axis_index(0, m.ndim, "flipud: rows"))
 
 
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
@@ -201,13 +176,6 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     return moveaxis(a, axis, start - 1 if axis < start else start)
 
 
-def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
-    """The arrays, all in the shape to which they broadcast together."""
-    arrays = [array_of(a) for a in args]
-    shape = np.broadcast_shapes(*[a.shape for a in arrays])
-    return tuple(broadcast_to(a, shape) for a in arrays)
-
-
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Any, ...]:
     """Grids of coordinates, one for each vector."""
     if indexing not in ("xy", "ij"):
@@ -216,98 +184,6 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     order = [1, 0, *range(2, n)] if indexing == "xy" and n > 1 else list(range(n))
     grids = [reshape(array_of(x), (1,) * at + (-1,) + (1,) * (n - 1 - at)) for x, at in zip(xi, order, strict=True)]
     return tuple(grids) if sparse else broadcast_arrays(*grids)
-
-
-# -- entries by place
-
-
-def take(a: Any, indices: Index, axis: Any = None, mode: str = "raise") -> Any:
-    """Entries at integer indices along one axis (of all entries if None)."""
-    x, at = (ravel(a), 0) if axis is None else (a, normalize_axis_index(axis, a.ndim, "take: axis"))
-    index, n = _whole("take", "indices", indices), x.shape[at]
-    index = np.asarray(index) if isinstance(index, list | tuple | int) else index
-    if mode == "wrap":
-        index = index % n
-    elif mode == "clip":
-        xp = module_of(index)
-        index = xp.minimum(xp.maximum(index, 0), n - 1)
-    elif mode != "raise":
-        bad_value("take", "mode", repr(mode), "'raise', 'wrap' or 'clip'")
-    return getitem(x, (*(slice(None),) * at, index))
-
-
-def compress(condition: Any, a: Any, axis: Any = None) -> Any:
-    """Entries along one axis (of all entries if None) where the condition holds."""
-    chosen = _whole("compress", "condition", condition)
-    chosen = np.asarray(chosen) if isinstance(chosen, list | tuple) else chosen
-    if chosen.ndim != 1:
-        bad_value("compress", "condition", f"an array of shape {chosen.shape}", "one axis")
-    return take(a, module_of(chosen).flatnonzero(chosen), axis)
-
-
-def extract(condition: Any, arr: Any) -> Any:
-    """All entries where the condition holds."""
-    chosen = _whole("extract", "condition", condition)
-    chosen = np.asarray(chosen) if isinstance(chosen, list | tuple) else chosen
-    return take(arr, module_of(chosen).flatnonzero(chosen))
-
-
-def choose(a: Any, choices: Any, mode: str = "raise") -> Any:
-    """At each place the entry of the choice that the integer there names."""
-    index = array_of(_whole("choose", "a", a))
-    arrays = [array_of(c) for c in choices]
-    n, xp = len(arrays), module_of(index)
-    if mode == "wrap":
-        index = index % n
-    elif mode == "clip":
-        index = xp.minimum(xp.maximum(index, 0), n - 1)
-    elif xp is np and np.any((index < 0) | (index >= n)):
-        bad_value("choose", "a", f"an array with entries outside 0 to {n - 1}", f"one of {n} choices at each place")
-    out, *_ = broadcast_arrays(arrays[-1], index, *arrays[:-1])
-    for i in reversed(range(n - 1)):
-        out = where(index == i, arrays[i], out)
-    return out
-
-
-def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    """At each place the entry of the first choice whose condition holds, and the default where none does."""
-    if len(condlist) != len(choicelist) or not len(condlist):
-        came = f"a list of {len(choicelist)}"
-        bad_value("select", "choicelist", came, f"as many choices as conditions, {len(condlist)}, and one at least")
-    out = default
-    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
-        chosen = np.asarray(condition) if isinstance(condition, bool | np.bool_ | list) else condition
-        if getattr(chosen, "dtype", None) != bool:
-            bad_type("select", "condlist", "a list with entries that are no booleans", "a list of boolean arrays")
-        out = where(chosen, choice if type(choice) in (float, int) else array_of(choice), out)
-    return out
-
-
-def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
-    """What is left along one axis (of all entries if None) without those at some places."""
-    x, at = (ravel(arr), 0) if axis is None else (arr, normalize_axis_index(axis, arr.ndim, "delete: axis"))
-    return _at(x, at, np.delete(np.arange(x.shape[at]), _whole("delete", "obj", obj)))
-
-
-def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
-    """The entries of `arr`, with `values` before some places along one axis (of all entries if None)."""
-    x, at = (ravel(arr), 0) if axis is None else (arr, normalize_axis_index(axis, arr.ndim, "insert: axis"))
-    n, new = x.shape[at], array_of(values)
-    before = obj if isinstance(_whole("insert", "obj", obj), slice) else np.asarray(obj)
-    places = (
-        np.arange(n)[before]
-        if isinstance(before, slice)
-        else np.flatnonzero(before)
-        if before.dtype == bool
-        else before
-    )
-    new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)
-    if places.ndim == 0:
-        new = moveaxis(new, 0, at)
-    count = new.shape[at] if places.size == 1 else places.size
-    new = broadcast_to(new, _with(x.shape, at, count))
-    new = new if new.dtype == x.dtype else astype(new, x.dtype)
-    return _at(concatenate((x, new), at), at, np.insert(np.arange(n), places, n + np.arange(count)))
 
 
 # -- padding
@@ -322,13 +198,13 @@ def pad(
     if mode != "constant" and (mode not in _PICKED or reflect_type != "even"):
         expected = f"'constant' or one of {', '.join(map(repr, _PICKED))}, with reflect_type='even'"
         came = repr(mode) if mode not in _PICKED else f"{mode!r} with reflect_type={reflect_type!r}"
-        bad_value("pad", "mode", came, expected, "Join what it puts there by np.concatenate.")
+        bad_type("pad", "mode", came, expected, "Join what it puts there by np.concatenate.")
     if isinstance(pad_width, dict):
         widths = np.zeros((array.ndim, 2), int)
         for axis, width in pad_width.items():
             widths[axis] = width
     else:
-        widths = np.broadcast_to(_whole("pad", "pad_width", pad_width), (array.ndim, 2))
+        widths = np.broadcast_to(constant_place("pad", "pad_width", pad_width), (array.ndim, 2))
     if widths.dtype.kind not in "iu":
         bad_type("pad", "pad_width", f"an array of {widths.dtype}", "integers")
     if (widths < 0).any():
@@ -339,7 +215,7 @@ def pad(
         if not any(width):
             continue
         if fill is None:
-            x = _at(x, axis, np.pad(np.arange(x.shape[axis]), width, mode=mode))
+            x = at_places(x, axis, np.pad(np.arange(x.shape[axis]), width, mode=mode))
             continue
         blocks = [_filled(x, axis, size, getitem(fill, (axis, end))) for end, size in enumerate(width)]
         x = concatenate((blocks[0], x, blocks[1]), axis)
@@ -347,7 +223,7 @@ def pad(
 
 
 def _filled(x: Any, axis: int, size: int, number: Any) -> Any:
-    shape = _with(x.shape, axis, size)
+    shape = with_length(x.shape, axis, size)
     if type(number) is Var:
         return broadcast_to(astype(number, x.dtype), shape)
     return module_of(value_of(x)).full_like(value_of(x), number, shape=shape)
@@ -397,28 +273,7 @@ TABLE: dict[Any, Any] = {
     np.rollaxis: rollaxis,
     np.broadcast_arrays: broadcast_arrays,
     np.meshgrid: meshgrid,
-    np.take: take,
-    np.compress: compress,
-    np.extract: extract,
-    np.choose: choose,
-    np.select: select,
-    np.delete: delete,
-    np.insert: insert,
     np.pad: pad,
     np.apply_along_axis: apply_along_axis,
     np.apply_over_axes: apply_over_axes,
-}
-CONSTANT = frozenset({np.nonzero, np.flatnonzero, np.argwhere, np.tril_indices_from, np.triu_indices_from})
-_IN_PLACE = "It writes in place. Write"
-REFUSED = {
-    np.fill_diagonal: f"{_IN_PLACE} x = np.where(np.eye(len(x), dtype=bool), value, x).",
-    np.place: f"{_IN_PLACE} x = np.where(mask, value, x).",
-    np.putmask: f"{_IN_PLACE} x = np.where(mask, value, x).",
-    np.copyto: f"{_IN_PLACE} x = np.where(mask, value, x), or x = value + np.zeros_like(x) for all entries.",
-    np.put: f"{_IN_PLACE} x = np.where(np.isin(np.arange(x.size).reshape(x.shape), indices), value, x).",
-    np.put_along_axis: f"{_IN_PLACE} x = np.where(mask, value, x) with the mask of the places.",
-    np.trim_zeros: (
-        "How many entries are left depends on their values. Write x[i:j] with constant bounds, and np.polyval(p, x) "
-        "for np.poly1d(p)(x)."
-    ),
 }

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.constants import kept_index
@@ -287,6 +286,13 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, kept_index(index) if type(x) is Var else index)
 
 
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
+    """The arrays, all in the shape to which they broadcast together."""
+    arrays = [array_of(a) for a in args]
+    shape = np.broadcast_shapes(*[a.shape for a in arrays])
+    return tuple(broadcast_to(a, shape) for a in arrays)
+
+
 def full_like(
     a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
 ) -> Any:
@@ -359,7 +365,6 @@ def matrix_transpose(x: Any) -> Any:
 
 
 TABLE: dict[Any, Any] = {
-    np.sum: sum_,
     np.transpose: transpose,
     np.matrix_transpose: matrix_transpose,
     np.swapaxes: swapaxes,
