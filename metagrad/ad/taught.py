@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.calls import call_function
+from metagrad.ad.functions import filters
+from metagrad.ad.table import FUNCTIONS
 from metagrad.ad.tape import Var
 
 NAMES: dict[str, tuple[str, ...]] = {
     "scipy.special": ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln"),
+    "scipy.signal": tuple(filters.PLAIN),
 }
 
 
@@ -54,6 +57,10 @@ def teach(module: ModuleType) -> None:
         function = getattr(module, name, None)  # a later SciPy may lack it
         if function is not None and not hasattr(function, "is_taught"):
             setattr(module, name, _passing_on(function, call_function))
+            if module.__name__ == "scipy.signal":  # whose forms are known without SciPy, by name
+                call = getattr(module, name)
+                call.__module__ = module.__name__  # where it can be found, by pickle too
+                FUNCTIONS[call] = filters.PLAIN[name]
 
 
 class _OnImport(MetaPathFinder):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import scipy.linalg
+import scipy.signal
 import scipy.special
 
 from tests.cupy_double.double import SNAPSHOT
@@ -142,6 +143,7 @@ class Scipy:
     """The parts of cupyx.scipy that there are."""
 
     special, linalg = part("special", scipy.special), part("scipy_linalg", scipy.linalg)
+    signal = part("scipy_signal", scipy.signal)
 
 
 DEVICE = Device()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.linalg
+import scipy.signal
 import scipy.special
 
 from metagrad.xp import register_namespace
@@ -239,6 +240,7 @@ class Scipy:
 
     special = Namespace("special", scipy.special)
     linalg = Namespace("scipy_linalg", scipy.linalg)
+    signal = Namespace("scipy_signal", scipy.signal)
 
 
 NAMESPACE = Namespace("cupy", np, Namespace("linalg", np.linalg), Namespace("fft", np.fft))

@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+import scipy.signal
 
 from metagrad import ad
 from metagrad.ad.domains import DOMAINS, Draw, as_reals, draw
@@ -12,9 +13,25 @@ from metagrad.xp import rng
 NOT_CARRIED = {
     np.convolve,
     np.correlate,
-    *(np.fft.fft, np.fft.fft2, np.fft.fftn, np.fft.hfft, np.fft.ifft, np.fft.ifft2, np.fft.ifftn, np.fft.ihfft),
-    *(np.fft.irfft, np.fft.irfft2, np.fft.irfftn, np.fft.rfft, np.fft.rfft2, np.fft.rfftn),
+    np.fft.fft,
+    np.fft.fft2,
+    np.fft.fftn,
+    np.fft.hfft,
+    np.fft.ifft,
+    np.fft.ifft2,
+    np.fft.ifftn,
+    np.fft.ihfft,
+    np.fft.irfft,
+    np.fft.irfft2,
+    np.fft.irfftn,
+    np.fft.rfft,
+    np.fft.rfft2,
+    np.fft.rfftn,
     np.interp,
+    scipy.signal.convolve,
+    scipy.signal.convolve2d,
+    scipy.signal.correlate,
+    scipy.signal.fftconvolve,
 }
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
 mpmath.mp.dps = 40
