@@ -19,7 +19,7 @@ from metagrad.ad.constants import COMPLEX, NUMBERS, ComplexOperandError, operand
 from metagrad.ad.functions.vectorize import OBJECTS, of_objects
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
-from metagrad.ad.ufuncs import METHODS
+from metagrad.ad.ufuncs import METHODS, with_options
 
 REMEDY = (
     "Write it with supported functions (docs/operations.md), bring your own with metagrad.ad.primitive and "
@@ -40,7 +40,8 @@ def name_of(function: Any) -> str:
     if isinstance(function, np.ufunc):
         is_numpys = getattr(np, function.__name__, None) is function or of_objects(function)
         module = "numpy" if is_numpys else "scipy.special"
-    return f"{module or 'numpy'}.{function.__name__}"
+    public = ".".join(part for part in (module or "numpy").split(".") if not part.startswith("_"))
+    return f"{public}.{function.__name__.lstrip('_')}"  # SciPy calls ufuncs behind some functions, as _zeta
 
 
 def unsupported(function: Any, what: str = "") -> TypeError:
@@ -119,6 +120,8 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
     traced = find(function)
     if traced is None:
+        if function in CONSTANT:  # of a family that has just been loaded
+            return call_function(function, args, kwargs)
         raise unsupported(function)
     signature = _signature(function, traced)
     try:
@@ -151,6 +154,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: Any, kwargs: dict[str, Any]) -> 
         traced = FUNCTIONS.get(ufunc)
         if traced is not None:
             return traced(*inputs)
+    elif ufunc not in CONSTANT:
+        inputs, kwargs = with_options(name_of(ufunc), inputs, kwargs)
     return call_function(ufunc, inputs, kwargs)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from metagrad.ad.calls import call_function, call_ufunc
 from metagrad.ad.functions import elementwise as e
 from metagrad.ad.functions import products as p
+from metagrad.ad.functions import rounding as r
 from metagrad.ad.functions import shapes as s
 from metagrad.ad.refusals import refuse
 from metagrad.ad.tape import IDENTITY, Var, value_of
@@ -110,7 +111,7 @@ def _augmented(name: str) -> Callable[[Var, Any], Any]:
     return call
 
 
-_AUGMENTED = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@"}
+_AUGMENTED = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@", "mod": "%"}
 
 OPERATORS: dict[str, Any] = {
     "__array_ufunc__": _array_ufunc,
@@ -123,6 +124,12 @@ OPERATORS: dict[str, Any] = {
     "__rmul__": e.multiply,
     "__truediv__": e.divide,
     "__rtruediv__": lambda y, x: e.divide(x, y),
+    "__mod__": r.remainder,
+    "__rmod__": lambda y, x: r.remainder(x, y),
+    "__floordiv__": lambda x, y: call_function(np.floor_divide, (x, y), {}),
+    "__rfloordiv__": lambda y, x: call_function(np.floor_divide, (x, y), {}),
+    "__divmod__": lambda x, y: call_function(np.divmod, (x, y), {}),
+    "__rdivmod__": lambda y, x: call_function(np.divmod, (x, y), {}),
     "__pow__": e.power,
     "__rpow__": lambda y, x: e.power(x, y),
     "__matmul__": p.matmul_of_any,

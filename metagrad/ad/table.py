@@ -67,7 +67,8 @@ CONSTANT: set[Any] = {
 }
 REFUSED: dict[Any, str] = {}
 _LOADING = RLock()
-LATE = {"Special functions": "special"}  # families that import SciPy, which importing metagrad does not
+# Families that import SciPy, which importing metagrad does not.
+LATE = {"Special functions": "special", "Linear algebra of SciPy": "scipy_linalg"}
 
 
 def _enter(family: Any) -> None:

@@ -30,6 +30,11 @@ from metagrad.ad.tape import Var
 NAMES: dict[str, tuple[str, ...]] = {
     "scipy.special": ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln"),
     "scipy.signal": tuple(filters.PLAIN),
+    "scipy.linalg": (
+        *("solve", "inv", "det", "norm", "pinv", "lstsq", "cholesky", "cho_factor", "cho_solve", "solve_triangular"),
+        *("eigh", "eigvalsh", "svd", "svdvals", "qr", "expm", "block_diag", "toeplitz", "circulant"),
+        *("logm", "sqrtm", "lu", "lu_factor", "lu_solve", "eig", "eigvals"),  # refused, with what to write instead
+    ),
 }
 
 
@@ -56,11 +61,11 @@ def teach(module: ModuleType) -> None:
     for name in NAMES[module.__name__]:
         function = getattr(module, name, None)  # a later SciPy may lack it
         if function is not None and not hasattr(function, "is_taught"):
-            setattr(module, name, _passing_on(function, call_function))
+            passing = _passing_on(function, call_function)
+            passing.__module__ = module.__name__  # where it is to be found: by pickle, too
+            setattr(module, name, passing)
             if module.__name__ == "scipy.signal":  # whose forms are known without SciPy, by name
-                call = getattr(module, name)
-                call.__module__ = module.__name__  # where it can be found, by pickle too
-                FUNCTIONS[call] = filters.PLAIN[name]
+                FUNCTIONS[passing] = filters.PLAIN[name]
 
 
 class _OnImport(MetaPathFinder):

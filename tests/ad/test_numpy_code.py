@@ -166,12 +166,11 @@ def test_what_would_lose_the_derivative_is_refused():
 
 def test_unsupported_functions_are_named_with_the_remedy():
     raises(r"numpy\.union1d cannot be traced.*metagrad\.ad\.primitive", lambda x: np.union1d(x, x))
-    raises(r"numpy\.linalg\.det cannot be traced", np.linalg.det, np.eye(2))
-    raises(r"arccosh cannot be traced", np.arccosh)
+    raises(r"numpy\.linalg\.eig cannot be traced.*np\.linalg\.eigh", np.linalg.eig, np.eye(2))
     raises(r"numpy\.sort with order=", lambda x: np.sort(x, order="f"))
+    raises(r"numpy\.gcd cannot be traced.*integers", lambda x: np.gcd(x, x))
     raises(r"add\.reduceat cannot be traced", lambda x: np.add.reduceat(x, [0, 1]))
     raises(r"Write x = x \+ y for x \+= y", lambda x: np.add(x, x, out=np.ones(2)))
-    raises(r"norm: ord=1", lambda x: np.linalg.norm(x, 1))
     raises("add: argument 1 is a str; expected an array or a number", lambda x: x + "a")
 
     def in_place(x):

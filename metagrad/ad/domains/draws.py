@@ -26,9 +26,12 @@ def draw(example: Any, rng: np.random.Generator) -> Any:
 
 
 def as_reals(out: Any) -> Any:
-    """Return what a function gave as real arrays: a list as a tuple, a complex array as real and imaginary part."""
-    if isinstance(out, list):
-        return tuple(out)
+    """Return what a function gave as real arrays: several as a tuple, of complex ones real and imaginary part.
+
+    Counts among them, such as a rank, have no tangent and are left out.
+    """
+    if isinstance(out, list | tuple):
+        return tuple(x for x in out if not isinstance(x, int | np.integer))
     return (out.real, out.imag) if getattr(getattr(out, "dtype", None), "kind", "") == "c" else out
 
 

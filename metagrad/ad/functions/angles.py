@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.functions.elementwise import binary, entrywise, inside, ordered, sqrt, unary
+from metagrad.ad.functions.elementwise import binary, entrywise, inside, ordered, own, sqrt, unary
 from metagrad.ad.functions.shapes import module_of
 from metagrad.ad.tape import Function, primitive
 from metagrad.xp import Array
@@ -23,17 +23,26 @@ def _named(name: str) -> Callable[..., Any]:
     return lambda *values: getattr(module_of(*values), name)(*values)
 
 
+# 1 - x^2 to full digits near 1, and its derivative to full digits near 0.
+_rest = own("1 - x**2", lambda x: (1.0 - x) * (1.0 + x), lambda g, out, x: g * (-2.0 * x))
 tan = unary("tan", lambda g, out, x: g * (1.0 + out * out))
-arcsin = unary("arcsin", inside(lambda g, out, x: g / sqrt((1.0 - x) * (1.0 + x))))
-arccos = unary("arccos", inside(lambda g, out, x: -(g / sqrt((1.0 - x) * (1.0 + x)))))
+arcsin = unary("arcsin", inside(lambda g, out, x: g / sqrt(_rest(x))))
+arccos = unary("arccos", inside(lambda g, out, x: -(g / sqrt(_rest(x)))))
 arccosh = unary("arccosh", inside(lambda g, out, x: g / (sqrt(x - 1.0) * sqrt(x + 1.0))))
-arctanh = unary("arctanh", inside(lambda g, out, x: g / ((1.0 - x) * (1.0 + x))))
+arctanh = unary("arctanh", inside(lambda g, out, x: g / _rest(x)))
 radians = unary("radians", lambda g, out, x: g * (math.pi / 180.0))
 deg2rad = unary("deg2rad", lambda g, out, x: g * (math.pi / 180.0))
 degrees = unary("degrees", lambda g, out, x: g * (180.0 / math.pi))
 rad2deg = unary("rad2deg", lambda g, out, x: g * (180.0 / math.pi))
 hypot: Function = binary(
-    "hypot", _named("hypot"), lambda g, out, x, y: g * (x / out), lambda g, out, x, y: g * (y / out)
+    "hypot", _named("hypot"), lambda g, out, x, y: g * side(x, y), lambda g, out, x, y: g * side(y, x)
+)
+# x / sqrt(x^2 + y^2), whose own derivatives would cancel where x is far larger than y.
+side: Function = binary(
+    "hypot",
+    lambda x, y: x / _named("hypot")(x, y),
+    lambda g, out, x, y: g * (side(y, x) * side(y, x) / hypot(x, y)),
+    lambda g, out, x, y: -(g * (out * side(y, x) / hypot(x, y))),
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, constant
+from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, constant, operand
 from metagrad.ad.functions.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
@@ -203,19 +204,25 @@ absolute = unary("abs", lambda g, out, x: g * sign(x))
 reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
 
 
-def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
+def own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Return a function of one argument, entry by entry, that the array module lacks."""
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
 
 def inside(rule: Rule) -> Rule:
-    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative."""
+    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative.
+
+    What is not asked for, a cotangent of 0, stays 0 there.
+    """
 
     def known(g: Any, out: Any, *args: Any) -> Any:
         part, value = rule(g, out, *args), value_of(out)
         xp = module_of(value)
         none = xp.isnan(value)
-        return where(none, value, part) if xp is not np or np.any(none) else part
+        if xp is np and not np.any(none):
+            return part
+        asked = value_of(g) != 0
+        return where(none & asked, math.nan, where(xp.logical_or(asked, xp.logical_not(none)), part, 0.0))
 
     return known
 
@@ -230,7 +237,7 @@ def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[
         if type(n) is Var:
             remedy = "Take metagrad.ad.stop_gradient of it, or write the function as a sum or an integral."
             bad_type(name, "the order", "a traced value", "a constant: there is no derivative in it", remedy)
-        return function(n, x)
+        return function(operand(n, name), x)
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -242,9 +249,9 @@ def square(x: Any) -> Any:
     return Var(out.value, _SQUARED_ROOT, x.args) if type(x) is Var and _is_root(x) else out
 
 
-sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
+sigmoid: Function = own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = _own(
+relu = own(
     "relu",
     lambda x: module_of(x).maximum(x, 0),
     lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on

@@ -327,14 +327,23 @@ def masked_std(a: Any, axis: Any, ddof: float, keepdims: bool, mask: Any, mean: 
     return choose(single, 0.0, sqrt(choose(single, 1.0, found)))
 
 
-def logsumexp(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(a))), shifted by the largest entry so that nothing overflows; -inf where all entries are."""
-    values = value_of(a)
+def logsumexp(a: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -> Any:
+    """log(sum(b exp(a))), shifted by the largest entry so that nothing overflows; -inf where all entries are.
+
+    An entry with the weight b = 0 counts for nothing, whatever a is. NaN where the sum is negative.
+    """
+    values = as_array(value_of(a))
     xp = module_of(values)
+    if b is not None:
+        weight = value_of(b)
+        values = xp.where(weight == 0, -math.inf, values)
+        if type(b) is not Var:
+            a = where(weight == 0, -math.inf, a)
     top = values.max(axis=axis, keepdims=True)
-    top = xp.where(xp.isfinite(top), top, top.dtype.type(0))
-    out = log(sum_(exp(a - top), axis, keepdims=True)) + top
-    return out if keepdims else squeeze(out, tuple(range(a.ndim)) if axis is None else axis)
+    top = xp.where(xp.isfinite(top), top, 0)
+    terms = exp(a - top) if b is None else b * exp(a - top)
+    out = log(sum_(terms, axis, keepdims=True)) + top
+    return out if keepdims else squeeze(out, tuple(range(out.ndim)) if axis is None else axis)
 
 
 def log_softmax(a: Any, axis: int = -1) -> Any:
@@ -345,14 +354,6 @@ def log_softmax(a: Any, axis: int = -1) -> Any:
 def softmax(a: Any, axis: int = -1) -> Any:
     """exp(log_softmax(a))."""
     return exp(log_softmax(a, axis))
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Euclidean or Frobenius norm; its derivative at 0 is NaN, as 0/0 should be: `safe_norm` has 0 there."""
-    pair = isinstance(axis, tuple) or (axis is None and x.ndim == 2)
-    if ord not in ((None, "fro") if pair else (None, 2)):
-        raise TypeError(f"numpy.linalg.norm: ord={ord!r} cannot be traced; expected the Euclidean norm.")
-    return sqrt(sum_(square(x), axis, keepdims))
 
 
 TABLE: dict[Any, Any] = {
@@ -366,5 +367,4 @@ TABLE: dict[Any, Any] = {
     np.prod: prod,
     np.var: var,
     np.std: std,
-    np.linalg.norm: norm,
 }
