@@ -7,7 +7,7 @@ constants beside traced values (1j * x, F @ x with a complex matrix F): as the c
 and np.abs(F @ x) is ordinary code. A function that is differentiated must return real numbers.
 
 The derivative of np.abs(z) at z = 0, where there is none, is 0, as is that of np.abs for real numbers; that of
-np.abs(z)**2 is right there, to all orders.
+np.abs(z)**2 is right there, to all orders. np.angle(z) has none there either: it is NaN, as that of arctan2.
 """
 
 from __future__ import annotations

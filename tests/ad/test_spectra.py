@@ -49,6 +49,14 @@ def test_values_along_axes_are_numpys_to_the_bit(function, norm, dtype):
         bits(lambda v: function(v, s=s, axes=axes, norm=norm), x)  # noqa: B023
 
 
+@pytest.mark.parametrize("function", [fft.fft2, fft.ifft2, fft.rfft2, fft.irfft2], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_along_two_axes_are_numpys_to_the_bit(function, dtype):
+    x = rng(0, function.__name__).standard_normal((3, 4, 5)).astype(dtype).transpose(2, 0, 1)
+    for options in ({}, {"s": (2, 6)}, {"axes": (2, 0), "norm": "ortho"}, {"s": [4, np.int64(3)], "axes": [0, 1]}):
+        bits(lambda v: function(v, **options), x)  # noqa: B023
+
+
 @pytest.mark.parametrize("function", [*ONE, *MANY], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("norm", NORMS)
 def test_transforms_of_complex_values(function, norm):
@@ -139,6 +147,17 @@ def test_images():
 
     assert np.isclose(ad.vjp(loss, IMAGE)[0], loss(IMAGE), rtol=1e-13)
     ad.check_gradients(loss, (IMAGE,))
+
+
+def test_spectra_of_windows():
+    window = np.hanning(4)
+
+    def loss(x):
+        frames = np.lib.stride_tricks.sliding_window_view(x, 4)[::2] * window
+        return np.sum(np.log10(1.0 + np.mean(np.abs(fft.rfft(frames, axis=-1)) ** 2, axis=0)))
+
+    assert ad.vjp(loss, SIGNAL)[0] == loss(SIGNAL)
+    ad.check_gradients(loss, (SIGNAL,))
 
 
 def test_third_order():
