@@ -17,6 +17,7 @@ import numpy as np
 
 from metagrad.ad.constants import COMPLEX, NUMBERS, ComplexOperandError, operand
 from metagrad.ad.functions.vectorize import OBJECTS, of_objects
+from metagrad.ad.refusals import called_within
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
 from metagrad.ad.ufuncs import METHODS, with_options
@@ -46,8 +47,8 @@ def name_of(function: Any) -> str:
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    remedy = OBJECTS if of_objects(function) else REFUSED.get(function, REMEDY)
-    return TypeError(f"{name_of(function)}{what} cannot be traced by metagrad.ad. {remedy}")
+    name, remedy = name_of(function), OBJECTS if of_objects(function) else REFUSED.get(function, REMEDY)
+    return TypeError(f"{name}{what} cannot be traced by metagrad.ad{called_within(name)}. {remedy}")
 
 
 def refuse_out(function: Any) -> NoReturn:
@@ -80,6 +81,7 @@ def _signature(function: Any, traced: Any) -> _Signature:
     return _Signature(frozenset(ours), theirs, same.index(False) if False in same else len(same), integers)
 
 
+_SIMPLE = frozenset({int, bool, float, type(None), Var, np.ndarray})  # what has no integer of NumPy's in it
 _SURE = frozenset({Var, type(None), str, slice, *NUMBERS})
 
 
@@ -116,25 +118,27 @@ def _by_name(signature: _Signature, args: Any, kwargs: dict[str, Any]) -> tuple[
 
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
-    if function in CONSTANT:
-        return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
-    traced = find(function)
+    traced = FUNCTIONS.get(function)
     if traced is None:
-        if function in CONSTANT:  # of a family that has just been loaded
-            return call_function(function, args, kwargs)
-        raise unsupported(function)
+        traced = None if function in CONSTANT else find(function)
+        if function in CONSTANT:  # maybe of a family that has just been loaded
+            return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
+        if traced is None:
+            raise unsupported(function)
     signature = _signature(function, traced)
     try:
         if len(args) != 1 or type(args[0]) is not Var:
             args = _operands(args, function.__name__)
-        if kwargs:
-            kwargs = {n: x if type(x) in _SURE else _operand(x, function.__name__) for n, x in kwargs.items()}
+            for i in signature.integers:
+                if i < len(args) and type(args[i]) not in _SIMPLE:
+                    args[i] = _plain_integers(args[i])
+        for name, x in kwargs.items():
+            if name in _INTEGERS:
+                kwargs = kwargs if type(x) in _SIMPLE else {**kwargs, name: _plain_integers(x)}
+            elif type(x) not in _SURE:
+                kwargs = {**kwargs, name: _operand(x, function.__name__)}
     except ComplexOperandError:
         return COMPLEX["function"](function, args, kwargs)
-    if signature.integers and len(args) > 1:
-        args = [_plain_integers(a) if i in signature.integers else a for i, a in enumerate(args)]
-    if kwargs:
-        kwargs = {name: _plain_integers(x) if name in _INTEGERS else x for name, x in kwargs.items()}
     if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
         return traced(*args, **kwargs)
     args, kwargs = _by_name(signature, args, kwargs)

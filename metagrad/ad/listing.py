@@ -15,6 +15,7 @@ import numpy as np
 
 from metagrad.ad.calls import name_of
 from metagrad.ad.operators import OPERATORS
+from metagrad.ad.remedies import REMEDIES
 from metagrad.ad.table import CONSTANT, FAMILIES, REFUSED, load_late
 from metagrad.ad.taught import NAMES
 
@@ -71,8 +72,8 @@ def markdown() -> str:
     parts += [f"## Constants\n\nThese have no derivative; plain arrays come out.\n\n{constants}\n"]
     methods = [f"x.{name}" for name in OPERATORS if not name.startswith("_")]
     parts += ["## Methods and attributes\n\n" + _listed(methods) + "\n", _OWN]
-    refused = sorted((name_of(function), remedy) for function, remedy in REFUSED.items())
-    lines = [f"| `{name}` | {remedy} |" for name, remedy in refused]
+    refused = REMEDIES | {name_of(function): remedy for function, remedy in REFUSED.items()}
+    lines = [f"| `{name}` | {remedy} |" for name, remedy in sorted(refused.items())]
     parts += ["## Refused, with the remedy\n\n| function | what to write |\n|---|---|\n" + "\n".join(lines) + "\n"]
     return "\n".join(parts)
 

@@ -13,8 +13,10 @@ from metagrad.ad.functions import elementwise as e
 from metagrad.ad.functions import products as p
 from metagrad.ad.functions import rounding as r
 from metagrad.ad.functions import shapes as s
-from metagrad.ad.refusals import refuse
+from metagrad.ad.refusals import METHODS, refuse
+from metagrad.ad.sparse import is_sparse, left_product, right_product
 from metagrad.ad.tape import IDENTITY, Var, value_of
+from metagrad.ad.values import VALUES, iterate
 from metagrad.guard import WrittenError
 
 
@@ -60,24 +62,6 @@ class _Flat:
         refuse("x.flat[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
 
 
-def _refused(what: str, remedy: str) -> Callable[..., Any]:
-    def call(self: Var, *args: Any, **kwargs: Any) -> Any:
-        return refuse(what, remedy)
-
-    return call
-
-
-_REFUSED = {
-    "view": "Write x.astype(dtype) for other numbers, and x.reshape(shape) for another shape.",
-    "resize": "It writes in place. Write np.resize(x, shape), which returns a new array.",
-    "fill": "It writes in place. Write x = np.full_like(x, value), which makes a new array.",
-    "put": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
-    "itemset": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
-    "setfield": "It writes in place. Build a new array with np.where, np.concatenate or np.stack.",
-    "tobytes": "Use metagrad.ad.stop_gradient(x) where no derivative is meant.",
-}
-
-
 def _method(name: str) -> Callable[..., Any]:
     function = getattr(np, name)
 
@@ -85,6 +69,17 @@ def _method(name: str) -> Callable[..., Any]:
         return call_function(function, (self, *args), kwargs)
 
     return call
+
+
+_DENSE = frozenset({Var, np.ndarray, float, int, np.float64})
+
+
+def _matmul(x: Var, y: Any) -> Any:
+    return right_product(x, y) if type(y) not in _DENSE and is_sparse(y) else p.matmul_of_any(x, y)
+
+
+def _rmatmul(y: Var, x: Any) -> Any:
+    return left_product(x, y) if type(x) not in _DENSE and is_sparse(x) else p.matmul_of_any(x, y)
 
 
 def _comparison(name: str) -> Callable[[Var, Any], Any]:
@@ -114,6 +109,7 @@ def _augmented(name: str) -> Callable[[Var, Any], Any]:
 _AUGMENTED = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@", "mod": "%"}
 
 OPERATORS: dict[str, Any] = {
+    **VALUES,
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__add__": e.add,
@@ -132,14 +128,14 @@ OPERATORS: dict[str, Any] = {
     "__rdivmod__": lambda y, x: call_function(np.divmod, (x, y), {}),
     "__pow__": e.power,
     "__rpow__": lambda y, x: e.power(x, y),
-    "__matmul__": p.matmul_of_any,
-    "__rmatmul__": lambda y, x: p.matmul_of_any(x, y),
+    "__matmul__": _matmul,
+    "__rmatmul__": _rmatmul,
     "__neg__": e.negative,
     "__pos__": e.copy,
     "__abs__": e.absolute,
     "__getitem__": s.getitem,
-    "__iter__": lambda x: (s.getitem(x, i) for i in range(len(x))),
-    "T": property(s.transpose),
+    "__iter__": iterate,
+    "T": property(lambda x: s.transpose(x) if x.shape else x),
     "mT": property(lambda x: s.swapaxes(x, -1, -2)),
     "reshape": _reshape,
     "transpose": _transpose,
@@ -150,7 +146,6 @@ OPERATORS: dict[str, Any] = {
     "nbytes": property(lambda x: x.size * x.dtype.itemsize),
     "strides": property(lambda x: s.as_array(x.value).strides),
     "flags": property(lambda x: s.as_array(x.value).flags),
-    **{name: _refused(f"x.{name}()", remedy) for name, remedy in _REFUSED.items()},
     **{f"__i{name}__": _augmented(name) for name in _AUGMENTED},
     **{f"__{name}__": _comparison(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: _method(name) for name in ("sum", "mean", "max", "min", "prod", "cumsum", "var", "std", "dot")},
@@ -158,10 +153,7 @@ OPERATORS: dict[str, Any] = {
     **{name: _method(name) for name in ("all", "any", "argsort", "trace", "take", "repeat", "diagonal", "choose")},
     "compress": lambda x, condition, axis=None: call_function(np.compress, (condition, x, axis), {}),
     **{name: _method(name) for name in ("cumprod", "argpartition", "searchsorted", "nonzero")},
-    "partition": lambda x, kth, **options: refuse(
-        "x.partition(k), which writes in place,", "Write np.partition(x, k), which returns a new array."
-    ),
 }
 
-for _attribute, _function in OPERATORS.items():
+for _attribute, _function in {**OPERATORS, **METHODS}.items():
     setattr(Var, _attribute, _function)

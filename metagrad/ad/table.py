@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad import remedies
 from metagrad.ad.functions import (
     angles,
     contractions,
@@ -63,9 +64,9 @@ CONSTANT: set[Any] = {
     *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
     *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
     *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
-    *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
+    *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal, np.array2string, np.array_repr, np.array_str),
 }
-REFUSED: dict[Any, str] = {}
+REFUSED: dict[Any, str] = dict(remedies.REFUSED)
 _LOADING = RLock()
 # Families that import SciPy, which importing metagrad does not.
 LATE = {"Special functions": "special", "Linear algebra of SciPy": "scipy_linalg"}

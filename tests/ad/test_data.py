@@ -67,19 +67,6 @@ def test_what_the_remedies_say_is_right():
     check(lambda w: np.sqrt(1.0 + w**2))
 
 
-def test_sparse_matrices():
-    sparse = pytest.importorskip("scipy.sparse")
-    dense = np.arange(9.0).reshape(3, 3)
-    for S in (sparse.csr_matrix(dense), sparse.csr_array(dense), sparse.coo_matrix(dense)):
-        for f in (lambda w, S=S: w * S, lambda w, S=S: w @ S, lambda w, S=S: S @ w, lambda w, S=S: S * w):
-            with pytest.raises(TypeError, match=r"toarray\(\).*metagrad.ad.primitive"):
-                ad.grad(lambda w, f=f: np.sum(f(w)))(X)
-    S = sparse.csr_array(dense)
-    product = ad.primitive("product", lambda w: S @ w, (lambda g, out, w: transposed(g),))
-    transposed = ad.primitive("transposed", lambda g: S.T @ g, (lambda v, out, g: product(v),))
-    check(lambda w: product(w) ** 2)
-
-
 def test_pandas():
     pd = pytest.importorskip("pandas")
     s, frame = pd.Series([1.0, 2.0, 3.0], index=[2, 1, 0]), pd.DataFrame(np.arange(9.0).reshape(3, 3))

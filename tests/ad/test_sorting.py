@@ -304,7 +304,7 @@ def test_writing_a_traced_value_into_an_array_names_the_remedy():
         z[:, :5] = v
         return z
 
-    raises(TypeError, r"z\[index\] = x,.*np\.stack\(\[x, y\]\) or np\.concatenate, also in place of", assigns)
+    raises(TypeError, r"z\[:, :5\] = x is.*np\.stack\(\[x, y\]\) of the entries, np\.concatenate of the parts", assigns)
     raises(TypeError, r"x\[index\] = value.*np\.where, np\.concatenate or np\.stack", lambda v: v.__setitem__(0, 1.0))
 
 

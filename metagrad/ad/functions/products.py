@@ -244,14 +244,19 @@ def einsum(*operands: Any, optimize: Any = False, dtype: Any = None, casting: st
     result, not what is in it.
     """
     subscripts, *given = operands if isinstance(operands[0], str) else _from_lists(*operands)
-    arrays = [cast("einsum", x, dtype, casting) for x in given]
-    explicit = _explicit(subscripts, tuple(x.ndim for x in arrays))
-    inputs, _, result = explicit.partition("->")
-    terms = inputs.split(",")
-    if any(len(set(term)) < len(term) for term in terms):
-        terms, arrays = zip(*map(_diagonals, terms, arrays), strict=True)  # type: ignore[assignment]
+    arrays = [x if dtype is None and type(x) is Var else cast("einsum", x, dtype, casting) for x in given]
+    explicit = _explicit(subscripts, tuple([x.ndim for x in arrays]))
+    if _repeats(explicit):
+        inputs, _, result = explicit.partition("->")
+        terms, arrays = zip(*map(_diagonals, inputs.split(","), arrays), strict=True)  # type: ignore[assignment]
         explicit = f"{','.join(terms)}->{result}"
     return _einsum(explicit, optimize, *arrays)
+
+
+@lru_cache(maxsize=1024)
+def _repeats(explicit: str) -> bool:
+    """Tell whether an index comes twice in one operand."""
+    return any(len(set(term)) < len(term) for term in explicit.partition("->")[0].split(","))
 
 
 # NumPy's order of labels: that of its letters where no output is given.
