@@ -116,6 +116,21 @@ def _by_name(signature: _Signature, args: Any, kwargs: dict[str, Any]) -> tuple[
     return args, left
 
 
+def _taken(signature: _Signature, where: str, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return arguments as the tape takes them: real arrays, and what counts or places as Python's integers."""
+    if len(args) != 1 or type(args[0]) is not Var:
+        args = _operands(args, where)
+        for i in signature.integers:
+            if i < len(args) and type(args[i]) not in _SIMPLE:
+                args[i] = _plain_integers(args[i])
+    for name, x in kwargs.items():
+        if name in _INTEGERS:
+            kwargs = kwargs if type(x) in _SIMPLE else {**kwargs, name: _plain_integers(x)}
+        elif type(x) not in _SURE:
+            kwargs = {**kwargs, name: _operand(x, where)}
+    return args, kwargs
+
+
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
     traced = FUNCTIONS.get(function)
@@ -127,16 +142,7 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             raise unsupported(function)
     signature = _signature(function, traced)
     try:
-        if len(args) != 1 or type(args[0]) is not Var:
-            args = _operands(args, function.__name__)
-            for i in signature.integers:
-                if i < len(args) and type(args[i]) not in _SIMPLE:
-                    args[i] = _plain_integers(args[i])
-        for name, x in kwargs.items():
-            if name in _INTEGERS:
-                kwargs = kwargs if type(x) in _SIMPLE else {**kwargs, name: _plain_integers(x)}
-            elif type(x) not in _SURE:
-                kwargs = {**kwargs, name: _operand(x, function.__name__)}
+        args, kwargs = _taken(signature, function.__name__, args, kwargs)
     except ComplexOperandError:
         return COMPLEX["function"](function, args, kwargs)
     if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
