@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, operand
+from metagrad.ad.constants import COMPLEX, NUMBERS, ComplexOperandError, operand
+from metagrad.ad.functions.vectorize import OBJECTS, of_objects
 from metagrad.ad.refusals import called_within
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
@@ -38,14 +39,15 @@ def name_of(function: Any) -> str:
     """Return the name under which people call a function."""
     module = getattr(function, "__module__", None)
     if isinstance(function, np.ufunc):
-        module = "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
+        is_numpys = getattr(np, function.__name__, None) is function or of_objects(function)
+        module = "numpy" if is_numpys else "scipy.special"
     public = ".".join(part for part in (module or "numpy").split(".") if not part.startswith("_"))
     return f"{public}.{function.__name__.lstrip('_')}"  # SciPy calls ufuncs behind some functions, as _zeta
 
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    name, remedy = name_of(function), REFUSED.get(function, REMEDY)
+    name, remedy = name_of(function), OBJECTS if of_objects(function) else REFUSED.get(function, REMEDY)
     return TypeError(f"{name}{what} cannot be traced by metagrad.ad{called_within(name)}. {remedy}")
 
 
@@ -114,6 +116,21 @@ def _by_name(signature: _Signature, args: Any, kwargs: dict[str, Any]) -> tuple[
     return args, left
 
 
+def _taken(signature: _Signature, where: str, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return arguments as the tape takes them: real arrays, and what counts or places as Python's integers."""
+    if len(args) != 1 or type(args[0]) is not Var:
+        args = _operands(args, where)
+        for i in signature.integers:
+            if i < len(args) and type(args[i]) not in _SIMPLE:
+                args[i] = _plain_integers(args[i])
+    for name, x in kwargs.items():
+        if name in _INTEGERS:
+            kwargs = kwargs if type(x) in _SIMPLE else {**kwargs, name: _plain_integers(x)}
+        elif type(x) not in _SURE:
+            kwargs = {**kwargs, name: _operand(x, where)}
+    return args, kwargs
+
+
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
     traced = FUNCTIONS.get(function)
@@ -124,14 +141,10 @@ def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if traced is None:
             raise unsupported(function)
     signature = _signature(function, traced)
-    if len(args) != 1 or type(args[0]) is not Var:
-        args = _operands(args, function.__name__)
-        for i in signature.integers:
-            if i < len(args) and type(args[i]) not in _SIMPLE:
-                args[i] = _plain_integers(args[i])
-    for name, x in kwargs.items():
-        if type(x) not in _SIMPLE and name in _INTEGERS:
-            kwargs = {**kwargs, name: _plain_integers(x)}
+    try:
+        args, kwargs = _taken(signature, function.__name__, args, kwargs)
+    except ComplexOperandError:
+        return COMPLEX["function"](function, args, kwargs)
     if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
         return traced(*args, **kwargs)
     args, kwargs = _by_name(signature, args, kwargs)

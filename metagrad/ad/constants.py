@@ -32,6 +32,14 @@ _TRUTH = (
 )
 
 
+# How complex operands are taken, once `metagrad.ad.complex_pair` has entered it: by a "binary" operation, a "function".
+COMPLEX: dict[str, Callable[..., Any]] = {}
+
+
+class ComplexOperandError(TypeError):
+    """An operand is complex: what caught this takes the operation to `COMPLEX`."""
+
+
 class _Trace:
     """What the tape is doing, in one thread."""
 
@@ -139,6 +147,8 @@ def operand(x: Any, where: str) -> Any:
         return x
     if isinstance(x, complex | np.complexfloating):
         _refuse_complex(where, f"the complex number {x}")
+    if getattr(getattr(x, "dtype", None), "kind", "") == "c" and not isinstance(x, np.ndarray):
+        _refuse_complex(where, f"a {type(x).__name__} of {x.dtype}")
     if isinstance(x, np.ndarray):
         return _real(_plain(x, where), where)
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
@@ -179,4 +189,4 @@ def _refuse_complex(where: str, came: str) -> None:
         "Write real and imaginary part apart: for np.abs(F @ w) take np.sqrt((F.real @ w)**2 + (F.imag @ w)**2), for "
         "the product of complex numbers their four real ones."
     )
-    bad_type(where, "an operand", came, "real numbers", remedy)
+    raise ComplexOperandError(f"{where}: an operand is {came}; expected real numbers. {remedy}")

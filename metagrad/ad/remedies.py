@@ -93,7 +93,6 @@ REMEDIES: dict[str, str] = {
     "scipy.interpolate.interp1d": f"Take np.interp for straight lines. {_SPLINE}",
     "scipy.fft": f"{_LINEAR} A complex one has two: M.real and M.imag.",
     "scipy.signal": _LINEAR,
-    "scipy.signal.convolve": "Take np.convolve(x, y, mode).",
     "scipy.ndimage": f"{_LINEAR} That holds for linear filters; write others with shifted slices of x.",
     "scipy.spatial.distance.cdist": "Take np.sqrt(np.sum((X[:, None] - Y[None]) ** 2, axis=-1)) for distances.",
     "scipy.spatial.distance.pdist": (

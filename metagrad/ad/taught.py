@@ -23,10 +23,13 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.calls import call_function
+from metagrad.ad.functions import filters
+from metagrad.ad.table import FUNCTIONS
 from metagrad.ad.tape import Var
 
 NAMES: dict[str, tuple[str, ...]] = {
     "scipy.special": ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln"),
+    "scipy.signal": tuple(filters.PLAIN),
     "scipy.linalg": (
         *("solve", "inv", "det", "norm", "pinv", "lstsq", "cholesky", "cho_factor", "cho_solve", "solve_triangular"),
         *("eigh", "eigvalsh", "svd", "svdvals", "qr", "expm", "block_diag", "toeplitz", "circulant"),
@@ -61,6 +64,8 @@ def teach(module: ModuleType) -> None:
             passing = _passing_on(function, call_function)
             passing.__module__ = module.__name__  # where it is to be found: by pickle, too
             setattr(module, name, passing)
+            if module.__name__ == "scipy.signal":  # whose forms are known without SciPy, by name
+                FUNCTIONS[passing] = filters.PLAIN[name]
 
 
 class _OnImport(MetaPathFinder):

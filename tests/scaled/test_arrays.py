@@ -4,10 +4,11 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.signal
 import scipy.special
 
 from metagrad import ad
-from metagrad.ad.domains import DOMAINS, Draw, draw
+from metagrad.ad.domains import DOMAINS, Draw, as_reals, draw
 from metagrad.ad.functions import special
 from metagrad.scaled import Scaled, narrow
 from metagrad.xp import rng
@@ -16,18 +17,39 @@ CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(
 # Functions whose values come from code that knows floats alone: refused by name.
 NOT_CARRIED = {
     np.arctan2,
+    np.convolve,
     np.copysign,
+    np.correlate,
     np.divmod,
+    np.fft.fft,
+    np.fft.fft2,
+    np.fft.fftn,
+    np.fft.hfft,
+    np.fft.ifft,
+    np.fft.ifft2,
+    np.fft.ifftn,
+    np.fft.ihfft,
+    np.fft.irfft,
+    np.fft.irfft2,
+    np.fft.irfftn,
+    np.fft.rfft,
+    np.fft.rfft2,
+    np.fft.rfftn,
     np.fmax,
     np.fmin,
     np.fmod,
     np.heaviside,
+    np.interp,
     np.logaddexp2,
     np.modf,
     np.nextafter,
     np.remainder,
     np.sinc,
     np.unwrap,
+    scipy.signal.convolve,
+    scipy.signal.convolve2d,
+    scipy.signal.correlate,
+    scipy.signal.fftconvolve,
 } | set(special.TABLE)
 NOT_CARRIED -= {
     scipy.special.cbrt,
@@ -96,8 +118,7 @@ def with_scaled(function, index):
         args = list(full)
         for i, value in zip(where, values, strict=True):
             args[i] = value
-        out = function(*args)
-        return tuple(out) if isinstance(out, list) else out
+        return as_reals(function(*args))
 
     return of_arrays, arrays, ad.tree_map(Scaled.of, arrays)
 

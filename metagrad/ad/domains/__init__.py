@@ -14,6 +14,7 @@ from metagrad.ad.domains import (
     cumulative,
     elementwise,
     factors,
+    filters,
     grids,
     joining,
     linalg,
@@ -30,9 +31,9 @@ from metagrad.ad.domains import (
     spectra,
     statistics,
 )
-from metagrad.ad.domains.draws import Draw, Example, draw
+from metagrad.ad.domains.draws import Draw, Example, as_reals, draw
 
-__all__ = ["DOMAINS", "Draw", "Example", "draw"]
+__all__ = ["DOMAINS", "Draw", "Example", "as_reals", "draw"]
 
 DOMAINS: dict[Any, list[Example]] = {}
 for _family in (
@@ -41,6 +42,7 @@ for _family in (
     cumulative,
     elementwise,
     factors,
+    filters,
     grids,
     joining,
     linalg,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, TRACE, constant, operand
+from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, constant, operand
 from metagrad.ad.functions.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
@@ -66,17 +66,20 @@ def binary(
     op = Op(name, rules, entrywise(rule_x, rule_y), (rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
-        if type(x) is Var:
-            x_value = x.value
-            if type(y) is Var:
+        try:
+            if type(x) is Var:
+                x_value = x.value
+                if type(y) is Var:
+                    y_value = y.value
+                else:
+                    y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
+            elif type(y) is Var:
                 y_value = y.value
+                x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
             else:
-                y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
-        elif type(y) is Var:
-            y_value = y.value
-            x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
-        else:
-            x_value, y_value = x, y
+                x_value, y_value = x, y
+        except ComplexOperandError:
+            return COMPLEX["binary"](name, x, y)
         try:
             out = forward(x_value, y_value)
         except TypeError:

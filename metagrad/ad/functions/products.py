@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from metagrad.ad.constants import operand
+from metagrad.ad.constants import COMPLEX, ComplexOperandError, operand
 from metagrad.ad.functions.rearranging import diagonal
 from metagrad.ad.functions.shapes import (
     EachOperand,
@@ -292,8 +292,12 @@ def _diagonals(term: str, x: Any) -> tuple[str, Any]:
 
 def matmul_of_any(x1: Any, x2: Any) -> Any:
     """Product of matrices, one of which may be a list, a sparse matrix, or another thing that is made an array."""
-    x = x1 if type(x1) is Var else operand(x1, "matmul")
-    return matmul(x, x2 if type(x2) is Var else operand(x2, "matmul"))
+    try:
+        x = x1 if type(x1) is Var else operand(x1, "matmul")
+        y = x2 if type(x2) is Var else operand(x2, "matmul")
+    except ComplexOperandError:
+        return COMPLEX["function"](np.matmul, (x1, x2), {})
+    return matmul(x, y)
 
 
 TABLE: dict[Any, Any] = {
