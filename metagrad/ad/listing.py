@@ -52,9 +52,9 @@ primitive by its name.
 _TAUGHT = """## Plain functions that are taught
 
 Ufuncs and NumPy's functions pass traced values on by themselves (NEP 13 and NEP 18). SciPy's plain functions do not.
-Those of the table are wrapped where SciPy keeps them when metagrad is imported: with a traced value the call goes to
-the tape, with anything else to SciPy's own function. Import metagrad before `from scipy.special import logsumexp`, or
-write `scipy.special.logsumexp(x)`.
+Those of the table are given a door when metagrad, or the module that they stand in, is imported: with a traced value
+the call goes to the tape, with anything else to SciPy's own code. They stay the same objects, so it does not matter
+which was imported first.
 """
 
 

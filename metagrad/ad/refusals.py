@@ -126,17 +126,9 @@ def _said(asked: _Asked, kind: str, otherwise: str) -> tuple[str, str]:
     if name:
         made = "" if name in ("float", "int", "complex") else f", which makes {_MAKES[kind]} of x,"
         what = f"{name}(x){made}" if asked.is_call else f"what {name} makes of x"  # by an operator of its own
-        return what, _of_taught(name) or remedy_for(name, otherwise)
+        return what, remedy_for(name, otherwise)
     what = f"{asked.code}, which makes {_MAKES[kind]} of x," if asked.code else f"to make {_MAKES[kind]} of x"
     return what, otherwise if asked.code else f"{otherwise} {WRITE}"
-
-
-def _of_taught(name: str) -> str:
-    """Return what to do where SciPy's name passes traced values on by now, but not the function that was called."""
-    module, _, last = name.rpartition(".")
-    if not hasattr(getattr(sys.modules.get(module), last, None), "is_taught"):
-        return ""
-    return f"Import metagrad before `from {module} import {last}`, or write {name}(x): that passes traced values on."
 
 
 def called_within(name: str) -> str:
@@ -254,6 +246,8 @@ def public_name(function: Any) -> str:
     >>> public_name(scipy.optimize.nnls), public_name(math.exp), public_name(float)
     ('scipy.optimize.nnls', 'math.exp', 'float')
     """
+    if isinstance(function, np.vectorize):
+        return "numpy.vectorize"
     name = getattr(function, "__name__", "")
     if not name:
         return ""

@@ -53,6 +53,10 @@ REMEDIES: dict[str, str] = {
     "numpy.int64": _PIECEWISE,
     "numpy.int32": _PIECEWISE,
     "numpy.bool": "Compare it, x != 0.",
+    "numpy.vectorize": (
+        "Give what is traced to the function as an argument, np.vectorize(f)(x, y), not as a name from outside "
+        "of f; or write it with NumPy's functions on whole arrays."
+    ),
     "numpy.arange": "Take x * np.arange(n), or start + step * np.arange(n).",
     "numpy.full": "Take x * np.ones(n), or np.broadcast_to(x, shape).",
     "numpy.ma": (

@@ -60,7 +60,7 @@ FAMILIES: dict[str, Any] = {
 }
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 CONSTANT: set[Any] = {
-    *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.isfinite, np.isinf, np.isnan, np.signbit),
+    *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.isfinite, np.isinf, np.isnan, np.signbit),
     *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
     *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
     *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, constant, operand
-from metagrad.ad.functions.shapes import in_place_of, like, module_of
+from metagrad.ad.functions.shapes import array_of, in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
 from metagrad.xp import Array, namespace
@@ -285,6 +285,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
     where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
+    x, y = (array_of(a) if type(a) in (list, tuple) else a for a in (x, y))
     return _where(value_of(condition), x, y)
 
 

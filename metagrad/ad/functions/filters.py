@@ -96,3 +96,8 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "correlate": correlate,
     "fftconvolve": fftconvolve,
 }
+_LINEAR = (
+    "For constant coefficients it is linear in the signal: M = scipy.signal.lfilter(b, a, np.eye(n), axis=0) is a "
+    "constant matrix, take M @ x. For traced b and a = [1] take np.convolve(x, b)[:n]; for others write the recursion."
+)
+REFUSED: dict[str, str] = {"lfilter": _LINEAR, "filtfilt": _LINEAR, "sosfilt": _LINEAR}
