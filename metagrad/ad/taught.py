@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -69,20 +69,35 @@ def _asking(function: FunctionType, code: FunctionType, traced: Callable[..., An
 _DOOR = "what stands here is called"
 
 
-def _template(*args: Any, **kwargs: Any) -> Any:
-    door: Any = "what stands here is called"
-    return door(args, kwargs)
+def _template(names: tuple[str, ...]) -> CodeType:
+    """Return the code of a function that calls what stands at _DOOR, with free variables of these names.
+
+    A function can only be given code with as many free variables as it has cells. They are named after the return:
+    never read, but the compiler sees them.
+    """
+    scope: dict[str, Any] = {}
+    free = ", ".join(names) or "None"
+    source = (
+        f"def outer({', '.join(names)}):\n"
+        f"    def inner(*args, **kwargs):\n"
+        f"        door = {_DOOR!r}\n"
+        f"        return door(args, kwargs)\n"
+        f"        {free}\n"
+        f"    return inner\n"
+    )
+    exec(compile(source, __file__, "exec"), scope)
+    made: FunctionType = scope["outer"](*names)
+    return made.__code__
 
 
 def ask_first(function: FunctionType, traced: Callable[..., Any]) -> None:
     """Let a plain function call `traced(function, args, kwargs)` where a traced value is among its arguments."""
     if hasattr(function, "is_taught"):
         return
-    code, template = _copy_of(function), _template.__code__
+    code, template = _copy_of(function), _template(function.__code__.co_freevars)
     door = _asking(function, code, traced)
     function.__code__ = template.replace(
         co_consts=tuple(door if x == _DOOR else x for x in template.co_consts),
-        co_freevars=function.__code__.co_freevars,  # as many as the function has cells
         co_name=function.__name__,
         co_qualname=function.__qualname__,
     )
