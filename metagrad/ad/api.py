@@ -43,6 +43,8 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
     if hasattr(x, "dtype") and (is_array(x) or isinstance(x, np.generic)):
         if x.dtype.kind == "c":
             bad_type(where, argument, f"complex ({x.dtype})", "real numbers", "Split it into real and imaginary part.")
+        if x.dtype.kind in "OSUmM":
+            bad_type(where, argument, f"an array of {x.dtype}", "real numbers", "Convert it with x.astype(float).")
         return is_float(x.dtype)
     if type(x) is Complex:
         remedy = "Return a real number: np.abs(z)**2, z.real or z.imag." if "returns" in argument else ""

@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from metagrad.ad.calls import name_of
+from metagrad.ad.functions import filters
 from metagrad.ad.operators import OPERATORS
 from metagrad.ad.remedies import REMEDIES
 from metagrad.ad.table import CONSTANT, FAMILIES, REFUSED, load_late
@@ -29,8 +30,15 @@ and CuPy arrays; options that are not supported stand beside it. Each is tested 
 differences to order 2. What is not listed raises a TypeError that names the function and says what to write; so does
 a function that CuPy lacks, on a device. Made with {versions}.
 
-Values are computed by NumPy, SciPy or CuPy. Operators and indexing work as on arrays, but for `x[i] = y` and the
-methods that write in place: build a new array with `np.where`, `np.concatenate` or `np.stack`.
+Values are computed by NumPy, SciPy or CuPy. Operators and indexing work as on arrays, but for what writes in place.
+`x[i] = y`, methods that write, and `x += y` on a view of an array that is used elsewhere are refused: build a new array
+with `np.where`, `np.concatenate` or `np.stack`. **`x += y` on anything else gives the name x another value: a second
+name of the same array, `z = x; z += 1`, does not see it.** Write `z = z + 1`, and it means the same everywhere.
+
+Reductions, running results and outer products of ufuncs (`np.add.reduce`, `np.maximum.accumulate`, `np.hypot.outer`)
+work for every ufunc below; `at` and `reduceat` are refused. Orders of entries are "C" and "F"; how a traced value lies
+in memory ("A", "K") is not traced. Complex numbers live inside of the Fourier transforms below, with arithmetic, `abs`,
+`angle`, `real`, `imag`, `exp`, products, sums, means and indexing; other functions refuse them.
 """
 _EDGES = """## Where there is no derivative
 
@@ -38,11 +46,14 @@ _EDGES = """## Where there is no derivative
 - `abs` has the slope 0 at 0. Norms and roots have none there: take `metagrad.ad.safe_norm` and `metagrad.ad.safe_sqrt`.
 - Sorting, medians, quantiles and running extremes have the derivative of the order found; of equal entries the first
   one keeps its place.
-- Outside of the domain of a function (`log(-1)`, `gammaln` at its poles) value and derivative are NaN, as NumPy's are.
+- Where a value is NaN because an argument lies outside of the domain (`log(-1)`), the derivative is NaN too. At poles
+  values are infinite, and derivatives infinite or NaN; that of `rgamma` is NaN where it is 0.
+- Powers of 0: `x**y` has the slope 0 in y at x = 0.
 - Singular matrices, those that are not positive definite, and eigenvectors or singular vectors of repeated values are
   errors that name the matrix of the stack, which is the task. Eigenvalues alone may be repeated, to first order.
 - A branch that is not taken adds nothing: `np.where(x > 0, np.sqrt(x), 0.0)` is differentiated at 0 too.
-- What looks at the type of x sees no array: `isinstance(x, np.ndarray)` is False on a traced value.
+- What looks at the type of x sees no array and no number: `isinstance(x, np.ndarray)`, `isinstance(x[0], float)` and
+  `np.isscalar(x[0])` are False on a traced value.
 """
 _OWN = """## An operation of your own
 
@@ -75,6 +86,8 @@ which was imported first.
 
 def markdown() -> str:
     """Return the page."""
+    import scipy.signal  # whose functions are entered when it is imported
+
     load_late()
     versions = f"NumPy {minor(np.__version__)} and SciPy {minor(scipy.__version__)}"
     parts = [_HEAD.format(versions=versions)]
@@ -82,8 +95,10 @@ def markdown() -> str:
         if family.TABLE:
             about = (family.__doc__ or "").strip().splitlines()[0]
             parts.append(f"## {title}\n\n{about}\n\n{_rows(family.TABLE)}\n")
-    taught = [f"{module}.{name}" for module, names in NAMES.items() for name in names] + ["numpy.vectorize"]
-    parts += [f"{_TAUGHT}\n{_listed(taught)}\n"]
+    parts += [f"## Filters\n\n{(filters.__doc__ or '').strip().splitlines()[0]}\n\n{_filters()}\n"]
+    taught = [f"{m}.{n}" for m, names in NAMES.items() for n in names if n not in filters.REFUSED]
+    taught = [name for name in taught if name.rpartition(".")[2] not in _NAMED_AS_REFUSED]
+    parts += [f"{_TAUGHT}\n{_listed([*taught, 'numpy.vectorize'])}\n"]
     constants = _listed(map(name_of, CONSTANT))
     parts += [f"## Constants\n\nThese have no derivative; plain arrays come out.\n\n{constants}\n"]
     methods = [f"x.{name}" for name in OPERATORS if not name.startswith("_")]
@@ -100,6 +115,14 @@ def _rows(table: dict[Any, Any]) -> str:
         for function, traced in table.items()
     }
     return "| function | | not supported |\n|---|---|---|\n" + "\n".join(sorted(lines))
+
+
+def _filters() -> str:
+    lines = [f"| `scipy.signal.{name}` | {_about(traced)} |" for name, traced in filters.PLAIN.items()]
+    return "| function | |\n|---|---|\n" + "\n".join(sorted(lines))
+
+
+_NAMED_AS_REFUSED = frozenset({"logm", "sqrtm", "lu", "lu_factor", "lu_solve", "eig", "eigvals"})
 
 
 def _about(traced: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -101,9 +102,33 @@ def _augmented(name: str) -> Callable[[Var, Any], Any]:
                 f"x {sign}= y on an array that a function was given would write into what its caller keeps. Write "
                 f"x = x {sign} y, or x = x.copy() before it."
             )
+        base = _written_through(self)
+        if base is not None:
+            sign = _AUGMENTED[name]
+            raise WrittenError(
+                f"x {sign}= y on a view, made by {self.op.name if self.op else ''}, would write into the array that it "
+                f"is a view of. Write x = x {sign} y for a new array, and put it in its place by np.where or "
+                "np.concatenate where the whole is meant."
+            )
         return OPERATORS[f"__{name}__"](self, other)
 
     return call
+
+
+_VIEWS = frozenset({"getitem", "transpose", "reshape", "broadcast_to", "flip"})
+_OWN_REFERENCES = 3  # of a value that only its view knows: the view's arguments, a name here, and the count's own
+
+
+def _written_through(x: Var) -> Var | None:
+    """Return what NumPy would write into, if somebody else knows it, where x is a view of it."""
+    while x.op is not None and x.op.name in _VIEWS and type(x.args[0]) is Var:
+        base = x.args[0]
+        if not (isinstance(x.value, np.ndarray) and np.may_share_memory(x.value, base.value)):
+            return None
+        if base.op is None or base.op is IDENTITY or sys.getrefcount(base) > _OWN_REFERENCES:
+            return base
+        x = base
+    return None
 
 
 _AUGMENTED = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "matmul": "@", "mod": "%"}

@@ -55,37 +55,41 @@ def _copy_of(function: FunctionType) -> FunctionType:
     return copy
 
 
-def _asking(function: FunctionType, code: FunctionType, traced: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """Return what a call of `function` with (args, kwargs) does from now on; else it does what its `code` does."""
+def _asking(function: FunctionType, traced: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Return what a call of `function` with (args, kwargs) asks first; NotImplemented where nothing is traced."""
 
     def door(args: Any, kwargs: Any) -> Any:
         if any(map(is_traced, args)) or (kwargs and any(map(is_traced, kwargs.values()))):
             return traced(function, args, kwargs)
-        return code(*args, **kwargs)
+        return NotImplemented
 
     return door
 
 
-_DOOR = "what stands here is called"
+_DOOR, _CODE = "the door", "its own code"
+# Frames of files of such a name are passed over when Python looks for the line that a warning is about (as it does for
+# those of its import system): so SciPy's warnings tell the caller's line, as before.
+_FILE = "<metagrad.ad.taught, as importlib._bootstrap>"
 
 
 def _template(names: tuple[str, ...]) -> CodeType:
-    """Return the code of a function that calls what stands at _DOOR, with free variables of these names.
+    """Return the code of a function that asks at _DOOR and goes on with _CODE, with free variables of these names.
 
     A function can only be given code with as many free variables as it has cells. They are named after the return:
     never read, but the compiler sees them.
     """
     scope: dict[str, Any] = {}
-    free = ", ".join(names) or "None"
     source = (
         f"def outer({', '.join(names)}):\n"
         f"    def inner(*args, **kwargs):\n"
         f"        door = {_DOOR!r}\n"
-        f"        return door(args, kwargs)\n"
-        f"        {free}\n"
+        f"        code = {_CODE!r}\n"
+        f"        found = door(args, kwargs)\n"
+        f"        return code(*args, **kwargs) if found is NotImplemented else found\n"
+        f"        {', '.join(names) or 'None'}\n"
         f"    return inner\n"
     )
-    exec(compile(source, __file__, "exec"), scope)
+    exec(compile(source, _FILE, "exec"), scope)
     made: FunctionType = scope["outer"](*names)
     return made.__code__
 
@@ -95,11 +99,10 @@ def ask_first(function: FunctionType, traced: Callable[..., Any]) -> None:
     if hasattr(function, "is_taught"):
         return
     code, template = _copy_of(function), _template(function.__code__.co_freevars)
-    door = _asking(function, code, traced)
+    put: dict[str, Any] = {_DOOR: _asking(function, traced), _CODE: code}
+    constants = tuple(put.get(x, x) if isinstance(x, str) else x for x in template.co_consts)
     function.__code__ = template.replace(
-        co_consts=tuple(door if x == _DOOR else x for x in template.co_consts),
-        co_name=function.__name__,
-        co_qualname=function.__qualname__,
+        co_consts=constants, co_name=function.__name__, co_qualname=function.__qualname__
     )
     function.__defaults__ = function.__kwdefaults__ = None  # the door passes on what it is given
     function.__wrapped__ = code  # type: ignore[attr-defined]  # where its source and its signature are looked for

@@ -82,6 +82,8 @@ def _reduce(
     axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     if where is not True:
         x = choose(value_of(where), x, _left_out(ufunc, initial))
+    if initial is None and any(x.shape[at] == 0 for at in axes):
+        return ufunc.reduce(value_of(x), axis=axes, keepdims=keepdims)  # a constant, or NumPy's error
     if ufunc in _REDUCED:
         found = _REDUCED[ufunc](x, axes, keepdims)
     else:

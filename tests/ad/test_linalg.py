@@ -273,7 +273,7 @@ REFUSED = {
     "logm": (scipy.linalg.logm, TypeError, r"scipy.linalg.logm cannot be traced.*np.log\(values\)"),
     "sqrtm": (scipy.linalg.sqrtm, TypeError, r"np.sqrt\(values\)"),
     "lu": (scipy.linalg.lu, TypeError, r"np.linalg.solve\(a, b\)"),
-    "banded": (lambda a: scipy.linalg.solve(a, a, assume_a="banded"), ValueError, "assume_a is 'banded'.*Leave it out"),
+    "assume_a": (lambda a: scipy.linalg.solve(a, a, assume_a="odd"), ValueError, "assume_a is 'odd'.*Leave it out"),
     "trans": (lambda a: scipy.linalg.solve_triangular(a, a, trans=3), ValueError, "trans is 3"),
     "hermitian": (lambda a: np.linalg.pinv(a, hermitian=True), TypeError, "numpy.linalg.pinv with hermitian="),
     "norm": (lambda a: np.linalg.norm(a, 3), ValueError, "numpy.linalg.norm: ord is 3; expected 'fro'"),

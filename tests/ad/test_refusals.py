@@ -142,7 +142,6 @@ CALLS = {  # name: (call, what names it, what says what to write)
         r"optimize\.minimize",
         "Newton steps",
     ),
-    "brentq": (lambda x: scipy.optimize.brentq(lambda v: v - x[0], 0, 2), r"scipy\.optimize\.brentq", "Newton steps"),
     "root": (lambda x: scipy.optimize.root(lambda v: v, x).x, r"scipy\.optimize\.root\(x\)", "two Newton steps"),
     "curve_fit": (lambda x: scipy.optimize.curve_fit(lambda t, a: a * t, T, x), r"optimize\.curve_fit", "Newton"),
     "assignment": (

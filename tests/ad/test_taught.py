@@ -4,9 +4,11 @@ import inspect
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 from metagrad import ad
@@ -72,3 +74,11 @@ def test_register():
     sine = np.frompyfunc(np.sin, 1, 1)
     with pytest.raises(TypeError, match="sin"):
         ad.grad(lambda x: np.sum(sine(x)))(np.ones(2))
+
+
+def test_warnings_tell_the_line_of_the_caller():
+    ill = np.diag([1.0, 1e-20])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        scipy.linalg.solve(ill, np.ones(2))
+    assert [w.filename for w in seen] == [__file__]

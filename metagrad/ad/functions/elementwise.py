@@ -189,10 +189,6 @@ _any_square = unary("square", lambda g, out, x: g * (2.0 * x))
 sqrt: Function = unary("sqrt", lambda g, out, x: 0.5 * g / out)
 exp: Function = unary("exp", lambda g, out, x: g * out)
 expm1 = unary("expm1", lambda g, out, x: g * exp(x))
-log: Function = unary("log", lambda g, out, x: g / x)
-log2 = unary("log2", lambda g, out, x: g / (x * float(np.log(2.0))))
-log10 = unary("log10", lambda g, out, x: g / (x * float(np.log(10.0))))
-log1p = unary("log1p", lambda g, out, x: g / (1.0 + x))
 sin = unary("sin", lambda g, out, x: g * cos(x))
 cos: Function = unary("cos", lambda g, out, x: -(g * sin(x)))
 sinh: Function = unary("sinh", lambda g, out, x: g * cosh(x))
@@ -225,6 +221,12 @@ def inside(rule: Rule) -> Rule:
         return where(none & asked, math.nan, where(xp.logical_or(asked, xp.logical_not(none)), part, 0.0))
 
     return known
+
+
+log: Function = unary("log", inside(lambda g, out, x: g / x))
+log2 = unary("log2", inside(lambda g, out, x: g / (x * float(np.log(2.0)))))
+log10 = unary("log10", inside(lambda g, out, x: g / (x * float(np.log(10.0)))))
+log1p = unary("log1p", inside(lambda g, out, x: g / (1.0 + x)))
 
 
 def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[Any, Any], Any]) -> Function:
@@ -285,8 +287,8 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
     where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
-    x, y = (array_of(a) if type(a) in (list, tuple) else a for a in (x, y))
-    return _where(value_of(condition), x, y)
+    x, y, chosen = (array_of(a) if type(a) in (list, tuple) else a for a in (x, y, condition))
+    return _where(value_of(chosen), x, y)
 
 
 def sign(x: Any) -> Any:

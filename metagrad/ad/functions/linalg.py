@@ -226,13 +226,13 @@ def _solution_rule_a(g: Any, out: Any, a: Any, b: Any, solver: Any, held: Any) -
     u = _solution_of(_T(a), g, solver, None)
     residual, outside = b - matmul(a, out), g - matmul(_T(a), u)
     part = matmul(residual, _T(_solution_of(a, u, solver, None))) - matmul(u, _T(out))
-    return part + matmul(_solution_of(_T(a), out, solver, None), _T(outside))
+    return like(part + matmul(_solution_of(_T(a), out, solver, None), _T(outside)), a)
 
 
 _solution_of: Function = primitive(
     "lstsq",
     lambda a, b, solver, held: (held or solver(a, b))[0],
-    (_solution_rule_a, lambda g, out, a, b, solver, held: _solution_of(_T(a), g, solver, None)),
+    (_solution_rule_a, lambda g, out, a, b, solver, held: like(_solution_of(_T(a), g, solver, None), b)),
 )
 
 

@@ -327,6 +327,11 @@ def masked_std(a: Any, axis: Any, ddof: float, keepdims: bool, mask: Any, mean: 
     return choose(single, 0.0, sqrt(choose(single, 1.0, found)))
 
 
+_without_slope: Function = primitive(
+    "without_slope", lambda x: x, (lambda g, out, x: where(value_of(g) != 0, math.nan, 0.0 * g),)
+)
+
+
 def logsumexp(a: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -> Any:
     """log(sum(b exp(a))), shifted by the largest entry so that nothing overflows; -inf where all entries are.
 
@@ -340,10 +345,14 @@ def logsumexp(a: Any, axis: Any = None, keepdims: bool = False, b: Any = None) -
         if type(b) is not Var:
             a = where(weight == 0, -math.inf, a)
     top = values.max(axis=axis, keepdims=True)
+    infinite = top == math.inf
     top = xp.where(xp.isfinite(top), top, 0)
     terms = exp(a - top) if b is None else b * exp(a - top)
     out = log(sum_(terms, axis, keepdims=True)) + top
-    return out if keepdims else squeeze(out, tuple(range(out.ndim)) if axis is None else axis)
+    if xp is not np or infinite.any():  # the value is infinite, and nothing is known of its slope
+        out = where(infinite, _without_slope(out), out)
+    out = out if keepdims else squeeze(out, tuple(range(out.ndim)) if axis is None else axis)
+    return getitem(out, ()) if out.shape == () and type(value_of(out)) is np.ndarray else out
 
 
 def log_softmax(a: Any, axis: int = -1) -> Any:

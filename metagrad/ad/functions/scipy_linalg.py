@@ -88,6 +88,8 @@ def solve(
         a = part_of(a, _TRIANGULAR[assume_a])
     elif assume_a == "diagonal":
         a = a * identity(a)
+    elif assume_a in ("banded", "tridiagonal"):  # how it is solved, not what is read
+        options["assume_a"] = "gen"
     elif assume_a not in (None, "gen", "general"):
         remedy = "Leave it out: the matrix is then solved with as it is."
         bad_value("scipy.linalg.solve", "assume_a", repr(assume_a), "'gen', 'sym', 'pos' or a triangle", remedy)

@@ -154,23 +154,20 @@ def broadcast_to(array: Any, shape: Any) -> Any:
 
 
 def reshape(a: Any, shape: Any, order: Any = "C", copy: Any = None) -> Any:
-    """Entries in another shape, read and written by rows ("C") or by columns ("F"); "A": as they lie in memory."""
+    """Entries in another shape, read and written by rows ("C") or by columns ("F")."""
     if order == "C" or not _by_columns("reshape", a, order, "CFA"):
         return _reshape(a, as_shape(shape))
     return transpose(_reshape(transpose(a), as_shape(shape)[::-1]))
 
 
 def _by_columns(where: str, a: Any, order: Any, known: str) -> bool:
-    """Tell whether entries are read by columns; "A" and "K" ask how the value lies in memory."""
+    """Tell whether entries are read by columns; "A" and "K" ask how a value lies in memory, which is not traced."""
     if order not in (*known, None):
         bad_value(where, "order", repr(order), " or ".join(repr(c) for c in known))
-    if order in ("C", "F", None):
-        return bool(order == "F")
-    flags = getattr(value_of(a), "flags", None)
-    if order == "K" and flags is not None and not flags.c_contiguous and not flags.f_contiguous:
-        remedy = "Take np.transpose and order='C' to say which axis comes first."
-        bad_value(where, "order", "'K' for an array with gaps, or with axes in another order", "'C' or 'F'", remedy)
-    return bool(flags is not None and flags.f_contiguous and not flags.c_contiguous)
+    if order in ("A", "K") and sum(n != 1 for n in a.shape) > 1:
+        came = f"{order!r} for a traced value of several axes, which may lie in memory in another way than a plain one"
+        bad_value(where, "order", came, "'C' (by rows) or 'F' (by columns)")
+    return bool(order == "F")
 
 
 def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
@@ -242,7 +239,7 @@ def squeeze(a: Any, axis: Any = None) -> Any:
 
 
 def ravel(a: Any, order: Any = "C") -> Any:
-    """All entries along one axis, by rows ("C") or columns ("F"), or as they lie in memory ("A", "K")."""
+    """All entries along one axis, by rows ("C") or by columns ("F")."""
     if order == "C" or not _by_columns("ravel", a, order, "CFAK"):
         return reshape(a, (-1,))
     return reshape(transpose(a), (-1,))
