@@ -13,6 +13,7 @@ import hashlib
 import sys
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -25,12 +26,30 @@ Array = Any  # numpy.ndarray or cupy.ndarray: the two share no base class
 Namespace = Any  # the module numpy or cupy
 
 _NAMESPACES: dict[type, Namespace] = {np.ndarray: np}
+_SCIPY: dict[int, Any] = {}  # of namespaces other than NumPy and CuPy, by id
 _HOST_SCALARS = (bool, int, float, np.generic)
 
 
-def register_namespace(array_type: type, namespace: Namespace) -> None:
-    """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double)."""
+def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None) -> None:
+    """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double).
+
+    `scipy` has the parts of SciPy that there are for it, as attributes.
+    """
     _NAMESPACES[array_type] = namespace
+    if scipy is not None:
+        _SCIPY[id(namespace)] = scipy
+
+
+def scipy_of(namespace: Namespace, part: str) -> Any:
+    """Return a part of SciPy ("special", "linalg") that works on the arrays of a namespace: CuPy has one of its own.
+
+    >>> scipy_of(np, "special").__name__
+    'scipy.special'
+    """
+    found = _SCIPY.get(id(namespace))
+    if found is not None:
+        return getattr(found, part)
+    return import_module(f"{'scipy' if namespace is np else 'cupyx.scipy'}.{part}")
 
 
 def _namespace_of_type(array_type: type) -> Namespace | None:

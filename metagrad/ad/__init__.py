@@ -12,11 +12,12 @@ What is returned may be written into: it shares no memory with what was given.
 
 from metagrad.ad.api import Pullback, grad, hvp, jvp, recorded, stop_gradient, value_and_grad, vjp
 from metagrad.ad.check import check_gradients
-from metagrad.ad.elementwise import relu, sigmoid
+from metagrad.ad.functions.elementwise import relu, sigmoid
+from metagrad.ad.functions.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.hold import are_gradients_held, gradients_held
-from metagrad.ad.reductions import log_softmax, logsumexp, softmax
 from metagrad.ad.safe import safe_norm, safe_sqrt
 from metagrad.ad.strong import are_zeros_strong, strong_zeros
+from metagrad.ad.table import register
 from metagrad.ad.tape import Var, primitive
 from metagrad.ad.tree import add, is_branch, leaves, paths, tree_map, unflatten
 
@@ -38,6 +39,7 @@ __all__ = [
     "paths",
     "primitive",
     "recorded",
+    "register",
     "relu",
     "safe_norm",
     "safe_sqrt",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad import constants, ops, strong  # `ops` gives Var its operators
+from metagrad.ad import constants, operators, strong, taught  # `operators` gives Var its own, `taught` SciPy
+from metagrad.ad.complex_pair import Complex
+from metagrad.ad.functions.shapes import is_float
 from metagrad.ad.hold import are_gradients_held, gradients_held
-from metagrad.ad.shapes import is_float
 from metagrad.ad.strong import may_have_nan
 from metagrad.ad.tape import Pull, Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
@@ -19,7 +20,18 @@ from metagrad.xp import is_array, namespace
 
 WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
-__all__ = ["Pullback", "grad", "hvp", "jvp", "ops", "recorded", "stop_gradient", "value_and_grad", "vjp"]
+__all__ = [
+    "Pullback",
+    "grad",
+    "hvp",
+    "jvp",
+    "operators",
+    "recorded",
+    "stop_gradient",
+    "taught",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def _is_differentiable(x: Any, where: str, argument: str) -> bool:
@@ -31,7 +43,12 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
     if hasattr(x, "dtype") and (is_array(x) or isinstance(x, np.generic)):
         if x.dtype.kind == "c":
             bad_type(where, argument, f"complex ({x.dtype})", "real numbers", "Split it into real and imaginary part.")
+        if x.dtype.kind in "OSUmM":
+            bad_type(where, argument, f"an array of {x.dtype}", "real numbers", "Convert it with x.astype(float).")
         return is_float(x.dtype)
+    if type(x) is Complex:
+        remedy = "Return a real number: np.abs(z)**2, z.real or z.imag." if "returns" in argument else ""
+        bad_type(where, argument, f"complex ({x.dtype})", "real numbers", remedy)
     if isinstance(x, int):
         return False
     remedy = "Make records NamedTuples; let the function take all else from outside of its arguments."

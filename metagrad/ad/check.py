@@ -14,6 +14,7 @@ from metagrad.errors import bad_value
 from metagrad.xp import GRADIENT_TOLERANCE
 
 _STEP = 2.0**-10  # near eps**(1/5), which is best for a difference of order 4
+_CANCELLED = 2.0**-10  # beside which a rounding over _STEP is within the tolerance
 _MOST_ENTRIES = 64  # of a leaf; more are sampled
 
 
@@ -49,7 +50,7 @@ def check_gradients(
     if order not in (1, 2):
         bad_value("check_gradients", "order", order, "1 or 2")
     rng = np.random.default_rng(seed)
-    report = _first_order(f, args, rng, tolerance, name)
+    report, size = _first_order(f, args, rng, tolerance, name)
     if order == 1:
         return report
     u = _like(f(*args), rng)
@@ -57,22 +58,28 @@ def check_gradients(
     def slope(*xs: Tree) -> Tree:
         return vjp(f, *xs)[1](u)
 
-    second = _first_order(slope, args, rng, tolerance, f"gradient of {name}")
+    # What cancels in the gradient is as large as what f is made of: its rounding, over the step of the difference.
+    second, _ = _first_order(slope, args, rng, tolerance, f"gradient of {name}", floor=_CANCELLED * size)
     return Report(
         max(report.finite_difference, second.finite_difference),
         max(report.adjoint, second.adjoint),
-        _asymmetry(slope, args, rng, name),
+        _asymmetry(slope, args, rng, name, _CANCELLED * size),
     )
 
 
 def _first_order(
-    f: Callable[..., Any], args: tuple[Tree, ...], rng: np.random.Generator, tolerance: float, name: str
-) -> Report:
+    f: Callable[..., Any],
+    args: tuple[Tree, ...],
+    rng: np.random.Generator,
+    tolerance: float,
+    name: str,
+    floor: float = 0.0,
+) -> tuple[Report, float]:
     out, pullback = vjp(f, *args)
     u, v = _like(out, rng), _like(args, rng)
     gradient = pullback(u)
     worst = 0.0
-    size = _inner(tree_map(np.abs, u), tree_map(np.abs, out))
+    size = _inner(tree_map(np.abs, u), tree_map(np.abs, out)) + floor
     for position, found in enumerate(leaves(gradient)):
         largest = float(np.max(np.abs(found), initial=0.0))
         for entry in _entries(np.shape(found), rng):
@@ -86,10 +93,12 @@ def _first_order(
             worst = max(worst, error)
     forward, reverse = _inner(u, jvp(f, args, v)[1]), _inner(gradient, v)
     scale = _inner(tree_map(np.abs, gradient), tree_map(np.abs, v)) + size * _relative_size(v, args)
-    return Report(worst, _agree(f"{name}: <u, Jv>", forward, "<J'u, v>", reverse, scale), 0.0)
+    return Report(worst, _agree(f"{name}: <u, Jv>", forward, "<J'u, v>", reverse, scale), 0.0), size
 
 
-def _asymmetry(slope: Callable[..., Any], args: tuple[Tree, ...], rng: np.random.Generator, name: str) -> float:
+def _asymmetry(
+    slope: Callable[..., Any], args: tuple[Tree, ...], rng: np.random.Generator, name: str, floor: float
+) -> float:
     v, w = _like(args, rng), _like(args, rng)
     g, Hv = jvp(slope, args, v)
     Hw = jvp(slope, args, w)[1]
@@ -97,6 +106,7 @@ def _asymmetry(slope: Callable[..., Any], args: tuple[Tree, ...], rng: np.random
         _inner(tree_map(np.abs, H), tree_map(np.abs, b)) + _inner(tree_map(np.abs, g), tree_map(np.abs, a)) * r
         for H, a, b, r in ((Hv, v, w, _relative_size(w, args)), (Hw, w, v, _relative_size(v, args)))
     )
+    scale += floor * _relative_size(v, args) * _relative_size(w, args)
     return _agree(f"{name}: v'Hw", _inner(v, Hw), "w'Hv", _inner(w, Hv), scale)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.ad.shapes import in_place_of, like, module_of
+from metagrad.ad.functions.shapes import in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Var, multilinear, primitive, pushed, value_of
 
 _ON_DEVICE: ContextVar[bool] = ContextVar("strong", default=False)

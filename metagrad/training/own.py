@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.ad.shapes import is_float
+from metagrad.ad.functions.shapes import is_float
 from metagrad.errors import bad_type, bad_value
 from metagrad.files import sha256
 from metagrad.protocols import Objective, Rule, Task, Tree

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, checks, parts
-from metagrad.ad.shapes import is_float
+from metagrad.ad.functions.shapes import is_float
 from metagrad.errors import bad_type, bad_value, nearest
 from metagrad.files import ARRAYS_TO_DESCRIPTION, LARGEST, read_npz, write_npz
 from metagrad.protocols import Rule, Tree

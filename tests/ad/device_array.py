@@ -4,17 +4,16 @@ Only names that CuPy has are let through, reductions give 0-d arrays, and float(
 raise: on a device each of them would wait for it.
 """
 
-import numpy as np
+from types import SimpleNamespace
 
-FUNCTIONS = """
-abs absolute fabs negative positive reciprocal sign isfinite isnan less greater equal add subtract multiply divide
-power maximum minimum matmul logaddexp square sqrt exp expm1 log log2 log10 log1p sin cos sinh cosh tanh arctan
-arcsinh where clip copy full_like zeros ones zeros_like ones_like arange argsort sort median take_along_axis
-put_along_axis astype cumsum sum mean max min prod var std einsum tensordot dot inner vdot outer trace transpose
-matrix_transpose swapaxes moveaxis reshape ravel broadcast_to flip expand_dims squeeze concatenate stack split
-atleast_1d atleast_2d
-"""
-METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort"}
+import numpy as np
+import scipy.linalg
+import scipy.signal
+import scipy.special
+
+from tests.cupy_double.double import SNAPSHOT
+
+METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort", "view"}
 ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or")
 
@@ -43,7 +42,7 @@ class DeviceArray:
     def __array_function__(self, function, types, args, kwargs):
         if any(t is not DeviceArray for t in types):
             return NotImplemented
-        home = DEVICE.linalg if function.__module__ == "numpy.linalg" else DEVICE
+        home = getattr(DEVICE, function.__module__.removeprefix("numpy.").replace("numpy", ""), DEVICE)
         return getattr(home, function.__name__)(*args, **kwargs)
 
     def __getattr__(self, name):
@@ -56,6 +55,9 @@ class DeviceArray:
 
     def __setitem__(self, index, value):
         self.host[to_host(index)] = to_host(value)
+
+    real = property(lambda self: DeviceArray(self.host.real))
+    imag = property(lambda self: DeviceArray(self.host.imag))
 
     def __neg__(self):
         return DeviceArray(-self.host)
@@ -76,7 +78,9 @@ def to_host(x):
 
 
 def to_device(x):
-    return [DeviceArray(item) for item in x] if isinstance(x, list) else DeviceArray(x)
+    if hasattr(x, "_fields"):
+        return type(x)(*map(to_device, x))
+    return type(x)(map(to_device, x)) if isinstance(x, list | tuple) else DeviceArray(x)
 
 
 def on_device(function):
@@ -120,11 +124,26 @@ class Device:
     float64, float32 = np.float64, np.float32
 
     def __init__(self):
-        for name in FUNCTIONS.split():
-            setattr(self, name, on_device(getattr(np, name)))
+        for name in SNAPSHOT["cupy"]:
+            if callable(function := getattr(np, name, None)) and not isinstance(function, type):
+                setattr(self, name, on_device(function))
         self.add = Add()
-        self.linalg = type("linalg", (), {"norm": staticmethod(on_device(np.linalg.norm))})
-        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
+        self.linalg, self.fft = part("linalg", np.linalg), part("fft", np.fft)
+        self.sliding_window_view = on_device(np.lib.stride_tricks.sliding_window_view)  # in CuPy where NumPy has it
+        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(x if type(x) is np.ndarray else to_host(x), dtype))
+
+
+def part(key, module):
+    """Return a part of the namespace: the names that CuPy has."""
+    names = [name for name in SNAPSHOT[key] if callable(getattr(module, name, None))]
+    return SimpleNamespace(**{name: on_device(getattr(module, name)) for name in names})
+
+
+class Scipy:
+    """The parts of cupyx.scipy that there are."""
+
+    special, linalg = part("special", scipy.special), part("scipy_linalg", scipy.linalg)
+    signal = part("scipy_signal", scipy.signal)
 
 
 DEVICE = Device()

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg
+import scipy.signal
+import scipy.special
 
 from metagrad.xp import register_namespace
 from tests.cupy_double.raw import RawModule
@@ -42,6 +45,8 @@ class DoubleArray:
     dtype = property(lambda self: self._host.dtype)
     nbytes = property(lambda self: self._host.nbytes)
     T = property(lambda self: DoubleArray(self._host.T))
+    real = property(lambda self: DoubleArray(self._host.real))
+    imag = property(lambda self: DoubleArray(self._host.imag))
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
@@ -93,7 +98,7 @@ class DoubleArray:
 
     def __array_function__(self, function, types, args, kwargs):
         path = function.__module__.split(".")[1:]
-        module = NAMESPACE.linalg if path == ["linalg"] else NAMESPACE
+        module = getattr(NAMESPACE, path[0]) if path in (["linalg"], ["fft"]) else NAMESPACE
         if not module.has(function.__name__) or any(t not in (DoubleArray, np.ndarray) for t in types):
             return NotImplemented  # CuPy leaves functions of arrays and foreign types to the foreign type
         return getattr(module, function.__name__)(*args, **kwargs)
@@ -146,8 +151,9 @@ def unwrap_index(index):
 class Namespace:
     """The module: names of the snapshot only, arguments bound against the real signatures."""
 
-    def __init__(self, key, linalg=None):
-        self._members, self.linalg, self.__name__ = SNAPSHOT[key], linalg, "cupy_double"
+    def __init__(self, key, module, linalg=None, fft=None):
+        self._members, self._module, self.__name__ = SNAPSHOT[key], module, "cupy_double"
+        self.linalg, self.fft = linalg, fft
 
     def has(self, name):
         return name in self._members
@@ -157,7 +163,7 @@ class Namespace:
             raise AttributeError(f"module 'cupy' has no attribute {name!r}")
         if name in OWN:
             return OWN[name]
-        member = getattr(np.linalg if self is NAMESPACE.linalg else np, name)
+        member = getattr(self._module, name)
         if not callable(member):
             return member
         about = self._members[name]
@@ -228,5 +234,14 @@ for _short, _name in {
 }.items():
     setattr(DoubleArray, f"__{_short}__", _operator(_name))
 
-NAMESPACE = Namespace("cupy", Namespace("linalg"))
-register_namespace(DoubleArray, NAMESPACE)
+
+class Scipy:
+    """The parts of cupyx.scipy that there are."""
+
+    special = Namespace("special", scipy.special)
+    linalg = Namespace("scipy_linalg", scipy.linalg)
+    signal = Namespace("scipy_signal", scipy.signal)
+
+
+NAMESPACE = Namespace("cupy", np, Namespace("linalg", np.linalg), Namespace("fft", np.fft))
+register_namespace(DoubleArray, NAMESPACE, Scipy)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import cupy
+import cupyx.scipy.special
 
 
 def describe(member):
@@ -25,11 +26,32 @@ def namespace(module):
     return {name: describe(m) for name, m in members.items() if not inspect.ismodule(m)}
 
 
+SCIPY_LINALG = (
+    "block_diag",
+    "circulant",
+    "expm",
+    "hankel",
+    "khatri_rao",
+    "kron",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "solve_triangular",
+    "toeplitz",
+)
+SCIPY_SIGNAL = ("convolve", "convolve2d", "correlate", "fftconvolve")
+
+
 if __name__ == "__main__":
     snapshot = {
         "version": cupy.__version__,
         "cupy": namespace(cupy),
         "linalg": namespace(cupy.linalg),
+        "special": namespace(cupyx.scipy.special),
+        # cuBLAS is loaded on import, so its names are told here.
+        "scipy_linalg": {name: {} for name in SCIPY_LINALG},
+        "scipy_signal": {name: {} for name in SCIPY_SIGNAL},
+        "fft": {name: {} for name in namespace(cupy.fft)},
         "ndarray": [name for name in dir(cupy.ndarray) if not name.startswith("__")],
     }
     Path(__file__).with_name("snapshot.json").write_text(json.dumps(snapshot, separators=(",", ":")), encoding="utf-8")

@@ -155,7 +155,9 @@ def test_the_reverse_sweep_at_the_ends_of_the_range(objective, size, dense):
 )
 def test_it_says_where_no_digit_is_left(H, w0, eta):
     found = ClosedForm()(Quadratic(H, np.array(w0)), GD, LogFinal(), Phi(eta), steps=30)
-    assert [Status.from_code(code) for code in found.status] == [ROUNDING]
+    (status,) = (Status.from_code(code) for code in found.status)
+    # Where LAPACK has the eigenvalue, or the zero, to the bit, nothing is left at all, and the loss is 0.
+    assert status is ROUNDING or (status is Status.LOG_OF_ZERO and found.value.mantissa[0] == -np.inf)
 
 
 def test_an_eigenvalue_below_rounding_decides_and_it_says_so():
