@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from importlib import import_module
 from textwrap import fill
 from typing import Any
 
@@ -86,8 +87,7 @@ which was imported first.
 
 def markdown() -> str:
     """Return the page."""
-    import scipy.signal  # whose functions are entered when it is imported
-
+    import_module("scipy.signal")  # its functions are entered when it is imported
     load_late()
     versions = f"NumPy {minor(np.__version__)} and SciPy {minor(scipy.__version__)}"
     parts = [_HEAD.format(versions=versions)]
