@@ -27,15 +27,20 @@ Namespace = Any  # the module numpy or cupy
 
 _NAMESPACES: dict[type, Namespace] = {np.ndarray: np}
 _SCIPY: dict[int, Any] = {}  # of namespaces other than NumPy and CuPy, by id
+_HOSTS: set[int] = set()  # namespaces, by id, in which NumPy's arrays are constants
 _HOST_SCALARS = (bool, int, float, np.generic)
 
 
-def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None) -> None:
+def register_namespace(
+    array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_numpy: bool = False
+) -> None:
     """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double).
 
-    `scipy` has the parts of SciPy that there are for it, as attributes.
+    `scipy` has the parts of SciPy that there are for it, as attributes. `hosts_numpy`: NumPy's arrays may stand beside.
     """
     _NAMESPACES[array_type] = namespace
+    if hosts_numpy:
+        _HOSTS.add(id(namespace))
     if scipy is not None:
         _SCIPY[id(namespace)] = scipy
 
@@ -88,6 +93,11 @@ def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
         if found is None:
             found, first = here, position
         elif here is not found:
+            if found is np and id(here) in _HOSTS:
+                found, first = here, position
+                continue
+            if here is np and id(found) in _HOSTS:
+                continue
             came = f"a {here.__name__} array while argument {first} is a {found.__name__} array"
             bad_type(where, f"argument {position}", came, "arrays on one device", "Move one of them first.")
     return np if found is None else found

@@ -10,6 +10,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
+from metagrad.replay import NotReplayable, ReplayStep, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
@@ -22,6 +23,8 @@ from metagrad.unroll.window_sweep import WindowSweep
 from metagrad.xp import Array, namespace
 
 _MEMORY_TO_LOOK = 1 << 28
+_FEWEST_STEPS = 8  # a step is recorded in about the time of that many
+_REPLAYED = ("float32", "float64")
 
 
 def backward(
@@ -62,16 +65,22 @@ def _swept(
     ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
 ) -> tuple[Unroll, Estimate]:
     """Return the estimate of one backward sweep, and its unroll."""
-    unroll, found, on_tape = Unroll(ask, options, where), None, False
+    unroll, found, on_tape, said = Unroll(ask, options, where), None, False, None
     if kept is not None:
         unroll.keep(kept)
     by_tape = unroll.wide or options.precise or kept is not None
     if fused and not by_tape:
         found = _by_window(unroll, memory)
         unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
+    if found is None and fused and not by_tape:
+        found = _by_kernel(unroll, memory)
+        if found is None and _may_replay(unroll):
+            on_tape = True  # as far as bits and notes go
+            unroll, found, said = _by_replay(unroll, memory, where)
     if found is None:
-        found, on_tape = _by_steps(unroll, memory, fused=fused and not by_tape)
-    return unroll, explained(unroll, unroll.estimate(*found), on_tape=on_tape)
+        found, on_tape = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
+    estimate = explained(unroll, unroll.estimate(*found), on_tape=on_tape)
+    return unroll, estimate if said is None else replace(estimate, replay=said)
 
 
 def looked(ask: Ask, options: Options) -> tuple[Unroll, Estimate] | None:
@@ -131,17 +140,33 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree], bool]:
-    """Return value and gradient, and whether the steps were those of the tape."""
+def _by_kernel(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
+    """Return value and gradient by fused blocks or steps; None where there are none for the pair."""
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
-    may_fuse = fused and not unroll.joint
-    if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
+    if unroll.joint:
+        return None
+    if not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
         scales = {"scale_state": unroll.scale_state, "scale_adjoint": options.scaling != "none"}
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return (value, type(phi)(eta_bar)), False
-    step = fused_step(task, rule, options.gradient) if may_fuse else None
-    if step is not None:
-        return TapeSweep(unroll, step, fused=True).run(memory), False
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
+            return value, type(phi)(eta_bar)
+    step = fused_step(task, rule, options.gradient)
+    return None if step is None else TapeSweep(unroll, step, fused=True).run(memory)
+
+
+def _may_replay(unroll: Unroll) -> bool:
+    """Whether recording the steps may pay: on the host, in floats that NumPy computes in, and for more than a few."""
+    is_host = unroll.xp is np and not unroll.wide and not unroll.is_half
+    return is_host and unroll.dtype.name in _REPLAYED and unroll.steps >= _FEWEST_STEPS
+
+
+def _by_replay(unroll: Unroll, memory: int, where: str) -> tuple[Unroll, tuple[Scaled, Tree], str]:
+    """Return value and gradient by the programs of the step, and a line about it; where they fail, by the tape anew."""
+    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, routines_of(unroll.system))
+    try:
+        return unroll, TapeSweep(unroll, step).run(memory), step.said()
+    except NotReplayable as why:
+        step.why_not = str(why)
+    unroll = Unroll(unroll.ask, unroll.options, where)
+    return unroll, TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), step.said()

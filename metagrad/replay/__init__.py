@@ -1,0 +1,20 @@
+"""Record once, replay: a user's own loss and rule as straight-line programs of NumPy's calls, with the bits of the tape.
+
+    traced        an array that records what is computed with it; `functions` lists what is recorded
+    program       the values of a program, each once, and what a branch on the time looked at
+    record        a function, its graph, and the passes:
+        dead          what nothing needs is left out
+        simplify      copies and spread operands
+        schedule      guards first
+        buffers       where results are written, shared by those that live at different times
+        numpy_code    one Python function of calls with out=
+    routine       programs by shape and layout, compared with the tape
+    step          a step of an unroll and its pullback
+    cache         programs are kept as long as their task
+"""
+
+from metagrad.replay.cache import routines_of
+from metagrad.replay.program import NotReplayable
+from metagrad.replay.step import ReplayStep, Routines
+
+__all__ = ["NotReplayable", "ReplayStep", "Routines", "routines_of"]

@@ -1,0 +1,101 @@
+"""From a function to its program: recorded once with examples, then run through the passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.buffers import allocated
+from metagrad.replay.dead import needed
+from metagrad.replay.numpy_code import numpy_code
+from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
+from metagrad.replay.schedule import scheduled
+from metagrad.replay.simplify import simplified
+from metagrad.replay.traced import Traced
+
+_MOST_BYTES = 1 << 28  # of buffers
+_MOST_VALUES = 20_000
+
+
+class Program:
+    """What a function computed, to be run on other inputs of the same shapes, dtypes and layout in memory."""
+
+    def __init__(self, graph: Graph, outputs: list[Value], tree: Tree) -> None:
+        """Take the graph through the passes; `tree` is of the outputs."""
+        self._tree, self._lock = tree, Lock()
+        guards = [v for v, _ in graph.guards]
+        values = needed(graph.values, [*outputs, *guards, *graph.watched])
+        instead = simplified(values)
+        outputs, guards, watched = ([instead[v.number] for v in vs] for vs in (outputs, guards, graph.watched))
+        values = scheduled(needed(values, [*outputs, *guards, *watched]), guards)
+        buffers = allocated(values, outputs)
+        self.nbytes = buffers.nbytes
+        if self.nbytes > _MOST_BYTES:
+            raise NotReplayable(f"its buffers would take {self.nbytes >> 20} MiB")
+        expected = [(v, e) for v, (_, e) in zip(guards, graph.guards, strict=True)]
+        self._run, self.source = numpy_code(graph.inputs, values, outputs, buffers, guards=expected, watched=watched)
+        self.calls = sum(v.function is not None for v in values)
+
+    def __call__(self, inputs: Sequence[Any]) -> Tree | None:
+        """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""
+        with self._lock:  # the buffers are one run's
+            found = self._run(*inputs)
+        return None if found is None else ad.unflatten(self._tree, found)
+
+
+def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:
+    """Return the program of function(*trees); its inputs are the leaves, one tree after the other.
+
+    NotReplayable where it looks at numbers, or calls what cannot be recorded.
+    """
+    graph = Graph()
+    traced = [ad.tree_map(lambda x: _input(graph, x), tree) for tree in trees]
+    try:
+        found = function(*traced)
+    except NotReplayable as why:
+        raise NotReplayable(graph.refused or str(why)) from None
+    except Exception as error:
+        raise NotReplayable(graph.refused or f"recording it failed: {_line(error)}") from error
+    if graph.refused is not None:
+        raise NotReplayable(graph.refused)
+    if len(graph.values) > _MOST_VALUES:
+        raise NotReplayable(f"it makes {len(graph.values)} values")
+    outputs = [_output(graph, x) for x in ad.leaves(found)]
+    return Program(graph, outputs, found)
+
+
+def _input(graph: Graph, x: Any) -> Traced:
+    is_known = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype != np.float16
+    if not is_known and type(x) not in PLAIN:
+        raise NotReplayable(f"a {_kind(x)} among what a step is given")
+    return Traced(graph, graph.input(x))
+
+
+def _output(graph: Graph, x: Any) -> Value:
+    if type(x) is Traced and not x.is_fresh:
+        example = x.value.example
+        if type(example) is np.ndarray and np.empty_like(example).strides != example.strides:
+            raise NotReplayable("a result with gaps in memory")
+        return x.value
+    if type(x) is np.ndarray:
+        return graph.constant(x)
+    if isinstance(x, np.generic):
+        return graph.call(_itself, (x,), {})
+    raise NotReplayable(f"a step that returns a {_kind(x)}")
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+def _kind(x: Any) -> str:
+    return f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,101 @@
+"""A function of trees that is recorded when it is called first, compared with itself, and replayed from then on.
+
+It is called with plain arrays, too: that is the tape's own answer, and a program has to give its bits, where it was
+recorded, at a point beside it, and wherever `check` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.bits import same_bits
+from metagrad.replay.program import PLAIN, NotReplayable
+from metagrad.replay.record import Program, recorded
+from metagrad.xp import rng
+
+_MOST_LAYOUTS = 4
+Trees = Sequence[Tree]
+
+
+class Routine:
+    """The programs of one function, by the shapes, dtypes and layouts of what it is given."""
+
+    def __init__(self, what: str) -> None:
+        """`what` it computes, for reasons."""
+        self.what = what
+        self.why_not: str | None = None
+        self._programs: dict[Any, Program] = {}
+
+    def knows(self, trees: Trees) -> bool:
+        """Whether there is a program for such inputs."""
+        return layout(_leaves(trees)) in self._programs
+
+    def run(self, trees: Trees) -> Tree | None:
+        """Return what the program gives, None where there is none that applies."""
+        flat = _leaves(trees)
+        program = self._programs.get(layout(flat))
+        if program is None:
+            return None
+        try:
+            return program(flat)
+        except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
+            return None
+
+    def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
+        """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
+        if self.why_not is not None:
+            raise NotReplayable(self.why_not)
+        if len(self._programs) >= _MOST_LAYOUTS:
+            self.forget(f"{self.what}: its arrays come in more than {_MOST_LAYOUTS} shapes and layouts")
+        try:
+            program = recorded(function, trees)
+        except NotReplayable as why:
+            self.forget(f"{self.what}: {why}")
+        key = layout(_leaves(trees))
+        self._programs[key] = program
+        self.check(function(*trees), trees)
+        if beside is not None and layout(_leaves(beside)) == key:
+            self.check(function(*beside), beside)
+
+    def check(self, expected: Tree, trees: Trees) -> None:
+        """Raise NotReplayable unless the program gives the bits that the tape gave."""
+        found = self.run(trees)
+        if found is not None and not same_bits(found, expected):
+            self.forget(f"{self.what}: the same calls give other numbers than the tape")
+
+    def forget(self, why: str) -> None:
+        """Drop all programs, for good, and raise NotReplayable."""
+        self.why_not = why
+        self._programs.clear()
+        raise NotReplayable(why)
+
+
+def _leaves(trees: Trees) -> list[Any]:
+    found: list[Any] = []
+    for tree in trees:
+        found += ad.leaves(tree)
+    return found
+
+
+def layout(flat: list[Any]) -> Any:
+    """Return what a program depends on in its inputs, beside their entries."""
+    return tuple([(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat])
+
+
+def moved(tree: Tree, seed: int) -> Tree:
+    """Return a tree beside another one: floats a hundredth apart, of the same signs; numbers of Python's as they are."""
+    draw = rng(seed, "beside")
+
+    def move(x: Any) -> Any:
+        if type(x) in PLAIN or getattr(getattr(x, "dtype", None), "kind", "") != "f":
+            return x
+        away = np.empty_like(x)
+        away[...] = x * (1.0 - 0.01 * draw.random(np.shape(x))).astype(x.dtype)
+        return away
+
+    return ad.tree_map(move, tree)

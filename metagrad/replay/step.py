@@ -1,0 +1,173 @@
+"""A step of an unroll and its pullback as programs: recorded once, replayed at every step, forwards and backwards.
+
+Inputs are the time, the meta-parameters, w, the state of the rule, the leaves of the sample, and the adjoint: nothing
+of one step is left in a program. What the pullback needs of the step is computed again, as the tape does: the bits are
+those of the tape, whatever the memory plan. The tape stays the truth. It takes the first step of every run, and some
+of the steps on the way back, and one other bit is the end of it: `NotReplayable`, and the run is made again by the tape.
+
+Replayed are tasks and rules in code that NumPy's calls and Python's arithmetic of the time make up, on arrays of
+float32 and float64 on the host. Steps that look at numbers, write in place or call what is not recorded are the
+tape's, all of them; steps with a NaN, and those that branch on the time another way, are the tape's one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.program import NotReplayable
+from metagrad.replay.routine import Routine, moved
+from metagrad.scaled import ldexp
+from metagrad.system import Training
+from metagrad.xp import Array, rng
+
+Pair = tuple[Tree, Tree]  # (w, state)
+
+
+class Routines:
+    """The programs of one task and rule: its step and its pullback."""
+
+    def __init__(self) -> None:
+        """Start with nothing recorded."""
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Drop what was recorded: the task is no longer what it was."""
+        self.step, self.pull = Routine("the step"), Routine("the pullback of the step")
+
+    @property
+    def why_not(self) -> str | None:
+        """Why there are none, where that is known."""
+        return self.step.why_not or self.pull.why_not
+
+
+class ReplayStep:
+    """The step of a system, by its programs where they apply, else by the tape."""
+
+    def __init__(self, system: Training, offset: int, steps: int, routines: Routines) -> None:
+        """Bind the system; times are those of the unroll, which begins `offset` later in the run."""
+        self._system, self._offset, self._routines = system, offset, routines
+        self._looked_at = {0, steps // 3, 2 * steps // 3, steps - 1}
+        self._is_on = routines.why_not is None
+        self._is_sure = False  # whether a step of this run has been compared
+        self.why_not = routines.why_not
+        self.replayed = 0  # steps, forwards and backwards
+        self.by_tape = 0
+
+    def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> Pair:
+        """Return the next (w, state)."""
+        time = self._offset + t
+        sample = self._system.sample(time)
+        trees = (time, phi, w, state, sample)
+        if not self._is_on:
+            return self._stepped(*trees)
+        if not self._is_sure:
+            return self._first(trees)
+        found = self._routines.step.run(trees)
+        if found is None:
+            self.by_tape += 1
+            return self._stepped(*trees)
+        self.replayed += 1
+        return found
+
+    def _first(self, trees: Any) -> Pair:
+        """Return the step, by the tape, having compared the program with it, or recorded one."""
+        routines = self._routines
+        self.by_tape += 1
+        expected = self._stepped(*trees)
+        if routines.step.knows(trees):
+            try:
+                routines.step.check(expected, trees)
+                self._is_sure = True
+                return expected
+            except NotReplayable:  # of another run: its data have been changed since
+                routines.begin_anew()
+        if trees[0] == self._offset:  # the first step of a run may be like no other
+            return expected
+        try:
+            self._learn(trees)
+            self._is_sure = True
+        except NotReplayable as why:
+            self._is_on, self.why_not = False, str(why)
+        return expected
+
+    def _learn(self, trees: Any) -> None:
+        time, phi, w, state, sample = trees
+        beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
+        self._routines.step.learn(self._stepped, trees, beside)
+        seeds = [_adjoint((w, state), k) for k in (4, 5)]
+        self._routines.pull.learn(self._pulled, (*trees, seeds[0]), (*beside, seeds[1]))
+
+    def said(self) -> str:
+        """Say in one line what was replayed."""
+        if self.why_not is not None:
+            return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
+        return f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
+
+    def pullback(
+        self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None
+    ) -> tuple[Tree, Pair]:
+        """Return the cotangents of phi and of (w, state)."""
+        time = self._offset + t
+        trees = (time, phi, *at, self._system.sample(time))
+        if self._is_on and t in self._looked_at:
+            self._compare(trees, adjoint)
+        whole = self._cotangents(trees, adjoint)
+        if fold is None:
+            return whole
+        return self._cotangents(trees, _shifted(adjoint, fold))[0], whole[1]
+
+    def _cotangents(self, trees: Any, adjoint: Pair) -> tuple[Tree, Pair]:
+        found = self._routines.pull.run((*trees, adjoint)) if self._is_on else None
+        if found is None:
+            self.by_tape += 1
+            return self._pulled(*trees, adjoint)
+        self.replayed += 1
+        return found  # type: ignore[no-any-return]
+
+    def _compare(self, trees: Any, adjoint: Pair) -> None:
+        """Raise NotReplayable where step or pullback is not that of the tape."""
+        pull = self._recorded(*trees)
+        self._routines.step.check(self._stepped(*trees), trees)
+        self._routines.pull.check(_arranged(pull(adjoint)), (*trees, adjoint))
+
+    def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
+        return self._system.stepped(time, phi, w, state, sample)
+
+    def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
+        return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
+
+    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> tuple[Tree, Pair]:
+        return _arranged(self._recorded(time, phi, w, state, sample)(adjoint))
+
+
+def _arranged(cotangents: tuple[Tree, ...]) -> tuple[Tree, Pair]:
+    phi_bar, w_bar, state_bar = cotangents
+    return phi_bar, (w_bar, state_bar)
+
+
+def _is_float(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0
+
+
+def _adjoint(pair: Pair, seed: int) -> Pair:
+    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
+    draw = rng(seed, "adjoint")
+    found: Pair = ad.tree_map(
+        lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair
+    )
+    return found
+
+
+def _shifted(adjoint: Pair, by: Array) -> Pair:
+    """Return the adjoint times 2**by, task by task."""
+    if not by.any():
+        return adjoint
+    found: Pair = ad.tree_map(
+        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if _is_float(x) else x, adjoint
+    )
+    return found
