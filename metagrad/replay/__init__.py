@@ -10,11 +10,13 @@
         numpy_code    one Python function of calls with out=
     routine       programs by shape and layout, compared with the tape
     step          a step of an unroll and its pullback
+    terms         what the objective measures, and its gradient
     cache         programs are kept as long as their task
 """
 
 from metagrad.replay.cache import routines_of
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.step import ReplayStep, Routines
+from metagrad.replay.terms import ReplayTerms
 
-__all__ = ["NotReplayable", "ReplayStep", "Routines", "routines_of"]
+__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Routines", "routines_of"]

@@ -10,7 +10,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import NotReplayable, ReplayStep, routines_of
+from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
@@ -164,6 +164,10 @@ def _may_replay(unroll: Unroll) -> bool:
 def _by_replay(unroll: Unroll, memory: int, where: str) -> tuple[Unroll, tuple[Scaled, Tree], str]:
     """Return value and gradient by the programs of the step, and a line about it; where they fail, by the tape anew."""
     step = ReplayStep(unroll.system, unroll.offset, unroll.steps, routines_of(unroll.system))
+    tally = unroll.tally
+    if not tally.joint:
+        routines = routines_of(unroll.system, tally.measure)
+        tally.terms = ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
     try:
         return unroll, TapeSweep(unroll, step).run(memory), step.said()
     except NotReplayable as why:
