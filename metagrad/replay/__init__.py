@@ -16,7 +16,7 @@
 
 from metagrad.replay.cache import routines_of
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.step import ReplayStep, Routines
+from metagrad.replay.step import ReplayStep
 from metagrad.replay.terms import ReplayTerms
 
-__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Routines", "routines_of"]
+__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "routines_of"]

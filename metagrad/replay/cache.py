@@ -11,7 +11,7 @@ import weakref
 from threading import Lock
 from typing import Any
 
-from metagrad.replay.step import Routines
+from metagrad.replay.routine import Routines
 from metagrad.system import Training
 
 _MOST_PAIRS = 8  # of rules, horizons and measures for one task
@@ -19,16 +19,16 @@ _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
 
-def routines_of(system: Training, *more: Any) -> Routines:
+def routines_of(what: str, system: Training, *more: Any) -> Routines:
     """Return the programs of a system, and of what else they depend on: new ones where there are none yet."""
     task = system.task
-    key = (system.rule, system.held, system.steps, *more)
+    key = (what, system.rule, system.held, system.steps, *more)
     with _LOCK:
         pairs = _pairs_of(task)
         for known, routines in pairs:
             if _alike(known, key):
                 return routines
-        routines = Routines()
+        routines = Routines(what)
         pairs.append((key, routines))
         del pairs[:-_MOST_PAIRS]
         return routines

@@ -8,16 +8,18 @@ apply: a branch would go another way, or there is a NaN where the tape would loo
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from metagrad import ad
+from metagrad.protocols import Tree
 from metagrad.replay.buffers import Buffers
 from metagrad.replay.functions import is_fresh, method
 from metagrad.replay.program import PLAIN, Value, values_in
 
-Run = Callable[..., "list[Any] | None"]
+Run = Callable[..., Any]
 _SIGNS = {
     operator.add: "+",
     operator.sub: "-",
@@ -124,8 +126,8 @@ class Source:
         """Give up where there is a NaN."""
         self.lines.append(f"if look({self.name(v)}): return None")
 
-    def result(self, outputs: list[Value]) -> str:
-        """Return the expression of the outputs: those that are not new arrays of their own are copied."""
+    def results(self, outputs: list[Value]) -> list[str]:
+        """Return the expressions of the outputs: those that are not new arrays of their own are copied."""
         seen: set[int] = set()
         parts = []
         for v in outputs:
@@ -135,7 +137,23 @@ class Source:
                 name = f"{name}.copy('K')"
             seen.add(v.number)
             parts.append(name)
-        return f"[{', '.join(parts)}]"
+        return parts
+
+    def tree(self, tree: Tree, leaves: Iterator[str]) -> str:
+        """Return the expression of a tree with these leaves, from left to right."""
+        if tree is None:
+            return "None"
+        if isinstance(tree, dict):
+            items = {key: self.tree(tree[key], leaves) for key in sorted(tree)}
+            return "{" + ", ".join(f"{key!r}: {items[key]}" for key in tree) + "}"
+        if not ad.is_branch(tree):
+            return next(leaves)
+        inner = ", ".join([self.tree(x, leaves) for x in tree])
+        if isinstance(tree, list):
+            return f"[{inner}]"
+        if hasattr(tree, "_fields"):
+            return f"{self.bind(type(tree), 'T')}({inner})"
+        return f"({inner},)" if tree else "()"
 
 
 def has_nan(x: Any) -> bool:
@@ -158,12 +176,13 @@ def numpy_code(
     inputs: list[Value],
     calls: list[Value],
     outputs: list[Value],
+    tree: Tree,
     buffers: Buffers,
     *,
     guards: list[tuple[Value, bool]] = (),  # type: ignore[assignment]
     watched: list[Value] = (),  # type: ignore[assignment]
 ) -> tuple[Run, str]:
-    """Return the program as a function of its inputs, and its source."""
+    """Return the program as a function of its inputs, and its source; `tree` is what the outputs are the leaves of."""
     source = Source(buffers)
     names = [source.take(v) for v in inputs]
     waiting = {v.number: expected for v, expected in guards}
@@ -181,7 +200,7 @@ def numpy_code(
             source.guard(v, expected=waiting[v.number])
         if v.number in looked and _is_float(v.example):
             source.look(v)
-    source.lines.append(f"return {source.result(outputs)}")
+    source.lines.append(f"return {source.tree(tree, iter(source.results(outputs)))}")
     text = f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
     exec(compile(text, "<metagrad.replay>", "exec"), source.scope)
     run: Run = source.scope["run"]

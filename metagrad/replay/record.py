@@ -27,7 +27,7 @@ class Program:
 
     def __init__(self, graph: Graph, outputs: list[Value], tree: Tree) -> None:
         """Take the graph through the passes; `tree` is of the outputs."""
-        self._tree, self._lock = tree, Lock()
+        self._lock = Lock()
         guards = [v for v, _ in graph.guards]
         values = needed(graph.values, [*outputs, *guards, *graph.watched])
         instead = simplified(values)
@@ -38,14 +38,15 @@ class Program:
         if self.nbytes > _MOST_BYTES:
             raise NotReplayable(f"its buffers would take {self.nbytes >> 20} MiB")
         expected = [(v, e) for v, (_, e) in zip(guards, graph.guards, strict=True)]
-        self._run, self.source = numpy_code(graph.inputs, values, outputs, buffers, guards=expected, watched=watched)
+        self._run, self.source = numpy_code(
+            graph.inputs, values, outputs, tree, buffers, guards=expected, watched=watched
+        )
         self.calls = sum(v.function is not None for v in values)
 
     def __call__(self, inputs: Sequence[Any]) -> Tree | None:
         """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""
         with self._lock:  # the buffers are one run's
-            found = self._run(*inputs)
-        return None if found is None else ad.unflatten(self._tree, found)
+            return self._run(*inputs)
 
 
 def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:

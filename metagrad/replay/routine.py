@@ -7,7 +7,7 @@ recorded, at a point beside it, and wherever `check` asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Routine:
         self.what = what
         self.why_not: str | None = None
         self._programs: dict[Any, Program] = {}
+        self._latest: tuple[Any, Program] | None = None
 
     def knows(self, trees: Trees) -> bool:
         """Whether there is a program for such inputs."""
@@ -38,9 +39,15 @@ class Routine:
     def run(self, trees: Trees) -> Tree | None:
         """Return what the program gives, None where there is none that applies."""
         flat = _leaves(trees)
-        program = self._programs.get(layout(flat))
-        if program is None:
-            return None
+        key, latest = layout(flat), self._latest
+        if latest is not None and latest[0] == key:
+            program = latest[1]
+        else:
+            found = self._programs.get(key)
+            if found is None:
+                return None
+            program = found
+            self._latest = key, program
         try:
             return program(flat)
         except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
@@ -66,13 +73,36 @@ class Routine:
         """Raise NotReplayable unless the program gives the bits that the tape gave."""
         found = self.run(trees)
         if found is not None and not same_bits(found, expected):
-            self.forget(f"{self.what}: the same calls give other numbers than the tape")
+            self.differs()
 
-    def forget(self, why: str) -> None:
+    def differs(self) -> NoReturn:
+        """Give up: the program gave other bits than the tape."""
+        self.forget(f"{self.what}: the same calls give other numbers than the tape")
+
+    def forget(self, why: str) -> NoReturn:
         """Drop all programs, for good, and raise NotReplayable."""
         self.why_not = why
         self._programs.clear()
+        self._latest = None
         raise NotReplayable(why)
+
+
+class Routines:
+    """The programs of a function and of its pullback: of a step, or of what is measured."""
+
+    def __init__(self, what: str = "the step") -> None:
+        """Start with nothing recorded; `what` they compute is named in reasons."""
+        self._what = what
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Drop what was recorded: the task is no longer what it was."""
+        self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
+
+    @property
+    def why_not(self) -> str | None:
+        """Why there are none, where that is known."""
+        return self.step.why_not or self.pull.why_not
 
 
 def _leaves(trees: Trees) -> list[Any]:

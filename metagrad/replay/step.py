@@ -19,39 +19,31 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.bits import same_bits
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import Routine, moved
+from metagrad.replay.routine import Routine, Routines, moved
+from metagrad.replay.terms import ReplayTerms
 from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
-
-
-class Routines:
-    """The programs of one task and rule: its step and its pullback."""
-
-    def __init__(self) -> None:
-        """Start with nothing recorded."""
-        self.begin_anew()
-
-    def begin_anew(self) -> None:
-        """Drop what was recorded: the task is no longer what it was."""
-        self.step, self.pull = Routine("the step"), Routine("the pullback of the step")
-
-    @property
-    def why_not(self) -> str | None:
-        """Why there are none, where that is known."""
-        return self.step.why_not or self.pull.why_not
+_LONG = 100  # steps: where two more of them are no matter
 
 
 class ReplayStep:
     """The step of a system, by its programs where they apply, else by the tape."""
 
-    def __init__(self, system: Training, offset: int, steps: int, routines: Routines) -> None:
-        """Bind the system; times are those of the unroll, which begins `offset` later in the run."""
-        self._system, self._offset, self._routines = system, offset, routines
-        self._looked_at = {0, steps // 3, 2 * steps // 3, steps - 1}
+    def __init__(
+        self, system: Training, offset: int, steps: int, routines: Routines, terms: ReplayTerms | None = None
+    ) -> None:
+        """Bind the system; times are those of the unroll, which begins `offset` later in the run.
+
+        `terms`: what is measured at most times; its gradient is then found beside the pullback of the step.
+        """
+        self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
+        self._looked_at = {0, *times_to_look(steps)} - {1, steps}
+        self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._is_sure = False  # whether a step of this run has been compared
         self.why_not = routines.why_not
@@ -108,32 +100,31 @@ class ReplayStep:
             return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
         return f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
 
-    def pullback(
-        self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None
-    ) -> tuple[Tree, Pair]:
+    def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""
         time = self._offset + t
         trees = (time, phi, *at, self._system.sample(time))
-        if self._is_on and t in self._looked_at:
-            self._compare(trees, adjoint)
-        whole = self._cotangents(trees, adjoint)
+        whole = self._cotangents(t, trees, adjoint)
         if fold is None:
             return whole
-        return self._cotangents(trees, _shifted(adjoint, fold))[0], whole[1]
+        return self._cotangents(-1, trees, _shifted(adjoint, fold))[0], whole[1]
 
-    def _cotangents(self, trees: Any, adjoint: Pair) -> tuple[Tree, Pair]:
+    def _cotangents(self, t: int, trees: Any, adjoint: Pair) -> tuple[Tree, Pair]:
         found = self._routines.pull.run((*trees, adjoint)) if self._is_on else None
-        if found is None:
-            self.by_tape += 1
-            return self._pulled(*trees, adjoint)
-        self.replayed += 1
-        return found  # type: ignore[no-any-return]
-
-    def _compare(self, trees: Any, adjoint: Pair) -> None:
-        """Raise NotReplayable where step or pullback is not that of the tape."""
+        if found is not None and t not in self._looked_at:
+            self.replayed += 1
+            phi_bar, pair, slope = found
+            if slope is not None and self._terms is not None:
+                self._terms.hand(trees[2], slope)
+            return phi_bar, pair
+        self.by_tape += 1
         pull = self._recorded(*trees)
-        self._routines.step.check(self._stepped(*trees), trees)
-        self._routines.pull.check(_arranged(pull(adjoint)), (*trees, adjoint))
+        if t >= 0:
+            self.taken = pull.out
+        phi_bar, w_bar, state_bar = pull(adjoint)
+        if found is not None and not same_bits(found[:2], (phi_bar, (w_bar, state_bar))):
+            self._routines.pull.differs()
+        return phi_bar, (w_bar, state_bar)
 
     def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         return self._system.stepped(time, phi, w, state, sample)
@@ -141,13 +132,19 @@ class ReplayStep:
     def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
         return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
 
-    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> tuple[Tree, Pair]:
-        return _arranged(self._recorded(time, phi, w, state, sample)(adjoint))
+    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> Any:
+        """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
+
+        The two have the gradient of the loss in common, which is then computed once.
+        """
+        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
+        return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
 
 
-def _arranged(cotangents: tuple[Tree, ...]) -> tuple[Tree, Pair]:
-    phi_bar, w_bar, state_bar = cotangents
-    return phi_bar, (w_bar, state_bar)
+def times_to_look(steps: int) -> set[int]:
+    """Return the times at which the tape is asked, too: at both ends, and in long runs in between."""
+    between = {steps // 3, 2 * steps // 3} if steps >= _LONG else set[int]()
+    return {0, 1, steps - 1, steps} | between
 
 
 def _is_float(x: Any) -> bool:

@@ -13,8 +13,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Measure, Task, Tree
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import moved
-from metagrad.replay.step import Routines
+from metagrad.replay.routine import Routines, moved
 from metagrad.xp import Array, rng
 
 
@@ -26,9 +25,10 @@ class ReplayTerms:
     ) -> None:
         """Bind the measure of a task; `sample(t)` is that of time t of the unroll."""
         self._measure, self._task, self._sample, self._routines = measure, task, sample, routines
-        self._looked_at = {1, steps // 3, 2 * steps // 3, steps}
+        self._looked_at = {1, steps // 2}
         self._is_on, self._is_sure = routines.why_not is None, False
         self._seen = 0  # terms
+        self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step
 
     def value(self, t: int, w: Tree) -> Array:
         """Return what is measured at time t."""
@@ -48,11 +48,24 @@ class ReplayTerms:
             self._routines.step.check(self._valued(*trees), trees)
             self._compare_slopes(trees)
 
+        handed, self._handed = self._handed, None
+        if handed is not None and handed[0] is w:
+            slope = handed[1]
+            return lambda cotangent: (ad.tree_map(lambda x: x * _along_tasks(cotangent, x), slope),)
+
         def pull(cotangent: Array) -> tuple[Tree]:
             found = self._routines.pull.run((*trees, cotangent))
             return (self._pulled(*trees, cotangent) if found is None else found,)
 
         return pull
+
+    def hand(self, w: Tree, slope: Tree) -> None:
+        """Take the gradient at w, found on the way."""
+        self._handed = w, slope
+
+    def slope(self, w: Tree, sample: Any) -> Tree:
+        """Return the gradient of what is measured, by the tape."""
+        return self._pulled(w, sample, _ones(w))
 
     def _first(self, trees: Any) -> Array:
         """Return what is measured, by the code itself, having compared the program with it, or recorded one."""
@@ -99,3 +112,7 @@ def _ones(w: Tree) -> Array:
 def _drawn(w: Tree) -> Array:
     first = ad.leaves(w)[0]
     return rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype)
+
+
+def _along_tasks(factor: Array, leaf: Array) -> Array:
+    return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))

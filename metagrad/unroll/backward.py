@@ -161,13 +161,19 @@ def _may_replay(unroll: Unroll) -> bool:
     return is_host and unroll.dtype.name in _REPLAYED and unroll.steps >= _FEWEST_STEPS
 
 
+def _is_weighed_often(unroll: Unroll) -> bool:
+    return all(unroll.tally.weight(t) is not None for t in (1, unroll.steps // 2))
+
+
 def _by_replay(unroll: Unroll, memory: int, where: str) -> tuple[Unroll, tuple[Scaled, Tree], str]:
     """Return value and gradient by the programs of the step, and a line about it; where they fail, by the tape anew."""
-    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, routines_of(unroll.system))
-    tally = unroll.tally
+    system, tally, terms = unroll.system, unroll.tally, None
     if not tally.joint:
-        routines = routines_of(unroll.system, tally.measure)
-        tally.terms = ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
+        routines = routines_of("what is measured", system, tally.measure)
+        terms = tally.terms = ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
+    beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
+    routines = routines_of("the step", system, None if beside is None else tally.measure)
+    step = ReplayStep(system, unroll.offset, unroll.steps, routines, beside)
     try:
         return unroll, TapeSweep(unroll, step).run(memory), step.said()
     except NotReplayable as why:
