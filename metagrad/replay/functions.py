@@ -86,10 +86,17 @@ def reduction(
     return ufunc_reduce, (args[0], axis, None, None, bool(kwargs.get("keepdims", False))), {}
 
 
-def put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+def put(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Return zeros with g at an index."""
-    full = np.zeros(shape, g.dtype)
+    full = np.zeros(shape, dtype)
     full[index] = g
+    return full
+
+
+def put_along(g: Any, indices: Any, axis: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return zeros with g at indices along an axis."""
+    full = np.zeros(shape, dtype)
+    np.put_along_axis(full, indices, g, axis)
     return full
 
 
@@ -105,7 +112,7 @@ spread = shapes._broadcast_to  # the tape's own: it copies small arrays, so that
 FRESH = frozenset(
     {
         *(np.add.reduce, np.maximum.reduce, np.minimum.reduce, np.multiply.reduce, np.where, np.concatenate, np.stack),
-        *(np.mean, np.sum, np.cumsum, np.take_along_axis, np.sort, np.argsort, put, add_at, method("mean")),
+        *(np.mean, np.sum, np.cumsum, np.take_along_axis, np.sort, np.argsort, put, put_along, add_at, method("mean")),
         *(method("flatten"), operator.pow, np.tensordot, np.linalg.inv, np.linalg.solve, np.linalg.cholesky),
     }
 )

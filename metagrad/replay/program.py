@@ -152,7 +152,12 @@ class Graph:
         if found is None:
             concrete = {name: replaced(x, _example) for name, x in kwargs.items()}
             example = function(*replaced(args, _example), **concrete)
-            found = self._known[key] = self._new(example, function, args, kwargs)
+            values = [*values_in(args), *values_in(tuple(kwargs.values()))]
+            if type(example) is np.ndarray and all(v.is_constant for v in values):
+                found = self.constant(example)
+            else:
+                found = self._new(example, function, args, kwargs)
+            self._known[key] = found
         return found
 
     def _canonical(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from metagrad.replay.numpy_code import numpy_code
 from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
 from metagrad.replay.schedule import scheduled
 from metagrad.replay.simplify import simplified
-from metagrad.replay.traced import Traced
+from metagrad.replay.traced import RECORDING, Traced
 
 _MOST_BYTES = 1 << 28  # of buffers
 _MOST_VALUES = 20_000
@@ -56,12 +56,15 @@ def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:
     """
     graph = Graph()
     traced = [ad.tree_map(lambda x: _input(graph, x), tree) for tree in trees]
+    token = RECORDING.set(graph)
     try:
         found = function(*traced)
     except NotReplayable as why:
         raise NotReplayable(graph.refused or str(why)) from None
     except Exception as error:
         raise NotReplayable(graph.refused or f"recording it failed: {_line(error)}") from error
+    finally:
+        RECORDING.reset(token)
     if graph.refused is not None:
         raise NotReplayable(graph.refused)
     if len(graph.values) > _MOST_VALUES:
@@ -78,7 +81,7 @@ def _input(graph: Graph, x: Any) -> Traced:
 
 
 def _output(graph: Graph, x: Any) -> Value:
-    if type(x) is Traced and not x.is_fresh:
+    if type(x) is Traced:
         example = x.value.example
         if type(example) is np.ndarray and np.empty_like(example).strides != example.strides:
             raise NotReplayable("a result with gaps in memory")

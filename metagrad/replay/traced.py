@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from metagrad.ad.tape import Var
-from metagrad.replay.functions import METHODS, RECORDED, add_at, method, put, reduction, spread
+from metagrad.replay.functions import METHODS, RECORDED, add_at, method, put, put_along, reduction, spread
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
 from metagrad.xp import register_namespace
+
+RECORDING: ContextVar[Graph | None] = ContextVar("recording", default=None)
 
 
 class Traced:
@@ -34,12 +37,17 @@ class Traced:
         self.shape = np.shape(example)
         self.dtype = example.dtype if hasattr(example, "dtype") else np.dtype(type(example))
         self.ndim = len(self.shape)
-        self.is_fresh = False  # zeros that nobody has seen: they may be written into
+        self.is_fresh = False  # zeros that nobody has seen: they may be written into, once
 
     @property
     def size(self) -> int:
         """The number of entries."""
         return int(np.size(self.value.example))
+
+    @property
+    def base(self) -> Any:
+        """What the array is a view of, None for one of its own: the tape copies cotangents that are views."""
+        return getattr(self.value.example, "base", None)
 
     @property
     def nbytes(self) -> int:
@@ -87,9 +95,7 @@ class Traced:
             return NotImplemented
         if called == "at" and ufunc is np.add and len(inputs) == 3 and _is_fresh(inputs[0]):
             full, index, g = inputs
-            made = record(self.graph, add_at, (g, index, full.shape, full.dtype))
-            full.value, full.is_fresh = made.value, False
-            return None
+            return _fill(full, record(self.graph, add_at, (g, index, full.shape, full.dtype)))
         kwargs = {name: x for name, x in kwargs.items() if x is not None and x != (None,)}
         if called not in ("__call__", "reduce", "accumulate", "outer") or "out" in kwargs or "where" in kwargs:
             return self.graph.refuse(f"numpy.{ufunc.__name__}.{called} in place is not recorded")
@@ -103,6 +109,9 @@ class Traced:
         """Record a function of NumPy's; let the tape go first."""
         if Var in types:
             return NotImplemented
+        if function is np.put_along_axis and len(args) == 4 and not kwargs and _is_fresh(args[0]):
+            full, index, g, axis = args
+            return _fill(full, record(self.graph, put_along, (g, index, axis, full.shape, full.dtype)))
         if function not in RECORDED or kwargs.get("out") is not None:
             module = getattr(function, "__module__", None) or "numpy"
             return self.graph.refuse(f"{module}.{function.__name__} is not recorded")
@@ -121,9 +130,9 @@ class Traced:
 
     def __setitem__(self, index: Any, g: Any) -> None:
         """Record zeros with g at an index; refuse to write over anything else."""
-        if not self.is_fresh or type(g) is not Traced or g.dtype != self.dtype:
+        if not self.is_fresh:
             self.graph.refuse("x[index] = y writes in place")
-        self.value, self.is_fresh = record(self.graph, put, (g, index, self.shape)).value, False
+        _fill(self, record(self.graph, put, (g, index, self.shape, self.dtype)))
 
     def __getattr__(self, name: str) -> Any:
         """Return a method that is recorded."""
@@ -145,6 +154,11 @@ def _is_fresh(x: Any) -> bool:
     return type(x) is Traced and x.is_fresh
 
 
+def _fill(full: Traced, made: Traced) -> None:
+    """Let zeros that nobody has seen be what was written into them."""
+    full.value, full.is_fresh = made.value, False
+
+
 def record(graph: Graph, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
     """Return function(*args, **kwargs), recorded; several results are recorded one by one."""
     items = tuple([_item(graph, x) for x in args])
@@ -156,8 +170,7 @@ def _item(graph: Graph, x: Any) -> Any:
     """Return an argument as it stands in a program."""
     kind = type(x)
     if kind is Traced:
-        if x.is_fresh:
-            graph.refuse("zeros_like(x) is used before it is filled")
+        x.is_fresh = False
         return x.value
     if kind is np.ndarray:
         return graph.constant(x)
@@ -259,8 +272,14 @@ class _Namespace:
         """Return zeros: an array to be filled where its shape is given, else a constant."""
         if type(x) is not Traced or shape is None:
             return np.zeros_like(_model(x), dtype=dtype, shape=shape)
-        example = np.zeros(shape, x.dtype if dtype is None else dtype)
-        made = Traced(x.graph, x.graph.constant(example))
+        return self.zeros(shape, x.dtype if dtype is None else dtype)
+
+    def zeros(self, shape: Any, dtype: Any = float) -> Any:
+        """Return an array to be filled, or to be taken for a constant."""
+        graph = RECORDING.get()
+        if graph is None:
+            return np.zeros(shape, dtype)
+        made = Traced(graph, graph.constant(np.zeros(shape, dtype)))
         made.is_fresh = True
         return made
 
