@@ -9,6 +9,7 @@
         buffers       where results are written, shared by those that live at different times
         numpy_code    one Python function of calls with out=
     routine       programs by shape and layout, compared with the tape
+    kept          what code keeps of its own: where it changes, nothing is replayed
     step          a step of an unroll and its pullback
     terms         what the objective measures, and its gradient
     cache         programs are kept as long as their task
@@ -18,5 +19,6 @@ from metagrad.replay.cache import routines_of
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.step import ReplayStep
 from metagrad.replay.terms import ReplayTerms
+from metagrad.replay.traced import Traced
 
-__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "routines_of"]
+__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "routines_of"]

@@ -15,6 +15,7 @@ from metagrad.replay.routine import Routines
 from metagrad.system import Training
 
 _MOST_PAIRS = 8  # of rules, horizons and measures for one task
+_MOST_TASKS = 64  # the oldest goes: a measure may hold its task, which then would live for ever
 _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
@@ -42,7 +43,10 @@ def _pairs_of(task: Any) -> list[tuple[tuple[Any, ...], Routines]]:
             ref = weakref.ref(task, lambda ref: _forget(number, ref))
         except TypeError:  # it cannot be held weakly: nothing is kept
             return []
+        _KEPT.pop(number, None)
         found = _KEPT[number] = (ref, [])
+        while len(_KEPT) > _MOST_TASKS:
+            del _KEPT[next(iter(_KEPT))]
     return found[1]
 
 

@@ -74,8 +74,8 @@ def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:
 
 
 def _input(graph: Graph, x: Any) -> Traced:
-    is_known = type(x) is np.ndarray and x.dtype.kind in "fiub" and x.dtype != np.float16
-    if not is_known and type(x) not in PLAIN:
+    is_known = type(x) is np.ndarray or isinstance(x, np.generic)
+    if not (is_known and x.dtype.kind in "fiub" and x.dtype != np.float16) and type(x) not in PLAIN:
         raise NotReplayable(f"a {_kind(x)} among what a step is given")
     return Traced(graph, graph.input(x))
 

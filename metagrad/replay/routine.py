@@ -124,8 +124,11 @@ def moved(tree: Tree, seed: int) -> Tree:
     def move(x: Any) -> Any:
         if type(x) in PLAIN or getattr(getattr(x, "dtype", None), "kind", "") != "f":
             return x
+        factor = np.asarray(1.0 - 0.01 * draw.random(x.shape)).astype(x.dtype)
+        if not x.shape:
+            return type(x)(x * factor) if isinstance(x, np.generic) else np.asarray(x * factor)
         away = np.empty_like(x)
-        away[...] = x * (1.0 - 0.01 * draw.random(np.shape(x))).astype(x.dtype)
+        away[...] = x * factor
         return away
 
     return ad.tree_map(move, tree)

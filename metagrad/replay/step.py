@@ -20,6 +20,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
+from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routine, Routines, moved
 from metagrad.replay.terms import ReplayTerms
@@ -89,10 +90,15 @@ class ReplayStep:
 
     def _learn(self, trees: Any) -> None:
         time, phi, w, state, sample = trees
+        kept = Kept(self._system.task, self._system.rule)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
         self._routines.step.learn(self._stepped, trees, beside)
         seeds = [_adjoint((w, state), k) for k in (4, 5)]
         self._routines.pull.learn(self._pulled, (*trees, seeds[0]), (*beside, seeds[1]))
+        try:
+            kept.refuse_changes()
+        except NotReplayable as why:
+            self._routines.step.forget(str(why))
 
     def said(self) -> str:
         """Say in one line what was replayed."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Measure, Task, Tree
+from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routines, moved
 from metagrad.xp import Array, rng
@@ -85,9 +86,11 @@ class ReplayTerms:
     def _learn(self, trees: Any) -> None:
         w, sample = trees
         beside = moved(w, 2), sample
+        kept = Kept(self._task, self._measure)
         try:
             self._routines.step.learn(self._valued, trees, beside)
             self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
+            kept.refuse_changes()
             self._is_sure = True
         except NotReplayable:
             self._is_on = False

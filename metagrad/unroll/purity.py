@@ -15,7 +15,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_value
 from metagrad.protocols import Tree
-from metagrad.replay import ReplayStep
+from metagrad.replay import ReplayStep, Traced
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import shift
@@ -94,7 +94,7 @@ def refuse(where: str, came: str) -> NoReturn:
 
 def refuse_kept(rule: Any, *found: Tree) -> None:
     """Raise ValueError where what a plain step or a derivative returned is traced: a rule kept it from another one."""
-    if ad.Var in map(type, found):
+    if not {ad.Var, Traced}.isdisjoint(map(type, found)):
         refuse(f"{type(rule).__name__}.step", "a traced value, kept from when it was differentiated before")
 
 
