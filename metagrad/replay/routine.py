@@ -19,6 +19,7 @@ from metagrad.replay.record import Program, recorded
 from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
+LONG = 100  # steps, from which on a run is looked at in between, too
 Trees = Sequence[Tree]
 
 
@@ -108,7 +109,10 @@ class Routines:
 def _leaves(trees: Trees) -> list[Any]:
     found: list[Any] = []
     for tree in trees:
-        found += ad.leaves(tree)
+        if type(tree) is np.ndarray or type(tree) is int:  # the usual kinds, at once
+            found.append(tree)
+        elif tree is not None and (type(tree) is not tuple or tree):
+            found += ad.leaves(tree)
     return found
 
 

@@ -22,14 +22,13 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import Routine, Routines, moved
+from metagrad.replay.routine import LONG, Routine, Routines, moved
 from metagrad.replay.terms import ReplayTerms
 from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
-_LONG = 100  # steps: where two more of them are no matter
 
 
 class ReplayStep:
@@ -43,7 +42,7 @@ class ReplayStep:
         `terms`: what is measured at most times; its gradient is then found beside the pullback of the step.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._looked_at = {0, *times_to_look(steps)} - {1, steps}
+        self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._is_sure = False  # whether a step of this run has been compared
@@ -145,12 +144,6 @@ class ReplayStep:
         """
         phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
         return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
-
-
-def times_to_look(steps: int) -> set[int]:
-    """Return the times at which the tape is asked, too: at both ends, and in long runs in between."""
-    between = {steps // 3, 2 * steps // 3} if steps >= _LONG else set[int]()
-    return {0, 1, steps - 1, steps} | between
 
 
 def _is_float(x: Any) -> bool:

@@ -14,7 +14,7 @@ from metagrad import ad
 from metagrad.protocols import Measure, Task, Tree
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import Routines, moved
+from metagrad.replay.routine import LONG, Routines, moved
 from metagrad.xp import Array, rng
 
 
@@ -26,7 +26,7 @@ class ReplayTerms:
     ) -> None:
         """Bind the measure of a task; `sample(t)` is that of time t of the unroll."""
         self._measure, self._task, self._sample, self._routines = measure, task, sample, routines
-        self._looked_at = {1, steps // 2}
+        self._looked_at = {1, steps // 2} if steps >= LONG else {1}
         self._is_on, self._is_sure = routines.why_not is None, False
         self._seen = 0  # terms
         self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step

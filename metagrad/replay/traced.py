@@ -21,6 +21,7 @@ from metagrad.replay.functions import METHODS, RECORDED, add_at, method, put, pu
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
 from metagrad.xp import register_namespace
 
+_MOST_COUNTED = 1 << 24  # entries, which float32 counts without rounding
 RECORDING: ContextVar[Graph | None] = ContextVar("recording", default=None)
 
 
@@ -119,7 +120,7 @@ class Traced:
             return self.graph.refuse("numpy.where(x) alone depends on the entries of x")
         if function in _LIKE:
             return _LIKE[function](*args, **kwargs)
-        return record(self.graph, *(reduction(function, args, kwargs) or (function, args, kwargs)))
+        return _recorded(self.graph, function, args, kwargs)
 
     def __getitem__(self, index: Any) -> Any:
         """Record the entries at an index, which is no mask of traced entries."""
@@ -144,8 +145,7 @@ class Traced:
                 return self.graph.refuse(f"x.{name}(out=...) writes in place")
             if name == "astype":
                 kwargs.pop("copy", None)
-            every = (self, *args)
-            return record(self.graph, *(reduction(name, every, kwargs) or (method(name), every, kwargs)))
+            return _recorded(self.graph, name, (self, *args), kwargs)
 
         return call
 
@@ -164,6 +164,20 @@ def record(graph: Graph, function: Any, args: tuple[Any, ...], kwargs: dict[str,
     items = tuple([_item(graph, x) for x in args])
     named = {name: _item(graph, x) for name, x in kwargs.items()} if kwargs else {}
     return _wrapped(graph, graph.call(function, items, named))
+
+
+def _recorded(graph: Graph, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Record a function, or a method by its name; sums, products, extremes and means as what NumPy calls for them."""
+    found = reduction(called, args, kwargs)
+    if found is not None:
+        return record(graph, *found)
+    total = reduction("sum", args, kwargs) if called in ("mean", np.mean) else None
+    if total is not None and type(args[0]) is Traced and args[0].dtype in (np.float32, np.float64):
+        made = record(graph, *total)
+        count = args[0].size // max(1, made.size)
+        if made.ndim and count < _MOST_COUNTED:
+            return record(graph, np.divide, (made, float(count)))
+    return record(graph, method(called) if isinstance(called, str) else called, args, kwargs)
 
 
 def _item(graph: Graph, x: Any) -> Any:
