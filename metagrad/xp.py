@@ -31,9 +31,7 @@ _HOSTS: set[int] = set()  # namespaces, by id, in which NumPy's arrays are const
 _HOST_SCALARS = (bool, int, float, np.generic)
 
 
-def register_namespace(
-    array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_numpy: bool = False
-) -> None:
+def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_numpy: bool = False) -> None:
     """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double).
 
     `scipy` has the parts of SciPy that there are for it, as attributes. `hosts_numpy`: NumPy's arrays may stand beside.

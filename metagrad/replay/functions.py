@@ -62,6 +62,7 @@ _REDUCTIONS = {
     "prod": np.multiply.reduce,
 }
 
+
 @cache
 def method(name: str) -> Callable[..., Any]:
     """Return the function that calls the method `name`, one for each name."""

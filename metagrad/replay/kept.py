@@ -51,8 +51,7 @@ def _contents(name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[s
     if isinstance(x, np.ndarray):
         yield name, x.tobytes() if x.nbytes <= _SMALL and x.dtype != object else id(x)
     elif isinstance(x, np.random.Generator | np.random.RandomState):
-        bits = x.bit_generator if isinstance(x, np.random.Generator) else x
-        yield name, repr(bits.state if isinstance(x, np.random.Generator) else x.get_state())
+        yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
     else:
         yield f"len({name})", len(x) if isinstance(x, tuple | list | dict | set) else id(type(x))
         for key, item in _held(x):

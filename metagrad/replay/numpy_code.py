@@ -7,6 +7,7 @@ apply: a branch would go another way, or there is a NaN where the tape would loo
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -106,7 +107,9 @@ class Source:
     def _into(self, v: Value, out: str) -> str:
         args = [self.item(x) for x in v.args]
         if isinstance(v.function, np.ufunc):
-            named = "out=" if v.function in (np.maximum, np.minimum) else ""  # by position is faster, and deprecated there
+            named = (
+                "out=" if v.function in (np.maximum, np.minimum) else ""
+            )  # by position is faster, and deprecated there
             return f"{self.bind(v.function, 'f')}({', '.join(args)}, {named}{out})"
         args[3] = out  # a reduction: array, axis, dtype, out, keepdims
         return f"{self.bind(v.function, 'f')}({', '.join(args)})"
@@ -159,9 +162,8 @@ class Source:
 def has_nan(x: Any) -> bool:
     """Whether there is a NaN in an array or a number, as the tape looks for it."""
     if type(x) is np.ndarray:
-        top = x.item(x.argmax()) if x.size else 0.0
-        return bool(top != top)
-    return bool(x != x)
+        x = x.item(x.argmax()) if x.size else 0.0  # the first NaN counts as the largest
+    return math.isnan(x)
 
 
 def _with_arrays(item: Any, arrays: dict[int, Any]) -> Any:

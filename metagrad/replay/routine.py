@@ -122,7 +122,7 @@ def layout(flat: list[Any]) -> Any:
 
 
 def moved(tree: Tree, seed: int) -> Tree:
-    """Return a tree beside another one: floats a hundredth apart, of the same signs; numbers of Python's as they are."""
+    """Return a tree beside another one: floats a hundredth apart, of the same signs; Python's numbers as they are."""
     draw = rng(seed, "beside")
 
     def move(x: Any) -> Any:

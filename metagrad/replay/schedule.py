@@ -1,4 +1,4 @@
-"""Pass: the order of the calls. What guards need comes first, so that a step that takes another branch costs nothing."""
+"""Pass: the order of the calls. What guards need comes first: a step that takes another branch costs nothing."""
 
 from __future__ import annotations
 

@@ -44,7 +44,12 @@ def _narrow(args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
         if type(x) is Value and x.function in _SPREADS:
             slim = (*args[:i], x.args[0], *args[i + 1 :])
             shapes = [np.shape(a.example if type(a) is Value else a) for a in slim]
-            if type(x.args[0]) is Value and np.broadcast_shapes(*shapes) == shape and _in_order(args) and _in_order(slim):
+            if (
+                type(x.args[0]) is Value
+                and np.broadcast_shapes(*shapes) == shape
+                and _in_order(args)
+                and _in_order(slim)
+            ):
                 args = slim
     return args
 

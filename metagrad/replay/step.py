@@ -2,8 +2,8 @@
 
 Inputs are the time, the meta-parameters, w, the state of the rule, the leaves of the sample, and the adjoint: nothing
 of one step is left in a program. What the pullback needs of the step is computed again, as the tape does: the bits are
-those of the tape, whatever the memory plan. The tape stays the truth. It takes the first step of every run, and some
-of the steps on the way back, and one other bit is the end of it: `NotReplayable`, and the run is made again by the tape.
+those of the tape, whatever the memory plan. The tape stays the truth. It takes the first step of every run, and some of
+the steps on the way back, and one other bit is the end of it: `NotReplayable`, and the run is made again by the tape.
 
 Replayed are tasks and rules in code that NumPy's calls and Python's arithmetic of the time make up, on arrays of
 float32 and float64 on the host. Steps that look at numbers, write in place or call what is not recorded are the
@@ -12,7 +12,6 @@ tape's, all of them; steps with a NaN, and those that branch on the time another
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import LONG, Routine, Routines, moved
+from metagrad.replay.routine import LONG, Routines, moved
 from metagrad.replay.terms import ReplayTerms
 from metagrad.scaled import ldexp
 from metagrad.system import Training
@@ -35,13 +34,21 @@ class ReplayStep:
     """The step of a system, by its programs where they apply, else by the tape."""
 
     def __init__(
-        self, system: Training, offset: int, steps: int, routines: Routines, terms: ReplayTerms | None = None
+        self,
+        system: Training,
+        offset: int,
+        steps: int,
+        tape: Any,
+        routines: Routines,
+        terms: ReplayTerms | None = None,
     ) -> None:
         """Bind the system; times are those of the unroll, which begins `offset` later in the run.
 
-        `terms`: what is measured at most times; its gradient is then found beside the pullback of the step.
+        `tape`: what takes the same steps by the tape, for tangents. `terms`: what is measured at most times; its
+        gradient is then found beside the pullback of the step.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
+        self._tape = tape
         self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
@@ -64,7 +71,7 @@ class ReplayStep:
             self.by_tape += 1
             return self._stepped(*trees)
         self.replayed += 1
-        return found
+        return found  # type: ignore[no-any-return]
 
     def _first(self, trees: Any) -> Pair:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
@@ -88,7 +95,7 @@ class ReplayStep:
         return expected
 
     def _learn(self, trees: Any) -> None:
-        time, phi, w, state, sample = trees
+        time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
         self._routines.step.learn(self._stepped, trees, beside)
@@ -113,6 +120,11 @@ class ReplayStep:
         if fold is None:
             return whole
         return self._cotangents(-1, trees, _shifted(adjoint, fold))[0], whole[1]
+
+    def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
+        """Return the two parts of the next tangent, by the tape."""
+        found: tuple[Pair, Pair] = self._tape.pushforward(t, phi, at, d_phi, tangent)
+        return found
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair) -> tuple[Tree, Pair]:
         found = self._routines.pull.run((*trees, adjoint)) if self._is_on else None
@@ -153,9 +165,7 @@ def _is_float(x: Any) -> bool:
 def _adjoint(pair: Pair, seed: int) -> Pair:
     """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
     draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(
-        lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair
-    )
+    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair)
     return found
 
 

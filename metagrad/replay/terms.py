@@ -92,13 +92,14 @@ class ReplayTerms:
             self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
             kept.refuse_changes()
             self._is_sure = True
-        except NotReplayable:
-            self._is_on = False
+        except NotReplayable as why:
+            self._routines.step.why_not, self._is_on = str(why), False
 
     def _compare_slopes(self, trees: Any) -> None:
-        ones = _ones(trees[0])
-        if self._routines.pull.knows((*trees, ones)):
-            self._routines.pull.check(self._pulled(*trees, ones), (*trees, ones))
+        w, sample = trees
+        given = w, sample, _ones(w)
+        if self._routines.pull.knows(given):
+            self._routines.pull.check(self._pulled(*given), given)
 
     def _valued(self, w: Tree, sample: Any) -> Array:
         return self._measure.of(self._task, w, sample)

@@ -8,6 +8,7 @@ meet constants as plain arrays, and are computed once.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -35,15 +36,15 @@ class Traced:
     def __init__(self, graph: Graph, value: Value) -> None:
         """Stand for `value`."""
         self.graph, self.value, example = graph, value, value.example
-        self.shape = np.shape(example)
-        self.dtype = example.dtype if hasattr(example, "dtype") else np.dtype(type(example))
+        self.shape: tuple[int, ...] = np.shape(example)
+        self.dtype: Any = example.dtype if hasattr(example, "dtype") else np.dtype(type(example))
         self.ndim = len(self.shape)
         self.is_fresh = False  # zeros that nobody has seen: they may be written into, once
 
     @property
     def size(self) -> int:
         """The number of entries."""
-        return int(np.size(self.value.example))
+        return math.prod(self.shape)
 
     @property
     def base(self) -> Any:

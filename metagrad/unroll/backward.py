@@ -173,7 +173,8 @@ def _by_replay(unroll: Unroll, memory: int, where: str) -> tuple[Unroll, tuple[S
         terms = tally.terms = ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
     routines = routines_of("the step", system, None if beside is None else tally.measure)
-    step = ReplayStep(system, unroll.offset, unroll.steps, routines, beside)
+    tape = TapeStep(system, unroll.offset)
+    step = ReplayStep(system, unroll.offset, unroll.steps, tape, routines, beside)
     try:
         return unroll, TapeSweep(unroll, step).run(memory), step.said()
     except NotReplayable as why:

@@ -1,4 +1,4 @@
-"""Every function of the tape, recorded and replayed: the tape's bits for value and pullback, or refused with a reason."""
+"""Every function of the tape, recorded and replayed: the bits of value and pullback, or a refusal with its reason."""
 
 import numpy as np
 import pytest
@@ -70,5 +70,5 @@ def test_the_bits_are_those_of_the_tape(function, index, dtype):
         try:
             replays(what, (*args, *more[0]), (*others, *more[1]))
         except NotReplayable as why:
-            assert str(why)
-            assert function.__name__ in NOT_REPLAYED, f"{function.__name__}: {why}"
+            if function.__name__ not in NOT_REPLAYED or not str(why):
+                raise

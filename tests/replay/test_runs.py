@@ -291,7 +291,7 @@ def unknown(w):
     ],
 )
 def test_what_looks_at_numbers_is_the_tapes(loss, why):
-    task = mg.FunctionTask(lambda w: loss(w), w0=np.ones((2, 3)))
+    task = mg.FunctionTask(loss, w0=np.ones((2, 3)))
     found = both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), replayed=False, calls=2)
     assert why in found.replay
     assert found.replay in found.report()
