@@ -26,12 +26,12 @@ def routines_of(what: str, system: Training, *more: Any) -> Routines:
     key = (what, system.rule, system.held, system.steps, *more)
     with _LOCK:
         pairs = _pairs_of(task)
-        for known, routines in pairs:
-            if _alike(known, key):
-                return routines
-        routines = Routines(what)
-        pairs.append((key, routines))
-        del pairs[:-_MOST_PAIRS]
+        routines = next((found for known, found in pairs if _alike(known, key)), None)
+        if routines is None:
+            routines = Routines(what)
+            pairs.append((key, routines))
+            del pairs[:-_MOST_PAIRS]
+        routines.asked += 1
         return routines
 
 

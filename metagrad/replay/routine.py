@@ -33,6 +33,11 @@ class Routine:
         self._programs: dict[Any, Program] = {}
         self._latest: tuple[Any, Program] | None = None
 
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is recorded."""
+        return bool(self._programs)
+
     def knows(self, trees: Trees) -> bool:
         """Whether there is a program for such inputs."""
         return layout(_leaves(trees)) in self._programs
@@ -94,11 +99,17 @@ class Routines:
     def __init__(self, what: str = "the step") -> None:
         """Start with nothing recorded; `what` they compute is named in reasons."""
         self._what = what
+        self.asked = 0  # how often they were asked for
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
+
+    @property
+    def are_recorded(self) -> bool:
+        """Whether there are programs."""
+        return self.step.has_programs
 
     @property
     def why_not(self) -> str | None:

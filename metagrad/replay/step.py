@@ -52,6 +52,7 @@ class ReplayStep:
         self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
+        self._are_old = routines.are_recorded  # by another run
         self._is_sure = False  # whether a step of this run has been compared
         self.why_not = routines.why_not
         self.replayed = 0  # steps, forwards and backwards
@@ -105,6 +106,12 @@ class ReplayStep:
             kept.refuse_changes()
         except NotReplayable as why:
             self._routines.step.forget(str(why))
+
+    def give_up(self, why: str) -> None:
+        """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
+        self.why_not = why
+        if self._are_old:
+            self._routines.begin_anew()
 
     def said(self) -> str:
         """Say in one line what was replayed."""

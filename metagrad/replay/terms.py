@@ -28,6 +28,7 @@ class ReplayTerms:
         self._measure, self._task, self._sample, self._routines = measure, task, sample, routines
         self._looked_at = {1, steps // 2} if steps >= LONG else {1}
         self._is_on, self._is_sure = routines.why_not is None, False
+        self._are_old = routines.are_recorded  # by another run
         self._seen = 0  # terms
         self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step
 
@@ -67,6 +68,11 @@ class ReplayTerms:
     def slope(self, w: Tree, sample: Any) -> Tree:
         """Return the gradient of what is measured, by the tape."""
         return self._pulled(w, sample, _ones(w))
+
+    def give_up(self) -> None:
+        """Drop programs of another run."""
+        if self._are_old:
+            self._routines.begin_anew()
 
     def _first(self, trees: Any) -> Array:
         """Return what is measured, by the code itself, having compared the program with it, or recorded one."""

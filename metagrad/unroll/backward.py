@@ -10,11 +10,11 @@ from metagrad import ad, parts
 from metagrad.errors import Status
 from metagrad.kernels import block_kernel, fused_step, lstm_window
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
+from metagrad.unroll.replay_sweep import by_replay
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -23,8 +23,6 @@ from metagrad.unroll.window_sweep import WindowSweep
 from metagrad.xp import Array, namespace
 
 _MEMORY_TO_LOOK = 1 << 28
-_FEWEST_STEPS = 8  # a step is recorded in about the time of that many
-_REPLAYED = ("float32", "float64")
 
 
 def backward(
@@ -74,9 +72,10 @@ def _swept(
         unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
     if found is None and fused and not by_tape:
         found = _by_kernel(unroll, memory)
-        if found is None and _may_replay(unroll):
+        if found is None:
+            found, said = by_replay(unroll, memory)
             on_tape = True  # as far as bits and notes go
-            unroll, found, said = _by_replay(unroll, memory, where)
+            unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
     if found is None:
         found, on_tape = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
     estimate = explained(unroll, unroll.estimate(*found), on_tape=on_tape)
@@ -153,31 +152,3 @@ def _by_kernel(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
             return value, type(phi)(eta_bar)
     step = fused_step(task, rule, options.gradient)
     return None if step is None else TapeSweep(unroll, step, fused=True).run(memory)
-
-
-def _may_replay(unroll: Unroll) -> bool:
-    """Whether recording the steps may pay: on the host, in floats that NumPy computes in, and for more than a few."""
-    is_host = unroll.xp is np and not unroll.wide and not unroll.is_half
-    return is_host and unroll.dtype.name in _REPLAYED and unroll.steps >= _FEWEST_STEPS
-
-
-def _is_weighed_often(unroll: Unroll) -> bool:
-    return all(unroll.tally.weight(t) is not None for t in (1, unroll.steps // 2))
-
-
-def _by_replay(unroll: Unroll, memory: int, where: str) -> tuple[Unroll, tuple[Scaled, Tree], str]:
-    """Return value and gradient by the programs of the step, and a line about it; where they fail, by the tape anew."""
-    system, tally, terms = unroll.system, unroll.tally, None
-    if not tally.joint:
-        routines = routines_of("what is measured", system, tally.measure)
-        terms = tally.terms = ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
-    beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
-    routines = routines_of("the step", system, None if beside is None else tally.measure)
-    tape = TapeStep(system, unroll.offset)
-    step = ReplayStep(system, unroll.offset, unroll.steps, tape, routines, beside)
-    try:
-        return unroll, TapeSweep(unroll, step).run(memory), step.said()
-    except NotReplayable as why:
-        step.why_not = str(why)
-    unroll = Unroll(unroll.ask, unroll.options, where)
-    return unroll, TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), step.said()
