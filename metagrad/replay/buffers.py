@@ -44,7 +44,7 @@ def roots_of(values: list[Value]) -> dict[int, frozenset[int]]:
         if v.function is None or is_fresh(v.function):
             roots[v.number] = frozenset((v.number,))
         else:
-            roots[v.number] = frozenset((v.number,)).union(*[roots[x.number] for x in v.operands()])
+            roots[v.number] = frozenset((v.number,)).union(*[_roots(x, roots) for x in v.operands()])
     return roots
 
 
@@ -53,16 +53,20 @@ def last_uses(values: list[Value], roots: dict[int, frozenset[int]]) -> dict[int
     last: dict[int, int] = {}
     for place, v in enumerate(values):
         for x in v.operands():
-            for root in roots[x.number]:
+            for root in _roots(x, roots):
                 last[root] = place
     return last
+
+
+def _roots(v: Value, roots: dict[int, frozenset[int]]) -> frozenset[int]:
+    return roots.get(v.number, frozenset((v.number,)))  # what is given is its own
 
 
 def allocated(values: list[Value], outputs: list[Value]) -> Buffers:
     """Return buffers for the values that can be written into one and are not returned."""
     roots, found = roots_of(values), Buffers()
     last = last_uses(values, roots)
-    kept = frozenset[int]().union(*[roots[v.number] for v in outputs])
+    kept = frozenset[int]().union(*[_roots(v, roots) for v in outputs])
     free: dict[int, list[Any]] = {}
     taken: dict[int, Any] = {}
     ends: dict[int, list[int]] = {}

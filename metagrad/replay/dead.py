@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from metagrad.replay.program import Value
 
 
-def needed(values: list[Value], ends: Iterable[Value]) -> list[Value]:
-    """Return the values that the ends are computed from, and the ends, in the order in which they were recorded."""
-    alive, stack = set(), list(ends)
+def needed(values: list[Value], ends: Iterable[Value], given: Iterable[Value] = ()) -> list[Value]:
+    """Return the values that the ends are computed from, and the ends, in the order in which they were recorded.
+
+    What is `given` need not be computed.
+    """
+    alive, stack, known = set(), list(ends), {v.number for v in given}
     while stack:
         value = stack.pop()
         if value.number not in alive:
             alive.add(value.number)
-            stack.extend(value.operands())
+            if value.number not in known:
+                stack.extend(value.operands())
     return [v for v in values if v.number in alive]

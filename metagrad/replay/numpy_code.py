@@ -45,6 +45,7 @@ class Source:
         self.scope: dict[str, Any] = {"look": has_nan}
         self._buffers, self._names, self._arrays = buffers, dict[int, str](), dict[int, Any]()
         self._bound: dict[int, str] = {}
+        self._taken: set[int] = set()  # inputs
 
     def bind(self, x: Any, kind: str) -> str:
         """Return the name of an object."""
@@ -63,6 +64,7 @@ class Source:
     def take(self, v: Value) -> str:
         """Return the name of an input, an argument of the function."""
         name = self._names[v.number] = f"v{v.number}"
+        self._taken.add(v.number)
         return name
 
     def item(self, x: Any) -> str:
@@ -135,7 +137,8 @@ class Source:
         parts = []
         for v in outputs:
             name = self.name(v)
-            is_own = not v.is_constant and not v.is_input and is_fresh(v.function) and v.number not in self._arrays
+            is_made = not v.is_constant and v.number not in self._taken
+            is_own = is_made and is_fresh(v.function) and v.number not in self._arrays
             if type(v.example) is np.ndarray and (not is_own or v.number in seen):
                 name = f"{name}.copy('K')"
             seen.add(v.number)

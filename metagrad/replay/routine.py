@@ -14,8 +14,9 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
+from metagrad.replay.keep import kept
 from metagrad.replay.program import PLAIN, NotReplayable
-from metagrad.replay.record import Program, recorded
+from metagrad.replay.record import Program, Recording, recorded
 from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
@@ -61,19 +62,26 @@ class Routine:
 
     def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
-        if self.why_not is not None:
-            raise NotReplayable(self.why_not)
-        if len(self._programs) >= _MOST_LAYOUTS:
-            self.forget(f"{self.what}: its arrays come in more than {_MOST_LAYOUTS} shapes and layouts")
+        self.make_room()
         try:
             program = recorded(function, trees)
         except NotReplayable as why:
             self.forget(f"{self.what}: {why}")
-        key = layout(_leaves(trees))
-        self._programs[key] = program
+        self.adopt(program, trees)
         self.check(function(*trees), trees)
-        if beside is not None and layout(_leaves(beside)) == key:
+        if beside is not None and self.knows(beside):
             self.check(function(*beside), beside)
+
+    def make_room(self) -> None:
+        """Raise NotReplayable where nothing can be recorded, or more than enough has been."""
+        if self.why_not is not None:
+            raise NotReplayable(self.why_not)
+        if len(self._programs) >= _MOST_LAYOUTS:
+            self.forget(f"{self.what}: its arrays come in more than {_MOST_LAYOUTS} shapes and layouts")
+
+    def adopt(self, program: Program, trees: Trees) -> None:
+        """Take a program for such inputs."""
+        self._programs[layout(_leaves(trees))] = program
 
     def check(self, expected: Tree, trees: Trees) -> None:
         """Raise NotReplayable unless the program gives the bits that the tape gave."""
@@ -105,6 +113,42 @@ class Routines:
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
+        self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
+
+    def learn(
+        self, step: Callable[..., Tree], pull: Callable[..., Tree], trees: Trees, adjoint: Tree, beside: Trees
+    ) -> None:
+        """Record step(*trees) and pull(*trees, adjoint), and the two with what the first keeps for the second.
+
+        They are compared there and, without the adjoint, `beside`. NotReplayable where that cannot be done.
+        """
+        whole = (*trees, adjoint)
+        self.step.make_room()
+        try:
+            recording = Recording(whole)
+            of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
+            worth = kept(of_pull.values, of_step.outputs, of_pull.outputs)
+            self.step.adopt(Program(of_step), trees)
+            self.pull.adopt(Program(of_pull), whole)
+            if worth:
+                found = tuple([v.example for v in worth])
+                self.keeping.adopt(Program(of_step, keeping=worth), trees)
+                self.given.adopt(Program(of_pull, given=worth), (*whole, found))
+        except NotReplayable as why:
+            self.step.forget(f"{self._what}: {why}")
+        for given, g in ((trees, adjoint), (beside, moved(adjoint, 7))):
+            if self.step.knows(given):
+                self._check(step(*given), pull(*given, g), given, g)
+
+    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, adjoint: Tree) -> None:
+        """Raise NotReplayable unless the programs give what the tape gave."""
+        self.step.check(stepped, trees)
+        self.pull.check(pulled, (*trees, adjoint))
+        found = self.keeping.run(trees)
+        if found is not None:
+            if not same_bits(found[0], stepped):
+                self.step.differs()
+            self.given.check(pulled, (*trees, adjoint, found[1]))
 
     @property
     def are_recorded(self) -> bool:

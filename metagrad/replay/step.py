@@ -41,14 +41,17 @@ class ReplayStep:
         tape: Any,
         routines: Routines,
         terms: ReplayTerms | None = None,
+        *,
+        room: int = 0,
     ) -> None:
         """Bind the system; times are those of the unroll, which begins `offset` later in the run.
 
         `tape`: what takes the same steps by the tape, for tangents. `terms`: what is measured at most times; its
-        gradient is then found beside the pullback of the step.
+        gradient is then found beside the pullback of the step. `room`: bytes to keep of steps for their pullbacks.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._tape = tape
+        self._tape, self._room, self._bytes = tape, room, 0
+        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
         self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
@@ -67,12 +70,35 @@ class ReplayStep:
             return self._stepped(*trees)
         if not self._is_sure:
             return self._first(trees)
-        found = self._routines.step.run(trees)
+        found = self._routines.keeping.run(trees) if self._room else None
+        if found is not None:
+            self._keep(t, trees, found[1])
+            found = found[0]
+        else:
+            found = self._routines.step.run(trees)
         if found is None:
             self.by_tape += 1
             return self._stepped(*trees)
         self.replayed += 1
         return found  # type: ignore[no-any-return]
+
+    def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
+        """Keep what a step found for its pullback; what was kept first goes where there is no room."""
+        size = sum(x.nbytes for x in found)
+        if size > self._room:
+            self._room = 0
+            return
+        self._bytes += size
+        if t in self._kept:
+            self._drop(t)
+        self._kept[t] = trees[2], trees[3], found
+        while self._bytes > self._room:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, t: int) -> tuple[Any, ...]:
+        *at, found = self._kept.pop(t)
+        self._bytes -= sum(x.nbytes for x in found)
+        return (*at, found)
 
     def _first(self, trees: Any) -> Pair:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
@@ -99,9 +125,7 @@ class ReplayStep:
         time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        self._routines.step.learn(self._stepped, trees, beside)
-        seeds = [_adjoint((w, state), k) for k in (4, 5)]
-        self._routines.pull.learn(self._pulled, (*trees, seeds[0]), (*beside, seeds[1]))
+        self._routines.learn(self._stepped, self._pulled, trees, _adjoint((w, state), 4), beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
@@ -124,18 +148,20 @@ class ReplayStep:
         time = self._offset + t
         trees = (time, phi, *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
-        if fold is None:
-            return whole
-        return self._cotangents(-1, trees, _shifted(adjoint, fold))[0], whole[1]
+        if fold is not None:
+            whole = self._cotangents(t, trees, _shifted(adjoint, fold), again=True)[0], whole[1]
+        if t in self._kept:
+            self._drop(t)
+        return whole
 
     def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
         """Return the two parts of the next tangent, by the tape."""
         found: tuple[Pair, Pair] = self._tape.pushforward(t, phi, at, d_phi, tangent)
         return found
 
-    def _cotangents(self, t: int, trees: Any, adjoint: Pair) -> tuple[Tree, Pair]:
-        found = self._routines.pull.run((*trees, adjoint)) if self._is_on else None
-        if found is not None and t not in self._looked_at:
+    def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
+        found = self._replayed(t, (*trees, adjoint)) if self._is_on else None
+        if found is not None and (again or t not in self._looked_at):
             self.replayed += 1
             phi_bar, pair, slope = found
             if slope is not None and self._terms is not None:
@@ -143,12 +169,20 @@ class ReplayStep:
             return phi_bar, pair
         self.by_tape += 1
         pull = self._recorded(*trees)
-        if t >= 0:
-            self.taken = pull.out
+        self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
         if found is not None and not same_bits(found[:2], (phi_bar, (w_bar, state_bar))):
             self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
+
+    def _replayed(self, t: int, trees: Any) -> Any:
+        """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
+        w, state, found = self._kept.get(t, (None, None, None))
+        if found is not None and w is trees[2] and state is trees[3]:
+            pulled = self._routines.given.run((*trees, found))
+            if pulled is not None:
+                return pulled
+        return self._routines.pull.run(trees)
 
     def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         return self._system.stepped(time, phi, w, state, sample)

@@ -16,11 +16,12 @@ from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 
 _FEWEST, _FEWEST_AT_FIRST = 8, 40  # steps
+_SHARE, _MOST_KEPT = 4, 1 << 26  # of the memory for states, and bytes: what is kept for pullbacks beside them
 _DTYPES = ("float32", "float64")
 
 
 def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
-    """Return value and gradient, None where the tape has to find them (anew); and a line about it, None if not tried."""
+    """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None, None
     if unroll.steps < _FEWEST:
@@ -32,7 +33,8 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
         return None, None
     unroll.tally.terms = terms
     tape = TapeStep(unroll.system, unroll.offset)
-    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside)
+    room = min(memory // _SHARE, _MOST_KEPT)
+    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room)
     try:
         return TapeSweep(unroll, step).run(memory), step.said()
     except NotReplayable as why:
