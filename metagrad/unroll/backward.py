@@ -70,14 +70,12 @@ def _swept(
     if fused and not by_tape:
         found = _by_window(unroll, memory)
         unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
-    if found is None and fused and not by_tape:
-        found = _by_kernel(unroll, memory)
-        if found is None:
-            found, said = by_replay(unroll, memory)
-            on_tape = True  # as far as bits and notes go
-            unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
     if found is None:
-        found, on_tape = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
+        found, on_tape, said = _by_steps(unroll, memory, fused=fused and not by_tape)
+    if found is None:  # a program had other bits than the tape
+        unroll = Unroll(ask, options, where)
+        found, on_tape, _ = _by_steps(unroll, memory, fused=False)
+        assert found is not None
     estimate = explained(unroll, unroll.estimate(*found), on_tape=on_tape)
     return unroll, estimate if said is None else replace(estimate, replay=said)
 
@@ -139,16 +137,23 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_kernel(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
-    """Return value and gradient by fused blocks or steps; None where there are none for the pair."""
+def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree] | None, bool, str | None]:
+    """Return value and gradient, whether the steps were those of the tape, bit by bit, and a line about replaying them.
+
+    None for value and gradient where the sweep has to be made anew.
+    """
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
-    if unroll.joint:
-        return None
-    if not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
+    may_fuse = fused and not unroll.joint
+    if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
         scales = {"scale_state": unroll.scale_state, "scale_adjoint": options.scaling != "none"}
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return value, type(phi)(eta_bar)
-    step = fused_step(task, rule, options.gradient)
-    return None if step is None else TapeSweep(unroll, step, fused=True).run(memory)
+            return (value, type(phi)(eta_bar)), False, None
+    step = fused_step(task, rule, options.gradient) if may_fuse else None
+    if step is not None:
+        return TapeSweep(unroll, step, fused=True).run(memory), False, None
+    found, said = by_replay(unroll, memory) if fused else (None, None)
+    if found is None and said is None:
+        found = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
+    return found, True, said
