@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.replay import cache
+from metagrad.replay import ReplayStep, cache
 from metagrad.xp import rng
 
 
@@ -428,3 +429,60 @@ def test_the_second_call_records_nothing(monkeypatch):
     first = mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)
     monkeypatch.setattr("metagrad.replay.routine.recorded", None)
     assert bits(mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)) == bits(first)
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 18, 1 << 16, 1 << 13])
+@pytest.mark.parametrize("rule", [mg.GradientDescent(), mg.Adam()], ids=["GD", "Adam"])
+def test_what_is_kept_of_steps_changes_no_bit(rule, memory, monkeypatch):
+    """There is room for all steps, for some, or for none; with few places for states they are taken several times."""
+    task = logistic(8, 40, 10)
+    both(task, rule, rule.Phi(0.1), steps=60, memory=memory)
+    kept, keep = [], ReplayStep._keep
+
+    def noted(self, *args):
+        keep(self, *args)
+        kept.append(len(self._kept))
+
+    monkeypatch.setattr(ReplayStep, "_keep", noted)
+    mg.Reverse(memory=memory)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=60)
+    assert (max(kept) > 50) == (memory == 1 << 30)
+    assert (max(kept) > 0) == (memory > 1 << 13)
+
+
+def test_threads_share_programs():
+    task, rule = logistic(8, 40, 10), mg.Adam()
+    plain = bits(mg.Reverse(fused=False)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40))
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(mg.Reverse(), task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40) for _ in range(8)]
+        for run in runs:
+            assert bits(run.result()) == plain
+
+
+def test_tasks_in_a_loop_are_recorded_anew():
+    """The data of one task are never those of another."""
+    for seed in range(3):
+        x = rng(seed, "loop").standard_normal((2, 6, 3))
+        task = mg.FunctionTask(
+            lambda w, x=x: np.mean(np.tanh(np.einsum("bnd,bd->bn", x, w)) ** 2, axis=-1), np.ones((2, 3))
+        )
+        both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), steps=40, calls=1)
+
+
+def test_windows_are_replayed_too():
+    task, rule = logistic(), mg.Momentum()
+    ask = (task, rule, mg.WeightedSum(), rule.Phi(0.1))
+    runs = [mg.meta_gradient(*ask, steps=40, method="windows", window=10, fused=fused) for fused in (True, False)]
+    assert bits(runs[0]) == bits(runs[1])
+
+
+def test_a_learned_rule():
+    rule = mg.CoordinatewiseLSTM((4,), 10.0, 0.1)
+    phi = rule.init_meta(np.random.default_rng(0))
+    x, y = data()
+    task = mg.FunctionTask(lambda w: np.mean((np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1), np.zeros((4, 3)))
+    joint = mg.Reverse(fused=False)(task, rule, mg.WeightedSum(), phi, steps=12)
+    routine = mg.Reverse(record=True)  # step by step, where there is no window
+    for _ in range(2):
+        found = routine(task, rule, mg.WeightedSum(), phi, steps=12)
+    assert bits(found) == bits(joint)
+    assert "were replayed" in found.replay
