@@ -18,7 +18,7 @@ from metagrad.ad.functions import shapes
 _VIEWS = (
     "reshape transpose matrix_transpose swapaxes moveaxis rollaxis ravel broadcast_to expand_dims squeeze flip fliplr "
     "flipud diagonal split array_split hsplit vsplit atleast_1d atleast_2d atleast_3d real astype copy unstack "
-    "broadcast_arrays permute_dims"
+    "broadcast_arrays permute_dims dsplit real_if_close"
 )
 _MADE = (
     "where concatenate concat stack hstack vstack dstack column_stack sum mean max min amax amin prod var std ptp "
@@ -26,11 +26,13 @@ _MADE = (
     "trace dot inner outer vdot tensordot kron cross clip round around full_like zeros_like ones_like nan_to_num "
     "median average cov convolve interp isclose count_nonzero logical_and logical_or searchsorted append partition "
     "argpartition nansum nanmean nanmax nanmin linspace sinc i0 trapezoid vander diag diagflat meshgrid einsum "
-    "cumulative_sum cumulative_prod vecdot delete insert resize gradient unwrap heaviside quantile percentile"
+    "cumulative_sum cumulative_prod vecdot delete insert resize gradient unwrap heaviside quantile percentile "
+    "nanquantile nanpercentile nanmedian nanvar nanstd nanprod nancumsum nancumprod ediff1d correlate corrcoef "
+    "logspace geomspace polyval polyder polyint polyadd polysub polymul poly block select choose cumulative_sum"
 )
 _LINALG = (
     "norm inv pinv det slogdet solve cholesky eigh eigvalsh svd svdvals qr matrix_power multi_dot trace diagonal outer "
-    "vector_norm matrix_norm matrix_transpose vecdot matmul cross tensordot lstsq"
+    "vector_norm matrix_norm matrix_transpose vecdot matmul cross tensordot lstsq cond tensorsolve tensorinv"
 )
 _FFT = "fft ifft rfft irfft fft2 ifft2 rfft2 irfft2 fftn ifftn rfftn irfftn fftshift ifftshift hfft ihfft"
 
@@ -40,7 +42,11 @@ def _named(module: Any, names: str) -> set[Any]:
 
 
 RECORDED: frozenset[Any] = frozenset(
-    _named(np, _VIEWS) | _named(np, _MADE) | _named(np.linalg, _LINALG) | _named(np.fft, _FFT)
+    {np.lib.stride_tricks.sliding_window_view}
+    | _named(np, _VIEWS)
+    | _named(np, _MADE)
+    | _named(np.linalg, _LINALG)
+    | _named(np.fft, _FFT)
 )
 METHODS = frozenset(
     {
@@ -85,6 +91,16 @@ def reduction(
     if isinstance(axis, list):
         axis = tuple(axis)
     return ufunc_reduce, (args[0], axis, None, None, bool(kwargs.get("keepdims", False))), {}
+
+
+def real(x: Any) -> Any:
+    """Return the real part, which is the array itself."""
+    return x.real
+
+
+def imag(x: Any) -> Any:
+    """Return the imaginary part."""
+    return x.imag
 
 
 def put(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.tape import Var
-from metagrad.replay.functions import METHODS, RECORDED, add_at, method, put, put_along, reduction, spread
+from metagrad.replay.functions import METHODS, RECORDED, add_at, imag, method, put, put_along, real, reduction, spread
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
 from metagrad.xp import register_namespace
 
@@ -57,6 +57,21 @@ class Traced:
         return self.size * int(self.dtype.itemsize)
 
     @property
+    def strides(self) -> Any:
+        """The steps in memory."""
+        return self.value.example.strides
+
+    @property
+    def real(self) -> Any:
+        """The real part: the array itself."""
+        return record(self.graph, real, (self,))
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary part."""
+        return record(self.graph, imag, (self,))
+
+    @property
     def T(self) -> Any:  # noqa: N802
         """The axes reversed."""
         return record(self.graph, np.transpose, (self,))
@@ -86,6 +101,10 @@ class Traced:
             self.graph.guards.append((self.value, bool(self.value.example)))
             return bool(self.value.example)
         return self.graph.refuse("it branches on numbers: `if x > 0`, any(x), x in y")
+
+    def record(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record a function that does not ask its arguments."""
+        return record(self.graph, function, args, kwargs)
 
     def watched(self) -> None:
         """Let every run look whether there is a NaN here: where there is one, the tape makes zeros strong."""
@@ -263,10 +282,28 @@ for _name in ("neg", "abs", "invert", "pos"):
 
 
 class _Scipy:
-    """SciPy's parts by name: its ufuncs pass calls on, its other functions take numbers out, and are refused."""
+    """SciPy's parts by name."""
 
     def __getattr__(self, part: str) -> Any:
-        return import_module(f"scipy.{part}")
+        return _ScipyPart(import_module(f"scipy.{part}"))
+
+
+class _ScipyPart:
+    """A part of SciPy: its ufuncs pass calls on; the others, which the tape's own primitives ask for, are recorded."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._module, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            graph = RECORDING.get()
+            if graph is None or not any(type(x) is Traced for x in (*args, *kwargs.values())):
+                return function(*args, **kwargs)
+            return record(graph, function, args, kwargs)
+
+        return function if isinstance(function, np.ufunc) or not callable(function) else call
 
 
 class _Namespace:
