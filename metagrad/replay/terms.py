@@ -43,15 +43,15 @@ class ReplayTerms:
 
     def pullback(self, t: int, w: Tree) -> Callable[[Array], tuple[Tree]] | None:
         """Return the pullback of the measure at w, None where the tape has to find it."""
-        trees = w, self._sample(t)
-        if not self._is_sure or not self._routines.pull.knows((*trees, _ones(w))):
+        if not self._is_sure:
             return None
+        handed, self._handed = self._handed, None
+        is_handed = handed is not None and handed[0] is w
+        trees = (w, self._sample(t)) if t in self._looked_at or not is_handed else (w, None)
         if t in self._looked_at:
             self._routines.step.check(self._valued(*trees), trees)
             self._compare_slopes(trees)
-
-        handed, self._handed = self._handed, None
-        if handed is not None and handed[0] is w:
+        if handed is not None and is_handed:
             slope = handed[1]
             return lambda cotangent: (ad.tree_map(lambda x: x * _along_tasks(cotangent, x), slope),)
 
