@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+MOST_BYTES, MOST_VALUES = 1 << 28, 20_000  # of results that are held while a function is recorded
 PLAIN = (int, float, bool)  # Python's numbers, which do not promote arrays
 
 
@@ -111,6 +112,7 @@ class Graph:
         self.guards: list[tuple[Value, bool]] = []  # what a branch of Python's looked at, and what it saw
         self.watched: list[Value] = []  # where the tape looks for NaN
         self.refused: str | None = None
+        self.nbytes = 0  # of all results, which are held while it is recorded
         self._known: dict[Any, Value] = {}
         self._alive: list[Any] = []  # constants, so that their addresses stay theirs
 
@@ -172,6 +174,9 @@ class Graph:
     def _new(self, example: Any, function: Any = None, args: Any = (), kwargs: Any = None, **named: Any) -> Value:
         value = Value(len(self.values), example, function, args, kwargs, **named)
         self.values.append(value)
+        self.nbytes += example.nbytes if type(example) is np.ndarray and function is not None else 0
+        if self.nbytes > MOST_BYTES or len(self.values) > MOST_VALUES:
+            self.refuse(f"to record it would take {len(self.values)} values of {self.nbytes >> 20} MiB and more")
         return value
 
 

@@ -18,8 +18,7 @@ from metagrad.replay.schedule import scheduled
 from metagrad.replay.simplify import simplified
 from metagrad.replay.traced import RECORDING, Traced
 
-_MOST_BYTES = 1 << 28  # of buffers
-_MOST_VALUES = 20_000
+_MOST_BYTES = 1 << 26  # of buffers
 
 
 class Program:
@@ -91,8 +90,6 @@ class Recording:
             RECORDING.reset(token)
         if graph.refused is not None:
             raise NotReplayable(graph.refused)
-        if len(graph.values) > _MOST_VALUES:
-            raise NotReplayable(f"it makes {len(graph.values)} values")
         outputs = [_output(graph, x) for x in ad.leaves(found)]
         inputs = [x.value for tree in traced for x in ad.leaves(tree)]
         return Part(outputs, found, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)

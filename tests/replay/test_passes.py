@@ -166,3 +166,6 @@ def test_a_program_that_is_too_large(monkeypatch):
     monkeypatch.setattr("metagrad.replay.record._MOST_BYTES", 1000)
     with pytest.raises(NotReplayable, match="buffers"):
         recorded(lambda x: np.sin(np.exp(x)), (LARGE,))
+    monkeypatch.setattr("metagrad.replay.program.MOST_BYTES", 1000)
+    with pytest.raises(NotReplayable, match="to record it would take"):
+        recorded(lambda x: np.sin(np.exp(x)), (LARGE,))

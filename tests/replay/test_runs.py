@@ -486,3 +486,9 @@ def test_a_learned_rule():
         found = routine(task, rule, mg.WeightedSum(), phi, steps=12)
     assert bits(found) == bits(joint)
     assert "were replayed" in found.replay
+
+
+def test_a_program_that_is_too_large_is_the_tapes(monkeypatch):
+    monkeypatch.setattr("metagrad.replay.program.MOST_BYTES", 1000)
+    found = both(logistic(), mg.Adam(), mg.Adam.Phi(0.1), replayed=False)
+    assert "MiB" in found.replay
