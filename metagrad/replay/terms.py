@@ -47,17 +47,17 @@ class ReplayTerms:
             return None
         handed, self._handed = self._handed, None
         is_handed = handed is not None and handed[0] is w
-        trees = (w, self._sample(t)) if t in self._looked_at or not is_handed else (w, None)
+        sample = self._sample(t) if t in self._looked_at or not is_handed else None
         if t in self._looked_at:
-            self._routines.step.check(self._valued(*trees), trees)
-            self._compare_slopes(trees)
+            self._routines.step.check(self._valued(w, sample), (w, sample))
+            self._compare_slopes((w, sample))
         if handed is not None and is_handed:
             slope = handed[1]
             return lambda cotangent: (ad.tree_map(lambda x: x * _along_tasks(cotangent, x), slope),)
 
         def pull(cotangent: Array) -> tuple[Tree]:
-            found = self._routines.pull.run((*trees, cotangent))
-            return (self._pulled(*trees, cotangent) if found is None else found,)
+            found = self._routines.pull.run((w, sample, cotangent))
+            return (self._pulled(w, sample, cotangent) if found is None else found,)
 
         return pull
 
