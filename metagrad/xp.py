@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import operator
 import sys
 from enum import Enum
 from functools import cache
@@ -142,6 +143,14 @@ def namespace_for(device: str, where: str = "metagrad") -> Namespace:
 def to_host(x: Array) -> Any:
     """Return `x` as a NumPy array (a copy from the device where it lives there)."""
     return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def picked(x: Any, *index: Any) -> Any:
+    """Return x[index], where an index may be recorded (`metagrad.replay`), which an array would not ask."""
+    for i in index:
+        if hasattr(i, "record"):
+            return i.record(operator.getitem, (x, index), {})
+    return x[index]
 
 
 def move(tree: Any, target: Namespace) -> Any:

@@ -115,7 +115,7 @@ def _output(graph: Graph, x: Any) -> Value:
         return x.value
     if type(x) is np.ndarray:
         return graph.constant(x)
-    if isinstance(x, np.generic):
+    if isinstance(x, np.generic) or type(x) in PLAIN:
         return graph.call(_itself, (x,), {})
     raise NotReplayable(f"a step that returns a {_kind(x)}")
 

@@ -83,11 +83,12 @@ class Routine:
         """Take a program for such inputs."""
         self._programs[layout(_leaves(trees))] = program
 
-    def check(self, expected: Tree, trees: Trees) -> None:
-        """Raise NotReplayable unless the program gives the bits that the tape gave."""
+    def check(self, expected: Tree, trees: Trees) -> bool:
+        """Raise NotReplayable unless the program gives the bits that the tape gave; tell whether it applied."""
         found = self.run(trees)
         if found is not None and not same_bits(found, expected):
             self.differs()
+        return found is not None
 
     def differs(self) -> NoReturn:
         """Give up: the program gave other bits than the tape."""

@@ -1,9 +1,10 @@
 """A step of an unroll and its pullback as programs: recorded once, replayed at every step, forwards and backwards.
 
 Inputs are the time, the meta-parameters, w, the state of the rule, the leaves of the sample, and the adjoint: nothing
-of one step is left in a program. What the pullback needs of the step is computed again, as the tape does: the bits are
-those of the tape, whatever the memory plan. The tape stays the truth. It takes the first step of every run, and some of
-the steps on the way back, and one other bit is the end of it: `NotReplayable`, and the run is made again by the tape.
+of one step is left in a program. What the pullback needs of the step is kept where there is room, and else computed
+again, as the tape does: the bits are those of the tape, whatever the memory plan. The tape stays the truth: it takes
+the first step of every run, and some on the way back, and one other bit is the end of it: `NotReplayable`, and the run
+is made again by the tape.
 
 Replayed are tasks and rules in code that NumPy's calls and Python's arithmetic of the time make up, on arrays of
 float32 and float64 on the host. Steps that look at numbers, write in place or call what is not recorded are the
@@ -95,10 +96,9 @@ class ReplayStep:
         while self._bytes > self._room:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, t: int) -> tuple[Any, ...]:
-        *at, found = self._kept.pop(t)
+    def _drop(self, t: int) -> None:
+        *_, found = self._kept.pop(t)
         self._bytes -= sum(x.nbytes for x in found)
-        return (*at, found)
 
     def _first(self, trees: Any) -> Pair:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
@@ -107,11 +107,11 @@ class ReplayStep:
         expected = self._stepped(*trees)
         if routines.step.knows(trees):
             try:
-                routines.step.check(expected, trees)
-                self._is_sure = True
+                self._is_sure = routines.step.check(expected, trees)
                 return expected
             except NotReplayable:  # of another run: its data have been changed since
                 routines.begin_anew()
+                self._are_old = False
         if trees[0] == self._offset:  # the first step of a run may be like no other
             return expected
         try:

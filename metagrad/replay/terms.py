@@ -85,6 +85,7 @@ class ReplayTerms:
                 return expected
             except NotReplayable:  # of another run: the data have been changed since
                 routines.begin_anew()
+                self._are_old = False
         if self._seen > 1:  # a single term is not worth it
             self._learn(trees)
         return expected
