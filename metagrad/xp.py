@@ -148,8 +148,8 @@ def to_host(x: Array) -> Any:
 def picked(x: Any, *index: Any) -> Any:
     """Return x[index], where an index may be recorded (`metagrad.replay`), which an array would not ask."""
     for i in index:
-        if hasattr(i, "record"):
-            return i.record(operator.getitem, (x, index), {})
+        if hasattr(i, "recorded_call"):
+            return i.recorded_call(operator.getitem, (x, index), {})
     return x[index]
 
 

@@ -43,8 +43,8 @@ def _passing_on(function: Callable[..., Any], traced: Callable[..., Any]) -> Cal
         if any(map(is_traced, args)) or (kwargs and any(map(is_traced, kwargs.values()))):
             return traced(call, args, kwargs)
         for x in args:
-            if hasattr(x, "record"):  # it records what is computed with it (`metagrad.replay`)
-                return x.record(function, args, kwargs)
+            if hasattr(x, "recorded_call"):  # it records what is computed with it (`metagrad.replay`)
+                return x.recorded_call(function, args, kwargs)
         return function(*args, **kwargs)
 
     call.is_taught = True  # type: ignore[attr-defined]

@@ -102,7 +102,7 @@ class Traced:
             return bool(self.value.example)
         return self.graph.refuse("it branches on numbers: `if x > 0`, any(x), x in y")
 
-    def record(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def recorded_call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record a function that does not ask its arguments."""
         return record(self.graph, function, args, kwargs)
 

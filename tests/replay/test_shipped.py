@@ -10,7 +10,7 @@ from tests.contracts.test_contracts import PAIRS, RULES, TASKS
 NOT_REPLAYED = {
     "chain of noise and limits": "other numbers",  # its stream is one of Python's, by the time
     "warm-up and cosine": "float(x), or a function of `math`",
-    "exponential limit": "float(x), or a function of `math`",
+    "mlp31": "float(x), or a function of `math`",
 }
 CHOSEN = [pair for pair in PAIRS if pair[0] in ("log cosh", "minibatches", "classifier")]
 
@@ -26,10 +26,8 @@ def test_the_bits_of_the_tape(task, rule):
     steps = len(phi.eta) if rule == "scheduled" else 16
     runs = [mg.Reverse(fused=False), mg.Reverse(), mg.Reverse()]  # recorded at the second call
     by_tape, _, found = [run(made, method, mg.WeightedSum(), phi, steps=steps) for run in runs]
-    assert bits(found) == bits(by_tape)
-    if steps < 8:
+    if steps < 8 or rule == "lstm":  # which has a kernel of its own
         assert found.replay is None
-    elif rule in NOT_REPLAYED:
-        assert found.replay is not None
-    else:
-        assert "were replayed" in found.replay, found.replay
+        return
+    assert bits(found) == bits(by_tape)
+    assert NOT_REPLAYED.get(rule, "were replayed") in found.replay
