@@ -239,10 +239,10 @@ def _refusing(what: str) -> Callable[..., Any]:
 _LOOKS = {
     "__float__": "it looks at a number: float(x), or a function of `math`",
     "__int__": "it looks at a number: int(x)",
-    "__index__": "it looks at a number: an index, range(x)",
+    "__index__": "it looks at a number: range(x), or X[i] (let the sampler return X[i])",
     "__complex__": "it looks at a number: complex(x)",
     "__round__": "it looks at a number: round(x)",
-    "__array__": "np.asarray(x), or an index of a plain array, takes the numbers out",
+    "__array__": "np.asarray(x), or X[i], takes the numbers out (let the sampler return X[i])",
     "__contains__": "it branches on numbers: `x in y`",
     "item": "it looks at a number: x.item()",
     "tolist": "it looks at numbers: x.tolist()",

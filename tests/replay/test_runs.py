@@ -492,3 +492,24 @@ def test_a_program_that_is_too_large_is_the_tapes(monkeypatch):
     monkeypatch.setattr("metagrad.replay.program.MOST_BYTES", 1000)
     found = both(logistic(), mg.Adam(), mg.Adam.Phi(0.1), replayed=False)
     assert "MiB" in found.replay
+
+
+def test_indices_from_the_sample():
+    """An index of a plain array takes the numbers out; np.take_along_axis passes the call on."""
+    x, y = data(2, 64, 3)
+
+    def along(w, sample):
+        rows = np.take_along_axis(x, sample[..., None], axis=1)
+        return np.mean((np.einsum("bnd,bd->bn", rows, w) - np.take_along_axis(y, sample, axis=1)) ** 2, axis=-1)
+
+    def by_index(w, sample):
+        rows = x[np.arange(2)[:, None], sample]
+        return np.mean((np.einsum("bnd,bd->bn", rows, w) - y[np.arange(2)[:, None], sample]) ** 2, axis=-1)
+
+    def draw(stream, t):
+        return stream.choice(64, (2, 8), replace=False)
+
+    phi = mg.Momentum.Phi(0.05)
+    both(mg.FunctionTask(along, w0=np.zeros((2, 3)), sampler=draw), mg.Momentum(), phi)
+    found = both(mg.FunctionTask(by_index, w0=np.zeros((2, 3)), sampler=draw), mg.Momentum(), phi, replayed=False)
+    assert "let the sampler return X[i]" in found.replay
