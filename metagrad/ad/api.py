@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad import constants, operators, strong, taught  # `operators` gives Var its own, `taught` SciPy
+from metagrad.ad.complex_pair import Complex
 from metagrad.ad.functions.shapes import is_float
 from metagrad.ad.hold import are_gradients_held, gradients_held
 from metagrad.ad.strong import may_have_nan
@@ -43,6 +44,9 @@ def _is_differentiable(x: Any, where: str, argument: str) -> bool:
         if x.dtype.kind == "c":
             bad_type(where, argument, f"complex ({x.dtype})", "real numbers", "Split it into real and imaginary part.")
         return is_float(x.dtype)
+    if type(x) is Complex:
+        remedy = "Return a real number: np.abs(z)**2, z.real or z.imag." if "returns" in argument else ""
+        bad_type(where, argument, f"complex ({x.dtype})", "real numbers", remedy)
     if isinstance(x, int):
         return False
     remedy = "Make records NamedTuples; let the function take all else from outside of its arguments."

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, operand
+from metagrad.ad.constants import COMPLEX, NUMBERS, ComplexOperandError, operand
+from metagrad.ad.functions.vectorize import OBJECTS, of_objects
+from metagrad.ad.refusals import called_within
 from metagrad.ad.table import CONSTANT, FUNCTIONS, REFUSED, find
 from metagrad.ad.tape import Var, value_of
-from metagrad.ad.ufuncs import METHODS
+from metagrad.ad.ufuncs import METHODS, with_options
 
 REMEDY = (
     "Write it with supported functions (docs/operations.md), bring your own with metagrad.ad.primitive and "
@@ -37,13 +39,16 @@ def name_of(function: Any) -> str:
     """Return the name under which people call a function."""
     module = getattr(function, "__module__", None)
     if isinstance(function, np.ufunc):
-        module = "numpy" if getattr(np, function.__name__, None) is function else "scipy.special"
-    return f"{module or 'numpy'}.{function.__name__}"
+        is_numpys = getattr(np, function.__name__, None) is function or of_objects(function)
+        module = "numpy" if is_numpys else "scipy.special"
+    public = ".".join(part for part in (module or "numpy").split(".") if not part.startswith("_"))
+    return f"{public}.{function.__name__.lstrip('_')}"  # SciPy calls ufuncs behind some functions, as _zeta
 
 
 def unsupported(function: Any, what: str = "") -> TypeError:
     """Return the error that says what cannot be traced, and what to write."""
-    return TypeError(f"{name_of(function)}{what} cannot be traced by metagrad.ad. {REFUSED.get(function, REMEDY)}")
+    name, remedy = name_of(function), OBJECTS if of_objects(function) else REFUSED.get(function, REMEDY)
+    return TypeError(f"{name}{what} cannot be traced by metagrad.ad{called_within(name)}. {remedy}")
 
 
 def refuse_out(function: Any) -> NoReturn:
@@ -76,6 +81,7 @@ def _signature(function: Any, traced: Any) -> _Signature:
     return _Signature(frozenset(ours), theirs, same.index(False) if False in same else len(same), integers)
 
 
+_SIMPLE = frozenset({int, bool, float, type(None), Var, np.ndarray})  # what has no integer of NumPy's in it
 _SURE = frozenset({Var, type(None), str, slice, *NUMBERS})
 
 
@@ -110,24 +116,39 @@ def _by_name(signature: _Signature, args: Any, kwargs: dict[str, Any]) -> tuple[
     return args, left
 
 
+def _taken(signature: _Signature, where: str, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return arguments as the tape takes them: real arrays, and what counts or places as Python's integers."""
+    if len(args) != 1 or type(args[0]) is not Var:
+        args = _operands(args, where)
+        for i in signature.integers:
+            if i < len(args) and type(args[i]) not in _SIMPLE:
+                args[i] = _plain_integers(args[i])
+    for name, x in kwargs.items():
+        if name in _INTEGERS:
+            kwargs = kwargs if type(x) in _SIMPLE else {**kwargs, name: _plain_integers(x)}
+        elif type(x) not in _SURE:
+            kwargs = {**kwargs, name: _operand(x, where)}
+    return args, kwargs
+
+
 def call_function(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return what NumPy's `function` gives for traced arguments; TypeError where it or an option is not supported."""
-    if function in CONSTANT:
-        return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
-    traced = find(function)
+    traced = FUNCTIONS.get(function)
     if traced is None:
-        raise unsupported(function)
+        traced = None if function in CONSTANT else find(function)
+        if function in CONSTANT:  # maybe of a family that has just been loaded
+            return function(*map(values_of, args), **{name: values_of(x) for name, x in kwargs.items()})
+        if traced is None:
+            raise unsupported(function)
     signature = _signature(function, traced)
-    if len(args) != 1 or type(args[0]) is not Var:
-        args = _operands(args, function.__name__)
-    if signature.integers and len(args) > 1:
-        args = [_plain_integers(a) if i in signature.integers else a for i, a in enumerate(args)]
-    if kwargs:
-        kwargs = {name: _plain_integers(x) if name in _INTEGERS else x for name, x in kwargs.items()}
+    try:
+        args, kwargs = _taken(signature, function.__name__, args, kwargs)
+    except ComplexOperandError:
+        return COMPLEX["function"](function, args, kwargs)
     if len(args) <= signature.shared and kwargs.keys() <= signature.ours:
         return traced(*args, **kwargs)
     args, kwargs = _by_name(signature, args, kwargs)
-    unknown = kwargs.keys() - signature.ours
+    unknown = kwargs.keys() - (kwargs.keys() if "kwargs" in signature.ours else signature.ours)
     if "out" in unknown:
         refuse_out(function)
     if unknown:
@@ -143,6 +164,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: Any, kwargs: dict[str, Any]) -> 
         traced = FUNCTIONS.get(ufunc)
         if traced is not None:
             return traced(*inputs)
+    elif ufunc not in CONSTANT:
+        inputs, kwargs = with_options(name_of(ufunc), inputs, kwargs)
     return call_function(ufunc, inputs, kwargs)
 
 

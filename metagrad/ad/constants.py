@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad.refusals import is_refusal, last_refusal
+from metagrad.ad.remedies import remedy_for
 from metagrad.errors import bad_type
 
 _SMALL = 1 << 12  # bytes up to which a copy is cheaper than anything else
@@ -23,6 +25,19 @@ _NOTE = (
     "metagrad.ad made the array read-only while it is being differentiated through: the pullback needs the entries "
     "that it had. Build a new array instead of refilling one."
 )
+
+_TRUTH = (
+    "A chain, 0 < x < 1, asks for the truth of an array: write np.logical_and(0 < x, x < 1). Write "
+    "np.where(mask, x, y) for a branch that each entry takes by itself, (x > 0).all() for one that all take."
+)
+
+
+# How complex operands are taken, once `metagrad.ad.complex_pair` has entered it: by a "binary" operation, a "function".
+COMPLEX: dict[str, Callable[..., Any]] = {}
+
+
+class ComplexOperandError(TypeError):
+    """An operand is complex: what caught this takes the operation to `COMPLEX`."""
 
 
 class _Trace:
@@ -47,13 +62,14 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
     if trace.thread != thread:
         trace = _Trace(thread)
         TRACE.set(trace)
+    if not trace.depth:
+        last_refusal()
     trace.depth += 1
     before, trace.sweeping = trace.sweeping, False
     try:
         return f(*args)
-    except ValueError as error:
-        if trace.frozen and "read-only" in str(error):
-            error.add_note(_NOTE)
+    except Exception as error:
+        _explain(error, trace)
         raise
     finally:
         trace.depth -= 1
@@ -62,6 +78,19 @@ def traced(f: Callable[..., Any], args: Sequence[Any]) -> Any:
             for x in trace.frozen:
                 x.setflags(True)  # by position: ten times faster than flags.writeable
             trace.frozen = []
+
+
+def _explain(error: Exception, trace: _Trace) -> None:
+    """Add to an error of the function that is traced what it comes from; raise the one that it hides."""
+    refused = last_refusal()
+    if refused and isinstance(error, ValueError | SystemError) and is_refusal(error.__cause__):
+        raise error.__cause__ from None  # type: ignore[misc]
+    if refused and not is_refusal(error):
+        error.add_note(refused)
+    elif isinstance(error, ValueError) and trace.frozen and "read-only" in str(error):
+        error.add_note(_NOTE)
+    elif isinstance(error, ValueError) and "truth value of an array" in str(error):
+        error.add_note(_TRUTH)
 
 
 def kept(x: Any) -> Any:
@@ -118,10 +147,12 @@ def operand(x: Any, where: str) -> Any:
         return x
     if isinstance(x, complex | np.complexfloating):
         _refuse_complex(where, f"the complex number {x}")
+    if getattr(getattr(x, "dtype", None), "kind", "") == "c" and not isinstance(x, np.ndarray):
+        _refuse_complex(where, f"a {type(x).__name__} of {x.dtype}")
     if isinstance(x, np.ndarray):
         return _real(_plain(x, where), where)
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
-        remedy = "Take x.toarray(), or bring the product as a metagrad.ad.primitive with its VJP."
+        remedy = remedy_for("scipy.sparse", "")
         bad_type(where, "an operand", f"a sparse {type(x).__name__}", "an array or a number", remedy)
     if type(x) is list or type(x) is tuple or (hasattr(x, "__array__") and hasattr(x, "iloc")):
         return _real(np.asarray(x), where)
@@ -158,4 +189,4 @@ def _refuse_complex(where: str, came: str) -> None:
         "Write real and imaginary part apart: for np.abs(F @ w) take np.sqrt((F.real @ w)**2 + (F.imag @ w)**2), for "
         "the product of complex numbers their four real ones."
     )
-    bad_type(where, "an operand", came, "real numbers", remedy)
+    raise ComplexOperandError(f"{where}: an operand is {came}; expected real numbers. {remedy}")

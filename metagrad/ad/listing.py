@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from textwrap import fill
 from typing import Any
 
 import numpy as np
+import scipy
 
 from metagrad.ad.calls import name_of
 from metagrad.ad.operators import OPERATORS
+from metagrad.ad.remedies import REMEDIES
 from metagrad.ad.table import CONSTANT, FAMILIES, REFUSED, load_late
 from metagrad.ad.taught import NAMES
 
@@ -23,10 +26,23 @@ _HEAD = """# Operations of the tape
 This page is made from the table in `metagrad/ad/table.py` by `python -m metagrad.ad.listing > docs/operations.md`.
 A function that is listed takes traced values with the options of NumPy or SciPy, to any order of derivative, on NumPy
 and CuPy arrays; options that are not supported stand beside it. Each is tested against NumPy's own values and against
-differences to order 2. What is not listed raises a TypeError that names the function and says what to write.
+differences to order 2. What is not listed raises a TypeError that names the function and says what to write; so does
+a function that CuPy lacks, on a device. Made with {versions}.
 
 Values are computed by NumPy, SciPy or CuPy. Operators and indexing work as on arrays, but for `x[i] = y` and the
 methods that write in place: build a new array with `np.where`, `np.concatenate` or `np.stack`.
+"""
+_EDGES = """## Where there is no derivative
+
+- At a tie `maximum`, `minimum` and `clip` pass half of the cotangent to each side; `max` and `min` share it equally.
+- `abs` has the slope 0 at 0. Norms and roots have none there: take `metagrad.ad.safe_norm` and `metagrad.ad.safe_sqrt`.
+- Sorting, medians, quantiles and running extremes have the derivative of the order found; of equal entries the first
+  one keeps its place.
+- Outside of the domain of a function (`log(-1)`, `gammaln` at its poles) value and derivative are NaN, as NumPy's are.
+- Singular matrices, those that are not positive definite, and eigenvectors or singular vectors of repeated values are
+  errors that name the matrix of the stack, which is the task. Eigenvalues alone may be repeated, to first order.
+- A branch that is not taken adds nothing: `np.where(x > 0, np.sqrt(x), 0.0)` is differentiated at 0 too.
+- What looks at the type of x sees no array: `isinstance(x, np.ndarray)` is False on a traced value.
 """
 _OWN = """## An operation of your own
 
@@ -51,16 +67,17 @@ primitive by its name.
 _TAUGHT = """## Plain functions that are taught
 
 Ufuncs and NumPy's functions pass traced values on by themselves (NEP 13 and NEP 18). SciPy's plain functions do not.
-Those of the table are wrapped where SciPy keeps them when metagrad is imported: with a traced value the call goes to
-the tape, with anything else to SciPy's own function. Import metagrad before `from scipy.special import logsumexp`, or
-write `scipy.special.logsumexp(x)`.
+Those of the table are given a door when metagrad, or the module that they stand in, is imported: with a traced value
+the call goes to the tape, with anything else to SciPy's own code. They stay the same objects, so it does not matter
+which was imported first.
 """
 
 
 def markdown() -> str:
     """Return the page."""
     load_late()
-    parts = [_HEAD]
+    versions = f"NumPy {minor(np.__version__)} and SciPy {minor(scipy.__version__)}"
+    parts = [_HEAD.format(versions=versions)]
     for title, family in FAMILIES.items():
         if family.TABLE:
             about = (family.__doc__ or "").strip().splitlines()[0]
@@ -70,9 +87,9 @@ def markdown() -> str:
     constants = _listed(map(name_of, CONSTANT))
     parts += [f"## Constants\n\nThese have no derivative; plain arrays come out.\n\n{constants}\n"]
     methods = [f"x.{name}" for name in OPERATORS if not name.startswith("_")]
-    parts += ["## Methods and attributes\n\n" + _listed(methods) + "\n", _OWN]
-    refused = sorted((name_of(function), remedy) for function, remedy in REFUSED.items())
-    lines = [f"| `{name}` | {remedy} |" for name, remedy in refused]
+    parts += ["## Methods and attributes\n\n" + _listed(methods) + "\n", _EDGES, _OWN]
+    refused = REMEDIES | {name_of(function): remedy for function, remedy in REFUSED.items()}
+    lines = [f"| `{name}` | {remedy} |" for name, remedy in sorted(refused.items())]
     parts += ["## Refused, with the remedy\n\n| function | what to write |\n|---|---|\n" + "\n".join(lines) + "\n"]
     return "\n".join(parts)
 
@@ -105,7 +122,16 @@ def _left_out(function: Any, traced: Any) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(set(names)))
+    return fill(", ".join(f"`{name}`" for name in sorted(set(names))), 118, break_long_words=False)
+
+
+def minor(version: str) -> str:
+    """Return a version without its last part.
+
+    >>> minor("2.4.6")
+    '2.4'
+    """
+    return ".".join(version.split(".")[:2])
 
 
 if __name__ == "__main__":

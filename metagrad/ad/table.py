@@ -15,13 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.ad import remedies
 from metagrad.ad.functions import (
     angles,
     contractions,
     cumulative,
     elementwise,
     factors,
+    grids,
+    joining,
     linalg,
+    picking,
     products,
     rearranging,
     reductions,
@@ -40,6 +44,9 @@ FAMILIES: dict[str, Any] = {
     "Remainders and limits": rounding,
     "Shapes": shapes,
     "Rearranging": rearranging,
+    "Joining and cutting": joining,
+    "Picking": picking,
+    "Grids and pieces": grids,
     "Reductions": reductions,
     "Along an axis": cumulative,
     "Order": sorting,
@@ -53,15 +60,16 @@ FAMILIES: dict[str, Any] = {
 }
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 CONSTANT: set[Any] = {
-    *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.isfinite, np.isinf, np.isnan, np.signbit),
+    *(np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.isfinite, np.isinf, np.isnan, np.signbit),
     *(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal),
     *(np.logical_and, np.logical_or, np.logical_not, np.all, np.any, np.count_nonzero),
     *(np.argmax, np.argmin, np.argsort, np.argpartition, np.shape, np.ndim, np.size, np.result_type, np.allclose),
-    *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal),
+    *(np.zeros_like, np.ones_like, np.empty_like, np.array_equal, np.array2string, np.array_repr, np.array_str),
 }
-REFUSED: dict[Any, str] = {}
+REFUSED: dict[Any, str] = dict(remedies.REFUSED)
 _LOADING = RLock()
-LATE = {"Special functions": "special"}  # families that import SciPy, which importing metagrad does not
+# Families that import SciPy, which importing metagrad does not.
+LATE = {"Special functions": "special", "Linear algebra of SciPy": "scipy_linalg"}
 
 
 def _enter(family: Any) -> None:

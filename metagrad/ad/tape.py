@@ -23,12 +23,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from metagrad.ad.constants import IDLE, TRACE, kept_arguments
-from metagrad.ad.refusals import refuse, refuse_array
 from metagrad.xp import Array, is_array, namespace
 
 Function = Callable[..., Any]
@@ -58,11 +57,13 @@ class Op:
 
 
 class Var:
-    """A value that is being differentiated; code written for NumPy arrays works on it."""
+    """A value that is being differentiated; code written for NumPy arrays works on it.
+
+    What it does as an array is in `operators`, what it refuses to become in `refusals`.
+    """
 
     __slots__ = ("__weakref__", "args", "id", "op", "value")
     __array_priority__ = 1000.0
-    __hash__ = None  # type: ignore[assignment]  # like an array: == compares entries
 
     def __init__(self, value: Any, op: Op | None = None, args: tuple[Any, ...] = ()) -> None:
         """Record that `value` came from `op` applied to `args`."""
@@ -99,32 +100,6 @@ class Var:
     def __repr__(self) -> str:
         """Show the value and where it came from."""
         return f"Var({self.value!r}, from {self.op.name if self.op else 'a leaf'})"
-
-    def __bool__(self) -> bool:
-        """Refuse: a branch on a traced value is not part of its derivative."""
-        return refuse("bool(x), or `if x`", "Compare it: comparisons return plain arrays, and `if x > 0` works.")
-
-    def __float__(self) -> NoReturn:
-        """Refuse: a plain number would lose the derivative."""
-        remedy = (
-            "Leave it as it is, take np.exp(x) for math.exp(x), or use metagrad.ad.stop_gradient(x) where no "
-            "derivative is meant."
-        )
-        refuse("float(x)", remedy)
-
-    __int__ = __index__ = __complex__ = item = tolist = __float__
-
-    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: a plain array would lose the derivative."""
-        refuse_array()
-
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        """Refuse: the tape needs the old value."""
-        refuse("x[index] = value", "Build a new array with np.where, np.concatenate or np.stack.")
-
-    def sort(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse: this method of arrays writes in place."""
-        refuse("x.sort(), which writes in place,", "Write np.sort(x), which returns a new array.")
 
 
 def primitive(

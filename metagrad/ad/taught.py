@@ -2,31 +2,39 @@
 
 NumPy's functions and all ufuncs ask their arguments whether they would rather do it (NEP 18, NEP 13). SciPy's plain
 functions do not: they make arrays of what they are given, and a traced value must refuse that. So each plain function
-that the tape has a form of is wrapped where SciPy keeps it: with a traced value the call goes to the tape, with
-anything else to SciPy's own function, as it was. That is all that is changed, and docs/operations.md lists it.
+that the tape has a form of is given such a question: with a traced value the call goes to the tape, with anything else
+to SciPy's own code, as it was. That is all that is changed, and docs/operations.md lists it.
 
-Nothing of SciPy is imported for that: a module that is not there yet is taught when it is imported. A name that was
-taken from SciPy before metagrad was imported is SciPy's own still. It refuses traced values, and the message says to
-import metagrad first, or to write `scipy.special.logsumexp(x)`.
+The function itself is changed, not the name under which SciPy keeps it: so it is the same object as before, wherever
+it was imported to, before metagrad or after. Nothing of SciPy is imported for that: a module that is not there yet is
+taught when it is imported.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import update_wrapper
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from metagrad.ad.calls import call_function
+from metagrad.ad.functions import filters
+from metagrad.ad.table import FUNCTIONS, REFUSED
 from metagrad.ad.tape import Var
 
 NAMES: dict[str, tuple[str, ...]] = {
     "scipy.special": ("logsumexp", "softmax", "log_softmax", "polygamma", "multigammaln"),
+    "scipy.signal": (*filters.PLAIN, *filters.REFUSED),
+    "scipy.linalg": (
+        *("solve", "inv", "det", "norm", "pinv", "lstsq", "cholesky", "cho_factor", "cho_solve", "solve_triangular"),
+        *("eigh", "eigvalsh", "svd", "svdvals", "qr", "expm", "block_diag", "toeplitz", "circulant"),
+        *("logm", "sqrtm", "lu", "lu_factor", "lu_solve", "eig", "eigvals"),  # refused, with what to write instead
+    ),
 }
 
 
@@ -35,28 +43,82 @@ def is_traced(x: Any) -> bool:
     return type(x) is Var or (type(x) in (list, tuple) and any(map(is_traced, x)))
 
 
-def _passing_on(function: Callable[..., Any], traced: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function`, which with traced values among its arguments is `traced(call, args, kwargs)`."""
+def _copy_of(function: FunctionType) -> FunctionType:
+    """Return another function with the same code."""
+    copy = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    update_wrapper(copy, function)
+    del copy.__wrapped__  # type: ignore[attr-defined]
+    copy.__dict__.update(function.__dict__)
+    return copy
 
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+
+def _asking(function: FunctionType, code: FunctionType, traced: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """Return what a call of `function` with (args, kwargs) does from now on; else it does what its `code` does."""
+
+    def door(args: Any, kwargs: Any) -> Any:
         if any(map(is_traced, args)) or (kwargs and any(map(is_traced, kwargs.values()))):
-            return traced(call, args, kwargs)
+            return traced(function, args, kwargs)
         for x in args:
             if hasattr(x, "recorded_call"):  # it records what is computed with it (`metagrad.replay`)
-                return x.recorded_call(function, args, kwargs)
-        return function(*args, **kwargs)
+                return x.recorded_call(code, args, kwargs)
+        return code(*args, **kwargs)
 
-    call.is_taught = True  # type: ignore[attr-defined]
-    return call
+    return door
+
+
+_DOOR = "what stands here is called"
+
+
+def _template(names: tuple[str, ...]) -> CodeType:
+    """Return the code of a function that calls what stands at _DOOR, with free variables of these names.
+
+    A function can only be given code with as many free variables as it has cells. They are named after the return:
+    never read, but the compiler sees them.
+    """
+    scope: dict[str, Any] = {}
+    free = ", ".join(names) or "None"
+    source = (
+        f"def outer({', '.join(names)}):\n"
+        f"    def inner(*args, **kwargs):\n"
+        f"        door = {_DOOR!r}\n"
+        f"        return door(args, kwargs)\n"
+        f"        {free}\n"
+        f"    return inner\n"
+    )
+    exec(compile(source, __file__, "exec"), scope)
+    made: FunctionType = scope["outer"](*names)
+    return made.__code__
+
+
+def ask_first(function: FunctionType, traced: Callable[..., Any]) -> None:
+    """Let a plain function call `traced(function, args, kwargs)` where a traced value is among its arguments."""
+    if hasattr(function, "is_taught"):
+        return
+    code, template = _copy_of(function), _template(function.__code__.co_freevars)
+    door = _asking(function, code, traced)
+    function.__code__ = template.replace(
+        co_consts=tuple(door if x == _DOOR else x for x in template.co_consts),
+        co_name=function.__name__,
+        co_qualname=function.__qualname__,
+    )
+    function.__defaults__ = function.__kwdefaults__ = None  # the door passes on what it is given
+    function.__wrapped__ = code  # type: ignore[attr-defined]  # where its source and its signature are looked for
+    function.is_taught = True  # type: ignore[attr-defined]
 
 
 def teach(module: ModuleType) -> None:
-    """Wrap the plain functions of a module that the tape has forms of; twice is as good as once."""
+    """Teach the plain functions of a module that the tape has forms of; twice is as good as once."""
     for name in NAMES[module.__name__]:
         function = getattr(module, name, None)  # a later SciPy may lack it
-        if function is not None and not hasattr(function, "is_taught"):
-            setattr(module, name, _passing_on(function, call_function))
+        if isinstance(function, FunctionType):
+            ask_first(function, call_function)
+            if module.__name__ == "scipy.signal" and name in filters.REFUSED:  # known by name, without SciPy
+                REFUSED[function] = filters.REFUSED[name]
+            elif module.__name__ == "scipy.signal":
+                FUNCTIONS[function] = filters.PLAIN[name]
 
 
 class _OnImport(MetaPathFinder):
@@ -94,8 +156,7 @@ def teach_all() -> None:
             teach(sys.modules[name])
     if not any(isinstance(finder, _OnImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _OnImport())
-    if not hasattr(np.vectorize.__call__, "is_taught"):
-        np.vectorize.__call__ = _passing_on(np.vectorize.__call__, _vectorized)  # type: ignore[method-assign]
+    ask_first(np.vectorize.__call__, _vectorized)  # type: ignore[arg-type]
 
 
 teach_all()

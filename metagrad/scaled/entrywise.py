@@ -189,6 +189,8 @@ _TABLE: dict[Any, Callable[..., Any]] = {
     np.arcsinh: _arcsinh,
     **{f: _from_x(f) for f in (np.tanh, np.sin, np.tan, np.arctan, np.arcsin, np.arctanh)},
     **{f: _of_narrow(f) for f in (np.cos, np.arccos, np.arccosh, np.floor, np.ceil, np.trunc, np.rint)},
+    **{f: lambda x: x * (np.pi / 180.0) for f in (np.radians, np.deg2rad)},
+    **{f: lambda x: x * (180.0 / np.pi) for f in (np.degrees, np.rad2deg)},
     np.maximum: _maximum,
     np.minimum: _minimum,
     np.hypot: lambda x, y: _sqrt(x * x + y * y),
@@ -206,3 +208,9 @@ _TABLE: dict[Any, Callable[..., Any]] = {
 KINDS.append(Scaled)
 UFUNCS.update({ufunc.__name__: function for ufunc, function in _TABLE.items()})
 UFUNCS["power of any"] = power
+UFUNCS |= {
+    "expit": lambda x: 1.0 / (1.0 + _exp(-x)),
+    "log_expit": lambda x: -_log1p(_exp(-x)),
+    "xlogy": lambda x, y: where(x == 0, 0.0 * x, x * _log(where(x == 0, 1.0, y))),
+    "entr": lambda x: -UFUNCS["xlogy"](x, where(x < 0, 0.0, x)),
+}

@@ -22,7 +22,8 @@ _HOST, _REAL = (np.generic, int, float), np.dtype(float)
 
 def apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return what a ufunc makes of scaled numbers and others; NotImplemented where an operand is of another kind."""
-    if not all((is_array(x) or isinstance(x, _HOST)) and getattr(x, "dtype", _REAL).kind in "fiub" for x in inputs):
+    numbers = inputs[::2] if method == "at" else inputs  # between them stands the index
+    if not all((is_array(x) or isinstance(x, _HOST)) and getattr(x, "dtype", _REAL).kind in "fiub" for x in numbers):
         return NotImplemented  # a traced value: the tape's turn; a complex one: nobody's
     name = ufunc.__name__
     with np.errstate(all="ignore"):

@@ -290,6 +290,7 @@ MOVING.update(
         *(np.reshape, np.transpose, np.broadcast_to, np.concatenate, np.stack, np.squeeze, np.moveaxis, np.swapaxes),
         *(np.expand_dims, np.ravel, np.flip, np.copy, np.atleast_1d, np.atleast_2d, np.roll, np.repeat, np.tile),
         *(np.take, np.matrix_transpose, np.hstack, np.vstack, np.diagonal),
+        np.lib.stride_tricks.sliding_window_view,
     }
 )
 

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import scipy.linalg
+import scipy.signal
 import scipy.special
 
 from tests.cupy_double.double import SNAPSHOT
 
-METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort"}
+METHODS = {"sum", "mean", "max", "min", "prod", "reshape", "transpose", "squeeze", "astype", "ravel", "argsort", "view"}
 ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne", "and", "or")
 
@@ -41,7 +42,7 @@ class DeviceArray:
     def __array_function__(self, function, types, args, kwargs):
         if any(t is not DeviceArray for t in types):
             return NotImplemented
-        home = DEVICE.linalg if function.__module__ == "numpy.linalg" else DEVICE
+        home = getattr(DEVICE, function.__module__.removeprefix("numpy.").replace("numpy", ""), DEVICE)
         return getattr(home, function.__name__)(*args, **kwargs)
 
     def __getattr__(self, name):
@@ -54,6 +55,9 @@ class DeviceArray:
 
     def __setitem__(self, index, value):
         self.host[to_host(index)] = to_host(value)
+
+    real = property(lambda self: DeviceArray(self.host.real))
+    imag = property(lambda self: DeviceArray(self.host.imag))
 
     def __neg__(self):
         return DeviceArray(-self.host)
@@ -124,8 +128,9 @@ class Device:
             if callable(function := getattr(np, name, None)) and not isinstance(function, type):
                 setattr(self, name, on_device(function))
         self.add = Add()
-        self.linalg = part("linalg", np.linalg)
-        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(to_host(x), dtype))
+        self.linalg, self.fft = part("linalg", np.linalg), part("fft", np.fft)
+        self.sliding_window_view = on_device(np.lib.stride_tricks.sliding_window_view)  # in CuPy where NumPy has it
+        self.asarray = lambda x, dtype=None: DeviceArray(np.asarray(x if type(x) is np.ndarray else to_host(x), dtype))
 
 
 def part(key, module):
@@ -138,6 +143,7 @@ class Scipy:
     """The parts of cupyx.scipy that there are."""
 
     special, linalg = part("special", scipy.special), part("scipy_linalg", scipy.linalg)
+    signal = part("scipy_signal", scipy.signal)
 
 
 DEVICE = Device()

@@ -7,7 +7,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.ad.domains import DOMAINS, draw
+from metagrad.ad.domains import DOMAINS, as_reals, draw
 from metagrad.xp import rng
 
 X = np.array([1.0, -2.0, 0.5])
@@ -38,11 +38,9 @@ REFUSED = {
     "masked in a product": (lambda x: MASKED @ x, "matmul: an operand is a masked array"),
     "masked in where": (lambda x: np.where(MASKED > 1, x, 0.0), "where: an operand is a masked array"),
     "masked in a list": (lambda x: np.stack([x, MASKED]), "stack: an operand is a masked array"),
-    "complex matrix": (lambda x: np.abs(COMPLEX @ x), r"an array of complex128.*F.real @ w"),
-    "complex matrix second": (lambda x: np.abs(x @ COMPLEX), "an array of complex128"),
-    "complex in einsum": (lambda x: np.abs(np.einsum("ij,j->i", COMPLEX, x)), "an array of complex128"),
-    "complex number": (lambda x: np.abs(1 + 1j * x), "the complex number 1j"),
-    "complex NumPy number": (lambda x: x + np.complex64(1j), "the complex number"),
+    "complex result": (lambda x: x + np.complex64(1j), r"returns is complex \(complex128\); expected real.*np.abs"),
+    "complex entries in order": (lambda x: np.maximum(x, 1j), r"numpy.maximum: an operand is complex.*z\.real"),
+    "complex in sort": (lambda x: np.sort(COMPLEX @ x), r"numpy.sort of complex values cannot.*z\.imag"),
     "astype complex": (lambda x: np.abs(x.astype(complex)), "astype: dtype is complex128.*real and imaginary part"),
     "astype object": (lambda x: np.sum(x.astype(object)), "astype: dtype is object"),
     "np.astype": (lambda x: np.abs(np.astype(x, np.complex64)), "astype: dtype is complex64"),
@@ -67,19 +65,6 @@ def test_what_the_remedies_say_is_right():
     check(lambda w: np.sum(weight * (w - MASKED.filled(0.0)) ** 2))
     check(lambda w: np.sqrt((COMPLEX.real @ w) ** 2 + (COMPLEX.imag @ w) ** 2), X + 0.3)
     check(lambda w: np.sqrt(1.0 + w**2))
-
-
-def test_sparse_matrices():
-    sparse = pytest.importorskip("scipy.sparse")
-    dense = np.arange(9.0).reshape(3, 3)
-    for S in (sparse.csr_matrix(dense), sparse.csr_array(dense), sparse.coo_matrix(dense)):
-        for f in (lambda w, S=S: w * S, lambda w, S=S: w @ S, lambda w, S=S: S @ w, lambda w, S=S: S * w):
-            with pytest.raises(TypeError, match=r"toarray\(\).*metagrad.ad.primitive"):
-                ad.grad(lambda w, f=f: np.sum(f(w)))(X)
-    S = sparse.csr_array(dense)
-    product = ad.primitive("product", lambda w: S @ w, (lambda g, out, w: transposed(g),))
-    transposed = ad.primitive("transposed", lambda g: S.T @ g, (lambda v, out, g: product(v),))
-    check(lambda w: product(w) ** 2)
 
 
 def test_pandas():
@@ -119,15 +104,8 @@ def test_full_like_passes_the_derivative_of_its_value():
 
 
 POSITIONS = [
-    (lambda x: np.prod(x, 0, np.float64), "numpy.prod with dtype="),
-    (lambda x: x.prod(0, np.float64), "numpy.prod with dtype="),
-    (lambda x: np.sum(x, 0, np.float32), "numpy.sum with dtype="),
-    (lambda x: np.cumsum(x, 0, np.float32), "numpy.cumsum with dtype="),
-    (lambda x: np.sort(x, -1, "stable"), "numpy.sort with kind="),
-    (lambda x: np.ravel(x, "F"), "numpy.ravel with order="),
-    (lambda x: np.reshape(x, (3, 1), "F"), "numpy.reshape with order="),
-    (lambda x: np.trace(x[:, None] * x, 1), "numpy.trace with offset="),
-    (lambda x: np.copy(x, "F"), "numpy.copy with order="),
+    (lambda x: np.sort(x, -1, None, "f"), "numpy.sort with order="),
+    (lambda x: np.cumsum(x, 0, None, np.empty(3)), "numpy.cumsum: a traced value cannot be written in place"),
     (lambda x: np.max(x, 0, np.empty(())), "numpy.max: a traced value cannot be written in place"),
     (lambda x: np.median(x, 0, np.empty(())), "numpy.median: a traced value cannot be written in place"),
 ]
@@ -149,6 +127,11 @@ def test_an_argument_by_position_is_taken_for_what_it_is(f, match):
         lambda x: np.sum(x * x, axis=0, dtype=None, out=None),
         lambda x: np.max(x, 0, None, True),
         lambda x: np.prod(x, 0, None, None, True),
+        lambda x: np.prod(x, 0, np.float64),
+        lambda x: x.prod(0, np.float64),
+        lambda x: np.sum(x, 0, np.float64) * x,
+        lambda x: np.cumsum(x, 0, np.float64) * x,
+        lambda x: np.sort(x, -1, "stable") ** 2,
         lambda x: np.median(x, 0, None, False, True),
         lambda x: np.cumsum(x * x, 0, None),
         lambda x: np.reshape(x * x, (3, 1), "C"),
@@ -265,7 +248,8 @@ def test_the_deviation_of_one_entry_is_flat():
         assert np.array_equal(ad.hvp(f, x, x), 0 * x)
     with np.errstate(invalid="ignore"):
         assert np.isnan(ad.vjp(np.std, np.array([np.inf]))[0])
-        out, pullback = ad.vjp(lambda v: np.std(v, ddof=1), np.array([2.0]))
+        with pytest.warns(RuntimeWarning, match="Degrees of freedom"):  # NumPy's
+            out, pullback = ad.vjp(lambda v: np.std(v, ddof=1), np.array([2.0]))
         assert np.isnan(out)
         assert np.isnan(pullback(np.float64(1.0))[0]).all()
 
@@ -283,8 +267,7 @@ def test_what_is_returned_is_yours(function, i):
         full = list(example)
         for k, value in zip(where, values, strict=True):
             full[k] = value
-        out = function(*full)
-        return tuple(out) if isinstance(out, list) else out
+        return as_reals(function(*full))
 
     args = tuple(example[k] for k in where)
     out, pullback = ad.vjp(f, *args)

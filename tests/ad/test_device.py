@@ -2,13 +2,36 @@
 
 import numpy as np
 import pytest
+import scipy.special
 
 from metagrad import ad, xp
-from metagrad.ad.domains import DOMAINS, draw
+from metagrad.ad.domains import DOMAINS, as_reals, draw
 from metagrad.xp import rng
 from tests.ad.device_array import DEVICE, DeviceArray, Scipy
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
+
+# CuPy lacks these, or what their derivatives are made of: refused by name.
+NOT_ON_DEVICE = {
+    np.i0,
+    np.nanpercentile,
+    np.nanquantile,
+    scipy.special.betaincc,
+    scipy.special.i0,
+    scipy.special.i0e,
+    scipy.special.i1,
+    scipy.special.i1e,
+    scipy.special.iv,
+    scipy.special.ive,
+    scipy.special.j0,
+    scipy.special.j1,
+    scipy.special.jv,
+    scipy.special.k0,
+    scipy.special.k1,
+    scipy.special.kn,
+    scipy.special.kv,
+    scipy.special.yv,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +46,7 @@ def moved(tree):
     return DeviceArray(tree) if isinstance(tree, np.ndarray) else tree
 
 
+# Functions that CuPy lacks, and that no composition replaces there: refused by name.
 def is_float_array(x):
     return isinstance(x, np.ndarray | DeviceArray) and x.dtype.kind == "f"
 
@@ -35,23 +59,30 @@ def outcome(function, args):
         full = list(args)
         for i, value in zip(where, values, strict=True):
             full[i] = value
-        out = function(*full)
-        parts = out if isinstance(out, list) else [out]
-        return sum(np.sum(part * part) for part in parts)
+        out = as_reals(function(*full))
+        parts = out if isinstance(out, list | tuple) else [out]
+        return sum(np.sum(part * part) for part in parts if getattr(part, "dtype", np.dtype(int)).kind == "f")
 
     values = tuple(args[i] for i in where)
     gradient = lambda *v: ad.grad(loss, argnums=tuple(range(len(v))))(*v)  # noqa: E731
     tangent = ad.tree_map(lambda x: x * 0.5, values)
-    return loss(*values), gradient(*values), ad.jvp(gradient, values, tangent)[1]
+    # The value of the traced function: that of the untraced needs a name that CuPy may lack.
+    return ad.vjp(loss, *values)[0], gradient(*values), ad.jvp(gradient, values, tangent)[1]
 
 
 @pytest.mark.parametrize(("function", "i"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
 def test_every_function_is_the_same_there(function, i):
     args = draw(DOMAINS[function][i], rng(0, function.__name__, i))
+    if function in NOT_ON_DEVICE:
+        with pytest.raises(TypeError, match="CuPy has no such function"):
+            outcome(function, moved(args))
+        return
     expected, found = outcome(function, args), outcome(function, moved(args))
     for x, y in zip(ad.leaves(found), ad.leaves(expected), strict=True):
         assert type(x) is DeviceArray
-        assert np.array_equal(x.host, y)
+        # CuPy has few of these; there cupy.linalg computes what SciPy's drivers compute here.
+        rounding = 1e-11 * np.max(np.abs(y)) if getattr(function, "__module__", "").startswith("scipy.linalg") else 0.0
+        assert np.all(np.abs(x.host - y) <= rounding)
 
 
 def test_indexing_is_the_same_there():

@@ -59,6 +59,10 @@ def test_the_second_derivative_along_a_line_is_one_number_in_four_ways(function,
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_tangents_have_shape_and_dtype_of_the_output(function, index, dtype):
     f, args = arguments(function, index, dtype)
+    try:
+        f(*args)
+    except (TypeError, ValueError):
+        pytest.skip("NumPy or SciPy refuses the dtype, and so does the tape: see test_table")
     out, tangent = ad.jvp(f, args, random_like(args, rng(9)))
     assert [x.dtype for x in ad.leaves(tangent)] == [x.dtype for x in ad.leaves(out)]
     assert [x.shape for x in ad.leaves(tangent)] == [x.shape for x in ad.leaves(out)]

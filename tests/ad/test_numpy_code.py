@@ -157,23 +157,21 @@ def raises(match, f, x=None):
 def test_what_would_lose_the_derivative_is_refused():
     raises(r"float\(x\) is not possible while x is traced.*stop_gradient", float, 1.0)
     raises(r"bool\(x\).*Compare it", lambda x: x if x else -x, 1.0)
-    raises(r"np.asarray\(x\)", np.asarray)
-    raises(r"np.array\(\[x, y\]\), is not possible .* np.stack\(\[x, y\]\)", lambda x: np.array([x[0], x[1]]))
+    raises(r"numpy.asarray\(x\)", np.asarray)
+    raises(r"numpy.array\(x\), .* is not possible .* np.stack\(\[x, y\]\)", lambda x: np.array([x[0], x[1]]))
     raises(r"np.stack\(\[x, y\]\)", lambda x: np.array([x[:1], x[1:]]))
     raises(r"x\[index\] = value.*np.where", lambda x: x.__setitem__(0, 1.0))
     raises("the index is traced", lambda x: x[x])
 
 
 def test_unsupported_functions_are_named_with_the_remedy():
-    raises(r"numpy\.cross cannot be traced.*metagrad\.ad\.primitive", lambda x: np.cross(x, x))
-    raises(r"numpy\.linalg\.det cannot be traced", np.linalg.det, np.eye(2))
-    raises(r"arccosh cannot be traced", np.arccosh)
-    raises(r"numpy\.sum with dtype=", lambda x: np.sum(x, dtype=np.float64))
+    raises(r"numpy\.union1d cannot be traced.*metagrad\.ad\.primitive", lambda x: np.union1d(x, x))
+    raises(r"numpy\.linalg\.eig cannot be traced.*np\.linalg\.eigh", np.linalg.eig, np.eye(2))
+    raises(r"numpy\.sort with order=", lambda x: np.sort(x, order="f"))
+    raises(r"numpy\.gcd cannot be traced.*integers", lambda x: np.gcd(x, x))
     raises(r"add\.reduceat cannot be traced", lambda x: np.add.reduceat(x, [0, 1]))
     raises(r"Write x = x \+ y for x \+= y", lambda x: np.add(x, x, out=np.ones(2)))
-    raises(r"norm: ord=1", lambda x: np.linalg.norm(x, 1))
     raises("add: argument 1 is a str; expected an array or a number", lambda x: x + "a")
-    raises(r"repeats an index within one operand", lambda x: np.einsum("ii->i", x), np.eye(2))
 
     def in_place(x):
         y = np.ones(2)

@@ -1,5 +1,7 @@
 """Sorting, medians, picking along an axis: NumPy's values, ties, NaN, higher orders, the double, and whole unrolls."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from metagrad import ad
 from metagrad.ad.domains import DOMAINS, draw
 from metagrad.estimators import Forward, Reverse
 from metagrad.xp import GRADIENT_TOLERANCE, move, rng
+from tests.ad.alike import AXES, assert_alike, inputs, outcome
 from tests.cupy_double import double
 from tests.cupy_double.double import SYNCS, DoubleArray
 
@@ -27,7 +30,7 @@ def is_same(found, expected):
     )
 
 
-def inputs():
+def arrays():
     stream = rng(0, "sorting")
     with_nan = stream.standard_normal((2, 4, 3))
     with_nan[0, 1, 2] = with_nan[1, 0, 0] = np.nan
@@ -35,7 +38,7 @@ def inputs():
     return [stream.standard_normal((3, 4, 5)), ties, stream.standard_normal((2, 7, 2)).astype("float16"), with_nan]
 
 
-@pytest.mark.parametrize("x", inputs(), ids=["float64", "ties", "float16", "nan"])
+@pytest.mark.parametrize("x", arrays(), ids=["float64", "ties", "float16", "nan"])
 def test_values_are_those_of_numpy(x):
     for axis in (None, 0, 1, -1, np.int64(-2)):
         assert is_same(traced(lambda v, axis=axis: np.sort(v, axis=axis), x), np.sort(x, axis=axis))
@@ -68,6 +71,129 @@ def test_a_tie_has_the_derivative_of_points_nearby():
     u = rng(0, "u").standard_normal((3, 5))
     for f in (lambda v: np.sum(u * np.sort(v)), lambda v: np.sum(u[:, 0] * np.median(v, axis=1))):
         assert np.array_equal(ad.grad(f)(TIED), ad.grad(f)(nearby))
+
+
+INDEX = np.zeros((3, 1), int)
+KINDS = inputs()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sorting_and_parting_are_numpys(kind):
+    x = KINDS[kind]
+    ways = [{"kind": k} for k in ("quicksort", "mergesort", "heapsort", "stable")] + [
+        {"stable": s} for s in (True, False)
+    ]
+    for axis in (None, *AXES):
+        for way in ({}, *ways):
+            assert_alike(lambda v, axis=axis, way=way: np.sort(v, axis, **way), x, 0)
+        for kth in (0, -1, 1, np.int64(2), (0, 2), [1, 3]):
+            assert_alike(lambda v, axis=axis, kth=kth: np.partition(v, kth, axis), x, 0)
+
+
+def test_parting_has_numpys_arrangement_and_its_permutation():
+    for seed in range(5):
+        x = rng(seed, "partition").integers(0, 300, 500).astype(float)
+        found, pull = ad.vjp(lambda v: np.partition(v, (20, 250)), x)
+        assert np.array_equal(found, np.partition(x, (20, 250)))
+        assert np.array_equal(np.sort(pull(np.arange(500.0))[0]), np.arange(500.0))
+        assert np.array_equal(ad.jvp(lambda v: np.partition(v, (20, 250)), (x,), (x,))[1], found)
+
+
+METHODS = (
+    *("linear", "lower", "higher", "midpoint", "nearest", "hazen", "weibull", "median_unbiased", "normal_unbiased"),
+    *("inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf"),
+)
+LEVELS = (0.3, 0, 1, np.float32(0.4), np.array(0.7), [0.1, 0.5, 1.0], np.array([[0.2, 0.4], [0.0, 0.9]]), (0, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_quantiles_are_numpys_to_the_last_bit(method, kind):
+    x = KINDS[kind]
+    if kind == "empty":
+        assert_alike(lambda v: np.quantile(v, 0.5, axis=1, method=method), x, 0)
+        return
+    for axis, q in itertools.product((None, 0, -1, (0, 1), (), 5), LEVELS):
+        for keep in (False, True):
+            f = lambda v, a=axis, q=q, k=keep: np.quantile(v, q, axis=a, method=method, keepdims=k)  # noqa: E731
+            if kind != "infinite":
+                assert_alike(f, x, 0)
+                continue
+            with np.errstate(invalid="ignore"):
+                expected, found = outcome(f, x)[0], outcome(lambda v, f=f: traced(f, v), x)[0]
+            if not isinstance(expected, Exception):  # NumPy makes NaN of 0 * inf, where nothing is mixed
+                assert np.all((found == expected) | np.isnan(expected))
+    assert_alike(lambda v: np.percentile(v, [0, 12.5, 100], method=method), x, 0, warned=False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_orders_of_quantiles(method):
+    for seed in (0, 1):
+        x = rng(seed, "quantile").permutation(np.arange(8) * 0.15).reshape(2, 4)
+        f = lambda v: np.quantile(v**3, (0.05, 0.5, 0.62, 0.99), axis=1, method=method)  # noqa: E731
+        ad.check_gradients(f, (x,))
+        ad.check_gradients(ad.grad(lambda v, f=f: np.sum(f(v) ** 2)), (x,))
+
+
+CDF = "inverted_cdf"
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "ties", "nan"])
+def test_quantiles_by_weights(kind):
+    x, stream = KINDS[kind], rng(0, "weights")
+    whole, counts = stream.random(x.shape), stream.integers(0, 3, x.shape)
+    for axis, w in (
+        (None, whole),
+        (1, whole),
+        (0, counts + (counts.sum(0) == 0)),
+        ((0, 2), whole),
+        (-1, stream.random(5)),
+    ):
+        for q in (0.0, 0.3, [0.2, 0.9, 1.0], np.array([[0.5]])):
+            f = lambda v, q=q, a=axis, w=w: np.quantile(v, q, axis=a, weights=w, method=CDF)  # noqa: E731
+            assert_alike(f, x, 0)
+    f = lambda v: np.percentile(v**3, [20, 70], axis=1, weights=whole[0, :, 0] + 0.0 * v[0, :, 0], method=CDF)  # noqa: E731
+    if kind == "float64":
+        ad.check_gradients(f, (x,))
+
+
+def test_traced_levels():
+    x = np.array([[0.3, 1.2, -0.5, 0.8], [1.0, 0.2, 0.5, 2.0]])
+    f = lambda v, q: np.quantile(v**2, q**2, axis=1)  # noqa: E731
+    for q in (np.array(0.65), np.array([0.3, 0.7, 0.99])):
+        assert np.allclose(ad.vjp(f, x, q)[0], f(x, q), rtol=1e-15)
+        ad.check_gradients(f, (x, q))
+    slope = ad.grad(lambda q: np.percentile(np.array([0.0, 1.0, 3.0]), q))
+    assert [slope(q) for q in (10.0, 60.0)] == pytest.approx([0.02, 0.04])
+    assert slope(50.0) == pytest.approx(0.04)  # at an entry: the slope above
+    assert slope(100.0) == pytest.approx(0.04)
+    with pytest.raises(ValueError, match=r"q is 1\.2"):
+        traced(lambda q: np.quantile(x, q), 1.2)
+
+
+def test_functions_of_the_order_are_constants():
+    x = TIED
+    cases = [
+        lambda v: np.argsort(a=v, axis=0, kind="stable"),
+        lambda v: np.argpartition(v, kth=(1, 3), axis=-1),
+        lambda v: v.argpartition(2),
+        lambda v: np.searchsorted(np.array([0.0, 1.0, 2.0]), v, side="right"),
+        lambda v: np.searchsorted(v[1], [0.5, 3.0]),
+        lambda v: v[1].searchsorted([0.5, 3.0], side="right"),
+        lambda v: np.digitize(v, bins=[0.0, 1.0, 2.0], right=True),
+        lambda v: np.lexsort((v[0], v[1])),
+        lambda v: np.argwhere(v > 1),
+        np.argwhere,
+        np.flatnonzero,
+        lambda v: np.nonzero(v)[1],
+        lambda v: v.nonzero()[0],
+        lambda v: np.isin(v, [1.0, 2.0]),
+        lambda v: np.nanargmax(v, axis=1),
+        lambda v: np.nanargmin(v, keepdims=True),
+    ]
+    for f in cases:
+        found = traced(lambda v, f=f: f(v) * np.ones(1) + 0.0 * np.sum(v), x)
+        assert np.array_equal(found, f(x) * np.ones(1))
 
 
 SYMMETRIC = {
@@ -143,9 +269,26 @@ def test_what_is_not_supported_is_named():
         "take_along_axis: indices is a traced value; expected integers",
         lambda v: np.take_along_axis(v, v, 1),
     )
-    raises(TypeError, r"numpy\.sort with kind=", lambda v: np.sort(v, kind="stable"))
+    raises(TypeError, r"numpy\.sort with order=", lambda v: np.sort(v, order="f"))
+    raises(ValueError, "sort kind must be one of", lambda v: np.sort(v, kind="bogus"))
     raises(TypeError, r"numpy\.median with overwrite_input=", lambda v: np.median(v, overwrite_input=True))
-    raises(TypeError, r"numpy\.partition cannot be traced", lambda v: np.partition(v, 2))
+    raises(ValueError, r"kth\(=5\) out of bounds", lambda v: np.partition(v, 5))
+    raises(
+        TypeError, r"x\.partition\(k\), which writes in place.*Write np\.partition\(x, k\)", lambda v: v.partition(1)
+    )
+    raises(
+        TypeError, r"numpy\.put_along_axis cannot be traced.*np\.where", lambda v: np.put_along_axis(v, INDEX, 1.0, 1)
+    )
+    raises(TypeError, r"numpy\.unique cannot be traced.*np\.unique\(metagrad\.ad\.stop_gradient\(x\)\)", np.unique)
+    raises(TypeError, r"numpy\.histogram cannot be traced.*np\.histogram\(metagrad\.ad\.stop_gr", np.histogram)
+    raises(ValueError, "supports weights", lambda v: np.quantile(v, 0.5, weights=v))
+    raises(TypeError, r"numpy\.quantile: weights is of shape", lambda v: np.quantile(v, 0.5, weights=v[0], method=CDF))
+    raises(TypeError, r"numpy\.quantile with overwrite_input=", lambda v: np.quantile(v, 0.5, overwrite_input=True))
+    raises(ValueError, r"numpy\.quantile: q is 1\.5; expected numbers between 0 and 1", lambda v: np.quantile(v, 1.5))
+    raises(ValueError, r"numpy\.quantile: q is nan; expected numbers", lambda v: np.quantile(v, np.nan))
+    raises(ValueError, r"'bogus' is not a valid method", lambda v: np.quantile(v, 0.5, method="bogus"))
+    raises(TypeError, r"q is a traced value with method='hazen'", lambda v: np.quantile(v, v[2, 2], method="hazen"))
+    raises(IndexError, "out of bounds for axis 0 with size 0", lambda v: np.quantile(v[:0], 0.5))
     raises(TypeError, r"x\.sort\(\), which writes in place.*Write np\.sort\(x\)", lambda v: v.sort())
     raises(ValueError, "axis 2 is out of bounds", lambda v: np.sort(v, axis=2))
     raises(ValueError, "axis 2 is out of bounds", lambda v: np.median(v, axis=(0, 2)))
@@ -161,7 +304,7 @@ def test_writing_a_traced_value_into_an_array_names_the_remedy():
         z[:, :5] = v
         return z
 
-    raises(TypeError, r"z\[index\] = x,.*np\.stack\(\[x, y\]\) or np\.concatenate, also in place of", assigns)
+    raises(TypeError, r"z\[:, :5\] = x is.*np\.stack\(\[x, y\]\) of the entries, np\.concatenate of the parts", assigns)
     raises(TypeError, r"x\[index\] = value.*np\.where, np\.concatenate or np\.stack", lambda v: v.__setitem__(0, 1.0))
 
 

@@ -1,5 +1,6 @@
 """Plain functions of SciPy pass traced values on, in whatever order things are imported; and nothing else changes."""
 
+import inspect
 import pickle
 import subprocess
 import sys
@@ -28,20 +29,11 @@ SLOPE = "print(*ad.grad(logsumexp)(np.zeros(2)))"
         "import numpy as np; import scipy.special as sp; from metagrad import ad; logsumexp = sp.logsumexp",
         "import numpy as np; import scipy.special; from metagrad import ad; from scipy.special import logsumexp",
         "from metagrad import ad; import numpy as np, scipy; logsumexp = scipy.special.logsumexp",
+        "from scipy.special import logsumexp; import numpy as np; from metagrad import ad",
     ],
 )
 def test_imports_in_any_order(imports):
     assert run(f"{imports}; {SLOPE}") == ["0.5", "0.5"]
-
-
-def test_a_name_taken_before_is_refused_with_the_remedy():
-    code = (
-        "import numpy as np\nfrom scipy.special import logsumexp\nfrom metagrad import ad\n"
-        "try:\n    ad.grad(logsumexp)(np.zeros(2))\nexcept TypeError as error:\n    print(error)"
-    )
-    said = " ".join(run(code))
-    assert "scipy.special.logsumexp" in said
-    assert "mport metagrad before" in said
 
 
 def test_importing_metagrad_imports_no_scipy():
@@ -56,6 +48,8 @@ def test_what_is_taught_is_the_function_that_was_for_all_else(name):
     assert function.__name__ == attribute
     assert pickle.loads(pickle.dumps(function)) is function
     assert "traced" not in (function.__doc__ or "")
+    assert attribute in inspect.getsource(function)
+    assert next(iter(inspect.signature(function).parameters)) not in ("args", "kwargs")
     taught.teach(sys.modules[module])
     assert getattr(sys.modules[module], attribute) is function  # once, not twice
 

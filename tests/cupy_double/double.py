@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.linalg
+import scipy.signal
 import scipy.special
 
 from metagrad.xp import register_namespace
@@ -44,6 +45,8 @@ class DoubleArray:
     dtype = property(lambda self: self._host.dtype)
     nbytes = property(lambda self: self._host.nbytes)
     T = property(lambda self: DoubleArray(self._host.T))
+    real = property(lambda self: DoubleArray(self._host.real))
+    imag = property(lambda self: DoubleArray(self._host.imag))
 
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
@@ -95,7 +98,7 @@ class DoubleArray:
 
     def __array_function__(self, function, types, args, kwargs):
         path = function.__module__.split(".")[1:]
-        module = NAMESPACE.linalg if path == ["linalg"] else NAMESPACE
+        module = getattr(NAMESPACE, path[0]) if path in (["linalg"], ["fft"]) else NAMESPACE
         if not module.has(function.__name__) or any(t not in (DoubleArray, np.ndarray) for t in types):
             return NotImplemented  # CuPy leaves functions of arrays and foreign types to the foreign type
         return getattr(module, function.__name__)(*args, **kwargs)
@@ -148,8 +151,9 @@ def unwrap_index(index):
 class Namespace:
     """The module: names of the snapshot only, arguments bound against the real signatures."""
 
-    def __init__(self, key, module, linalg=None):
-        self._members, self._module, self.linalg, self.__name__ = SNAPSHOT[key], module, linalg, "cupy_double"
+    def __init__(self, key, module, linalg=None, fft=None):
+        self._members, self._module, self.__name__ = SNAPSHOT[key], module, "cupy_double"
+        self.linalg, self.fft = linalg, fft
 
     def has(self, name):
         return name in self._members
@@ -236,7 +240,8 @@ class Scipy:
 
     special = Namespace("special", scipy.special)
     linalg = Namespace("scipy_linalg", scipy.linalg)
+    signal = Namespace("scipy_signal", scipy.signal)
 
 
-NAMESPACE = Namespace("cupy", np, Namespace("linalg", np.linalg))
+NAMESPACE = Namespace("cupy", np, Namespace("linalg", np.linalg), Namespace("fft", np.fft))
 register_namespace(DoubleArray, NAMESPACE, Scipy)

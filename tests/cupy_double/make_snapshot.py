@@ -39,6 +39,7 @@ SCIPY_LINALG = (
     "solve_triangular",
     "toeplitz",
 )
+SCIPY_SIGNAL = ("convolve", "convolve2d", "correlate", "fftconvolve")
 
 
 if __name__ == "__main__":
@@ -49,6 +50,8 @@ if __name__ == "__main__":
         "special": namespace(cupyx.scipy.special),
         # cuBLAS is loaded on import, so its names are told here.
         "scipy_linalg": {name: {} for name in SCIPY_LINALG},
+        "scipy_signal": {name: {} for name in SCIPY_SIGNAL},
+        "fft": {name: {} for name in namespace(cupy.fft)},
         "ndarray": [name for name in dir(cupy.ndarray) if not name.startswith("__")],
     }
     Path(__file__).with_name("snapshot.json").write_text(json.dumps(snapshot, separators=(",", ":")), encoding="utf-8")

@@ -14,11 +14,16 @@ from metagrad.ad.domains import (
     cumulative,
     elementwise,
     factors,
+    filters,
+    grids,
+    joining,
     linalg,
+    picking,
     products,
     rearranging,
     reductions,
     rounding,
+    scipy_linalg,
     shapes,
     signals,
     sorting,
@@ -26,9 +31,9 @@ from metagrad.ad.domains import (
     spectra,
     statistics,
 )
-from metagrad.ad.domains.draws import Draw, Example, draw
+from metagrad.ad.domains.draws import Draw, Example, as_reals, draw
 
-__all__ = ["DOMAINS", "Draw", "Example", "draw"]
+__all__ = ["DOMAINS", "Draw", "Example", "as_reals", "draw"]
 
 DOMAINS: dict[Any, list[Example]] = {}
 for _family in (
@@ -37,11 +42,16 @@ for _family in (
     cumulative,
     elementwise,
     factors,
+    filters,
+    grids,
+    joining,
     linalg,
+    picking,
     products,
     rearranging,
     reductions,
     rounding,
+    scipy_linalg,
     shapes,
     signals,
     sorting,

@@ -25,6 +25,16 @@ def draw(example: Any, rng: np.random.Generator) -> Any:
     return tuple(draw(item, rng) for item in example) if isinstance(example, tuple) else example
 
 
+def as_reals(out: Any) -> Any:
+    """Return what a function gave as real arrays: several as a tuple, of complex ones real and imaginary part.
+
+    Counts among them, such as a rank, have no tangent and are left out.
+    """
+    if isinstance(out, list | tuple):
+        return tuple(x for x in out if not isinstance(x, int | np.integer))
+    return (out.real, out.imag) if getattr(getattr(out, "dtype", None), "kind", "") == "c" else out
+
+
 def real(*shape: int) -> Draw:
     """Normal numbers."""
     return Draw(lambda rng, shape: rng.standard_normal(shape), shape)

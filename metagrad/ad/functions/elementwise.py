@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from metagrad.ad.constants import NUMBERS, TRACE, constant
-from metagrad.ad.functions.shapes import in_place_of, like, module_of
+from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, constant, operand
+from metagrad.ad.functions.shapes import array_of, in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
+from metagrad.errors import bad_type
 from metagrad.xp import Array, namespace
 
 _HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
@@ -64,17 +66,20 @@ def binary(
     op = Op(name, rules, entrywise(rule_x, rule_y), (rule_x, rule_y))
 
     def call(x: Any, y: Any) -> Any:
-        if type(x) is Var:
-            x_value = x.value
-            if type(y) is Var:
+        try:
+            if type(x) is Var:
+                x_value = x.value
+                if type(y) is Var:
+                    y_value = y.value
+                else:
+                    y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
+            elif type(y) is Var:
                 y_value = y.value
+                x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
             else:
-                y_value = y = y if type(y) in NUMBERS or TRACE.get().sweeping else constant(y, name)
-        elif type(y) is Var:
-            y_value = y.value
-            x_value = x = x if type(x) in NUMBERS or TRACE.get().sweeping else constant(x, name)
-        else:
-            x_value, y_value = x, y
+                x_value, y_value = x, y
+        except ComplexOperandError:
+            return COMPLEX["binary"](name, x, y)
         try:
             out = forward(x_value, y_value)
         except TypeError:
@@ -199,9 +204,43 @@ absolute = unary("abs", lambda g, out, x: g * sign(x))
 reciprocal = unary("reciprocal", lambda g, out, x: -(g * out * out))
 
 
-def _own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
+def own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     """Return a function of one argument, entry by entry, that the array module lacks."""
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
+
+
+def inside(rule: Rule) -> Rule:
+    """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative.
+
+    What is not asked for, a cotangent of 0, stays 0 there.
+    """
+
+    def known(g: Any, out: Any, *args: Any) -> Any:
+        part, value = rule(g, out, *args), value_of(out)
+        xp = module_of(value)
+        none = xp.isnan(value)
+        if xp is np and not np.any(none):
+            return part
+        asked = value_of(g) != 0
+        return where(none & asked, math.nan, where(xp.logical_or(asked, xp.logical_not(none)), part, 0.0))
+
+    return known
+
+
+def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[Any, Any], Any]) -> Function:
+    """Return f(n, x) for constant n, whose derivative in x, derivative(n, x), is made of the same family."""
+    rule = inside(lambda g, out, n, x: g * derivative(n, x))
+    rules: Any = (None, lambda g, out, n, x: like(rule(g, out, n, x), x))
+    function = primitive(name, values, rules, lambda call: entrywise(None, rule), (None, rule))
+
+    def call(n: Any, x: Any) -> Any:
+        if type(n) is Var:
+            remedy = "Take metagrad.ad.stop_gradient of it, or write the function as a sum or an integral."
+            bad_type(name, "the order", "a traced value", "a constant: there is no derivative in it", remedy)
+        return function(operand(n, name), x)
+
+    call.__name__ = call.__qualname__ = name
+    return call
 
 
 def square(x: Any) -> Any:
@@ -210,9 +249,9 @@ def square(x: Any) -> Any:
     return Var(out.value, _SQUARED_ROOT, x.args) if type(x) is Var and _is_root(x) else out
 
 
-sigmoid: Function = _own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
+sigmoid: Function = own("sigmoid", _sigmoid, lambda g, out, x: g * (out * sigmoid(-x)))  # 1 - out cancels
 # The derivative at 0 is 0, as everywhere in the field.
-relu = _own(
+relu = own(
     "relu",
     lambda x: module_of(x).maximum(x, 0),
     lambda g, out, x: where(x > 0, g, where(x <= 0, 0.0, value_of(out))),  # a NaN is passed on
@@ -246,6 +285,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
     where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
+    x, y = (array_of(a) if type(a) in (list, tuple) else a for a in (x, y))
     return _where(value_of(condition), x, y)
 
 
@@ -255,18 +295,21 @@ def sign(x: Any) -> Any:
     return module_of(value).sign(value)
 
 
-def clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
-    """Values limited to [a_min, a_max]; at a limit half of the cotangent passes."""
-    a = a if a_min is None else maximum(a, a_min)
-    return a if a_max is None else minimum(a, a_max)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """Values limited to [a_min, a_max], also called min and max; at a limit half of the cotangent passes."""
+    if (a_min is not None and min is not None) or (a_max is not None and max is not None):
+        raise ValueError("numpy.clip: a limit came twice; expected a_min and a_max, or min and max.")
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    a = a if low is None else maximum(a, low)
+    return a if high is None else minimum(a, high)
 
 
 _passed = (lambda g, out, a: g,)
 _copied = primitive("copy", lambda a: a, _passed, multilinear, _passed)
 
 
-def copy(a: Any) -> Any:
-    """The entries themselves, but no leaf: they may be written over."""
+def copy(a: Any, order: str = "K") -> Any:
+    """The entries themselves, but no leaf: they may be written over. `order` says how they lie in memory alone."""
     return _copied(a)
 
 

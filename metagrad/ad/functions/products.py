@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 import string
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from metagrad.ad.constants import operand
+from metagrad.ad.constants import COMPLEX, ComplexOperandError, operand
+from metagrad.ad.functions.rearranging import diagonal
 from metagrad.ad.functions.shapes import (
     EachOperand,
+    array_of,
     broadcast_to,
+    cast,
     getitem,
     like,
     module_of,
@@ -22,7 +27,8 @@ from metagrad.ad.functions.shapes import (
     sum_,
     swapaxes,
 )
-from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
+from metagrad.ad.tape import Function, Var, multilinear, primitive
+from metagrad.errors import bad_value
 from metagrad.xp import namespace
 
 _MANY_PRODUCTS = 8192  # below, NumPy's own loop is done before the axes are in order
@@ -65,47 +71,52 @@ matmul: Function = primitive("matmul", lambda x, y: module_of(x, y).matmul(x, y)
 
 def dot(a: Any, b: Any) -> Any:
     """NumPy's dot: a product of numbers, vectors or matrices; of last and last but one axis beyond that."""
-    if a.ndim == 0 or b.ndim == 0:
-        return a * b
-    if b.ndim <= 2:
-        return matmul(a, b)
-    return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 2,)))
+    x, y = array_of(a), array_of(b)
+    if x.ndim == 0 or y.ndim == 0:
+        return x * y
+    if y.ndim <= 2:
+        return matmul(x, y)
+    return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 2,)))
 
 
 def inner(a: Any, b: Any) -> Any:
     """Sum of products over the last axes."""
-    return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 1,)))
+    x, y = array_of(a), array_of(b)
+    if not x.ndim or not y.ndim:
+        return x * y
+    if x.shape[-1] != y.shape[-1]:
+        bad_value("inner", "b", f"an array of shape {y.shape}", f"a last axis of {x.shape[-1]}, as that of a")
+    return tensordot(x, y, ((x.ndim - 1,), (y.ndim - 1,)))
 
 
 def vdot(a: Any, b: Any) -> Any:
     """Sum of products of all entries."""
-    return matmul(ravel(a), ravel(b))
+    x, y = ravel(array_of(a)), ravel(array_of(b))
+    if x.shape != y.shape:
+        bad_value("vdot", "b", f"an array of {y.size} entries", f"one of {x.size}, as a")
+    return matmul(x, y)
 
 
 def outer(a: Any, b: Any) -> Any:
     """All products of an entry of a with an entry of b."""
-    return reshape(a, (-1, 1)) * reshape(b, (1, -1))
+    return reshape(array_of(a), (-1, 1)) * reshape(array_of(b), (1, -1))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Sum of products over paired axes."""
-    if isinstance(axes, int):
-        axes = (range(a.ndim - axes, a.ndim), range(axes))
-    of_a, of_b = [(side,) if isinstance(side, int) else side for side in axes]
+    x, y = array_of(a), array_of(b)
+    sides = (tuple(range(-axes, 0)), tuple(range(axes))) if isinstance(axes, int | np.integer) else axes
+    of_x, of_y = [normalize_axis_tuple(s, z.ndim, "tensordot: axes") for s, z in zip(sides, (x, y), strict=True)]
     letters = string.ascii_letters
-    a_names, b_names = list(letters[: a.ndim]), list(letters[a.ndim : a.ndim + b.ndim])
-    for i, j in zip(of_a, of_b, strict=True):
-        b_names[j] = a_names[i]
-    shared = set(a_names) & set(b_names)
-    result = [n for n in a_names + b_names if n not in shared]
-    return einsum(f"{''.join(a_names)},{''.join(b_names)}->{''.join(result)}", a, b)
-
-
-def trace(a: Any) -> Any:
-    """Sum over the diagonal of the first two axes."""
-    xp = module_of(value_of(a))
-    i = xp.arange(min(a.shape[0], a.shape[1]))
-    return sum_(getitem(a, (i, i)), 0)
+    x_names, y_names = list(letters[: x.ndim]), list(letters[x.ndim : x.ndim + y.ndim])
+    if [x.shape[i] for i in of_x] != [y.shape[j] for j in of_y]:
+        came = f"{axes} for shapes {x.shape} and {y.shape}"
+        bad_value("tensordot", "axes", came, "pairs of axes of one length")
+    for i, j in zip(of_x, of_y, strict=True):
+        y_names[j] = x_names[i]
+    shared = set(x_names) & set(y_names)
+    result = [n for n in x_names + y_names if n not in shared]
+    return einsum(f"{''.join(x_names)},{''.join(y_names)}->{''.join(result)}", x, y)
 
 
 @lru_cache(maxsize=1024)
@@ -126,12 +137,13 @@ def _explicit(subscripts: str, ndims: tuple[int, ...]) -> str:
     named = "".join(terms)
     once = "".join(sorted(c for c in set(named) if named.count(c) == 1 and c not in dots))
     result = output.replace("...", dots) if arrow else dots + once
-    for term in terms:
-        if len(set(term)) < len(term):
-            raise TypeError(
-                f"einsum: {term!r} repeats an index within one operand; its derivative is not provided. "
-                "Take the diagonal by x[..., i, i] first."
-            )
+    expected = ""
+    if len(set(result)) < len(result) or not set(result) <= set(named):
+        expected = "an output in which each index is one of the operands', and comes once"
+    elif "." in named or (dots and arrow and "..." not in output):
+        expected = "'...' once in an operand at most, and in the output if it stands for axes"
+    if expected:
+        bad_value("einsum", "subscripts", repr(subscripts), expected)
     return f"{','.join(terms)}->{result}"
 
 
@@ -225,15 +237,67 @@ _einsum: Function = primitive(
 )
 
 
-def einsum(subscripts: str, *operands: Any, optimize: Any = False) -> Any:
-    """Sum of products in Einstein's notation; no index may occur twice within one operand."""
-    return _einsum(_explicit(subscripts, tuple(x.ndim for x in operands)), optimize, *operands)
+def einsum(*operands: Any, optimize: Any = False, dtype: Any = None, casting: str = "safe", order: str = "K") -> Any:
+    """Sum of products in Einstein's notation, as a string before the operands or as a list after each.
+
+    Of an index that comes twice in one operand the diagonal is taken first. `order` says how NumPy lays out the
+    result, not what is in it.
+    """
+    subscripts, *given = operands if isinstance(operands[0], str) else _from_lists(*operands)
+    arrays = [x if dtype is None and type(x) is Var else cast("einsum", x, dtype, casting) for x in given]
+    explicit = _explicit(subscripts, tuple([x.ndim for x in arrays]))
+    if _repeats(explicit):
+        inputs, _, result = explicit.partition("->")
+        terms, arrays = zip(*map(_diagonals, inputs.split(","), arrays), strict=True)  # type: ignore[assignment]
+        explicit = f"{','.join(terms)}->{result}"
+    return _einsum(explicit, optimize, *arrays)
+
+
+@lru_cache(maxsize=1024)
+def _repeats(explicit: str) -> bool:
+    """Tell whether an index comes twice in one operand."""
+    return any(len(set(term)) < len(term) for term in explicit.partition("->")[0].split(","))
+
+
+# NumPy's order of labels: that of its letters where no output is given.
+_LABELS = string.ascii_uppercase + string.ascii_lowercase
+
+
+def _from_lists(*operands: Any) -> list[Any]:
+    """Return (subscripts, *operands) of operands that each are followed by a list of labels, and a last one maybe."""
+    count = len(operands) // 2 * 2
+    terms = [_term(labels) for labels in operands[1:count:2]]
+    output = f"->{_term(operands[-1])}" if len(operands) > count else ""
+    return [f"{','.join(terms)}{output}", *operands[:count:2]]
+
+
+def _term(labels: Any) -> str:
+    if not isinstance(labels, list | tuple) or any(i is not Ellipsis and not 0 <= i < len(_LABELS) for i in labels):
+        bad_value("einsum", "a list of labels", repr(labels), f"integers from 0 to {len(_LABELS) - 1}, or an Ellipsis")
+    return "".join("..." if i is Ellipsis else _LABELS[operator.index(i)] for i in labels)
+
+
+def _diagonals(term: str, x: Any) -> tuple[str, Any]:
+    """Return the operand, and its indices, with the diagonal taken of each index that comes twice."""
+    for c in sorted(set(term)):
+        while term.count(c) > 1:
+            i = term.index(c)
+            j = term.index(c, i + 1)
+            if x.shape[i] != x.shape[j]:
+                came = f"an operand of shape {x.shape}"
+                bad_value("einsum", f"what {term!r} names", came, f"one length along the axes of {c!r}")
+            x, term = diagonal(x, 0, i, j), term[:i] + term[i + 1 : j] + term[j + 1 :] + c
+    return term, x
 
 
 def matmul_of_any(x1: Any, x2: Any) -> Any:
     """Product of matrices, one of which may be a list, a sparse matrix, or another thing that is made an array."""
-    x = x1 if type(x1) is Var else operand(x1, "matmul")
-    return matmul(x, x2 if type(x2) is Var else operand(x2, "matmul"))
+    try:
+        x = x1 if type(x1) is Var else operand(x1, "matmul")
+        y = x2 if type(x2) is Var else operand(x2, "matmul")
+    except ComplexOperandError:
+        return COMPLEX["function"](np.matmul, (x1, x2), {})
+    return matmul(x, y)
 
 
 TABLE: dict[Any, Any] = {
@@ -243,6 +307,5 @@ TABLE: dict[Any, Any] = {
     np.vdot: vdot,
     np.outer: outer,
     np.tensordot: tensordot,
-    np.trace: trace,
     np.einsum: einsum,
 }

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.constants import kept_index
 from metagrad.ad.tape import Function, Push, Rule, Var, multilinear, primitive, value_of
-from metagrad.errors import bad_type
+from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array, namespace
 
 _SMALL = 4096  # entries below which a copy is cheaper than NumPy's broadcast view
@@ -45,6 +45,14 @@ class EachOperand:
 def as_array(x: Any) -> Any:
     """Return x, a Python number as a NumPy one."""
     return np.asarray(x)[()] if type(x) is float or type(x) is int else x
+
+
+def array_of(x: Any) -> Any:
+    """Return an operand as an array: a number without axes, a list joined, also one of traced entries."""
+    if type(x) is not list and type(x) is not tuple:
+        return as_array(x)
+    parts = [array_of(part) for part in x]
+    return np.asarray(x) if all(isinstance(part, np.ndarray | np.generic) for part in parts) else stack(parts)
 
 
 def as_shape(shape: Any) -> tuple[int, ...]:
@@ -129,7 +137,7 @@ _astype: Function = primitive(
 )
 _transpose: Function = primitive(
     "transpose",
-    lambda x, axes: x.transpose(axes),
+    lambda x, axes: as_array(x).transpose(axes),
     (lambda g, out, x, axes: _transpose(g, tuple(int(a) for a in np.argsort(axes))),),
     multilinear,
 )
@@ -145,12 +153,27 @@ def broadcast_to(array: Any, shape: Any) -> Any:
     return _broadcast(array, as_shape(shape))
 
 
-def reshape(a: Any, shape: Any) -> Any:
-    """Entries in another shape, in C order."""
-    return _reshape(a, as_shape(shape))
+def reshape(a: Any, shape: Any, order: Any = "C", copy: Any = None) -> Any:
+    """Entries in another shape, read and written by rows ("C") or by columns ("F"); "A": as they lie in memory."""
+    if order == "C" or not _by_columns("reshape", a, order, "CFA"):
+        return _reshape(a, as_shape(shape))
+    return transpose(_reshape(transpose(a), as_shape(shape)[::-1]))
 
 
-def astype(x: Any, dtype: Any) -> Any:
+def _by_columns(where: str, a: Any, order: Any, known: str) -> bool:
+    """Tell whether entries are read by columns; "A" and "K" ask how the value lies in memory."""
+    if order not in (*known, None):
+        bad_value(where, "order", repr(order), " or ".join(repr(c) for c in known))
+    if order in ("C", "F", None):
+        return bool(order == "F")
+    flags = getattr(value_of(a), "flags", None)
+    if order == "K" and flags is not None and not flags.c_contiguous and not flags.f_contiguous:
+        remedy = "Take np.transpose and order='C' to say which axis comes first."
+        bad_value(where, "order", "'K' for an array with gaps, or with axes in another order", "'C' or 'F'", remedy)
+    return bool(flags is not None and flags.f_contiguous and not flags.c_contiguous)
+
+
+def astype(x: Any, dtype: Any, copy: bool = True) -> Any:
     """Convert to another float type; conversion to integers or booleans gives a constant."""
     into = np.dtype(dtype)
     if is_float(into):
@@ -158,7 +181,18 @@ def astype(x: Any, dtype: Any) -> Any:
     if into.kind not in "biu":
         remedy = "Use real and imaginary part apart." if into.kind == "c" else "Stay with floats."
         bad_type("astype", "dtype", f"{into} for a traced value", "a float type", remedy)
-    return value_of(x).astype(dtype)
+    return as_array(value_of(x)).astype(dtype)
+
+
+def cast(where: str, x: Any, dtype: Any, casting: str = "same_kind") -> Any:
+    """Return x as an array of `dtype`, or as it is for None; TypeError where the rule of casting forbids it."""
+    x = array_of(x)
+    if dtype is None or x.dtype == dtype:
+        return x
+    if not np.can_cast(x.dtype, dtype, casting):  # type: ignore[arg-type]
+        came, remedy = f"{np.dtype(dtype)} for {x.dtype}", "Convert it with x.astype(dtype) first."
+        bad_type(where, "dtype", came, f"what casting={casting!r} allows", remedy)
+    return astype(x, dtype)
 
 
 def is_float(dtype: Any) -> bool:
@@ -166,23 +200,29 @@ def is_float(dtype: Any) -> bool:
     return bool(dtype.kind == "f") or dtype.name == "bfloat16"
 
 
-def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
+def transpose(a: Any, axes: Any = None) -> Any:
     """Axes in another order (reversed if None)."""
     n = a.ndim
-    return _transpose(a, tuple(reversed(range(n))) if axes is None else tuple(i % n for i in axes))
+    return _transpose(a, tuple(range(n))[::-1] if axes is None else normalize_axis_tuple(axes, n, "transpose: axes"))
 
 
 def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
     """Exchange two axes."""
     axes = list(range(a.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    i, j = (
+        normalize_axis_index(axis1, a.ndim, "swapaxes: axis1"),
+        normalize_axis_index(axis2, a.ndim, "swapaxes: axis2"),
+    )
+    axes[i], axes[j] = j, i
     return _transpose(a, tuple(axes))
 
 
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     """Move axes to other positions."""
-    sources = [s % a.ndim for s in ((source,) if isinstance(source, int) else source)]
-    destinations = [d % a.ndim for d in ((destination,) if isinstance(destination, int) else destination)]
+    sources = normalize_axis_tuple(source, a.ndim, "moveaxis: source")
+    destinations = normalize_axis_tuple(destination, a.ndim, "moveaxis: destination")
+    if len(sources) != len(destinations):
+        bad_value("moveaxis", "destination", destination, f"as many axes as source, {len(sources)}")
     axes = [i for i in range(a.ndim) if i not in sources]
     for d, s in sorted(zip(destinations, sources, strict=True)):
         axes.insert(d, s)
@@ -191,25 +231,29 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
 
 def expand_dims(a: Any, axis: Any) -> Any:
     """Insert axes of length 1."""
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    n = len(a.shape) + len(axes)
-    inserted, rest = {i % n for i in axes}, iter(a.shape)
+    n = len(a.shape) + (1 if isinstance(axis, int) else len(axis))
+    inserted, rest = normalize_axis_tuple(axis, n, "expand_dims: axis"), iter(a.shape)
     return reshape(a, tuple(1 if i in inserted else next(rest) for i in range(n)))
 
 
 def squeeze(a: Any, axis: Any = None) -> Any:
     """Remove axes of length 1."""
-    return reshape(a, value_of(a).squeeze(axis).shape)
+    return reshape(a, as_array(value_of(a)).squeeze(axis).shape)
 
 
-def ravel(a: Any) -> Any:
-    """All entries along one axis, in C order."""
-    return reshape(a, (-1,))
+def ravel(a: Any, order: Any = "C") -> Any:
+    """All entries along one axis, by rows ("C") or columns ("F"), or as they lie in memory ("A", "K")."""
+    if order == "C" or not _by_columns("ravel", a, order, "CFAK"):
+        return reshape(a, (-1,))
+    return reshape(transpose(a), (-1,))
+
+
+_BASIC = frozenset({int, slice})
 
 
 def _is_basic(index: Any) -> bool:
     parts = index if type(index) is tuple else (index,)
-    return all(p is None or p is Ellipsis or type(p) is int or type(p) is slice for p in parts)
+    return all(p is None or p is Ellipsis or type(p) in _BASIC or isinstance(p, np.integer) for p in parts)
 
 
 def _is_mask(index: Any) -> bool:
@@ -227,7 +271,10 @@ def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
 
 
 _getitem: Function = primitive(
-    "getitem", lambda x, index: x[index], (lambda g, out, x, index: put(g, index, x.shape),), multilinear
+    "getitem",
+    lambda x, index: as_array(x)[index],
+    (lambda g, out, x, index: put(g, index, getattr(x, "shape", ())),),
+    multilinear,
 )
 put: Function = primitive("put", _put, (lambda g, out, x, index, shape: _getitem(g, index),), multilinear)
 
@@ -239,17 +286,27 @@ def getitem(x: Any, index: Any) -> Any:
     return _getitem(x, kept_index(index) if type(x) is Var else index)
 
 
-def full_like(a: Any, fill_value: Any, dtype: Any = None) -> Any:
-    """Array of the shape of `a` with one value in every entry, or broadcast values."""
-    value, fill = value_of(a), value_of(fill_value)
-    if type(fill_value) is not Var:
-        return module_of(value).full_like(value, fill, dtype=dtype)
-    return broadcast_to(astype(fill_value, value.dtype if dtype is None else dtype), value.shape)
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Any, ...]:
+    """The arrays, all in the shape to which they broadcast together."""
+    arrays = [array_of(a) for a in args]
+    shape = np.broadcast_shapes(*[a.shape for a in arrays])
+    return tuple(broadcast_to(a, shape) for a in arrays)
 
 
-def flip(m: Any, axis: int) -> Any:
-    """Entries in reverse order along one axis."""
-    return _getitem(m, (slice(None),) * (axis % m.ndim) + (slice(None, None, -1),))
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
+) -> Any:
+    """Array of the shape of `a` (or another) with one value in every entry, or broadcast values."""
+    value, fill = array_of(value_of(a)), array_of(fill_value)
+    if type(fill) is not Var:
+        return module_of(value).full_like(value, fill, dtype=dtype, **({} if shape is None else {"shape": shape}))
+    return broadcast_to(astype(fill, value.dtype if dtype is None else dtype), value.shape if shape is None else shape)
+
+
+def flip(m: Any, axis: Any = None) -> Any:
+    """Entries in reverse order along axes (all if None)."""
+    axes = normalize_axis_tuple(range(m.ndim) if axis is None else axis, m.ndim, "flip: axis")
+    return _getitem(m, tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(m.ndim)))
 
 
 def _together(call: Function) -> Push:
@@ -291,28 +348,15 @@ _stack: Function = primitive(
 )
 
 
-def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """Arrays one after the other along an existing axis."""
-    if axis is None:
-        return _concatenate(0, *[ravel(a) for a in arrays])
-    return _concatenate(axis, *arrays)
+def concatenate(arrays: Any, axis: Any = 0, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """Arrays one after the other along an existing axis (all entries one after the other if None)."""
+    parts = [cast("concatenate", a, dtype, casting) for a in arrays]
+    return _concatenate(0, *[ravel(a) for a in parts]) if axis is None else _concatenate(axis, *parts)
 
 
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Any, axis: int = 0, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays one after the other along a new axis."""
-    return _stack(axis, *arrays)
-
-
-def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """Parts along an axis: so many equal ones, or cut at the given indices."""
-    n, before = ary.shape[axis], (slice(None),) * (axis % ary.ndim)
-    cuts = indices_or_sections
-    if isinstance(cuts, int | np.integer):
-        if n % cuts:
-            raise ValueError(f"split: an axis of {n} does not divide into {cuts} equal parts")
-        cuts = range(n // cuts, n, n // cuts)
-    bounds = [0, *cuts, n]
-    return [_getitem(ary, (*before, slice(a, b))) for a, b in itertools.pairwise(bounds)]
+    return _stack(axis, *[cast("stack", a, dtype, casting) for a in arrays])
 
 
 def matrix_transpose(x: Any) -> Any:
@@ -320,18 +364,7 @@ def matrix_transpose(x: Any) -> Any:
     return swapaxes(x, -1, -2)
 
 
-def atleast_1d(x: Any) -> Any:
-    """The array with one axis at least."""
-    return x if x.ndim else reshape(x, (1,))
-
-
-def atleast_2d(x: Any) -> Any:
-    """The array with two axes at least."""
-    return x if x.ndim >= 2 else reshape(x, (1, x.size))
-
-
 TABLE: dict[Any, Any] = {
-    np.sum: sum_,
     np.transpose: transpose,
     np.matrix_transpose: matrix_transpose,
     np.swapaxes: swapaxes,
@@ -345,8 +378,5 @@ TABLE: dict[Any, Any] = {
     np.flip: flip,
     np.concatenate: concatenate,
     np.stack: stack,
-    np.split: split,
     np.astype: astype,
-    np.atleast_1d: atleast_1d,
-    np.atleast_2d: atleast_2d,
 }
