@@ -205,7 +205,8 @@ class Estimate:
     the run, where they were asked for. `carrier`: what had an exponent of its own, "task", or "entry" or "wide" where
     that was too few (`metagrad.unroll.rescue`). `digits`: how many digits can be trusted; None for estimators that do
     not tell. `growth` (B,): log10 of the most that a relative change of the state grew on its way through the run; None
-    where it was not looked at.
+    where it was not looked at. `replay`: how many steps were replayed by programs, or why none (`metagrad.replay`);
+    None where that was not tried.
     """
 
     value: Scaled
@@ -219,6 +220,7 @@ class Estimate:
     carrier: str = "task"
     digits: Digits | None = None
     growth: Array | None = field(default=None, repr=False)
+    replay: str | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -234,7 +236,8 @@ class Estimate:
             status = Status.from_code(code)
             where = f"{hit.sum()} of {codes.size} tasks, first at step {at[hit].min()}"
             lines.append(f"{status.name} ({where}): {status.message}")
-        return "\n".join([*(lines or [Status.OK.message]), *self.notes])
+        said = [] if self.replay is None else [self.replay]
+        return "\n".join([*(lines or [Status.OK.message]), *self.notes, *said])
 
 
 class Estimator(Protocol):

@@ -74,8 +74,12 @@ class Training:
 
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> tuple[Tree, Tree]:
         """Return (w, state) at t + 1 from those at t; phi as `phi_at` gives it."""
+        return self.stepped(t, phi, w, state, self.sample(t))
+
+    def stepped(self, t: int, phi: Tree, w: Tree, state: Tree, sample: Any) -> tuple[Tree, Tree]:
+        """Return the step on a sample: a function of its arguments alone."""
         seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
-        f = TaskView(self.given(seen), self.sample(t), t, self.steps)
+        f = TaskView(self.given(seen), sample, t, self.steps)
         of_rule = _of_rule(phi)
         if self._by_function:
             of_rule = parts.at(self.rule, of_rule, t)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
+import operator
 import sys
 from enum import Enum
 from functools import cache
@@ -27,15 +28,18 @@ Namespace = Any  # the module numpy or cupy
 
 _NAMESPACES: dict[type, Namespace] = {np.ndarray: np}
 _SCIPY: dict[int, Any] = {}  # of namespaces other than NumPy and CuPy, by id
+_HOSTS: set[int] = set()  # namespaces, by id, in which NumPy's arrays are constants
 _HOST_SCALARS = (bool, int, float, np.generic)
 
 
-def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None) -> None:
+def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_numpy: bool = False) -> None:
     """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double).
 
-    `scipy` has the parts of SciPy that there are for it, as attributes.
+    `scipy` has the parts of SciPy that there are for it, as attributes. `hosts_numpy`: NumPy's arrays may stand beside.
     """
     _NAMESPACES[array_type] = namespace
+    if hosts_numpy:
+        _HOSTS.add(id(namespace))
     if scipy is not None:
         _SCIPY[id(namespace)] = scipy
 
@@ -88,6 +92,11 @@ def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
         if found is None:
             found, first = here, position
         elif here is not found:
+            if found is np and id(here) in _HOSTS:
+                found, first = here, position
+                continue
+            if here is np and id(found) in _HOSTS:
+                continue
             came = f"a {here.__name__} array while argument {first} is a {found.__name__} array"
             bad_type(where, f"argument {position}", came, "arrays on one device", "Move one of them first.")
     return np if found is None else found
@@ -134,6 +143,14 @@ def namespace_for(device: str, where: str = "metagrad") -> Namespace:
 def to_host(x: Array) -> Any:
     """Return `x` as a NumPy array (a copy from the device where it lives there)."""
     return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def picked(x: Any, *index: Any) -> Any:
+    """Return x[index], where an index may be recorded (`metagrad.replay`), which an array would not ask."""
+    for i in index:
+        if hasattr(i, "recorded_call"):
+            return i.recorded_call(operator.getitem, (x, index), {})
+    return x[index]
 
 
 def move(tree: Any, target: Namespace) -> Any:

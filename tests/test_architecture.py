@@ -22,7 +22,7 @@ LAYERS = [
     {"measures", "transforms", "data"},
     {"tasks", "optimizers", "objectives"},
     {"system"},
-    {"kernels"},
+    {"kernels", "replay"},
     {"unroll"},
     {"estimators"},
     {"api", "checkup"},

@@ -148,6 +148,10 @@ def _own(g: Any, others: set[int]) -> Any:
         if g.base is not None or id(g) in others or not g.flags.writeable:
             return g.copy()
         others.add(id(g))
+    elif hasattr(g, "watched"):  # it is recorded (`metagrad.replay`), and copied where an array is
+        if g.base is not None or id(g) in others:
+            return g.copy()
+        others.add(id(g))
     return g
 
 

@@ -54,6 +54,8 @@ def may_have_nan(values: Iterable[Any]) -> bool:
         elif isinstance(value, float | np.generic):
             if np.isnan(value):
                 return True
+        elif (watch := getattr(value, "watched", None)) is not None:
+            watch()  # it is recorded (`metagrad.replay`), and looked at whenever it is computed
         elif module_of(value) is not np:
             return are_zeros_strong()
     return False

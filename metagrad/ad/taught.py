@@ -61,6 +61,9 @@ def _asking(function: FunctionType, traced: Callable[..., Any]) -> Callable[[Any
     def door(args: Any, kwargs: Any) -> Any:
         if any(map(is_traced, args)) or (kwargs and any(map(is_traced, kwargs.values()))):
             return traced(function, args, kwargs)
+        for x in args:
+            if hasattr(x, "recorded_call"):  # it records what is computed with it (`metagrad.replay`)
+                return x.recorded_call(function.__wrapped__, args, kwargs)  # type: ignore[attr-defined]
         return NotImplemented
 
     return door

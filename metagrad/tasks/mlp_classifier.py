@@ -14,7 +14,7 @@ from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.tasks import _checks as checks
 from metagrad.tasks._network import MLP
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, namespace, picked
 from metagrad.xp import rng as named_stream
 
 _WHERE = "MLPClassifier"
@@ -160,7 +160,9 @@ class MLPClassifier:
         if sample is None:
             return self.x, self.y
         tasks = namespace(self.x).arange(self.networks)[:, None]
-        return (self.x[sample] if self.x.ndim == 2 else self.x[tasks, sample]), self.y[tasks, sample]
+        return (picked(self.x, sample) if self.x.ndim == 2 else picked(self.x, tasks, sample)), picked(
+            self.y, tasks, sample
+        )
 
     def _cross_entropy(self, w: Tree, x: Array, y: Array) -> Array:
         z, right = self.net.outputs(w, x), self._right_class(y)

@@ -14,6 +14,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
+from metagrad.unroll.replay_sweep import by_replay
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -62,7 +63,7 @@ def _swept(
     ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
 ) -> tuple[Unroll, Estimate]:
     """Return the estimate of one backward sweep, and its unroll."""
-    unroll, found, on_tape = Unroll(ask, options, where), None, False
+    unroll, found, on_tape, said = Unroll(ask, options, where), None, False, None
     if kept is not None:
         unroll.keep(kept)
     by_tape = unroll.wide or options.precise or kept is not None
@@ -70,8 +71,13 @@ def _swept(
         found = _by_window(unroll, memory)
         unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
     if found is None:
-        found, on_tape = _by_steps(unroll, memory, fused=fused and not by_tape)
-    return unroll, explained(unroll, unroll.estimate(*found), on_tape=on_tape)
+        found, on_tape, said = _by_steps(unroll, memory, fused=fused and not by_tape)
+    if found is None:  # a program had other bits than the tape
+        unroll = Unroll(ask, options, where)
+        found, on_tape, _ = _by_steps(unroll, memory, fused=False)
+        assert found is not None
+    estimate = explained(unroll, unroll.estimate(*found), on_tape=on_tape)
+    return unroll, estimate if said is None else replace(estimate, replay=said)
 
 
 def looked(ask: Ask, options: Options) -> tuple[Unroll, Estimate] | None:
@@ -131,8 +137,11 @@ def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
     return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree], bool]:
-    """Return value and gradient, and whether the steps were those of the tape."""
+def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree] | None, bool, str | None]:
+    """Return value and gradient, whether the steps were those of the tape, bit by bit, and a line about replaying them.
+
+    None for value and gradient where the sweep has to be made anew.
+    """
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint
     if may_fuse and not options.record and not unroll.offset and parts.looks_at_the_last_only(unroll.objective):
@@ -140,8 +149,11 @@ def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled
         kernel = block_kernel(task, rule, phi, options.gradient, **scales)
         if kernel is not None:
             value, eta_bar = BlockSweep(unroll, kernel).run(memory)
-            return (value, type(phi)(eta_bar)), False
+            return (value, type(phi)(eta_bar)), False, None
     step = fused_step(task, rule, options.gradient) if may_fuse else None
     if step is not None:
-        return TapeSweep(unroll, step, fused=True).run(memory), False
-    return TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory), True
+        return TapeSweep(unroll, step, fused=True).run(memory), False, None
+    found, said = by_replay(unroll, memory) if fused else (None, None)
+    if found is None and said is None:
+        found = TapeSweep(unroll, TapeStep(unroll.system, unroll.offset)).run(memory)
+    return found, True, said

@@ -15,6 +15,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_value
 from metagrad.protocols import Tree
+from metagrad.replay import ReplayStep, Traced
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import shift
@@ -44,7 +45,8 @@ class Purity:
         """
         self._system, self._offset, self._retaken = unroll.system, unroll.offset, 0
         is_first = not unroll.wide and not unroll.options.copy
-        self._kernel = kernel if isinstance(kernel, TapeStep) and unroll.xp is np and is_first else None
+        is_of_code = isinstance(kernel, TapeStep | ReplayStep)
+        self._kernel: Any = kernel if is_of_code and unroll.xp is np and is_first else None
 
     def compare(self, t: int, phi: Tree, before: Carry, after: Carry) -> None:
         """Raise ValueError unless step t, differentiated just now from `before`, gave what was kept, `after`."""
@@ -92,7 +94,7 @@ def refuse(where: str, came: str) -> NoReturn:
 
 def refuse_kept(rule: Any, *found: Tree) -> None:
     """Raise ValueError where what a plain step or a derivative returned is traced: a rule kept it from another one."""
-    if ad.Var in map(type, found):
+    if not {ad.Var, Traced}.isdisjoint(map(type, found)):
         refuse(f"{type(rule).__name__}.step", "a traced value, kept from when it was differentiated before")
 
 

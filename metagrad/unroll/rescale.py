@@ -107,15 +107,22 @@ def _is_float(leaf: Any) -> bool:
     return getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
 
 
-def add_aligned(a: Tree, a_exponent: Array, b: Tree, b_exponent: Array) -> tuple[Tree, Array]:
-    """Return a 2**a_exponent + b 2**b_exponent as a tree and its exponent; a tree of zeros does not set it."""
+def add_aligned(
+    a: Tree, a_exponent: Array, b: Tree, b_exponent: Array, a_size: Array | None = None
+) -> tuple[Tree, Array]:
+    """Return a 2**a_exponent + b 2**b_exponent as a tree and its exponent; a tree of zeros does not set it.
+
+    `a_size`: the magnitude of a, or of its digits, where that is known.
+    """
     xp = namespace(a_exponent)
+    if xp is np and type(a_size) is np.ndarray and a_size.all() and (a_exponent == b_exponent).all():
+        return tree_map(_added, a, b), a_exponent  # the usual case, found cheaply
     lowest = np.iinfo(np.int64).min // 4
     weights = [xp.where(magnitude(x) == 0, lowest, e) for x, e in ((a, a_exponent), (b, b_exponent))]
     top = xp.maximum(*weights)
     top = xp.where(top == lowest, 0, top)
+    return tree_map(_added, shift(a, a_exponent - top), shift(b, b_exponent - top)), top
 
-    def add(x: Any, y: Any) -> Any:
-        return x + y if is_float_array(x) else x
 
-    return tree_map(add, shift(a, a_exponent - top), shift(b, b_exponent - top)), top
+def _added(x: Any, y: Any) -> Any:
+    return x + y if is_float_array(x) else x

@@ -11,6 +11,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Joint, Objective, Tree
+from metagrad.replay import ReplayTerms
 from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
@@ -84,6 +85,7 @@ class Tally:
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
+        self.terms: ReplayTerms | None = None  # programs for what is measured, where there are some
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -209,6 +211,9 @@ class Tally:
         sample, measure = self.sample(t), self.measure
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
+            known = None if self.terms is None else self.terms.pullback(t, carry.w)
+            if known is not None:
+                return None, known
             pullback = self.recorded(carry, t)
             return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
@@ -218,6 +223,8 @@ class Tally:
         if t not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
+            if found is None and self.terms is not None:
+                found = self.terms.value(t, carry.w)
             found = self._measure(self._phi_at(t), carry.w, carry.state, t) if found is None else found
             if not self._is_checked:
                 self._check_term(found)

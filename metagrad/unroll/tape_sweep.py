@@ -131,7 +131,8 @@ class TapeSweep:
                 of_state = ad.tree_map(_plus, of_state, found.adjoint[1])
             self.adjoint = of_w, of_state
             return
-        self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent)
+        size = self._size
+        self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent, size)
         self._size = magnitude(self.adjoint)
         self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 

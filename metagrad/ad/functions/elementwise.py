@@ -148,7 +148,7 @@ def _where_larger(g: Any, x: Any, y: Any) -> Any:
     """Return g where x > y, half of it at a tie, 0 (not 0 * g, which may be NaN) where x < y, and NaN at a NaN."""
     a, b = value_of(x), value_of(y)
     known = (a > b) | (a <= b)
-    xp = module_of(g if type(g) is not Var else g.value)
+    xp = module_of(known)
     if xp is np and np.all(known):
         return where(a > b, g, where(a == b, 0.5 * g, 0.0))
     half = xp.where(known, xp.asarray(0.5, g.dtype), xp.asarray(np.nan, g.dtype))

@@ -16,7 +16,7 @@ from metagrad.tasks.least_squares._products import half_mean_square, own_mean, p
 from metagrad.tasks.least_squares._ragged import counts, draw, padded, sizes_of
 from metagrad.tasks.least_squares._rounding import gradient_rounding
 from metagrad.tasks.least_squares._solution import centre, solve
-from metagrad.xp import Array, namespace, to_host
+from metagrad.xp import Array, namespace, picked, to_host
 
 _WHERE = "LeastSquares"
 
@@ -258,7 +258,9 @@ class LeastSquares:
         if sample is None:
             return self.X, self.y
         tasks = namespace(self.X).arange(self.y.shape[0])[:, None]
-        return (self.X[sample] if self.X.ndim == 2 else self.X[tasks, sample]), self.y[tasks, sample]
+        return (picked(self.X, sample) if self.X.ndim == 2 else picked(self.X, tasks, sample)), picked(
+            self.y, tasks, sample
+        )
 
 
 def _own_rows(X: Array, y: Array, mask: Array | None, b: int) -> tuple[Array, Array]:

@@ -1,0 +1,24 @@
+"""Record once, replay: a user's own loss and rule as programs of NumPy's calls, with the bits of the tape.
+
+traced        an array that records what is computed with it; `functions` lists what is recorded
+program       the values of a program, each once, and what a branch on the time looked at
+record        a function, its graph, and the passes:
+    dead          what nothing needs is left out
+    simplify      copies and spread operands
+    schedule      guards first
+    buffers       where results are written, shared by those that live at different times
+    numpy_code    one Python function of calls with out=
+routine       programs by shape and layout, compared with the tape
+kept          what code keeps of its own: where it changes, nothing is replayed
+step          a step of an unroll and its pullback
+terms         what the objective measures, and its gradient
+cache         programs are kept as long as their task
+"""
+
+from metagrad.replay.cache import routines_of
+from metagrad.replay.program import NotReplayable
+from metagrad.replay.step import ReplayStep
+from metagrad.replay.terms import ReplayTerms
+from metagrad.replay.traced import Traced
+
+__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "routines_of"]

@@ -1,0 +1,72 @@
+"""Programs are kept as long as the task that they are of: a call with the same task object finds them recorded.
+
+A task is told by its identity, and held weakly. What else a program depends on is the key: the rule, the horizon that
+it is shown, which gradient is taken, and what is measured. Whether data of the task were changed in place is found by
+the comparison with the tape that begins every run.
+"""
+
+from __future__ import annotations
+
+import weakref
+from threading import Lock
+from typing import Any
+
+from metagrad.replay.routine import Routines
+from metagrad.system import Training
+
+_MOST_PAIRS = 8  # of rules, horizons and measures for one task
+_MOST_TASKS = 64  # the oldest goes: a measure may hold its task, which then would live for ever
+_LOCK = Lock()
+_KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
+
+
+def routines_of(what: str, system: Training, *more: Any) -> Routines:
+    """Return the programs of a system, and of what else they depend on: new ones where there are none yet."""
+    task = system.task
+    key = (what, system.rule, system.held, system.steps, *more)
+    with _LOCK:
+        pairs = _pairs_of(task)
+        routines = next((found for known, found in pairs if _alike(known, key)), None)
+        if routines is None:
+            routines = Routines(what)
+            pairs.append((key, routines))
+            del pairs[:-_MOST_PAIRS]
+        routines.asked += 1
+        return routines
+
+
+def _pairs_of(task: Any) -> list[tuple[tuple[Any, ...], Routines]]:
+    number = id(task)
+    found = _KEPT.get(number)
+    if found is None or found[0]() is not task:
+        try:
+            ref = weakref.ref(task, lambda ref: _forget(number, ref))
+        except TypeError:  # it cannot be held weakly: nothing is kept
+            return []
+        _KEPT.pop(number, None)
+        found = _KEPT[number] = (ref, [])
+        while len(_KEPT) > _MOST_TASKS:
+            del _KEPT[next(iter(_KEPT))]
+    return found[1]
+
+
+def _forget(number: int, ref: Any) -> None:
+    found = _KEPT.get(number)
+    if found is not None and found[0] is ref:
+        del _KEPT[number]
+
+
+def _alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    return len(a) == len(b) and all(map(_equal, a, b))
+
+
+def _equal(x: Any, y: Any) -> bool:
+    """Whether two parts are one object, or equal settings of ours; what cannot tell is another one."""
+    if x is y:
+        return True
+    if type(x) is not type(y) or not (type(x) in (bool, int, str) or type(x).__module__.startswith("metagrad.")):
+        return False
+    try:
+        return bool(x == y)
+    except Exception:  # arrays among the settings
+        return False

@@ -1,0 +1,22 @@
+"""Pass: dead code. What neither an output nor a guard nor a look for NaN needs is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from metagrad.replay.program import Value
+
+
+def needed(values: list[Value], ends: Iterable[Value], given: Iterable[Value] = ()) -> list[Value]:
+    """Return the values that the ends are computed from, and the ends, in the order in which they were recorded.
+
+    What is `given` need not be computed.
+    """
+    alive, stack, known = set(), list(ends), {v.number for v in given}
+    while stack:
+        value = stack.pop()
+        if value.number not in alive:
+            alive.add(value.number)
+            if value.number not in known:
+                stack.extend(value.operands())
+    return [v for v in values if v.number in alive]

@@ -1,0 +1,90 @@
+"""What a part keeps of its own: counters, caches and random streams on objects and in closures.
+
+Code that changes such a thing whenever it is called is no function of its arguments, and a program of it would be that
+of one call. So it is looked at before and after the recording; where it changed, the tape goes on, whose own check
+(`metagrad.unroll.purity`) then takes every step twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from types import FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from metagrad.replay.program import NotReplayable
+
+_DEPTH, _FEW, _SMALL = 4, 64, 1 << 12  # levels, entries of a container, bytes of an array: what is larger is data
+_NUMBERS = (int, float, complex, str, bytes, bool, type(None), np.generic)
+
+
+class Kept:
+    """What some parts keep, as it was."""
+
+    def __init__(self, *parts: Any) -> None:
+        """Look at it."""
+        self._parts = parts
+        self._was = self._look()
+
+    def refuse_changes(self) -> None:
+        """Raise NotReplayable where something is no longer what it was."""
+        now = self._look()
+        changed = sorted(name for name in self._was.keys() | now.keys() if self._was.get(name) != now.get(name))
+        if changed:
+            raise NotReplayable(f"`{changed[0]}` changes when it is called")
+
+    def _look(self) -> dict[str, Any]:
+        seen: set[int] = set()
+        return {name: x for part in self._parts for name, x in _contents(type(part).__name__, part, _DEPTH, seen)}
+
+
+def _contents(name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
+    if isinstance(x, _NUMBERS):
+        yield name, (type(x).__name__, repr(x))
+        return
+    if id(x) in seen or depth == 0:
+        return
+    seen.add(id(x))
+    if isinstance(x, np.ndarray):
+        yield name, x.tobytes() if x.nbytes <= _SMALL and x.dtype != object else id(x)
+    elif isinstance(x, np.random.Generator | np.random.RandomState):
+        yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
+    else:
+        yield f"len({name})", len(x) if isinstance(x, tuple | list | dict | set) else id(type(x))
+        for key, item in _held(x):
+            yield from _contents(f"{name}.{key}", item, depth - 1, seen)
+
+
+def _held(x: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(x, MethodType):
+        yield "self", x.__self__
+        x = x.__func__
+    if isinstance(x, FunctionType):
+        cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
+        yield from ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
+        yield from ((name, x.__globals__[name]) for name in x.__code__.co_names if _is_own(x.__globals__.get(name)))
+    elif isinstance(x, dict):
+        yield from ((str(key), item) for key, item in islice(x.items(), _FEW))
+    elif isinstance(x, tuple | list):
+        yield from ((str(i), item) for i, item in enumerate(x[:_FEW]))
+    elif not isinstance(x, type):
+        yield from islice(getattr(x, "__dict__", {}).items(), _FEW)
+        if not type(x).__module__.startswith(("metagrad.", "numpy")):
+            members = [(f"{type(x).__name__}.{key}", item) for key, item in vars(type(x)).items()]
+            yield from (pair for pair in members if _is_own(pair[1]) or isinstance(pair[1], FunctionType))
+
+
+def _is_own(x: Any) -> bool:
+    """Whether a global may be a thing that code changes: not a module, a class or a function."""
+    return isinstance(x, (*_NUMBERS, list, dict, np.ndarray, np.random.Generator)) and x is not None
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

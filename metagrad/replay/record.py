@@ -1,0 +1,132 @@
+"""From a function to its program: recorded once with examples, then run through the passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.buffers import allocated
+from metagrad.replay.dead import needed
+from metagrad.replay.numpy_code import numpy_code
+from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
+from metagrad.replay.schedule import scheduled
+from metagrad.replay.simplify import simplified
+from metagrad.replay.traced import RECORDING, Traced
+
+_MOST_BYTES = 1 << 26  # of buffers
+
+
+class Program:
+    """What a function computed, to be run on other inputs of the same shapes, dtypes and layout in memory."""
+
+    def __init__(self, part: Part, *, keeping: Sequence[Value] = (), given: Sequence[Value] = ()) -> None:
+        """Take a part of a recording through the passes.
+
+        `keeping`: values that are returned beside the outputs, (outputs, (kept, ...)). `given`: values that are inputs,
+        after the others, in the place of what computes them.
+        """
+        self._lock = Lock()
+        outputs, tree = [*part.outputs, *keeping], (part.tree, (0.0,) * len(keeping)) if keeping else part.tree
+        guards, watched = [v for v, _ in part.guards], part.watched
+        values = needed(part.values, [*outputs, *guards, *watched], given)
+        instead = simplified(values)
+        outputs, guards, watched = ([instead[v.number] for v in vs] for vs in (outputs, guards, watched))
+        values = scheduled(needed(values, [*outputs, *guards, *watched], given), guards)
+        calls = [v for v in values if v not in given]
+        buffers = allocated(calls, outputs)
+        self.nbytes = buffers.nbytes
+        if self.nbytes > _MOST_BYTES:
+            raise NotReplayable(f"its buffers would take {self.nbytes >> 20} MiB")
+        expected = [(v, e) for v, (_, e) in zip(guards, part.guards, strict=True)]
+        inputs = [*part.inputs, *given]
+        self._run, self.source = numpy_code(inputs, calls, outputs, tree, buffers, guards=expected, watched=watched)
+        self.calls = sum(v.function is not None for v in calls)
+
+    def __call__(self, inputs: Sequence[Any]) -> Tree | None:
+        """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""
+        with self._lock:  # the buffers are one run's
+            return self._run(*inputs)
+
+
+class Part(NamedTuple):
+    """What one of the functions of a recording gave."""
+
+    outputs: list[Value]
+    tree: Tree  # of the outputs
+    inputs: list[Value]
+    guards: list[tuple[Value, bool]]
+    watched: list[Value]
+    values: list[Value]
+
+
+class Recording:
+    """Functions of the same arguments, recorded one after the other: what they have in common is one value."""
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        """Take the leaves of the arguments for inputs, one tree after the other."""
+        self._graph = Graph()
+        self._traced = [ad.tree_map(lambda x: _input(self._graph, x), tree) for tree in trees]
+
+    def of(self, function: Callable[..., Tree], count: int) -> Part:
+        """Return what function(first, ...) of so many of the arguments gives.
+
+        NotReplayable where it looks at numbers, or calls what cannot be recorded.
+        """
+        graph, traced = self._graph, self._traced[:count]
+        guards, watched = len(graph.guards), len(graph.watched)
+        token = RECORDING.set(graph)
+        try:
+            found = function(*traced)
+        except NotReplayable as why:
+            raise NotReplayable(graph.refused or str(why)) from None
+        except Exception as error:
+            raise NotReplayable(graph.refused or f"recording it failed: {_line(error)}") from error
+        finally:
+            RECORDING.reset(token)
+        if graph.refused is not None:
+            raise NotReplayable(graph.refused)
+        outputs = [_output(graph, x) for x in ad.leaves(found)]
+        inputs = [x.value for tree in traced for x in ad.leaves(tree)]
+        return Part(outputs, found, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)
+
+
+def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:
+    """Return the program of function(*trees); its inputs are the leaves, one tree after the other."""
+    return Program(Recording(trees).of(function, len(trees)))
+
+
+def _input(graph: Graph, x: Any) -> Traced:
+    is_known = type(x) is np.ndarray or isinstance(x, np.generic)
+    if not (is_known and x.dtype.kind in "fiub" and x.dtype != np.float16) and type(x) not in PLAIN:
+        raise NotReplayable(f"a {_kind(x)} among what a step is given")
+    return Traced(graph, graph.input(x))
+
+
+def _output(graph: Graph, x: Any) -> Value:
+    if type(x) is Traced:
+        example = x.value.example
+        if type(example) is np.ndarray and np.empty_like(example).strides != example.strides:
+            raise NotReplayable("a result with gaps in memory")
+        return x.value
+    if type(x) is np.ndarray:
+        return graph.constant(x)
+    if isinstance(x, np.generic) or type(x) in PLAIN:
+        return graph.call(_itself, (x,), {})
+    raise NotReplayable(f"a step that returns a {_kind(x)}")
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+def _kind(x: Any) -> str:
+    return f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,194 @@
+"""A function of trees that is recorded when it is called first, compared with itself, and replayed from then on.
+
+It is called with plain arrays, too: that is the tape's own answer, and a program has to give its bits, where it was
+recorded, at a point beside it, and wherever `check` asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.bits import same_bits
+from metagrad.replay.keep import kept
+from metagrad.replay.program import PLAIN, NotReplayable
+from metagrad.replay.record import Program, Recording, recorded
+from metagrad.xp import rng
+
+_MOST_LAYOUTS = 4
+LONG = 100  # steps, from which on a run is looked at in between, too
+Trees = Sequence[Tree]
+
+
+class Routine:
+    """The programs of one function, by the shapes, dtypes and layouts of what it is given."""
+
+    def __init__(self, what: str) -> None:
+        """`what` it computes, for reasons."""
+        self.what = what
+        self.why_not: str | None = None
+        self._programs: dict[Any, Program] = {}
+        self._latest: tuple[Any, Program] | None = None
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is recorded."""
+        return bool(self._programs)
+
+    def knows(self, trees: Trees) -> bool:
+        """Whether there is a program for such inputs."""
+        return layout(_leaves(trees)) in self._programs
+
+    def run(self, trees: Trees) -> Tree | None:
+        """Return what the program gives, None where there is none that applies."""
+        flat = _leaves(trees)
+        key, latest = layout(flat), self._latest
+        if latest is not None and latest[0] == key:
+            program = latest[1]
+        else:
+            found = self._programs.get(key)
+            if found is None:
+                return None
+            program = found
+            self._latest = key, program
+        try:
+            return program(flat)
+        except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
+            return None
+
+    def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
+        """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
+        self.make_room()
+        try:
+            program = recorded(function, trees)
+        except NotReplayable as why:
+            self.forget(f"{self.what}: {why}")
+        self.adopt(program, trees)
+        self.check(function(*trees), trees)
+        if beside is not None and self.knows(beside):
+            self.check(function(*beside), beside)
+
+    def make_room(self) -> None:
+        """Raise NotReplayable where nothing can be recorded, or more than enough has been."""
+        if self.why_not is not None:
+            raise NotReplayable(self.why_not)
+        if len(self._programs) >= _MOST_LAYOUTS:
+            self.forget(f"{self.what}: its arrays come in more than {_MOST_LAYOUTS} shapes and layouts")
+
+    def adopt(self, program: Program, trees: Trees) -> None:
+        """Take a program for such inputs."""
+        self._programs[layout(_leaves(trees))] = program
+
+    def check(self, expected: Tree, trees: Trees) -> bool:
+        """Raise NotReplayable unless the program gives the bits that the tape gave; tell whether it applied."""
+        found = self.run(trees)
+        if found is not None and not same_bits(found, expected):
+            self.differs()
+        return found is not None
+
+    def differs(self) -> NoReturn:
+        """Give up: the program gave other bits than the tape."""
+        self.forget(f"{self.what}: the same calls give other numbers than the tape")
+
+    def forget(self, why: str) -> NoReturn:
+        """Drop all programs, for good, and raise NotReplayable."""
+        self.why_not = why
+        self._programs.clear()
+        self._latest = None
+        raise NotReplayable(why)
+
+
+class Routines:
+    """The programs of a function and of its pullback: of a step, or of what is measured."""
+
+    def __init__(self, what: str = "the step") -> None:
+        """Start with nothing recorded; `what` they compute is named in reasons."""
+        self._what = what
+        self.asked = 0  # how often they were asked for
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Drop what was recorded: the task is no longer what it was."""
+        self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
+        self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
+
+    def learn(
+        self, step: Callable[..., Tree], pull: Callable[..., Tree], trees: Trees, adjoint: Tree, beside: Trees
+    ) -> None:
+        """Record step(*trees) and pull(*trees, adjoint), and the two with what the first keeps for the second.
+
+        They are compared there and, without the adjoint, `beside`. NotReplayable where that cannot be done.
+        """
+        whole = (*trees, adjoint)
+        self.step.make_room()
+        try:
+            recording = Recording(whole)
+            of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
+            worth = kept(of_pull.values, of_step.outputs, of_pull.outputs)
+            self.step.adopt(Program(of_step), trees)
+            self.pull.adopt(Program(of_pull), whole)
+            if worth:
+                found = tuple([v.example for v in worth])
+                self.keeping.adopt(Program(of_step, keeping=worth), trees)
+                self.given.adopt(Program(of_pull, given=worth), (*whole, found))
+        except NotReplayable as why:
+            self.step.forget(f"{self._what}: {why}")
+        for given, g in ((trees, adjoint), (beside, moved(adjoint, 7))):
+            if self.step.knows(given):
+                self._check(step(*given), pull(*given, g), given, g)
+
+    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, adjoint: Tree) -> None:
+        """Raise NotReplayable unless the programs give what the tape gave."""
+        self.step.check(stepped, trees)
+        self.pull.check(pulled, (*trees, adjoint))
+        found = self.keeping.run(trees)
+        if found is not None:
+            if not same_bits(found[0], stepped):
+                self.step.differs()
+            self.given.check(pulled, (*trees, adjoint, found[1]))
+
+    @property
+    def are_recorded(self) -> bool:
+        """Whether there are programs."""
+        return self.step.has_programs
+
+    @property
+    def why_not(self) -> str | None:
+        """Why there are none, where that is known."""
+        return self.step.why_not or self.pull.why_not
+
+
+def _leaves(trees: Trees) -> list[Any]:
+    found: list[Any] = []
+    for tree in trees:
+        if type(tree) is np.ndarray or type(tree) is int:  # the usual kinds, at once
+            found.append(tree)
+        elif tree is not None and (type(tree) is not tuple or tree):
+            found += ad.leaves(tree)
+    return found
+
+
+def layout(flat: list[Any]) -> Any:
+    """Return what a program depends on in its inputs, beside their entries."""
+    return tuple([(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat])
+
+
+def moved(tree: Tree, seed: int) -> Tree:
+    """Return a tree beside another one: floats a hundredth apart, of the same signs; Python's numbers as they are."""
+    draw = rng(seed, "beside")
+
+    def move(x: Any) -> Any:
+        if type(x) in PLAIN or getattr(getattr(x, "dtype", None), "kind", "") != "f":
+            return x
+        factor = np.asarray(1.0 - 0.01 * draw.random(x.shape)).astype(x.dtype)
+        if not x.shape:
+            return type(x)(x * factor) if isinstance(x, np.generic) else np.asarray(x * factor)
+        away = np.empty_like(x)
+        away[...] = x * factor
+        return away
+
+    return ad.tree_map(move, tree)

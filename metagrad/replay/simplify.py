@@ -1,0 +1,59 @@
+"""Pass: what computes nothing. Copies, and operands that were spread before an entrywise function spreads them anyway.
+
+No bit changes: an entrywise function reads the same numbers either way, and its result lies in memory as it did.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from metagrad.replay.functions import method, spread
+from metagrad.replay.program import Value, replaced
+
+_SPREADS = (spread, np.broadcast_to)
+_COPIES = (np.copy, np.positive, operator.pos, method("copy"))
+
+
+def simplified(values: list[Value]) -> dict[int, Value]:
+    """Return for each value the one to take in its place; arguments of the calls are changed where they stand."""
+    instead: dict[int, Value] = {}
+    for v in values:
+        v.args = replaced(v.args, lambda x: instead.get(x.number, x))
+        v.kwargs = {name: replaced(x, lambda x: instead.get(x.number, x)) for name, x in v.kwargs.items()}
+        if isinstance(v.function, np.ufunc) and v.function.signature is None and not v.kwargs and v.is_array:
+            v.args = _narrow(v.args, v.example.shape)
+        instead[v.number] = _source(v)
+    return instead
+
+
+def _source(v: Value) -> Value:
+    """Return the value that a copy is of, where it lies in memory alike; else the value itself."""
+    if v.function in _COPIES and len(v.args) == 1 and type(v.args[0]) is Value:
+        x = v.args[0].example
+        if type(x) is type(v.example) and getattr(x, "strides", ()) == getattr(v.example, "strides", ()):
+            return v.args[0]
+    return v
+
+
+def _narrow(args: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return the operands of an entrywise function as they were before they were spread."""
+    for i, x in enumerate(args):
+        if type(x) is Value and x.function in _SPREADS:
+            slim = (*args[:i], x.args[0], *args[i + 1 :])
+            shapes = [np.shape(a.example if type(a) is Value else a) for a in slim]
+            if (
+                type(x.args[0]) is Value
+                and np.broadcast_shapes(*shapes) == shape
+                and _in_order(args)
+                and _in_order(slim)
+            ):
+                args = slim
+    return args
+
+
+def _in_order(args: tuple[Any, ...]) -> bool:
+    """Whether all operands lie in C order, and so does what is made of them."""
+    return all(x.example.flags.c_contiguous for x in args if type(x) is Value and x.is_array)

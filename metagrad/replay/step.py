@@ -1,0 +1,220 @@
+"""A step of an unroll and its pullback as programs: recorded once, replayed at every step, forwards and backwards.
+
+Inputs are the time, the meta-parameters, w, the state of the rule, the leaves of the sample, and the adjoint: nothing
+of one step is left in a program. What the pullback needs of the step is kept where there is room, and else computed
+again, as the tape does: the bits are those of the tape, whatever the memory plan. The tape stays the truth: it takes
+the first step of every run, and some on the way back, and one other bit is the end of it: `NotReplayable`, and the run
+is made again by the tape.
+
+Replayed are tasks and rules in code that NumPy's calls and Python's arithmetic of the time make up, on arrays of
+float32 and float64 on the host. Steps that look at numbers, write in place or call what is not recorded are the
+tape's, all of them; steps with a NaN, and those that branch on the time another way, are the tape's one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.bits import same_bits
+from metagrad.replay.kept import Kept
+from metagrad.replay.program import NotReplayable
+from metagrad.replay.routine import LONG, Routines, moved
+from metagrad.replay.terms import ReplayTerms
+from metagrad.scaled import ldexp
+from metagrad.system import Training
+from metagrad.xp import Array, rng
+
+Pair = tuple[Tree, Tree]  # (w, state)
+
+
+class ReplayStep:
+    """The step of a system, by its programs where they apply, else by the tape."""
+
+    def __init__(
+        self,
+        system: Training,
+        offset: int,
+        steps: int,
+        tape: Any,
+        routines: Routines,
+        terms: ReplayTerms | None = None,
+        *,
+        room: int = 0,
+    ) -> None:
+        """Bind the system; times are those of the unroll, which begins `offset` later in the run.
+
+        `tape`: what takes the same steps by the tape, for tangents. `terms`: what is measured at most times; its
+        gradient is then found beside the pullback of the step. `room`: bytes to keep of steps for their pullbacks.
+        """
+        self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
+        self._tape, self._room, self._bytes = tape, room, 0
+        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
+        self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
+        self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
+        self._is_on = routines.why_not is None
+        self._are_old = routines.are_recorded  # by another run
+        self._is_sure = False  # whether a step of this run has been compared
+        self.why_not = routines.why_not
+        self.replayed = 0  # steps, forwards and backwards
+        self.by_tape = 0
+
+    def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> Pair:
+        """Return the next (w, state)."""
+        time = self._offset + t
+        sample = self._system.sample(time)
+        trees = (time, phi, w, state, sample)
+        if not self._is_on:
+            return self._stepped(*trees)
+        if not self._is_sure:
+            return self._first(trees)
+        found = self._routines.keeping.run(trees) if self._room else None
+        if found is not None:
+            self._keep(t, trees, found[1])
+            found = found[0]
+        else:
+            found = self._routines.step.run(trees)
+        if found is None:
+            self.by_tape += 1
+            return self._stepped(*trees)
+        self.replayed += 1
+        return found  # type: ignore[no-any-return]
+
+    def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
+        """Keep what a step found for its pullback; what was kept first goes where there is no room."""
+        size = sum(x.nbytes for x in found)
+        if size > self._room:
+            self._room = 0
+            return
+        self._bytes += size
+        if t in self._kept:
+            self._drop(t)
+        self._kept[t] = trees[2], trees[3], found
+        while self._bytes > self._room:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, t: int) -> None:
+        *_, found = self._kept.pop(t)
+        self._bytes -= sum(x.nbytes for x in found)
+
+    def _first(self, trees: Any) -> Pair:
+        """Return the step, by the tape, having compared the program with it, or recorded one."""
+        routines = self._routines
+        self.by_tape += 1
+        expected = self._stepped(*trees)
+        if routines.step.knows(trees):
+            try:
+                self._is_sure = routines.step.check(expected, trees)
+                return expected
+            except NotReplayable:  # of another run: its data have been changed since
+                routines.begin_anew()
+                self._are_old = False
+        if trees[0] == self._offset:  # the first step of a run may be like no other
+            return expected
+        try:
+            self._learn(trees)
+            self._is_sure = True
+        except NotReplayable as why:
+            self._is_on, self.why_not = False, str(why)
+        return expected
+
+    def _learn(self, trees: Any) -> None:
+        time, phi, w, state, _ = trees
+        kept = Kept(self._system.task, self._system.rule)
+        beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
+        self._routines.learn(self._stepped, self._pulled, trees, _adjoint((w, state), 4), beside)
+        try:
+            kept.refuse_changes()
+        except NotReplayable as why:
+            self._routines.step.forget(str(why))
+
+    def give_up(self, why: str) -> None:
+        """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
+        self.why_not = why
+        if self._are_old:
+            self._routines.begin_anew()
+
+    def said(self) -> str:
+        """Say in one line what was replayed."""
+        if self.why_not is not None:
+            return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
+        return f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
+
+    def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
+        """Return the cotangents of phi and of (w, state)."""
+        time = self._offset + t
+        trees = (time, phi, *at, self._system.sample(time))
+        whole = self._cotangents(t, trees, adjoint)
+        if fold is not None:
+            whole = self._cotangents(t, trees, _shifted(adjoint, fold), again=True)[0], whole[1]
+        if t in self._kept:
+            self._drop(t)
+        return whole
+
+    def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
+        """Return the two parts of the next tangent, by the tape."""
+        found: tuple[Pair, Pair] = self._tape.pushforward(t, phi, at, d_phi, tangent)
+        return found
+
+    def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
+        found = self._replayed(t, (*trees, adjoint)) if self._is_on else None
+        if found is not None and (again or t not in self._looked_at):
+            self.replayed += 1
+            phi_bar, pair, slope = found
+            if slope is not None and self._terms is not None:
+                self._terms.hand(trees[2], slope)
+            return phi_bar, pair
+        self.by_tape += 1
+        pull = self._recorded(*trees)
+        self.taken = pull.out
+        phi_bar, w_bar, state_bar = pull(adjoint)
+        if found is not None and not same_bits(found[:2], (phi_bar, (w_bar, state_bar))):
+            self._routines.pull.differs()
+        return phi_bar, (w_bar, state_bar)
+
+    def _replayed(self, t: int, trees: Any) -> Any:
+        """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
+        w, state, found = self._kept.get(t, (None, None, None))
+        if found is not None and w is trees[2] and state is trees[3]:
+            pulled = self._routines.given.run((*trees, found))
+            if pulled is not None:
+                return pulled
+        return self._routines.pull.run(trees)
+
+    def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
+        return self._system.stepped(time, phi, w, state, sample)
+
+    def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
+        return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
+
+    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> Any:
+        """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
+
+        The two have the gradient of the loss in common, which is then computed once.
+        """
+        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
+        return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
+
+
+def _is_float(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0
+
+
+def _adjoint(pair: Pair, seed: int) -> Pair:
+    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
+    draw = rng(seed, "adjoint")
+    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair)
+    return found
+
+
+def _shifted(adjoint: Pair, by: Array) -> Pair:
+    """Return the adjoint times 2**by, task by task."""
+    if not by.any():
+        return adjoint
+    found: Pair = ad.tree_map(
+        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if _is_float(x) else x, adjoint
+    )
+    return found

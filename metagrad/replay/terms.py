@@ -1,0 +1,129 @@
+"""What the objective measures and its gradient in w, as programs; see `step`: recorded, compared and given up likewise.
+
+Not where the measure depends on meta-parameters or on the state of the rule: those terms are the tape's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Measure, Task, Tree
+from metagrad.replay.kept import Kept
+from metagrad.replay.program import NotReplayable
+from metagrad.replay.routine import LONG, Routines, moved
+from metagrad.xp import Array, rng
+
+
+class ReplayTerms:
+    """The values and gradients of a measure along one run."""
+
+    def __init__(
+        self, measure: Measure, task: Task, sample: Callable[[int], Any], steps: int, routines: Routines
+    ) -> None:
+        """Bind the measure of a task; `sample(t)` is that of time t of the unroll."""
+        self._measure, self._task, self._sample, self._routines = measure, task, sample, routines
+        self._looked_at = {1, steps // 2} if steps >= LONG else {1}
+        self._is_on, self._is_sure = routines.why_not is None, False
+        self._are_old = routines.are_recorded  # by another run
+        self._seen = 0  # terms
+        self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step
+
+    def value(self, t: int, w: Tree) -> Array:
+        """Return what is measured at time t."""
+        trees = w, self._sample(t)
+        self._seen += 1
+        if self._is_on and not self._is_sure:
+            return self._first(trees)
+        found = self._routines.step.run(trees) if self._is_on else None
+        return self._valued(*trees) if found is None else found
+
+    def pullback(self, t: int, w: Tree) -> Callable[[Array], tuple[Tree]] | None:
+        """Return the pullback of the measure at w, None where the tape has to find it."""
+        if not self._is_sure:
+            return None
+        handed, self._handed = self._handed, None
+        is_handed = handed is not None and handed[0] is w
+        sample = self._sample(t) if t in self._looked_at or not is_handed else None
+        if t in self._looked_at:
+            self._routines.step.check(self._valued(w, sample), (w, sample))
+            self._compare_slopes((w, sample))
+        if handed is not None and is_handed:
+            slope = handed[1]
+            return lambda cotangent: (ad.tree_map(lambda x: x * _along_tasks(cotangent, x), slope),)
+
+        def pull(cotangent: Array) -> tuple[Tree]:
+            found = self._routines.pull.run((w, sample, cotangent))
+            return (self._pulled(w, sample, cotangent) if found is None else found,)
+
+        return pull
+
+    def hand(self, w: Tree, slope: Tree) -> None:
+        """Take the gradient at w, found on the way."""
+        self._handed = w, slope
+
+    def slope(self, w: Tree, sample: Any) -> Tree:
+        """Return the gradient of what is measured, by the tape."""
+        return self._pulled(w, sample, _ones(w))
+
+    def give_up(self) -> None:
+        """Drop programs of another run."""
+        if self._are_old:
+            self._routines.begin_anew()
+
+    def _first(self, trees: Any) -> Array:
+        """Return what is measured, by the code itself, having compared the program with it, or recorded one."""
+        expected, routines = self._valued(*trees), self._routines
+        if routines.step.knows(trees):
+            try:
+                routines.step.check(expected, trees)
+                self._compare_slopes(trees)
+                self._is_sure = True
+                return expected
+            except NotReplayable:  # of another run: the data have been changed since
+                routines.begin_anew()
+                self._are_old = False
+        if self._seen > 1:  # a single term is not worth it
+            self._learn(trees)
+        return expected
+
+    def _learn(self, trees: Any) -> None:
+        w, sample = trees
+        beside = moved(w, 2), sample
+        kept = Kept(self._task, self._measure)
+        try:
+            self._routines.step.learn(self._valued, trees, beside)
+            self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
+            kept.refuse_changes()
+            self._is_sure = True
+        except NotReplayable as why:
+            self._routines.step.why_not, self._is_on = str(why), False
+
+    def _compare_slopes(self, trees: Any) -> None:
+        w, sample = trees
+        given = w, sample, _ones(w)
+        if self._routines.pull.knows(given):
+            self._routines.pull.check(self._pulled(*given), given)
+
+    def _valued(self, w: Tree, sample: Any) -> Array:
+        return self._measure.of(self._task, w, sample)
+
+    def _pulled(self, w: Tree, sample: Any, cotangent: Array) -> Tree:
+        return ad.recorded(lambda u: self._valued(u, sample), w)(cotangent)[0]
+
+
+def _ones(w: Tree) -> Array:
+    first = ad.leaves(w)[0]
+    return np.ones(first.shape[0], first.dtype)
+
+
+def _drawn(w: Tree) -> Array:
+    first = ad.leaves(w)[0]
+    return rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype)
+
+
+def _along_tasks(factor: Array, leaf: Array) -> Array:
+    return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))

@@ -1,0 +1,57 @@
+"""The backward sweep step by step, with programs in the place of the tape where they are sure to have its bits.
+
+Recording takes about the time of 10 to 20 steps by the tape. A task that is seen for the first time is recorded in long
+runs only, one that comes again in shorter ones too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metagrad.protocols import Tree
+from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, routines_of
+from metagrad.scaled import Scaled
+from metagrad.unroll.steps import TapeStep
+from metagrad.unroll.tape_sweep import TapeSweep
+from metagrad.unroll.unroll import Unroll
+
+_FEWEST, _FEWEST_AT_FIRST = 8, 40  # steps
+_SHARE, _MOST_KEPT = 4, 1 << 26  # of the memory for states, and bytes: what is kept for pullbacks beside them
+_DTYPES = ("float32", "float64")
+
+
+def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
+    """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
+    if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
+        return None, None
+    if unroll.steps < _FEWEST:
+        return None, None
+    terms = _terms(unroll)
+    beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
+    routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
+    if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
+        return None, None
+    unroll.tally.terms = terms
+    tape = TapeStep(unroll.system, unroll.offset)
+    room = min(memory // _SHARE, _MOST_KEPT)
+    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room)
+    try:
+        return TapeSweep(unroll, step).run(memory), step.said()
+    except NotReplayable as why:
+        step.give_up(str(why))
+        if terms is not None:
+            terms.give_up()
+        return None, step.said()
+
+
+def _terms(unroll: Unroll) -> ReplayTerms | None:
+    """Return the programs of what is measured, where that depends on w alone."""
+    tally = unroll.tally
+    if tally.joint:
+        return None
+    routines = routines_of("what is measured", unroll.system, tally.measure)
+    return ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
+
+
+def _is_weighed_often(unroll: Unroll) -> bool:
+    return all(unroll.tally.weight(t) is not None for t in (1, unroll.steps // 2))

@@ -1,0 +1,515 @@
+"""Whole runs: replayed, the bits of the tape; code that cannot be replayed, the tape's answer or its error."""
+
+import dataclasses
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad import ad
+from metagrad.replay import ReplayStep, cache
+from metagrad.xp import rng
+
+
+class Phi(NamedTuple):
+    """The meta-parameters of rules below."""
+
+    eta: object
+
+
+def data(count=4, n=12, d=3, dtype="float64"):
+    x = rng(0, "replay").standard_normal((count, n, d)).astype(dtype)
+    return x, (x[..., 0] > 0.3).astype(dtype)
+
+
+def logistic(count=4, n=12, d=3, dtype="float64", **options):
+    x, y = data(count, n, d, dtype)
+
+    def loss(w):
+        z = np.einsum("bnd,bd->bn", x, w)
+        return np.mean(np.maximum(z, 0.0) - y * z + np.log1p(np.exp(-np.abs(z))), axis=-1)
+
+    return mg.FunctionTask(loss, w0=np.zeros((count, d), dtype), **options)
+
+
+def bits(estimate):
+    numbers = [estimate.value, *ad.leaves(estimate.grad)]
+    parts = [part for x in numbers for part in (x.mantissa, x.exponent)]
+    return [np.asarray(x).tobytes() for x in (*parts, estimate.status, estimate.status_step)]
+
+
+def both(task, rule, phi, steps=24, objective=None, *, replayed=True, calls=2, start=None, **options):
+    """Return the estimate; assert that replay and tape have the same bits, and whether anything was replayed."""
+    ask = (task, rule, objective or mg.WeightedSum(), phi)
+    plain = mg.Reverse(fused=False, **options)(*ask, steps=steps, at=start)
+    for _ in range(calls):
+        found = mg.Reverse(**options)(*ask, steps=steps, at=start)
+        assert bits(found) == bits(plain)
+        assert found.notes == plain.notes
+    assert (found.replay is not None and "were replayed" in found.replay) == replayed, found.replay
+    return found
+
+
+RULES = [
+    (mg.GradientDescent(), 0.5),
+    (mg.Momentum(), 0.2),
+    (mg.Nesterov(), 0.2),
+    (mg.RMSprop(), 0.05),
+    (mg.Adagrad(), 0.2),
+    (mg.Adam(), 0.1),
+    (mg.AdamW(), 0.1),
+    (mg.SGDW(), 0.1),
+    (mg.NAdam(), 0.1),
+    (mg.Adan(), 0.1),
+    (mg.Lion(), 0.05),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("rule", "eta"), RULES, ids=[type(rule).__name__ for rule, _ in RULES])
+def test_shipped_rules(rule, eta, dtype):
+    both(logistic(dtype=dtype), rule, rule.Phi(eta))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"memory": 4096},
+        {"gradient": "stop_gradient"},
+        {"scaling": "none"},
+        {"scaling": "adjoint"},
+        {"record": True},
+        {"per_task": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rule", [mg.GradientDescent(), mg.Adam()], ids=["GD", "Adam"])
+def test_options(options, rule):
+    phi = rule.Phi(0.1)
+    if options.get("per_task"):
+        phi = ad.tree_map(lambda x: np.full(4, x), phi)
+    both(logistic(), rule, phi, calls=2, **options)
+
+
+@pytest.mark.parametrize(
+    "objective", [mg.Final(), mg.LogFinal(), mg.Mean(), mg.MeanLog(), mg.WeightedSum(0.9), mg.WeightedSum(2.0)], ids=str
+)
+def test_objectives(objective):
+    both(logistic(), mg.Momentum(), mg.Momentum.Phi(0.2), objective=objective)
+
+
+@pytest.mark.parametrize("objective", [mg.WeightedSum(measure="squared_norm"), mg.WeightedSum(measure="validation")])
+def test_measures(objective):
+    x, y = data(n=5)
+    task = logistic(validation=lambda w: np.mean((np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1))
+    both(task, mg.Momentum(), mg.Momentum.Phi(0.2), objective=objective)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_losses(seed):
+    draw = rng(seed, "losses")
+    x, y = draw.standard_normal((3, 8, 4)), draw.standard_normal((3, 8))
+    pieces = [
+        lambda w: np.sum(np.tanh(np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1),
+        lambda w: np.sum(np.where(np.abs(w) < 0.3, 0.5 * w * w, np.abs(w) - 0.2), axis=-1),
+        lambda w: np.max(np.abs(w), axis=-1),
+        lambda w: np.log(np.sum(np.exp(w), axis=-1)),
+        lambda w: np.linalg.norm(w + 2.0, axis=-1) + np.std(w, axis=-1),
+        lambda w: np.sum(np.concatenate([w[:, :2], w[:, 1:] ** 2], axis=-1), axis=-1),
+        lambda w: np.sum(np.clip(w, -0.4, 0.4) ** 3, axis=-1) + np.prod(w[:, :2] + 2, axis=-1),
+        lambda w: (x @ w[..., None])[..., 0].mean(axis=-1) ** 2,
+        lambda w: np.sum(np.cumsum(np.sort(w, axis=-1), axis=-1) ** 2, axis=-1),
+        lambda w: np.sum(np.stack([w, np.roll(w, 1, axis=-1)], axis=1).transpose(0, 2, 1).reshape(3, -1) ** 2, axis=-1),
+    ]
+    chosen = [pieces[i] for i in draw.choice(len(pieces), 4, replace=False)]
+
+    def loss(w):
+        return sum(f(w) for f in chosen) / 4.0
+
+    task = mg.FunctionTask(loss, w0=draw.standard_normal((3, 4)))
+    rule, eta = RULES[seed]
+    both(task, rule, rule.Phi(0.3 * eta), steps=12)
+
+
+def test_ties_and_kinks():
+    """At w0 all entries are equal, and hinges are at their kinks."""
+
+    def loss(w):
+        return np.max(w, axis=-1) + np.sum(np.maximum(w, 1.0) + np.abs(w - 1.0), axis=-1) + np.min(w * w, axis=-1)
+
+    both(mg.FunctionTask(loss, w0=np.ones((2, 3))), mg.GradientDescent(), mg.GradientDescent.Phi(0.125), steps=10)
+
+
+def test_trees_and_networks():
+    x, y = data(2, 16, 3)
+
+    def loss(w):
+        hidden = np.tanh(np.einsum("bnd,bdh->bnh", x, w["first"][0]) + w["first"][1][:, None])
+        out = np.einsum("bnh,bh->bn", hidden, w["last"])
+        return np.mean((out - y) ** 2, axis=-1)
+
+    draw = rng(1, "net")
+    w0 = {
+        "last": draw.standard_normal((2, 5)),
+        "first": (draw.standard_normal((2, 3, 5)), np.zeros((2, 5))),
+    }
+    for rule in (mg.GradientDescent(), mg.Adam()):
+        both(mg.FunctionTask(loss, w0=w0), rule, rule.Phi(0.05))
+
+
+class TwoSpeeds:
+    """A rule of one's own: a tuple of states, and a step that falls with the time."""
+
+    class Phi(NamedTuple):
+        """Two speeds, and the fall."""
+
+        fast: object
+        slow: object
+        fall: object
+
+    def init(self, phi, w):
+        return np.zeros_like(w), (w, 0)
+
+    def step(self, phi, state, w, f):
+        m, (old, count) = state
+        g = f.gradient(w)
+        m = 0.5 * m + g
+        rate = 1.0 / (1.0 + phi.fall * f.t)
+        new = w - rate * (phi.fast * g + phi.slow * m) + 0.01 * (w - old)
+        return new, (m, (w, count + 1))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_rule_of_ones_own(dtype):
+    found = both(logistic(dtype=dtype), TwoSpeeds(), TwoSpeeds.Phi(0.3, 0.1, 0.02))
+    assert found.replay == "44 of 48 steps, forwards and backwards, were replayed."
+
+
+def test_a_branch_on_the_time_is_taken_by_the_tape():
+    class WarmUp:
+        def init(self, phi, w):
+            return ()
+
+        def step(self, phi, state, w, f):
+            scale = 0.1 if f.t < 5 else 1.0
+            return w - phi.eta * scale * f.gradient(w), ()
+
+    found = both(logistic(), WarmUp(), Phi(0.5))
+    assert "of 48 steps" in found.replay
+
+
+def test_schedules():
+    rule = mg.Scheduled(mg.GradientDescent())
+    both(logistic(), rule, mg.GradientDescent.Phi(np.linspace(0.5, 0.1, 24)))
+    rule = mg.Scheduled(mg.Momentum(), ("eta",))
+    both(logistic(), rule, mg.Momentum.Phi(np.linspace(0.5, 0.1, 24), np.asarray(0.9)))
+
+
+def test_meta_parameters_of_the_task():
+    x, y = data()
+
+    def loss(w, theta):
+        z = np.einsum("bnd,bd->bn", x, w)
+        return np.mean((z - y) ** 2, axis=-1) + np.exp(theta) * np.sum(w * w, axis=-1)
+
+    task = mg.FunctionTask(loss, w0=np.zeros((4, 3)), theta=np.array(-2.0))
+    phi = mg.Joint(rule=mg.Momentum.Phi(0.1), task=np.array(-1.0))
+    both(task, mg.Momentum(), phi)
+
+
+def test_samples_are_inputs():
+    x, y = data(2, 64, 3)
+
+    def draw(stream, t):
+        rows = stream.choice(64, 8, replace=False)
+        return x[:, rows], y[:, rows]
+
+    def loss(w, sample):
+        inputs, labels = sample
+        return np.mean((np.einsum("bnd,bd->bn", inputs, w) - labels) ** 2, axis=-1)
+
+    both(mg.FunctionTask(loss, w0=np.zeros((2, 3)), sampler=draw), mg.Adam(), mg.Adam.Phi(0.05))
+
+
+def test_shipped_tasks_without_a_kernel():
+    phi = mg.Adam.Phi(0.05)
+    both(mg.random_regressions(4, 5, family="gaussian", seed=0), mg.Adam(), phi)
+    both(mg.random_quadratics(count=3, d=4, seed=0), mg.Adam(), phi)
+
+
+@pytest.mark.parametrize("steps", [40, 300])
+@pytest.mark.parametrize("eta", [1e-3, 30.0, 1e4])
+def test_explosion_and_vanishing(eta, steps):
+    """Adjoints and states of any size: exponents are moved beside the digits, outside of the programs."""
+    task = mg.FunctionTask(
+        lambda w: np.sum(np.array([1.0, 0.3]) * w * w, axis=-1), w0=np.ones((3, 2)) * [[1.0], [2.0], [1e-3]], degree=2
+    )
+    for rule in (mg.GradientDescent(), mg.Momentum()):
+        for objective in (mg.LogFinal(), mg.WeightedSum()):
+            both(task, rule, rule.Phi(eta), steps=steps, objective=objective)
+
+
+def test_going_on_from_a_position():
+    task, rule = logistic(), mg.Adam()
+    first = mg.Reverse()(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=12)
+    both(task, rule, rule.Phi(0.1), steps=12, start=first.end)
+
+
+def test_neighbours():
+    task, rule = logistic(), mg.Adam()
+    ask = (task, rule, mg.WeightedSum(), rule.Phi(0.1))
+    a, b = (mg.Reverse(trust=True, fused=fused)(*ask, steps=16) for fused in (True, False))
+    assert bits(a) == bits(b)
+    assert (a.digits.gradient == b.digits.gradient).all()
+
+
+def looks(w):
+    return np.sum(w * w, axis=-1) if float(np.sum(ad.stop_gradient(w))) > -1e9 else np.sum(w, axis=-1)
+
+
+def branches(w):
+    return np.sum(w * w, axis=-1) if (w > -1e9).all() else np.sum(w, axis=-1)
+
+
+def converts(w):
+    return np.sum(w * w, axis=-1) + 0.0 * len([x for x in np.asarray(ad.stop_gradient(w)).ravel() if x > 0])
+
+
+def unknown(w):
+    return np.sum(w * w, axis=-1) + 0.0 * np.unique(ad.stop_gradient(w)).size
+
+
+@pytest.mark.parametrize(
+    ("loss", "why"),
+    [
+        (looks, "float"),
+        (branches, "branches on numbers"),
+        (converts, "takes the numbers out"),
+        (unknown, "numpy.unique is not recorded"),
+    ],
+)
+def test_what_looks_at_numbers_is_the_tapes(loss, why):
+    task = mg.FunctionTask(loss, w0=np.ones((2, 3)))
+    found = both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), replayed=False)
+    assert why in found.replay
+    assert found.replay in found.report()
+    assert "\n" not in found.replay
+
+
+def test_a_sample_that_is_branched_on():
+    def loss(w, sample):
+        return np.sum(w * w, axis=-1) if sample.mean() > 0 else np.sum((w - 1.0) ** 2, axis=-1)
+
+    task = mg.FunctionTask(loss, w0=np.ones((2, 3)), sampler=lambda stream, t: stream.standard_normal(3))
+    found = both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), replayed=False)
+    assert "branches" in found.replay
+
+
+def test_another_shape_at_step_7():
+    def loss(w, sample):
+        return np.sum((w[:, None] - sample) ** 2, axis=(1, 2))
+
+    task = mg.FunctionTask(
+        loss, w0=np.ones((2, 3)), sampler=lambda stream, t: stream.standard_normal((2, 5 if t < 7 else 4, 3))
+    )
+    both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.01))
+    task = dataclasses.replace(task, sampler=lambda stream, t: stream.standard_normal((2, t + 1, 3)))
+    found = both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.01))
+    assert found.replay.startswith("1 of 48")
+
+
+def test_a_global_and_a_closure_that_change_between_calls():
+    x, y = data()
+    scale = [1.0]
+
+    def loss(w):
+        return scale[0] * np.mean((np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1)
+
+    task = mg.FunctionTask(loss, w0=np.zeros((4, 3)))
+    phi = mg.GradientDescent.Phi(0.1)
+    for _ in range(2):
+        both(task, mg.GradientDescent(), phi)
+        scale[0] *= 2.0
+        both(task, mg.GradientDescent(), phi)
+        x *= 0.5
+        y[...] = 1.0
+
+
+def test_a_change_that_the_first_step_does_not_see():
+    """At w = 0 the decay is 0: the first look on the way back finds it, and the tape answers; then it is recorded."""
+    x, y = data()
+    decay = [0.1]
+
+    def loss(w):
+        return np.mean((np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1) + decay[0] * np.sum(w * w, axis=-1)
+
+    task, phi = mg.FunctionTask(loss, w0=np.zeros((4, 3))), mg.GradientDescent.Phi(0.1)
+    both(task, mg.GradientDescent(), phi)
+    decay[0] = 0.3
+    found = both(task, mg.GradientDescent(), phi, calls=1, replayed=False)
+    assert "other numbers than the tape" in found.replay
+    both(task, mg.GradientDescent(), phi, calls=1)
+
+
+def errors_of(make, rule, phi, steps=30):
+    """Return the names of the parts that the errors are of, by the tape and by replay: a fresh part of make() each."""
+    said = []
+    for fused in (False, True):
+        with pytest.raises(ValueError, match="another result") as error:
+            mg.Reverse(fused=fused)(make(), rule, mg.WeightedSum(), phi, steps=steps)
+        said.append(str(error.value).split(":")[0])
+    return said
+
+
+def test_impure_losses():
+    phi = mg.GradientDescent.Phi(0.1)
+
+    def counting():
+        calls = []
+
+        def loss(w):
+            calls.append(1)
+            return np.sum(w * w, axis=-1) * (1.0 + 0.01 * len(calls))
+
+        return mg.FunctionTask(loss, w0=np.ones((2, 3)))
+
+    def random():
+        stream = np.random.default_rng(0)
+        return mg.FunctionTask(lambda w: np.sum((w - stream.random(3)) ** 2, axis=-1), w0=np.ones((2, 3)))
+
+    def late():
+        calls = [0]
+
+        def loss(w):
+            calls[0] += 1
+            return np.sum(w * w, axis=-1) * (2.0 if calls[0] > 45 else 1.0)
+
+        return mg.FunctionTask(loss, w0=np.ones((2, 3)))
+
+    for make in (counting, random):
+        by_tape, by_replay = errors_of(make, mg.GradientDescent(), phi)
+        assert by_tape == by_replay
+    errors_of(late, mg.GradientDescent(), phi)  # which part is named depends on how often it was called before
+
+
+def test_nan_is_the_tapes():
+    """Zeros are strong: sqrt at 0 in a branch that is not taken."""
+
+    def loss(w):
+        return np.sum(np.where(w > 0.5, np.sqrt(np.maximum(w - 0.5, 0.0)), w * w), axis=-1)
+
+    task = mg.FunctionTask(loss, w0=np.array([[0.4, 0.9, 0.5], [0.2, 0.5, 0.7]]))
+    both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.05))
+    task = mg.FunctionTask(lambda w: np.sum(w**4, axis=-1), np.full((2, 2), 3.0))
+    both(task, mg.GradientDescent(), mg.GradientDescent.Phi(5.0))
+
+
+def test_few_steps_and_half_precision_are_not_tried():
+    task, phi = logistic(), mg.GradientDescent.Phi(0.1)
+    assert mg.Reverse()(task, mg.GradientDescent(), mg.Final(), phi, steps=4).replay is None
+    small = logistic(dtype="float16")
+    assert mg.Reverse()(small, mg.GradientDescent(), mg.Final(), phi, steps=20).replay is None
+
+
+def test_programs_live_as_long_as_their_task():
+    task, phi = logistic(), mg.GradientDescent.Phi(0.1)
+    mg.Reverse()(task, mg.GradientDescent(), mg.Final(), phi, steps=20)
+    number = id(task)
+    assert number in cache._KEPT
+    del task
+    gc.collect()
+    assert number not in cache._KEPT
+
+
+def test_the_second_call_records_nothing(monkeypatch):
+    task, phi = logistic(), mg.Adam.Phi(0.1)
+    first = mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)
+    monkeypatch.setattr("metagrad.replay.routine.recorded", None)
+    assert bits(mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)) == bits(first)
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 18, 1 << 16, 1 << 13])
+@pytest.mark.parametrize("rule", [mg.GradientDescent(), mg.Adam()], ids=["GD", "Adam"])
+def test_what_is_kept_of_steps_changes_no_bit(rule, memory, monkeypatch):
+    """There is room for all steps, for some, or for none; with few places for states they are taken several times."""
+    task = logistic(8, 40, 10)
+    both(task, rule, rule.Phi(0.1), steps=60, memory=memory)
+    kept, keep = [], ReplayStep._keep
+
+    def noted(self, *args):
+        keep(self, *args)
+        kept.append(len(self._kept))
+
+    monkeypatch.setattr(ReplayStep, "_keep", noted)
+    mg.Reverse(memory=memory)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=60)
+    assert (max(kept) > 50) == (memory == 1 << 30)
+    assert (max(kept) > 0) == (memory > 1 << 13)
+
+
+def test_threads_share_programs():
+    task, rule = logistic(8, 40, 10), mg.Adam()
+    plain = bits(mg.Reverse(fused=False)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40))
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(mg.Reverse(), task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40) for _ in range(8)]
+        for run in runs:
+            assert bits(run.result()) == plain
+
+
+def test_tasks_in_a_loop_are_recorded_anew():
+    """The data of one task are never those of another."""
+    for seed in range(3):
+        x = rng(seed, "loop").standard_normal((2, 6, 3))
+        task = mg.FunctionTask(
+            lambda w, x=x: np.mean(np.tanh(np.einsum("bnd,bd->bn", x, w)) ** 2, axis=-1), np.ones((2, 3))
+        )
+        both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), steps=40, calls=1)
+
+
+def test_windows_are_replayed_too():
+    task, rule = logistic(), mg.Momentum()
+    ask = (task, rule, mg.WeightedSum(), rule.Phi(0.1))
+    runs = [mg.meta_gradient(*ask, steps=40, method="windows", window=10, fused=fused) for fused in (True, False)]
+    assert bits(runs[0]) == bits(runs[1])
+
+
+def test_a_learned_rule():
+    rule = mg.CoordinatewiseLSTM((4,), 10.0, 0.1)
+    phi = rule.init_meta(np.random.default_rng(0))
+    x, y = data()
+    task = mg.FunctionTask(lambda w: np.mean((np.einsum("bnd,bd->bn", x, w) - y) ** 2, axis=-1), np.zeros((4, 3)))
+    joint = mg.Reverse(fused=False)(task, rule, mg.WeightedSum(), phi, steps=12)
+    routine = mg.Reverse(record=True)  # step by step, where there is no window
+    for _ in range(2):
+        found = routine(task, rule, mg.WeightedSum(), phi, steps=12)
+    assert bits(found) == bits(joint)
+    assert "were replayed" in found.replay
+
+
+def test_a_program_that_is_too_large_is_the_tapes(monkeypatch):
+    monkeypatch.setattr("metagrad.replay.program.MOST_BYTES", 1000)
+    found = both(logistic(), mg.Adam(), mg.Adam.Phi(0.1), replayed=False)
+    assert "MiB" in found.replay
+
+
+def test_indices_from_the_sample():
+    """An index of a plain array takes the numbers out; np.take_along_axis passes the call on."""
+    x, y = data(2, 64, 3)
+
+    def along(w, sample):
+        rows = np.take_along_axis(x, sample[..., None], axis=1)
+        return np.mean((np.einsum("bnd,bd->bn", rows, w) - np.take_along_axis(y, sample, axis=1)) ** 2, axis=-1)
+
+    def by_index(w, sample):
+        rows = x[np.arange(2)[:, None], sample]
+        return np.mean((np.einsum("bnd,bd->bn", rows, w) - y[np.arange(2)[:, None], sample]) ** 2, axis=-1)
+
+    def draw(stream, t):
+        return stream.choice(64, (2, 8), replace=False)
+
+    phi = mg.Momentum.Phi(0.05)
+    both(mg.FunctionTask(along, w0=np.zeros((2, 3)), sampler=draw), mg.Momentum(), phi)
+    found = both(mg.FunctionTask(by_index, w0=np.zeros((2, 3)), sampler=draw), mg.Momentum(), phi, replayed=False)
+    assert "let the sampler return X[i]" in found.replay

@@ -1,0 +1,33 @@
+"""Rules and wrappers that ship, on a task of one's own, on minibatches and on a tree: the bits of the tape."""
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad import ad
+from tests.contracts.test_contracts import PAIRS, RULES, TASKS
+
+NOT_REPLAYED = {
+    "chain of noise and limits": "other numbers",  # its stream is one of Python's, by the time
+    "warm-up and cosine": "float(x), or a function of `math`",
+    "mlp31": "float(x), or a function of `math`",
+}
+CHOSEN = [pair for pair in PAIRS if pair[0] in ("log cosh", "minibatches", "classifier")]
+
+
+def bits(estimate):
+    numbers = [estimate.value, *ad.leaves(estimate.grad)]
+    return [np.asarray(part).tobytes() for x in numbers for part in (x.mantissa, x.exponent)]
+
+
+@pytest.mark.parametrize(("task", "rule"), CHOSEN)
+def test_the_bits_of_the_tape(task, rule):
+    (method, phi), made = RULES[rule], TASKS[task]()
+    steps = len(phi.eta) if rule == "scheduled" else 16
+    runs = [mg.Reverse(fused=False), mg.Reverse(), mg.Reverse()]  # recorded at the second call
+    by_tape, _, found = [run(made, method, mg.WeightedSum(), phi, steps=steps) for run in runs]
+    if steps < 8 or rule == "lstm":  # which has a kernel of its own
+        assert found.replay is None
+        return
+    assert bits(found) == bits(by_tape)
+    assert NOT_REPLAYED.get(rule, "were replayed") in found.replay
