@@ -134,8 +134,7 @@ def _said(asked: _Asked, kind: str, otherwise: str) -> tuple[str, str]:
 def called_within(name: str) -> str:
     """Return ", as scipy.optimize.lsq_linear calls it" where a library calls NumPy's function `name`, else nothing."""
     asked = _asked(sys._getframe(1))
-    theirs = asked.frames and not asked.frames[-1].f_globals.get("__name__", "").startswith("numpy.")
-    return f", as {asked.name} calls it" if theirs and asked.name not in ("", name) else ""
+    return f", as {asked.name} calls it" if asked.frames and asked.name not in ("", name) else ""
 
 
 def _asked(frame: FrameType | None) -> _Asked:

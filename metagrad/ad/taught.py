@@ -12,6 +12,7 @@ taught when it is imported.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
@@ -108,7 +109,8 @@ def ask_first(function: FunctionType, traced: Callable[..., Any]) -> None:
         co_consts=constants, co_name=function.__name__, co_qualname=function.__qualname__
     )
     function.__defaults__ = function.__kwdefaults__ = None  # the door passes on what it is given
-    function.__wrapped__ = code  # type: ignore[attr-defined]  # where its source and its signature are looked for
+    function.__wrapped__ = code  # type: ignore[attr-defined]  # where its source is looked for
+    function.__signature__ = inspect.signature(code)  # type: ignore[attr-defined]
     function.is_taught = True  # type: ignore[attr-defined]
 
 

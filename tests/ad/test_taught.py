@@ -52,6 +52,8 @@ def test_what_is_taught_is_the_function_that_was_for_all_else(name):
     assert "traced" not in (function.__doc__ or "")
     assert attribute in inspect.getsource(function)
     assert next(iter(inspect.signature(function).parameters)) not in ("args", "kwargs")
+    spec = inspect.getfullargspec(function)
+    assert [*spec.args, spec.varargs][0] == next(iter(inspect.signature(function).parameters))
     taught.teach(sys.modules[module])
     assert getattr(sys.modules[module], attribute) is function  # once, not twice
 
