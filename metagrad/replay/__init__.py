@@ -12,13 +12,15 @@ routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own: where it changes, nothing is replayed
 step          a step of an unroll and its pullback
 terms         what the objective measures, and its gradient
-cache         programs are kept as long as their task
+cache         programs are kept as long as their task, and while nothing that they hold changes
+asked         whether steps are to be replayed: a first stage, for those who ask for it
 """
 
+from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.cache import routines_of
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.step import ReplayStep
 from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.traced import Traced
 
-__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "routines_of"]
+__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "is_asked", "replayed", "routines_of"]

@@ -7,9 +7,11 @@ of one call. So it is looked at before and after the recording; where it changed
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,15 @@ _NUMBERS = (int, float, complex, str, bytes, bool, type(None), np.generic)
 class Kept:
     """What some parts keep, as it was."""
 
-    def __init__(self, *parts: Any) -> None:
-        """Look at it."""
-        self._parts = parts
+    def __init__(self, *parts: Any, whole: bool = False) -> None:
+        """Look at it; `whole`: at large arrays, too."""
+        self._parts, self._whole = parts, whole
         self._was = self._look()
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What was seen, without the parts themselves."""
+        return self._was
 
     def refuse_changes(self) -> None:
         """Raise NotReplayable where something is no longer what it was."""
@@ -37,10 +44,14 @@ class Kept:
 
     def _look(self) -> dict[str, Any]:
         seen: set[int] = set()
-        return {name: x for part in self._parts for name, x in _contents(type(part).__name__, part, _DEPTH, seen)}
+        return {
+            name: x
+            for part in self._parts
+            for name, x in _contents(type(part).__name__, part, _DEPTH, seen, self._whole)
+        }
 
 
-def _contents(name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def _contents(name: str, x: Any, depth: int, seen: set[int], whole: bool) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
     if isinstance(x, _NUMBERS):
         yield name, (type(x).__name__, repr(x))
@@ -49,13 +60,16 @@ def _contents(name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[s
         return
     seen.add(id(x))
     if isinstance(x, np.ndarray):
-        yield name, x.tobytes() if x.nbytes <= _SMALL and x.dtype != object else id(x)
+        if x.dtype == object or (x.nbytes > _SMALL and not whole):
+            yield name, id(x)
+        else:
+            yield name, (x.shape, x.dtype.str, hashlib.sha1(x.tobytes()).digest())
     elif isinstance(x, np.random.Generator | np.random.RandomState):
         yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
     else:
         yield f"len({name})", len(x) if isinstance(x, tuple | list | dict | set) else id(type(x))
         for key, item in _held(x):
-            yield from _contents(f"{name}.{key}", item, depth - 1, seen)
+            yield from _contents(f"{name}.{key}", item, depth - 1, seen, whole)
 
 
 def _held(x: Any) -> Iterator[tuple[str, Any]]:
@@ -66,10 +80,13 @@ def _held(x: Any) -> Iterator[tuple[str, Any]]:
         cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
         yield from ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
         yield from ((name, x.__globals__[name]) for name in x.__code__.co_names if _is_own(x.__globals__.get(name)))
+        yield from ((f"default {i}", item) for i, item in enumerate(x.__defaults__ or ()))
+        yield from (x.__kwdefaults__ or {}).items()
+        yield from vars(x).items()
     elif isinstance(x, dict):
         yield from ((str(key), item) for key, item in islice(x.items(), _FEW))
-    elif isinstance(x, tuple | list):
-        yield from ((str(i), item) for i, item in enumerate(x[:_FEW]))
+    elif isinstance(x, tuple | list | deque):
+        yield from ((str(i), item) for i, item in enumerate(islice(x, _FEW)))
     elif not isinstance(x, type):
         yield from islice(getattr(x, "__dict__", {}).items(), _FEW)
         if not type(x).__module__.startswith(("metagrad.", "numpy")):
@@ -79,7 +96,12 @@ def _held(x: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_own(x: Any) -> bool:
     """Whether a global may be a thing that code changes: not a module, a class or a function."""
-    return isinstance(x, (*_NUMBERS, list, dict, np.ndarray, np.random.Generator)) and x is not None
+    if x is None or isinstance(x, ModuleType | type):
+        return False
+    if isinstance(x, (*_NUMBERS, list, dict, deque, np.ndarray, np.random.Generator, np.random.RandomState)):
+        return True
+    library = str(getattr(x, "__module__", None) or type(x).__module__).partition(".")[0]
+    return library not in ("numpy", "scipy", "metagrad", "builtins", "math")
 
 
 def _is_filled(cell: Any) -> bool:

@@ -153,7 +153,13 @@ class Graph:
         found = self._known.get(key)
         if found is None:
             concrete = {name: replaced(x, _example) for name, x in kwargs.items()}
-            example = function(*replaced(args, _example), **concrete)
+            if "raise" in np.geterr().values():
+                self.refuse("it lets NumPy raise, np.errstate(...='raise'): what is caught depends on numbers")
+            try:
+                example = function(*replaced(args, _example), **concrete)
+            except Exception as error:  # somebody may catch it: another step may not raise
+                self.refused = self.refused or f"{type(error).__name__} while it was recorded"
+                raise
             values = [*values_in(args), *values_in(tuple(kwargs.values()))]
             if type(example) is np.ndarray and all(v.is_constant for v in values):
                 found = self.constant(example)

@@ -15,6 +15,7 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept
+from metagrad.replay.kept import Kept
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Program, Recording, recorded
 from metagrad.xp import rng
@@ -41,12 +42,12 @@ class Routine:
 
     def knows(self, trees: Trees) -> bool:
         """Whether there is a program for such inputs."""
-        return layout(_leaves(trees)) in self._programs
+        return layout(trees, _leaves(trees)) in self._programs
 
     def run(self, trees: Trees) -> Tree | None:
         """Return what the program gives, None where there is none that applies."""
         flat = _leaves(trees)
-        key, latest = layout(flat), self._latest
+        key, latest = layout(trees, flat), self._latest
         if latest is not None and latest[0] == key:
             program = latest[1]
         else:
@@ -81,7 +82,7 @@ class Routine:
 
     def adopt(self, program: Program, trees: Trees) -> None:
         """Take a program for such inputs."""
-        self._programs[layout(_leaves(trees))] = program
+        self._programs[layout(trees, _leaves(trees))] = program
 
     def check(self, expected: Tree, trees: Trees) -> bool:
         """Raise NotReplayable unless the program gives the bits that the tape gave; tell whether it applied."""
@@ -109,7 +110,15 @@ class Routines:
         """Start with nothing recorded; `what` they compute is named in reasons."""
         self._what = what
         self.asked = 0  # how often they were asked for
+        self._kept: dict[str, Any] | None = None
         self.begin_anew()
+
+    def depend_on(self, *parts: Any) -> None:
+        """Drop what was recorded where something that these parts hold is no longer what it was."""
+        now = Kept(*parts, whole=True).seen  # not the parts: a task would live for ever
+        if self._kept not in (None, now):
+            self.begin_anew()
+        self._kept = now
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
@@ -172,9 +181,19 @@ def _leaves(trees: Trees) -> list[Any]:
     return found
 
 
-def layout(flat: list[Any]) -> Any:
-    """Return what a program depends on in its inputs, beside their entries."""
-    return tuple([(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat])
+def layout(trees: Trees, flat: list[Any]) -> Any:
+    """Return what a program depends on in its inputs, beside their entries: structure, shapes, dtypes, places."""
+    leaves = [(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat]
+    return tuple(leaves), tuple([None if type(x) is np.ndarray else structure(x) for x in trees])
+
+
+def structure(tree: Tree) -> Any:
+    """Return the kinds of a tree's branches, with their keys, and which places hold nothing."""
+    if isinstance(tree, dict):
+        return type(tree), tuple([(key, structure(x)) for key, x in tree.items()])
+    if isinstance(tree, tuple | list):
+        return type(tree), tuple([structure(x) for x in tree])
+    return tree is None
 
 
 def moved(tree: Tree, seed: int) -> Tree:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from importlib import import_module
@@ -31,7 +32,6 @@ class Traced:
 
     __slots__ = ("dtype", "graph", "is_fresh", "ndim", "shape", "value")
     __array_priority__ = 900.0
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, graph: Graph, value: Value) -> None:
         """Stand for `value`."""
@@ -92,8 +92,22 @@ class Traced:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        """Show the example."""
+        """Show the example; while it is recorded, a text would stay that of one step."""
+        if RECORDING.get() is not None:
+            self.graph.refuse("it makes a text of a number: str(x), f'{x}'")
         return f"Traced({self.value.example!r})"
+
+    def __hash__(self) -> int:
+        """Refuse: a dictionary, or a set, would be asked for one step's number."""
+        return self.graph.refuse("it looks a number up in a dictionary or a set")
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What code of a user sees is an array, or a number: isinstance(x, np.ndarray) is as it was."""
+        caller = sys._getframe(1)
+        if RECORDING.get() is not None and (not _is_library(caller) or caller.f_code.co_name == "isscalar"):
+            return type(self.value.example)
+        return Traced
 
     def __bool__(self) -> bool:
         """Return what a number of Python's is, and guard it; refuse to tell of an array."""
@@ -158,6 +172,8 @@ class Traced:
     def __getattr__(self, name: str) -> Any:
         """Return a method that is recorded."""
         if name not in METHODS:
+            if RECORDING.get() is not None and not name.startswith("__") and not _is_library(sys._getframe(1)):
+                self.graph.refused = self.graph.refused or f"x.{name} is not recorded"  # hasattr asks, too
             raise AttributeError(f"a recorded array has no {name!r}")
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -168,6 +184,11 @@ class Traced:
             return _recorded(self.graph, name, (self, *args), kwargs)
 
         return call
+
+
+def _is_library(frame: Any) -> bool:
+    """Whether it is code of ours, or of NumPy and SciPy, that asks."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in ("metagrad", "numpy", "scipy")
 
 
 def _is_fresh(x: Any) -> bool:
@@ -277,6 +298,9 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
     setattr(Traced, f"__r{_name}__", _back)
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Traced, f"__{_name}__", _binary(getattr(operator, _name))[0])
+for _name in ("lshift", "rshift", "divmod"):
+    setattr(Traced, f"__{_name}__", _refusing(f"{_name} is not recorded"))
+    setattr(Traced, f"__r{_name}__", _refusing(f"{_name} is not recorded"))
 for _name in ("neg", "abs", "invert", "pos"):
     setattr(Traced, f"__{_name}__", _unary(getattr(operator, f"__{_name}__")))
 

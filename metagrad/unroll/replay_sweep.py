@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from metagrad.protocols import Tree
-from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, routines_of
+from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -22,6 +22,8 @@ _DTYPES = ("float32", "float64")
 
 def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
     """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
+    if not is_asked():
+        return None, None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None, None
     if unroll.steps < _FEWEST:
@@ -29,6 +31,7 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
     terms = _terms(unroll)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
+    routines.depend_on(unroll.task, unroll.rule, unroll.tally.measure)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None, None
     unroll.tally.terms = terms
@@ -50,6 +53,7 @@ def _terms(unroll: Unroll) -> ReplayTerms | None:
     if tally.joint:
         return None
     routines = routines_of("what is measured", unroll.system, tally.measure)
+    routines.depend_on(unroll.task, unroll.rule, tally.measure)
     return ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
 
 

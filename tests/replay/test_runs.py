@@ -339,7 +339,7 @@ def test_a_global_and_a_closure_that_change_between_calls():
 
 
 def test_a_change_that_the_first_step_does_not_see():
-    """At w = 0 the decay is 0: the first look on the way back finds it, and the tape answers; then it is recorded."""
+    """At w = 0 the decay is 0, and the first step does not tell; what the loss holds does, and it is recorded anew."""
     x, y = data()
     decay = [0.1]
 
@@ -349,8 +349,6 @@ def test_a_change_that_the_first_step_does_not_see():
     task, phi = mg.FunctionTask(loss, w0=np.zeros((4, 3))), mg.GradientDescent.Phi(0.1)
     both(task, mg.GradientDescent(), phi)
     decay[0] = 0.3
-    found = both(task, mg.GradientDescent(), phi, calls=1, replayed=False)
-    assert "other numbers than the tape" in found.replay
     both(task, mg.GradientDescent(), phi, calls=1)
 
 
