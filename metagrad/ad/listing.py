@@ -96,8 +96,8 @@ def markdown() -> str:
             about = (family.__doc__ or "").strip().splitlines()[0]
             parts.append(f"## {title}\n\n{about}\n\n{_rows(family.TABLE)}\n")
     parts += [f"## Filters\n\n{(filters.__doc__ or '').strip().splitlines()[0]}\n\n{_filters()}\n"]
-    taught = [f"{m}.{n}" for m, names in NAMES.items() for n in names if n not in filters.REFUSED]
-    taught = [name for name in taught if name.rpartition(".")[2] not in _NAMED_AS_REFUSED]
+    pairs = [(module, name) for module, names in NAMES.items() for name in names]
+    taught = [f"{m}.{n}" for m, n in pairs if getattr(import_module(m), n, None) not in REFUSED]
     parts += [f"{_TAUGHT}\n{_listed([*taught, 'numpy.vectorize'])}\n"]
     constants = _listed(map(name_of, CONSTANT))
     parts += [f"## Constants\n\nThese have no derivative; plain arrays come out.\n\n{constants}\n"]
@@ -120,9 +120,6 @@ def _rows(table: dict[Any, Any]) -> str:
 def _filters() -> str:
     lines = [f"| `scipy.signal.{name}` | {_about(traced)} |" for name, traced in filters.PLAIN.items()]
     return "| function | |\n|---|---|\n" + "\n".join(sorted(lines))
-
-
-_NAMED_AS_REFUSED = frozenset({"logm", "sqrtm", "lu", "lu_factor", "lu_solve", "eig", "eigvals"})
 
 
 def _about(traced: Any) -> str:

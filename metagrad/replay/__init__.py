@@ -18,9 +18,10 @@ asked         whether steps are to be replayed: a first stage, for those who ask
 
 from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.cache import routines_of
+from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.step import ReplayStep
 from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.traced import Traced
 
-__all__ = ["NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "is_asked", "replayed", "routines_of"]
+__all__ = ["Kept", "NotReplayable", "ReplayStep", "ReplayTerms", "Traced", "is_asked", "replayed", "routines_of"]

@@ -15,7 +15,6 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept
-from metagrad.replay.kept import Kept
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Program, Recording, recorded
 from metagrad.xp import rng
@@ -110,15 +109,14 @@ class Routines:
         """Start with nothing recorded; `what` they compute is named in reasons."""
         self._what = what
         self.asked = 0  # how often they were asked for
-        self._kept: dict[str, Any] | None = None
+        self._held: dict[str, Any] | None = None
         self.begin_anew()
 
-    def depend_on(self, *parts: Any) -> None:
-        """Drop what was recorded where something that these parts hold is no longer what it was."""
-        now = Kept(*parts, whole=True).seen  # not the parts: a task would live for ever
-        if self._kept not in (None, now):
+    def depend_on(self, held: dict[str, Any]) -> None:
+        """Drop what was recorded where what task, rule and measure hold is no longer what it was."""
+        if self._held not in (None, held):
             self.begin_anew()
-        self._kept = now
+        self._held = held
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""

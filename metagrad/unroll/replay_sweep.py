@@ -6,10 +6,12 @@ runs only, one that comes again in shorter ones too.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from metagrad.protocols import Tree
-from metagrad.replay import NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
+from metagrad.replay import Kept, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -28,10 +30,12 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
         return None, None
     if unroll.steps < _FEWEST:
         return None, None
-    terms = _terms(unroll)
+    # What is seen, not the parts: a task would live for ever.
+    held = Kept(unroll.task, unroll.rule, unroll.tally.measure, whole=True).seen
+    terms = _terms(unroll, held)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
-    routines.depend_on(unroll.task, unroll.rule, unroll.tally.measure)
+    routines.depend_on(held)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None, None
     unroll.tally.terms = terms
@@ -47,13 +51,13 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
         return None, step.said()
 
 
-def _terms(unroll: Unroll) -> ReplayTerms | None:
+def _terms(unroll: Unroll, held: dict[str, Any]) -> ReplayTerms | None:
     """Return the programs of what is measured, where that depends on w alone."""
     tally = unroll.tally
     if tally.joint:
         return None
     routines = routines_of("what is measured", unroll.system, tally.measure)
-    routines.depend_on(unroll.task, unroll.rule, tally.measure)
+    routines.depend_on(held)
     return ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
 
 

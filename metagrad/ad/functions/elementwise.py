@@ -281,14 +281,18 @@ _where: Function = primitive(
 )
 
 
+_LISTS = frozenset({list, tuple})
+
+
 def where(condition: Any, x: Any, y: Any) -> Any:
     """Entries of x where the condition holds, of y elsewhere.
 
     Both branches are computed. What comes back to the one that was not chosen is 0, and stays 0 (`metagrad.ad.strong`):
     where(x > 0, sqrt(x), 0) is differentiated at 0 and below, too.
     """
-    x, y, chosen = (array_of(a) if type(a) in (list, tuple) else a for a in (x, y, condition))
-    return _where(value_of(chosen), x, y)
+    if not _LISTS.isdisjoint((type(condition), type(x), type(y))):
+        condition, x, y = (array_of(a) if type(a) in _LISTS else a for a in (condition, x, y))
+    return _where(value_of(condition), x, y)
 
 
 def sign(x: Any) -> Any:
