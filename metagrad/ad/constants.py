@@ -100,7 +100,7 @@ def kept(x: Any) -> Any:
     if owner is None and not x.flags.writeable:
         return x
     if x.nbytes <= _SMALL or not (base is None or isinstance(base, np.ndarray)):  # or owned by another library
-        return x.copy()
+        return x.copy("K")  # in the order of memory that it has: sums depend on it
     trace = TRACE.get()
     if trace.depth:
         for array in (owner, x):  # in this order they can be made writeable again

@@ -16,7 +16,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept
 from metagrad.replay.program import PLAIN, NotReplayable
-from metagrad.replay.record import Program, Recording, recorded
+from metagrad.replay.record import Part, Program, Recording, recorded
 from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
@@ -41,24 +41,23 @@ class Routine:
 
     def knows(self, trees: Trees) -> bool:
         """Whether there is a program for such inputs."""
-        return layout(trees, _leaves(trees)) in self._programs
+        return layout(trees, leaves_of(trees)) in self._programs
 
     def run(self, trees: Trees) -> Tree | None:
         """Return what the program gives, None where there is none that applies."""
-        flat = _leaves(trees)
-        key, latest = layout(trees, flat), self._latest
+        flat = leaves_of(trees)
+        program = self.program(layout(trees, flat))
+        return None if program is None else applied(program, flat)
+
+    def program(self, key: Any) -> Program | None:
+        """Return the program for inputs of a `layout`, None where there is none."""
+        latest = self._latest
         if latest is not None and latest[0] == key:
-            program = latest[1]
-        else:
-            found = self._programs.get(key)
-            if found is None:
-                return None
-            program = found
-            self._latest = key, program
-        try:
-            return program(flat)
-        except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
-            return None
+            return latest[1]
+        found = self._programs.get(key)
+        if found is not None:
+            self._latest = key, found
+        return found
 
     def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
@@ -81,7 +80,7 @@ class Routine:
 
     def adopt(self, program: Program, trees: Trees) -> None:
         """Take a program for such inputs."""
-        self._programs[layout(trees, _leaves(trees))] = program
+        self._programs[layout(trees, leaves_of(trees))] = program
 
     def check(self, expected: Tree, trees: Trees) -> bool:
         """Raise NotReplayable unless the program gives the bits that the tape gave; tell whether it applied."""
@@ -124,33 +123,40 @@ class Routines:
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
 
     def learn(
-        self, step: Callable[..., Tree], pull: Callable[..., Tree], trees: Trees, adjoint: Tree, beside: Trees
+        self,
+        step: Callable[..., Tree],
+        pull: Callable[..., Tree],
+        value: Callable[..., Tree],
+        trees: Trees,
+        adjoint: Tree,
+        beside: Trees,
     ) -> None:
         """Record step(*trees) and pull(*trees, adjoint), and the two with what the first keeps for the second.
 
-        They are compared there and, without the adjoint, `beside`. NotReplayable where that cannot be done.
+        The keeping one gives value(*trees), too. They are compared there and, without the adjoint, `beside`.
+        NotReplayable where that cannot be done.
         """
         whole = (*trees, adjoint)
         self.step.make_room()
         try:
             recording = Recording(whole)
             of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
-            worth = kept(of_pull.values, of_step.outputs, of_pull.outputs)
+            both = _joined(of_step, recording.of(value, len(trees)))
+            worth = kept(of_pull.values, both.outputs, of_pull.outputs)
             self.step.adopt(Program(of_step), trees)
             self.pull.adopt(Program(of_pull), whole)
-            if worth:
-                found = tuple([v.example for v in worth])
-                self.keeping.adopt(Program(of_step, keeping=worth), trees)
-                self.given.adopt(Program(of_pull, given=worth), (*whole, found))
+            found = tuple([v.example for v in worth])
+            self.keeping.adopt(Program(both if worth else both._replace(tree=(both.tree, ())), keeping=worth), trees)
+            self.given.adopt(Program(of_pull, given=worth), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
         for given, g in ((trees, adjoint), (beside, moved(adjoint, 7))):
             if self.step.knows(given):
-                self._check(step(*given), pull(*given, g), given, g)
+                self._check((step(*given), value(*given)), pull(*given, g), given, g)
 
     def _check(self, stepped: Tree, pulled: Tree, trees: Trees, adjoint: Tree) -> None:
         """Raise NotReplayable unless the programs give what the tape gave."""
-        self.step.check(stepped, trees)
+        self.step.check(stepped[0], trees)
         self.pull.check(pulled, (*trees, adjoint))
         found = self.keeping.run(trees)
         if found is not None:
@@ -169,7 +175,22 @@ class Routines:
         return self.step.why_not or self.pull.why_not
 
 
-def _leaves(trees: Trees) -> list[Any]:
+def applied(program: Program, flat: list[Any]) -> Tree | None:
+    """Return what a program gives, None where it does not apply."""
+    try:
+        return program(flat)
+    except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
+        return None
+
+
+def _joined(a: Part, b: Part) -> Part:
+    """Return both parts as one, whose tree is that of the pair."""
+    guards, watched = [*a.guards, *b.guards], [*a.watched, *b.watched]
+    return Part([*a.outputs, *b.outputs], (a.tree, b.tree), a.inputs, guards, watched, a.values)
+
+
+def leaves_of(trees: Trees) -> list[Any]:
+    """Return the leaves of some trees, one tree after the other."""
     found: list[Any] = []
     for tree in trees:
         if type(tree) is np.ndarray or type(tree) is int:  # the usual kinds, at once

@@ -13,6 +13,7 @@ tape's, all of them; steps with a NaN, and those that branch on the time another
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.replay.terms import ReplayTerms
+from metagrad.replay.record import Program
+from metagrad.replay.routine import LONG, Routine, Routines, applied, layout, leaves_of, moved
+from metagrad.replay.terms import ReplayTerms, along_tasks
 from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.xp import Array, rng
@@ -74,7 +76,7 @@ class ReplayStep:
         found = self._routines.keeping.run(trees) if self._room else None
         if found is not None:
             self._keep(t, trees, found[1])
-            found = found[0]
+            found = found[0][0]
         else:
             found = self._routines.step.run(trees)
         if found is None:
@@ -82,6 +84,63 @@ class ReplayStep:
             return self._stepped(*trees)
         self.replayed += 1
         return found  # type: ignore[no-any-return]
+
+    def ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> tuple[list[Pair], Any]:
+        """Return (w, state) at lo + 1, lo + 2, ... up to hi, and what is measured at lo, lo + 1, ..., None if unknown.
+
+        They end before a step that no program takes: `step` takes it.
+        """
+        pairs: list[Pair] = []
+        values: list[Any] = []
+        run = _Run(self._routines.keeping) if self._is_on and self._is_sure and self._room else None
+        for t in range(lo, hi if run else lo):
+            time = self._offset + t
+            trees = (time, phi_at(t), w, state, self._system.sample(time))
+            found = run.next(trees, None)  # type: ignore[union-attr]
+            if found is None:
+                break
+            (pair, value), kept = found
+            self._keep(t, trees, kept)
+            w, state = pair
+            pairs.append(pair)
+            values.append(value)
+        self.replayed += len(pairs)
+        return pairs, values
+
+    def back(
+        self, times: range, phi_at: Callable[[int], Tree], states: list[Any], adjoint: Pair, factors: Array | None
+    ) -> list[Any]:
+        """Return (cotangent of phi, adjoint, adjoint with the term's) at some times, one after the other, backwards.
+
+        `states` are those at these times, with w and state; `factors`, (n, B), what the gradients of what is measured
+        are multiplied by before they are added, None where nothing is. They end before a step that no program takes.
+        """
+        results: list[Any] = []
+        run = _Run(self._routines.given) if self._is_on and self._is_sure else None
+        for k, t in enumerate(times if run else ()):
+            kept = self._kept.get(t)
+            at = states[k]
+            if t in self._looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
+                break
+            time = self._offset + t
+            trees = (time, phi_at(t), at.w, at.state, self._system.sample(time), adjoint)
+            found = run.next(trees, kept[2])  # type: ignore[union-attr]
+            if found is None:
+                break
+            phi_bar, pulled, slope = found
+            adjoint = pulled
+            if factors is not None:
+                if slope is None:
+                    break
+                adjoint = _with_term(pulled, slope, factors[k])
+            results.append((phi_bar, pulled, adjoint))
+        return results
+
+    def passed(self, times: range) -> None:
+        """Let go of what was kept for steps that have been pulled back by `back`."""
+        self.replayed += len(times)
+        for t in times:
+            self._drop(t)
 
     def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
         """Keep what a step found for its pullback; what was kept first goes where there is no room."""
@@ -125,7 +184,7 @@ class ReplayStep:
         time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        self._routines.learn(self._stepped, self._pulled, trees, _adjoint((w, state), 4), beside)
+        self._routines.learn(self._stepped, self._pulled, self._valued, trees, _adjoint((w, state), 4), beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
@@ -197,6 +256,40 @@ class ReplayStep:
         """
         phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
         return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
+
+    def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
+        """Return what is measured at w, where that is at most times: the step computes most of it."""
+        return None if self._terms is None else self._terms.valued(w, sample)
+
+
+class _Run:
+    """One program, step after step; layouts are looked at until they stay, and those of samples at every step."""
+
+    def __init__(self, routine: Routine) -> None:
+        self._routine = routine
+        self._key: Any = None
+        self._program: Program | None = None
+        self._is_settled = False
+
+    def next(self, trees: tuple[Any, ...], kept: tuple[Any, ...] | None) -> Any:
+        """Return what the program gives, None where there is none that applies."""
+        flat = leaves_of(trees)
+        if kept is not None:
+            flat += kept
+        if not self._is_settled:
+            key = layout(trees if kept is None else (*trees, kept), flat)
+            self._is_settled = key == self._key and trees[4] is None
+            if key != self._key:
+                self._key, self._program = key, self._routine.program(key)
+        return None if self._program is None else applied(self._program, flat)
+
+
+def _with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
+    """Return an adjoint with what a term gives to that of w, slope times factor (B,)."""
+    w_bar = pulled[0]
+    if type(w_bar) is np.ndarray and type(slope) is np.ndarray:
+        return w_bar + slope * along_tasks(factor, slope), pulled[1]
+    return ad.tree_map(lambda x, s: x + s * along_tasks(factor, s) if _is_float(x) else x, w_bar, slope), pulled[1]
 
 
 def _is_float(x: Any) -> bool:

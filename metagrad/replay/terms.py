@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad
-from metagrad.protocols import Measure, Task, Tree
+from metagrad.protocols import Tree
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
@@ -21,11 +21,11 @@ from metagrad.xp import Array, rng
 class ReplayTerms:
     """The values and gradients of a measure along one run."""
 
-    def __init__(
-        self, measure: Measure, task: Task, sample: Callable[[int], Any], steps: int, routines: Routines
-    ) -> None:
-        """Bind the measure of a task; `sample(t)` is that of time t of the unroll."""
-        self._measure, self._task, self._sample, self._routines = measure, task, sample, routines
+    def __init__(self, tally: Any, routines: Routines) -> None:
+        """Bind what an unroll measures (`metagrad.unroll.tally`): its task, `measure`, `valued`, samples and steps."""
+        self._measure, self._task, self._sample, self._routines = tally.measure, tally.task, tally.sample, routines
+        self.valued: Callable[[Tree, Any], Array] = tally.valued  # what is measured, without a program
+        steps = tally.steps
         self._looked_at = {1, steps // 2} if steps >= LONG else {1}
         self._is_on, self._is_sure = routines.why_not is None, False
         self._are_old = routines.are_recorded  # by another run
@@ -39,7 +39,7 @@ class ReplayTerms:
         if self._is_on and not self._is_sure:
             return self._first(trees)
         found = self._routines.step.run(trees) if self._is_on else None
-        return self._valued(*trees) if found is None else found
+        return self.valued(*trees) if found is None else found
 
     def pullback(self, t: int, w: Tree) -> Callable[[Array], tuple[Tree]] | None:
         """Return the pullback of the measure at w, None where the tape has to find it."""
@@ -49,11 +49,11 @@ class ReplayTerms:
         is_handed = handed is not None and handed[0] is w
         sample = self._sample(t) if t in self._looked_at or not is_handed else None
         if t in self._looked_at:
-            self._routines.step.check(self._valued(w, sample), (w, sample))
+            self._routines.step.check(self.valued(w, sample), (w, sample))
             self._compare_slopes((w, sample))
         if handed is not None and is_handed:
             slope = handed[1]
-            return lambda cotangent: (ad.tree_map(lambda x: x * _along_tasks(cotangent, x), slope),)
+            return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), slope),)
 
         def pull(cotangent: Array) -> tuple[Tree]:
             found = self._routines.pull.run((w, sample, cotangent))
@@ -76,7 +76,7 @@ class ReplayTerms:
 
     def _first(self, trees: Any) -> Array:
         """Return what is measured, by the code itself, having compared the program with it, or recorded one."""
-        expected, routines = self._valued(*trees), self._routines
+        expected, routines = self.valued(*trees), self._routines
         if routines.step.knows(trees):
             try:
                 routines.step.check(expected, trees)
@@ -95,7 +95,7 @@ class ReplayTerms:
         beside = moved(w, 2), sample
         kept = Kept(self._task, self._measure)
         try:
-            self._routines.step.learn(self._valued, trees, beside)
+            self._routines.step.learn(self.valued, trees, beside)
             self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
             kept.refuse_changes()
             self._is_sure = True
@@ -108,11 +108,8 @@ class ReplayTerms:
         if self._routines.pull.knows(given):
             self._routines.pull.check(self._pulled(*given), given)
 
-    def _valued(self, w: Tree, sample: Any) -> Array:
-        return self._measure.of(self._task, w, sample)
-
     def _pulled(self, w: Tree, sample: Any, cotangent: Array) -> Tree:
-        return ad.recorded(lambda u: self._valued(u, sample), w)(cotangent)[0]
+        return ad.recorded(lambda u: self._measure.of(self._task, u, sample), w)(cotangent)[0]
 
 
 def _ones(w: Tree) -> Array:
@@ -125,5 +122,6 @@ def _drawn(w: Tree) -> Array:
     return rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype)
 
 
-def _along_tasks(factor: Array, leaf: Array) -> Array:
+def along_tasks(factor: Array, leaf: Array) -> Array:
+    """Return `factor` (B,) shaped to broadcast against `leaf` (B, ...)."""
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))

@@ -18,13 +18,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import bad_value
+from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Task, Tree
 from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.unroll.purity import difference
 from metagrad.unroll.rescale import exponent_limit, is_float_array, magnitude, shift
-from metagrad.xp import Array, float_info, namespace, rng, to_host
+from metagrad.xp import Array, float_info, is_array, namespace, rng, to_host
 
 _SHIFT = 20  # powers of two, where the dtype has room for as many
 _MET: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()  # the classes and functions that were looked at
@@ -224,3 +224,35 @@ def _most_apart(a: Tree, b: Tree) -> tuple[float, float]:
         at = np.unravel_index(int(np.argmax(np.abs(x.astype(np.float64) - y))), x.shape)
         found.append((float(x[at]), float(y[at])))
     return max(found, key=lambda pair: abs(pair[0] - pair[1]))
+
+
+def check_state(rule: Any, state: Tree, member: str, batch: int) -> None:
+    """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
+    where = f"{type(rule).__name__}.{member}"
+    for path, leaf in zip(ad.paths(state), ad.leaves(state), strict=True):
+        if not (is_array(leaf) or isinstance(leaf, int | float | np.generic)):
+            remedy = "Keep settings on the rule; what changes from step to step is arrays and counters."
+            came = f"a {type(leaf).__name__}"
+            bad_type(where, f"the state{path}", came, "arrays, numbers, None, and trees of them", remedy)
+        is_number = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
+        if is_number and np.shape(leaf)[:1] != (batch,):
+            expected = f"({batch}, ...), the task axis first"
+            remedy = "Write np.zeros_like(w) + x, say; counters are integers, and the time is f.t."
+            bad_value(where, f"the state{path}", f"of shape {np.shape(leaf)}", expected, remedy)
+
+
+def check_step(rule: Any, before: tuple[Tree, Tree], after: tuple[Tree, Tree], *, batch: int, per_task: bool) -> None:
+    """Raise where a step does not return a (w, state) like the one before."""
+    where = f"{type(rule).__name__}.step"
+    for name, was, now in zip(("w", "state"), before, after, strict=True):
+        if ad.paths(was) != ad.paths(now):
+            came, expected = f"a tree with {ad.paths(now)}", f"one like that before, {ad.paths(was)}"
+            bad_value(where, f"the next {name}", came, expected)
+    check_state(rule, after[1], "step", batch)
+    shapes, moved = ([x.shape for x in ad.leaves(w) if hasattr(x, "shape")] for w in (before[0], after[0]))
+    if shapes != moved:
+        remedy = "With per_task=True use metagrad.beside(phi, leaf) where arrays of w differ in their axes."
+        bad_value(where, "the next w", f"of shapes {moved}", f"those of w, {shapes}", remedy if per_task else "")
+    for path, was, now in zip(ad.paths(before[0]), ad.leaves(before[0]), ad.leaves(after[0]), strict=True):
+        if was.dtype != now.dtype:
+            bad_type(where, f"the next w{path}", f"of {now.dtype}", f"the dtype of w, {was.dtype}", "Convert it.")

@@ -58,7 +58,7 @@ def _terms(unroll: Unroll, held: dict[str, Any]) -> ReplayTerms | None:
         return None
     routines = routines_of("what is measured", unroll.system, tally.measure)
     routines.depend_on(held)
-    return ReplayTerms(tally.measure, tally.task, tally.sample, unroll.steps, routines)
+    return ReplayTerms(tally, routines)
 
 
 def _is_weighed_often(unroll: Unroll) -> bool:

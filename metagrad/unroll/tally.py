@@ -47,7 +47,7 @@ class Times(NamedTuple):
     offset: int
 
 
-_MOST_KNOWN = 256
+_MOST_KNOWN = 1 << 24  # bytes
 
 
 class Tally:
@@ -82,6 +82,8 @@ class Tally:
         self._is_checked = False
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
+        self._most_known = max(256, _MOST_KNOWN // (64 * self.batch))
+        self._is_by_tape: bool | None = False
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
@@ -98,7 +100,50 @@ class Tally:
 
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
-        term, inner, *_ = self._term_at(carry, t)
+        self._add(self._term_at(carry, t), t, weight)
+
+    def add_many(self, carries: list[Carry], t: int, found: list[Any]) -> None:
+        """Let the states from t on, which are reached for the first time, enter the sum where they have a weight.
+
+        `found`: what the measure is at each of them, None where it is not known.
+        """
+        times = [(k, t + k, weight) for k in range(len(carries)) if (weight := self.weight(t + k)) is not None]
+        known = [k for k, _, _ in times if found[k] is not None]
+        if len(known) > 1 and self._is_checked and not self.scale_state:
+            self._know(t, known, np.array([found[k] for k in known]))
+        for k, time, weight in times:
+            self._add(self._term_at(carries[k], time), time, weight)
+
+    def _know(self, t: int, places: list[int], found: Array) -> None:
+        """Keep what the objective makes of what was measured, (n, B), at some times from t on: all of it at once.
+
+        Only where that is the same as one by one: for objectives of ours, and numbers that have all their digits.
+        """
+        is_ours = type(self.objective).__module__.startswith("metagrad.objectives.")
+        if not is_ours or not found.min() >= 2.0 ** float_info(self.dtype).min_exponent:
+            return
+        term = Scaled.of(found)
+        inner, slope = self.objective.inner(term)
+        columns = [x for number in (term, inner, slope) for x in (number.mantissa, number.exponent)]
+        self._make_room(len(places))
+        for row, k in enumerate(places):
+            a, b, c, d, e, f = [x[row] for x in columns]
+            self._known[t + k] = _Term(Scaled(a, b), Scaled(c, d), Scaled(e, f), found[row])
+
+    def factors(self, carries: list[Carry], times: range, slope: Scaled) -> Scaled | None:
+        """Return the derivative of the meta-objective in what is measured at some times, (n, B); all have a weight."""
+        if self.joint or self.plain or self.scale_state:
+            return None
+        known = [self._term_at(carry, t).slope for carry, t in zip(carries, times, strict=True)]
+        rows = Scaled(np.array([x.mantissa for x in known]), np.array([x.exponent for x in known]))
+        weights: Any = [self.weight(t) for t in times]
+        if any(weight is not UNIT_WEIGHT for weight in weights):
+            mantissas = np.array([w.mantissa for w in weights], dtype=self.dtype)[:, None]
+            rows = rows * Scaled(mantissas, np.array([w.exponent for w in weights])[:, None])
+        return slope * rows
+
+    def _add(self, known: _Term, t: int, weight: Scaled) -> None:
+        term, inner, *_ = known
         if parts.takes_a_logarithm(self.objective) and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
@@ -221,11 +266,15 @@ class Tally:
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
         if t not in self._known:
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
+            self._make_room(1)
             if found is None and self.terms is not None:
                 found = self.terms.value(t, carry.w)
-            found = self._measure(self._phi_at(t), carry.w, carry.state, t) if found is None else found
+            if found is None:
+                is_plain = self.joint or self._is_by_tape is False
+                phi = self._phi_at(t)
+                found = (
+                    self._measure(phi, carry.w, carry.state, t) if is_plain else self.valued(carry.w, self.sample(t))
+                )
             if not self._is_checked:
                 self._check_term(found)
             term = Scaled.of(found, self._power(carry, self._degree))
@@ -234,6 +283,26 @@ class Tally:
         elif found is not None and self.xp is np and not same(found, self._known[t].found):
             self._look_again(carry, t)
         return self._known[t]
+
+    def _make_room(self, count: int) -> None:
+        if len(self._known) + count > self._most_known:
+            self._known.clear()
+
+    def take_the_tape(self) -> None:
+        """Let values come from where their slopes do: NumPy's own functions may round them in another order.
+
+        Else one measure would have two values, and a program would have to compute both.
+        """
+        self._is_by_tape = None  # found out at the first term
+
+    def valued(self, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w, by the tape where its slope is the tape's."""
+        if self._is_by_tape is None:
+            self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
+        if not self._is_by_tape:
+            return self.measure.of(self.task, w, sample)
+        found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
+        return found
 
     def _look_again(self, carry: Carry, t: int) -> None:
         """Raise ValueError where the measure, taken a second time, is not what it was."""

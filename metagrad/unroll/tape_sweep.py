@@ -21,6 +21,7 @@ from metagrad.unroll.growth import growth_of
 from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
+from metagrad.unroll.stretch import Backwards
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
@@ -30,7 +31,8 @@ class TapeSweep:
 
     def __init__(self, unroll: Unroll, kernel: StepKernel, *, fused: bool = False) -> None:
         """Bind the unroll, and what takes a step and pulls it back; a `fused` one has a start that owes phi nothing."""
-        self.unroll, self.kernel, self._fused = unroll, kernel, fused
+        self.unroll, self._fused = unroll, fused
+        self.kernel: Any = kernel
         self._purity = Purity(unroll, kernel)
         self._after: Carry | None = None  # what was kept of the time that was passed last
         self.plain = unroll.options.scaling == "none"
@@ -41,17 +43,26 @@ class TapeSweep:
         self._size: Any = None  # of the adjoint
         self._growth = growth_of(unroll)
         self._later: Carry | None = None
+        self._stretch = Backwards(self)
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
         unroll = self.unroll
+        if not self._fused and unroll.xp is np:
+            unroll.tally.take_the_tape()
         first = unroll.start()
         plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
         advance, record = partial(unroll.advance, self.kernel), partial(unroll.record, self.kernel)
         value = slope = None
         for lo, hi, states in blocks_in_reverse(advance, record, first, unroll.steps, plan.places):
-            for t in range(hi, lo - 1, -1):
-                carry = states.pop()
+            t = hi + 1
+            while t > lo:
+                passed = 0 if slope is None else self._stretch.take(t - 1, lo, states, slope)
+                if passed:
+                    t -= passed
+                    del states[-passed:]
+                    continue
+                t, carry = t - 1, states.pop()
                 if value is None or slope is None:  # t = steps: only now is the objective known
                     value, slope = unroll.tally.finish()
                     self.adjoint = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
@@ -78,7 +89,7 @@ class TapeSweep:
         """Go from the adjoint at t + 1 to the one at t, and add what step t gives to the meta-gradient."""
         phi, at = self.unroll.phi_at(t), (carry.w, carry.state)
         # The true cotangent of phi is that of the digits times 2**(adjoint exponent + state exponent), task by task.
-        fold, top = (None, 0) if self.plain else self._fold(self.exponent + carry.exponent)
+        fold, top = (None, 0) if self.plain else self.fold(self.exponent + carry.exponent)
         known = self.adjoint[0]
         phi_bar, self.adjoint = self.kernel.pullback(t, phi, at, self.adjoint, fold)
         if self._after is not None:
@@ -92,6 +103,22 @@ class TapeSweep:
         if not self.plain:
             self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
+    def pulled_many(
+        self, times: range, states: list[Carry], results: list[Any], top: Array | int, *, with_terms: bool
+    ) -> None:
+        """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do where nothing is shifted."""
+        for carry, (phi_bar, pulled, adjoint) in zip(states, results, strict=True):
+            self.gradient.add(phi_bar, top)
+            if self._growth is not None and self._later is not None:
+                powers = self.exponent, self._later.exponent, carry.exponent
+                self._growth.step((self.adjoint[0], self._later.w), (pulled[0], carry.w), powers)
+                if with_terms:
+                    self._growth.term_added()
+            self.adjoint, self._later = adjoint, carry
+        self._after, self._size = states[-1], magnitude(self.adjoint)
+        self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
+        self.kernel.passed(times)
+
     def _pull_start(self) -> None:
         """Add what the start gives to the meta-gradient: its adjoint is that of the true state, not of the digits."""
         pull = self.unroll.start_pullback()
@@ -102,11 +129,11 @@ class TapeSweep:
         ):  # the start is pulled back as it is, of any size: the digits of its adjoint have to be near 1
             size = magnitude(self.adjoint)
             self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, size, 0)
-        fold, top = (None, 0) if self.plain else self._fold(self.exponent)
+        fold, top = (None, 0) if self.plain else self.fold(self.exponent)
         (phi_bar,) = pull(self.adjoint if fold is None else shift(self.adjoint, fold))
         self.gradient.add_whole(phi_bar, top)
 
-    def _fold(self, power: Array) -> tuple[Array | None, Array | int]:
+    def fold(self, power: Array) -> tuple[Array | None, Array | int]:
         """Return by how much each task is shifted before tasks are summed, and the exponent that all have then."""
         if self.per_task or self.unroll.batch == 1:
             return None, power if self.per_task else power[0]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import Status, bad_type, bad_value
+from metagrad.errors import Status, bad_value
 from metagrad.measures import as_measure
 from metagrad.protocols import Digits, Estimate, Joint, Position, Tree
 from metagrad.scaled import Scaled, surely_finite, surely_in_range
 from metagrad.system import Training
-from metagrad.unroll import half
+from metagrad.unroll import half, stretch
 from metagrad.unroll.carry import Ask, Carry, Options
-from metagrad.unroll.claims import check_rule, check_task
+from metagrad.unroll.claims import check_rule, check_state, check_step, check_task
 from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
 from metagrad.unroll.growth import Grown
 from metagrad.unroll.lost import Lost
@@ -43,7 +43,7 @@ from metagrad.unroll.rescale import (
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
-from metagrad.xp import Array, is_array, namespace
+from metagrad.xp import Array, namespace
 
 
 class Unroll:
@@ -81,7 +81,7 @@ class Unroll:
             self._start = at.w, at.state
         else:
             self._start = self.system.start(self.phi, None if self.joint else w)
-            self._check_state(self._start[1], "init")
+            check_state(self.rule, self._start[1], "init", self.batch)
         self.wide = options.wide or any(type(leaf) is Scaled for leaf in ad.leaves(w))
         if self.wide:
             self._start, self.phi = widened(self._start), widened(self.phi)
@@ -106,7 +106,7 @@ class Unroll:
         self.recorder = Recorder(self.xp, ask.steps) if options.record else None
         self.grown: Grown | None = None  # what a sweep has seen grow
         self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
-        self._frontier = 0
+        self.frontier = 0
         self._last: Carry | None = None
         self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
 
@@ -114,20 +114,6 @@ class Unroll:
         self.ask = ask
         self.task, self.rule, self.objective, self.steps = ask.task, ask.rule, ask.objective, ask.steps
         self.system = Training(ask.task, ask.rule, ask.seed, gradient=self.options.gradient, steps=ask.horizon)
-
-    def _check_state(self, state: Tree, member: str) -> None:
-        """Raise where a float of the state has no task axis: an adjoint of it would belong to no task."""
-        for path, leaf in zip(ad.paths(state), ad.leaves(state), strict=True):
-            if not (is_array(leaf) or isinstance(leaf, int | float | np.generic)):
-                where, came = f"{type(self.rule).__name__}.{member}", f"a {type(leaf).__name__}"
-                remedy = "Keep settings on the rule; what changes from step to step is arrays and counters."
-                bad_type(where, f"the state{path}", came, "arrays, numbers, None, and trees of them", remedy)
-            is_number = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
-            if is_number and np.shape(leaf)[:1] != (self.batch,):
-                where, came = f"{type(self.rule).__name__}.{member}", f"of shape {np.shape(leaf)}"
-                expected = f"({self.batch}, ...), the task axis first"
-                remedy = "Write np.zeros_like(w) + x, say; counters are integers, and the time is f.t."
-                bad_value(where, f"the state{path}", came, expected, remedy)
 
     def keep(self, kept: Array) -> None:
         """Let the tasks that are not kept (B,) stay at the start of one that is, and weigh nothing."""
@@ -161,7 +147,7 @@ class Unroll:
     @property
     def is_fresh(self) -> bool:
         """Whether nothing has been run yet."""
-        return self._frontier == 0
+        return self.frontier == 0
 
     def other_entries(self) -> tuple[int, int]:
         """Return how many entries of leaves that lead with time belong to steps before and after these."""
@@ -194,44 +180,33 @@ class Unroll:
 
     def advance(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> Carry:
         """Return the state at `hi` from the state at `lo`; what is seen for the first time enters the objective."""
-        for t in range(lo, hi):
-            w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
-            refuse_kept(self.rule, w)
-            if self.wide:
-                w, state = bounded((w, state))
-            if t == 0 and self._frontier <= 1:
-                self._check_step((carry.w, carry.state), (w, state))
-                if self.scale_state and not self.system.is_ours:
-                    check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
-            carry = self._settle(Carry(w, state, carry.exponent), t + 1)
+        t = lo
+        while t < hi:
+            more = stretch.ahead(self, kernel, carry, t, hi) or [self._step(kernel, carry, t)]
+            t, carry = t + len(more), more[-1]
         return carry
+
+    def _step(self, kernel: StepKernel, carry: Carry, t: int) -> Carry:
+        w, state = kernel.step(t, self.phi_at(t), carry.w, carry.state)
+        refuse_kept(self.rule, w)
+        if self.wide:
+            w, state = bounded((w, state))
+        if t == 0 and self.frontier <= 1:
+            before, after = (carry.w, carry.state), (w, state)
+            check_step(self.rule, before, after, batch=self.batch, per_task=self.options.per_task)
+            if self.scale_state and not self.system.is_ours:
+                check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
+        return self._settle(Carry(w, state, carry.exponent), t + 1)
 
     def record(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> list[Carry]:
         """Return the states at lo..hi from the state at `lo`."""
         kept = [carry]
-        for t in range(lo, hi):
-            kept.append(self.advance(kernel, kept[-1], t, t + 1))
+        while (t := lo + len(kept) - 1) < hi:
+            kept += stretch.ahead(self, kernel, kept[-1], t, hi) or [self._step(kernel, kept[-1], t)]
         return kept
 
-    def _check_step(self, before: tuple[Tree, Tree], after: tuple[Tree, Tree]) -> None:
-        where = f"{type(self.rule).__name__}.step"
-        for name, was, now in zip(("w", "state"), before, after, strict=True):
-            if ad.paths(was) != ad.paths(now):
-                came, expected = f"a tree with {ad.paths(now)}", f"one like that before, {ad.paths(was)}"
-                bad_value(where, f"the next {name}", came, expected)
-        self._check_state(after[1], "step")
-        shapes, moved = ([x.shape for x in ad.leaves(w) if hasattr(x, "shape")] for w in (before[0], after[0]))
-        if shapes != moved:
-            remedy = ""
-            if self.options.per_task:
-                remedy = "With per_task=True use metagrad.beside(phi, leaf) where arrays of w differ in their axes."
-            bad_value(where, "the next w", f"of shapes {moved}", f"those of w, {shapes}", remedy)
-        for path, was, now in zip(ad.paths(before[0]), ad.leaves(before[0]), ad.leaves(after[0]), strict=True):
-            if was.dtype != now.dtype:
-                bad_type(where, f"the next w{path}", f"of {now.dtype}", f"the dtype of w, {was.dtype}", "Convert it.")
-
     def _settle(self, carry: Carry, t: int) -> Carry:
-        fresh = t >= self._frontier
+        fresh = t >= self.frontier
         if self.scale_state or fresh:
             size = magnitude((carry.w, self._watched(carry.state)))
             if t == 0 and fresh:
@@ -266,17 +241,37 @@ class Unroll:
 
         return ad.tree_map(seen, state, self._start[1])
 
+    @property
+    def watches_some(self) -> bool:
+        """Whether the state has entries that are inf since the start, which is no overflow."""
+        return bool(self._unset)
+
+    def reach_many(self, carries: list[Carry], t: int, found: list[Any], most: Array, sizes: Array | None) -> None:
+        """Let the states from t on enter the objective, which are reached for the first time.
+
+        `found`: what is measured at each, None where it is not known; `most`, (B,): their largest entry; `sizes`,
+        (n, B): the largest entry of each, None where all are in the range.
+        """
+        if sizes is not None:
+            self.monitor.flush()  # what earlier steps did came first
+            self.monitor.observe_block("STATE", t, sizes)
+        self.lost.state(most)
+        self.frontier, self._last = t + len(carries), carries[-1]
+        for k, carry in enumerate(carries):
+            self._trust.see(carry, t + k, in_sum=self.tally.weight(t + k) is not None)
+        self.tally.add_many(carries, t, found)
+
     def observe_block(self, lo: int, sizes: Array) -> None:
         """Note the sizes (n, B) of the states at lo+1..lo+n, where they are seen for the first time."""
-        fresh = max(0, self._frontier - lo - 1)
+        fresh = max(0, self.frontier - lo - 1)
         if fresh < len(sizes):
             self.monitor.observe_block("STATE", lo + 1 + fresh, sizes[fresh:])
             self.lost.state(sizes[fresh:].max(axis=0))
 
     def reach(self, carry: Carry, t: int) -> None:
         """Let the state at t enter the objective, the first time it is reached."""
-        if t >= self._frontier:
-            self._frontier = t + 1
+        if t >= self.frontier:
+            self.frontier = t + 1
             self._last = carry
             weight = self.tally.weight(t)
             self._trust.see(carry, t, in_sum=weight is not None)
