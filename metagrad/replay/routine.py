@@ -20,6 +20,7 @@ from metagrad.replay.record import Part, Program, Recording, recorded
 from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
+_RUNS_LOOKED_AT, _EVERY = 4, 8
 LONG = 100  # steps, from which on a run is looked at in between, too
 Trees = Sequence[Tree]
 
@@ -116,6 +117,16 @@ class Routines:
         if self._held not in (None, held):
             self.begin_anew()
         self._held = held
+
+    def looks(self, times: list[int]) -> list[int]:
+        """Return at which of the times a run compares its pullbacks with the tape.
+
+        At all of them where it records; later at one, in turn; and after some runs not in every run.
+        """
+        if not self.are_recorded:
+            return times
+        is_due = self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
+        return [times[self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY) % len(times)]] if is_due else []
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""

@@ -55,7 +55,9 @@ class ReplayStep:
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
         self._tape, self._room, self._bytes = tape, room, 0
         self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
-        self._looked_at = {0, steps - 1} | ({steps // 3, 2 * steps // 3} if steps >= LONG else set())
+        # At these times the tape pulls back, too.
+        times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
+        self.looked_at = set(routines.looks(times))
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
@@ -108,19 +110,27 @@ class ReplayStep:
         return pairs, values
 
     def back(
-        self, times: range, phi_at: Callable[[int], Tree], states: list[Any], adjoint: Pair, factors: Array | None
+        self,
+        times: range,
+        phi_at: Callable[[int], Tree],
+        states: list[Any],
+        adjoint: Pair,
+        *,
+        fold: Array | None,
+        factors: Array | None,
     ) -> list[Any]:
         """Return (cotangent of phi, adjoint, adjoint with the term's) at some times, one after the other, backwards.
 
-        `states` are those at these times, with w and state; `factors`, (n, B), what the gradients of what is measured
-        are multiplied by before they are added, None where nothing is. They end before a step that no program takes.
+        `states` are those at these times, with w and state; `fold` as in `pullback`; `factors`, (n, B), what the
+        gradients of what is measured are multiplied by before they are added, None where nothing is. They end before a
+        step that no program takes.
         """
         results: list[Any] = []
         run = _Run(self._routines.given) if self._is_on and self._is_sure else None
         for k, t in enumerate(times if run else ()):
             kept = self._kept.get(t)
             at = states[k]
-            if t in self._looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
+            if t in self.looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
                 break
             time = self._offset + t
             trees = (time, phi_at(t), at.w, at.state, self._system.sample(time), adjoint)
@@ -128,6 +138,11 @@ class ReplayStep:
             if found is None:
                 break
             phi_bar, pulled, slope = found
+            if fold is not None:
+                folded = run.next((*trees[:5], _shifted(adjoint, fold)), kept[2])  # type: ignore[union-attr]
+                if folded is None:
+                    break
+                phi_bar = folded[0]
             adjoint = pulled
             if factors is not None:
                 if slope is None:
@@ -220,7 +235,7 @@ class ReplayStep:
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
         found = self._replayed(t, (*trees, adjoint)) if self._is_on else None
-        if found is not None and (again or t not in self._looked_at):
+        if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
             phi_bar, pair, slope = found
             if slope is not None and self._terms is not None:
@@ -230,7 +245,8 @@ class ReplayStep:
         pull = self._recorded(*trees)
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
-        if found is not None and not same_bits(found[:2], (phi_bar, (w_bar, state_bar))):
+        slope = None if found is None or self._terms is None else self._terms.slope(trees[2], trees[4])
+        if found is not None and not same_bits(found, (phi_bar, (w_bar, state_bar), slope)):
             self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
 

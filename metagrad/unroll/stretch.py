@@ -20,7 +20,7 @@ from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
-_LEAST = 4
+_LEAST, _MOST_FAILED = 4, 5
 
 
 def is_plain(unroll: Any) -> bool:
@@ -98,32 +98,54 @@ class Backwards:
     def __init__(self, sweep: Any) -> None:
         """Bind the sweep (`metagrad.unroll.tape_sweep`)."""
         self._sweep, self._length = sweep, MOST
+        self._failed = self._pause = 0
         unroll, kernel = sweep.unroll, sweep.kernel
-        self._is_on = type(kernel) is ReplayStep and is_plain(unroll) and not sweep.plain and not unroll.tally.joint
+        self._is_on = type(kernel) is ReplayStep and is_plain(unroll) and not sweep.plain
 
     def take(self, t: int, lo: int, states: list[Carry], slope: Scaled) -> int:
         """Pull the adjoint back over steps t, t - 1, ... down to lo at the least; return over how many, maybe none."""
         if not self._is_on:
             return 0
-        sweep, unroll = self._sweep, self._sweep.unroll
-        fold, top = sweep.fold(sweep.exponent + states[-1].exponent)
-        if fold is not None:
+        if self._pause:
+            self._pause -= 1
             return 0
-        times = range(t, max(lo - 1, t - self._length), -1)
+        count, asked = self._taken(t, lo, states, slope)
+        if count == 0 < asked:  # steps of this kind, one after the other: try less and less often
+            self._failed = min(self._failed + 1, _MOST_FAILED)
+            self._pause = 1 << self._failed
+        elif count:
+            self._failed = 0
+            self._length = min(MOST, 2 * self._length) if count == asked else max(_LEAST, min(2 * count, MOST))
+        return count
+
+    def _taken(self, t: int, lo: int, states: list[Carry], slope: Scaled) -> tuple[int, int]:
+        """Return over how many steps the adjoint was pulled back, and over how many it might have been."""
+        sweep, unroll = self._sweep, self._sweep.unroll
+        is_weighed = unroll.tally.weight(t) is not None
+        first = max(lo, t - self._length + 1)
+        end = next((k for k in range(t, first - 1, -1) if self._ends_at(k, is_weighed=is_weighed)), first - 1)
+        times = range(t, end, -1)
+        if not times:
+            return 0, 0
         at = states[: -len(times) - 1 : -1]  # the states at these times
-        factors = None
-        weighed = {unroll.tally.weight(time) is not None for time in times}
-        if True in weighed:
-            found = None if False in weighed else unroll.tally.factors(at, times, slope)
-            if found is None or not (found.exponent == sweep.exponent).all():
-                return 0
-            factors = found.mantissa
-        results = sweep.kernel.back(times, unroll.phi_at, at, sweep.adjoint, factors)
+        factors, room = None, len(times)
+        if is_weighed:
+            found = unroll.tally.factors(at, times, slope)
+            if found is None:
+                return 0, len(times)
+            alike = (found.exponent == sweep.exponent).all(axis=1)
+            factors, room = found.mantissa, len(times) if alike.all() else int(alike.argmin())
+        fold, top = sweep.fold(sweep.exponent + at[0].exponent)
+        results = sweep.kernel.back(times[:room], unroll.phi_at, at, sweep.adjoint, fold=fold, factors=factors)
         count = self._within(results, factors is not None)
         if count:
             sweep.pulled_many(times[:count], at[:count], results[:count], top, with_terms=factors is not None)
-        self._length = min(MOST, 2 * self._length) if count == len(times) else max(_LEAST, min(2 * count, MOST))
-        return count
+        return count, len(times)
+
+    def _ends_at(self, t: int, *, is_weighed: bool) -> bool:
+        """Whether the step at t is one to be looked at, or its term is of another kind."""
+        is_looked_at = t in self._sweep.kernel.looked_at
+        return is_looked_at or (self._sweep.unroll.tally.weight(t) is not None) is not is_weighed
 
     def _within(self, results: list[Any], with_terms: bool) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""

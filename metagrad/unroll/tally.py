@@ -47,7 +47,7 @@ class Times(NamedTuple):
     offset: int
 
 
-_MOST_KNOWN = 1 << 24  # bytes
+_MOST_KNOWN, _MOST_WEIGHTS = 1 << 24, 1 << 12  # bytes; times
 
 
 class Tally:
@@ -84,6 +84,7 @@ class Tally:
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._most_known = max(256, _MOST_KNOWN // (64 * self.batch))
         self._is_by_tape: bool | None = False
+        self._weights: dict[int, Scaled | None] = {}  # they are asked for several times a step
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
@@ -91,8 +92,16 @@ class Tally:
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
+        try:
+            return self._weights[t]
+        except KeyError:
+            pass
         found: Any = self.objective.weight(t, self.steps)
-        return found if found is None or isinstance(found, Scaled) else Scaled.of(np.asarray(float(found)))
+        found = found if found is None or isinstance(found, Scaled) else Scaled.of(np.asarray(float(found)))
+        if len(self._weights) >= _MOST_WEIGHTS:
+            self._weights.clear()
+        self._weights[t] = found
+        return found  # type: ignore[no-any-return]
 
     def sample(self, t: int) -> Any:
         """Return the randomness of time t."""
@@ -303,6 +312,11 @@ class Tally:
             return self.measure.of(self.task, w, sample)
         found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
         return found
+
+    def gradient(self, w: Tree) -> Tree:
+        """Return the gradient of the loss of a task that is not random, by a program where there is one."""
+        found = None if self.terms is None or self.measure.name != "loss" else self.terms.gradient(w, None)
+        return parts.gradient(self.task, w, None) if found is None else found
 
     def _look_again(self, carry: Carry, t: int) -> None:
         """Raise ValueError where the measure, taken a second time, is not what it was."""

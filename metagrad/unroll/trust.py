@@ -27,7 +27,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import Status
-from metagrad.protocols import Task, Tree
+from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
@@ -67,7 +67,7 @@ class Trust:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
-        found = _gradient_and_rounding(tally.task, at.w, fixed=tally.sample(self._steps) is None)
+        found = _gradient_and_rounding(tally, at.w, fixed=tally.sample(self._steps) is None)
         if found is None:
             return None
         g, dg = found
@@ -117,14 +117,14 @@ class Trust:
         return late.log2abs() + np.log2(10.0 * self._steps) > early.log2abs()
 
 
-def _gradient_and_rounding(task: Task, w: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
+def _gradient_and_rounding(tally: Tally, w: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
     """Return g and dg at w; None for a task that is random (not `fixed`) and does not know of its rounding."""
-    found = parts.gradient_rounding(task, w)
+    found = parts.gradient_rounding(tally.task, w)
     if found is not None:
         return found
     if not fixed:
         return None
-    g, near = (parts.gradient(task, x, None) for x in (w, ad.tree_map(_neighbour, w)))
+    g, near = (tally.gradient(x) for x in (w, ad.tree_map(_neighbour, w)))
     return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
 
 
