@@ -21,11 +21,12 @@ from metagrad.xp import Array, rng
 class ReplayTerms:
     """The values and gradients of a measure along one run."""
 
-    def __init__(self, tally: Any, routines: Routines) -> None:
-        """Bind what an unroll measures (`metagrad.unroll.tally`): its task, `measure`, `valued`, samples and steps."""
-        self._measure, self._task, self._sample, self._routines = tally.measure, tally.task, tally.sample, routines
-        self.valued: Callable[[Tree, Any], Array] = tally.valued  # what is measured, without a program
-        steps = tally.steps
+    def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
+        """Bind what an unroll measures (`metagrad.unroll.measured`)."""
+        self._measure, self._task, self._routines = measured.measure, measured.task, routines
+        self._sample: Callable[[int], Any] = measured.sample
+        self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
+        self.slope: Callable[[Tree, Any], Tree] = measured.slope
         self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
         self._is_on, self._is_sure = routines.why_not is None, False
         self._are_old = routines.are_recorded  # by another run
@@ -64,10 +65,6 @@ class ReplayTerms:
     def hand(self, w: Tree, slope: Tree) -> None:
         """Take the gradient at w, found on the way."""
         self._handed = w, slope
-
-    def slope(self, w: Tree, sample: Any) -> Tree:
-        """Return the gradient of what is measured, by the tape."""
-        return self._pulled(w, sample, _ones(w))
 
     def gradient(self, w: Tree, sample: Any) -> Tree | None:
         """Return the gradient of what is measured, None where no program has it."""

@@ -88,7 +88,7 @@ class _Replay:
     def _on_the_way_back(self, task: int, t: int) -> blame.Culprit | None:
         """Look where a derivative is not finite: with a cotangent of ones, as the true one is known no longer."""
         steps = [self._step(t)] if t < self.unroll.steps else []
-        for pullback in (*steps, self.unroll.tally.recorded(self._state(t), t)):
+        for pullback in (*steps, self.unroll.tally.measured.recorded(self._state(t), t)):
             found = blame.in_pullback(pullback, ad.tree_map(_ones, pullback.out), task, self.unroll.batch)
             if found is not None:
                 return found
@@ -97,7 +97,7 @@ class _Replay:
     def _in_a_term(self, task: int) -> tuple[blame.Culprit, int] | None:
         tally, steps = self.unroll.tally, self.unroll.steps
         for t in (t for t in range(steps + 1) if tally.weight(t) is not None):
-            found = blame.in_value(tally.recorded(self._state(t), t), task, self.unroll.batch)
+            found = blame.in_value(tally.measured.recorded(self._state(t), t), task, self.unroll.batch)
             if found is not None:
                 return found, t
         return None

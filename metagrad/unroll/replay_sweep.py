@@ -38,7 +38,7 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
     routines.depend_on(held)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None, None
-    unroll.tally.terms = terms
+    unroll.tally.measured.terms = terms
     tape = TapeStep(unroll.system, unroll.offset)
     room = min(memory // _SHARE, _MOST_KEPT)
     step = ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room)
@@ -58,7 +58,7 @@ def _terms(unroll: Unroll, held: dict[str, Any]) -> ReplayTerms | None:
         return None
     routines = routines_of("what is measured", unroll.system, tally.measure)
     routines.depend_on(held)
-    return ReplayTerms(tally, routines)
+    return ReplayTerms(tally.measured, tally.steps, routines)
 
 
 def _is_weighed_often(unroll: Unroll) -> bool:

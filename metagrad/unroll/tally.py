@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.errors import Status, bad_type, bad_value
+from metagrad.errors import Status, bad_value
 from metagrad.measures import as_measure
-from metagrad.protocols import Joint, Objective, Tree
-from metagrad.replay import ReplayTerms
+from metagrad.protocols import Objective, Tree
 from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
+from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
-from metagrad.unroll.purity import check_sample, difference, refuse, same
+from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
 from metagrad.xp import Array, float_info, namespace
 
@@ -53,8 +53,7 @@ _MOST_KNOWN, _MOST_WEIGHTS = 1 << 24, 1 << 12  # bytes; times
 class Tally:
     """finish(sum over t of weight(t) inner(measure of w_t)), added up as the times come by.
 
-    A term depends on w_t alone, unless the task has meta-parameters of its own or the rule an `answer`: then it is
-    `joint`, and is differentiated in phi and in the state of the rule too.
+    A term that is `joint` (`metagrad.unroll.measured`) is differentiated in phi and in the state of the rule too.
     """
 
     def __init__(
@@ -72,23 +71,22 @@ class Tally:
         """Bind the parts; `w` is any state, for its device, dtype and number of tasks."""
         first = next(leaf for leaf in ad.leaves(w) if is_float_array(leaf))
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
-        self.system, self.objective, self.phi = system, objective, phi
+        self.objective = objective
         self.measure = as_measure(type(objective).__name__, objective.measure)
-        self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
+        self.steps, offset = times
+        self.measured = Measured(system, self.measure, phi, offset)
+        self.task, self.joint = self.measured.task, self.measured.joint
         self.monitor, self.scale_state, self.plain = monitor, scale_state, plain
-        self.steps, self._offset = times
         self.kept: Array | None = None  # (B,) bools, where some tasks weigh nothing
         self._degree: int | None = self.measure.degree(self.task)
         self._is_checked = False
         self._terms: list[Scaled] = []
         self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
         self._most_known = max(256, _MOST_KNOWN // (64 * self.batch))
-        self._is_by_tape: bool | None = False
         self._weights: dict[int, Scaled | None] = {}  # they are asked for several times a step
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
-        self.terms: ReplayTerms | None = None  # programs for what is measured, where there are some
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -102,10 +100,6 @@ class Tally:
             self._weights.clear()
         self._weights[t] = found
         return found  # type: ignore[no-any-return]
-
-    def sample(self, t: int) -> Any:
-        """Return the randomness of time t."""
-        return self.system.sample(self._offset + t)
 
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
@@ -192,8 +186,8 @@ class Tally:
         return Pulled((w_bar, _nothing_like(carry.state)), factor.exponent)
 
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
-        phi = self._phi_at(t)
-        found, pull = ad.vjp(lambda p, w, s: self._measure(p, w, s, t), phi, carry.w, carry.state)
+        phi = self.measured.phi_at(t)
+        found, pull = ad.vjp(lambda p, w, s: self.measured.of(p, w, s, t), phi, carry.w, carry.state)
         weight, degree = self.weight(t), self._degree
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
@@ -222,9 +216,9 @@ class Tally:
             pairs = zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True)
             products = [_inner(a, b) for a, b in pairs if is_float_array(a)]
             return factor * Scaled.of(sum(products[1:], products[0]), exponent)
-        phi, degree = self._phi_at(t), self._degree
-        found, along = ad.jvp(lambda w, s: self._measure(phi, w, s, t), (carry.w, carry.state), tangent)
-        _, beside = ad.jvp(lambda p: self._measure(p, carry.w, carry.state, t), (phi,), (d_phi,))
+        phi, degree = self.measured.phi_at(t), self._degree
+        found, along = ad.jvp(lambda w, s: self.measured.of(phi, w, s, t), (carry.w, carry.state), tangent)
+        _, beside = ad.jvp(lambda p: self.measured.of(p, carry.w, carry.state, t), (phi,), (d_phi,))
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
@@ -235,7 +229,7 @@ class Tally:
         if weight is None or self._slope is None:
             return None
         known, power = self._term_at(carry, t), self._power(carry, self._degree)
-        measured = self._measure(self._phi_at(t), near.w, near.state, t)
+        measured = self.measured.of(self.measured.phi_at(t), near.w, near.state, t)
         before = Scaled(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
         change = abs(measured - (before if type(measured) is Scaled else ldexp(before.mantissa, before.exponent)))
         slope = self._slope * self._weighted(known.slope, weight)
@@ -246,10 +240,6 @@ class Tally:
         factor, pull = self._linearised(carry, t)
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         return factor, w_bar
-
-    def recorded(self, carry: Carry, t: int) -> ad.Pullback:
-        """Return the pullback to w of what is measured at time t, with all that was recorded."""
-        return ad.recorded(lambda w: self._measure(self._phi_at(t), w, carry.state, t), carry.w)
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""
@@ -262,13 +252,13 @@ class Tally:
 
     def _term_and_pullback(self, carry: Carry, t: int) -> tuple[Array | None, Any]:
         """Return the term, unless it need not be computed, and its pullback to w."""
-        sample, measure = self.sample(t), self.measure
+        sample, measure, terms = self.measured.sample(t), self.measure, self.measured.terms
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
         if slope is None:
-            known = None if self.terms is None else self.terms.pullback(t, carry.w)
+            known = None if terms is None else terms.pullback(t, carry.w)
             if known is not None:
                 return None, known
-            pullback = self.recorded(carry, t)
+            pullback = self.measured.recorded(carry, t)
             return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
@@ -276,76 +266,20 @@ class Tally:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
         if t not in self._known:
             self._make_room(1)
-            if found is None and self.terms is not None:
-                found = self.terms.value(t, carry.w)
-            if found is None:
-                is_plain = self.joint or self._is_by_tape is False
-                phi = self._phi_at(t)
-                found = (
-                    self._measure(phi, carry.w, carry.state, t) if is_plain else self.valued(carry.w, self.sample(t))
-                )
+            found = self.measured.at(carry, t) if found is None else found
             if not self._is_checked:
-                self._check_term(found)
+                self._is_checked = True
+                self.measured.check(found, self.batch, self.dtype)
             term = Scaled.of(found, self._power(carry, self._degree))
             self._note_low(found, carry)
             self._known[t] = _Term(term, *self.objective.inner(term), found)
         elif found is not None and self.xp is np and not same(found, self._known[t].found):
-            self._look_again(carry, t)
+            self.measured.look_again(carry, t, self._known[t].found)
         return self._known[t]
 
     def _make_room(self, count: int) -> None:
         if len(self._known) + count > self._most_known:
             self._known.clear()
-
-    def take_the_tape(self) -> None:
-        """Let values come from where their slopes do: NumPy's own functions may round them in another order.
-
-        Else one measure would have two values, and a program would have to compute both.
-        """
-        self._is_by_tape = None  # found out at the first term
-
-    def valued(self, w: Tree, sample: Any) -> Array:
-        """Return what is measured at w, by the tape where its slope is the tape's."""
-        if self._is_by_tape is None:
-            self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
-        if not self._is_by_tape:
-            return self.measure.of(self.task, w, sample)
-        found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
-        return found
-
-    def gradient(self, w: Tree) -> Tree:
-        """Return the gradient of the loss of a task that is not random, by a program where there is one."""
-        found = None if self.terms is None or self.measure.name != "loss" else self.terms.gradient(w, None)
-        return parts.gradient(self.task, w, None) if found is None else found
-
-    def _look_again(self, carry: Carry, t: int) -> None:
-        """Raise ValueError where the measure, taken a second time, is not what it was."""
-        again, known = self._measure(self._phi_at(t), carry.w, carry.state, t), self._known[t].found
-        if difference(again, known, known) > 1:
-            check_sample(self.system, self._offset + t)
-            where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
-            refuse(where, f"another result at time {self._offset + t} when it was taken again at the same place")
-
-    def _measure(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
-        """Return what the objective measures at time t, a function of phi too where the term is joint."""
-        if not self.joint:
-            return self.measure.of(self.task, w, self.sample(t))
-        task, answer = self.system.measured(phi, w, state)
-        return self.measure.of(task, answer, self.sample(t))
-
-    def _phi_at(self, t: int) -> Tree:
-        """Return the meta-parameters beside which the state at t stands: those of the step that made it."""
-        return self.system.phi_at(self.phi, max(0, self._offset + t - 1)) if self.joint else self.phi
-
-    def _check_term(self, found: Array) -> None:
-        self._is_checked = True
-        where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
-        if getattr(found, "shape", None) != (self.batch,):
-            remedy = "Sum over the last axes only, and keep the task axis."
-            bad_value(where, "what it returns", f"of shape {np.shape(found)}", f"one a task, ({self.batch},)", remedy)
-        if found.dtype != self.dtype:
-            remedy = "Convert the data of the task to the dtype of its parameters."
-            bad_type(where, "what it returns", f"of {found.dtype} for w of {self.dtype}", "one dtype", remedy)
 
     def _note_low(self, found: Array, carry: Carry) -> None:
         """Note where what is measured has lost its digits, or all of it, though the state is not zero."""

@@ -49,7 +49,7 @@ class TapeSweep:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
         unroll = self.unroll
         if not self._fused and unroll.xp is np:
-            unroll.tally.take_the_tape()
+            unroll.tally.measured.take_the_tape()
         first = unroll.start()
         plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
         advance, record = partial(unroll.advance, self.kernel), partial(unroll.record, self.kernel)
@@ -106,7 +106,7 @@ class TapeSweep:
     def pulled_many(
         self, times: range, states: list[Carry], results: list[Any], top: Array | int, *, with_terms: bool
     ) -> None:
-        """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do where nothing is shifted."""
+        """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
         for carry, (phi_bar, pulled, adjoint) in zip(states, results, strict=True):
             self.gradient.add(phi_bar, top)
             if self._growth is not None and self._later is not None:

@@ -67,7 +67,7 @@ class Trust:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
-        found = _gradient_and_rounding(tally, at.w, fixed=tally.sample(self._steps) is None)
+        found = _gradient_and_rounding(tally, at.w, fixed=tally.measured.sample(self._steps) is None)
         if found is None:
             return None
         g, dg = found
@@ -109,7 +109,7 @@ class Trust:
 
     def _late_terms_count(self, tally: Tally, first: int, size: Array, of_loss: bool) -> Array:
         carry, end = self._kept[first], self._kept[self._steps]
-        g = parts.gradient(tally.task, carry.w, tally.sample(first))
+        g = parts.gradient(tally.task, carry.w, tally.measured.sample(first))
         factor, h = tally.term_slope(carry, first)
         early = factor * Scaled.of(magnitude(h)) * Scaled.of(magnitude(g), carry.exponent)
         factor, h = tally.term_slope(end, self._steps)
@@ -124,7 +124,7 @@ def _gradient_and_rounding(tally: Tally, w: Tree, *, fixed: bool) -> tuple[Tree,
         return found
     if not fixed:
         return None
-    g, near = (tally.gradient(x) for x in (w, ad.tree_map(_neighbour, w)))
+    g, near = (tally.measured.gradient(x) for x in (w, ad.tree_map(_neighbour, w)))
     return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
 
 

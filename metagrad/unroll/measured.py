@@ -1,0 +1,106 @@
+"""What an objective looks at along a run: the measure at one time, as plain numbers, by the tape, or by a program.
+
+It depends on w alone, unless the task has meta-parameters of its own or the rule an `answer`: then it is `joint`, a
+function of phi and of the state of the rule too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad, parts
+from metagrad.errors import bad_type, bad_value
+from metagrad.protocols import Joint, Measure, Tree
+from metagrad.replay import ReplayTerms
+from metagrad.system import Training
+from metagrad.unroll.carry import Carry
+from metagrad.unroll.purity import check_sample, difference, refuse
+from metagrad.xp import Array
+
+
+class Measured:
+    """The measure of one task at the times of an unroll, which begins `offset` later in the run."""
+
+    def __init__(self, system: Training, measure: Measure, phi: Tree, offset: int) -> None:
+        """Bind the parts."""
+        self.system, self.measure, self.phi, self._offset = system, measure, phi, offset
+        self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
+        self.terms: ReplayTerms | None = None  # programs, where there are some
+        self._is_by_tape: bool | None = False
+
+    def take_the_tape(self) -> None:
+        """Let values come from where their slopes do: NumPy's own functions may round them in another order.
+
+        Else one measure would have two values, and a program would have to compute both.
+        """
+        self._is_by_tape = None  # found out at the first term
+
+    def sample(self, t: int) -> Any:
+        """Return the randomness of time t."""
+        return self.system.sample(self._offset + t)
+
+    def phi_at(self, t: int) -> Tree:
+        """Return the meta-parameters beside which the state at t stands: those of the step that made it."""
+        return self.system.phi_at(self.phi, max(0, self._offset + t - 1)) if self.joint else self.phi
+
+    def at(self, carry: Carry, t: int) -> Array:
+        """Return what is measured at time t."""
+        if self.terms is not None:
+            return self.terms.value(t, carry.w)
+        if self.joint or self._is_by_tape is False:
+            return self.of(self.phi_at(t), carry.w, carry.state, t)
+        return self.valued(carry.w, self.sample(t))
+
+    def of(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
+        """Return what is measured at time t as a function of what stands there."""
+        if not self.joint:
+            return self.measure.of(self.task, w, self.sample(t))
+        task, answer = self.system.measured(phi, w, state)
+        return self.measure.of(task, answer, self.sample(t))
+
+    def valued(self, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w, by the tape where its slope is the tape's."""
+        if self._is_by_tape is None:
+            self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
+        if not self._is_by_tape:
+            return self.measure.of(self.task, w, sample)
+        found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
+        return found
+
+    def slope(self, w: Tree, sample: Any) -> Tree:
+        """Return the gradient of what is measured at w: the measure's own where it has one, else the tape's."""
+        own = self.measure.gradient(self.task, w, sample)
+        if own is not None:
+            return own
+        losses = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w)
+        return losses(np.ones_like(losses.out))[0]
+
+    def recorded(self, carry: Carry, t: int) -> ad.Pullback:
+        """Return the pullback to w of what is measured at time t, with all that was recorded."""
+        return ad.recorded(lambda w: self.of(self.phi_at(t), w, carry.state, t), carry.w)
+
+    def gradient(self, w: Tree) -> Tree:
+        """Return the gradient of the loss of a task that is not random, by a program where there is one."""
+        is_by_tape = self._is_by_tape and self.measure.name == "loss"
+        found = self.terms.gradient(w, None) if self.terms is not None and is_by_tape else None
+        return parts.gradient(self.task, w, None) if found is None else found
+
+    def check(self, found: Array, batch: int, dtype: Any) -> None:
+        """Raise unless what the measure returned is one number a task."""
+        where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
+        if getattr(found, "shape", None) != (batch,):
+            remedy = "Sum over the last axes only, and keep the task axis."
+            bad_value(where, "what it returns", f"of shape {np.shape(found)}", f"one a task, ({batch},)", remedy)
+        if found.dtype != dtype:
+            remedy = "Convert the data of the task to the dtype of its parameters."
+            bad_type(where, "what it returns", f"of {found.dtype} for w of {dtype}", "one dtype", remedy)
+
+    def look_again(self, carry: Carry, t: int, known: Array) -> None:
+        """Raise ValueError where the measure, taken a second time, is not what is known."""
+        again = self.of(self.phi_at(t), carry.w, carry.state, t)
+        if difference(again, known, known) > 1:
+            check_sample(self.system, self._offset + t)
+            where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
+            refuse(where, f"another result at time {self._offset + t} when it was taken again at the same place")
