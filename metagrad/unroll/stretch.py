@@ -112,7 +112,7 @@ class Backwards:
         count, asked = self._taken(t, lo, states, slope)
         if count == 0 < asked:  # steps of this kind, one after the other: try less and less often
             self._failed = min(self._failed + 1, _MOST_FAILED)
-            self._pause = 1 << self._failed
+            self._pause = (1 << self._failed) - 2
         elif count:
             self._failed = 0
             self._length = min(MOST, 2 * self._length) if count == asked else max(_LEAST, min(2 * count, MOST))

@@ -33,7 +33,8 @@ def logistic(count=4, n=12, d=3, dtype="float64", **options):
 def bits(estimate):
     numbers = [estimate.value, *ad.leaves(estimate.grad)]
     parts = [part for x in numbers for part in (x.mantissa, x.exponent)]
-    return [np.asarray(x).tobytes() for x in (*parts, estimate.status, estimate.status_step)]
+    known = estimate.status, estimate.status_step, estimate.digits.value, estimate.digits.gradient, estimate.growth
+    return [np.asarray(x).tobytes() for x in (*parts, *known) if x is not None]
 
 
 def both(task, rule, phi, steps=24, objective=None, *, replayed=True, calls=2, start=None, **options):

@@ -1,0 +1,158 @@
+"""Stretches of steps: taken where they can be, with the numbers, statuses and digits of steps taken one by one."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.replay import replayed
+from metagrad.unroll.stretch import Sizes
+from metagrad.unroll.tape_sweep import TapeSweep
+from metagrad.xp import rng
+from tests.replay.runs import bits, logistic
+
+SEEDS = (0, 1)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the steps that are pulled back one by one, and those by stretches."""
+    found = {"alone": 0, "together": 0}
+    alone, together = TapeSweep._pull, TapeSweep.pulled_many
+
+    def one(self, *args):
+        found["alone"] += 1
+        return alone(self, *args)
+
+    def many(self, times, *args, **kwargs):
+        found["together"] += len(times)
+        return together(self, times, *args, **kwargs)
+
+    monkeypatch.setattr(TapeSweep, "_pull", one)
+    monkeypatch.setattr(TapeSweep, "pulled_many", many)
+    return found
+
+
+def _twice(task, rule, objective, phi, counted, steps=60, **options):
+    """Return the estimate, with the bits of the tape; the second run is counted."""
+    ask = (task, rule, objective, phi)
+    plain = mg.Reverse(fused=False, **options)(*ask, steps=steps)
+    with replayed():
+        mg.Reverse(**options)(*ask, steps=steps)
+        counted.update(alone=0, together=0)
+        found = mg.Reverse(**options)(*ask, steps=steps)
+    assert bits(found) == bits(plain)
+    assert found.notes == plain.notes
+    assert np.array_equal(found.end.w, plain.end.w, equal_nan=True)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("rule", [mg.GradientDescent(), mg.Adam()], ids=["GD", "Adam"])
+@pytest.mark.parametrize(
+    ("objective", "few"),
+    [(mg.WeightedSum(), 4), (mg.Mean(), 4), (mg.Final(), 4), (mg.LogFinal(), 4), (mg.WeightedSum(0.9), 20)],
+    ids=["sum", "mean", "final", "log", "weights"],
+)
+def test_most_steps_are_taken_together(rule, objective, few, dtype, counted):
+    _twice(logistic(dtype=dtype), rule, objective, rule.Phi(0.1), counted)
+    assert counted["alone"] <= few
+    assert counted["alone"] + counted["together"] == 60
+
+
+@pytest.mark.parametrize("options", [{"record": True}, {"scaling": "none"}, {"trust": True}], ids=str)
+def test_what_is_looked_at_on_the_way_is_taken_one_by_one(options, counted):
+    """Sizes at every time; plain floats; what is moved to neighbouring floats (the run itself is not)."""
+    _twice(logistic(), mg.GradientDescent(), mg.WeightedSum(), 0.1, counted, **options)
+    assert (counted["together"] > 0) is ("trust" in options)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("eta", [0.01, 3.0, 8.0, 40.0])
+@pytest.mark.parametrize(
+    "objective", [mg.WeightedSum(), mg.Final(), mg.LogFinal(), mg.MeanLog()], ids=lambda x: type(x).__name__
+)
+def test_states_and_adjoints_that_leave_their_band(eta, objective, dtype, counted):
+    """A quartic bowl beside a parabola: adjoints vanish and explode, states overflow, task by task at other times."""
+    start = np.array([[1.0, 0.1], [1e-3, 1.0], [0.3, 1e-8]], dtype)
+
+    def loss(w):
+        return np.sum(w * w * np.array([0.5, 0.05], dtype), axis=-1) + np.float32(0.01) * np.sum(w**4, axis=-1)
+
+    task = mg.FunctionTask(loss, w0=start)
+    _twice(task, mg.GradientDescent(), objective, eta, counted, steps=150)
+    _twice(task, mg.Momentum(), objective, mg.Momentum.Phi(eta / 10), counted, steps=150)
+
+
+def test_an_adjoint_that_is_exactly_zero(counted):
+    """The second task never moves: its gradient is 0 at its start."""
+    task = mg.FunctionTask(lambda w: np.sum(w**4, axis=-1), w0=np.array([[0.5, 0.2], [0.0, 0.0]]))
+    _twice(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, counted)
+
+
+class Theta(NamedTuple):
+    """A task's own meta-parameters."""
+
+    decay: object
+
+
+def test_meta_parameters_of_the_task(counted):
+    """With one term at the end they go by stretches, too."""
+    x = rng(0, "stretch").standard_normal((3, 12, 4))
+    y = x[..., 0] ** 2
+
+    def loss(w, theta):
+        fit = np.mean((np.einsum("bnd,bd->bn", x[:, :8], w) - y[:, :8]) ** 2, axis=-1)
+        return fit + np.exp(theta.decay) * np.sum(w * w, axis=-1)
+
+    def held_out(w, theta):
+        return np.mean((np.einsum("bnd,bd->bn", x[:, 8:], w) - y[:, 8:]) ** 2, axis=-1)
+
+    task = mg.FunctionTask(loss, w0=np.zeros((3, 4)), validation=held_out, theta=Theta(-2.0))
+    _twice(task, mg.GradientDescent(), mg.Final("validation"), mg.Joint(0.05, Theta(-2.0)), counted)
+    assert counted["together"] > 50
+    _twice(task, mg.GradientDescent(), mg.WeightedSum(), mg.Joint(0.05, Theta(-2.0)), counted)
+
+
+def test_schedules(counted):
+    phi = mg.GradientDescent.Phi(np.linspace(0.3, 0.1, 60))
+    _twice(logistic(), mg.Scheduled(mg.GradientDescent()), mg.WeightedSum(), phi, counted)
+    assert counted["together"] > 50
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1 << 12])
+def test_states_that_are_computed_again(memory, counted):
+    _twice(logistic(), mg.Adam(), mg.WeightedSum(), mg.Adam.Phi(0.1), counted, steps=120, memory=memory)
+
+
+def test_a_long_run_forgets_what_was_measured(counted, monkeypatch):
+    monkeypatch.setattr("metagrad.unroll.tally._MOST_KNOWN", 1)
+    _twice(logistic(), mg.GradientDescent(), mg.WeightedSum(), 0.1, counted, steps=700)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_sizes_are_those_of_the_trees(seed):
+    """Bounds decide nothing that the sizes themselves do not."""
+    draw = rng(seed, "sizes")
+    for _ in range(40):
+        trees = [tuple(_wild(draw, shape) for shape in ((3,), (3, 4), (3, 2, 2))) for _ in range(6)]
+        sizes = Sizes(trees)
+        expected = np.array([[max(np.abs(leaf[b]).max() for leaf in tree) for b in range(3)] for tree in trees])
+        expected = np.where(
+            [[any(np.isnan(leaf[b]).any() for leaf in t) for b in range(3)] for t in trees], np.nan, expected
+        )
+        assert np.array_equal(sizes.rows(), expected, equal_nan=True)
+        assert np.array_equal(sizes.most, expected.max(axis=0), equal_nan=True)
+        low, high = 1e-3, 1e3
+        outside = ~((expected > low) & (expected < high)).all(axis=1)
+        assert sizes.first_outside(low, high) == (int(outside.argmax()) if outside.any() else 6)
+        assert sizes.are_within(low, high) == bool((expected >= low).all() and (expected < high).all())
+
+
+def _wild(draw, shape):
+    x = draw.standard_normal(shape) * 10.0 ** draw.integers(-1, 2, shape)
+    x[draw.random(shape) < 0.2] = 0.0
+    if draw.random() < 0.2:
+        x[draw.random(shape) < 0.1] = draw.choice([np.nan, np.inf, 1e9, 0.0])
+    return x
