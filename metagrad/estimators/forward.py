@@ -79,6 +79,8 @@ class Forward:
         unroll = Unroll(ask, options, "forward")
         by_tape = not self.fused or unroll.joint or unroll.wide
         fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
+        if fused is None:
+            unroll.tally.measured.take_the_tape()
         found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
         return unroll, explained(unroll, found, on_tape=fused is None)
 

@@ -61,6 +61,7 @@ def _value(ask: Ask, options: Options) -> Estimate:
 def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
     """Return the estimate of one run forwards, and its unroll."""
     unroll = Unroll(ask, options, "value")
+    unroll.tally.measured.take_the_tape()
     unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
     value, _ = unroll.tally.finish()
     return unroll, explained(unroll, unroll.estimate(value, None), on_tape=True)

@@ -31,11 +31,11 @@ class Measured:
         self._is_by_tape: bool | None = False
 
     def take_the_tape(self) -> None:
-        """Let values come from where their slopes do: NumPy's own functions may round them in another order.
+        """Let values come from where their slopes do, on the host: NumPy's functions may round them in another order.
 
         Else one measure would have two values, and a program would have to compute both.
         """
-        self._is_by_tape = None  # found out at the first term
+        self._is_by_tape = None if self.system.xp is np else False  # None: found out at the first term
 
     def sample(self, t: int) -> Any:
         """Return the randomness of time t."""
@@ -64,10 +64,13 @@ class Measured:
         """Return what is measured at w, by the tape where its slope is the tape's."""
         if self._is_by_tape is None:
             self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
-        if not self._is_by_tape:
-            return self.measure.of(self.task, w, sample)
-        found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
-        return found
+        if self._is_by_tape:
+            try:
+                found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
+                return found
+            except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it
+                self._is_by_tape = False
+        return self.measure.of(self.task, w, sample)
 
     def slope(self, w: Tree, sample: Any) -> Tree:
         """Return the gradient of what is measured at w: the measure's own where it has one, else the tape's."""

@@ -48,7 +48,7 @@ class TapeSweep:
     def run(self, memory: int) -> tuple[Scaled, Tree]:
         """Return the value (B,) and the gradient of phi, keeping states within `memory` bytes."""
         unroll = self.unroll
-        if not self._fused and unroll.xp is np:
+        if not self._fused:
             unroll.tally.measured.take_the_tape()
         first = unroll.start()
         plan = make_plan(unroll.steps, unroll.carry_bytes(first), memory)
