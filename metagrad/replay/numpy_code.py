@@ -46,6 +46,7 @@ class Source:
         self._buffers, self._names, self._arrays = buffers, dict[int, str](), dict[int, Any]()
         self._bound: dict[int, str] = {}
         self._taken: set[int] = set()  # inputs
+        self._made: set[int] = set()  # arrays of their own
 
     def bind(self, x: Any, kind: str) -> str:
         """Return the name of an object."""
@@ -129,7 +130,9 @@ class Source:
 
     def look(self, v: Value) -> None:
         """Give up where there is a NaN."""
-        self.lines.append(f"if look({self.name(v)}): return None")
+        name = self.name(v)
+        is_number = isinstance(v.example, np.generic)
+        self.lines.append(f"if {name} != {name}: return None" if is_number else f"if look({name}): return None")
 
     def results(self, outputs: list[Value]) -> list[str]:
         """Return the expressions of the outputs: those that are not new arrays of their own are copied."""
@@ -138,7 +141,7 @@ class Source:
         for v in outputs:
             name = self.name(v)
             is_made = not v.is_constant and v.number not in self._taken
-            is_own = is_made and is_fresh(v.function) and v.number not in self._arrays
+            is_own = is_made and v.number not in self._arrays and (v.number in self._made or is_fresh(v.function))
             if type(v.example) is np.ndarray and (not is_own or v.number in seen):
                 name = f"{name}.copy('K')"
             seen.add(v.number)
@@ -195,7 +198,7 @@ def numpy_code(
     for v in inputs:
         if v.number in waiting:
             source.guard(v, expected=waiting[v.number])
-        if v.number in looked and _is_float(v.example):
+        if v.number in looked and is_float(v.example):
             source.look(v)
     for v in calls:
         if v.function is None:
@@ -203,8 +206,13 @@ def numpy_code(
         source.call(v)
         if v.number in waiting:
             source.guard(v, expected=waiting[v.number])
-        if v.number in looked and _is_float(v.example):
+        if v.number in looked and is_float(v.example):
             source.look(v)
+    return finished(source, names, outputs, tree)
+
+
+def finished(source: Source, names: list[str], outputs: list[Value], tree: Tree) -> tuple[Run, str]:
+    """Return the function of all lines, and its source."""
     source.lines.append(f"return {source.tree(tree, iter(source.results(outputs)))}")
     text = f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
     exec(compile(text, "<metagrad.replay>", "exec"), source.scope)
@@ -212,5 +220,6 @@ def numpy_code(
     return run, text
 
 
-def _is_float(example: Any) -> bool:
+def is_float(example: Any) -> bool:
+    """Whether there may be a NaN in a result."""
     return type(example) not in PLAIN and getattr(getattr(example, "dtype", None), "kind", "") == "f"

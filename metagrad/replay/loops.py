@@ -1,0 +1,246 @@
+"""A chain as loops: what is read, computed and written for each entry, as data that tells nothing of sizes.
+
+Calls of one shape are one loop. Its axes are joined where all operands lie in memory as if they were one, so that most
+loops are flat; operands that are spread have steps of nothing. Sizes, steps in memory and numbers of the code are in a
+table beside: one kernel serves all shapes of a pattern.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad.replay.buffers import Unit
+from metagrad.replay.chains import is_read_back, loop_of
+from metagrad.replay.cheap import FLOATS, Cheap, kind_of
+from metagrad.replay.program import Value
+
+Step = tuple[Any, ...]
+
+
+class Loop(NamedTuple):
+    """Loops in one another: where the table has their sizes, and what is done for each entry.
+
+    Steps: ("read", name, argument, steps in memory), ("take", name, argument), ("number", name, kind, place),
+    (function, name, kind, names), ("write", argument, steps in memory, name), ("keep", argument, place, name), and
+    ("look", name) for a NaN.
+    """
+
+    sizes: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+
+class Kernel(NamedTuple):
+    """What is compiled: arguments after the table as (kind, axes or None for a number, is written), and loops."""
+
+    arguments: tuple[tuple[str, int | None, bool], ...]
+    loops: tuple[Loop, ...]
+
+    @property
+    def looks(self) -> bool:
+        """Whether it looks for NaN."""
+        return any(step[0] == "look" for loop in self.loops for step in loop.steps)
+
+    def __str__(self) -> str:
+        """Show it line by line."""
+        lines = []
+        for loop in self.loops:
+            lines.append(f"for table{list(loop.sizes)}:")
+            lines += ["    " + " ".join(map(str, step)) for step in loop.steps]
+        return "\n".join(lines)
+
+
+class Lowered(NamedTuple):
+    """A kernel with what it is called with: the table, operands, arrays to write, and numbers to keep, by kind."""
+
+    kernel: Kernel
+    table: Any
+    operands: list[Value]
+    written: list[Value]
+    kept: dict[str, list[Value]]
+    looked: set[int]
+
+
+def lowered(unit: Unit, calls: dict[int, Cheap], watched: set[int]) -> Lowered:
+    """Return a chain as loops; `watched` are the numbers of the values in which it is to look for NaN."""
+    return _Lowering(unit, calls, watched).done()
+
+
+class _Lowering:
+    def __init__(self, unit: Unit, calls: dict[int, Cheap], watched: set[int]) -> None:
+        self._unit, self._calls, self._watched = unit, calls, watched
+        self._own = {v.number for v in unit.values}
+        self._stored = {v.number for v in unit.stored}
+        self._operands = _outer(unit, calls)
+        self._written = [v for v in unit.stored if v.is_array]
+        numbers = [v for v in unit.stored if not v.is_array]
+        kinds = sorted({_kind(v) for v in numbers})
+        self._kept = {kind: [v for v in numbers if _kind(v) == kind] for kind in kinds}
+        arrays = [v.number for v in (*self._operands, *self._written)]
+        self._place = {number: i for i, number in enumerate(arrays)}
+        self._keeper = {kind: len(arrays) + i for i, kind in enumerate(kinds)}
+        self._table: list[int] = [0, 1]  # steps in memory of 0 and 1 stand for themselves
+        self._steps: list[Step] = []
+        self._names: dict[Any, str] = {}  # of what is at hand
+        self._count = 0
+        self.looked: set[int] = set()
+
+    def done(self) -> Lowered:
+        loops = tuple([self._loop(values) for values in _by_loops(self._unit)])
+        arguments = [_argument(v, is_written=False) for v in self._operands]
+        arguments += [_argument(v, is_written=True) for v in self._written]
+        arguments += [(kind, 1, True) for kind in self._keeper]
+        table = np.array(self._table, np.int64)
+        return Lowered(Kernel(tuple(arguments), loops), table, self._operands, self._written, self._kept, self.looked)
+
+    def _loop(self, values: list[Value]) -> Loop:
+        shape, axes = loop_of(values[0])
+        arrays: dict[int, Value] = {}
+        for v in values:
+            reads = [x for x in self._calls[v.number].operands if type(x) is Value and self._is_read(x, v)]
+            arrays |= {x.number: x for x in reads}
+            if v.number in self._stored and v.is_array:
+                arrays[v.number] = v
+        steps = {number: _steps(x.example, len(shape), axes) for number, x in arrays.items()}
+        sizes, steps = _joined([shape[i] for i in axes], steps)
+        places: dict[int, int] = {0: 0, 1: 1}
+        codes = {number: tuple([self._step(s, places) for s in of]) for number, of in steps.items()}
+        before, self._steps = self._names, []
+        self._names = dict(before)
+        for v in values:
+            self._call(v, codes)
+        if axes:
+            self._names = before  # what loops hold is theirs
+        return Loop(tuple([self._enter(n) for n in sizes]), tuple(self._steps))
+
+    def _is_read(self, x: Value, by: Value) -> bool:
+        """Whether an operand is read from memory."""
+        if x.number in self._own:
+            return is_read_back(x, by)
+        return isinstance(x.example, np.ndarray)
+
+    def _call(self, v: Value, codes: dict[int, tuple[int, ...]]) -> None:
+        call = self._calls[v.number]
+        pairs = zip(call.operands, call.kinds, strict=True)
+        names = tuple([self._cast(x, kind, codes, v) for x, kind in pairs])
+        if call.name == "copy":
+            name = self._names[v.number] = names[0]
+        else:
+            name = self._names[v.number] = self._new()
+            self._steps.append((call.name, name, call.kinds[-1], names))
+        self._look(v, name)
+        if v.number not in self._stored:
+            return
+        if v.is_array:
+            self._steps.append(("write", self._place[v.number], codes[v.number], name))
+        else:
+            self._steps.append(("keep", self._keeper[call.out], self._kept[call.out].index(v), name))
+
+    def _cast(self, x: Any, kind: str, codes: dict[int, tuple[int, ...]], by: Value) -> str:
+        """Return the name of an operand as a number of a kind."""
+        if type(x) is not Value:
+            return self._number(x, kind)
+        name, has = self._read(x, codes, by), _kind(x)
+        if has == kind:
+            return name
+        key = (name, kind)
+        if key not in self._names:
+            self._names[key] = self._new()
+            self._steps.append((f"from {has}", self._names[key], kind, (name,)))
+        return self._names[key]
+
+    def _read(self, x: Value, codes: dict[int, tuple[int, ...]], by: Value) -> str:
+        is_read = self._is_read(x, by)
+        key = ("read", x.number) if is_read else x.number
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = self._new()
+            if is_read:
+                self._steps.append(("read", name, self._place[x.number], codes[x.number]))
+            else:
+                self._steps.append(("take", name, self._place[x.number]))
+            self._look(x, name)
+        return name
+
+    def _look(self, v: Value, name: str) -> None:
+        if v.number in self._watched and v.number not in self.looked and _kind(v) in FLOATS:
+            self.looked.add(v.number)
+            self._steps.append(("look", name))
+
+    def _number(self, x: Any, kind: str) -> str:
+        bits = struct.unpack("q", struct.pack("d", float(x)))[0]
+        key = ("number", bits, kind)
+        if key not in self._names:
+            self._names[key] = self._new()
+            self._steps.append(("number", self._names[key], kind, self._enter(bits)))
+        return self._names[key]
+
+    def _new(self) -> str:
+        self._count += 1
+        return f"x{self._count}"
+
+    def _step(self, step: int, places: dict[int, int]) -> int:
+        """Return what stands for a step in memory: 0, 1, or its place in the table."""
+        if step not in places:
+            places[step] = self._enter(step)
+        return places[step]
+
+    def _enter(self, number: int) -> int:
+        """Return the place in the table of a number that is entered."""
+        self._table.append(number)
+        return len(self._table) - 1
+
+
+def _outer(unit: Unit, calls: dict[int, Cheap]) -> list[Value]:
+    own = {v.number for v in unit.values}
+    found = {x.number: x for v in unit.values for x in calls[v.number].operands if type(x) is Value}
+    return [x for number, x in found.items() if number not in own]
+
+
+def _by_loops(unit: Unit) -> list[list[Value]]:
+    """Return the values of a chain in loops, as few as one finds: whatever can be computed joins the first of its shape."""
+    left, loops, done = list(unit.values), [], set[int]()
+    own = {v.number for v in left}
+    while left:
+        key, here = loop_of(left[0]), list[Value]()
+        inside = set[int]()
+        for v in left:
+            needs = [x for x in v.operands() if x.number in own and x.number not in done]
+            if loop_of(v) == key and all(x.number in inside for x in needs):
+                here.append(v)
+                inside.add(v.number)
+        done |= inside
+        left = [v for v in left if v.number not in inside]
+        loops.append(here)
+    return loops
+
+
+def _kind(v: Value) -> str:
+    found = kind_of(v.example)
+    assert found is not None
+    return found
+
+
+def _argument(v: Value, *, is_written: bool) -> tuple[str, int | None, bool]:
+    return _kind(v), v.example.ndim if isinstance(v.example, np.ndarray) else None, is_written
+
+
+def _steps(x: Any, count: int, axes: tuple[int, ...]) -> list[int]:
+    """Return the steps in memory of an array along the axes of a loop over `count` of them, 0 where it is spread."""
+    lead = count - x.ndim
+    return [
+        0 if i < lead or x.shape[i - lead] == 1 else x.strides[i - lead] // x.itemsize for i in axes
+    ]
+
+
+def _joined(sizes: list[int], steps: dict[int, list[int]]) -> tuple[list[int], dict[int, list[int]]]:
+    """Join neighbouring axes that all arrays walk through as if they were one."""
+    i = len(sizes) - 2
+    while i >= 0:
+        if all(of[i] == of[i + 1] * sizes[i + 1] for of in steps.values()):
+            sizes = [*sizes[:i], sizes[i] * sizes[i + 1], *sizes[i + 2 :]]
+            steps = {number: [*of[:i], *of[i + 1 :]] for number, of in steps.items()}
+        i -= 1
+    return sizes, steps
