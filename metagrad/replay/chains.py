@@ -7,6 +7,10 @@ to, the one that reads it: it is then held in registers, and needs no buffer.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 from metagrad.replay.buffers import Unit
 from metagrad.replay.cheap import Cheap
 from metagrad.replay.dead import needed
@@ -48,23 +52,56 @@ def _stages(values: list[Value], cheap: set[int]) -> dict[int, int]:
 
 
 def _with_stored(units: list[Unit], ends: set[int]) -> list[Unit]:
-    """Return the units with what others read of them: other units, the caller, and loops of another shape."""
-    home = {v.number: i for i, unit in enumerate(units) for v in unit.values}
+    """Return the units with what others read of them: other units, the caller, and other loops of a chain."""
+    loops = [loops_of(unit.values) if unit.is_chain else [list(unit.values)] for unit in units]
+    home = {v.number: (i, j) for i, of in enumerate(loops) for j, values in enumerate(of) for v in values}
     read = set(ends)
-    for i, unit in enumerate(units):
-        for v in unit.values:
-            for x in v.operands():
-                if home.get(x.number) != i or (unit.is_chain and is_read_back(x, v)):
-                    read.add(x.number)
+    for place, v in [(home[v.number], v) for unit in units for v in unit.values]:
+        for x in v.operands():
+            there = home.get(x.number)
+            if there is not None and there != place and (there[0] != place[0] or has_axes(x)):
+                read.add(x.number)
     return [
         unit._replace(stored=tuple([v for v in unit.values if v.number in read])) if unit.is_chain else unit
         for unit in units
     ]
 
 
-def is_read_back(x: Value, by: Value) -> bool:
-    """Whether a value of a chain is read by another loop of it, from memory: loops over one entry hold numbers."""
-    return loop_of(x) != loop_of(by) and bool(loop_of(x)[1])
+def loops_of(values: Sequence[Value]) -> list[list[Value]]:
+    """Return the values of a chain in loops: those of one shape that can be computed together, the smallest first.
+
+    Numbers, and arrays of one entry, are loops of nothing; they are at hand in those that follow.
+    """
+    own, done, loops = {v.number for v in values}, set[int](), []
+    waiting: dict[Any, list[Value]] = {}
+    for v in values:
+        waiting.setdefault(loop_of(v), []).append(v)
+    sizes = {key: math.prod(key[0]) for key in waiting}
+    while waiting:
+        found = [_ready(waiting[key], own, done) for key in sorted(waiting, key=sizes.__getitem__)]
+        here = next(values for values in found if values)
+        key = loop_of(here[0])
+        done |= {v.number for v in here}
+        loops.append(here)
+        waiting[key] = [v for v in waiting[key] if v.number not in done]
+        if not waiting[key]:
+            del waiting[key]
+    return loops
+
+
+def _ready(values: list[Value], own: set[int], done: set[int]) -> list[Value]:
+    """Return the values that can be computed from those that are done, and from one another."""
+    known, found = set(done), []
+    for v in values:
+        if all(x.number in known for x in v.operands() if x.number in own):
+            known.add(v.number)
+            found.append(v)
+    return found
+
+
+def has_axes(v: Value) -> bool:
+    """Whether a loop runs over a value's entries; else there is one, which is held like a number."""
+    return bool(loop_of(v)[1])
 
 
 def loop_of(v: Value) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad.replay.buffers import Unit
-from metagrad.replay.chains import is_read_back, loop_of
+from metagrad.replay.chains import has_axes, loop_of, loops_of
 from metagrad.replay.cheap import FLOATS, Cheap, kind_of
 from metagrad.replay.program import Value
 
@@ -72,6 +72,7 @@ class _Lowering:
     def __init__(self, unit: Unit, calls: dict[int, Cheap], watched: set[int]) -> None:
         self._unit, self._calls, self._watched = unit, calls, watched
         self._own = {v.number for v in unit.values}
+        self._here: set[int] = set()  # values of the loop at hand
         self._stored = {v.number for v in unit.stored}
         self._operands = _outer(unit, calls)
         self._written = [v for v in unit.stored if v.is_array]
@@ -88,7 +89,7 @@ class _Lowering:
         self.looked: set[int] = set()
 
     def done(self) -> Lowered:
-        loops = tuple([self._loop(values) for values in _by_loops(self._unit)])
+        loops = tuple([self._loop(values) for values in loops_of(self._unit.values)])
         arguments = [_argument(v, is_written=False) for v in self._operands]
         arguments += [_argument(v, is_written=True) for v in self._written]
         arguments += [(kind, 1, True) for kind in self._keeper]
@@ -97,9 +98,10 @@ class _Lowering:
 
     def _loop(self, values: list[Value]) -> Loop:
         shape, axes = loop_of(values[0])
+        self._here = {v.number for v in values}
         arrays: dict[int, Value] = {}
         for v in values:
-            reads = [x for x in self._calls[v.number].operands if type(x) is Value and self._is_read(x, v)]
+            reads = [x for x in self._calls[v.number].operands if type(x) is Value and self._is_read(x)]
             arrays |= {x.number: x for x in reads}
             if v.number in self._stored and v.is_array:
                 arrays[v.number] = v
@@ -115,16 +117,16 @@ class _Lowering:
             self._names = before  # what loops hold is theirs
         return Loop(tuple([self._enter(n) for n in sizes]), tuple(self._steps))
 
-    def _is_read(self, x: Value, by: Value) -> bool:
+    def _is_read(self, x: Value) -> bool:
         """Whether an operand is read from memory."""
         if x.number in self._own:
-            return is_read_back(x, by)
+            return x.number not in self._here and has_axes(x)
         return isinstance(x.example, np.ndarray)
 
     def _call(self, v: Value, codes: dict[int, tuple[int, ...]]) -> None:
         call = self._calls[v.number]
         pairs = zip(call.operands, call.kinds, strict=True)
-        names = tuple([self._cast(x, kind, codes, v) for x, kind in pairs])
+        names = tuple([self._cast(x, kind, codes) for x, kind in pairs])
         if call.name == "copy":
             name = self._names[v.number] = names[0]
         else:
@@ -138,11 +140,11 @@ class _Lowering:
         else:
             self._steps.append(("keep", self._keeper[call.out], self._kept[call.out].index(v), name))
 
-    def _cast(self, x: Any, kind: str, codes: dict[int, tuple[int, ...]], by: Value) -> str:
+    def _cast(self, x: Any, kind: str, codes: dict[int, tuple[int, ...]]) -> str:
         """Return the name of an operand as a number of a kind."""
         if type(x) is not Value:
             return self._number(x, kind)
-        name, has = self._read(x, codes, by), _kind(x)
+        name, has = self._read(x, codes), _kind(x)
         if has == kind:
             return name
         key = (name, kind)
@@ -151,8 +153,8 @@ class _Lowering:
             self._steps.append((f"from {has}", self._names[key], kind, (name,)))
         return self._names[key]
 
-    def _read(self, x: Value, codes: dict[int, tuple[int, ...]], by: Value) -> str:
-        is_read = self._is_read(x, by)
+    def _read(self, x: Value, codes: dict[int, tuple[int, ...]]) -> str:
+        is_read = self._is_read(x)
         key = ("read", x.number) if is_read else x.number
         name = self._names.get(key)
         if name is None:
@@ -197,24 +199,6 @@ def _outer(unit: Unit, calls: dict[int, Cheap]) -> list[Value]:
     own = {v.number for v in unit.values}
     found = {x.number: x for v in unit.values for x in calls[v.number].operands if type(x) is Value}
     return [x for number, x in found.items() if number not in own]
-
-
-def _by_loops(unit: Unit) -> list[list[Value]]:
-    """Return the values of a chain in loops, as few as one finds: whatever can be computed joins the first of its shape."""
-    left, loops, done = list(unit.values), [], set[int]()
-    own = {v.number for v in left}
-    while left:
-        key, here = loop_of(left[0]), list[Value]()
-        inside = set[int]()
-        for v in left:
-            needs = [x for x in v.operands() if x.number in own and x.number not in done]
-            if loop_of(v) == key and all(x.number in inside for x in needs):
-                here.append(v)
-                inside.add(v.number)
-        done |= inside
-        left = [v for v in left if v.number not in inside]
-        loops.append(here)
-    return loops
 
 
 def _kind(v: Value) -> str:
