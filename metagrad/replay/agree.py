@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.loops import Kernel, Loop, Step
+from metagrad.replay.loops import Argument, Kernel, Loop, Step
 from metagrad.replay.machine import function_of
 
 _LENGTHS = (*range(1, 18), 31)
@@ -71,7 +71,9 @@ def _cases(kind: str) -> Iterator[tuple[Any, Any, Any, str]]:
         row = slice(i * x.size, (i + 1) * x.size)
         yield turns[row], first[row], second[row], "x"
         yield turns[row], second[row], first[row], "y"
-    hard = np.flatnonzero(~np.isfinite(first) | (first == second) | (first == -second)) if kind != "b1" else np.arange(4)
+    hard = (
+        np.flatnonzero(~np.isfinite(first) | (first == second) | (first == -second)) if kind != "b1" else np.arange(4)
+    )
     for length in _LENGTHS:
         for start in range(0, hard.size, length + 1):
             at = np.roll(hard, -start)[:length]
@@ -103,10 +105,10 @@ def _out(name: str, kind: str) -> str:
 
 
 def _kernel(names: list[str], kind: str) -> Any:
-    arguments = [("b1", 1, False), (kind, 1, False), (kind, 1, False), *[(_out(name, kind), 1, True) for name in names]]
+    arguments = [Argument(k, 1) for k in ("b1", kind, kind)]
+    arguments += [Argument(_out(name, kind), 1, is_written=True) for name in names]
     steps: list[Step] = [("read", "c", 0, (1,)), ("read", "x", 1, (1,)), ("read", "y", 2, (1,))]
     for i, name in enumerate(names):
         operands = {"where": ("c", "x", "y")}.get(name) or ("x", "y")[: getattr(np, name).nin]
         steps += [(name, f"r{i}", kind, operands), ("write", 3 + i, (1,), f"r{i}")]
     return function_of(Kernel(tuple(arguments), (Loop((2,), tuple(steps)),)))
-

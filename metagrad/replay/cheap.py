@@ -66,7 +66,8 @@ def cheap(v: Value) -> Cheap | None:
 
 
 def _read(v: Value, out: str) -> Cheap | None:
-    function, args = v.function, v.args
+    function: Any = v.function
+    args = v.args
     if function is np.where and len(args) == 3 and _kind(args[0]) == "b1":
         return Cheap("where", ("b1", out, out), out, args) if _are_floats((out,)) else None
     if (function in _COPIES and len(args) == 1) or (function in _SPREADS and len(args) == 2):
@@ -74,7 +75,7 @@ def _read(v: Value, out: str) -> Cheap | None:
         return Cheap("copy", (out,), out, args[:1]) if kind == out else None
     if function is method("astype") and len(args) == 2:
         return Cheap("copy", (out,), out, args[:1]) if _are_floats((out,)) and _kind(args[0]) is not None else None
-    ufunc = _MORE.get(function) or SAME.get(function, function)
+    ufunc: Any = _MORE.get(function) or SAME.get(function, function)
     name = _NAMED.get(ufunc) or _BITS.get(ufunc)
     if name is None or len(args) != ufunc.nin:
         return None

@@ -19,9 +19,8 @@ from metagrad.replay.bits import same_bits
 from metagrad.replay.buffers import Buffers, Unit, placed
 from metagrad.replay.chains import grouped
 from metagrad.replay.cheap import Cheap, cheap
-from metagrad.replay.functions import is_fresh
-from metagrad.replay.loops import Lowered, lowered
-from metagrad.replay.numpy_code import Run, Source, finished, is_float
+from metagrad.replay.loops import Kernel, lowered
+from metagrad.replay.numpy_code import Run, Source, defined, ended, is_float
 from metagrad.replay.program import Value, replaced
 
 PAYS, KNOWN = 1.0, 0.05  # seconds of runs from which on to compile, and to look whether others have compiled it
@@ -79,52 +78,54 @@ class Switched(NamedTuple):
 
 
 class Plan:
-    """A program in chains and calls, not yet compiled."""
+    """A program in chains and calls, as source whose chains are not compiled yet."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Find the chains; operations that do not agree with NumPy's are left out."""
         from metagrad.replay.agree import disagreeing
 
-        self._recipe = recipe
         calls = {v.number: found for v in recipe.calls if (found := cheap(v)) is not None}
         bad = disagreeing({operation for call in calls.values() for operation in operations_of(call)})
         calls = {number: call for number, call in calls.items() if not bad.intersection(operations_of(call))}
         self.joined = len(calls)
-        guards = [v for v, _ in recipe.guards]
-        self._units = grouped(recipe.calls, recipe.outputs, guards, calls)
-        watched = {v.number for v in recipe.watched}
-        self._chains: list[Lowered | None] = []
-        self._looked = set[int]()
-        for unit in self._units:
-            chain = lowered(unit, calls, watched - self._looked) if unit.is_chain else None
-            self._chains.append(chain)
-            self._looked |= chain.looked if chain is not None else set()
+        self.units = grouped(recipe.calls, recipe.outputs, [v for v, _ in recipe.guards], calls)
+        self.buffers = placed(self.units, recipe.outputs, 0)
+        self._source, self._recipe = _Source(self.buffers, calls), recipe
+        names = [self._source.take(v) for v in recipe.inputs]
+        self._write()
+        self._text = ended(self._source, names, recipe.outputs, recipe.tree)
+
+    def _write(self) -> None:
+        recipe, source = self._recipe, self._source
+        waiting = {v.number: expected for v, expected in recipe.guards}
+        looked = {v.number for v in recipe.watched}
+        chains = {x.number for unit in self.units if unit.is_chain for v in unit.values for x in (v, *v.operands())}
+        later = looked & chains  # the first chain that has it at hand
+        source.check(Unit(tuple(recipe.inputs), ()), waiting, looked - later)
+        for unit in self.units:
+            if unit.is_chain:
+                later -= source.chain(unit, later)
+            else:
+                source.call(unit.values[0])
+            source.check(unit, waiting, looked - later if not unit.is_chain else set())
+        if any(v.number in later and is_float(v.example) for v in recipe.watched):
+            raise AssertionError("it does not look for NaN where it should")
 
     @property
-    def kernels(self) -> list[Any]:
-        """What is compiled for it."""
-        return [chain.kernel for chain in self._chains if chain is not None]
+    def kernels(self) -> list[Kernel]:
+        """What is to be compiled."""
+        return list(self._source.kernels.values())
 
-    def code(self) -> tuple[Run, str, int]:
-        """Return the program as a function of its inputs, its source, and the bytes of its buffers."""
+    def code(self) -> tuple[Run, str]:
+        """Return the program as a function of its inputs, compiled, and its source."""
         from metagrad.replay.machine import function_of
 
-        recipe, buffers = self._recipe, placed(self._units, self._recipe.outputs, 0)
-        if buffers.nbytes > _MOST_BYTES:
-            raise MemoryError(f"its buffers would take {buffers.nbytes >> 20} MiB")
-        source = _Source(buffers)
-        names = [source.take(v) for v in recipe.inputs]
-        waiting = {v.number: expected for v, expected in recipe.guards}
-        looked = {v.number for v in recipe.watched} - self._looked
-        source.check(Unit(tuple(recipe.inputs), ()), waiting, looked)
-        for unit, chain in zip(self._units, self._chains, strict=True):
-            if chain is None:
-                source.call(unit.values[0])
-            else:
-                source.chain(chain, function_of(chain.kernel))
-            source.check(unit, waiting, looked)
-        run, text = finished(source, names, recipe.outputs, recipe.tree)
-        return run, "\n".join([text, *[f"# {kernel}".replace("\n", "\n# ") for kernel in self.kernels]]), buffers.nbytes
+        if self.buffers.nbytes > _MOST_BYTES:
+            raise MemoryError(f"its buffers would take {self.buffers.nbytes >> 20} MiB")
+        source, text = self._source, self._text
+        source.scope |= {name: function_of(kernel) for name, kernel in source.kernels.items()}
+        chains = [f"# {name}\n{kernel}".replace("\n", "\n# ") for name, kernel in source.kernels.items()]
+        return defined(source, text), "\n".join([text, *chains])
 
 
 def operations_of(call: Cheap) -> set[tuple[str, str]]:
@@ -135,32 +136,50 @@ def operations_of(call: Cheap) -> set[tuple[str, str]]:
 class _Source(Source):
     """The lines of a program with chains."""
 
-    def chain(self, chain: Lowered, function: Any) -> None:
-        """Add the call of a chain, which returns whether it saw a NaN where one is looked for."""
-        arguments = [self.bind(chain.table, "t"), *map(self.name, chain.operands)]
-        arguments += map(self._room, chain.written)
-        after = []
-        for kind, values in chain.kept.items():
-            room = np.zeros(len(values), kind)
-            arguments.append(name := self.bind(room, "n"))
-            for i, v in enumerate(values):
-                if type(v.example) is np.ndarray:  # one without axes
-                    self._arrays[v.number] = view = room[i : i + 1].reshape(())
-                    self._names[v.number] = self.bind(view, "b")
-                else:
-                    self._names[v.number] = f"v{v.number}"
-                    after.append(f"v{v.number} = {name}[{i}]")
-        call = f"{self.bind(function, 'chain')}({', '.join(arguments)})"
-        self.lines.append(f"if {call}: return None" if chain.kernel.looks else call)
-        self.lines += after
+    def __init__(self, buffers: Buffers, calls: dict[int, Cheap]) -> None:
+        """Begin with no line."""
+        super().__init__(buffers)
+        self._calls = calls
+        self.kernels: dict[str, Kernel] = {}
 
-    def _room(self, v: Value) -> str:
-        """Return the name of an array to write into: a buffer, or a new one."""
-        buffer = self._buffers.arrays.get(v.number)
-        if buffer is not None:
-            self._arrays[v.number] = buffer
-            name = self._names[v.number] = self.bind(buffer, "b")
-            return name
+    def chain(self, unit: Unit, watched: set[int]) -> set[int]:
+        """Add the call of a chain, which returns whether it saw a NaN; return where it looks for one."""
+        chain = lowered(unit, self._calls, watched, self._standing(unit))
+        arguments = [self.bind(chain.table, "t"), *map(self.name, chain.operands), *map(self._new, chain.written)]
+        name = f"chain{len(self.kernels)}"
+        self.kernels[name] = chain.kernel
+        call = f"{name}({', '.join(arguments)})"
+        self.lines.append(f"if {call}: return None" if chain.kernel.looks else call)
+        for room, values in chain.rooms:
+            self._take_numbers(room, values)
+        return chain.looked
+
+    def _standing(self, unit: Unit) -> dict[int, Any]:
+        """Return the arrays that a chain reads and writes and that stay where they are."""
+        for v in unit.stored:
+            if v.number in self._buffers.arrays:
+                self._arrays[v.number] = buffer = self._buffers.arrays[v.number]
+                self._names[v.number] = self.bind(buffer, "b")
+        known = [x for v in unit.values for x in (v, *v.operands())]
+        static = {x.number: self._arrays[x.number] for x in known if x.number in self._arrays}
+        static |= {x.number: x.example for x in known if x.is_constant and type(x.example) is np.ndarray}
+        for array in static.values():
+            self.bind(array, "b")  # it lives as long as the program, which knows its address
+        return static
+
+    def _take_numbers(self, room: Any, values: list[Value]) -> None:
+        """Let the numbers that a chain has left in an array be those values."""
+        name = self.bind(room, "n")
+        for i, v in enumerate(values):
+            if type(v.example) is np.ndarray:  # one without axes
+                self._arrays[v.number] = view = room[i : i + 1].reshape(())
+                self._names[v.number] = self.bind(view, "b")
+            else:
+                self._names[v.number] = f"v{v.number}"
+                self.lines.append(f"v{v.number} = {name}[{i}]")
+
+    def _new(self, v: Value) -> str:
+        """Return the name of a new array to write into."""
         name = self._names[v.number] = f"v{v.number}"
         self._made.add(v.number)
         shape, dtype = v.example.shape, v.example.dtype
@@ -223,10 +242,10 @@ def _switched(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched
         plan = Plan(recipe)
         if plan.joined < _FEWEST:
             return Switched(None, "it has few calls to join")
-        run, source, nbytes = plan.code()
+        run, source = plan.code()
         found = run(*inputs)
     except Exception as error:  # of a compiler: whatever it is, NumPy's program is there
         return Switched(None, f"compiling it failed ({type(error).__name__}: {error})".splitlines()[0][:200])
     if not same_bits(found, expected, any_nan=True):
         return Switched(None, "compiled, it gives other bits than NumPy")
-    return Switched(run, source, nbytes)
+    return Switched(run, source, plan.buffers.nbytes)

@@ -32,10 +32,19 @@ class Loop(NamedTuple):
     steps: tuple[Step, ...]
 
 
-class Kernel(NamedTuple):
-    """What is compiled: arguments after the table as (kind, axes or None for a number, is written), and loops."""
+class Argument(NamedTuple):
+    """An array or a number that a kernel is given: in the call, or by its address in the table if it stays there."""
 
-    arguments: tuple[tuple[str, int | None, bool], ...]
+    kind: str
+    axes: int | None = None  # None: a number, or an array in the table
+    is_written: bool = False
+    place: int | None = None  # of its address in the table
+
+
+class Kernel(NamedTuple):
+    """What is compiled."""
+
+    arguments: tuple[Argument, ...]
     loops: tuple[Loop, ...]
 
     @property
@@ -53,36 +62,41 @@ class Kernel(NamedTuple):
 
 
 class Lowered(NamedTuple):
-    """A kernel with what it is called with: the table, operands, arrays to write, and numbers to keep, by kind."""
+    """A kernel with what it is called with: the table, then operands and arrays to write that do not stay in place."""
 
     kernel: Kernel
     table: Any
     operands: list[Value]
     written: list[Value]
-    kept: dict[str, list[Value]]
+    rooms: list[tuple[Any, list[Value]]]  # arrays that numbers are left in, one by one
     looked: set[int]
 
 
-def lowered(unit: Unit, calls: dict[int, Cheap], watched: set[int]) -> Lowered:
-    """Return a chain as loops; `watched` are the numbers of the values in which it is to look for NaN."""
-    return _Lowering(unit, calls, watched).done()
+def lowered(unit: Unit, calls: dict[int, Cheap], watched: set[int], static: dict[int, Any]) -> Lowered:
+    """Return a chain as loops.
+
+    `watched` are the numbers of the values in which it is to look for NaN, `static` the arrays that stay where they
+    are, by the numbers of their values.
+    """
+    return _Lowering(unit, calls, watched, static).done()
 
 
 class _Lowering:
-    def __init__(self, unit: Unit, calls: dict[int, Cheap], watched: set[int]) -> None:
-        self._unit, self._calls, self._watched = unit, calls, watched
+    def __init__(self, unit: Unit, calls: dict[int, Cheap], watched: set[int], static: dict[int, Any]) -> None:
+        self._unit, self._calls, self._watched, self._static = unit, calls, watched, static
         self._own = {v.number for v in unit.values}
         self._here: set[int] = set()  # values of the loop at hand
         self._stored = {v.number for v in unit.stored}
-        self._operands = _outer(unit, calls)
-        self._written = [v for v in unit.stored if v.is_array]
-        numbers = [v for v in unit.stored if not v.is_array]
-        kinds = sorted({_kind(v) for v in numbers})
-        self._kept = {kind: [v for v in numbers if _kind(v) == kind] for kind in kinds}
-        arrays = [v.number for v in (*self._operands, *self._written)]
-        self._place = {number: i for i, number in enumerate(arrays)}
-        self._keeper = {kind: len(arrays) + i for i, kind in enumerate(kinds)}
         self._table: list[int] = [0, 1]  # steps in memory of 0 and 1 stand for themselves
+        self._operands, self._written = _outer(unit, calls), [v for v in unit.stored if v.is_array]
+        self._rooms = _rooms([v for v in unit.stored if not v.is_array])
+        self._arguments = [self._argument(v, is_written=False) for v in self._operands]
+        self._arguments += [self._argument(v, is_written=True) for v in self._written]
+        self._place = {v.number: i for i, v in enumerate([*self._operands, *self._written])}
+        self._seat: dict[int, tuple[int, int]] = {}  # of numbers, in rooms
+        for room, values in self._rooms:
+            self._seat |= {v.number: (len(self._arguments), i) for i, v in enumerate(values)}
+            self._arguments.append(self._standing(room, is_written=True))
         self._steps: list[Step] = []
         self._names: dict[Any, str] = {}  # of what is at hand
         self._count = 0
@@ -90,11 +104,18 @@ class _Lowering:
 
     def done(self) -> Lowered:
         loops = tuple([self._loop(values) for values in loops_of(self._unit.values)])
-        arguments = [_argument(v, is_written=False) for v in self._operands]
-        arguments += [_argument(v, is_written=True) for v in self._written]
-        arguments += [(kind, 1, True) for kind in self._keeper]
-        table = np.array(self._table, np.int64)
-        return Lowered(Kernel(tuple(arguments), loops), table, self._operands, self._written, self._kept, self.looked)
+        operands, written = ([v for v in vs if v.number not in self._static] for vs in (self._operands, self._written))
+        kernel, table = Kernel(tuple(self._arguments), loops), np.array(self._table, np.int64)
+        return Lowered(kernel, table, operands, written, self._rooms, self.looked)
+
+    def _argument(self, v: Value, *, is_written: bool) -> Argument:
+        array = self._static.get(v.number)
+        if array is not None:
+            return self._standing(array, is_written=is_written)
+        return Argument(_kind(v), v.example.ndim if isinstance(v.example, np.ndarray) else None, is_written)
+
+    def _standing(self, array: Any, *, is_written: bool) -> Argument:
+        return Argument(array.dtype.str[1:], None, is_written, self._enter(array.ctypes.data))
 
     def _loop(self, values: list[Value]) -> Loop:
         shape, axes = loop_of(values[0])
@@ -138,7 +159,7 @@ class _Lowering:
         if v.is_array:
             self._steps.append(("write", self._place[v.number], codes[v.number], name))
         else:
-            self._steps.append(("keep", self._keeper[call.out], self._kept[call.out].index(v), name))
+            self._steps.append(("keep", *self._seat[v.number], name))
 
     def _cast(self, x: Any, kind: str, codes: dict[int, tuple[int, ...]]) -> str:
         """Return the name of an operand as a number of a kind."""
@@ -201,22 +222,22 @@ def _outer(unit: Unit, calls: dict[int, Cheap]) -> list[Value]:
     return [x for number, x in found.items() if number not in own]
 
 
+def _rooms(numbers: list[Value]) -> list[tuple[Any, list[Value]]]:
+    """Return arrays for numbers, one for each kind, with which of them it is for."""
+    found = {kind: [v for v in numbers if _kind(v) == kind] for kind in sorted({_kind(v) for v in numbers})}
+    return [(np.zeros(len(values), kind), values) for kind, values in found.items()]
+
+
 def _kind(v: Value) -> str:
     found = kind_of(v.example)
     assert found is not None
     return found
 
 
-def _argument(v: Value, *, is_written: bool) -> tuple[str, int | None, bool]:
-    return _kind(v), v.example.ndim if isinstance(v.example, np.ndarray) else None, is_written
-
-
 def _steps(x: Any, count: int, axes: tuple[int, ...]) -> list[int]:
     """Return the steps in memory of an array along the axes of a loop over `count` of them, 0 where it is spread."""
     lead = count - x.ndim
-    return [
-        0 if i < lead or x.shape[i - lead] == 1 else x.strides[i - lead] // x.itemsize for i in axes
-    ]
+    return [0 if i < lead or x.shape[i - lead] == 1 else x.strides[i - lead] // x.itemsize for i in axes]
 
 
 def _joined(sizes: list[int], steps: dict[int, list[int]]) -> tuple[list[int], dict[int, list[int]]]:

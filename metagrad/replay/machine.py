@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from metagrad.replay.loops import Kernel
+from metagrad.replay.loops import Argument, Kernel
 
 _SCOPES = 48  # for written arrays; more share them
 _FLOAT_TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
@@ -24,7 +24,10 @@ FUNCTIONS: dict[Kernel, Callable[..., Any]] = {}
 
 
 def function_of(kernel: Kernel) -> Callable[..., Any]:
-    """Return the function of a kernel, called as f(table, *operands, *written); it tells whether it saw a NaN."""
+    """Return the function of a kernel, called with the table and what does not stay in place.
+
+    It tells whether it saw a NaN where it was to look for one.
+    """
     found = FUNCTIONS.get(kernel)
     if found is None:
         found = FUNCTIONS[kernel] = _compiled(kernel)
@@ -40,7 +43,8 @@ def _compiled(kernel: Kernel) -> Callable[..., Any]:
     def type_of(kind: str, axes: int | None) -> Any:
         return kinds[kind] if axes is None else types.Array(kinds[kind], axes, "A")
 
-    signature = (types.int64[::1], *[type_of(kind, axes) for kind, axes, _ in kernel.arguments])
+    given = [type_of(argument.kind, argument.axes) for argument in kernel.arguments if argument.place is None]
+    signature = (types.int64[::1], *given)
 
     def typed(context: Any, *args: Any) -> Any:
         def code(target: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -53,7 +57,8 @@ def _compiled(kernel: Kernel) -> Callable[..., Any]:
     exec(f"def body(context, {names}): return typed(context, {names})", scope)
     scope["body"] = intrinsic(scope["body"])
     exec(f"def chain({names}): return body({names})", scope)
-    compiled = njit(signature, error_model="numpy", no_cfunc_wrapper=True)(scope["chain"])
+    options: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+    compiled: Any = njit(signature, **options)(scope["chain"])
     entry: Callable[..., Any] = compiled.overloads[compiled.signatures[0]].entry_point
     return entry  # what the dispatcher calls, having looked at the types of the arguments, which are known here
 
@@ -62,18 +67,24 @@ class _Code:
     """The instructions of a kernel."""
 
     def __init__(self, kernel: Kernel, target: Any, builder: Any, types: Any, values: Any) -> None:
-        from llvmlite import ir
+        from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
         from numba.core import cgutils
 
-        self._kernel, self._builder, self._ir, self._util = kernel, builder, ir, cgutils
+        self._kernel, self._builder, self._ir = kernel, builder, ir
+        self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
-        arrays = [(ty, x) for ty, x in zip(types, values, strict=True)]
-        self._values = [target.make_array(ty)(target, builder, x).data if hasattr(ty, "ndim") else x for ty, x in arrays]
-        self._table, self._arguments = self._values[0], self._values[1:]
+        given = zip(types, values, strict=True)
+        passed = (target.make_array(ty)(target, builder, x).data if hasattr(ty, "ndim") else x for ty, x in given)
+        self._table, self._scopes = next(passed), _scopes(builder.module)
+        self._arguments = [next(passed) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
         self._index: list[Any] = []
-        self._scopes = _scopes(builder.module)
-        self._flag = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(8), 0))
+        self._flag = self._util.alloca_once_value(builder, ir.Constant(ir.IntType(8), 0))
+
+    def _at(self, argument: Argument, place: int) -> Any:
+        """Return the pointer to an array whose address is in the table."""
+        entry = self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind]
+        return self._builder.inttoptr(self._entry(place), entry.as_pointer())
 
     def whole(self) -> Any:
         for loop in self._kernel.loops:
@@ -96,7 +107,7 @@ class _Code:
         if what == "read":
             _, name, argument, steps = step
             found = self._load(self._arguments[argument], steps, self._scope(argument))
-            is_truth = self._kernel.arguments[argument][0] == "b1"
+            is_truth = self._kernel.arguments[argument].kind == "b1"
             self._names[name] = b.icmp_unsigned("!=", found, found.type(0)) if is_truth else found
         elif what == "take":
             self._names[step[1]] = self._arguments[step[2]]
@@ -212,7 +223,7 @@ class _Code:
 
     def _scope(self, argument: int) -> int | None:
         """Return which scope of its own an array that is written has; None for what is only read."""
-        written = [i for i, (_, _, is_written) in enumerate(self._kernel.arguments) if is_written]
+        written = [i for i, a in enumerate(self._kernel.arguments) if a.is_written]
         return written.index(argument) % _SCOPES if argument in written else None
 
     def _marked(self, instruction: Any, scope: int | None) -> Any:

@@ -208,16 +208,21 @@ def numpy_code(
             source.guard(v, expected=waiting[v.number])
         if v.number in looked and is_float(v.example):
             source.look(v)
-    return finished(source, names, outputs, tree)
+    text = ended(source, names, outputs, tree)
+    return defined(source, text), text
 
 
-def finished(source: Source, names: list[str], outputs: list[Value], tree: Tree) -> tuple[Run, str]:
-    """Return the function of all lines, and its source."""
+def ended(source: Source, names: list[str], outputs: list[Value], tree: Tree) -> str:
+    """Return the text of the function of all lines, which returns the outputs."""
     source.lines.append(f"return {source.tree(tree, iter(source.results(outputs)))}")
-    text = f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
+    return f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
+
+
+def defined(source: Source, text: str) -> Run:
+    """Return the function of a text."""
     exec(compile(text, "<metagrad.replay>", "exec"), source.scope)
     run: Run = source.scope["run"]
-    return run, text
+    return run
 
 
 def is_float(example: Any) -> bool:

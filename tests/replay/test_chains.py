@@ -138,9 +138,25 @@ def test_copies_and_spread_results():
 SHAPES = [(), (1,), (5,), (4, 1), (1, 5), (4, 5), (3, 4, 5), (3, 1, 1), (3, 1, 5), (1, 1)]
 
 
+CALLS = [
+    lambda x, y, z, a: x + y,
+    lambda x, y, z, a: x - y * z,
+    lambda x, y, z, a: np.maximum(x, a) * y,
+    lambda x, y, z, a: np.where(x > y, z, a),
+    lambda x, y, z, a: np.sqrt(np.abs(x)) / (1.0 + np.square(y)),
+    lambda x, y, z, a: np.sign(x) * np.minimum(y, z),
+    lambda x, y, z, a: np.tanh(x) - a,
+    lambda x, y, z, a: x - x.mean(axis=-1, keepdims=True) if x.ndim else x * a,
+    lambda x, y, z, a: np.sum(np.square(x)) * 1e-3,
+    lambda x, y, z, a: (x * a).T if x.ndim > 1 else -x,
+    lambda x, y, z, a: np.where((x <= y) & ~np.isnan(z), x, y),
+    lambda x, y, z, a: np.swapaxes(x, -1, -2) @ x if x.ndim == 2 and x.shape[0] > 1 else x / 3.0,
+]
+
+
 def random_function(draw):
     """Return a function of arrays: a random program of cheap calls, with others in between."""
-    kinds = draw.integers(0, 12, 40)
+    kinds = draw.integers(0, len(CALLS), 40)
     picks = draw.random((40, 3))
     numbers = draw.choice([0.0, 1.0, -2.5, 0.1, 1e-3, 3.0], 40)
 
@@ -151,21 +167,7 @@ def random_function(draw):
             return values[int(u * len(values))]
 
         for kind, (u, v, w), number in zip(kinds, picks, numbers, strict=True):
-            x, y, z = pick(u), pick(v), pick(w)
-            made = {
-                0: lambda x, y, z: x + y,
-                1: lambda x, y, z: x - y * z,
-                2: lambda x, y, z: np.maximum(x, number) * y,
-                3: lambda x, y, z: np.where(x > y, z, number),
-                4: lambda x, y, z: np.sqrt(np.abs(x)) / (1.0 + np.square(y)),
-                5: lambda x, y, z: np.sign(x) * np.minimum(y, z),
-                6: lambda x, y, z: np.tanh(x) - number,
-                7: lambda x, y, z: x - x.mean(axis=-1, keepdims=True) if x.ndim else x * number,
-                8: lambda x, y, z: np.sum(np.square(x)) * 1e-3,
-                9: lambda x, y, z: (x * number).T if x.ndim > 1 else -x,
-                10: lambda x, y, z: np.where((x <= y) & ~np.isnan(z), x, y),
-                11: lambda x, y, z: np.swapaxes(x, -1, -2) @ x if x.ndim == 2 and x.shape[0] > 1 else x / 3.0,
-            }[int(kind)](x, y, z)
+            made = CALLS[kind](pick(u), pick(v), pick(w), float(number))
             if made.ndim <= 3 and made.size <= 600 and _fits(made, values):
                 values.append(np.tanh(made) if kind in (0, 1) and number > 1.0 else made)
         return tuple(values[len(inputs) :][-12:])
@@ -247,8 +249,8 @@ def test_what_a_chain_writes_overlaps_nothing_that_it_reads(seed):
     xs = tuple(draw.standard_normal((4, 5)) for _ in range(4))
     part = Recording(xs).of(random_function(draw), 4)
     plan = Plan(compiled.Recipe(part.inputs, part.values, part.outputs, part.tree, [], []))
-    buffers = placed(plan._units, part.outputs, 0)
-    for unit in plan._units:
+    buffers = plan.buffers
+    for unit in plan.units:
         own = [buffers.arrays[v.number] for v in unit.stored if v.number in buffers.arrays]
         reads = [x.number for v in unit.values for x in v.operands() if x not in unit.values]
         others = [buffers.arrays[number] for number in reads if number in buffers.arrays]
