@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.replay import sums
 from metagrad.replay.loops import Argument, Kernel, Loop, Step
 from metagrad.replay.machine import function_of
 
@@ -25,6 +26,9 @@ def disagreeing(operations: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     asked = set(operations)
     for kind in ("f8", "f4", "b1"):
         new = sorted(name for name, k in asked if k == kind and (name, k) not in _KNOWN)
+        for name in [name for name in new if name in (sums.ALONG, sums.ROWS)]:
+            _KNOWN[name, kind] = sums.agrees(name, kind)
+            new.remove(name)
         if new:
             _KNOWN.update({(name, kind): agrees for name, agrees in zip(new, _tried(new, kind), strict=True)})
     return {operation for operation in asked if not _KNOWN[operation]}

@@ -7,9 +7,10 @@ to, the one that reads it: it is then held in registers, and needs no buffer.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from metagrad.replay.buffers import Unit
 from metagrad.replay.cheap import Cheap
@@ -75,12 +76,12 @@ def loops_of(values: Sequence[Value]) -> list[list[Value]]:
     own, done, loops = {v.number for v in values}, set[int](), []
     waiting: dict[Any, list[Value]] = {}
     for v in values:
-        waiting.setdefault(loop_of(v), []).append(v)
-    sizes = {key: math.prod(key[0]) for key in waiting}
+        waiting.setdefault(_key(v), []).append(v)
+    sizes = {key: np.size(of[0].example) for key, of in waiting.items()}
     while waiting:
         found = [_ready(waiting[key], own, done) for key in sorted(waiting, key=sizes.__getitem__)]
         here = next(values for values in found if values)
-        key = loop_of(here[0])
+        key = _key(here[0])
         done |= {v.number for v in here}
         loops.append(here)
         waiting[key] = [v for v in waiting[key] if v.number not in done]
@@ -97,6 +98,11 @@ def _ready(values: list[Value], own: set[int], done: set[int]) -> list[Value]:
             known.add(v.number)
             found.append(v)
     return found
+
+
+def _key(v: Value) -> Any:
+    """Return what values of one loop have in common; a sum has loops of its own."""
+    return v.number if v.function == np.add.reduce else loop_of(v)
 
 
 def has_axes(v: Value) -> bool:

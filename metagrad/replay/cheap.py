@@ -1,7 +1,7 @@
-"""Which calls are cheap: entrywise, exactly rounded, and so of the same bits in any order of the entries.
+"""Which calls are cheap: entrywise and exactly rounded, and so of the same bits whoever computes them.
 
-Such calls may be joined into one loop. Their dtypes are those that NumPy casts operands to (`ufunc.resolve_dtypes`, which
-knows that Python's numbers are weak). Powers, exponentials, logarithms and the like are not here: their bits are those
+Such calls may be joined into one loop; so may sums, whose order is known (`sums`). Dtypes are those that NumPy casts
+operands to (`ufunc.resolve_dtypes`, which knows that Python's numbers are weak). Powers, exponentials, logarithms and the like are not here: their bits are those
 of NumPy's own vector code, which is faster than a compiler's. Nor is what tells the sign of a NaN.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from metagrad.replay.functions import method, spread
 from metagrad.replay.program import PLAIN, SAME, Value
+from metagrad.replay.sums import pattern
 
 FLOATS = ("f8", "f4")
 _ARITHMETIC = "add subtract multiply divide negative absolute sign square sqrt reciprocal maximum minimum"
@@ -60,14 +61,15 @@ def cheap(v: Value) -> Cheap | None:
     if v.function is None or v.kwargs or out is None or type(v.example) in PLAIN or not _is_compact(v.example):
         return None
     found = _read(v, out)
-    if found is None or not all(map(_is_operand, found.operands)):
-        return None
-    return found
+    return found if found is not None and all(map(_is_operand, found.operands)) else None
 
 
 def _read(v: Value, out: str) -> Cheap | None:
     function: Any = v.function
     args = v.args
+    found = pattern(v)
+    if found is not None:
+        return Cheap(found[0], (out,), out, args[:1]) if _kind(args[0]) == out and _are_floats((out,)) else None
     if function is np.where and len(args) == 3 and _kind(args[0]) == "b1":
         return Cheap("where", ("b1", out, out), out, args) if _are_floats((out,)) else None
     if (function in _COPIES and len(args) == 1) or (function in _SPREADS and len(args) == 2):

@@ -22,6 +22,7 @@ from metagrad.replay.cheap import Cheap, cheap
 from metagrad.replay.loops import Kernel, lowered
 from metagrad.replay.numpy_code import Run, Source, defined, ended, is_float
 from metagrad.replay.program import Value, replaced
+from metagrad.replay.sums import pattern
 
 PAYS, KNOWN = 1.0, 0.05  # seconds of runs from which on to compile, and to look whether others have compiled it
 _FEWEST = 3  # cheap calls that are worth it
@@ -99,8 +100,9 @@ class Plan:
         recipe, source = self._recipe, self._source
         waiting = {v.number: expected for v, expected in recipe.guards}
         looked = {v.number for v in recipe.watched}
-        chains = {x.number for unit in self.units if unit.is_chain for v in unit.values for x in (v, *v.operands())}
-        later = looked & chains  # the first chain that has it at hand
+        made = [v for unit in self.units if unit.is_chain for v in unit.values]
+        at_hand = {x.number for v in made for x in (v, *([] if pattern(v) else v.operands()))}
+        later = looked & at_hand  # by the first chain that has it in a register
         source.check(Unit(tuple(recipe.inputs), ()), waiting, looked - later)
         for unit in self.units:
             if unit.is_chain:

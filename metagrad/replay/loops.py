@@ -16,6 +16,7 @@ from metagrad.replay.buffers import Unit
 from metagrad.replay.chains import has_axes, loop_of, loops_of
 from metagrad.replay.cheap import FLOATS, Cheap, kind_of
 from metagrad.replay.program import Value
+from metagrad.replay.sums import ALONG, pattern
 
 Step = tuple[Any, ...]
 
@@ -24,7 +25,7 @@ class Loop(NamedTuple):
     """Loops in one another: where the table has their sizes, and what is done for each entry.
 
     Steps: ("read", name, argument, steps in memory), ("take", name, argument), ("number", name, kind, place),
-    (function, name, kind, names), ("write", argument, steps in memory, name), ("keep", argument, place, name), and
+    (function, name, kind, names), (a sum, name, kind, argument, its length's place), ("write", argument, steps in memory, name), ("keep", argument, place, name), and
     ("look", name) for a NaN.
     """
 
@@ -103,9 +104,12 @@ class _Lowering:
         self.looked: set[int] = set()
 
     def done(self) -> Lowered:
-        loops = tuple([self._loop(values) for values in loops_of(self._unit.values)])
+        loops: list[Loop] = []
+        for values in loops_of(self._unit.values):
+            found = pattern(values[0])
+            loops += [self._loop(values)] if found is None else self._sum(values[0], *found)
         operands, written = ([v for v in vs if v.number not in self._static] for vs in (self._operands, self._written))
-        kernel, table = Kernel(tuple(self._arguments), loops), np.array(self._table, np.int64)
+        kernel, table = Kernel(tuple(self._arguments), tuple(loops)), np.array(self._table, np.int64)
         return Lowered(kernel, table, operands, written, self._rooms, self.looked)
 
     def _argument(self, v: Value, *, is_written: bool) -> Argument:
@@ -138,6 +142,32 @@ class _Lowering:
             self._names = before  # what loops hold is theirs
         return Loop(tuple([self._enter(n) for n in sizes]), tuple(self._steps))
 
+    def _sum(self, v: Value, name: str, sizes: tuple[int, int, int]) -> list[Loop]:
+        """Return the loops of a sum: along each row, or of rows that are added to one another in memory."""
+        call, (kept, added, inner) = self._calls[v.number], sizes
+        x, before = self._place[call.operands[0].number], self._names
+        self._here, self._steps, self._names = {v.number}, [], dict(before)
+        rows, length = self._enter(kept), self._enter(added)
+        if name == ALONG:
+            self._names[v.number] = found = self._new()
+            self._steps.append((name, found, call.out, x, length))
+            self._finish(v, found, (1,) if kept > 1 else ())
+            self._names = before if kept > 1 else self._names
+            return [Loop((rows,) if kept > 1 else (), tuple(self._steps))]
+        out, width, step = self._place[v.number], self._enter(inner), self._enter(added * inner)
+        total, entry, more = self._new(), self._new(), self._new()
+        start = Loop((rows, width), (("number", total, call.out, self._enter(0)), ("write", out, (width, 1), total)))
+        steps = (
+            ("read", total, out, (width, 0, 1)),
+            ("read", entry, x, (step, width, 1)),
+            ("add", more, call.out, (total, entry)),
+            ("write", out, (width, 0, 1), more),
+        )
+        self._look(v, total)
+        end = [Loop((rows, width), (("read", total, out, (width, 1)), *self._steps))] if self._steps else []
+        self._names = before
+        return [start, Loop((rows, length, width), steps), *end]
+
     def _is_read(self, x: Value) -> bool:
         """Whether an operand is read from memory."""
         if x.number in self._own:
@@ -153,11 +183,15 @@ class _Lowering:
         else:
             name = self._names[v.number] = self._new()
             self._steps.append((call.name, name, call.kinds[-1], names))
+        self._finish(v, name, codes.get(v.number, ()))
+
+    def _finish(self, v: Value, name: str, steps: tuple[int, ...]) -> None:
+        """Look at a value, and leave it where others read it."""
         self._look(v, name)
         if v.number not in self._stored:
             return
         if v.is_array:
-            self._steps.append(("write", self._place[v.number], codes[v.number], name))
+            self._steps.append(("write", self._place[v.number], steps, name))
         else:
             self._steps.append(("keep", *self._seat[v.number], name))
 

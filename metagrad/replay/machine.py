@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 from metagrad.replay.loops import Argument, Kernel
+from metagrad.replay.pairwise import pairwise
+from metagrad.replay.sums import ALONG
 
 _SCOPES = 48  # for written arrays; more share them
 _FLOAT_TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
@@ -120,6 +122,12 @@ class _Code:
         elif what == "keep":
             _, argument, place, name = step
             self._store(name, argument, self._types["i8"](place))
+        elif what == ALONG:
+            _, name, kind, argument, length = step
+            size = self._entry(length)
+            start = b.mul(self._index[0], size) if self._index else size.type(0)
+            at = b.gep(self._arguments[argument], [start])
+            self._names[name] = b.fadd(self._types[kind](0.0), b.call(pairwise(b.module, kind), [at, size]))
         elif what == "look":
             x = self._names[step[1]]
             saw = b.zext(b.fcmp_unordered("uno", x, x), self._ir.IntType(8))

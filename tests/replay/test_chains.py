@@ -135,6 +135,53 @@ def test_copies_and_spread_results():
     compiled_alike(f, (np.asfortranarray(x), x[:, :1].copy()))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(300,), (1, 1000), (5, 1), (3, 7), (7, 200), (2, 3, 50), (4, 1, 9), (40, 6, 3)])
+def test_sums_are_in_the_order_of_numpy(shape, dtype):
+    """Of all, along the last axes, of rows and of blocks of rows, of what the chain makes and of what it is given."""
+    draw = rng(0, "sums", *shape)
+
+    def f(x):
+        y = x * 1.5 - 0.25
+        axes = [None, -1, 0, tuple(range(len(shape))), *([1, (0, 1), (1, 2)] if len(shape) > 2 else [])]
+        found = [np.sum(z, axis=axis, keepdims=keep) for z in (x, y) for axis in axes for keep in (False, True)]
+        return [*found, y - np.mean(y, axis=-1, keepdims=True), np.sum(y) * 2.0 + np.sum(x.T, axis=0), x.T.sum()]
+
+    def point():
+        x = draw.standard_normal(shape) * 10.0 ** draw.uniform(-3, 3, shape)
+        x[draw.random(shape) < 0.1] = -0.0
+        return (x.astype(dtype),)
+
+    rows = point()
+    rows[0][..., :1] = np.inf
+    compiled_alike(f, point(), point(), rows, (np.full(shape, -0.0, dtype),))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_looks_for_nan_in_sums(seed):
+    x = rng(seed, "x").standard_normal((6, 5))
+
+    def f(x, y):
+        made = np.exp(x)
+        made.watched()  # the chain sums it, and has it in no register
+        parts = [np.sum(made, axis=i) for i in (0, 1, None)]
+        for part in parts:
+            part.watched()
+        return [part * 2.0 for part in parts], np.sum(x * y, axis=0) * 2.0
+
+    program = recorded(f, (x, x))
+    with replayed(compiled="at once"), np.errstate(all="ignore"):
+        assert program([x, x]) is not None
+        assert program.is_compiled
+        for entry in ((0, 0), (5, 4), (2, 3)):
+            y = x.copy()
+            y[entry] = np.nan
+            assert program([y, x]) is None
+            assert program([x, y]) is not None
+        big = np.where(x > 0, np.inf, x)
+        assert program([big, x]) is not None
+
+
 SHAPES = [(), (1,), (5,), (4, 1), (1, 5), (4, 5), (3, 4, 5), (3, 1, 1), (3, 1, 5), (1, 1)]
 
 
