@@ -50,7 +50,7 @@ def roots_of(values: list[Value]) -> dict[int, frozenset[int]]:
     """Return for each value the numbers of those in whose memory it may lie: its own, or its arguments'."""
     roots: dict[int, frozenset[int]] = {}
     for v in values:
-        if v.function is None or is_fresh(v.function):
+        if v.function is None or is_fresh(v.function, v.args):
             roots[v.number] = frozenset((v.number,))
         else:
             roots[v.number] = frozenset((v.number,)).union(*[_roots(x, roots) for x in v.operands()])

@@ -17,7 +17,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.buffers import Buffers
-from metagrad.replay.functions import is_fresh
+from metagrad.replay.functions import is_fresh, method_name, plain_einsum
 from metagrad.replay.program import PLAIN, Value, values_in
 
 Run = Callable[..., Any]
@@ -97,7 +97,7 @@ class Source:
 
     def _static(self, v: Value) -> Any:
         """Return the view of arrays that stay where they are; None for what is no view of such."""
-        if is_fresh(v.function) or not all(x.number in self._arrays for x in v.operands()):
+        if is_fresh(v.function, v.args) or not all(x.number in self._arrays for x in v.operands()):
             return None
         source = next(v.operands(), None)
         if source is None or type(v.example) is not np.ndarray:
@@ -122,6 +122,11 @@ class Source:
             x, y = map(self.item, v.args)
             return f"{x} {_SIGNS[v.function]} {y}"
         args = [self.item(x) for x in v.args] + [f"{name}={self.item(x)}" for name, x in v.kwargs.items()]
+        called = method_name(v.function)
+        if called is not None and type(v.args[0]) is Value:
+            return f"{args[0]}.{called}({', '.join(args[1:])})"
+        if v.function is np.einsum and v.kwargs in ({}, {"optimize": False}):
+            return f"{self.bind(plain_einsum, 'f')}({', '.join(args[: len(v.args)])})"
         return f"{self.bind(v.function, 'f')}({', '.join(args)})"
 
     def guard(self, v: Value, *, expected: bool) -> None:
@@ -141,7 +146,9 @@ class Source:
         for v in outputs:
             name = self.name(v)
             is_made = not v.is_constant and v.number not in self._taken
-            is_own = is_made and v.number not in self._arrays and (v.number in self._made or is_fresh(v.function))
+            is_own = (
+                is_made and v.number not in self._arrays and (v.number in self._made or is_fresh(v.function, v.args))
+            )
             if type(v.example) is np.ndarray and (not is_own or v.number in seen):
                 name = f"{name}.copy('K')"
             seen.add(v.number)
