@@ -1,8 +1,9 @@
 """Which calls are cheap: entrywise and exactly rounded, and so of the same bits whoever computes them.
 
 Such calls may be joined into one loop; so may sums, whose order is known (`sums`). Dtypes are those that NumPy casts
-operands to (`ufunc.resolve_dtypes`, which knows that Python's numbers are weak). Powers, exponentials, logarithms and the like are not here: their bits are those
-of NumPy's own vector code, which is faster than a compiler's. Nor is what tells the sign of a NaN.
+operands to (`ufunc.resolve_dtypes`, which knows that Python's numbers are weak). Powers, exponentials, logarithms and
+the like are not here: their bits are those of NumPy's own vector code, which is faster than a compiler's. Nor is what
+tells the sign of a NaN.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ _NAMED: dict[Any, str] = {
     getattr(np, name): name for names in (_ARITHMETIC, _ROUNDING, _COMPARED, _TESTS, _TRUTH) for name in names.split()
 }
 _NAMED |= {np.fabs: "absolute"}
-_COPIES = frozenset({np.copy, np.positive, operator.pos, method("copy")})
-_SPREADS = frozenset({spread, np.broadcast_to})
+_COPIES = frozenset(  # with so many arguments
+    {(np.copy, 1), (np.positive, 1), (operator.pos, 1), (method("copy"), 1), (spread, 2), (np.broadcast_to, 2)}
+)
 _MORE = {operator.xor: np.bitwise_xor}
 WEAK_INT = 1 << 53  # beyond, an integer of Python's is no float
 
@@ -65,26 +67,29 @@ def cheap(v: Value) -> Cheap | None:
 
 
 def _read(v: Value, out: str) -> Cheap | None:
-    function: Any = v.function
-    args = v.args
-    found = pattern(v)
+    """Return a call as it is written, with the kinds that its operands are cast to."""
+    args, found = v.args, pattern(v)
     if found is not None:
         return Cheap(found[0], (out,), out, args[:1]) if _kind(args[0]) == out and _are_floats((out,)) else None
-    if function is np.where and len(args) == 3 and _kind(args[0]) == "b1":
-        return Cheap("where", ("b1", out, out), out, args) if _are_floats((out,)) else None
-    if (function in _COPIES and len(args) == 1) or (function in _SPREADS and len(args) == 2):
-        kind = _kind(args[0])
-        return Cheap("copy", (out,), out, args[:1]) if kind == out else None
-    if function is method("astype") and len(args) == 2:
-        return Cheap("copy", (out,), out, args[:1]) if _are_floats((out,)) and _kind(args[0]) is not None else None
-    ufunc: Any = _MORE.get(function) or SAME.get(function, function)
+    if v.function is np.where:
+        is_plain = len(args) == 3 and _kind(args[0]) == "b1" and _are_floats((out,))
+        return Cheap("where", ("b1", out, out), out, args) if is_plain else None
+    if _is_copy(v, out):
+        return Cheap("copy", (out,), out, args[:1])
+    ufunc: Any = _MORE.get(v.function) or SAME.get(v.function, v.function)  # type: ignore[arg-type]
     name = _NAMED.get(ufunc) or _BITS.get(ufunc)
-    if name is None or len(args) != ufunc.nin:
+    kinds = _resolved(ufunc, args) if name is not None and len(args) == ufunc.nin else None
+    if name is None or kinds is None or kinds[-1] != out:
         return None
-    kinds = _resolved(ufunc, args)
-    if kinds is None or kinds[-1] != out or not _is_computed(name, kinds[:-1], is_bitwise=ufunc in _BITS):
-        return None
-    return Cheap(name, kinds[:-1], out, args)
+    return Cheap(name, kinds[:-1], out, args) if _is_computed(name, kinds[:-1], is_bitwise=ufunc in _BITS) else None
+
+
+def _is_copy(v: Value, out: str) -> bool:
+    """Whether a call returns its operand, in another place, shape or dtype."""
+    kind = _kind(v.args[0]) if v.args else None
+    if v.function is method("astype") and len(v.args) == 2:
+        return _are_floats((out,)) and kind is not None
+    return kind == out and (v.function, len(v.args)) in _COPIES
 
 
 def _resolved(ufunc: Any, args: tuple[Any, ...]) -> tuple[str, ...] | None:

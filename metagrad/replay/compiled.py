@@ -1,7 +1,7 @@
 """The program with its chains compiled: NumPy's calls as before, and between them one call for each chain.
 
-A program is NumPy's first. When its runs have taken as long as compiling does, it is compiled (or at once, where that is
-asked for), compared with NumPy's on the inputs at hand, and takes over where every bit is the same; else it stays
+A program is NumPy's first. When its runs have taken as long as compiling does, it is compiled (or at once, where that
+is asked for), compared with NumPy's on the inputs at hand, and takes over where every bit is the same; else it stays
 NumPy's, for the reason that is kept. It is NumPy's, too, without Numba, and where compiling fails.
 """
 

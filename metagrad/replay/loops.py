@@ -25,8 +25,8 @@ class Loop(NamedTuple):
     """Loops in one another: where the table has their sizes, and what is done for each entry.
 
     Steps: ("read", name, argument, steps in memory), ("take", name, argument), ("number", name, kind, place),
-    (function, name, kind, names), (a sum, name, kind, argument, its length's place), ("write", argument, steps in memory, name), ("keep", argument, place, name), and
-    ("look", name) for a NaN.
+    (function, name, kind, names), ("sum", name, kind, argument, place of its length), ("look", name) for a NaN,
+    ("write", argument, steps in memory, name), and ("keep", argument, place, name).
     """
 
     sizes: tuple[int, ...]

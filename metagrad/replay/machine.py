@@ -16,7 +16,7 @@ from metagrad.replay.pairwise import pairwise
 from metagrad.replay.sums import ALONG
 
 _SCOPES = 48  # for written arrays; more share them
-_FLOAT_TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
+_TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
 _TRUTH = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
 _ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
 _INTRINSICS = {
@@ -140,7 +140,7 @@ class _Code:
         b, x, y = self._builder, xs[0], xs[-1]
         if what.startswith("from "):
             return self._converted(x, what[5:], kind)
-        if what in _ARITHMETIC:
+        if what in _ARITHMETIC:  # b.fadd(x, y)
             return getattr(b, _ARITHMETIC[what])(x, y)
         if what in _INTRINSICS:
             return b.call(b.module.declare_intrinsic(f"llvm.{_INTRINSICS[what]}", [x.type]), [x])
@@ -149,9 +149,7 @@ class _Code:
             return b.not_(first) if what == "logical_not" else getattr(b, _TRUTH[what])(first, second)
         if kind == "b1" and what in ("equal", "not_equal"):
             return b.icmp_unsigned("==" if what == "equal" else "!=", x, y)
-        if what in _FLOAT_TESTS:
-            return b.fcmp_ordered(_FLOAT_TESTS[what], x, y)
-        return getattr(self, f"_{what}")(*xs)
+        return b.fcmp_ordered(_TESTS[what], x, y) if what in _TESTS else getattr(self, f"_{what}")(*xs)
 
     def _where(self, c: Any, x: Any, y: Any) -> Any:
         return self._builder.select(c, x, y)

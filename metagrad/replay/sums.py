@@ -1,7 +1,8 @@
 """Sums in chains: in NumPy's order, so that every bit is the same.
 
-NumPy adds what lies side by side in pairs (`pairwise`: eight sums at a time in blocks of at most 128, and the blocks two
-by two), and whole rows one after the other; both begin with a zero of its own. Tried in every process before it is used.
+NumPy adds what lies side by side in pairs (`pairwise`: eight sums at a time in blocks of at most 128, and the blocks
+two by two), and whole rows one after the other; both begin with a zero of their own. Tried in every process before it
+is used.
 """
 
 from __future__ import annotations
@@ -35,13 +36,12 @@ def pattern(v: Value) -> tuple[str, tuple[int, int, int]] | None:
             is_same = bool(runs) and runs[-1][0] == (i in added)
             runs[len(runs) - is_same :] = [(i in added, n * (runs[-1][1] if is_same else 1))]
     kinds, sizes = [kind for kind, _ in runs], [n for _, n in runs]
-    found = {
+    return {  # type: ignore[return-value]
         (True,): (ALONG, (1, *sizes, 1)),
         (False, True): (ALONG, (*sizes, 1)),
         (True, False): (ROWS, (1, *sizes)),
         (False, True, False): (ROWS, (*sizes,)),
     }.get(tuple(kinds))
-    return found  # type: ignore[return-value]
 
 
 def agrees(name: str, kind: str) -> bool:
