@@ -8,6 +8,12 @@ record        a function, its graph, and the passes:
     schedule      guards first
     buffers       where results are written, shared by those that live at different times
     numpy_code    one Python function of calls with out=
+compiled      the program with chains of cheap calls compiled (Numba), when that pays
+    cheap         which calls are cheap; sums, of which the order is known
+    agree         which have NumPy's bits on this machine
+    chains        which calls become one function
+    loops         a chain as loops, without sizes
+    machine       loops as machine code; pairwise
 routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own: where it changes, nothing is replayed
 step          a step of an unroll and its pullback

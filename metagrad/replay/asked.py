@@ -1,20 +1,24 @@
-"""Whether steps are to be replayed: a first stage, for those who ask for it."""
+"""Whether steps are to be replayed, a first stage, for those who ask for it; and when programs are compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Literal
 
+When = Literal["when it pays", "at once", "never"]
 _ASKED: ContextVar[bool] = ContextVar("replay", default=False)
+_COMPILED: ContextVar[When] = ContextVar("compiled", default="when it pays")
 
 
 @contextmanager
-def replayed(asked: bool = True) -> Iterator[None]:
+def replayed(asked: bool = True, *, compiled: When = "when it pays") -> Iterator[None]:
     """Let reverse mode replay recorded steps of a user's own loss and rule, for as long as the block lasts.
 
     The numbers are the tape's, bit by bit, for code that is a function of its arguments; see docs/replay.md for what
-    is looked at, and what is not.
+    is looked at, and what is not. `compiled`: when the cheap calls of a program are compiled, with Numba (the extra
+    `fast`): once its runs have taken as long as compiling does, or "at once", or "never". The bits are the same.
 
     >>> import metagrad as mg
     >>> import numpy as np
@@ -24,13 +28,19 @@ def replayed(asked: bool = True) -> Iterator[None]:
     >>> "were replayed" in found.report()
     True
     """
-    token = _ASKED.set(asked)
+    token, other = _ASKED.set(asked), _COMPILED.set(compiled)
     try:
         yield
     finally:
         _ASKED.reset(token)
+        _COMPILED.reset(other)
 
 
 def is_asked() -> bool:
     """Whether steps are to be replayed now."""
     return _ASKED.get()
+
+
+def when_compiled() -> When:
+    """Return when programs are compiled."""
+    return _COMPILED.get()

@@ -10,10 +10,22 @@ from metagrad import ad
 from metagrad.protocols import Tree
 
 
-def same_bits(a: Tree, b: Tree) -> bool:
-    """Whether two trees have the same structure, and leaves of the same kind, shape, dtype and bits."""
+def same_bits(a: Tree, b: Tree, *, any_nan: bool = False) -> bool:
+    """Whether two trees have the same structure, and leaves of the same kind, shape, dtype and bits.
+
+    `any_nan`: every NaN is the same one.
+    """
     xs, ys = ad.leaves(a), ad.leaves(b)
-    return len(xs) == len(ys) and all(map(_same, xs, ys)) and ad.paths(a) == ad.paths(b)
+    if len(xs) != len(ys) or ad.paths(a) != ad.paths(b):
+        return False
+    return all(_same(_plain(x), _plain(y)) if any_nan else _same(x, y) for x, y in zip(xs, ys, strict=True))
+
+
+def _plain(x: Any) -> Any:
+    """Return x with one NaN for all."""
+    if getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.isnan(x).any():
+        return np.where(np.isnan(x), x.dtype.type(np.nan), x)
+    return x
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -6,8 +6,9 @@ returned is none of the program's buffers; nor is what may be a view of somethin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,14 @@ from metagrad.replay.program import Value
 
 _REDUCE = frozenset({np.add.reduce, np.multiply.reduce, np.maximum.reduce, np.minimum.reduce})
 _LEAST = 1 << 10  # bytes below which NumPy keeps memory at hand itself
+
+
+class Unit(NamedTuple):
+    """What is computed at once: a call of NumPy, or a chain of cheap ones; and those of its values that others read."""
+
+    values: tuple[Value, ...]
+    stored: tuple[Value, ...]
+    is_chain: bool = False
 
 
 @dataclass
@@ -41,7 +50,7 @@ def roots_of(values: list[Value]) -> dict[int, frozenset[int]]:
     """Return for each value the numbers of those in whose memory it may lie: its own, or its arguments'."""
     roots: dict[int, frozenset[int]] = {}
     for v in values:
-        if v.function is None or is_fresh(v.function):
+        if v.function is None or is_fresh(v.function, v.args):
             roots[v.number] = frozenset((v.number,))
         else:
             roots[v.number] = frozenset((v.number,)).union(*[_roots(x, roots) for x in v.operands()])
@@ -64,23 +73,35 @@ def _roots(v: Value, roots: dict[int, frozenset[int]]) -> frozenset[int]:
 
 def allocated(values: list[Value], outputs: list[Value]) -> Buffers:
     """Return buffers for the values that can be written into one and are not returned."""
+    return placed([Unit((v,), (v,)) for v in values], outputs, _LEAST)
+
+
+def placed(units: Sequence[Unit], outputs: list[Value], least: int) -> Buffers:
+    """Return buffers for what units store: arrays of some bytes at least.
+
+    A chain writes over nothing that it reads: its loops are compiled as if no two of its arrays overlapped.
+    """
+    values = [v for unit in units for v in unit.values]
     roots, found = roots_of(values), Buffers()
-    last = last_uses(values, roots)
+    of_value, unit_of = last_uses(values, roots), [i for i, unit in enumerate(units) for _ in unit.values]
     kept = frozenset[int]().union(*[_roots(v, roots) for v in outputs])
     free: dict[int, list[Any]] = {}
     taken: dict[int, Any] = {}
     ends: dict[int, list[int]] = {}
-    for number, place in last.items():
-        ends.setdefault(place, []).append(number)
-    for place, v in enumerate(values):
-        over = [number for number in ends.get(place, ()) if number in taken]
-        inside = [number for number in over if _may_overwrite(v, number)]
+    for number, place in of_value.items():
+        ends.setdefault(unit_of[place], []).append(number)
+    for place, unit in enumerate(units):
+        over = ends.get(place, ())
+        inside = [number for number in over if number in taken and not unit.is_chain]
+        inside = [number for number in inside if _may_overwrite(unit.values[0], number)]
         for number in inside:
             free.setdefault(taken[number].nbytes, []).append(taken[number])
-        if takes_out(v) and v.number not in kept and v.example.nbytes >= _LEAST:
-            _give(v, free, taken, found)
+        for v in unit.stored:
+            can = v.is_array if unit.is_chain else takes_out(v)
+            if can and v.number not in kept and v.example.nbytes >= least:
+                _give(v, free, taken, found)
         for number in over:
-            if number not in inside:
+            if number not in inside and number in taken:
                 free.setdefault(taken[number].nbytes, []).append(taken[number])
     return found
 

@@ -80,6 +80,12 @@ def method(name: str) -> Callable[..., Any]:
     return call
 
 
+def method_name(function: Any) -> str | None:
+    """Return the name of the method that a function calls, None for other functions."""
+    name = str(getattr(function, "__name__", "")).removeprefix("method_")
+    return name if name in METHODS and function is method(name) else None
+
+
 def reduction(
     function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, tuple[Any, ...], dict[str, Any]] | None:
@@ -124,6 +130,7 @@ def add_at(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return full
 
 
+_TWO = 2  # operands
 spread = shapes._broadcast_to  # the tape's own: it copies small arrays, so that later sums have its order
 
 FRESH = frozenset(
@@ -135,6 +142,11 @@ FRESH = frozenset(
 )
 
 
-def is_fresh(function: Any) -> bool:
-    """Whether the result of a function shares memory with none of its arguments."""
-    return isinstance(function, np.ufunc) or function in FRESH
+def is_fresh(function: Any, args: tuple[Any, ...] = ()) -> bool:
+    """Whether the result of a function, or of a call of it, shares memory with none of its arguments."""
+    of_several = function is np.einsum and len(args) > _TWO and isinstance(args[0], str)  # of one it may be a view
+    return isinstance(function, np.ufunc) or function in FRESH or of_several
+
+
+# What np.einsum calls where there is no order of contractions to be found.
+plain_einsum = getattr(getattr(getattr(np, "_core", None), "multiarray", None), "c_einsum", np.einsum)

@@ -17,7 +17,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.buffers import Buffers
-from metagrad.replay.functions import is_fresh
+from metagrad.replay.functions import is_fresh, method_name, plain_einsum
 from metagrad.replay.program import PLAIN, Value, values_in
 
 Run = Callable[..., Any]
@@ -46,6 +46,7 @@ class Source:
         self._buffers, self._names, self._arrays = buffers, dict[int, str](), dict[int, Any]()
         self._bound: dict[int, str] = {}
         self._taken: set[int] = set()  # inputs
+        self._made: set[int] = set()  # arrays of their own
 
     def bind(self, x: Any, kind: str) -> str:
         """Return the name of an object."""
@@ -96,7 +97,7 @@ class Source:
 
     def _static(self, v: Value) -> Any:
         """Return the view of arrays that stay where they are; None for what is no view of such."""
-        if is_fresh(v.function) or not all(x.number in self._arrays for x in v.operands()):
+        if is_fresh(v.function, v.args) or not all(x.number in self._arrays for x in v.operands()):
             return None
         source = next(v.operands(), None)
         if source is None or type(v.example) is not np.ndarray:
@@ -121,6 +122,11 @@ class Source:
             x, y = map(self.item, v.args)
             return f"{x} {_SIGNS[v.function]} {y}"
         args = [self.item(x) for x in v.args] + [f"{name}={self.item(x)}" for name, x in v.kwargs.items()]
+        called = method_name(v.function)
+        if called is not None and type(v.args[0]) is Value:
+            return f"{args[0]}.{called}({', '.join(args[1:])})"
+        if v.function is np.einsum and v.kwargs in ({}, {"optimize": False}):
+            return f"{self.bind(plain_einsum, 'f')}({', '.join(args[: len(v.args)])})"
         return f"{self.bind(v.function, 'f')}({', '.join(args)})"
 
     def guard(self, v: Value, *, expected: bool) -> None:
@@ -129,7 +135,9 @@ class Source:
 
     def look(self, v: Value) -> None:
         """Give up where there is a NaN."""
-        self.lines.append(f"if look({self.name(v)}): return None")
+        name = self.name(v)
+        is_number = isinstance(v.example, np.generic)
+        self.lines.append(f"if {name} != {name}: return None" if is_number else f"if look({name}): return None")
 
     def results(self, outputs: list[Value]) -> list[str]:
         """Return the expressions of the outputs: those that are not new arrays of their own are copied."""
@@ -138,7 +146,9 @@ class Source:
         for v in outputs:
             name = self.name(v)
             is_made = not v.is_constant and v.number not in self._taken
-            is_own = is_made and is_fresh(v.function) and v.number not in self._arrays
+            is_own = (
+                is_made and v.number not in self._arrays and (v.number in self._made or is_fresh(v.function, v.args))
+            )
             if type(v.example) is np.ndarray and (not is_own or v.number in seen):
                 name = f"{name}.copy('K')"
             seen.add(v.number)
@@ -195,7 +205,7 @@ def numpy_code(
     for v in inputs:
         if v.number in waiting:
             source.guard(v, expected=waiting[v.number])
-        if v.number in looked and _is_float(v.example):
+        if v.number in looked and is_float(v.example):
             source.look(v)
     for v in calls:
         if v.function is None:
@@ -203,14 +213,25 @@ def numpy_code(
         source.call(v)
         if v.number in waiting:
             source.guard(v, expected=waiting[v.number])
-        if v.number in looked and _is_float(v.example):
+        if v.number in looked and is_float(v.example):
             source.look(v)
+    text = ended(source, names, outputs, tree)
+    return defined(source, text), text
+
+
+def ended(source: Source, names: list[str], outputs: list[Value], tree: Tree) -> str:
+    """Return the text of the function of all lines, which returns the outputs."""
     source.lines.append(f"return {source.tree(tree, iter(source.results(outputs)))}")
-    text = f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
+    return f"def run({', '.join(names)}):\n    " + "\n    ".join(source.lines) + "\n"
+
+
+def defined(source: Source, text: str) -> Run:
+    """Return the function of a text."""
     exec(compile(text, "<metagrad.replay>", "exec"), source.scope)
     run: Run = source.scope["run"]
-    return run, text
+    return run
 
 
-def _is_float(example: Any) -> bool:
+def is_float(example: Any) -> bool:
+    """Whether there may be a NaN in a result."""
     return type(example) not in PLAIN and getattr(getattr(example, "dtype", None), "kind", "") == "f"

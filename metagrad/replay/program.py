@@ -80,7 +80,7 @@ def replaced(item: Any, change: Callable[[Value], Any]) -> Any:
 
 
 # One name for one thing: operators on arrays are ufuncs.
-_SAME = {
+SAME = {
     operator.add: np.add,
     operator.sub: np.subtract,
     operator.mul: np.multiply,
@@ -170,8 +170,8 @@ class Graph:
 
     def _canonical(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         values = [x for x in args if type(x) is Value]
-        if function in _SAME and any(v.is_array for v in values):
-            return _SAME[function], args
+        if function in SAME and any(v.is_array for v in values):
+            return SAME[function], args
         is_square = function is operator.pow and type(args[1]) in PLAIN and args[1] == 2
         if is_square and values and values[0].is_array and values[0].example.dtype.kind == "f":
             return np.square, args[:1]  # as NumPy does it

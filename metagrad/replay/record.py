@@ -10,9 +10,11 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.asked import when_compiled
 from metagrad.replay.buffers import allocated
+from metagrad.replay.compiled import Later, Recipe, Switched
 from metagrad.replay.dead import needed
-from metagrad.replay.numpy_code import numpy_code
+from metagrad.replay.numpy_code import Run, numpy_code
 from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
 from metagrad.replay.schedule import scheduled
 from metagrad.replay.simplify import simplified
@@ -46,11 +48,37 @@ class Program:
         inputs = [*part.inputs, *given]
         self._run, self.source = numpy_code(inputs, calls, outputs, tree, buffers, guards=expected, watched=watched)
         self.calls = sum(v.function is not None for v in calls)
+        self._compiled: Run | None = None
+        self.why_not_compiled: str | None = None
+        self._later: Later | None = Later(Recipe(inputs, calls, outputs, tree, expected, watched))
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether chains of its calls are compiled."""
+        return self._compiled is not None
 
     def __call__(self, inputs: Sequence[Any]) -> Tree | None:
         """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""
         with self._lock:  # the buffers are one run's
-            return self._run(*inputs)
+            when = when_compiled()
+            if when == "never":
+                return self._run(*inputs)
+            if self._compiled is not None:
+                return self._compiled(*inputs)
+            if self._later is None:
+                return self._run(*inputs)
+            found, switched = self._later.run(self._run, inputs, at_once=when == "at once")
+            if switched is not None:
+                self._settle(switched)
+            return found
+
+    def _settle(self, switched: Switched) -> None:
+        self._later = None
+        if switched.run is None:
+            self.why_not_compiled = switched.text
+        else:
+            self._compiled, self.source = switched.run, switched.text
+            self.nbytes += switched.nbytes
 
 
 class Part(NamedTuple):

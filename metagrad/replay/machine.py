@@ -1,0 +1,257 @@
+"""Kernels as machine code, through Numba (the extra `fast`): its wrapper for calls, and LLVM's instructions from here.
+
+Instructions are those of IEEE 754, one for one: no fast-math flag is set, so nothing is contracted or reordered. Every
+written array is said to overlap no other argument, which `buffers` sees to; loops of many arrays are vectorised then.
+Kept in the process by what a kernel is, not on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from metagrad.replay.loops import Argument, Kernel
+from metagrad.replay.pairwise import pairwise
+from metagrad.replay.sums import ALONG
+
+_SCOPES = 48  # for written arrays; more share them
+_TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
+_TRUTH = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
+_ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_INTRINSICS = {
+    "absolute": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "rint": "rint", "trunc": "trunc"
+}  # fmt: skip
+FUNCTIONS: dict[Kernel, Callable[..., Any]] = {}
+
+
+def function_of(kernel: Kernel) -> Callable[..., Any]:
+    """Return the function of a kernel, called with the table and what does not stay in place.
+
+    It tells whether it saw a NaN where it was to look for one.
+    """
+    found = FUNCTIONS.get(kernel)
+    if found is None:
+        found = FUNCTIONS[kernel] = _compiled(kernel)
+    return found
+
+
+def _compiled(kernel: Kernel) -> Callable[..., Any]:
+    from numba import njit, types
+    from numba.extending import intrinsic
+
+    kinds = {"f8": types.float64, "f4": types.float32, "b1": types.boolean, "i8": types.int64}
+
+    def type_of(kind: str, axes: int | None) -> Any:
+        return kinds[kind] if axes is None else types.Array(kinds[kind], axes, "A")
+
+    given = [type_of(argument.kind, argument.axes) for argument in kernel.arguments if argument.place is None]
+    signature = (types.int64[::1], *given)
+
+    def typed(context: Any, *args: Any) -> Any:
+        def code(target: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return _Code(kernel, target, builder, signature.args, values).whole()
+
+        return types.boolean(*args), code
+
+    names = ", ".join(f"a{i}" for i in range(len(signature)))
+    scope = {"typed": typed}
+    exec(f"def body(context, {names}): return typed(context, {names})", scope)
+    scope["body"] = intrinsic(scope["body"])
+    exec(f"def chain({names}): return body({names})", scope)
+    options: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+    compiled: Any = njit(signature, **options)(scope["chain"])
+    entry: Callable[..., Any] = compiled.overloads[compiled.signatures[0]].entry_point
+    return entry  # what the dispatcher calls, having looked at the types of the arguments, which are known here
+
+
+class _Code:
+    """The instructions of a kernel."""
+
+    def __init__(self, kernel: Kernel, target: Any, builder: Any, types: Any, values: Any) -> None:
+        from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
+        from numba.core import cgutils
+
+        self._kernel, self._builder, self._ir = kernel, builder, ir
+        self._util: Any = cgutils
+        self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
+        given = zip(types, values, strict=True)
+        passed = (target.make_array(ty)(target, builder, x).data if hasattr(ty, "ndim") else x for ty, x in given)
+        self._table, self._scopes = next(passed), _scopes(builder.module)
+        self._arguments = [next(passed) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
+        self._names: dict[str, Any] = {}
+        self._index: list[Any] = []
+        self._flag = self._util.alloca_once_value(builder, ir.Constant(ir.IntType(8), 0))
+
+    def _at(self, argument: Argument, place: int) -> Any:
+        """Return the pointer to an array whose address is in the table."""
+        entry = self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind]
+        return self._builder.inttoptr(self._entry(place), entry.as_pointer())
+
+    def whole(self) -> Any:
+        for loop in self._kernel.loops:
+            self._enter(loop.steps, [self._entry(place) for place in loop.sizes])
+        seen = self._builder.load(self._flag)
+        return self._builder.icmp_unsigned("!=", seen, seen.type(0))
+
+    def _enter(self, steps: Any, sizes: list[Any]) -> None:
+        if not sizes:
+            for step in steps:
+                self._do(step)
+            return
+        with self._util.for_range(self._builder, sizes[0]) as loop:
+            self._index.append(loop.index)
+            self._enter(steps, sizes[1:])
+            self._index.pop()
+
+    def _do(self, step: Any) -> None:
+        what, b = step[0], self._builder
+        if what == "read":
+            _, name, argument, steps = step
+            found = self._load(self._arguments[argument], steps, self._scope(argument))
+            is_truth = self._kernel.arguments[argument].kind == "b1"
+            self._names[name] = b.icmp_unsigned("!=", found, found.type(0)) if is_truth else found
+        elif what == "take":
+            self._names[step[1]] = self._arguments[step[2]]
+        elif what == "number":
+            _, name, kind, place = step
+            self._names[name] = self._literal(b.bitcast(self._entry(place), self._types["f8"]), kind)
+        elif what == "write":
+            _, argument, steps, name = step
+            self._store(name, argument, self._place(steps))
+        elif what == "keep":
+            _, argument, place, name = step
+            self._store(name, argument, self._types["i8"](place))
+        elif what == ALONG:
+            _, name, kind, argument, length = step
+            size = self._entry(length)
+            start = b.mul(self._index[0], size) if self._index else size.type(0)
+            at = b.gep(self._arguments[argument], [start])
+            self._names[name] = b.fadd(self._types[kind](0.0), b.call(pairwise(b.module, kind), [at, size]))
+        elif what == "look":
+            x = self._names[step[1]]
+            saw = b.zext(b.fcmp_unordered("uno", x, x), self._ir.IntType(8))
+            b.store(b.or_(b.load(self._flag), saw), self._flag)
+        else:
+            _, name, kind, names = step
+            self._names[name] = self._computed(what, kind, [self._names[x] for x in names])
+
+    def _computed(self, what: str, kind: str, xs: list[Any]) -> Any:
+        b, x, y = self._builder, xs[0], xs[-1]
+        if what.startswith("from "):
+            return self._converted(x, what[5:], kind)
+        if what in _ARITHMETIC:  # b.fadd(x, y)
+            return getattr(b, _ARITHMETIC[what])(x, y)
+        if what in _INTRINSICS:
+            return b.call(b.module.declare_intrinsic(f"llvm.{_INTRINSICS[what]}", [x.type]), [x])
+        if what in _TRUTH or what == "logical_not":
+            first, second = (z if kind == "b1" else b.fcmp_unordered("!=", z, z.type(0.0)) for z in (x, y))
+            return b.not_(first) if what == "logical_not" else getattr(b, _TRUTH[what])(first, second)
+        if kind == "b1" and what in ("equal", "not_equal"):
+            return b.icmp_unsigned("==" if what == "equal" else "!=", x, y)
+        return b.fcmp_ordered(_TESTS[what], x, y) if what in _TESTS else getattr(self, f"_{what}")(*xs)
+
+    def _where(self, c: Any, x: Any, y: Any) -> Any:
+        return self._builder.select(c, x, y)
+
+    def _negative(self, x: Any) -> Any:
+        return self._builder.fneg(x)
+
+    def _square(self, x: Any) -> Any:
+        return self._builder.fmul(x, x)
+
+    def _reciprocal(self, x: Any) -> Any:
+        return self._builder.fdiv(x.type(1.0), x)
+
+    def _not_equal(self, x: Any, y: Any) -> Any:
+        return self._builder.fcmp_unordered("!=", x, y)
+
+    def _isnan(self, x: Any) -> Any:
+        return self._builder.fcmp_unordered("uno", x, x)
+
+    def _isinf(self, x: Any) -> Any:
+        return self._builder.fcmp_ordered("==", self._computed("absolute", "", [x]), x.type(float("inf")))
+
+    def _isfinite(self, x: Any) -> Any:
+        return self._builder.fcmp_ordered("<", self._computed("absolute", "", [x]), x.type(float("inf")))
+
+    def _sign(self, x: Any) -> Any:
+        """Of zeros of both signs 0, of a NaN the NaN."""
+        b, zero = self._builder, x.type(0.0)
+        rest = b.select(b.fcmp_ordered("==", x, zero), zero, x)
+        below = b.select(b.fcmp_ordered("<", x, zero), x.type(-1.0), rest)
+        return b.select(b.fcmp_ordered(">", x, zero), x.type(1.0), below)
+
+    def _maximum(self, x: Any, y: Any) -> Any:
+        return self._extreme(">", x, y)
+
+    def _minimum(self, x: Any, y: Any) -> Any:
+        return self._extreme("<", x, y)
+
+    def _extreme(self, how: str, x: Any, y: Any) -> Any:
+        """Of equal ones the second, which tells zeros apart; a NaN where there is one."""
+        b = self._builder
+        return b.select(b.or_(b.fcmp_ordered(how, x, y), self._isnan(x)), x, y)
+
+    def _converted(self, x: Any, old: str, new: str) -> Any:
+        b, to = self._builder, self._types[new]
+        if old == "b1":
+            return b.uitofp(x, to)
+        if old == "i8":  # as Python does it: by way of float64
+            return self._literal(b.sitofp(x, self._types["f8"]), new)
+        if new == "b1":
+            return self._not_equal(x, x.type(0.0))
+        return b.fptrunc(x, to) if new == "f4" else b.fpext(x, to)
+
+    def _literal(self, x: Any, kind: str) -> Any:
+        return x if kind == "f8" else self._converted(x, "f8", kind)
+
+    def _place(self, steps: tuple[int, ...]) -> Any:
+        b, place = self._builder, self._types["i8"](0)
+        for index, step in zip(self._index, steps, strict=True):
+            if step:
+                place = b.add(place, index if step == 1 else b.mul(index, self._entry(step)))
+        return place
+
+    def _entry(self, place: int) -> Any:
+        at = self._builder.gep(self._table, [self._types["i8"](place)])
+        return self._marked(self._builder.load(at), None)
+
+    def _load(self, pointer: Any, steps: tuple[int, ...], scope: int | None) -> Any:
+        at = self._builder.gep(pointer, [self._place(steps)])
+        return self._marked(self._builder.load(at), scope)
+
+    def _store(self, name: str, argument: int, place: Any) -> None:
+        b, x = self._builder, self._names[name]
+        x = b.zext(x, self._ir.IntType(8)) if x.type == self._types["b1"] else x
+        at = b.gep(self._arguments[argument], [place])
+        self._marked(b.store(x, at), self._scope(argument))
+
+    def _scope(self, argument: int) -> int | None:
+        """Return which scope of its own an array that is written has; None for what is only read."""
+        written = [i for i, a in enumerate(self._kernel.arguments) if a.is_written]
+        return written.index(argument) % _SCOPES if argument in written else None
+
+    def _marked(self, instruction: Any, scope: int | None) -> Any:
+        """Say that a reading or writing meets no array but its own."""
+        mine = self._scopes[-1 if scope is None else scope]
+        module = self._builder.module
+        instruction.set_metadata("alias.scope", module.add_metadata([mine]))
+        instruction.set_metadata("noalias", module.add_metadata([s for s in self._scopes if s is not mine]))
+        return instruction
+
+
+def _scopes(module: Any) -> list[Any]:
+    """Return one scope for each written array, and at last one for all that is only read."""
+    domain = module.add_metadata(["chain"])
+    return [module.add_metadata([f"array {i}", domain]) for i in range(_SCOPES + 1)]
+
+
+@cache
+def why_not() -> str | None:
+    """Return why there is no compiler, None where there is one."""
+    try:
+        import numba  # noqa: F401
+    except Exception as error:  # it is broken, or not there
+        return f"Numba is not there, the extra `fast` ({type(error).__name__}: {error})"
+    return None
