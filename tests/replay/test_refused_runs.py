@@ -7,6 +7,8 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
+from metagrad.replay.kept import Kept
+from metagrad.xp import rng
 from tests.replay.runs import both, data
 
 
@@ -147,3 +149,23 @@ def test_nan_is_the_tapes():
     both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.05))
     task = mg.FunctionTask(lambda w: np.sum(w**4, axis=-1), np.full((2, 2), 3.0))
     both(task, mg.GradientDescent(), mg.GradientDescent.Phi(5.0))
+
+
+@pytest.mark.parametrize("change", ["one entry", "two rows", "order"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_that_changes_is_seen(change, order):
+    """Of arrays above 128 kB sums are hashed: one other entry is seen, and entries that changed places."""
+    x = np.array(rng(0, "large").standard_normal((400, 90)), order=order)
+
+    def loss(w):
+        return np.mean((w @ x.T) ** 2, axis=-1)
+
+    was = Kept(loss, whole=True).seen
+    assert Kept(loss, whole=True).seen == was
+    if change == "one entry":
+        x[123, 45] = np.nextafter(x[123, 45], 9.0)
+    elif change == "two rows":
+        x[[7, 8]] = x[[8, 7]]
+    else:
+        x[:] = x[::-1].copy()
+    assert Kept(loss, whole=True).seen != was
