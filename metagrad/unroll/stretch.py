@@ -153,7 +153,8 @@ class Backwards:
             return 0
         limit = self._sweep.unroll.limit
         count = Sizes([pulled for _, pulled, _ in results]).first_outside(2.0**-limit, 2.0**limit)
-        if count and with_terms:
+        if count and with_terms:  # a term gives nothing to the adjoint of the rule's state
             after = [adjoint for _, _, adjoint in results[:count]]
-            count = Sizes(after).first_outside(2.0**-limit, 2.0**limit)
+            if Sizes([adjoint[0] for adjoint in after]).first_outside(2.0**-limit, 2.0**limit) < count:
+                count = Sizes(after).first_outside(2.0**-limit, 2.0**limit)
         return count
