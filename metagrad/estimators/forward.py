@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from metagrad import ad
 from metagrad.errors import bad_value
 from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
+from metagrad.replay import NotReplayable, ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.backward import looked
@@ -20,6 +21,7 @@ from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_op
 from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import Purity, refuse_kept
+from metagrad.unroll.replay_sweep import given_up, replay_step
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued, wanted_forwards
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -79,13 +81,23 @@ class Forward:
         unroll = Unroll(ask, options, "forward")
         by_tape = not self.fused or unroll.joint or unroll.wide
         fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
-        if fused is None:
-            unroll.tally.measured.take_the_tape()
-        found = _forward(unroll, TapeStep(unroll.system, unroll.offset) if fused is None else fused)
-        return unroll, explained(unroll, found, on_tape=fused is None)
+        if fused is not None:
+            return unroll, explained(unroll, _forward(unroll, fused), on_tape=False)
+        step = replay_step(unroll, forwards=True) if self.fused else None
+        try:
+            found = _forward(unroll, step or TapeStep(unroll.system, unroll.offset))
+        except NotReplayable as why:
+            assert step is not None
+            given_up(unroll, step, why)
+            unroll = Unroll(ask, options, "forward")
+            found = _forward(unroll, TapeStep(unroll.system, unroll.offset))
+        said = None if step is None else step.said()
+        return unroll, replace(explained(unroll, found, on_tape=True), replay=said)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
+    if isinstance(kernel, TapeStep | ReplayStep):
+        unroll.tally.measured.take_the_tape()
     carry = unroll.start()
     directions = _directions(unroll)
     tangents = [_Tangent(unroll, direction, carry) for direction in directions]

@@ -1,4 +1,4 @@
-"""Whether steps are replayed, which they are unless somebody asks for the tape alone; and when programs are compiled."""
+"""Whether steps are replayed: unless somebody asks for the tape alone. And when programs are compiled."""
 
 from __future__ import annotations
 

@@ -132,6 +132,7 @@ class Routines:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
+        self.push = Routine(f"the tangent of {self._what}")
 
     def learn(
         self,

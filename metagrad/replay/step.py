@@ -14,6 +14,7 @@ tape's, all of them; steps with a NaN, and those that branch on the time another
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,18 @@ class ReplayStep:
         terms: ReplayTerms | None = None,
         *,
         room: int = 0,
+        forwards: bool = False,
     ) -> None:
         """Bind the system; times are those of the unroll, which begins `offset` later in the run.
 
         `tape`: what takes the same steps by the tape, for tangents. `terms`: what is measured at most times; its
         gradient is then found beside the pullback of the step. `room`: bytes to keep of steps for their pullbacks.
+        `forwards`: there is no way back, so that steps and tangents are looked at on the way.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._tape, self._room, self._bytes = tape, room, 0
+        self._tape, self._room, self._bytes, self._forwards = tape, room, 0, forwards
         self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
-        # At these times the tape pulls back, too.
+        # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
@@ -75,6 +78,11 @@ class ReplayStep:
             return self._stepped(*trees)
         if not self._is_sure:
             return self._first(trees)
+        if self._forwards and t in self.looked_at:
+            self.by_tape += 1
+            expected = self._stepped(*trees)
+            self._routines.step.check(expected, trees)
+            return expected
         found = self._routines.keeping.run(trees) if self._room else None
         if found is not None:
             self._keep(t, trees, found[1])
@@ -94,15 +102,19 @@ class ReplayStep:
         """
         pairs: list[Pair] = []
         values: list[Any] = []
-        run = _Run(self._routines.keeping) if self._is_on and self._is_sure and self._room else None
+        may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
+        run = _Run(self._routines.keeping) if may_run else None
         for t in range(lo, hi if run else lo):
+            if self._forwards and t in self.looked_at:
+                break
             time = self._offset + t
             trees = (time, phi_at(t), w, state, self._system.sample(time))
             found = run.next(trees, None)  # type: ignore[union-attr]
             if found is None:
                 break
             (pair, value), kept = found
-            self._keep(t, trees, kept)
+            if not self._forwards:
+                self._keep(t, trees, kept)
             w, state = pair
             pairs.append(pair)
             values.append(value)
@@ -229,9 +241,41 @@ class ReplayStep:
         return whole
 
     def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
-        """Return the two parts of the next tangent, by the tape."""
+        """Return the two parts of the next tangent."""
+        push, time = self._routines.push, self._offset + t
+        if not (self._is_on and self._is_sure) or push.why_not is not None:
+            return self._pushed_by_tape(t, phi, at, d_phi, tangent)
+        trees = (time, phi, *at, self._system.sample(time), d_phi, tangent)
+        found = None if t in self.looked_at else push.run(trees)
+        if found is not None:
+            self.replayed += 1
+            return found  # type: ignore[no-any-return]
+        expected = self._pushed_by_tape(t, phi, at, d_phi, tangent)
+        if push.knows(trees):
+            push.check(expected, trees)
+        else:
+            beside = (time + 1, moved(phi, 1), moved(at[0], 2), moved(at[1], 3), self._system.sample(time + 1), d_phi)
+            with suppress(NotReplayable):  # the steps may be replayed all the same
+                push.learn(self._pushed, trees, (*beside, moved(tangent, 5)))
+        return expected
+
+    def _pushed_by_tape(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
+        self.by_tape += 1
         found: tuple[Pair, Pair] = self._tape.pushforward(t, phi, at, d_phi, tangent)
+        self.taken = self._tape.taken
         return found
+
+    def _pushed(
+        self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, d_phi: Tree, tangent: Pair
+    ) -> tuple[Pair, Pair]:
+        """Return what the tangents of (w, state) and of phi add to the next tangent."""
+
+        def step(phi: Tree, w: Tree, state: Tree) -> Pair:
+            return self._system.stepped(time, phi, w, state, sample)
+
+        _, of_state = ad.jvp(lambda *at: step(phi, *at), (w, state), tangent)
+        _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
+        return of_state, of_phi
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
         found = self._replayed(t, (*trees, adjoint)) if self._is_on else None

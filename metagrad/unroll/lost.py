@@ -71,6 +71,12 @@ class Lost:
             self.counted = self.counted | (low > self._counts[i])
             self._counts[i] = xp.minimum(low, self._counts[i])
 
+    def count_many(self, states: list[tuple[Tree, Tree]], smallest: float) -> None:
+        """Count in several states, one after the other; `smallest`: the least entry of them all."""
+        none_is_low = smallest >= 2.0**self._info.min_exponent
+        for state in states[-1:] if none_is_low else states:
+            self.count(state)
+
     def dip(self, t: int, w: Tree) -> None:
         """Note which entries are low at one of every eighth times, (n, B, ...) or (B, ...), in w at t."""
         if t % LOOK_EVERY == 0:

@@ -24,12 +24,24 @@ _DTYPES = ("float32", "float64")
 
 def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
     """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
+    step = replay_step(unroll, room=min(memory // _SHARE, _MOST_KEPT))
+    if step is None:
+        return None, None
+    try:
+        return TapeSweep(unroll, step).run(memory), step.said()
+    except NotReplayable as why:
+        given_up(unroll, step, why)
+        return None, step.said()
+
+
+def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> ReplayStep | None:
+    """Return the step of an unroll by programs, None where they are not worth it, or not asked for."""
     if not is_asked():
-        return None, None
+        return None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
-        return None, None
+        return None
     if unroll.steps < _FEWEST:
-        return None, None
+        return None
     # What is seen, not the parts: a task would live for ever.
     held = Kept(unroll.task, unroll.rule, unroll.tally.measure, whole=True).seen
     terms = _terms(unroll, held)
@@ -37,18 +49,17 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
     routines.depend_on(held)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
-        return None, None
+        return None
     unroll.tally.measured.terms = terms
     tape = TapeStep(unroll.system, unroll.offset)
-    room = min(memory // _SHARE, _MOST_KEPT)
-    step = ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room)
-    try:
-        return TapeSweep(unroll, step).run(memory), step.said()
-    except NotReplayable as why:
-        step.give_up(str(why))
-        if terms is not None:
-            terms.give_up()
-        return None, step.said()
+    return ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room, forwards=forwards)
+
+
+def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
+    """Note that a program had other bits than the tape: the run is to be made by the tape, of a new unroll."""
+    step.give_up(str(why))
+    if unroll.tally.measured.terms is not None:
+        unroll.tally.measured.terms.give_up()
 
 
 def _terms(unroll: Unroll, held: dict[str, Any]) -> ReplayTerms | None:

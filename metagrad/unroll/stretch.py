@@ -26,13 +26,13 @@ _LEAST, _MOST_FAILED = 4, 5
 def is_plain(unroll: Any) -> bool:
     """Whether nothing but sizes is noted of a state on the way."""
     options = unroll.options
-    is_looked_at = unroll.recorder is not None or options.copy or options.count or unroll.watches_some
+    is_looked_at = unroll.recorder is not None or options.copy or unroll.watches_some
     return unroll.xp is np and not (is_looked_at or unroll.wide or unroll.scale_state or options.precise)
 
 
 def ahead(unroll: Any, kernel: Any, carry: Carry, lo: int, hi: int) -> list[Carry]:
     """Return the states at lo + 1, ..., as far as a kernel takes them at once; what is new enters the objective."""
-    if type(kernel) is not ReplayStep or not is_plain(unroll):
+    if type(kernel) is not ReplayStep or hi - lo < _LEAST or not is_plain(unroll):
         return []
     hi = min(hi, lo + MOST)
     pairs, values = kernel.ahead(lo, hi, unroll.phi_at, carry.w, carry.state)
@@ -45,6 +45,8 @@ def ahead(unroll: Any, kernel: Any, carry: Carry, lo: int, hi: int) -> list[Carr
         sizes = Sizes([(c.w, c.state) for c in new])
         tiny = 2.0 ** float_info(unroll.dtype).min_exponent
         rows = None if sizes.are_within(tiny, np.inf) else sizes.rows()
+        if unroll.options.count:
+            unroll.lost.count_many([(c.w, c.state) for c in new], sizes.smallest)
         unroll.reach_many(new, lo + 1 + fresh, [*values[fresh + 1 :], None], sizes.most, rows)
     return carries
 
@@ -57,8 +59,9 @@ class Sizes:
         flat = [[x for x in ad.leaves(tree) if is_float_array(x)] for tree in trees]
         self._stacks = [np.abs(np.array(leaves)) for leaves in zip(*flat, strict=True)]
         self.most = _largest([_over_entries(x.max(axis=0)) for x in self._stacks])  # (B,), NaN wins
-        # Some entry is at least that large at every time.
-        self._least = _largest([_over_entries(x.min(axis=0)) for x in self._stacks])
+        least = [x.min(axis=0) for x in self._stacks]
+        self._least = _largest([_over_entries(x) for x in least])  # some entry is at least that large at every time
+        self.smallest = min(float(x.min()) for x in least)  # of all entries, NaN wins or is passed by
 
     def are_within(self, low: float, high: float) -> bool:
         """Whether all sizes are surely in [low, high), or in it but for what the bounds do not tell."""
