@@ -202,7 +202,7 @@ class Unroll:
         """Return the states at lo..hi from the state at `lo`."""
         kept = [carry]
         while (t := lo + len(kept) - 1) < hi:
-            kept += stretch.ahead(self, kernel, kept[-1], t, hi) or [self._step(kernel, kept[-1], t)]
+            kept += stretch.ahead(self, kernel, kept[-1], t, hi) or [self.advance(kernel, kept[-1], t, t + 1)]
         return kept
 
     def _settle(self, carry: Carry, t: int) -> Carry:
