@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay import sums
+from metagrad.replay.agree_sums import agrees
 from metagrad.replay.loops import Argument, Kernel, Loop, Step
 from metagrad.replay.machine import function_of
+from metagrad.replay.sums import ALONG, ROWS
 
 _LENGTHS = (*range(1, 18), 31)
 _KNOWN: dict[tuple[str, str], bool] = {}
@@ -26,8 +27,8 @@ def disagreeing(operations: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     asked = set(operations)
     for kind in ("f8", "f4", "b1"):
         new = sorted(name for name, k in asked if k == kind and (name, k) not in _KNOWN)
-        for name in [name for name in new if name in (sums.ALONG, sums.ROWS)]:
-            _KNOWN[name, kind] = sums.agrees(name, kind)
+        for name in [name for name in new if name in (ALONG, ROWS)]:
+            _KNOWN[name, kind] = agrees(name, kind)
             new.remove(name)
         if new:
             _KNOWN.update({(name, kind): agrees for name, agrees in zip(new, _tried(new, kind), strict=True)})

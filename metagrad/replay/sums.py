@@ -2,20 +2,16 @@
 
 NumPy adds what lies side by side in pairs (`pairwise`: eight sums at a time in blocks of at most 128, and the blocks
 two by two), and whole rows one after the other; both begin with a zero of their own. Tried in every process before it
-is used.
+is used (`agree_sums`).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from metagrad.replay.bits import same_bits
-from metagrad.replay.program import Graph, Value
+from metagrad.replay.program import Value
 
 ALONG, ROWS = "sum", "sum of rows"  # of neighbours, and of rows that lie one after the other
-_LENGTHS = (*range(2, 35), 63, 64, 65, 127, 128, 129, 136, 200, 255, 257, 1000, 1280, 8193, 20000)
 
 
 def pattern(v: Value) -> tuple[str, tuple[int, int, int]] | None:
@@ -42,38 +38,3 @@ def pattern(v: Value) -> tuple[str, tuple[int, int, int]] | None:
         (True, False): (ROWS, (1, *sizes)),
         (False, True, False): (ROWS, (*sizes,)),
     }.get(tuple(kinds))
-
-
-def agrees(name: str, kind: str) -> bool:
-    """Whether sums have NumPy's bits on this machine: over many lengths, and numbers of very different sizes."""
-    draw = np.random.Generator(np.random.PCG64(0))
-    for length in _LENGTHS:
-        for kept in (1, 3) if name == ALONG else (2, 3, 17):
-            x = draw.standard_normal((kept, length)) * 10.0 ** draw.uniform(-3, 3, (kept, length))
-            x[draw.random(x.shape) < 0.02] = -0.0
-            if not _is_alike(name, x.astype(kind)):
-                return False
-    rows = [np.full(20, special) for special in (np.inf, -np.inf, np.nan, -0.0)]
-    return _is_alike(name, np.array(rows, kind))
-
-
-def _is_alike(name: str, rows: Any) -> bool:
-    """Whether sums over rows are NumPy's: along them, or of columns that they are turned to; and that of all."""
-    from metagrad.replay.buffers import Unit
-    from metagrad.replay.cheap import cheap
-    from metagrad.replay.loops import lowered
-    from metagrad.replay.machine import function_of
-
-    graph, x = Graph(), np.ascontiguousarray(rows if name == ALONG else rows.T)
-    for axis in (1, None) if name == ALONG and len(rows) == 1 else (x.ndim - 1 if name == ALONG else 0,):
-        v = graph.call(np.add.reduce, (graph.input(x), axis, None, None, False), {})
-        call = cheap(v)
-        if call is None or call.name != name:
-            return False
-        chain = lowered(Unit((v,), (v,), is_chain=True), {v.number: call}, set(), {})
-        out = [np.empty_like(v.example) for v in chain.written]
-        function_of(chain.kernel)(chain.table, x, *out)
-        found = out[0] if out else chain.rooms[0][0][0]
-        if not same_bits(found, v.example, any_nan=True):
-            return False
-    return True

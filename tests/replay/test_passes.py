@@ -69,6 +69,30 @@ def test_copies_and_spread_operands_are_left_out():
     assert product.args == (x, wide)  # the result would lie in memory in another way
 
 
+def test_views_that_leave_the_entries_in_their_order_are_one():
+    graph = Graph()
+    x = graph.input(LARGE)
+    made = chain(graph, x, np.exp)
+    first = graph.call(np.reshape, (made, (64, 4, 8)), {})
+    same = graph.call(np.transpose, (first, (0, 1, 2)), {})
+    last = graph.call(np.expand_dims, (graph.call(np.reshape, (same, (-1,)), {}), 0), {})
+    turned = graph.call(np.reshape, (graph.call(np.transpose, (made,), {}), (64, 32)), {})  # another order: a copy
+    back = graph.call(np.reshape, (last, LARGE.shape), {})
+    instead = simplified(graph.values)
+    assert instead[same.number] is first
+    assert last.args == (made, (1, LARGE.size))
+    assert turned.args[0].function is np.transpose
+    assert instead[back.number] is made
+
+    def f(x):
+        y = np.exp(x).reshape(64, 4, 8)
+        parts = y.transpose(0, 1, 2).reshape(-1)[None], y.transpose(2, 0, 1).reshape(32, 64), y.reshape(64, 32).T
+        return [part * 2.0 for part in parts]
+
+    program = recorded(f, (LARGE,))
+    assert same_bits(program([LARGE]), f(LARGE))
+
+
 def test_guards_come_first():
     graph = Graph()
     t, x = graph.input(3), graph.input(LARGE)
