@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
-from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from metagrad.replay.program import NotReplayable
+from metagrad.replay.reached import NUMBERS, reached, rest_of
 
 _LARGE, _WIDTH = 1 << 17, 1021  # bytes; a prime number of entries
-_DEPTH, _FEW, _SMALL = 4, 64, 1 << 12  # levels, entries of a container, bytes of an array: what is larger is data
-_NUMBERS = (int, float, complex, str, bytes, bool, type(None), np.generic)
+_DEPTH, _MOST, _SMALL = 8, 1000, 1 << 12  # levels, things; bytes of an array: what is larger is data
 
 
 class Kept:
@@ -54,10 +52,10 @@ class Kept:
 
 def _contents(name: str, x: Any, depth: int, seen: set[int], whole: bool) -> Iterator[tuple[str, Any]]:
     """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
-    if isinstance(x, _NUMBERS):
+    if isinstance(x, NUMBERS):
         yield name, (type(x).__name__, repr(x))
         return
-    if id(x) in seen or depth == 0:
+    if id(x) in seen or depth == 0 or len(seen) > _MOST:
         return
     seen.add(id(x))
     if isinstance(x, np.ndarray):
@@ -68,8 +66,9 @@ def _contents(name: str, x: Any, depth: int, seen: set[int], whole: bool) -> Ite
     elif isinstance(x, np.random.Generator | np.random.RandomState):
         yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
     else:
-        yield f"len({name})", len(x) if isinstance(x, tuple | list | dict | set) else id(type(x))
-        for key, item in _held(x):
+        is_container = isinstance(x, tuple | list | dict | set | deque)
+        yield f"len({name})", (len(x), rest_of(x)) if is_container else id(type(x))
+        for key, item in reached(x):
             yield from _contents(f"{name}.{key}", item, depth - 1, seen, whole)
 
 
@@ -84,43 +83,3 @@ def _content(x: np.ndarray) -> Any:
     rows = whole.size // _WIDTH
     table, rest = whole[: rows * _WIDTH].reshape(rows, _WIDTH), whole[rows * _WIDTH :]
     return hashlib.sha1(table.sum(axis=0).tobytes() + rest.tobytes()).digest()
-
-
-def _held(x: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(x, MethodType):
-        yield "self", x.__self__
-        x = x.__func__
-    if isinstance(x, FunctionType):
-        cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
-        yield from ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
-        yield from ((name, x.__globals__[name]) for name in x.__code__.co_names if _is_own(x.__globals__.get(name)))
-        yield from ((f"default {i}", item) for i, item in enumerate(x.__defaults__ or ()))
-        yield from (x.__kwdefaults__ or {}).items()
-        yield from vars(x).items()
-    elif isinstance(x, dict):
-        yield from ((str(key), item) for key, item in islice(x.items(), _FEW))
-    elif isinstance(x, tuple | list | deque):
-        yield from ((str(i), item) for i, item in enumerate(islice(x, _FEW)))
-    elif not isinstance(x, type):
-        yield from islice(getattr(x, "__dict__", {}).items(), _FEW)
-        if not type(x).__module__.startswith(("metagrad.", "numpy")):
-            members = [(f"{type(x).__name__}.{key}", item) for key, item in vars(type(x)).items()]
-            yield from (pair for pair in members if _is_own(pair[1]) or isinstance(pair[1], FunctionType))
-
-
-def _is_own(x: Any) -> bool:
-    """Whether a global may be a thing that code changes: not a module, a class or a function."""
-    if x is None or isinstance(x, ModuleType | type):
-        return False
-    if isinstance(x, (*_NUMBERS, list, dict, deque, np.ndarray, np.random.Generator, np.random.RandomState)):
-        return True
-    library = str(getattr(x, "__module__", None) or type(x).__module__).partition(".")[0]
-    return library not in ("numpy", "scipy", "metagrad", "builtins", "math")
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True

@@ -61,6 +61,8 @@ class ReplayStep:
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
+        # Going forwards the last step always: what changes late, and not at the start, is seen there.
+        self._compared = {steps - 1} | (self.looked_at if forwards else set())
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
@@ -78,7 +80,7 @@ class ReplayStep:
             return self._stepped(*trees)
         if not self._is_sure:
             return self._first(trees)
-        if self._forwards and t in self.looked_at:
+        if t in self._compared:
             self.by_tape += 1
             expected = self._stepped(*trees)
             self._routines.step.check(expected, trees)
@@ -105,7 +107,7 @@ class ReplayStep:
         may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
         run = _Run(self._routines.keeping) if may_run else None
         for t in range(lo, hi if run else lo):
-            if self._forwards and t in self.looked_at:
+            if t in self._compared:
                 break
             time = self._offset + t
             trees = (time, phi_at(t), w, state, self._system.sample(time))

@@ -1,6 +1,8 @@
 """Code that cannot be replayed: the tape's answer, or its error."""
 
 import dataclasses
+import functools
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.replay.kept import Kept
 from metagrad.xp import rng
-from tests.replay.runs import both, data
+from tests.replay.runs import bits, both, data
 
 
 def looks(w):
@@ -169,3 +171,83 @@ def test_a_large_array_that_changes_is_seen(change, order):
     else:
         x[:] = x[::-1].copy()
     assert Kept(loss, whole=True).seen != was
+
+
+SETTINGS = types.ModuleType("settings_of_a_user")
+NAMED = [0.0] * 100
+_DEEP = 0.0
+
+
+class _Base:
+    floor = 0.0
+
+
+class _Inherits(_Base):
+    def __call__(self, w):
+        return _above(w, self.floor)
+
+
+@dataclasses.dataclass(slots=True)
+class _Slots:
+    floor: float = 0.0
+
+
+def _above(w, floor):
+    return np.sum(np.maximum(np.abs(w) * [1.0, 0.3, 2.0], floor), axis=-1)
+
+
+def _helper():
+    return _second()
+
+
+def _second():
+    return _third()
+
+
+def _third():
+    return _DEEP
+
+
+def _hidden_settings():
+    """Return losses whose floor is found in some place, with what sets it there."""
+    slots, held, names = _Slots(), np.zeros(3), types.SimpleNamespace(a=types.SimpleNamespace(floor=0.0))
+    floors = {0.0}
+
+    def inner(w):
+        def within():
+            return _above(w, _DEEP)
+
+        return within()
+
+    def set_deep(x):
+        globals()["_DEEP"] = x
+
+    def set_only(x):
+        floors.clear()
+        floors.add(x)
+
+    return {
+        "attribute of a module": (lambda w: _above(w, SETTINGS.floor), lambda x: setattr(SETTINGS, "floor", x)),
+        "slots": (lambda w: _above(w, slots.floor), lambda x: setattr(slots, "floor", x)),
+        "partial": (functools.partial(_above, floor=held), held.fill),
+        "base class": (_Inherits(), lambda x: setattr(_Base, "floor", x)),
+        "class as settings": (lambda w: _above(w, _Base.floor), lambda x: setattr(_Base, "floor", x)),
+        "long list": (lambda w: _above(w, max(NAMED)), lambda x: NAMED.__setitem__(80, x)),
+        "set": (lambda w: _above(w, max(floors)), set_only),
+        "helpers": (lambda w: _above(w, _helper()), set_deep),
+        "lambda within": (inner, set_deep),
+        "namespace": (lambda w: _above(w, names.a.floor), lambda x: setattr(names.a, "floor", x)),
+    }
+
+
+@pytest.mark.parametrize("where", list(_hidden_settings()))
+def test_settings_that_change_between_calls(where):
+    """They take effect late in the run: the first step does not tell."""
+    loss, change = _hidden_settings()[where]
+    change(0.0)
+    task = mg.FunctionTask(loss, w0=np.array([[1.0, -0.5, 0.7], [0.2, 0.9, -1.3]]))
+    ask = task, mg.GradientDescent(), mg.WeightedSum(), 0.01
+    for floor in (0.0, 0.0, 0.05, 0.05, 0.02):
+        change(floor)
+        assert bits(mg.Reverse()(*ask, steps=60)) == bits(mg.Reverse(fused=False)(*ask, steps=60))
+    change(0.0)

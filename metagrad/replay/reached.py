@@ -1,0 +1,112 @@
+"""What code and objects reach: the names that a function reads, what a closure holds, attributes and settings.
+
+Of a function: its cells, defaults and attributes, the globals that it names (and the functions within it), and of a
+module or a class among them the attributes that it names. Of an object: its attributes, with slots, and those of its
+classes. Libraries are left alone: NumPy, SciPy, the standard library, and this one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import cache, partial
+from itertools import islice
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+NUMBERS = (int, float, complex, str, bytes, bool, type(None), np.generic)
+_FEW = 64  # entries of a container
+_LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "scipy", "metagrad"})
+_OF_NO_DATA = frozenset({"builtins", "numpy", "scipy", "metagrad", "logging", "threading", "functools", "typing", "re"})
+_HOLDERS = (*NUMBERS, list, dict, set, tuple, deque, np.ndarray, np.random.Generator, np.random.RandomState)
+
+
+def reached(x: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names of what x reaches at the next level, and the things."""
+    if isinstance(x, MethodType):
+        yield "self", x.__self__
+        x = x.__func__
+    if isinstance(x, partial):
+        yield from (("function", x.func), ("arguments", x.args), ("keywords", x.keywords))
+    elif isinstance(x, FunctionType):
+        yield from _of_function(x)
+    elif isinstance(x, dict):
+        yield from ((str(key), item) for key, item in islice(x.items(), _FEW))
+    elif isinstance(x, tuple | list | deque):
+        yield from ((str(i), item) for i, item in enumerate(islice(x, _FEW)))
+    elif isinstance(x, set | frozenset):
+        yield "entries", repr(sorted(map(repr, x)))
+    elif isinstance(x, type):
+        yield from _of_class(x)
+    else:
+        yield from islice(getattr(x, "__dict__", {}).items(), _FEW)
+        for cls in type(x).__mro__:
+            if not _is_library(cls.__module__):
+                slots = vars(cls).get("__slots__", ())
+                names = (slots,) if isinstance(slots, str) else slots
+                yield from ((name, getattr(x, name)) for name in names if hasattr(x, name))
+                yield from _of_class(cls)
+
+
+def rest_of(x: Any) -> Any:
+    """Return what the entries of a long container of numbers are, beyond those that are looked at one by one."""
+    if isinstance(x, tuple | list | deque) and len(x) > _FEW and isinstance(x[-1], NUMBERS):
+        return hash(tuple(repr(item) for item in islice(x, _FEW, None) if isinstance(item, NUMBERS)))
+    return None
+
+
+def _of_function(x: FunctionType) -> Iterator[tuple[str, Any]]:
+    yield "code", id(x.__code__)
+    cells = zip(x.__code__.co_freevars, x.__closure__ or (), strict=True)
+    yield from ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
+    names = _names(x.__code__)
+    for name in names:
+        item = x.__globals__.get(name, sys.modules.get(name))
+        if isinstance(item, ModuleType | type):
+            if not _is_library(item.__name__ if isinstance(item, ModuleType) else item.__module__):
+                read = ((key, vars(item)[key]) for key in names if key in vars(item))
+                yield from ((f"{name}.{key}", of) for key, of in read if _may_change(of))
+        elif _may_change(item):
+            yield name, item
+    yield from ((f"default {i}", item) for i, item in enumerate(x.__defaults__ or ()))
+    yield from (x.__kwdefaults__ or {}).items()
+    yield from vars(x).items()
+
+
+def _of_class(cls: type) -> Iterator[tuple[str, Any]]:
+    for key, item in vars(cls).items():
+        if not key.startswith("__") and (isinstance(item, FunctionType) or _may_change(item)):
+            yield f"{cls.__name__}.{key}", item
+
+
+@cache
+def _names(code: CodeType) -> tuple[str, ...]:
+    """Return the names that code reads, and the code within it."""
+    inner = [_names(const) for const in code.co_consts if isinstance(const, CodeType)]
+    return tuple(dict.fromkeys([*code.co_names, *(name for names in inner for name in names)]))
+
+
+def _may_change(x: Any) -> bool:
+    """Whether it may be a thing that code changes: data, or a function or an object that is not a library's."""
+    if x is None or isinstance(x, ModuleType | type):
+        return False
+    if isinstance(x, _HOLDERS):
+        return True
+    if isinstance(x, FunctionType | MethodType | partial):
+        return not _is_library(getattr(x, "__module__", None))
+    return str(type(x).__module__).partition(".")[0] not in _OF_NO_DATA  # a SimpleNamespace holds what it is given
+
+
+def _is_library(module: str | None) -> bool:
+    return str(module).partition(".")[0] in _LIBRARIES
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
