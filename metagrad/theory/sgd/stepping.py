@@ -24,135 +24,141 @@ from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.sgd.problem import Measure
 from metagrad.theory.sgd.recursion import LEAST, Integers, Recursion, measured, stacked, trajectory
 
-_DRIFT = 32  # powers of two by which the largest digits may be away from 1
-_BLOCK = 2**14  # entries of the products with a block of rows
+_LOW, _HIGH = 2.0**-32, 2.0**32  # where the largest digits may be
+_BLOCK = 2**15  # entries of the products with a block of rows
 _TOGETHER = 2**15  # entries of S of the runs that are stepped together
 
 
 class _Rates(NamedTuple):
-    """What a step takes of its step sizes (G,), each beside (d, v, G, d) or (n, v, G)."""
+    """What a step takes of its step sizes eta (G,)."""
 
     eta: Floats
-    kept: Floats  # K (d, 1, G, d)
-    of_kept: Floats  # K' (d, G, d)
-    scatter: Floats  # eta^2 c_b/n (G,)
-    of_scatter: Floats  # its derivative (G,)
+    kept: Floats  # K (G, d, d)
+    of_kept: Floats  # K'
+    scatter: Floats  # eta^2 c_b/n (G, 1)
+    of_scatter: Floats  # its derivative
+
+
+class _Units(NamedTuple):
+    """What m and the constant 1 are in the units of S and m, each (G, 1)."""
+
+    of_m: Floats  # 2^(k - s)
+    one: Floats  # 1 beside S: 2^-s
+    one_of_m: Floats  # 1 beside m: 2^-k
 
 
 class Stepping:
-    """The moments of a batch of runs, moved step by step in place: S (d, v, G, d) and m (d, v, G)."""
+    """The moments of a batch of runs, moved step by step in place: S (v, G, d, d) and m (v, G, d)."""
 
     def __init__(self, recursion: Recursion, runs: int, *, tangent: bool) -> None:
         """Begin at time 0; v = 2 with a tangent, else 1."""
-        self.of, self._X = recursion, np.ascontiguousarray(recursion.X)
-        first = recursion.begin(runs, tangent=tangent)
-        self.S, self.m = (np.ascontiguousarray(np.moveaxis(x, -1, 0)) for x in (first.S, first.m))
-        self.s, self.k = first.s, first.k
-        d, v = self.m.shape[:2]
-        self._total = np.empty_like(self.S)
-        self._mixed = np.empty((d, runs, d)) if tangent else None
-        blocks = -(-d * v * runs * len(self._X) // _BLOCK) if recursion.spread > 0 else 0
-        rows = -(-len(self._X) // max(1, blocks))
-        self._blocks = [self._X[lo : lo + rows] for lo in range(0, len(self._X), rows)] if blocks else []
-        self._products = np.empty((rows if blocks else 0, v, runs, d))
+        self.of, first = recursion, recursion.begin(runs, tangent=tangent)
+        self.S, self.m, self.s, self.k = np.ascontiguousarray(first.S), first.m, first.s, first.k
+        (n, d), v, self._tangent = recursion.X.shape, 1 + tangent, tangent
+        self._moved, self._mixed = np.empty_like(self.S), np.empty((runs, d, d))
+        columns = -(-n // -(-d * v * runs * n // _BLOCK))
+        self._products = np.empty(d * v * runs * columns)
+        self._blocks = []
+        for lo in range(0, n if recursion.spread > 0 else 0, columns):
+            rows, r = np.ascontiguousarray(recursion.X[lo : lo + columns]), recursion.r[lo : lo + columns]
+            self._blocks.append((rows, np.ascontiguousarray(rows.T), 2 * r, r**2))
+        self._sums = recursion.h[:, None] + recursion.h
+        self._both = (1 - recursion.spread) * np.multiply.outer(recursion.h, recursion.h)
         self._rates: _Rates | None = None
-        h = recursion.h
-        self._sums, self._outer = h[:, None] + h, (1 - recursion.spread) * np.multiply.outer(h, h)
+        self._units = self._in_units()
 
     def measure(self, A: Floats, p: Floats) -> tuple[Floats, Floats]:
         """Return tr(A S) in units of 2^s and p'm in units of 2^k, each (v, G)."""
-        return np.einsum("ij,ivgj->vg", A, self.S), np.tensordot(p, self.m, axes=1)
+        return self.S.reshape(*self.m.shape[:2], -1) @ A.ravel(), self.m @ p
 
     def step(self, eta: Floats) -> None:
         """Take one step with step sizes eta (G,)."""
-        rates, of = self._at(eta), self.of
-        moved = self._scattered(rates)
-        if self._mixed is not None:
-            np.multiply(rates.of_kept, self.S[:, 0], out=self._mixed)
+        if self._rates is None or (eta != self._rates.eta).any():
+            self._rates = self._at(eta)
+        rates, of, has_moved = self._rates, self.of, bool(self._blocks)
+        if has_moved:
+            self._scatter(rates)
+        if self._tangent:
+            np.multiply(rates.of_kept, self.S[0], out=self._mixed)
         self.S *= rates.kept
-        if self._mixed is not None:
-            self.S[:, 1] += self._mixed
-        if moved is not None:
-            self.S += moved
-        Hm = of.h[:, None, None] * self.m
+        if self._tangent:
+            self.S[1] += self._mixed
+        if has_moved:
+            self.S += self._moved
+        Hm = of.h * self.m
         if of.drifts:
             self._drift(rates, Hm)
-            Hm[:, 0] -= np.multiply.outer(of.g, np.ldexp(1.0, -self.k))
-        self.m -= rates.eta * Hm
-        if self._mixed is not None:
-            self.m[:, 1] -= Hm[:, 0]
-        self.s = _moved(self.S, self.s, LEAST if of.coupled else None)
-        self.k = _moved(self.m, self.k, LEAST if of.coupled else None)
+            Hm[0] -= self._units.one_of_m * of.g
+        self.m -= rates.eta[:, None] * Hm
+        if self._tangent:
+            self.m[1] -= Hm[0]
+        least = LEAST if of.coupled else None
+        s, k = _settled(self.S, self.s, least), _settled(self.m, self.k, least)
+        if s is not self.s or k is not self.k:
+            self.s, self.k = s, k
+            self._units = self._in_units()
 
     def _at(self, eta: Floats) -> _Rates:
-        """Return what a step takes of its step sizes; those of the last step are still known."""
-        if self._rates is None or not np.array_equal(eta, self._rates.eta):
-            rate, share = eta[:, None], self.of.spread / self.of.n
-            kept = 1 - rate * self._sums[:, None] + rate**2 * self._outer[:, None]
-            of_kept = 2 * rate * self._outer[:, None] - self._sums[:, None]
-            self._rates = _Rates(eta.copy(), kept[:, None], of_kept, share * eta**2, 2 * share * eta)
-        return self._rates
+        """Return what a step takes of its step sizes."""
+        rate, share = eta[:, None, None], self.of.spread / self.of.n
+        kept, of_kept = 1 - rate * self._sums + rate**2 * self._both, 2 * rate * self._both - self._sums
+        return _Rates(eta.copy(), kept, of_kept, share * eta[:, None] ** 2, 2 * share * eta[:, None])
 
-    def _scattered(self, rates: _Rates) -> Floats | None:
-        """Return what the spread of a batch adds to S; None where the batch is the sample."""
-        if not self._blocks:
-            return None
-        d, total = len(self.m), self._total.reshape(len(self.m), -1)
-        aligned = self._beside_S() if self.of.coupled else None
-        first = 0
-        for X in self._blocks:
-            products = self._products[: len(X)]
-            flat = products.reshape(len(X), -1)
-            np.matmul(X, self.S.reshape(d, -1), out=flat)
-            weights = np.einsum("nvgj,nj->nvg", products, X)
-            if aligned is not None:
-                m, ones = aligned
-                r = self.of.r[first : first + len(X)]
-                weights -= (2 * r)[:, None, None] * (X @ m).reshape(weights.shape)
-                weights[:, 0] += np.multiply.outer(r**2, ones)
-            if self._mixed is not None:
-                weights[:, 1] *= rates.scatter
-                weights[:, 1] += rates.of_scatter * weights[:, 0]
-                weights[:, 0] *= rates.scatter
-            else:
-                weights *= rates.scatter
-            np.multiply(X[:, None, None, :], weights[..., None], out=products)
-            if first:
-                total += X.T @ flat
-            else:
-                np.matmul(X.T, flat, out=total)
-            first += len(X)
-        return self._total
+    def _in_units(self) -> _Units:
+        powers = (self.k - self.s, -self.s, -self.k)
+        return _Units(*(np.ldexp(1.0, power)[:, None] for power in powers))
 
-    def _beside_S(self) -> tuple[Floats, Floats]:
-        """Return m (d, v G) and the constant 1 (G,) in units of 2^s."""
-        return np.ldexp(self.m, self.k - self.s).reshape(len(self.m), -1), np.ldexp(1.0, -self.s)
+    def _scatter(self, rates: _Rates) -> None:
+        """Put what the spread of a batch adds to S in its place."""
+        v, runs, d = self.m.shape
+        S, total = self.S.reshape(-1, d), self._moved.reshape(-1, d)
+        for i, (rows, X, twice_r, r_squared) in enumerate(self._blocks):
+            products = self._products[: len(S) * len(rows)].reshape(v, runs, d, -1)
+            flat = products.reshape(len(S), -1)
+            np.matmul(S, X, out=flat)
+            weights = np.einsum("vgjn,jn->vgn", products, X)
+            if self.of.coupled:
+                weights -= (self._units.of_m * self.m) @ X * twice_r
+                weights[0] += self._units.one * r_squared
+            if self._tangent:
+                weights[1] = rates.scatter * weights[1] + rates.of_scatter * weights[0]
+            weights[0] *= rates.scatter
+            np.multiply(X, weights[:, :, None], out=products)
+            if i == 0:
+                np.matmul(flat, rows, out=total)
+            else:
+                total += flat @ rows
 
     def _drift(self, rates: _Rates, Hm: Floats) -> None:
         """Add gu' + ug' to S, and its tangent."""
-        of, eta, rest = self.of, rates.eta, 1 - self.of.spread
-        shift, ones = self.k - self.s, np.ldexp(1.0, -self.s)
-        m, Hm = np.ldexp(self.m, shift), np.ldexp(Hm, shift)
-        g = np.multiply.outer(of.g, ones)
+        g, eta, rest = self.of.g, rates.eta[:, None], 1 - self.of.spread
+        m, Hm, one = self._units.of_m * self.m, self._units.of_m * Hm, self._units.one * g
         u = eta * m - eta**2 * rest * Hm
-        u[:, 0] += eta**2 * rest / 2 * g
-        if u.shape[1] == 2:
-            u[:, 1] += m[:, 0] - 2 * eta * rest * Hm[:, 0] + eta * rest * g
-        self.S += of.g[:, None, None, None] * np.moveaxis(u, 0, -1)
-        self.S += u[..., None] * of.g
+        u[0] += eta**2 * rest / 2 * one
+        if self._tangent:
+            u[1] += m[0] - 2 * eta * rest * Hm[0] + eta * rest * one
+        outer = u[..., None] * g
+        self.S += outer
+        self.S += np.swapaxes(outer, -1, -2)
 
 
-def _moved(x: Floats, exponent: Integers, least: int | None) -> Integers:
-    """Move powers of two of x (d, v, G, ...) into the exponent (G,) where the largest digits of a run are far from 1."""
-    over = (0, 1, *range(3, x.ndim))
-    largest = np.maximum(x.max(axis=over), -x.min(axis=over))
-    shift = np.frexp(largest)[1].astype(np.int64)
-    if abs(shift).max() <= _DRIFT and (least is None or (exponent >= least).all()):
-        return exponent  # the usual case, found cheaply
-    shift = np.where((largest > 0) & (abs(shift) > _DRIFT), shift, 0)
+def _settled(x: Floats, exponent: Integers, least: int | None) -> Integers:
+    """Move powers of two of x (v, G, ...) into the exponent (G,) where the largest digits of a run are far from 1.
+
+    The exponent itself comes back where nothing is moved.
+    """
+    if len(exponent) == 1:  # one run, as mostly: floats are looked at faster than arrays
+        largest = max(float(x.max()), -float(x.min()))
+        if _LOW < largest < _HIGH and (least is None or exponent.item() >= least):
+            return exponent
+    over = (0, *range(2, x.ndim))
+    sizes = np.maximum(x.max(axis=over), -x.min(axis=over))
+    shift = np.where((sizes > 0) & ((sizes <= _LOW) | (sizes >= _HIGH)), np.frexp(sizes)[1], 0)
     if least is not None:
         shift = np.maximum(shift, least - exponent)
-    x *= np.ldexp(1.0, -shift).reshape(-1, *(1,) * (x.ndim - 3))
+    if not shift.any():
+        return exponent
+    x *= np.ldexp(1.0, -shift).reshape(-1, *(1,) * (x.ndim - 2))
     return np.asarray(exponent + shift, np.int64)
 
 
