@@ -133,8 +133,9 @@ def _array(function: str, argument: str, value: ArrayLike) -> NDArray[Any]:
 
 def step_counts(function: str, steps: ArrayLike) -> Floats:
     """Return the horizons as float64 (exact), or raise unless they are integers from 1 to 2^52."""
-    if type(steps) is int and 1 <= steps <= LARGEST_STEPS:
-        return np.array(float(steps))  # the usual case, found cheaply
+    given: object = steps
+    if type(given) is int and 1 <= given <= LARGEST_STEPS:
+        return np.array(float(given))  # the usual case, found cheaply
     array = _array(function, "steps", steps)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{function}: steps has dtype {array.dtype}; expected integers.")

@@ -214,7 +214,7 @@ def _gains(eigenvalues: Floats, weights: Floats, log_weights: Floats, objective:
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         top, bottom = weights * eigenvalues**2, weights * eigenvalues
         sizes = np.concatenate((top, bottom), axis=-1)
-        if objective == "plain" or (_SMALLEST <= sizes.min() and sizes.max() <= _LARGEST):
+        if objective == "plain" or (sizes.min() >= _SMALLEST and sizes.max() <= _LARGEST):
             return top, bottom  # the usual case, found cheaply
         sizes = np.concatenate([x[np.isfinite(log_weights)] for x in (top, bottom)])
         if np.all((sizes >= _SMALLEST) & (sizes <= _LARGEST)):

@@ -121,12 +121,10 @@ def trajectory(recursion: Recursion, schedules: Floats, *, tangent: bool) -> Ite
         yield now
 
 
-def measured(
-    which: Measure, quadratic: tuple[Floats, Integers], linear: tuple[Floats, Integers]
-) -> list[SignedLog]:
-    """Return (tr(A S) - 2 p'm + q)/2 and, where there is a tangent, its derivative, from tr(A S) and p'm, each (v, ...).
+def measured(which: Measure, quadratic: tuple[Floats, Integers], linear: tuple[Floats, Integers]) -> list[SignedLog]:
+    """Return (tr(A S) - 2 p'm + q)/2 and, where there is a tangent, its derivative.
 
-    Beside each of them stands its exponent (...).
+    From tr(A S) and p'm, each (v, ...), with the exponent (...) of each beside it.
     """
     (squares, s), (firsts, k) = quadratic, linear
     found = []

@@ -7,8 +7,8 @@ u = eta m + eta^2 (1 - c_b) (g/2 - Hm), a step of `recursion` is
     dS+ = K o dS + K' o S + X' diag(eta^2 c_b/n dq + 2 eta c_b/n q) X + g du' + du g'       (' of K and u: d/d eta)
 
 with o the product entry by entry: the two products with X do nearly all of the work, value and tangent side by side.
-The exponents of S and m are those of `recursion`, but moved only when the largest digits have drifted far from 1: exact,
-and no size is lost. X is gone through in blocks of rows, so that memory beside it does not grow with n. The rounding of
+The exponents of S and m are those of `recursion`, but moved only when the largest digits are far from 1: exact, and no
+size is lost. X is gone through in blocks of rows, so that memory beside it does not grow with n. The rounding of
 S is not symmetric; what is measured of it is. Derived; checked by tests against the recursion as it is written.
 """
 
@@ -62,8 +62,6 @@ class Stepping:
         for lo in range(0, n if recursion.spread > 0 else 0, columns):
             rows, r = np.ascontiguousarray(recursion.X[lo : lo + columns]), recursion.r[lo : lo + columns]
             self._blocks.append((rows, np.ascontiguousarray(rows.T), 2 * r, r**2))
-        self._sums = recursion.h[:, None] + recursion.h
-        self._both = (1 - recursion.spread) * np.multiply.outer(recursion.h, recursion.h)
         self._rates: _Rates | None = None
         self._units = self._in_units()
 
@@ -100,8 +98,9 @@ class Stepping:
 
     def _at(self, eta: Floats) -> _Rates:
         """Return what a step takes of its step sizes."""
-        rate, share = eta[:, None, None], self.of.spread / self.of.n
-        kept, of_kept = 1 - rate * self._sums + rate**2 * self._both, 2 * rate * self._both - self._sums
+        rate, h, share = eta[:, None, None], self.of.h, self.of.spread / self.of.n
+        sums, both = h[:, None] + h, (1 - self.of.spread) * np.multiply.outer(h, h)
+        kept, of_kept = 1 - rate * sums + rate**2 * both, 2 * rate * both - sums
         return _Rates(eta.copy(), kept, of_kept, share * eta[:, None] ** 2, 2 * share * eta[:, None])
 
     def _in_units(self) -> _Units:
@@ -167,7 +166,9 @@ def follow(
 ) -> list[list[SignedLog]]:
     """Return, for each measure, its trajectory (G, T+1) and, with a tangent, the derivative's."""
     if type(recursion) is not Recursion:  # another recursion of the same form has its own step
-        history = [[now.measure(which) for which in measures] for now in trajectory(recursion, schedules, tangent=tangent)]
+        history = [
+            [now.measure(which) for which in measures] for now in trajectory(recursion, schedules, tangent=tangent)
+        ]
         orders = range(1 + tangent)
         return [[stacked([row[i][order] for row in history]) for order in orders] for i in range(len(measures))]
     together = max(1, _TOGETHER // ((1 + tangent) * len(recursion.h) ** 2))
@@ -192,6 +193,7 @@ def _followed(
         powers[0, :, t], powers[1, :, t] = now.s, now.k
         for i, which in enumerate(measures):
             found[i, 0, ..., t], found[i, 1, ..., t] = now.measure(which.A, which.p)
+    del now  # as large as what follows
     return [
         measured(which, (quadratic, powers[0]), (linear, powers[1]))
         for which, (quadratic, linear) in zip(measures, found, strict=True)
