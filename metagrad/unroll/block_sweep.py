@@ -30,16 +30,25 @@ class BlockKernel(Protocol):
         """Return states, exponents and sizes at lo..hi; nudged by hashes that begin with `salts`, where given."""
         ...
 
-    def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return contributions, their exponents and the adjoints' sizes; the adjoint is updated in place."""
+    def ascend(
+        self, lo: int, hi: int, kept: tuple[Array, int], adjoint: Array, exponent: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return contributions, their exponents and the adjoints' sizes of lo..hi-1; the adjoint is updated in place.
+
+        `kept`: states, and the entry at which these begin.
+        """
         ...
 
 
 class Block(NamedTuple):
-    """The states (n, B, d) of consecutive times and their exponents (n, B)."""
+    """The states (B, n, d) of consecutive times and their exponents (n, B)."""
 
     states: Array
     exponents: Array
+
+    def carry(self, k: int) -> Carry:
+        """Return the state of the k-th time, in memory of its own."""
+        return Carry(np.ascontiguousarray(self.states[:, k]), (), self.exponents[k].copy())
 
 
 class BlockSweep:
@@ -66,9 +75,8 @@ class BlockSweep:
                 self._pull(lo, hi, block, adjoint, exponent)
                 continue
             value, slope = unroll.tally.finish()  # hi is the last time: only now is the objective known
-            last = Carry(block.states[-1], (), block.exponents[-1])
-            adjoint, exponent = self._seed(last, slope)
-            self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
+            adjoint, exponent = self._seed(block.carry(-1), slope)
+            self._pull(lo, hi - 1, block, adjoint, exponent)
         assert value is not None
         unroll.grown = self._grown()
         return value, self._gradient()
@@ -83,8 +91,7 @@ class BlockSweep:
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self.kernel.chunk):
             stop = min(hi, start + self.kernel.chunk)
-            block = self._descend(carry, start, stop)
-            carry = Carry(block.states[-1].copy(), (), block.exponents[-1].copy())
+            carry = self._descend(carry, start, stop).carry(-1)
         return carry
 
     def _record(self, carry: Carry, lo: int, hi: int) -> Block:
@@ -94,14 +101,15 @@ class BlockSweep:
         states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent, self._salts(lo, hi))
         self.unroll.observe_block(lo, sizes)
         if self._scheduled:
-            self.unroll.lost.dips(states)
+            self.unroll.lost.dips(np.moveaxis(states, 0, 1))
         if self._scheduled:
             self._look_for_falls(sizes, exponents)
         elif lo == 0:  # the steps are all alike, and what falls falls in the first ones
             self._look_for_falls(sizes[:_FIRST], exponents[: _FIRST + 1])
+        block = Block(states, exponents)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
-            self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
-        return Block(states, exponents)
+            self.unroll.reach(block.carry(t - lo), t)
+        return block
 
     def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
         """Note the largest fall of a size over a step: there the terms of a step cancel."""
@@ -129,8 +137,8 @@ class BlockSweep:
     def _pull(self, lo: int, hi: int, block: Block, adjoint: Any, exponent: Any) -> None:
         for stop in range(hi + 1, lo, -self.kernel.chunk):
             start = max(lo, stop - self.kernel.chunk)
-            states = block.states[start - lo : stop - lo]
-            contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
+            kept = block.states, start - lo
+            contributions, powers, sizes = self.kernel.ascend(start, stop, kept, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
             powers = powers + block.exponents[start - lo : stop - lo]
             self.unroll.lost.powers(powers.max(axis=0))
