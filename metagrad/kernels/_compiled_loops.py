@@ -47,7 +47,7 @@ def _size(x: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def _settle(x: Any, scale: bool) -> Any:
+def settle(x: Any, scale: bool) -> Any:
     """Return (size, power): the size of x, and the power of two that was moved out of it."""
     size = _size(x)
     if not scale or size == 0 or not math.isfinite(size):
@@ -59,7 +59,7 @@ def _settle(x: Any, scale: bool) -> Any:
 
 
 @njit(error_model="numpy")
-def _nudge(x: Any, salt: Any, eps: Any) -> None:
+def nudge(x: Any, salt: Any, eps: Any) -> None:
     """Move every entry by a unit in the last place, by a hash of its digits and place (`metagrad.unroll.nudge`)."""
     one = x.dtype.type(1)
     for i in range(x.shape[0]):
@@ -90,10 +90,10 @@ def _make_descend(step: Any) -> Any:
                 if lowest < total < comfort:
                     sizes[k, b] = total
                 else:
-                    sizes[k, b], power = _settle(after, scale)
+                    sizes[k, b], power = settle(after, scale)
                     exponents[k + 1, b] += power
                 if salts.shape[0]:
-                    _nudge(after, salts[k], eps)
+                    nudge(after, salts[k], eps)
 
     return descend
 
@@ -121,7 +121,7 @@ def _make_ascend(pull: Any) -> Any:
                 if lowest < total < comfort:
                     sizes[k, b] = total
                 else:
-                    sizes[k, b], power = _settle(v, scale)
+                    sizes[k, b], power = settle(v, scale)
                     exponent[b] += power
             for i in range(d):
                 adjoint[b, i] = v[i]
@@ -129,13 +129,6 @@ def _make_ascend(pull: Any) -> Any:
     return ascend
 
 
-DESCEND = {
-    "dense": _make_descend(dense_step),
-    "symmetric": _make_descend(symmetric_step),
-    "diagonal": _make_descend(diagonal_step),
-}
-ASCEND = {
-    "dense": _make_ascend(dense_pull),
-    "symmetric": _make_ascend(symmetric_pull),
-    "diagonal": _make_ascend(diagonal_pull),
-}
+descend_dense, ascend_dense = _make_descend(dense_step), _make_ascend(dense_pull)
+descend_symmetric, ascend_symmetric = _make_descend(symmetric_step), _make_ascend(symmetric_pull)
+descend_diagonal, ascend_diagonal = _make_descend(diagonal_step), _make_ascend(diagonal_pull)

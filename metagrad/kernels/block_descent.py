@@ -14,7 +14,8 @@ from metagrad.tasks import DiagonalQuadratic, Quadratic
 from metagrad.xp import Array, float_info
 
 _CHUNK_ENTRIES = 1 << 18
-_CACHED = 1 << 19  # bytes of a matrix that stays in a cache between two steps; of a larger one half is read
+_WORTH_TILES = 64  # bytes of a row from which on it is worth to be padded to whole vectors
+_CACHED = 1 << 18  # bytes of a matrix that stays in a cache between two steps; of a larger one half is read
 
 
 class BlockDescent:
@@ -24,15 +25,15 @@ class BlockDescent:
         self, task: Quadratic | DiagonalQuadratic, eta: Array, *, scale_state: bool, scale_adjoint: bool
     ) -> None:
         """Bind the task and eta (1 or T, 1 or B)."""
-        from metagrad.kernels import _compiled_loops as loops
+        from metagrad.kernels._compiled_blocks import ASCEND, DESCEND
 
         dense = isinstance(task, Quadratic)
         H = task.H if isinstance(task, Quadratic) else task.eigenvalues
         H = H[None] if dense and H.ndim == 2 else H
         self._power = unit_power(H)
         self._H, self._eta = (np.ascontiguousarray(x) for x in in_units(H, eta, self._power))
-        kind = "diagonal" if not dense else "dense" if H[0].nbytes <= _CACHED else "symmetric"
-        self._descend, self._ascend = loops.DESCEND[kind], loops.ASCEND[kind]
+        kind = _kind_of(H[0]) if dense else "diagonal"
+        self._descend, self._ascend = DESCEND[kind], ASCEND[kind]
         self._scale_state, self._scale_adjoint = scale_state, scale_adjoint
         dtype = task.w0.dtype
         self._comfort = dtype.type(2.0 ** (float_info(dtype).max_exponent // 8))
@@ -76,6 +77,13 @@ class BlockDescent:
         if self._scale_adjoint:
             return contributions, powers + self._power, sizes
         return ldexp(contributions, np.broadcast_to(self._power, shape)), powers, sizes
+
+
+def _kind_of(H: Array) -> str:
+    """Return which of the compiled loops is the fastest for a matrix (d, d)."""
+    if H.nbytes > _CACHED:
+        return "symmetric"
+    return "tiled" if H[0].nbytes >= _WORTH_TILES else "dense"
 
 
 def unit_power(H: Array) -> Array:
