@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from metagrad.kernels import _compiled_loops as loops
 from metagrad.kernels import _compiled_tiled as tiled
+from metagrad.kernels._compiled_steps import extremes
+
+__all__ = ["ASCEND", "DESCEND", "extremes"]
 
 DESCEND = {
     "diagonal": loops.descend_diagonal,

@@ -159,3 +159,13 @@ def diagonal_pull(eigenvalues: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
         out[i] = v[i] - rate * product
         total += abs(out[i])
     return inner, total
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def extremes(x: Any) -> Any:
+    """Return the smallest and the largest magnitude in x (n,), in one pass; NaN may be passed over."""
+    low = high = abs(x[0])
+    for i in range(1, x.shape[0]):
+        size = abs(x[i])
+        low, high = min(low, size), max(high, size)
+    return low, high

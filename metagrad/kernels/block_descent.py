@@ -25,12 +25,12 @@ class BlockDescent:
         self, task: Quadratic | DiagonalQuadratic, eta: Array, *, scale_state: bool, scale_adjoint: bool
     ) -> None:
         """Bind the task and eta (1 or T, 1 or B)."""
-        from metagrad.kernels._compiled_blocks import ASCEND, DESCEND
+        from metagrad.kernels._compiled_blocks import ASCEND, DESCEND, extremes
 
         dense = isinstance(task, Quadratic)
         H = task.H if isinstance(task, Quadratic) else task.eigenvalues
         H = H[None] if dense and H.ndim == 2 else H
-        self._power = unit_power(H)
+        self._power = np.zeros(1, dtype=np.int64) if is_comfortable(H, *extremes(H.reshape(-1))) else unit_power(H)
         self._H, self._eta = (np.ascontiguousarray(x) for x in in_units(H, eta, self._power))
         kind = _kind_of(H[0]) if dense else "diagonal"
         self._descend, self._ascend = DESCEND[kind], ASCEND[kind]
@@ -86,6 +86,12 @@ def _kind_of(H: Array) -> str:
     return "tiled" if H[0].nbytes >= _WORTH_TILES else "dense"
 
 
+def is_comfortable(H: Array, smallest: float, largest: float) -> bool:
+    """Whether the smallest and the largest |entry| say at once that products with H are in range: the usual case."""
+    comfortable = float_info(H.dtype).max_exponent // 2
+    return 2.0**-comfortable < smallest and largest < 2.0**comfortable
+
+
 def unit_power(H: Array) -> Array:
     """Return k (B,) or (1,) such that H 2^-k is in the middle of the range, 0 where products with H are in range.
 
@@ -94,8 +100,6 @@ def unit_power(H: Array) -> Array:
     """
     entries = np.abs(H.reshape(H.shape[0], -1))
     comfortable = float_info(H.dtype).max_exponent // 2
-    if 2.0**-comfortable < entries.min() and entries.max() < 2.0**comfortable:
-        return np.zeros(1, dtype=np.int64)  # the usual case, found cheaply
     largest = entries.max(axis=1)
     smallest = np.where(entries == 0, largest[:, None], entries).min(axis=1)
     high, low = (np.frexp(x)[1].astype(np.int64) for x in (largest, smallest))

@@ -62,6 +62,7 @@ class BlockSweep:
         self._pending: list[tuple[Array, Array]] = []
         self._parts: list[Any] = []
         self._fall = np.ones(unroll.batch, dtype=unroll.dtype)
+        self._last: Carry | None = None
 
     def run(self, memory: int) -> tuple[Scaled, Scaled]:
         """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
@@ -75,7 +76,8 @@ class BlockSweep:
                 self._pull(lo, hi, block, adjoint, exponent)
                 continue
             value, slope = unroll.tally.finish()  # hi is the last time: only now is the objective known
-            adjoint, exponent = self._seed(block.carry(-1), slope)
+            assert self._last is not None
+            adjoint, exponent = self._seed(self._last, slope)
             self._pull(lo, hi - 1, block, adjoint, exponent)
         assert value is not None
         unroll.grown = self._grown()
@@ -108,7 +110,8 @@ class BlockSweep:
             self._look_for_falls(sizes[:_FIRST], exponents[: _FIRST + 1])
         block = Block(states, exponents)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
-            self.unroll.reach(block.carry(t - lo), t)
+            self._last = block.carry(t - lo)
+            self.unroll.reach(self._last, t)
         return block
 
     def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
@@ -148,7 +151,9 @@ class BlockSweep:
     def _fold(self, at_least: int) -> None:
         """Reduce the contributions, from the last step to the first, in chunks of one size, whatever the blocks."""
         while self._pending and sum(len(rows) for rows, _ in self._pending) >= at_least:
-            rows, powers = (np.concatenate([pair[i] for pair in self._pending]) for i in (0, 1))
+            rows, powers = self._pending[0]
+            if len(self._pending) > 1:
+                rows, powers = (np.concatenate(side) for side in zip(*self._pending, strict=True))
             cut = self.kernel.chunk
             self._parts.append(self._reduced(rows[:cut], powers[:cut]))
             self._pending = [(rows[cut:], powers[cut:])] if len(rows) > cut else []
@@ -162,6 +167,8 @@ class BlockSweep:
 
     def _gradient(self) -> Scaled:
         self._fold(at_least=1)
+        if len(self._parts) == 1 and not self._scheduled:
+            return Scaled.of(self._parts[0]) if self.plain else self._parts[0]
         if self.plain and not self._scheduled:
             return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
         parts = [Scaled.of(part) if self.plain else part for part in self._parts]
