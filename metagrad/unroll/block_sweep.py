@@ -151,9 +151,8 @@ class BlockSweep:
     def _fold(self, at_least: int) -> None:
         """Reduce the contributions, from the last step to the first, in chunks of one size, whatever the blocks."""
         while self._pending and sum(len(rows) for rows, _ in self._pending) >= at_least:
-            rows, powers = self._pending[0]
-            if len(self._pending) > 1:
-                rows, powers = (np.concatenate(side) for side in zip(*self._pending, strict=True))
+            # in memory of their own, in this order: NumPy adds up a reversed view from its other end
+            rows, powers = (np.concatenate(side) for side in zip(*self._pending, strict=True))
             cut = self.kernel.chunk
             self._parts.append(self._reduced(rows[:cut], powers[:cut]))
             self._pending = [(rows[cut:], powers[cut:])] if len(rows) > cut else []
