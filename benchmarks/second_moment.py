@@ -6,6 +6,7 @@ Theory steps in coordinates and with exponents that survive any step size; the p
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,8 @@ SUMMARY = "exact moments of SGD and their derivative in eta, d = 50, T = 1000, a
 PEERS = {"jax": "benchmarks.peers.jax_sgd"}
 ALLOWED = 10.0
 _REPETITIONS = 5  # of a second each
+_FLOOR = "floor: 8 n d^2 flops a step, 4 Mflop, for value and tangent: 72 of some 130 microseconds at the rate of dgemm"
+_KEPT = "ours keeps the factors of X, its rotated rows, their transpose and two products a row: 6 n d numbers, 0.46 MiB"
 
 
 def run(settings: Settings) -> Result:
@@ -30,7 +33,8 @@ def run(settings: Settings) -> Result:
     problem = case(settings.seed)
     mine, *theirs = calls(problem, found)
     rows = compare(problem, found, settings)
-    return Result([*rows, *memory.rows("second_moment", _what(problem), mine, theirs, settings.seed)], missing=missing)
+    of_memory = memory.rows("second_moment", _what(problem), mine, theirs, settings.seed)
+    return Result([*rows, *(replace(row, note=_KEPT) for row in of_memory)], missing=missing)
 
 
 def case(seed: int) -> Sgd:
@@ -56,7 +60,7 @@ def compare(problem: Sgd, found: dict[str, ModuleType], settings: Settings) -> l
     values = [c.call() for c in contenders]
     name = contenders[0].name
     rows = [
-        Row(_what(problem), name, costs[0], peer.name, cost, relative_difference(values[0], value))
+        Row(_what(problem), name, costs[0], peer.name, cost, relative_difference(values[0], value), note=_FLOOR)
         for peer, cost, value in zip(contenders[1:], costs[1:], values[1:], strict=True)
     ]
     return [*rows, Row(_what(problem), name, costs[0], "allowed", ALLOWED, target=1.0)]

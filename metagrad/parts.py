@@ -97,6 +97,12 @@ def start(task: Task, draw: np.random.Generator) -> Tree:
     return frozen(task.init(draw))
 
 
+def start_of(task: Task, seed: int) -> Tree:
+    """Return w_0 under a seed; no random stream is made for a class that says that its `init` draws nothing."""
+    # the class itself: one derived from it may have an `init` of its own
+    return start(task, None if vars(type(task)).get("fixed_start", False) else rng(seed, "init"))  # type: ignore[arg-type]
+
+
 _NO_LOSSES = (float, int, tuple, list, dict, type(None))
 
 

@@ -29,6 +29,8 @@ class Task(Protocol):
     Optional:
     `sample(rng, t)` all the randomness of step t, a function of (seed, t) alone (default: None);
     `full_batch` True where every sample is None, so that no random stream need be made for it (default: False);
+    `fixed_start` True on a class whose `init` draws nothing and is content with None, so that none need be made for
+    it either; a class derived from it says so itself (default: False);
     `given(phi)` the task with these meta-parameters in it: its start, its loss, its data. It checks nothing, because
     the leaves of phi may be traced (default: the task has no meta-parameters);
     `check_given(phi, where)` phi, completed and checked, or an error (default: phi as it is);

@@ -20,7 +20,7 @@ from metagrad.errors import bad_type
 from metagrad.guard import called, frozen, frozen_pair
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
 from metagrad.views import TaskView
-from metagrad.xp import Array, Namespace, namespace, rng
+from metagrad.xp import Array, Namespace, namespace
 
 
 class Training:
@@ -61,11 +61,11 @@ class Training:
 
     def example(self) -> Tree:
         """Return w_0 as the task has it without meta-parameters: for shapes, dtype and device."""
-        return parts.start(self.task, rng(self.seed, "init"))
+        return parts.start_of(self.task, self.seed)
 
     def start(self, phi: Tree, w: Tree = None) -> tuple[Tree, Tree]:
         """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi."""
-        w = parts.start(self.given(phi), rng(self.seed, "init")) if w is None else w
+        w = parts.start_of(self.given(phi), self.seed) if w is None else w
         return w, self.state(phi, w)
 
     def state(self, phi: Tree, w: Tree) -> Tree:

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from metagrad.guard import frozen
-from metagrad.scaled import Scaled
+from metagrad.scaled import Scaled, surely_positive
 from metagrad.xp import namespace
 
 UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
@@ -51,6 +51,9 @@ def log_and_slope(x: Scaled, scale: float = 1.0) -> tuple[Scaled, Scaled]:
     """Return scale * log(x) and its derivative scale / x; -inf and inf at zero, NaN below."""
     xp = namespace(x.mantissa)
     factor = xp.asarray(scale, dtype=x.dtype)
+    if surely_positive(x):  # the usual case, found cheaply
+        value = scale * x.log(positive=True)
+        return Scaled.of(value.astype(x.dtype)), Scaled.of(factor / x.mantissa, -x.exponent)
     # The logarithm is taken in float64 (the exponents of a long unroll do not fit float16), then stored as x is.
     value = Scaled.of((scale * x.log()).astype(x.dtype))
     safe = Scaled(xp.where(x.mantissa == 0, xp.asarray(0.5, dtype=x.dtype), x.mantissa), x.exponent)

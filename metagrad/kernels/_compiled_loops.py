@@ -1,7 +1,9 @@
 """Compiled loops over whole blocks of gradient descent on quadratics (needs the extra `fast`, which is Numba).
 
 Task by task, so that a small H stays in the first-level cache for the whole block: that, and no Python between the
-steps, is all there is to win on a batch of small quadratics. The formulas are those of `quadratic_descent`.
+steps, is most of what there is to win on a batch of small quadratics. For the same reason the states of a task lie side
+by side: those of one time would lie a page apart, and throw each other out of that cache. The formulas are those of
+`quadratic_descent`.
 
 The size of a vector is only asked whether it is out of range. So sum |x_i|, which costs nothing beside the step, stands
 for it within [1/comfort, comfort]; only beyond is the largest entry looked for, and, where `scale` is set, its power of
@@ -16,8 +18,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-# Fused multiply-adds and sums in any order; infinities and NaN keep their meaning.
-_FAST = {"contract", "reassoc", "nsz"}
+from metagrad.kernels._compiled_steps import (
+    FAST,
+    dense_pull,
+    dense_step,
+    diagonal_pull,
+    diagonal_step,
+    symmetric_pull,
+    symmetric_step,
+)
+
 # Those of `metagrad.unroll.nudge`, which a compiled loop knows as constants.
 _PLACE, _MIX, _HALF, _LAST = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 32, 63))
 _DIGITS = 2.0**53
@@ -37,7 +47,7 @@ def _size(x: Any) -> Any:
 
 
 @njit(error_model="numpy")
-def _settle(x: Any, scale: bool) -> Any:
+def settle(x: Any, scale: bool) -> Any:
     """Return (size, power): the size of x, and the power of two that was moved out of it."""
     size = _size(x)
     if not scale or size == 0 or not math.isfinite(size):
@@ -49,7 +59,7 @@ def _settle(x: Any, scale: bool) -> Any:
 
 
 @njit(error_model="numpy")
-def _nudge(x: Any, salt: Any, eps: Any) -> None:
+def nudge(x: Any, salt: Any, eps: Any) -> None:
     """Move every entry by a unit in the last place, by a hash of its digits and place (`metagrad.unroll.nudge`)."""
     one = x.dtype.type(1)
     for i in range(x.shape[0]):
@@ -59,86 +69,12 @@ def _nudge(x: Any, salt: Any, eps: Any) -> None:
         x[i] = x[i] * (one + eps if mixed >> _LAST else one - eps)
 
 
-@njit(inline="always")
-def dense_step(H: Any, x: Any, rate: Any, out: Any) -> Any:
-    """Write x - rate H x to `out` and return the sum of its magnitudes; four rows at a time, one pass over x."""
-    d, zero = x.shape[0], x.dtype.type(0)
-    whole, total = d - d % 4, zero
-    for i in range(0, whole, 4):
-        r0, r1, r2, r3 = H[i], H[i + 1], H[i + 2], H[i + 3]
-        s0 = s1 = s2 = s3 = zero
-        for j in range(d):
-            s0 += r0[j] * x[j]
-            s1 += r1[j] * x[j]
-            s2 += r2[j] * x[j]
-            s3 += r3[j] * x[j]
-        y0, y1, y2, y3 = x[i] - rate * s0, x[i + 1] - rate * s1, x[i + 2] - rate * s2, x[i + 3] - rate * s3
-        out[i], out[i + 1], out[i + 2], out[i + 3] = y0, y1, y2, y3
-        total += (abs(y0) + abs(y1)) + (abs(y2) + abs(y3))
-    for i in range(whole, d):
-        row, s0 = H[i], zero
-        for j in range(d):
-            s0 += row[j] * x[j]
-        out[i] = x[i] - rate * s0
-        total += abs(out[i])
-    return total
-
-
-@njit(inline="always")
-def dense_pull(H: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
-    """Write v - rate H v to `out`; return w . (H v) and the sum of the magnitudes of `out`."""
-    d, zero = v.shape[0], v.dtype.type(0)
-    whole, total, inner = d - d % 4, zero, zero
-    for i in range(0, whole, 4):
-        r0, r1, r2, r3 = H[i], H[i + 1], H[i + 2], H[i + 3]
-        s0 = s1 = s2 = s3 = zero
-        for j in range(d):
-            s0 += r0[j] * v[j]
-            s1 += r1[j] * v[j]
-            s2 += r2[j] * v[j]
-            s3 += r3[j] * v[j]
-        out[i], out[i + 1], out[i + 2], out[i + 3] = s0, s1, s2, s3
-    for i in range(whole, d):
-        row, s0 = H[i], zero
-        for j in range(d):
-            s0 += row[j] * v[j]
-        out[i] = s0
-    for i in range(d):
-        product = out[i]
-        inner += w[i] * product
-        out[i] = v[i] - rate * product
-        total += abs(out[i])
-    return inner, total
-
-
-@njit(inline="always")
-def diagonal_step(eigenvalues: Any, x: Any, rate: Any, out: Any) -> Any:
-    """`dense_step` for a diagonal H."""
-    total = x.dtype.type(0)
-    for i in range(x.shape[0]):
-        out[i] = x[i] - rate * (eigenvalues[i] * x[i])
-        total += abs(out[i])
-    return total
-
-
-@njit(inline="always")
-def diagonal_pull(eigenvalues: Any, v: Any, rate: Any, w: Any, out: Any) -> Any:
-    """`dense_pull` for a diagonal H."""
-    inner = total = v.dtype.type(0)
-    for i in range(v.shape[0]):
-        product = eigenvalues[i] * v[i]
-        inner += w[i] * product
-        out[i] = v[i] - rate * product
-        total += abs(out[i])
-    return inner, total
-
-
 def _make_descend(step: Any) -> Any:
-    @njit(fastmath=_FAST, error_model="numpy")
+    @njit(fastmath=FAST, error_model="numpy")
     def descend(
         H: Any, eta: Any, states: Any, exponents: Any, sizes: Any, comfort: Any, scale: bool, moved: Any
     ) -> None:
-        """Fill states (n+1, B, d) and exponents (n+1, B) from their first entries, and sizes (n, B).
+        """Fill states (B, n+1, d) and exponents (n+1, B) from their first entries, and sizes (n, B).
 
         `moved` = (salts, eps): those (n,) of the steps whose states are nudged by eps, or none.
         """
@@ -148,44 +84,44 @@ def _make_descend(step: Any) -> Any:
         for b in range(batch):
             Hb, rates = H[min(b, H.shape[0] - 1)], eta[:, min(b, eta.shape[1] - 1)]
             for k in range(steps):
-                after = states[k + 1, b]
-                total = step(Hb, states[k, b], rates[min(k, last)], after)
+                after = states[b, k + 1]
+                total = step(Hb, states[b, k], rates[min(k, last)], after)
                 exponents[k + 1, b] = exponents[k, b]
                 if lowest < total < comfort:
                     sizes[k, b] = total
                 else:
-                    sizes[k, b], power = _settle(after, scale)
+                    sizes[k, b], power = settle(after, scale)
                     exponents[k + 1, b] += power
                 if salts.shape[0]:
-                    _nudge(after, salts[k], eps)
+                    nudge(after, salts[k], eps)
 
     return descend
 
 
 def _make_ascend(pull: Any) -> Any:
-    @njit(fastmath=_FAST, error_model="numpy")
-    def ascend(
-        H: Any, eta: Any, states: Any, adjoint: Any, exponent: Any, into: Any, comfort: Any, scale: bool
-    ) -> None:
-        """Pull adjoint (B, d) and exponent (B,) back in place through states (n, B, d), last first.
+    @njit(fastmath=FAST, error_model="numpy")
+    def ascend(H: Any, eta: Any, kept: Any, adjoint: Any, exponent: Any, into: Any, comfort: Any, scale: bool) -> None:
+        """Pull adjoint (B, d) and exponent (B,) back in place through n states, last first.
 
+        `kept` = (states, first): those that begin with the entry `first` of states (B, .., d).
         `into` = (contributions, powers, sizes), each (n, B): -w . (H v) of every step, the exponent of that v, and
         the size of the adjoint afterwards.
         """
         contributions, powers, sizes = into
-        steps, batch, d = states.shape
+        states, first = kept
+        (steps, batch), d = sizes.shape, states.shape[2]
         lowest, last = 1 / comfort, eta.shape[0] - 1
         for b in range(batch):
             Hb, rates = H[min(b, H.shape[0] - 1)], eta[:, min(b, eta.shape[1] - 1)]
             v, before = adjoint[b].copy(), adjoint[b].copy()
             for k in range(steps - 1, -1, -1):
-                inner, total = pull(Hb, v, rates[min(k, last)], states[k, b], before)
+                inner, total = pull(Hb, v, rates[min(k, last)], states[b, first + k], before)
                 contributions[k, b], powers[k, b] = -inner, exponent[b]
                 v, before = before, v
                 if lowest < total < comfort:
                     sizes[k, b] = total
                 else:
-                    sizes[k, b], power = _settle(v, scale)
+                    sizes[k, b], power = settle(v, scale)
                     exponent[b] += power
             for i in range(d):
                 adjoint[b, i] = v[i]
@@ -194,4 +130,5 @@ def _make_ascend(pull: Any) -> Any:
 
 
 descend_dense, ascend_dense = _make_descend(dense_step), _make_ascend(dense_pull)
+descend_symmetric, ascend_symmetric = _make_descend(symmetric_step), _make_ascend(symmetric_pull)
 descend_diagonal, ascend_diagonal = _make_descend(diagonal_step), _make_ascend(diagonal_pull)

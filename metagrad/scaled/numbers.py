@@ -334,17 +334,19 @@ class Scaled:
         """Return -1, 0 or 1 (NaN for NaN)."""
         return self._xp.sign(self.mantissa)
 
-    def log2abs(self) -> Array:
-        """Return log2 of the magnitudes in float64 (-inf for zero)."""
+    def log2abs(self, positive: bool = False) -> Array:
+        """Return log2 of the magnitudes in float64 (-inf for zero); `positive` where all are known to be."""
         xp = self._xp
+        if positive or surely_positive(self):
+            return xp.log2(self.mantissa, dtype=np.float64) + self.exponent
         magnitude = xp.abs(self.mantissa).astype(np.float64)
-        if surely_positive(self):
-            return xp.log2(magnitude) + self.exponent
         zero = magnitude == 0
         return xp.where(zero, -xp.inf, xp.log2(xp.where(zero, 1.0, magnitude)) + self.exponent)
 
-    def log(self) -> Array:
-        """Return the natural logarithm in float64: -inf for zero, NaN for negative numbers."""
+    def log(self, positive: bool = False) -> Array:
+        """Return the natural logarithm in float64: -inf for zero, NaN for negative numbers; see `log2abs`."""
+        if positive or surely_positive(self):
+            return self.log2abs(positive=True) * _LN2
         return self._xp.where(self.mantissa < 0, self._xp.nan, self.log2abs() * _LN2)
 
     def log10abs(self) -> Array:

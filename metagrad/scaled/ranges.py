@@ -66,15 +66,21 @@ def surely_in_range(numbers: Any) -> bool:
     info, exponent, mantissa = float_info(np.dtype(numbers.dtype)), numbers.exponent, numbers.mantissa
     if exponent.size == 0:
         return True
+    if exponent.size == 1:  # one number is looked at faster as one
+        digits = abs(mantissa.item())
+        return info.min_exponent < exponent.item() <= info.max_exponent and 0.0 < digits < math.inf
     if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
         return False
-    return bool(np.isfinite(mantissa).all()) and bool(mantissa.all())
+    digits = abs(mantissa)
+    return bool(digits.min() > 0.0) and bool(digits.max() < math.inf)
 
 
 def surely_finite(numbers: Any) -> bool:
     """Whether a cheap look at the host shows that all numbers are finite; False means nothing."""
     mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.isfinite(mantissa).all())
+    if not isinstance(mantissa, np.ndarray | np.generic):
+        return False
+    return math.isfinite(mantissa.item()) if mantissa.size == 1 else bool(np.isfinite(mantissa).all())
 
 
 def surely_positive(numbers: Any) -> bool:

@@ -29,6 +29,7 @@ class DiagonalQuadratic:
     w0: Array
 
     degree = 2  # f(s w) = s^2 f(w)
+    fixed_start = True
 
     def __post_init__(self) -> None:
         """Check the arrays, and bring them to the shape (B, d)."""

@@ -32,6 +32,7 @@ class Quadratic:
     w0: Array
 
     degree = 2  # f(s w) = s^2 f(w)
+    fixed_start = True
 
     def __post_init__(self) -> None:
         """Check the arrays, and bring w0 to the shape (B, d)."""

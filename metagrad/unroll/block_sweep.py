@@ -30,16 +30,25 @@ class BlockKernel(Protocol):
         """Return states, exponents and sizes at lo..hi; nudged by hashes that begin with `salts`, where given."""
         ...
 
-    def ascend(self, lo: int, states: Array, adjoint: Array, exponent: Array) -> tuple[Array, Array, Array]:
-        """Return contributions, their exponents and the adjoints' sizes; the adjoint is updated in place."""
+    def ascend(
+        self, lo: int, hi: int, kept: tuple[Array, int], adjoint: Array, exponent: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return contributions, their exponents and the adjoints' sizes of lo..hi-1; the adjoint is updated in place.
+
+        `kept`: states, and the entry at which these begin.
+        """
         ...
 
 
 class Block(NamedTuple):
-    """The states (n, B, d) of consecutive times and their exponents (n, B)."""
+    """The states (B, n, d) of consecutive times and their exponents (n, B)."""
 
     states: Array
     exponents: Array
+
+    def carry(self, k: int) -> Carry:
+        """Return the state of the k-th time, in memory of its own."""
+        return Carry(np.ascontiguousarray(self.states[:, k]), (), self.exponents[k].copy())
 
 
 class BlockSweep:
@@ -53,6 +62,7 @@ class BlockSweep:
         self._pending: list[tuple[Array, Array]] = []
         self._parts: list[Any] = []
         self._fall = np.ones(unroll.batch, dtype=unroll.dtype)
+        self._last: Carry | None = None
 
     def run(self, memory: int) -> tuple[Scaled, Scaled]:
         """Return the value (B,) and the gradient: (), (B,), (T,) or (T, B), summed over tasks where shared."""
@@ -66,9 +76,9 @@ class BlockSweep:
                 self._pull(lo, hi, block, adjoint, exponent)
                 continue
             value, slope = unroll.tally.finish()  # hi is the last time: only now is the objective known
-            last = Carry(block.states[-1], (), block.exponents[-1])
-            adjoint, exponent = self._seed(last, slope)
-            self._pull(lo, hi - 1, Block(block.states[:-1], block.exponents[:-1]), adjoint, exponent)
+            assert self._last is not None
+            adjoint, exponent = self._seed(self._last, slope)
+            self._pull(lo, hi - 1, block, adjoint, exponent)
         assert value is not None
         unroll.grown = self._grown()
         return value, self._gradient()
@@ -83,8 +93,7 @@ class BlockSweep:
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self.kernel.chunk):
             stop = min(hi, start + self.kernel.chunk)
-            block = self._descend(carry, start, stop)
-            carry = Carry(block.states[-1].copy(), (), block.exponents[-1].copy())
+            carry = self._descend(carry, start, stop).carry(-1)
         return carry
 
     def _record(self, carry: Carry, lo: int, hi: int) -> Block:
@@ -94,14 +103,16 @@ class BlockSweep:
         states, exponents, sizes = self.kernel.descend(lo, hi, carry.w, carry.exponent, self._salts(lo, hi))
         self.unroll.observe_block(lo, sizes)
         if self._scheduled:
-            self.unroll.lost.dips(states)
+            self.unroll.lost.dips(np.moveaxis(states, 0, 1))
         if self._scheduled:
             self._look_for_falls(sizes, exponents)
         elif lo == 0:  # the steps are all alike, and what falls falls in the first ones
             self._look_for_falls(sizes[:_FIRST], exponents[: _FIRST + 1])
+        block = Block(states, exponents)
         for t in range(max(lo, self.unroll.steps - 2), hi + 1):  # the last ones, by which its digits are judged
-            self.unroll.reach(Carry(states[t - lo], (), exponents[t - lo]), t)
-        return Block(states, exponents)
+            self._last = block.carry(t - lo)
+            self.unroll.reach(self._last, t)
+        return block
 
     def _look_for_falls(self, sizes: Array, exponents: Array) -> None:
         """Note the largest fall of a size over a step: there the terms of a step cancel."""
@@ -129,8 +140,8 @@ class BlockSweep:
     def _pull(self, lo: int, hi: int, block: Block, adjoint: Any, exponent: Any) -> None:
         for stop in range(hi + 1, lo, -self.kernel.chunk):
             start = max(lo, stop - self.kernel.chunk)
-            states = block.states[start - lo : stop - lo]
-            contributions, powers, sizes = self.kernel.ascend(start, states, adjoint, exponent)
+            kept = block.states, start - lo
+            contributions, powers, sizes = self.kernel.ascend(start, stop, kept, adjoint, exponent)
             self.unroll.monitor.observe_block("ADJOINT", start, sizes, backwards=True)
             powers = powers + block.exponents[start - lo : stop - lo]
             self.unroll.lost.powers(powers.max(axis=0))
@@ -140,7 +151,8 @@ class BlockSweep:
     def _fold(self, at_least: int) -> None:
         """Reduce the contributions, from the last step to the first, in chunks of one size, whatever the blocks."""
         while self._pending and sum(len(rows) for rows, _ in self._pending) >= at_least:
-            rows, powers = (np.concatenate([pair[i] for pair in self._pending]) for i in (0, 1))
+            # in memory of their own, in this order: NumPy adds up a reversed view from its other end
+            rows, powers = (np.concatenate(side) for side in zip(*self._pending, strict=True))
             cut = self.kernel.chunk
             self._parts.append(self._reduced(rows[:cut], powers[:cut]))
             self._pending = [(rows[cut:], powers[cut:])] if len(rows) > cut else []
@@ -154,6 +166,8 @@ class BlockSweep:
 
     def _gradient(self) -> Scaled:
         self._fold(at_least=1)
+        if len(self._parts) == 1 and not self._scheduled:
+            return Scaled.of(self._parts[0]) if self.plain else self._parts[0]
         if self.plain and not self._scheduled:
             return Scaled.of(np.add.reduce(np.stack(self._parts), axis=0))
         parts = [Scaled.of(part) if self.plain else part for part in self._parts]

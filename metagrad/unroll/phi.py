@@ -17,6 +17,8 @@ from metagrad.unroll.carry import Ask
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace, is_array
 
+_ITEMSIZES = (2, 4, 8)  # of the floats that tasks may have
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -38,7 +40,7 @@ class Shape:
 def first_float(w: Tree, where: str) -> Array:
     """Return the first float array of a task's w_0; raise where there is none of float16, 32 or 64."""
     floats = [leaf for leaf in ad.leaves(w) if is_float_array(leaf)]
-    if floats and np.dtype(floats[0].dtype).name in checks.FLOATS:
+    if floats and floats[0].dtype.itemsize in _ITEMSIZES:
         return floats[0]
     kinds = [f"{leaf.dtype}" if hasattr(leaf, "dtype") else type(leaf).__name__ for leaf in ad.leaves(w)]
     came, expected = (

@@ -87,6 +87,7 @@ class Tally:
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
+        self.slope_at: tuple[Tree, Tree] | None = None  # the latest w whose slope the measure knows, and that slope
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -254,6 +255,7 @@ class Tally:
         """Return the term, unless it need not be computed, and its pullback to w."""
         sample, measure, terms = self.measured.sample(t), self.measure, self.measured.terms
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
+        self.slope_at = None if slope is None else (carry.w, slope)
         if slope is None:
             known = None if terms is None else terms.pullback(t, carry.w)
             if known is not None:

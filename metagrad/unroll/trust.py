@@ -46,6 +46,8 @@ class Trust:
         self._steps = steps
         self._kept: dict[int, Carry] = {}
         self._sum_from: int | None = None
+        self._near: tuple[Tree, Tree] | None = None  # the last w, and floats near it
+        self._has_moved: Array | None = None
         self.floor: Array | None = None  # log2 of max|dg| / max|g| at the end, where only the end counts
 
     def see(self, carry: Carry, t: int, *, in_sum: bool) -> None:
@@ -67,7 +69,9 @@ class Trust:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
-        found = _gradient_and_rounding(tally, at.w, fixed=tally.measured.sample(self._steps) is None)
+        known = tally.slope_at if measure == "loss" else None
+        g = known[1] if known is not None and known[0] is at.w else None
+        found = self._gradient_and_rounding(tally, at.w, g, fixed=tally.measured.sample(self._steps) is None)
         if found is None:
             return None
         g, dg = found
@@ -91,14 +95,36 @@ class Trust:
     def of_measure(self, tally: Tally) -> Array | None:
         """Return log2 |dF|, (B,): what the objective changes as w_T moves by a float; None where it has no weight."""
         last = self._kept[self._steps]
-        moved = tally.moved(last, last._replace(w=ad.tree_map(_neighbour, last.w)), self._steps)
+        moved = tally.moved(last, last._replace(w=self._neighbour(last.w)), self._steps)
         if moved is None:
             return None
         return tally.xp.where(self._moved(last), moved, -np.inf)
 
     def _moved(self, last: Carry) -> Array:
         """Whether w is no longer where it started."""
-        return magnitude(_change(self._kept[0], last)) > 0
+        if self._has_moved is None:
+            self._has_moved = magnitude(_change(self._kept[0], last)) > 0
+        return self._has_moved
+
+    def _neighbour(self, w: Tree) -> Tree:
+        """Return floats near those of w, which is asked for twice."""
+        if self._near is None or self._near[0] is not w:
+            self._near = w, ad.tree_map(_neighbour, w)
+        return self._near[1]
+
+    def _gradient_and_rounding(self, tally: Tally, w: Tree, g: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
+        """Return g and dg at w; None for a task that is random (not `fixed`) and does not know of its rounding.
+
+        `g` where it is known already, else None.
+        """
+        found = parts.gradient_rounding(tally.task, w)
+        if found is not None:
+            return found
+        if not fixed:
+            return None
+        g = tally.measured.gradient(w) if g is None else g
+        near = tally.measured.gradient(self._neighbour(w))
+        return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
 
     def _stalled(self, last: Carry) -> Array:
         """Whether the last two steps changed w by less than two roundings each."""
@@ -117,28 +143,17 @@ class Trust:
         return late.log2abs() + np.log2(10.0 * self._steps) > early.log2abs()
 
 
-def _gradient_and_rounding(tally: Tally, w: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
-    """Return g and dg at w; None for a task that is random (not `fixed`) and does not know of its rounding."""
-    found = parts.gradient_rounding(tally.task, w)
-    if found is not None:
-        return found
-    if not fixed:
-        return None
-    g, near = (tally.measured.gradient(x) for x in (w, ad.tree_map(_neighbour, w)))
-    return g, ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
-
-
 def _neighbour(leaf: Any) -> Any:
     """Return floats near those of a leaf: one or two units in the last place up or down, alike for all tasks."""
     if not is_float_array(leaf):
         return leaf
-    xp, eps = namespace(leaf), float_info(leaf.dtype).eps
-    return leaf + leaf * xp.asarray((eps * _units(leaf.shape[1:])).astype(leaf.dtype))
+    return leaf + leaf * namespace(leaf).asarray(_units(leaf.shape[1:], leaf.dtype))
 
 
 @cache
-def _units(shape: tuple[int, ...]) -> Any:
-    return rng(0, "neighbour", *shape).choice([-2.0, -1.0, 1.0, 2.0], size=shape)
+def _units(shape: tuple[int, ...], dtype: Any) -> Any:
+    units = rng(0, "neighbour", *shape).choice([-2.0, -1.0, 1.0, 2.0], size=shape)
+    return (float_info(dtype).eps * units).astype(dtype)
 
 
 def _change(before: Carry, last: Carry) -> Tree:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import UnionType
 from typing import Any, NoReturn, get_args
 
@@ -68,6 +69,8 @@ def count(function: str, argument: str, value: object, smallest: int = 1) -> int
 
 def number(function: str, argument: str, value: object) -> float:
     """Return one finite number as a float, or raise."""
+    if type(value) is float and math.isfinite(value):
+        return value  # the usual case, found cheaply
     floats = finite_floats(function, argument, value)  # type: ignore[arg-type]
     if floats.ndim:
         bad_value(function, argument, f"of shape {floats.shape}", "one number")
@@ -130,6 +133,9 @@ def _array(function: str, argument: str, value: ArrayLike) -> NDArray[Any]:
 
 def step_counts(function: str, steps: ArrayLike) -> Floats:
     """Return the horizons as float64 (exact), or raise unless they are integers from 1 to 2^52."""
+    given: object = steps
+    if type(given) is int and 1 <= given <= LARGEST_STEPS:
+        return np.array(float(given))  # the usual case, found cheaply
     array = _array(function, "steps", steps)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{function}: steps has dtype {array.dtype}; expected integers.")

@@ -194,7 +194,7 @@ def _compiled_descent(
         bad_value("meta_descent", "compiled", "True, but Numba is missing", "the extra 'fast'", "Or compiled=False.")
     eigenvalues, top, bottom = _sorted_weights(spectrum)
     etas, gradients = np.empty(meta_steps + 1), np.empty(meta_steps)
-    etas[0] = float(finite_floats("meta_descent", "eta0", eta0))
+    etas[0] = number("meta_descent", "eta0", eta0)
     power = 2 * int(step_counts("meta_descent", steps)) - 1
     descend(eigenvalues, top, bottom, power, float(scale), float(floor), etas, gradients)
     return MetaTrajectory(etas, gradients, steps, scale, floor)
@@ -213,8 +213,11 @@ def _gains(eigenvalues: Floats, weights: Floats, log_weights: Floats, objective:
     """Return c lambda^2 and c lambda; for the log objective up to a factor where they leave the range of float64."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         top, bottom = weights * eigenvalues**2, weights * eigenvalues
+        sizes = np.concatenate((top, bottom), axis=-1)
+        if objective == "plain" or (sizes.min() >= _SMALLEST and sizes.max() <= _LARGEST):
+            return top, bottom  # the usual case, found cheaply
         sizes = np.concatenate([x[np.isfinite(log_weights)] for x in (top, bottom)])
-        if objective == "plain" or np.all((sizes >= _SMALLEST) & (sizes <= _LARGEST)):
+        if np.all((sizes >= _SMALLEST) & (sizes <= _LARGEST)):
             return top, bottom
         log_bottom = log_weights + np.log(eigenvalues)
         log_top = log_bottom + np.log(eigenvalues)

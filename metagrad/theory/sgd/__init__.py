@@ -6,6 +6,7 @@
 | `losses`          | expected train loss, validation loss and risk of w_k, k = 0..T, and their derivatives         |
 | `average`         | `SgdAverage`: the same averaged over the targets y = Xw* + xi, given the inputs               |
 | `recursion`       | `Recursion`: the first two moments after one more step, at any magnitude                      |
+| `stepping`        | the same in arrays that are made once, for measures along a trajectory                        |
 | `powers`          | the moments after t steps with a constant step size by powers of one matrix                   |
 | `adjoint`         | the derivative of an expected measure in each step size of a schedule                         |
 | `stability`       | the largest step size at which the second moment stays bounded                                |

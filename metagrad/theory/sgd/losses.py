@@ -35,7 +35,8 @@ from metagrad.theory.sgd.problem import (
     train_measure,
     validation_measure,
 )
-from metagrad.theory.sgd.recursion import Recursion, follow, trajectory
+from metagrad.theory.sgd.recursion import Recursion, trajectory
+from metagrad.theory.sgd.stepping import follow
 
 
 def train_loss(problem: SgdProblem, eta: ArrayLike, steps: int | None = None) -> SignedLog:

@@ -16,7 +16,7 @@ measures are, do not see it. Derived; checked by tests against enumeration in ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from metagrad.theory.numbers.signed_log import SignedLog
 from metagrad.theory.sgd.problem import Measure, SgdProblem
 
 Integers = NDArray[np.int64]
-_LEAST = -200
+LEAST = -200
 _LN2 = np.log(2.0)
 
 
@@ -46,12 +46,7 @@ class Moments:
     def measure(self, which: Measure) -> list[SignedLog]:
         """Return the measure (G,) and, where there is a tangent, its derivative."""
         quadratic, linear = np.sum(which.A * self.S, axis=(-2, -1)), self.m @ which.p
-        found = []
-        for order in range(len(self.S)):
-            constant = which.q if order == 0 else 0.0
-            terms = (quadratic[order], self.s), (-2 * linear[order], self.k), (np.full(len(self.s), constant), 0)
-            found.append(total([scaled(value / 2, exponent) for value, exponent in terms]))
-        return found
+        return measured(which, (quadratic, self.s), (linear, self.k))
 
 
 class Recursion:
@@ -99,8 +94,8 @@ class Recursion:
     def normalised(self, S: Floats, m: Floats, s: Integers, k: Integers) -> Moments:
         """Move the sizes of S and m into their exponents."""
         S = (S + _transposed(S)) / 2
-        S, s = _renormalise(S, s, _LEAST if self.coupled else None)
-        m, k = _renormalise(m, k, _LEAST if self.coupled else None)
+        S, s = _renormalise(S, s, LEAST if self.coupled else None)
+        m, k = _renormalise(m, k, LEAST if self.coupled else None)
         return Moments(S, m, s, k)
 
     def _second(self, weights: Floats, B: Floats) -> Floats:
@@ -126,12 +121,18 @@ def trajectory(recursion: Recursion, schedules: Floats, *, tangent: bool) -> Ite
         yield now
 
 
-def follow(
-    recursion: Recursion, measures: Sequence[Measure], schedules: Floats, *, tangent: bool
-) -> list[list[SignedLog]]:
-    """Return, for each measure, its trajectory (G, T+1) and, with a tangent, the derivative's."""
-    history = [[now.measure(which) for which in measures] for now in trajectory(recursion, schedules, tangent=tangent)]
-    return [[stacked([row[i][order] for row in history]) for order in range(1 + tangent)] for i in range(len(measures))]
+def measured(which: Measure, quadratic: tuple[Floats, Integers], linear: tuple[Floats, Integers]) -> list[SignedLog]:
+    """Return (tr(A S) - 2 p'm + q)/2 and, where there is a tangent, its derivative.
+
+    From tr(A S) and p'm, each (v, ...), with the exponent (...) of each beside it.
+    """
+    (squares, s), (firsts, k) = quadratic, linear
+    found = []
+    for order in range(len(squares)):
+        constant = which.q if order == 0 else 0.0
+        terms = (squares[order], s), (-2 * firsts[order], k), (np.full(s.shape, constant), 0)
+        found.append(total([scaled(value / 2, exponent) for value, exponent in terms]))
+    return found
 
 
 def scaled(value: Floats, exponent: Integers | int) -> SignedLog:
