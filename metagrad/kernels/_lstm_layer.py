@@ -56,16 +56,27 @@ class Layer:
         """Add what is sent to the adjoint of h."""
         self._dh += sent
 
-    def backward(self, k: int, *, inputs: bool) -> Array:
-        """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`."""
+    @property
+    def adjoints(self) -> tuple[Array, Array]:
+        """The adjoints of h and c, both (H, N)."""
+        return self._dh, self._dc
+
+    def backward(self, k: int, *, inputs: bool, columns: Array | None = None) -> Array:
+        """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`.
+
+        `columns` (N,): what the adjoints are to be multiplied by before coordinates are summed.
+        """
         dz, first = self._gates[k], 0 if inputs else self.inputs
         self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
-        self._gradient += self._xp.matmul(dz, self.read[k].T, out=self._of_step)
         self._xp.matmul(self._back[first:], dz, out=self._of_read[first:])
+        if columns is not None:
+            dz *= columns
+        self._gradient += self._xp.matmul(dz, self.read[k].T, out=self._of_step)
         return self._of_read[first : self.inputs]
 
-    def gradient(self) -> tuple[Array, Array]:
-        """Return what all steps gave to the weights and to the bias."""
+    def take_gradient(self) -> tuple[Array, Array]:
+        """Return what the steps gave to the weights and to the bias since the last time, and begin anew."""
         i, f, o, j = self._xp.split(self._gradient, 4)
         whole = self._xp.concatenate([-i, j, -f, -o]).T
+        self._gradient[...] = 0
         return whole[:-1], whole[-1]
