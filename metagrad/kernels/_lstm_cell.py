@@ -85,6 +85,10 @@ class Gates:
         np.multiply(dc, f, out=dc)
         sigmoids[...] = slopes
 
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total: what the adjoint of z, (4H, N), gives to the weights beside what was read, (K, N)."""
+        total += np.matmul(dz, read.T)
+
 
 class CompiledGates:
     """The same with compiled loops: one pass where NumPy takes ten."""
@@ -108,3 +112,7 @@ class CompiledGates:
         """Turn the gates into the adjoint of z, and dc into that of c; dh is spent."""
         t = np.tanh(c_next, out=self._some)
         self._loops.close_gates(*(x.reshape(-1) for x in (z, c, t, dh, dc)))
+
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total."""
+        self._loops.add_products(dz, read, total)

@@ -35,6 +35,10 @@ class CudaGates:
         """Turn the gates into the adjoint of z, and dc into that of c."""
         self._close(self._grid, (_THREADS,), (self._cells, z, c, c_next, dh, dc))
 
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total."""
+        total += namespace(dz).matmul(dz, read.T)
+
 
 @cache
 def source() -> str:

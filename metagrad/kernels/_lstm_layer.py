@@ -36,7 +36,7 @@ class Layer:
         self._of_read, self._dc = empty((rows, count), dtype), empty((n, count), dtype)
         self._dh = self._of_read[self.inputs :]
         self._dh[...] = self._dc[...] = 0
-        self._gradient, self._of_step = xp.zeros((2, *self._packed.shape), dtype)
+        self._gradient = xp.zeros(self._packed.shape, dtype)
 
     def x(self, k: int) -> Array:
         """Return what the k-th step reads, (inputs, N)."""
@@ -71,7 +71,7 @@ class Layer:
         self._xp.matmul(self._back[first:], dz, out=self._of_read[first:])
         if columns is not None:
             dz *= columns
-        self._gradient += self._xp.matmul(dz, self.read[k].T, out=self._of_step)
+        self._cell.add_products(dz, self.read[k], self._gradient)
         return self._of_read[first : self.inputs]
 
     def take_gradient(self) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.lost import LOOK_EVERY
 from metagrad.unroll.range_watch import OutOfRange, RangeWatch
-from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import add_aligned, magnitude, normalise, shift
 from metagrad.unroll.tally import Pulled
 from metagrad.xp import Array, float_info
 
@@ -67,7 +67,7 @@ class WindowPowers:
         if self._sum is None:
             self._begin(w_bar, exponent)
         by = exponent - self.exponents
-        if self._moves and (by.max() > self._limit or (by.min() < -self._limit and not magnitude(adjoint).all())):
+        if self._moves and by.any() and self._is_far(by, adjoint):
             return self._aligned(adjoint, w_bar, exponent)
         return ad.add(adjoint, shift(w_bar, by))
 
@@ -76,13 +76,14 @@ class WindowPowers:
         if not self._moves:
             self._watch.see(adjoint)
             return adjoint
-        entries = [abs(leaf) for leaf in ad.leaves(adjoint) if is_float_array(leaf)]
-        self._low = self._low or any(x.min() < self._least for x in entries)
-        size = magnitude(entries)
+        entries = [abs(leaf) for leaf in ad.leaves(adjoint)]
+        least, limit = min(x.min() for x in entries), 2.0**self._limit
+        self._low = self._low or least < self._least
+        size = _largest(entries)
         if t % LOOK_EVERY == 0:
             size = np.maximum(size, self._kernel.adjoint_sizes())
         np.maximum(self._most, size, out=self._most)
-        if size.min() > 2.0**-self._limit and size.max() < 2.0**self._limit:
+        if size.max() < limit and (least > 1 / limit or size.min() > 1 / limit):
             return adjoint  # the usual case, found cheaply
         if not (np.isfinite(size) & ((size >= self._tiny) | (size == 0))).all():
             raise OutOfRange
@@ -127,6 +128,10 @@ class WindowPowers:
             self._take(xp.where(far, mine, exponents))
         self.exponents = exponents if not self._moves else self.exponents
 
+    def _is_far(self, by: Array, adjoint: Tree) -> bool:
+        """Whether digits of a term that are moved `by` might leave the range, or be all that there is of a task."""
+        return bool(by.max() > self._limit or (by.min() < -self._limit and not magnitude(adjoint).all()))
+
     def _aligned(self, adjoint: Tree, w_bar: Tree, exponent: Array) -> Tree:
         """Return the sum of an adjoint and a term which may be the larger one, by any power."""
         sizes = self._kernel.adjoint_sizes()  # a state that owes something keeps its exponent beside a w that does not
@@ -164,3 +169,9 @@ class WindowPowers:
         exponent = 0 if self._sum is None else self._sum
         found = ad.tree_map(lambda leaf: Scaled.of(leaf, exponent), self._kernel.take_gradient())
         self._aside = found if self._aside is None else ad.add(self._aside, found)
+
+
+def _largest(entries: list[Array]) -> Array:
+    """Return the largest of the entries of each task, (B,); NaN wins."""
+    sizes = [np.maximum.reduce(x.reshape(len(x), -1), axis=1) for x in entries]
+    return sizes[0] if len(sizes) == 1 else np.maximum.reduce(sizes)
