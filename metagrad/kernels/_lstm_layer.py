@@ -52,22 +52,19 @@ class Layer:
         self._cell.forward(z, self.cells[k], self.cells[k + 1], self.h(k + 1))
         return self.h(k + 1)
 
-    def add_to_h(self, sent: Array) -> None:
-        """Add what is sent to the adjoint of h."""
-        self._dh += sent
-
     @property
     def adjoints(self) -> tuple[Array, Array]:
         """The adjoints of h and c, both (H, N)."""
         return self._dh, self._dc
 
-    def backward(self, k: int, *, inputs: bool, columns: Array | None = None) -> Array:
+    def backward(self, k: int, sent: Array, *, inputs: bool, columns: Array | None = None) -> Array:
         """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`.
 
+        `sent` (H, N): what others than this layer give to the adjoint of the new h.
         `columns` (N,): what the adjoints are to be multiplied by before coordinates are summed.
         """
         dz, first = self._gates[k], 0 if inputs else self.inputs
-        self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
+        self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, sent, self._dc)
         self._xp.matmul(self._back[first:], dz, out=self._of_read[first:])
         if columns is not None:
             dz *= columns

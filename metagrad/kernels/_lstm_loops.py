@@ -27,15 +27,16 @@ def open_gates(z: Any, c: Any, c_next: Any) -> None:
 
 
 @njit(fastmath=_FAST, error_model="numpy", nogil=True)
-def close_gates(z: Any, c: Any, t: Any, dh: Any, dc: Any) -> None:
+def close_gates(z: Any, c: Any, t: Any, dh: Any, sent: Any, dc: Any) -> None:
     """Turn the gates into the adjoint of z, and dc, the adjoint of c', into that of c; t = tanh(c')."""
     n, one = c.size, c.dtype.type(1)
     for m in range(n):
         i, f, o, j = z[m], z[n + m], z[2 * n + m], z[3 * n + m]
-        adjoint = dc[m] + dh[m] * o * (one - t[m] * t[m])
+        of_h = dh[m] + sent[m]
+        adjoint = dc[m] + of_h * o * (one - t[m] * t[m])
         z[m] = adjoint * j * (i * (i - one))
         z[n + m] = adjoint * c[m] * (f * (f - one))
-        z[2 * n + m] = dh[m] * t[m] * (o * (o - one))
+        z[2 * n + m] = of_h * t[m] * (o * (o - one))
         z[3 * n + m] = adjoint * i * (one - j * j)
         dc[m] = adjoint * f
 

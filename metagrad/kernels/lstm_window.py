@@ -78,8 +78,7 @@ class LstmWindow:
         self._b_out_bar += folded.sum()
         sent = self._xp.multiply(self._w_out, update_bar, out=self._sent)
         for number in range(len(self._layers) - 1, -1, -1):
-            self._layers[number].add_to_h(sent)
-            sent = self._layers[number].backward(k, inputs=full or number > 0, columns=columns)
+            sent = self._layers[number].backward(k, sent, inputs=full or number > 0, columns=columns)
         if not full:
             return None
         return scatter(self._features.adjoint(self._gradients[k], sent).reshape(self._shape), adjoint)

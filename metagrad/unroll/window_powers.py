@@ -18,7 +18,7 @@ from metagrad.protocols import Tree
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.lost import LOOK_EVERY
 from metagrad.unroll.range_watch import OutOfRange, RangeWatch
-from metagrad.unroll.rescale import add_aligned, magnitude, normalise, shift
+from metagrad.unroll.rescale import add_aligned, magnitude, normalise, row_maxima, shift
 from metagrad.unroll.tally import Pulled
 from metagrad.xp import Array, float_info
 
@@ -173,5 +173,5 @@ class WindowPowers:
 
 def _largest(entries: list[Array]) -> Array:
     """Return the largest of the entries of each task, (B,); NaN wins."""
-    sizes = [np.maximum.reduce(x.reshape(len(x), -1), axis=1) for x in entries]
+    sizes = [row_maxima(x.reshape((len(x), -1))) for x in entries]
     return sizes[0] if len(sizes) == 1 else np.maximum.reduce(sizes)
