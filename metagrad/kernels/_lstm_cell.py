@@ -56,12 +56,13 @@ class Gates:
         np.tanh(c_next, out=h)
         np.multiply(o, h, out=h)
 
-    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, dc: Array) -> None:
+    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, sent: Array, dc: Array) -> None:
         """Turn the gates into the adjoint of z, and dc, the adjoint of c', into that of c; dh is spent.
 
-        With t = tanh(c'): dc += dh o (1 - t^2), then di = dc j, df = dc c, do = dh t, dj = dc i.
+        The adjoint of h is dh + sent. With t = tanh(c'): dc += dh o (1 - t^2), then di = dc j, df = dc c, do = dh t, dj = dc i.
         """
         n, one, room = self._units, self._one, self._room
+        np.add(dh, sent, out=dh)
         sigmoids, j = z[: 3 * n], z[3 * n :]
         i, f, o = sigmoids[:n], sigmoids[n : 2 * n], sigmoids[2 * n :]
         slopes = np.subtract(sigmoids, one, out=room[: 3 * n])  # the sign that the first three gates carry
@@ -85,6 +86,10 @@ class Gates:
         np.multiply(dc, f, out=dc)
         sigmoids[...] = slopes
 
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total: what the adjoint of z, (4H, N), gives to the weights beside what was read, (K, N)."""
+        total += np.matmul(dz, read.T)
+
 
 class CompiledGates:
     """The same with compiled loops: one pass where NumPy takes ten."""
@@ -104,7 +109,11 @@ class CompiledGates:
         np.tanh(c_next, out=h)
         np.multiply(z[2 * n : 3 * n], h, out=h)
 
-    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, dc: Array) -> None:
-        """Turn the gates into the adjoint of z, and dc into that of c; dh is spent."""
+    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, sent: Array, dc: Array) -> None:
+        """Turn the gates into the adjoint of z, and dc into that of c."""
         t = np.tanh(c_next, out=self._some)
-        self._loops.close_gates(*(x.reshape(-1) for x in (z, c, t, dh, dc)))
+        self._loops.close_gates(*(x.reshape(-1) for x in (z, c, t, dh, sent, dc)))
+
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total."""
+        self._loops.add_products(dz, read, total)

@@ -31,9 +31,14 @@ class CudaGates:
         """Turn z into the gates, and write c' and h."""
         self._open(self._grid, (_THREADS,), (self._cells, z, c, c_next, h))
 
-    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, dc: Array) -> None:
-        """Turn the gates into the adjoint of z, and dc into that of c."""
+    def backward(self, z: Array, c: Array, c_next: Array, dh: Array, sent: Array, dc: Array) -> None:
+        """Turn the gates into the adjoint of z, and dc into that of c; the adjoint of h is dh + sent."""
+        dh += sent
         self._close(self._grid, (_THREADS,), (self._cells, z, c, c_next, dh, dc))
+
+    def add_products(self, dz: Array, read: Array, total: Array) -> None:
+        """Add dz read' to total."""
+        total += namespace(dz).matmul(dz, read.T)
 
 
 @cache

@@ -36,7 +36,7 @@ class Layer:
         self._of_read, self._dc = empty((rows, count), dtype), empty((n, count), dtype)
         self._dh = self._of_read[self.inputs :]
         self._dh[...] = self._dc[...] = 0
-        self._gradient, self._of_step = xp.zeros((2, *self._packed.shape), dtype)
+        self._gradient = xp.zeros(self._packed.shape, dtype)
 
     def x(self, k: int) -> Array:
         """Return what the k-th step reads, (inputs, N)."""
@@ -52,20 +52,28 @@ class Layer:
         self._cell.forward(z, self.cells[k], self.cells[k + 1], self.h(k + 1))
         return self.h(k + 1)
 
-    def add_to_h(self, sent: Array) -> None:
-        """Add what is sent to the adjoint of h."""
-        self._dh += sent
+    @property
+    def adjoints(self) -> tuple[Array, Array]:
+        """The adjoints of h and c, both (H, N)."""
+        return self._dh, self._dc
 
-    def backward(self, k: int, *, inputs: bool) -> Array:
-        """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`."""
+    def backward(self, k: int, sent: Array, *, inputs: bool, columns: Array | None = None) -> Array:
+        """Pull the adjoints of h and c back through the k-th step; return that of x(k), empty unless `inputs`.
+
+        `sent` (H, N): what others than this layer give to the adjoint of the new h.
+        `columns` (N,): what the adjoints are to be multiplied by before coordinates are summed.
+        """
         dz, first = self._gates[k], 0 if inputs else self.inputs
-        self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, self._dc)
-        self._gradient += self._xp.matmul(dz, self.read[k].T, out=self._of_step)
+        self._cell.backward(dz, self.cells[k], self.cells[k + 1], self._dh, sent, self._dc)
         self._xp.matmul(self._back[first:], dz, out=self._of_read[first:])
+        if columns is not None:
+            dz *= columns
+        self._cell.add_products(dz, self.read[k], self._gradient)
         return self._of_read[first : self.inputs]
 
-    def gradient(self) -> tuple[Array, Array]:
-        """Return what all steps gave to the weights and to the bias."""
+    def take_gradient(self) -> tuple[Array, Array]:
+        """Return what the steps gave to the weights and to the bias since the last time, and begin anew."""
         i, f, o, j = self._xp.split(self._gradient, 4)
         whole = self._xp.concatenate([-i, j, -f, -o]).T
+        self._gradient[...] = 0
         return whole[:-1], whole[-1]

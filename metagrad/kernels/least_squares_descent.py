@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from metagrad.kernels._curvature import transposed_product
 from metagrad.kernels._step_size import eta_cotangent, is_one_a_task
 from metagrad.protocols import GradientKind
 from metagrad.tasks import LeastSquares
@@ -38,16 +37,12 @@ class LeastSquaresDescent:
         if is_one_a_task(eta, v.shape[0]):
             u = self._task.predictions(v) / self._n
             residual = self._task.predictions(w) - self._task.y
-            return type(phi)(eta_cotangent(eta, u, residual, fold)), (v - eta * self._back(u), ())
+            return type(phi)(eta_cotangent(eta, u, residual, fold)), (v - eta * transposed_product(self._X, u), ())
         eta_bar = eta_cotangent(eta, v, self._task.gradient(w, None), fold)
-        return type(phi)(eta_bar), (v - self._back(self._task.predictions(eta * v) / self._n), ())
+        return type(phi)(eta_bar), (v - transposed_product(self._X, self._task.predictions(eta * v) / self._n), ())
 
     def pushforward(self, t: int, phi: Any, at: Any, d_phi: Any, tangent: Any) -> tuple[Any, Any]:
         """Return what the tangents of w and of eta give to the next tangent."""
         (w, _), (u, _) = at, tangent
-        of_state = u if self._held else u - phi.eta * self._back(self._task.predictions(u) / self._n)
+        of_state = u if self._held else u - phi.eta * transposed_product(self._X, self._task.predictions(u) / self._n)
         return (of_state, ()), (-d_phi.eta * self._task.gradient(w, None), ())
-
-    def _back(self, u: Array) -> Array:
-        """Return X'u."""
-        return np.matmul(u, self._X) if self._X.ndim == 2 else np.matmul(u[:, None, :], self._X)[:, 0]

@@ -67,23 +67,44 @@ class LstmWindow:
         update[~self._xp.isfinite(coordinates)] = np.nan  # saturating units would hide it
         return ad.add(w, scatter(update.reshape(self._shape), w))
 
-    def backward(self, k: int, adjoint: Tree, *, full: bool) -> Tree:
-        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None."""
-        update_bar = self._scale * gather(adjoint).reshape(-1)
-        self._w_out_bar[:, 0] += self._xp.matmul(self._layers[-1].h(k + 1), update_bar)
-        self._b_out_bar += update_bar.sum()
+    def backward(self, k: int, adjoint: Tree, *, full: bool, fold: Array | None = None) -> Tree:
+        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None.
+
+        What the step gives to the weights is that of the adjoint times `fold` (B,), task by task, where there is one.
+        """
+        update_bar, columns = self._scale * gather(adjoint).reshape(-1), self._columns(fold)
+        folded = update_bar if columns is None else update_bar * columns
+        self._w_out_bar[:, 0] += self._xp.matmul(self._layers[-1].h(k + 1), folded)
+        self._b_out_bar += folded.sum()
         sent = self._xp.multiply(self._w_out, update_bar, out=self._sent)
         for number in range(len(self._layers) - 1, -1, -1):
-            self._layers[number].add_to_h(sent)
-            sent = self._layers[number].backward(k, inputs=full or number > 0)
+            sent = self._layers[number].backward(k, sent, inputs=full or number > 0, columns=columns)
         if not full:
             return None
         return scatter(self._features.adjoint(self._gradients[k], sent).reshape(self._shape), adjoint)
 
-    def gradient(self) -> CoordinatewiseLSTM.Phi:
-        """Return what all steps pulled so far gave to the weights."""
-        layers = tuple(Affine(*layer.gradient()) for layer in self._layers)
-        return CoordinatewiseLSTM.Phi(layers, Affine(self._w_out_bar, self._b_out_bar))
+    def adjoint_sizes(self) -> Array:
+        """Return the largest entry of the adjoint of each task's state, (B,)."""
+        sizes = [abs(x).max(axis=0) for layer in self._layers for x in layer.adjoints]
+        return self._xp.stack(sizes).max(axis=0).reshape(self._shape).max(axis=1)
+
+    def scale_adjoints(self, factors: Array) -> None:
+        """Multiply the adjoint of each task's state by a number of its own, (B,)."""
+        columns = self._columns(factors)
+        for layer in self._layers:
+            for x in layer.adjoints:
+                x *= columns
+
+    def take_gradient(self) -> CoordinatewiseLSTM.Phi:
+        """Return what the steps that were pulled gave to the weights since the last time that it was taken."""
+        layers = tuple(Affine(*layer.take_gradient()) for layer in self._layers)
+        output = Affine(self._w_out_bar, self._b_out_bar)
+        self._w_out_bar, self._b_out_bar = (self._xp.zeros_like(x) for x in output)
+        return CoordinatewiseLSTM.Phi(layers, output)
+
+    def _columns(self, factors: Array | None) -> Array | None:
+        """Return factors (B,) as (B n,), one a coordinate."""
+        return None if factors is None else self._xp.repeat(factors, self._shape[1])
 
 
 def step_bytes(phi: CoordinatewiseLSTM.Phi, count: int) -> int:

@@ -59,6 +59,7 @@ class Lost:
         self._counts: list[Array] | None = None
         self.counted = xp.zeros(batch, dtype=bool)
         self.term_is_low = xp.zeros(batch, dtype=bool)  # what is measured, where the state is not zero
+        self.trust = math.log2(self._info.eps) - _MARGIN  # what counts, beside the number that it is a part of
 
     def count(self, states: tuple[Tree, Tree]) -> None:
         """Count the entries that are low, where a backward sweep is not to come; more of them than before are noted."""
@@ -155,24 +156,29 @@ class Lost:
 
     def matters(self, value: Scaled, grad: Tree, phi: Tree, steps: int, status: Array) -> Array:
         """Return whether what was lost may count, (B,); `grad` a tree like phi, or None."""
-        xp, info = self._xp, self._info
+        xp = self._xp
         self._flush()
         if xp is np and not self.precise and self._surely_nothing(value, grad, phi, steps):
             return self.term_is_low
-        bound = self._top + info.min_exponent + math.log2(steps + 1.0)
-        if not self.precise:
-            with np.errstate(divide="ignore"):
-                widest = self._limit if self._scaled else xp.maximum(self._limit, xp.log2(self._largest))
-            bound = bound + widest + math.log2(self._entries)
-        least = value.log2abs()
+        bound, least = self.bound(steps), value.log2abs()
         of_rule = len(ad.leaves(phi.rule if isinstance(phi, Joint) else phi))
         pairs = [] if grad is None else list(zip(ad.leaves(grad), ad.leaves(phi), strict=True))
         for i, (slope, leaf) in enumerate(pairs):
             if slope is not None and slope.mantissa.size:
                 least = xp.minimum(least, self._least(slope, leaf, zero_counts=i < of_rule and xp is np))
-        trust = math.log2(info.eps) - _MARGIN
+        trust = self.trust
         known = xp.isfinite(value.mantissa) & (status == 0) | xp.isin(status, xp.asarray(_MAY_BE_LOST))
         return known & ((bound > xp.maximum(least + trust, _LOWEST / 2)) | self.term_is_low)
+
+    def bound(self, steps: int) -> Array:
+        """Return log2 of the bound E on what was lost, (B,)."""
+        self._flush()
+        bound: Array = self._top + self._info.min_exponent + math.log2(steps + 1.0)
+        if self.precise:
+            return bound
+        with np.errstate(divide="ignore"):
+            widest = self._limit if self._scaled else self._xp.maximum(self._limit, self._xp.log2(self._largest))
+        return bound + widest + math.log2(self._entries)
 
     def _surely_nothing(self, value: Scaled, grad: Tree, phi: Tree, steps: int) -> bool:
         """Whether a cheap look at exponents alone shows, on the host, that nothing lost can count."""

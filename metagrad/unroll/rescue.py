@@ -43,6 +43,8 @@ def wanted(unroll: Unroll, estimate: Estimate) -> Array:
         return unroll.xp.zeros(unroll.batch, dtype=bool)
     lost.term_is_low = tally.low()
     found: Array = lost.matters(estimate.value, estimate.grad, unroll.phi, unroll.steps, estimate.status)
+    if unroll.grown is not None and found.any():  # of runs on the host alone
+        found = found & ~_drowned(unroll, estimate)
     return found | _fell(unroll) if unroll.scale_state else found
 
 
@@ -52,6 +54,26 @@ def wanted_forwards(unroll: Unroll, value: Scaled) -> Array:
         return unroll.xp.zeros(unroll.batch, dtype=bool)
     found: Array = unroll.lost.counted | unroll.tally.low() | (value.mantissa == 0)
     return found | _fell(unroll) if unroll.scale_state else found
+
+
+def _drowned(unroll: Unroll, estimate: Estimate) -> Array:
+    """Return the tasks (B,) of a chaotic run of which what was lost is a thousandth of what roundings did.
+
+    Both are carried by the same adjoints: a lost entry moves the objective by at most E (`lost`), the roundings of the
+    steps by u p_t, p_t = sum |lambda_t w_t| (`growth`). Where E is below u/1000 of max(|value|, rms p_t), every p_t is
+    right to that part of the largest, so that the growth by which the run is called CHAOTIC is not made by the loss,
+    and no digit of the value would be another one. Of the meta-gradient there is none: that is what CHAOTIC says here.
+    An exponent beside every entry would cost 100 times the run, and give other roundings.
+    """
+    xp, grown, digits = unroll.xp, unroll.grown, estimate.digits
+    none = xp.zeros(unroll.batch, dtype=bool)
+    if grown is None or grown.value is None or digits is None or digits.gradient is None:
+        return none
+    of_roundings = xp.maximum(estimate.value.log2abs(), grown.value)
+    small = unroll.lost.bound(unroll.steps) < of_roundings + unroll.lost.trust
+    without_digits = (estimate.status == Status.CHAOTIC.code) & (digits.gradient == 0)
+    found: Array = small & without_digits & ~unroll.lost.term_is_low
+    return found
 
 
 def _fell(unroll: Unroll) -> Array:

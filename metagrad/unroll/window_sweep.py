@@ -1,9 +1,14 @@
-"""The backward sweep with a kernel that keeps and reverses whole windows of steps of an optimizer, in plain floats.
+"""The backward sweep with a kernel that keeps and reverses whole windows of steps of an optimizer.
 
-All adjoints share one exponent. So that this is never seen in a result, the sweep gives up where a state leaves the
-range of floats, and its result counts only if the adjoint of every task was zero or well within the range at every
-step, and the meta-gradient is finite. Otherwise the caller takes the steps again by the tape. On the host it gives
-up at once; a device is asked once, at the end.
+The adjoint of every task has an exponent of its own, as in the sweep by the tape: a run that is chaotic, of which
+adjoints grow by any power, is reversed at the same cost a step. All tasks begin with one exponent; the digits of a task
+are moved where they leave 2**-limit to 2**limit, and meet those of the others in a sum over tasks after a product with
+powers of two (`fold`). Powers of two are exact, so the bits are those of adjoints that share one exponent.
+
+The sweep gives up where a state leaves the range of floats, and where the adjoint of a task is no number or falls out
+of the range within one step: the caller takes the steps again by the tape, which says what happened. On a device
+exponents are not moved, as nothing waits for it: the adjoint of every task has to stay within the range, and whether it
+did is asked once, at the end. So it is with scaling="none".
 """
 
 from __future__ import annotations
@@ -22,11 +27,11 @@ from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.purity import difference, refuse
-from metagrad.unroll.rescale import magnitude, normalise, shift
+from metagrad.unroll.range_watch import OutOfRange, RangeWatch
 from metagrad.unroll.unroll import Unroll
-from metagrad.xp import Array, float_info, namespace
+from metagrad.unroll.window_powers import WindowPowers
+from metagrad.xp import Array, float_info
 
-_MOST_SIZES = 256  # kept before they are looked at together
 _MUCH = 1e3  # of what `difference` counts in: far beyond rounding
 
 
@@ -45,54 +50,24 @@ class WindowKernel(Protocol):
         """Take the k-th step from w, where the gradient is g; return the next w."""
         ...
 
-    def backward(self, k: int, adjoint: Tree, *, full: bool) -> Tree:
-        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None."""
+    def backward(self, k: int, adjoint: Tree, *, full: bool, fold: Array | None) -> Tree:
+        """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None.
+
+        What the step gives to phi is that of the adjoint times `fold` (B,), task by task, where there is one.
+        """
         ...
 
-    def gradient(self) -> Tree:
-        """Return what all steps pulled so far gave to phi."""
+    def adjoint_sizes(self) -> Array:
+        """Return the largest entry of the adjoint of each task's state, (B,)."""
         ...
 
+    def scale_adjoints(self, factors: Array) -> None:
+        """Multiply the adjoint of each task's state by a number of its own, (B,)."""
+        ...
 
-class _OutOfRange(Exception):  # noqa: N818 - not an error: another way is taken
-    pass
-
-
-class _Watch:
-    """Whether the size of every task lies in [least, most), or is zero where that is allowed."""
-
-    def __init__(self, least: float, most: float, *, zero: bool) -> None:
-        self._least, self._most, self._zero = least, most, zero
-        self.largest, self.low = 0.0, False  # the largest entry, and whether one was below `least`; of the host
-        self._sizes: list[Array] = []  # of arrays on a device, (B,), not looked at yet
-        self._verdicts: list[Array] = []
-
-    def see(self, tree: Tree) -> None:
-        """Raise _OutOfRange if an array of the host is outside; of a device only take note."""
-        leaves = ad.leaves(tree)
-        if namespace(leaves[0]) is not np:
-            self._sizes.append(magnitude(tree))
-            if len(self._sizes) >= _MOST_SIZES:
-                self.verdicts()
-            return
-        entries = [abs(leaf) for leaf in leaves]
-        largest = max(x.max() for x in entries)
-        self.largest = max(self.largest, largest)
-        if largest < self._most and all(x.min() >= self._least for x in entries):
-            return  # the usual case, found cheaply
-        self.low = True
-        if not self._within(magnitude(tree)).all():
-            raise _OutOfRange
-
-    def verdicts(self) -> list[Array]:
-        """Return what is known of arrays on a device: true all of them if none was outside."""
-        if self._sizes:
-            sizes, self._sizes = namespace(self._sizes[0]).stack(self._sizes), []
-            self._verdicts.append(self._within(sizes).all())
-        return self._verdicts
-
-    def _within(self, size: Array) -> Array:
-        return ((size >= self._least) & (size < self._most)) | (self._zero & (size == 0))
+    def take_gradient(self) -> Tree:
+        """Return what the steps that were pulled gave to phi since the last time that it was taken."""
+        ...
 
 
 class WindowSweep:
@@ -106,56 +81,55 @@ class WindowSweep:
         self._kernel = make(self._room)
         self._full = unroll.options.gradient == "full"
         self._known_product = hessian_product(unroll.task)
-        most = float_info(unroll.dtype).max_exponent
         # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
-        self._states = _Watch(2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
-        self._adjoints = _Watch(2.0 ** (-3 * most // 4), 2.0 ** (most // 2), zero=True)
+        self._states = RangeWatch(2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
         self._kept: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
-        self._exponents = unroll.xp.zeros(unroll.batch, dtype=np.int64)
-        self._top: Array | int | None = 0 if unroll.options.scaling == "none" else None  # the exponent of all adjoints
+        self._zeros = unroll.xp.zeros(unroll.batch, dtype=np.int64)
+        self._powers = WindowPowers(unroll, self._kernel)
 
     def run(self) -> tuple[Scaled, Tree] | None:
         """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
         unroll, xp, value = self.unroll, self.unroll.xp, None
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
-        growth, later = growth_of(unroll), None
+        growth, later, powers = growth_of(unroll), None, self._powers
         try:
             for lo, hi, states in blocks:
                 for t in range(hi, lo - 1, -1):
                     w = states[t - lo]
                     if value is None:  # t = steps: only now is the objective known
                         value, slope = unroll.tally.finish()
+                        if xp is np and not np.isfinite(value.mantissa).all():
+                            return None  # the tape says which function made it
                         adjoint = ad.tree_map(xp.zeros_like, w)
                     else:
                         known, adjoint = adjoint, self._pull(t, t - lo, w, adjoint)
                         if growth is not None:
-                            growth.step((known, later), (adjoint, w), (self._exponents,) * 3)
+                            growth.step((known, later), (adjoint, w), (powers.exponents, self._zeros, self._zeros))
                             if t and unroll.tally.weight(t) is not None:
                                 growth.term_added()
                     later = w
                     adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
-                    self._adjoints.see(adjoint)
-        except _OutOfRange:
+                    adjoint = powers.settled(t, adjoint)
+        except OutOfRange:
             return None
         assert value is not None
-        grad = self._kernel.gradient()
-        fine = [xp.isfinite(leaf).all() for leaf in ad.leaves(grad)]
-        if not bool(xp.stack([*fine, *self._states.verdicts(), *self._adjoints.verdicts()]).all()):
+        grad = powers.gradient()
+        fine = [xp.isfinite(leaf.mantissa).all() for leaf in ad.leaves(grad)]
+        if not bool(xp.stack([*fine, *self._states.verdicts(), *powers.verdicts()]).all()):
             return None
-        top = 0 if self._top is None else self._top
-        if self._states.low or self._adjoints.low:
+        if self._states.low or powers.low:
             unroll.lost.state(xp.full(unroll.batch, self._states.largest, dtype=unroll.dtype))
-            unroll.lost.powers(np.log2(self._adjoints.largest) + top)
+            unroll.lost.powers(powers.largest())
         if growth is not None:
-            unroll.grown = growth.result(top)
-        return value, ad.tree_map(lambda leaf: Scaled.of(leaf, top), grad)
+            unroll.grown = growth.result()
+        return value, grad
 
     def _advance(self, carry: Carry, lo: int, hi: int) -> Carry:
         for start in range(lo, hi, self._room):
             stop = min(hi, start + self._room)
             w = self._walk(carry, start, stop)[-1]
-            carry = Carry(w, self._kernel.state(stop - start), self._exponents)
+            carry = Carry(w, self._kernel.state(stop - start), self._zeros)
         return carry
 
     def _record(self, carry: Carry, lo: int, hi: int) -> list[Tree]:
@@ -174,26 +148,20 @@ class WindowSweep:
             ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
-            unroll.reach(Carry(ws[-1], state, self._exponents), t + 1)
+            unroll.reach(Carry(ws[-1], state, self._zeros), t + 1)
         return ws
 
     def _pull(self, t: int, k: int, w: Tree, adjoint: Tree) -> Tree:
-        of_gradient = self._kernel.backward(k, adjoint, full=self._full)
+        of_gradient = self._kernel.backward(k, adjoint, full=self._full, fold=self._powers.fold)
         if self._full:
             return ad.add(adjoint, self._hessian_product(t, w, of_gradient))
         return adjoint
 
     def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
-        found = self.unroll.tally.pulled(Carry(w, (), self._exponents), t, slope, per_task=False)
+        found = self.unroll.tally.pulled(Carry(w, (), self._zeros), t, slope, per_task=False)
         if found is None:
             return adjoint
-        w_bar, exponent = found.adjoint[0], found.exponent
-        if self._top is None:
-            xp, size, lowest = self.unroll.xp, magnitude(w_bar), np.iinfo(np.int64).min // 4
-            powers = normalise(w_bar, exponent, size, self.unroll.limit)[1]
-            top = xp.where(size > 0, powers, lowest).max()
-            self._top = xp.where(top == lowest, 0, top)
-        return ad.add(adjoint, shift(w_bar, exponent - self._top))
+        return self._powers.with_term(adjoint, found)
 
     def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
         task, sample = self.unroll.task, self._sample(t)

@@ -71,9 +71,9 @@ def forward(kind, xp, z, c):
 
 
 def backward(kind, xp, *given):
-    arrays = [xp.array(x) for x in given]
-    kind(xp.empty(given[0].shape, given[0].dtype)).backward(*arrays)
-    return to_host(arrays[0]), to_host(arrays[4])
+    z, c, c_next, dh, dc = (xp.array(x) for x in given)
+    kind(xp.empty(given[0].shape, given[0].dtype)).backward(z, c, c_next, dh, xp.zeros_like(dh), dc)
+    return to_host(z), to_host(dc)
 
 
 @DTYPES

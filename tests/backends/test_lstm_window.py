@@ -9,7 +9,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.kernels import lstm_window
 from metagrad.system import begin
-from metagrad.unroll import backward, window_sweep
+from metagrad.unroll import backward, range_watch
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import move, rng
 from tests.cupy_double import double
@@ -89,7 +89,7 @@ def test_less_memory_and_a_long_window_are_the_same_bits(monkeypatch, tape_calls
     task, rule = TASKS["quadratics"], RULES["quadratic"]
     step = lstm_window(rule, weights(rule), task.w0)[1]
     plenty = there(task, rule, weights(rule), steps=23)
-    monkeypatch.setattr(window_sweep, "_MOST_SIZES", 5)
+    monkeypatch.setattr(range_watch, "_MOST_SIZES", 5)
     tight = there(task, rule, weights(rule), steps=23, memory=3 * step)
     assert not tape_calls
     for a, b in zip(ad.leaves(plenty.grad), ad.leaves(tight.grad), strict=True):

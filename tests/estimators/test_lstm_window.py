@@ -236,32 +236,45 @@ def test_compiled_gates_are_those_of_numpy(dtype):
     draw = rng(1, "gates")
     z = draw.standard_normal((12, 40)) * 10.0 ** draw.uniform(-3, 3, (12, 40))
     z[3, :3] = np.inf, -np.inf, np.nan
-    c, dh, dc = draw.standard_normal((3, 3, 40))
+    c, dh, sent, dc = draw.standard_normal((4, 3, 40))
     results = []
     for kind in (_lstm_cell.Gates, _lstm_cell.CompiledGates):
-        arrays = [np.array(x, dtype) for x in (z, c, c, c, dh, dc)]
-        gates, (z_, c_, c_next, h, dh_, dc_) = kind(np.empty_like(arrays[0])), arrays
+        arrays = [np.array(x, dtype) for x in (z, c, c, c, dh, sent, dc)]
+        gates, (z_, c_, c_next, h, dh_, sent_, dc_) = kind(np.empty_like(arrays[0])), arrays
         with np.errstate(all="ignore"):
             gates.forward(z_, c_, c_next, h)
             ahead = [x.copy() for x in (z_, c_next, h)]
-            gates.backward(z_, c_, c_next, dh_, dc_)
+            gates.backward(z_, c_, c_next, dh_, sent_, dc_)
         results.append([*ahead, z_, dc_])
     eps = np.finfo(dtype).eps
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=32 * eps, atol=32 * eps)
 
 
-def test_far_apart_the_tape_takes_over(monkeypatch):
-    """The adjoint of the sum is of the size of w: beyond 1e-29 of another task's it is not trusted to plain floats."""
-    taken = []
-    unfused = backward._by_steps
-    monkeypatch.setattr(backward, "_by_steps", lambda *given, **more: taken.append(1) or unfused(*given, **more))
-    rule = mg.CoordinatewiseLSTM((2,), None, 1e-32)
-    one = random_quadratic(2, 3, 1, np.float32)
-    for size, count in ((1e-10, 0), (1e-30, 1)):
-        task = spoilt(one, w0=one.w0 * np.array([[1.0], [size]], np.float32))
-        mg.Reverse()(task, rule, mg.WeightedSum(), weights(rule, np.float32), steps=3)
-        assert bool(taken) == bool(count)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("others", [1, 2, 3, 22, 41])
+@pytest.mark.parametrize("count", [1, 40, 511, 1300])
+def test_the_compiled_product_is_that_of_blas(count, others, dtype):
+    pytest.importorskip("numba")
+    for seed in (1, 2):
+        draw = rng(seed, "product", count, others)
+        z, read, total = (draw.standard_normal(s).astype(dtype) for s in ((12, count), (others, count), (12, others)))
+        expected = total + z.astype(np.float64) @ read.T.astype(np.float64)
+        found = total.copy()
+        _lstm_cell.CompiledGates(np.empty_like(z)).add_products(z, read, found)
+        size = np.abs(total) + np.abs(z) @ np.abs(read).T
+        assert (np.abs(found - expected) <= 4 * np.sqrt(count + 16) * np.finfo(dtype).eps * size).all()
+
+
+@KINDS
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("size", [1e-10, 1e-30])
+def test_far_apart_every_task_has_an_exponent_of_its_own(size, seed, gradient, no_tape):
+    """The adjoint of the sum is of the size of w: one exponent for both would leave nothing of the smaller one."""
+    rule, one = mg.CoordinatewiseLSTM((2,), None, 1e-5), random_quadratic(2, 3, seed, np.float32)
+    task = spoilt(one, w0=one.w0 * np.array([[1.0], [size]], np.float32))
+    phi = weights(rule, np.float32, seed)
+    assert_equal(*both(task, rule, phi, steps=3, gradient=gradient, rescue="never"), tolerance=3e-5)
 
 
 @KINDS
