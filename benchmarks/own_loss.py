@@ -11,7 +11,7 @@ another gradient of it (a table shows whose do), so that numbers are compared at
 take 1 - beta2^t as it is written, and get three digits of beta2's derivative where ours has four. What comes before the
 first replayed step, recording, passes and compilation, is measured in processes of its own: the slowest of the first
 three calls, as a program may be recorded by the second. So is the peak of memory: that of a later call, and what the
-calls before it left behind.
+calls before it left behind. How far all are from the floors is in a table, by `own_floor`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peers
+from benchmarks import own_floor, peers
 from benchmarks.harness import Contender, Timing, interleave
 from benchmarks.memory import child
 from benchmarks.own_tasks import ADAM, LSTM, Case, given, parts
@@ -70,8 +70,9 @@ def run(settings: Settings) -> Result:
     found, missing = peers.load_all(list(PEERS), PEERS)
     result = Result(missing=missing, tables=[ties(found, settings.seed)])
     cases = [replace(case, seed=settings.seed) for case in CASES]
-    for case in cases:
-        result.rows += compare(case, found, settings.repetitions)
+    measured = {case: compare(case, found, settings.repetitions) for case in cases}
+    result.rows += [row for rows in measured.values() for row in rows]
+    result.tables.append(own_floor.table(measured, list(ways())))
     if settings.threads == 1:
         for case in cases:
             result.rows += children(case, found)
