@@ -98,37 +98,48 @@ def _call(given: Given, loss: Any, rule: Any, steps: int, wanted: int, at_once: 
 
     both = jax.value_and_grad(sum_and_each, has_aux=True)
 
-    def sample(data: Any, t: Any) -> Any:
-        return jax.tree.map(lambda a: a[t], data) if given.samples else data
+    def as_written(phi: Any, w: Any, seen: Any) -> Any:
+        pairs, last = seen
 
-    def as_written(phi: Any, w: Any, data: Any) -> Any:
-        def step(carry: Any, t: Any) -> Any:
+        def step(carry: Any, pair: Any) -> Any:
             w, state = carry
-            _, g = both(w, sample(data, t))
+            now, after = (last, last) if pair is None else pair
+            _, g = both(w, now)
             w, state = update(phi, state, w, g)
-            return (w, state), jnp.mean(loss(w, sample(data, t + 1)))
+            return (w, state), jnp.mean(loss(w, after))
 
-        return jnp.sum(jax.lax.scan(step, (w, init(phi, w)), jnp.arange(steps))[1])
+        return jnp.sum(jax.lax.scan(step, (w, init(phi, w)), pairs, length=steps)[1])
 
-    def with_loss(phi: Any, w: Any, data: Any) -> Any:
-        def step(carry: Any, t: Any) -> Any:
+    def with_loss(phi: Any, w: Any, seen: Any) -> Any:
+        pairs, last = seen
+
+        def step(carry: Any, now: Any) -> Any:
             w, state = carry
-            (_, losses), g = both(w, sample(data, t))
+            (_, losses), g = both(w, last if now is None else now)
             return update(phi, state, w, g), jnp.mean(losses)
 
-        (w, _), before = jax.lax.scan(step, (w, init(phi, w)), jnp.arange(steps))
-        return jnp.sum(before[1:]) + jnp.mean(loss(w, sample(data, steps)))
+        samples = None if pairs is None else pairs[0]
+        (w, _), before = jax.lax.scan(step, (w, init(phi, w)), samples, length=steps)
+        return jnp.sum(before[1:]) + jnp.mean(loss(w, last))
 
     unrolled = with_loss if at_once else as_written
 
-    def objective(phi: Any, rest: Any, w: Any, data: Any) -> Any:
-        return unrolled((*phi, *rest), w, data)
+    def objective(phi: Any, rest: Any, w: Any, seen: Any) -> Any:
+        return unrolled((*phi, *rest), w, seen)
 
     compiled = jax.jit(jax.value_and_grad(objective))
-    arrays = jax.tree.map(jnp.asarray, (given.phi[:wanted], given.phi[wanted:], given.w0, given.data))
+    arrays = jax.tree.map(jnp.asarray, (given.phi[:wanted], given.phi[wanted:], given.w0, _seen(given)))
 
     def call() -> list[Any]:
         value, grad = compiled(*arrays)
         return [np.asarray(x) for x in (value, *grad)]
 
     return call
+
+
+def _seen(given: Given) -> Any:
+    """Return what steps see, at w_t and at w_{t+1}, and what w_T sees; cut here, as compiled code would copy it."""
+    if not given.samples:
+        return None, given.data
+    now, after = (tuple(a[part] for a in given.data) for part in (slice(-1), slice(1, None)))
+    return (now, after), tuple(a[-1] for a in given.data)
