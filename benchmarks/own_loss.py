@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -59,10 +60,12 @@ def ways() -> dict[str, Callable[[], AbstractContextManager[Any]]]:
     """Return what puts a call on the tape, and what has it replayed: the one place that knows how that is asked for."""
     from metagrad.replay import replayed
 
-    if "compiled" not in inspect.signature(replayed).parameters:
-        return {TAPE: nullcontext, NUMPY: replayed}
-    compiled = partial(replayed, compiled="at once")
-    return {TAPE: nullcontext, NUMPY: partial(replayed, compiled="never"), COMPILED: compiled}
+    found: dict[str, Callable[[], AbstractContextManager[Any]]] = {TAPE: partial(replayed, False), NUMPY: replayed}
+    if "compiled" in inspect.signature(replayed).parameters:
+        found[NUMPY] = partial(replayed, compiled="never")
+        if find_spec("numba"):
+            found[COMPILED] = partial(replayed, compiled="at once")
+    return found
 
 
 def run(settings: Settings) -> Result:
