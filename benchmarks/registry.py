@@ -10,6 +10,7 @@ NAMES = [
     "meta_descent",
     "reverse_mode",
     "meta_parameters",
+    "own_loss",
     "least_squares",
     "experiment",
     "second_moment",
