@@ -1,7 +1,7 @@
 """What a step of the shipped LSTM costs at any horizon: one task and step of 16 regressions, beside that at T = 100.
 
 Such runs are chaotic beyond some hundred steps: adjoints grow by hundreds of digits. Value, meta-gradient, statuses
-and digits come at the cost of a step that a short run has; within the memory allowed, states are computed once more.
+and digits come at the cost of a step that a short run has; within the memory allowed, states are computed once more. Seconds are those of the CPU.
 """
 
 from __future__ import annotations
@@ -29,10 +29,14 @@ def run(settings: Settings) -> Result:
     def at(steps: int) -> Contender:
         return Contender(f"T = {steps}", lambda: found.update({steps: call(steps)}))
 
-    base, *short = interleave([at(steps) for steps in (BASE, *SHORT)], settings.repetitions)
+    base, *short = interleave([at(steps) for steps in (BASE, *SHORT)], settings.repetitions, cpu=True)
     costs = dict(zip(SHORT, short, strict=True))
-    costs |= {steps: once(at(steps)) for steps in (*LONG, *(LONGEST if settings.full else ()))}
+    costs |= {steps: _of_the_cpu(once(at(steps))) for steps in (*LONG, *(LONGEST if settings.full else ()))}
     return Result([row(steps, cost, base, found[steps]) for steps, cost in costs.items()])
+
+
+def _of_the_cpu(timing: Timing) -> Timing:
+    return timing.times(timing.cores)
 
 
 def row(steps: int, cost: Timing, base: Timing, found: Any) -> Row:
