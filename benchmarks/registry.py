@@ -18,6 +18,7 @@ NAMES = [
     "lstm",
     "lstm_two_threads",
     "lstm_gpu",
+    "lstm_horizon",
     "peak_memory",
     "correctness_map",
 ]

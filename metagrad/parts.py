@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from metagrad import ad
 from metagrad.checks import shown
 from metagrad.errors import bad_type, bad_value
@@ -92,15 +90,14 @@ def loss(task: Task, w: Tree, sample: Any) -> Array:
     return _asked(task, "loss", task.loss, w, sample)
 
 
-def start(task: Task, draw: np.random.Generator) -> Tree:
+def start(task: Task, draw: Any) -> Tree:
     """Return w_0, in arrays that no one can write into."""
     return frozen(task.init(draw))
 
 
 def start_of(task: Task, seed: int) -> Tree:
-    """Return w_0 under a seed; no random stream is made for a class that says that its `init` draws nothing."""
-    # the class itself: one derived from it may have an `init` of its own
-    return start(task, None if vars(type(task)).get("fixed_start", False) else rng(seed, "init"))  # type: ignore[arg-type]
+    """Return w_0 under a seed; no stream is made for a class (not one derived from it) whose `init` draws nothing."""
+    return start(task, None if vars(type(task)).get("fixed_start", False) else rng(seed, "init"))
 
 
 _NO_LOSSES = (float, int, tuple, list, dict, type(None))

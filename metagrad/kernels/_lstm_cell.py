@@ -59,7 +59,8 @@ class Gates:
     def backward(self, z: Array, c: Array, c_next: Array, dh: Array, sent: Array, dc: Array) -> None:
         """Turn the gates into the adjoint of z, and dc, the adjoint of c', into that of c; dh is spent.
 
-        The adjoint of h is dh + sent. With t = tanh(c'): dc += dh o (1 - t^2), then di = dc j, df = dc c, do = dh t, dj = dc i.
+        The adjoint of h is dh + sent, dh below. With t = tanh(c'): dc += dh o (1 - t^2), then di = dc j, df = dc c,
+        do = dh t, dj = dc i.
         """
         n, one, room = self._units, self._one, self._room
         np.add(dh, sent, out=dh)
@@ -98,22 +99,18 @@ class CompiledGates:
         """Bind room (4H, N) for what lies between."""
         from metagrad.kernels import _lstm_loops
 
-        self._loops, self._units, self._some = _lstm_loops, len(room) // 4, room[: len(room) // 4]
+        self._some, self._add = room[: len(room) // 4], _lstm_loops.add_products
+        self._open, self._close = _lstm_loops.opener(room.dtype.name), _lstm_loops.close_gates
 
     def forward(self, z: Array, c: Array, c_next: Array, h: Array) -> None:
         """Turn z into the gates, and write c' and h."""
-        n = self._units
-        np.exp(z[: 3 * n], out=z[: 3 * n])
-        np.tanh(z[3 * n :], out=z[3 * n :])
-        self._loops.open_gates(z.reshape(-1), c.reshape(-1), c_next.reshape(-1))
-        np.tanh(c_next, out=h)
-        np.multiply(z[2 * n : 3 * n], h, out=h)
+        self._open(z.reshape(-1), c.reshape(-1), c_next.reshape(-1), h.reshape(-1))
 
     def backward(self, z: Array, c: Array, c_next: Array, dh: Array, sent: Array, dc: Array) -> None:
         """Turn the gates into the adjoint of z, and dc into that of c."""
         t = np.tanh(c_next, out=self._some)
-        self._loops.close_gates(*(x.reshape(-1) for x in (z, c, t, dh, sent, dc)))
+        self._close(*(x.reshape(-1) for x in (z, c, t, dh, sent, dc)))
 
     def add_products(self, dz: Array, read: Array, total: Array) -> None:
         """Add dz read' to total."""
-        self._loops.add_products(dz, read, total)
+        self._add(dz, read, total)

@@ -93,7 +93,7 @@ class LstmWindow:
         columns = self._columns(factors)
         for layer in self._layers:
             for x in layer.adjoints:
-                x *= columns
+                self._xp.multiply(x, columns, out=x)
 
     def take_gradient(self) -> CoordinatewiseLSTM.Phi:
         """Return what the steps that were pulled gave to the weights since the last time that it was taken."""

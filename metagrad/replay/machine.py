@@ -69,7 +69,7 @@ class _Code:
     """The instructions of a kernel."""
 
     def __init__(self, kernel: Kernel, target: Any, builder: Any, types: Any, values: Any) -> None:
-        from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
+        from llvmlite import ir
         from numba.core import cgutils
 
         self._kernel, self._builder, self._ir = kernel, builder, ir

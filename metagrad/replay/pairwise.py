@@ -9,7 +9,7 @@ _BLOCK, _WIDE = 128, 8
 
 def pairwise(module: Any, kind: str) -> Any:
     """Return the function of a module that adds n numbers from a pointer on; it is made where there is none yet."""
-    from llvmlite import ir  # type: ignore[import-untyped,unused-ignore]
+    from llvmlite import ir
 
     number = {"f8": ir.DoubleType(), "f4": ir.FloatType()}[kind]
     name, size = f"pairwise_{kind}", ir.IntType(64)

@@ -67,11 +67,11 @@ def surely_in_range(numbers: Any) -> bool:
     if exponent.size == 0:
         return True
     if exponent.size == 1:  # one number is looked at faster as one
-        digits = abs(mantissa.item())
-        return info.min_exponent < exponent.item() <= info.max_exponent and 0.0 < digits < math.inf
+        digit, power = float(mantissa.item()), int(exponent.item())
+        return info.min_exponent < power <= info.max_exponent and 0.0 < abs(digit) < math.inf
     if not (exponent.min() > info.min_exponent and exponent.max() <= info.max_exponent):
         return False
-    digits = abs(mantissa)
+    digits = np.abs(mantissa)
     return bool(digits.min() > 0.0) and bool(digits.max() < math.inf)
 
 

@@ -12,7 +12,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.kernels import _arena, _lstm_cell, lstm_window
 from metagrad.system import begin
-from metagrad.unroll import backward
+from metagrad.unroll import backward, window_powers
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
 from tests.optimizers.test_trees import TwoLayers, WithGradient
@@ -304,3 +304,20 @@ def test_memory_that_was_used_before_is_not_seen():
     assert_equal(first, second, tolerance=0)
     for a, b in zip(kept, ad.leaves(first.end.state), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("objective", [mg.WeightedSum(), mg.LogFinal()], ids=repr)
+def test_adjoints_that_grow_by_any_power_stay_in_the_window(objective, seed, no_tape, monkeypatch):
+    """Two runs that grow from 1e-17 and from 1e-10 on: exponents of adjoints are moved, without any chaos."""
+    moved, take = [], window_powers.WindowPowers._take
+    monkeypatch.setattr(
+        window_powers.WindowPowers, "_take", lambda self, exponents: moved.append(exponents) or take(self, exponents)
+    )
+    rule, draw = mg.CoordinatewiseLSTM((3,), None, 30.0), rng(seed, "start")
+    w0 = (draw.uniform(0.5, 1, (2, 3)) * np.array([[1e-17], [1e-10]])).astype(np.float32)
+    task = mg.Quadratic(np.stack([np.eye(3, dtype=np.float32)] * 2), w0)
+    phi = ad.tree_map(lambda leaf: np.abs(leaf) if leaf.ndim == 2 else 0 * leaf, weights(rule, np.float32, seed))
+    found = both(task, rule, phi, objective, steps=18, rescue="never")
+    assert len(moved) > 1
+    assert_equal(*found, tolerance=1e-3)
