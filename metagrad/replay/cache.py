@@ -15,7 +15,8 @@ from metagrad.replay.routine import Routines
 from metagrad.system import Training
 
 _MOST_PAIRS = 8  # of rules, horizons and measures for one task
-_MOST_TASKS = 64  # the oldest goes: a measure may hold its task, which then would live for ever
+_MOST_TASKS = 64  # what was not asked for longest goes: a measure may hold its task, which then would live for ever
+_MOST_BYTES = 1 << 28  # of the buffers of all programs; those of the task that is asked for stay
 _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
@@ -29,6 +30,7 @@ def routines_of(what: str, system: Training, *more: Any) -> Routines:
         routines = next((found for known, found in pairs if _alike(known, key)), None)
         if routines is None:
             routines = Routines(what)
+            _make_room()
             pairs.append((key, routines))
             del pairs[:-_MOST_PAIRS]
         routines.asked += 1
@@ -37,17 +39,26 @@ def routines_of(what: str, system: Training, *more: Any) -> Routines:
 
 def _pairs_of(task: Any) -> list[tuple[tuple[Any, ...], Routines]]:
     number = id(task)
-    found = _KEPT.get(number)
+    found = _KEPT.pop(number, None)
     if found is None or found[0]() is not task:
         try:
             ref = weakref.ref(task, lambda ref: _forget(number, ref))
         except TypeError:  # it cannot be held weakly: nothing is kept
             return []
-        _KEPT.pop(number, None)
-        found = _KEPT[number] = (ref, [])
-        while len(_KEPT) > _MOST_TASKS:
-            del _KEPT[next(iter(_KEPT))]
+        found = (ref, [])
+    _KEPT[number] = found  # the latest is the last
     return found[1]
+
+
+def _make_room() -> None:
+    """Let go of the tasks that were not asked for longest, where they are too many, or hold too much."""
+    held = {number: sum(routines.nbytes for _, routines in pairs) for number, (_, pairs) in _KEPT.items()}
+    total = sum(held.values())
+    for oldest in [*_KEPT][:-1]:
+        if len(_KEPT) <= _MOST_TASKS and total <= _MOST_BYTES:
+            break
+        total -= held[oldest]
+        del _KEPT[oldest]
 
 
 def _forget(number: int, ref: Any) -> None:

@@ -7,7 +7,6 @@ of one call. So it is looked at before and after the recording; where it changed
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.reached import NUMBERS, reached, rest_of
+from metagrad.replay.reached import FEW, NUMBERS, reached, rest_of
 
-_LARGE, _WIDTH = 1 << 17, 1021  # bytes; a prime number of entries
+_PIECE, _MOST_BYTES = 1 << 17, 1 << 22  # bytes at once, and that are looked at of one array
 _DEPTH, _MOST, _SMALL = 8, 1000, 1 << 12  # levels, things; bytes of an array: what is larger is data
 
 
@@ -27,6 +26,7 @@ class Kept:
     def __init__(self, *parts: Any, whole: bool = False) -> None:
         """Look at it; `whole`: at large arrays, too."""
         self._parts, self._whole = parts, whole
+        self.is_cut = False  # whether something is too deep, or too much, to be looked at
         self._was = self._look()
 
     @property
@@ -43,43 +43,47 @@ class Kept:
 
     def _look(self) -> dict[str, Any]:
         seen: set[int] = set()
-        return {
-            name: x
-            for part in self._parts
-            for name, x in _contents(type(part).__name__, part, _DEPTH, seen, self._whole)
-        }
+        return {name: x for part in self._parts for name, x in self._contents(type(part).__name__, part, _DEPTH, seen)}
 
-
-def _contents(name: str, x: Any, depth: int, seen: set[int], whole: bool) -> Iterator[tuple[str, Any]]:
-    """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
-    if isinstance(x, NUMBERS):
-        yield name, (type(x).__name__, repr(x))
-        return
-    if id(x) in seen or depth == 0 or len(seen) > _MOST:
-        return
-    seen.add(id(x))
-    if isinstance(x, np.ndarray):
-        if x.dtype == object or (x.nbytes > _SMALL and not whole):
-            yield name, id(x)
+    def _contents(self, name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+        """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
+        if isinstance(x, NUMBERS):
+            yield name, (type(x).__name__, repr(x))
+            return
+        if id(x) in seen:
+            return
+        if depth == 0 or len(seen) > _MOST:
+            self.is_cut = True
+            return
+        seen.add(id(x))
+        if isinstance(x, np.ndarray):
+            if x.dtype == object or (x.nbytes > _SMALL and not self._whole):
+                yield name, id(x)
+                self.is_cut = self.is_cut or x.dtype == object
+            else:
+                yield name, (x.shape, x.dtype.str, _content(x))
+        elif isinstance(x, np.random.Generator | np.random.RandomState):
+            yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
         else:
-            yield name, (x.shape, x.dtype.str, _content(x))
-    elif isinstance(x, np.random.Generator | np.random.RandomState):
-        yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
-    else:
-        is_container = isinstance(x, tuple | list | dict | set | deque)
-        yield f"len({name})", (len(x), rest_of(x)) if is_container else id(type(x))
-        for key, item in reached(x):
-            yield from _contents(f"{name}.{key}", item, depth - 1, seen, whole)
+            is_container = isinstance(x, tuple | list | dict | set | deque)
+            yield f"len({name})", (len(x), rest_of(x)) if is_container else id(type(x))
+            if is_container and len(x) > FEW and rest_of(x) is None:
+                self.is_cut = True
+            for key, item in reached(x):
+                yield from self._contents(f"{name}.{key}", item, depth - 1, seen)
 
 
 def _content(x: np.ndarray) -> Any:
-    """Return what tells an array from what it was: of a large one the sums of columns, as if its rows were so wide.
+    """Return what tells an array from what it was: hashes of its bytes, within the process.
 
-    It is read once, as integers. Entries that changed places have changed columns, but for distances of so many.
+    Python's own hash of bytes takes less than half the time of a digest; a piece at a time stays in the cache. Of a
+    very large array some pieces stand for all: what changes in others is left to the comparisons with the tape.
     """
-    if x.nbytes <= _LARGE or x.itemsize != 8 or not (x.flags.c_contiguous or x.flags.f_contiguous):
-        return hashlib.sha1(x.tobytes()).digest()
-    whole = x.ravel("K").view(np.uint64)
-    rows = whole.size // _WIDTH
-    table, rest = whole[: rows * _WIDTH].reshape(rows, _WIDTH), whole[rows * _WIDTH :]
-    return hashlib.sha1(table.sum(axis=0).tobytes() + rest.tobytes()).digest()
+    if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
+        return hash((x if x.nbytes <= _MOST_BYTES else x[:: 1 + x.nbytes // _MOST_BYTES]).tobytes())
+    whole: Any = memoryview(x.ravel("K"))  # type: ignore[arg-type]
+    whole, step, size = whole.cast("B"), _PIECE, _PIECE
+    if x.nbytes > _MOST_BYTES:
+        size = _PIECE // 32
+        step = x.nbytes * size // _MOST_BYTES
+    return hash(tuple([hash(whole[i : i + size].tobytes()) for i in [*range(0, x.nbytes, step), x.nbytes - size]]))

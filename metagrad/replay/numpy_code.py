@@ -18,7 +18,7 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.buffers import Buffers
 from metagrad.replay.functions import is_fresh, method_name, plain_einsum
-from metagrad.replay.program import PLAIN, Value, values_in
+from metagrad.replay.program import PLAIN, NotReplayable, Value, values_in
 
 Run = Callable[..., Any]
 _SIGNS = {
@@ -76,7 +76,7 @@ class Source:
             inner = "".join(f"{self.item(i)}, " for i in x)
             return f"({inner})" if type(x) is tuple else f"[{inner}]"
         if x is None or type(x) in (bool, int, str):
-            return repr(x)
+            return f"({x!r})" if type(x) is int and x < 0 else repr(x)  # -1 ** n is -(1 ** n)
         return self.bind(x, "k")
 
     def call(self, v: Value) -> None:
@@ -155,13 +155,18 @@ class Source:
             parts.append(name)
         return parts
 
+    def _key(self, key: Any) -> str:
+        return repr(key) if type(key) in (str, int) else self.bind(key, "K")
+
     def tree(self, tree: Tree, leaves: Iterator[str]) -> str:
         """Return the expression of a tree with these leaves, from left to right."""
         if tree is None:
             return "None"
         if isinstance(tree, dict):
+            if type(tree) is not dict:
+                raise NotReplayable(f"a {type(tree).__name__} in what it returns")
             items = {key: self.tree(tree[key], leaves) for key in sorted(tree)}
-            return "{" + ", ".join(f"{key!r}: {items[key]}" for key in tree) + "}"
+            return "{" + ", ".join(f"{self._key(key)}: {items[key]}" for key in tree) + "}"
         if not ad.is_branch(tree):
             return next(leaves)
         inner = ", ".join([self.tree(x, leaves) for x in tree])

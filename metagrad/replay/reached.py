@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 NUMBERS = (int, float, complex, str, bytes, bool, type(None), np.generic)
-_FEW = 64  # entries of a container
+FEW = 64  # entries of a container
 _LIBRARIES = frozenset({*sys.stdlib_module_names, "numpy", "scipy", "metagrad"})
 _OF_NO_DATA = frozenset({"builtins", "numpy", "scipy", "metagrad", "logging", "threading", "functools", "typing", "re"})
 _HOLDERS = (*NUMBERS, list, dict, set, tuple, deque, np.ndarray, np.random.Generator, np.random.RandomState)
@@ -34,15 +34,15 @@ def reached(x: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(x, FunctionType):
         yield from _of_function(x)
     elif isinstance(x, dict):
-        yield from ((str(key), item) for key, item in islice(x.items(), _FEW))
+        yield from ((str(key), item) for key, item in islice(x.items(), FEW))
     elif isinstance(x, tuple | list | deque):
-        yield from ((str(i), item) for i, item in enumerate(islice(x, _FEW)))
+        yield from ((str(i), item) for i, item in enumerate(islice(x, FEW)))
     elif isinstance(x, set | frozenset):
         yield "entries", repr(sorted(map(repr, x)))
     elif isinstance(x, type):
         yield from _of_class(x)
     else:
-        yield from islice(getattr(x, "__dict__", {}).items(), _FEW)
+        yield from islice(getattr(x, "__dict__", {}).items(), FEW)
         for cls in type(x).__mro__:
             if not _is_library(cls.__module__):
                 slots = vars(cls).get("__slots__", ())
@@ -53,8 +53,8 @@ def reached(x: Any) -> Iterator[tuple[str, Any]]:
 
 def rest_of(x: Any) -> Any:
     """Return what the entries of a long container of numbers are, beyond those that are looked at one by one."""
-    if isinstance(x, tuple | list | deque) and len(x) > _FEW and isinstance(x[-1], NUMBERS):
-        return hash(tuple(repr(item) for item in islice(x, _FEW, None) if isinstance(item, NUMBERS)))
+    if isinstance(x, tuple | list | deque) and len(x) > FEW and isinstance(x[-1], NUMBERS):
+        return hash(tuple(repr(item) for item in islice(x, FEW, None) if isinstance(item, NUMBERS)))
     return None
 
 

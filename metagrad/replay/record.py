@@ -120,7 +120,8 @@ class Recording:
             raise NotReplayable(graph.refused)
         outputs = [_output(graph, x) for x in ad.leaves(found)]
         inputs = [x.value for tree in traced for x in ad.leaves(tree)]
-        return Part(outputs, found, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)
+        tree = ad.tree_map(lambda _: 0.0, found)  # what was recorded would be held by its leaves
+        return Part(outputs, tree, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)
 
 
 def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:

@@ -14,7 +14,8 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
-from metagrad.replay.keep import kept
+from metagrad.replay.keep import kept as worth_keeping
+from metagrad.replay.kept import Kept
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Part, Program, Recording, recorded
 from metagrad.xp import rng
@@ -34,6 +35,11 @@ class Routine:
         self.why_not: str | None = None
         self._programs: dict[Any, Program] = {}
         self._latest: tuple[Any, Program] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the buffers."""
+        return sum(program.nbytes for program in self._programs.values())
 
     @property
     def has_programs(self) -> bool:
@@ -110,20 +116,22 @@ class Routines:
         self._what = what
         self.asked = 0  # how often they were asked for
         self._held: dict[str, Any] | None = None
+        self.is_unsure = False  # whether there is more that it holds than was looked at
         self.begin_anew()
 
-    def depend_on(self, held: dict[str, Any]) -> None:
+    def depend_on(self, kept: Kept) -> None:
         """Drop what was recorded where what task, rule and measure hold is no longer what it was."""
-        if self._held not in (None, held):
+        if self._held not in (None, kept.seen):
             self.begin_anew()
-        self._held = held
+        # What is seen, not the parts: a task would live for ever.
+        self._held, self.is_unsure = kept.seen, kept.is_cut
 
     def looks(self, times: list[int]) -> list[int]:
         """Return at which of the times a run compares its pullbacks with the tape.
 
         At all of them where it records; later at one, in turn; and after some runs not in every run.
         """
-        if not self.are_recorded:
+        if not self.are_recorded or self.is_unsure:
             return times
         is_due = self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
         return [times[self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY) % len(times)]] if is_due else []
@@ -154,7 +162,7 @@ class Routines:
             recording = Recording(whole)
             of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
             both = _joined(of_step, recording.of(value, len(trees)))
-            worth = kept(of_pull.values, both.outputs, of_pull.outputs)
+            worth = worth_keeping(of_pull.values, both.outputs, of_pull.outputs)
             self.step.adopt(Program(of_step), trees)
             self.pull.adopt(Program(of_pull), whole)
             found = tuple([v.example for v in worth])
@@ -177,6 +185,11 @@ class Routines:
             self.given.check(pulled, (*trees, adjoint, found[1]))
 
     @property
+    def nbytes(self) -> int:
+        """The memory of all buffers."""
+        return sum(x.nbytes for x in (self.step, self.pull, self.keeping, self.given, self.push))
+
+    @property
     def are_recorded(self) -> bool:
         """Whether there are programs."""
         return self.step.has_programs
@@ -191,7 +204,7 @@ def applied(program: Program, flat: list[Any]) -> Tree | None:
     """Return what a program gives, None where it does not apply."""
     try:
         return program(flat)
-    except (ArithmeticError, ValueError, IndexError):  # of Python's numbers: the tape deals with them
+    except (ArithmeticError, ValueError, IndexError, TypeError):  # of Python's numbers: the tape deals with them
         return None
 
 

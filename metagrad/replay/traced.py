@@ -103,7 +103,12 @@ class Traced:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """What code of a user sees is an array, or a number: isinstance(x, np.ndarray) is as it was."""
+        """What code of a user sees is an array, or a number: isinstance(x, np.ndarray) is as it was.
+
+        Python's numbers are numbers to the tape's rules, too: they do not promote, and some rules ask.
+        """
+        if type(self.value.example) in PLAIN:
+            return type(self.value.example)
         caller = sys._getframe(1)
         if RECORDING.get() is not None and (not _is_library(caller) or caller.f_code.co_name == "isscalar"):
             return type(self.value.example)
@@ -147,13 +152,13 @@ class Traced:
         if function is np.put_along_axis and len(args) == 4 and not kwargs and _is_fresh(args[0]):
             full, index, g, axis = args
             return _fill(full, record(self.graph, put_along, (g, index, axis, full.shape, full.dtype)))
-        if function not in RECORDED or kwargs.get("out") is not None:
+        if (function not in RECORDED and function not in _SPECIAL) or kwargs.get("out") is not None:
             module = getattr(function, "__module__", None) or "numpy"
             return self.graph.refuse(f"{module}.{function.__name__} is not recorded")
         if function is np.where and len(args) == 1:
             return self.graph.refuse("numpy.where(x) alone depends on the entries of x")
-        if function in _LIKE:
-            return _LIKE[function](*args, **kwargs)
+        if function in _SPECIAL:
+            return _SPECIAL[function](*args, **kwargs)
         return _recorded(self.graph, function, args, kwargs)
 
     def __getitem__(self, index: Any) -> Any:
@@ -378,5 +383,17 @@ def _model(x: Any) -> Any:
 
 
 NAMESPACE = _Namespace()
-_LIKE = {np.zeros_like: NAMESPACE.zeros_like, np.ones_like: NAMESPACE.ones_like, np.empty_like: NAMESPACE.empty_like}
+
+
+def _of_the_example(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what is the same in every run of a program: shapes."""
+    return lambda a, axis=None: function(a.value.example, *(() if axis is None else (axis,)))
+
+
+_SPECIAL: dict[Any, Callable[..., Any]] = {
+    np.zeros_like: NAMESPACE.zeros_like,
+    np.ones_like: NAMESPACE.ones_like,
+    np.empty_like: NAMESPACE.empty_like,
+}
+_SPECIAL |= {function: _of_the_example(function) for function in (np.ndim, np.shape, np.size)}
 register_namespace(Traced, NAMESPACE, _Scipy(), hosts_numpy=True)

@@ -6,8 +6,6 @@ runs only, one that comes again in shorter ones too.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from metagrad.protocols import Tree
@@ -42,8 +40,7 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
         return None
     if unroll.steps < _FEWEST:
         return None
-    # What is seen, not the parts: a task would live for ever.
-    held = Kept(unroll.task, unroll.rule, unroll.tally.measure, whole=True).seen
+    held = Kept(unroll.task, unroll.rule, unroll.tally.measure, whole=True)
     terms = _terms(unroll, held)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
@@ -62,7 +59,7 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(unroll: Unroll, held: dict[str, Any]) -> ReplayTerms | None:
+def _terms(unroll: Unroll, held: Kept) -> ReplayTerms | None:
     """Return the programs of what is measured, where that depends on w alone."""
     tally = unroll.tally
     if tally.joint:

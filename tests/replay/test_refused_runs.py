@@ -251,3 +251,33 @@ def test_settings_that_change_between_calls(where):
         change(floor)
         assert bits(mg.Reverse()(*ask, steps=60)) == bits(mg.Reverse(fused=False)(*ask, steps=60))
     change(0.0)
+
+
+def test_what_is_too_deep_to_be_looked_at_is_compared_in_every_run():
+    place = end = types.SimpleNamespace()
+    for _ in range(12):
+        end.next = types.SimpleNamespace()
+        end = end.next
+    end.floor = 0.0
+
+    def loss(w):
+        found = place
+        while not hasattr(found, "floor"):
+            found = found.next
+        return _above(w, found.floor)
+
+    assert Kept(loss).is_cut
+    task = mg.FunctionTask(loss, w0=np.array([[1.0, -0.5, 0.7], [0.2, 0.9, -1.3]]))
+    ask = task, mg.GradientDescent(), mg.WeightedSum(), 0.01
+    for floor in (0.0, 0.0, 0.0, 0.0, 0.0, 0.05, 0.05, 0.02):
+        end.floor = floor
+        assert bits(mg.Reverse()(*ask, steps=60)) == bits(mg.Reverse(fused=False)(*ask, steps=60))
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 16, 1 << 20])
+@pytest.mark.parametrize("kind", ["float64", "float32", "uint8"])
+def test_data_that_turn_or_double_are_seen(size, kind):
+    x = rng(1, "turn").integers(1, 9, size).astype(kind)
+    was = Kept({"x": x}, whole=True).seen
+    x *= 2
+    assert Kept({"x": x}, whole=True).seen != was
