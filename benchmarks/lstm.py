@@ -1,8 +1,8 @@
 """Meta-gradients of the coordinate-wise LSTM: the engine against JAX, PyTorch and HIPS autograd, float32.
 
-The floor of 128 quadratics: a step has 38 million operations in its products, three of 2 * 80 * (22 + 41) * 1280, so that
-20 steps take 6.5 ms where a core does 32 a cycle at 3.7 GHz (BLAS: 9 ms); 154,000 exp and as many tanh, 2 to 3 ms; and
-27 MB are kept, written and read twice. Beside it stand the steps' own calls, about 0.25 ms each, and 2 ms a call.
+The floor of 128 quadratics: a step has 38 million operations in its products, three of 2 * 80 * (22 + 41) * 1280,
+so that 20 steps take 6.5 ms where a core does 32 a cycle at 3.7 GHz (BLAS: 9 ms); 154,000 exp and as many tanh, 2 to
+3 ms; and 27 MB are kept, written and read twice. Beside it stand the calls of a step, about 0.25 ms, and 2 ms a call.
 """
 
 from __future__ import annotations
