@@ -1,8 +1,8 @@
 """What a step of the shipped LSTM costs at any horizon: one task and step of 16 regressions, beside that at T = 100.
 
 Such runs are chaotic beyond some hundred steps: adjoints grow by hundreds of digits. Value, meta-gradient, statuses
-and digits come at the cost of a step that a short run has; within the memory allowed, states are computed once more.
-Seconds are those of the CPU.
+and digits come at the cost of a step that a short run has; where the memory allowed is too little for all states, they
+are computed once more. Seconds are those of the CPU.
 """
 
 from __future__ import annotations
