@@ -4,7 +4,9 @@ The objectives are exact expectations over the minibatches (`metagrad.theory.sgd
 combination of a batch size and a number of epochs has its own step size: one for all tasks, as in the paper. Tuning on
 held-out samples trains on one half and validates on the other. What is told is the risk that fresh targets at the same
 inputs have with the chosen step sizes, exactly (`SgdAverage`), and by runs of SGD. Intervals are over the inputs of the
-tasks, which all combinations of one number of samples share, so that ratios of risks are paired.
+tasks, which all combinations of one number of samples share, so that ratios of risks are paired. They are given the
+step sizes: what the tuning adds is not in them, and with 20 tasks it is more than they hold (at one seed of 15 the
+smallest batches were tuned to a risk of 1.03, where the others have 0.79 to 0.90). With 60 it is 0.79 to 0.81.
 """
 
 from __future__ import annotations
@@ -46,11 +48,11 @@ class Config:
 
 
 presets = {
-    "quick": Config(d=8, tasks=20, runs=20, batches=(1, 4, 0), epochs=(1, 4, 16, 64)),
+    "quick": Config(d=8, tasks=60, runs=8, batches=(1, 4, 0), epochs=(1, 4, 16, 64)),
     "default": Config(d=10, tasks=60, runs=60),
     "paper": Config(d=16, tasks=100, runs=100, batches=(1, 8, 0)),
 }
-expected_seconds = {"quick": 5.0, "default": 55.0, "paper": 600.0}
+expected_seconds = {"quick": 12.0, "default": 55.0, "paper": 600.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
