@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad, parts
+from metagrad import ad, checks, parts
 from metagrad.errors import bad_type
 from metagrad.guard import called, frozen, frozen_pair
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
@@ -142,6 +142,7 @@ def begin(task: Task, rule: Rule, phi: Tree, seed: int = 0) -> Position:
     """Return where a whole run with this seed begins, at t = 0."""
     parts.check_part("begin", "task", task, Task)
     parts.check_part("begin", "rule", rule, Rule)
+    seed = checks.count("begin", "seed", seed, 0)
     phi = phi if isinstance(phi, Joint) else parts.complete_phi(rule, phi, "begin")
     w, state = Training(task, rule, seed).start(phi)
     first = ad.leaves(w)[0]

@@ -25,7 +25,7 @@ def replayed(asked: bool = True, *, compiled: When = "when it pays") -> Iterator
     >>> task = mg.FunctionTask(lambda w: np.sum(w**4, axis=-1), w0=np.ones((2, 3)))
     >>> found = mg.meta_gradient(task, mg.GradientDescent(), mg.WeightedSum(), 0.01, steps=50)
     >>> found.replay
-    '96 of 100 steps, forwards and backwards, were replayed.'
+    '95 of 100 steps, forwards and backwards, were replayed.'
     >>> with replayed(False):
     ...     again = mg.meta_gradient(task, mg.GradientDescent(), mg.WeightedSum(), 0.01, steps=50)
     >>> again.replay is None, bool((again.value == found.value).all())

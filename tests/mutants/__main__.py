@@ -6,21 +6,24 @@ import argparse
 import random
 import sys
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 from tests.mutants.hunt import ROOT, Hunted, copy_project, failing, hunt
-from tests.mutants.mutations import mutations
+from tests.mutants.mutations import candidates
 
 
 def drawn(only: str, count: int, seed: int) -> list[tuple[str, object]]:
     """Return faults, each of another place, from the files whose path starts with `only`; a file counts by its size."""
-    every = [
-        (str(path.relative_to(ROOT)), fault)
-        for path in sorted((ROOT / "metagrad").rglob("*.py"))
-        if str(path.relative_to(ROOT)).startswith(only)
-        for fault in mutations(path.read_text(encoding="utf-8"))
-    ]
-    return random.Random(seed).sample(every, min(count, len(every)))
+    every = []
+    for path in sorted((ROOT / "metagrad").rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        if name.startswith(only):
+            source = path.read_text(encoding="utf-8")
+            every += [(name, fault, source) for fault in candidates(source)]
+    random.Random(seed).shuffle(every)
+    fine = ((name, fault) for name, fault, source in every if fault.compiles(source))
+    return list(islice(fine, count))
 
 
 def main(arguments: list[str] | None = None) -> int:

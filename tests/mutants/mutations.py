@@ -30,6 +30,14 @@ class Mutation:
         data = source.encode()
         return (data[: self.start] + self.after.encode() + data[self.end :]).decode()
 
+    def compiles(self, source: str) -> bool:
+        """Whether the source with this fault is Python."""
+        try:
+            compile(self.made(source), "mutant", "exec")
+        except SyntaxError:
+            return False
+        return True
+
     def __str__(self) -> str:
         """Say where and what it is."""
         return f"line {self.line}, {self.kind}: {_one_line(self.before)}  ->  {_one_line(self.after)}"
@@ -41,6 +49,11 @@ def mutations(source: str) -> list[Mutation]:
     >>> [str(m) for m in mutations("def f(x):\\n    return x + 1\\n")]
     ['line 2, operator: x + 1  ->  x - 1', 'line 2, number: 1  ->  4']
     """
+    return [fault for fault in candidates(source) if fault.compiles(source)]
+
+
+def candidates(source: str) -> list[Mutation]:
+    """Return faults of which some may give a source that does not compile: to find out takes long."""
     tree, offsets = ast.parse(source), _line_offsets(source)
     data, found = source.encode(), []
     for node, kind, changed in _changes(tree):
@@ -49,12 +62,7 @@ def mutations(source: str) -> list[Mutation]:
         before, after = data[start:end].decode(), ast.unparse(changed)
         if "\n" in before:
             after = f"({after})" if isinstance(changed, ast.expr) else after
-        fault = Mutation(node.lineno, kind, start, end, before, after)
-        try:
-            compile(fault.made(source), "mutant", "exec")
-        except SyntaxError:
-            continue
-        found.append(fault)
+        found.append(Mutation(node.lineno, kind, start, end, before, after))
     return sorted(found, key=lambda one: (one.start, one.kind))
 
 

@@ -15,7 +15,7 @@ from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
 
 FORM = re.compile(r"^[\w. ]+: .+ (is|are|has) .+; expected .+")
-INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "symbolic"}  # what no user calls
+INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic"}  # what no user calls
 BETWEEN = {  # what the folders of the theory lend to each other
     "checked_sample", "checked_schedule", "log_geometric_sum", "mean_index", "one_horizon", "tuning_of",
 }  # fmt: skip
