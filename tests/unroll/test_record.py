@@ -10,7 +10,7 @@ from tests.strategies import random_quadratic
 @pytest.mark.parametrize("eta", [0.05, 0.9, 3.1])
 def test_sizes_of_state_and_adjoint_of_one_mode(eta):
     """w_t = a^t w_0 and lambda_t = a^(2T - t) h w_0 for the loss h w^2/2, a = 1 - eta h."""
-    h, steps = 0.8, 4000
+    h, steps = 0.8, 1500
     task = mg.DiagonalQuadratic(np.array([h]), np.array([[1.5], [-0.5]]))
     found = mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), eta, steps=steps, record=True)
     w0, t, growth = np.abs(task.w0[:, 0]), np.arange(steps + 1)[:, None], np.log2(abs(1 - eta * h))
