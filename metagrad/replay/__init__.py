@@ -6,6 +6,7 @@ record        a function, its graph, and the passes:
     dead          what nothing needs is left out
     simplify      copies and spread operands
     schedule      guards first
+    keep          what the step hands to its pullback
     buffers       where results are written, shared by those that live at different times
     numpy_code    one Python function of calls with out=
 compiled      the program with chains of cheap calls compiled (Numba), when that pays
@@ -15,11 +16,11 @@ compiled      the program with chains of cheap calls compiled (Numba), when that
     loops         a chain as loops, without sizes
     machine       loops as machine code; pairwise
 routine       programs by shape and layout, compared with the tape
-kept          what code keeps of its own: where it changes, nothing is replayed
+kept          what code keeps of its own, and `reached`: where it changes, nothing is replayed
 step          a step of an unroll and its pullback
 terms         what the objective measures, and its gradient
 cache         programs are kept as long as their task, and while nothing that they hold changes
-asked         whether steps are to be replayed: a first stage, for those who ask for it
+asked         whether steps are replayed, and when programs are compiled
 """
 
 from metagrad.replay.asked import is_asked, replayed
