@@ -253,5 +253,6 @@ def why_not() -> str | None:
     try:
         import numba  # noqa: F401
     except Exception as error:  # it is broken, or not there
-        return f"Numba is not there, the extra `fast` ({type(error).__name__}: {error})"
+        what = "" if isinstance(error, ModuleNotFoundError) else f" ({type(error).__name__}: {error})"
+        return f"Numba is not there, the extra `fast`{what}"
     return None

@@ -37,6 +37,11 @@ class Routine:
         self._latest: tuple[Any, Program] | None = None
 
     @property
+    def why_not_compiled(self) -> str | None:
+        """Why a program stays NumPy's that was to be compiled."""
+        return next((p.why_not_compiled for p in self._programs.values() if p.why_not_compiled is not None), None)
+
+    @property
     def nbytes(self) -> int:
         """The memory of the buffers."""
         return sum(program.nbytes for program in self._programs.values())
@@ -185,9 +190,18 @@ class Routines:
             self.given.check(pulled, (*trees, adjoint, found[1]))
 
     @property
+    def why_not_compiled(self) -> str | None:
+        """Why a program stays NumPy's that was to be compiled."""
+        return next((x.why_not_compiled for x in self._all if x.why_not_compiled is not None), None)
+
+    @property
     def nbytes(self) -> int:
         """The memory of all buffers."""
-        return sum(x.nbytes for x in (self.step, self.pull, self.keeping, self.given, self.push))
+        return sum(x.nbytes for x in self._all)
+
+    @property
+    def _all(self) -> tuple[Routine, ...]:
+        return self.step, self.pull, self.keeping, self.given, self.push
 
     @property
     def are_recorded(self) -> bool:

@@ -229,7 +229,9 @@ class ReplayStep:
         """Say in one line what was replayed."""
         if self.why_not is not None:
             return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
-        return f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
+        said = f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
+        reason = self._routines.why_not_compiled
+        return said if reason is None else f"{said} Programs stay NumPy's: {reason}."
 
     def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""

@@ -444,7 +444,8 @@ def test_without_numba(monkeypatch):
             assert same_bits(program([x]), found)
             assert not program.is_compiled
             assert "`fast`" in program.why_not_compiled
-            both(logistic(), mg.Adam(), mg.Adam.Phi(0.1))
+            found = both(logistic(), mg.Adam(), mg.Adam.Phi(0.1))
+            assert "Programs stay NumPy's: " in found.report()
     finally:
         machine.why_not.cache_clear()
 
