@@ -93,9 +93,10 @@ def _points(ax: Axes, result: Result, which: tuple[str, str]) -> None:
 def _sizes(ax: Axes, result: Result, way: str) -> None:
     """Draw the ratio of risks over the limit's, at all points and horizons, on sampled tasks and on averages."""
     d, limit = result.config["d"], result.series("limit", way)
+    larger = result.config["larger"]
     found = (
         (result.series("sample", way), result.series("sample_error", way), 0, f"sampled tasks, $d = {d}$"),
-        (result.series("average", way)[1], result.series("average_error", way)[1], 1, f"averages, $d = {2 * d}$"),
+        (result.series("average", way)[1], result.series("average_error", way)[1], 1, f"averages, $d = {larger}$"),
     )
     for log_ratio, error, style, label in found:
         off, half = (log_ratio - limit).ravel(), 1.96 * error.ravel()
@@ -116,7 +117,7 @@ def caption(result: Result) -> str:
         f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
         f"the points), from what averages say, beyond 0.02 in the logarithm, at most {told('samples', '.2f')} of half "
         f"a simultaneous 99.9 % interval, which is {told('width', '.2f')} (median); averaged over the targets given X, "
-        f"at d = {2 * d}, {told('size_low', '.3f')} to {told('size_high', '.3f')}, the farthest off "
+        f"at d = {config['larger']}, {told('size_low', '.3f')} to {told('size_high', '.3f')}, the farthest off "
         f"{told('sizes', '.3f')}, and as the median over points {told('falls', '.2f')} times as far from 1 as at "
         f"d = {d}. Learning from half of the samples, validation "
         f"wins up to n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and with little "
@@ -131,7 +132,7 @@ def headline(claims: Claims) -> str:
     return (
         f"boundary within {told('boundary', '.1f', of=_percent)} % of 2 sigma^2 at sigma = 5; band from sigma = "
         f"{told('least_noise', '.2f')}; risk ratio over the limit's, 10 to 90 % of points: "
-        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {2 * d}), "
+        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {claims.config['larger']}), "
         f"{told('sample_low', '.2f')} to {told('sample_high', '.2f')} on sampled tasks (d = {d})"
     )
 
