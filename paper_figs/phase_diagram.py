@@ -128,11 +128,11 @@ def caption(result: Result) -> str:
 
 def headline(claims: Claims) -> str:
     """State what was measured in short."""
-    d, told = claims.config["d"], claims.told
+    (d, larger), told = (claims.config[name] for name in ("d", "larger")), claims.told
     return (
         f"boundary within {told('boundary', '.1f', of=_percent)} % of 2 sigma^2 at sigma = 5; band from sigma = "
         f"{told('least_noise', '.2f')}; risk ratio over the limit's, 10 to 90 % of points: "
-        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {claims.config['larger']}), "
+        f"{told('size_low', '.3f')} to {told('size_high', '.3f')} averaged over targets (d = {larger}), "
         f"{told('sample_low', '.2f')} to {told('sample_high', '.2f')} on sampled tasks (d = {d})"
     )
 

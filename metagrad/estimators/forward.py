@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from metagrad import ad
 from metagrad.errors import bad_value
 from metagrad.kernels import fused_step
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
-from metagrad.replay import NotReplayable, ReplayStep
+from metagrad.replay import ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import padded
 from metagrad.unroll.backward import looked
@@ -21,7 +21,7 @@ from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_op
 from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import Purity, refuse_kept
-from metagrad.unroll.replay_sweep import given_up, replay_step
+from metagrad.unroll.replay_sweep import forwards
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
 from metagrad.unroll.rescue import rescued, wanted_forwards
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -83,16 +83,8 @@ class Forward:
         fused = None if by_tape else fused_step(unroll.task, unroll.rule, self.gradient)
         if fused is not None:
             return unroll, explained(unroll, _forward(unroll, fused), on_tape=False)
-        step = replay_step(unroll, forwards=True) if self.fused else None
-        try:
-            found = _forward(unroll, step or TapeStep(unroll.system, unroll.offset))
-        except NotReplayable as why:
-            assert step is not None
-            given_up(unroll, step, why)
-            unroll = Unroll(ask, options, "forward")
-            found = _forward(unroll, TapeStep(unroll.system, unroll.offset))
-        said = None if step is None else step.said()
-        return unroll, replace(explained(unroll, found, on_tape=True), replay=said)
+        again = partial(Unroll, ask, options, "forward")
+        return forwards(unroll, _forward, again=again, may_replay=self.fused)
 
 
 def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:

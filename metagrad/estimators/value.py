@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
-from metagrad.replay import NotReplayable
 from metagrad.unroll.backward import looked
-from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
 from metagrad.unroll.neighbours import with_trust
-from metagrad.unroll.replay_sweep import given_up, replay_step
+from metagrad.unroll.replay_sweep import forwards
 from metagrad.unroll.rescue import rescued, wanted_forwards
-from metagrad.unroll.steps import StepKernel, TapeStep
+from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.unroll import Unroll
 
 
@@ -62,17 +60,7 @@ def _value(ask: Ask, options: Options) -> Estimate:
 
 def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
     """Return the estimate of one run forwards, and its unroll."""
-    unroll, said = Unroll(ask, options, "value"), None
-    step = replay_step(unroll, forwards=True)
-    try:
-        found = _forwards(unroll, step or TapeStep(unroll.system, unroll.offset))
-    except NotReplayable as why:
-        assert step is not None
-        given_up(unroll, step, why)
-        unroll = Unroll(ask, options, "value")
-        found = _forwards(unroll, TapeStep(unroll.system, unroll.offset))
-    said = None if step is None else step.said()
-    return unroll, replace(explained(unroll, found, on_tape=True), replay=said)
+    return forwards(Unroll(ask, options, "value"), _forwards, again=partial(Unroll, ask, options, "value"))
 
 
 def _forwards(unroll: Unroll, step: StepKernel) -> Estimate:

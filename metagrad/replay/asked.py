@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Literal
+from typing import Literal, get_args
+
+from metagrad import checks
 
 When = Literal["when it pays", "at once", "never"]
 _ASKED: ContextVar[bool] = ContextVar("replay", default=True)
@@ -31,6 +33,8 @@ def replayed(asked: bool = True, *, compiled: When = "when it pays") -> Iterator
     >>> again.replay is None, bool((again.value == found.value).all())
     (True, True)
     """
+    checks.flag("replayed", "asked", asked)
+    checks.choice("replayed", "compiled", compiled, get_args(When))
     token, other = _ASKED.set(asked), _COMPILED.set(compiled)
     try:
         yield

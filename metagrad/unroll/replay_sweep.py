@@ -1,4 +1,4 @@
-"""The backward sweep step by step, with programs in the place of the tape where they are sure to have its bits.
+"""Runs backwards and forwards, with programs in the place of the tape where they are sure to have its bits.
 
 Recording takes about the time of 10 to 20 steps by the tape. A task that is seen for the first time is recorded in long
 runs only, one that comes again in shorter ones too.
@@ -6,12 +6,16 @@ runs only, one that comes again in shorter ones too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from metagrad.protocols import Tree
+from metagrad.protocols import Estimate, Tree
 from metagrad.replay import Kept, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
-from metagrad.unroll.steps import TapeStep
+from metagrad.unroll.blame import explained
+from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 
@@ -30,6 +34,26 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
     except NotReplayable as why:
         given_up(unroll, step, why)
         return None, step.said()
+
+
+def forwards(
+    unroll: Unroll,
+    run: Callable[[Unroll, StepKernel], Estimate],
+    *,
+    again: Callable[[], Unroll],
+    may_replay: bool = True,
+) -> tuple[Unroll, Estimate]:
+    """Return what `run` finds forwards, by programs or else by the tape in a new unroll (`again`), and the unroll."""
+    step = replay_step(unroll, forwards=True) if may_replay else None
+    try:
+        found = run(unroll, step or TapeStep(unroll.system, unroll.offset))
+    except NotReplayable as why:
+        assert step is not None
+        given_up(unroll, step, why)
+        unroll = again()
+        found = run(unroll, TapeStep(unroll.system, unroll.offset))
+    said = None if step is None else step.said()
+    return unroll, replace(explained(unroll, found, on_tape=True), replay=said)
 
 
 def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> ReplayStep | None:

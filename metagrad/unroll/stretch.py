@@ -16,7 +16,7 @@ from metagrad.protocols import Tree
 from metagrad.replay import ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
-from metagrad.unroll.rescale import is_float_array
+from metagrad.unroll.rescale import is_float_array, row_maxima
 from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
@@ -80,12 +80,11 @@ class Sizes:
 
     def rows(self) -> Array:
         """Return the sizes, (n, B)."""
-        return _largest([x.reshape((*x.shape[:2], -1)).max(axis=2) for x in self._stacks])
+        return _largest([_over_entries(x.reshape((-1, *x.shape[2:]))).reshape(x.shape[:2]) for x in self._stacks])
 
 
 def _over_entries(x: Array) -> Array:
-    found: Array = x if x.ndim == 1 else x.reshape((len(x), -1)).max(axis=1)
-    return found
+    return x if x.ndim == 1 else row_maxima(x.reshape((len(x), -1)))
 
 
 def _largest(sizes: list[Array]) -> Array:
@@ -146,9 +145,9 @@ class Backwards:
         return count, len(times)
 
     def _ends_at(self, t: int, *, is_weighed: bool) -> bool:
-        """Whether the step at t is one to be looked at, or its term is of another kind."""
+        """Whether the step at t is one to be looked at, or its term is of another kind (at 0 none is added)."""
         is_looked_at = t in self._sweep.kernel.looked_at
-        return is_looked_at or (self._sweep.unroll.tally.weight(t) is not None) is not is_weighed
+        return t == 0 or is_looked_at or (self._sweep.unroll.tally.weight(t) is not None) is not is_weighed
 
     def _within(self, results: list[Any], with_terms: bool) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""

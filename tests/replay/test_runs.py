@@ -1,9 +1,7 @@
 """Whole runs, replayed: the bits of the tape."""
 
 import enum
-import gc
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +9,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.replay import ReplayStep, cache
-from metagrad.replay.program import Graph
+from metagrad.replay import ReplayStep
 from metagrad.xp import rng
 from tests.replay.runs import Phi, bits, both, data, logistic
 
@@ -236,28 +233,6 @@ def test_few_steps_and_half_precision_are_not_tried():
     assert mg.Reverse()(small, mg.GradientDescent(), mg.Final(), phi, steps=20).replay is None
 
 
-def test_programs_live_as_long_as_their_task():
-    task, phi = logistic(), mg.GradientDescent.Phi(0.1)
-    mg.Reverse()(task, mg.GradientDescent(), mg.Final(), phi, steps=20)
-    number = id(task)
-    assert number in cache._KEPT
-    del task
-    gc.collect()
-    assert number not in cache._KEPT
-
-
-def test_programs_hold_so_much_and_no_more(monkeypatch):
-    """Tasks that live on: those that were asked for last keep their programs."""
-    monkeypatch.setattr(cache, "_MOST_BYTES", 3 << 20)
-    tasks = [logistic(64, 50, 20) for _ in range(6)]
-    for task in tasks:
-        mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=40)
-    held = [sum(routines.nbytes for _, routines in pairs) for _, pairs in cache._KEPT.values()]
-    assert 0 < sum(held[:-1]) <= 3 << 20
-    assert id(tasks[-1]) in cache._KEPT
-    assert id(tasks[0]) not in cache._KEPT
-
-
 def test_a_power_of_a_negative_number():
     """(-1) ** n is not -1 ** n."""
 
@@ -327,23 +302,6 @@ def test_shapes_may_be_asked_for():
     both(mg.FunctionTask(loss, w0=np.ones((2, 3))), mg.GradientDescent(), 0.1)
 
 
-def test_a_program_holds_nothing_of_its_recording():
-    task = logistic(64, 50, 20)
-    mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=40)
-    kept = [routines for _, pairs in cache._KEPT.values() for _, routines in pairs]
-    gc.collect()
-    graphs = [x for x in gc.get_objects() if type(x) is Graph]
-    assert kept
-    assert not [graph for graph in graphs if graph.nbytes > 1 << 16]
-
-
-def test_the_second_call_records_nothing(monkeypatch):
-    task, phi = logistic(), mg.Adam.Phi(0.1)
-    first = mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)
-    monkeypatch.setattr("metagrad.replay.routine.recorded", None)
-    assert bits(mg.Reverse()(task, mg.Adam(), mg.WeightedSum(), phi, steps=40)) == bits(first)
-
-
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 18, 1 << 16, 1 << 13])
 @pytest.mark.parametrize("rule", [mg.GradientDescent(), mg.Adam()], ids=["GD", "Adam"])
 def test_what_is_kept_of_steps_changes_no_bit(rule, memory, monkeypatch):
@@ -360,25 +318,6 @@ def test_what_is_kept_of_steps_changes_no_bit(rule, memory, monkeypatch):
     mg.Reverse(memory=memory)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=60)
     assert (max(kept) > 50) == (memory == 1 << 30)
     assert (max(kept) > 0) == (memory > 1 << 13)
-
-
-def test_threads_share_programs():
-    task, rule = logistic(8, 40, 10), mg.Adam()
-    plain = bits(mg.Reverse(fused=False)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40))
-    with ThreadPoolExecutor(4) as pool:
-        runs = [pool.submit(mg.Reverse(), task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=40) for _ in range(8)]
-        for run in runs:
-            assert bits(run.result()) == plain
-
-
-def test_tasks_in_a_loop_are_recorded_anew():
-    """The data of one task are never those of another."""
-    for seed in range(3):
-        x = rng(seed, "loop").standard_normal((2, 6, 3))
-        task = mg.FunctionTask(
-            lambda w, x=x: np.mean(np.tanh(np.einsum("bnd,bd->bn", x, w)) ** 2, axis=-1), np.ones((2, 3))
-        )
-        both(task, mg.GradientDescent(), mg.GradientDescent.Phi(0.1), steps=40, calls=1)
 
 
 def test_windows_are_replayed_too():
