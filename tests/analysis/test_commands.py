@@ -1,4 +1,4 @@
-"""What both command lines say: short by default, on the width that COLUMNS has, with the nearest word for a wrong one."""
+"""What both command lines say: short by default, as wide as COLUMNS says, and the nearest word for a wrong one."""
 
 import subprocess
 import sys
