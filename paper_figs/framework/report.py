@@ -63,7 +63,8 @@ def _shown(item: dict[str, Any], page: Path) -> dict[str, Any]:
     result, claims = item["result"], item["claims"]
     short = {"says": headlines.says(item["name"], item["title"])}
     if result is None:
-        return short | {"measured": "no result"}
+        return short | {"measured": "", "held": "no result", "state": "no result"}
+    short |= {"held": "yes", "state": "holds"} if item["holds"] else {"held": "no", "state": "fails"}
     image = next(path for path in item["files"] if path.suffix == ".png")
     data, rows = image.read_bytes(), claims.rows
     stem = _stem(result, page)
