@@ -59,9 +59,7 @@ def draw(result: Result) -> Figure:
 def _gradients(ax: Axes, result: Result, case: str, first: int, objectives: int) -> None:
     """Draw the runs from `first` on, their means and the intervals of these."""
     log10 = f"{case}_log10"
-    shown = [
-        (result.series(log10, "full", name)[:, first:], style, name) for name, style in _OBJECTIVES[:objectives]
-    ]
+    shown = [(result.series(log10, "full", name)[:, first:], style, name) for name, style in _OBJECTIVES[:objectives]]
     shown.append((result.series(log10, "stop_gradient", "plain")[:, first:], _STOPPED, "plain,\nstop-gradient"))
     _means(ax, result.arrays["horizons"], shown)
 
@@ -69,7 +67,7 @@ def _gradients(ax: Axes, result: Result, case: str, first: int, objectives: int)
 def _means(ax: Axes, t: np.ndarray, shown: list[tuple[np.ndarray, int, str]]) -> None:
     """Draw series (horizons, runs) beside each other: the axis ends at the runs, and cuts intervals that do not."""
     places = [t + (k - (len(shown) - 1) / 2) * t[-1] / 45 for k in range(len(shown))]
-    for x, (runs, style, label) in zip(places, shown, strict=True):
+    for x, (runs, style, _) in zip(places, shown, strict=True):
         look = {"marker": MARKERS[style], "color": COLOURS[style], "linestyle": "none", "markeredgewidth": 0}
         ax.plot(np.repeat(x, runs.shape[1]), runs.ravel(), markersize=2.2, alpha=0.4, **look)
     low, high = (find([find(runs) for runs, _, _ in shown]) for find in (np.min, np.max))

@@ -16,8 +16,8 @@ title = "Meta-training of the step size: three failures, one at a time"
 alt = (
     "Four panels of the learned step size over meta-steps, relative to the best one. The log objective settles at one "
     "in closed form, by scaled backpropagation in float32 and by plain in float64. In float32 without exponents the "
-    "runs end. Stop-gradient settles too high. With the naive objective, steps jump between zero and ten thousand times "
-    "too large."
+    "runs end. Stop-gradient settles too high. With the naive objective, steps jump between zero and ten thousand "
+    "times too large."
 )
 _CURE, _ALSO = "log-exact-float64-full", ("log-scaled-float32-full", "log-plain-float64-full")
 _PANELS = (
@@ -111,9 +111,9 @@ def caption(result: Result) -> str:
     return (
         f"The log objective brings {told('exact_share', '.0%')} of the runs within {config['close']:.0%} of the best "
         f"step size. Alone, float32 without exponents ends {told('range', '.0%')} of the runs from "
-        f"{config['starts'][0]:g}; stop-gradient settles {told('bias', '.1%')} too high from there; the naive objective "
-        f"brings {told('outer_step', '.0%')} within {config['close']:.0%}: it jumps from 0, the bound, to thousands of "
-        f"times too large."
+        f"{config['starts'][0]:g}; stop-gradient settles {told('bias', '.1%')} too high from there; the naive "
+        f"objective brings {told('outer_step', '.0%')} within {config['close']:.0%}: it jumps from 0, the bound, to "
+        f"thousands of times too large."
     )
 
 

@@ -104,10 +104,10 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     told = result.told
     return (
-        f"Each way with its own best step size; t = {result.config['steps'][1]}. Validation wins up to "
-        f"n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and in a "
-        f"band around n = d from sigma = {told('least_noise', '.2f')}; (b) on {told('all_samples', '.0f', of=_percent)} "
-        f"% of the plane above sigma = 0.7. (c), (d): finite sizes, 95 % intervals."
+        f"Each way with its own best step size; t = {result.config['steps'][1]}. Validation wins up to n/d = 2 sigma^2 "
+        f"(within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and in a band around n = d from sigma = "
+        f"{told('least_noise', '.2f')}; (b) on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = "
+        f"0.7. (c), (d): finite sizes, 95 % intervals."
     )
 
 

@@ -123,7 +123,14 @@ def cut(axes: Axes, x: Any, interval: Any) -> bool:
     low, high = (np.broadcast_to(end, np.shape(x)) for end in interval)
     bottom, top = sorted(axes.get_ylim())
     across = axes.get_xaxis_transform()
-    look = {"color": COLOURS[0], "linestyle": "none", "markersize": 7, "markeredgewidth": 0, "clip_on": False, "zorder": 4}
+    look = {
+        "color": COLOURS[0],
+        "linestyle": "none",
+        "markersize": 7,
+        "markeredgewidth": 0,
+        "clip_on": False,
+        "zorder": 4,
+    }
     for place, marker, beyond in ((0.0, r"$\downarrow$", low < bottom), (1.0, r"$\uparrow$", high > top)):
         if beyond.any():
             axes.plot(np.asarray(x)[beyond], np.full(beyond.sum(), place), marker=marker, transform=across, **look)
