@@ -31,7 +31,7 @@ def draw(result: Result) -> Figure:
                 _curve(ax, result, (column, by, part), 2 * row)
             for ax in (axes[row, column], axes[2, column]):
                 best = result.series("best", by)[column]
-                ax.axvline(best, color=COLOURS[2 * row], linestyle=LINES[3], linewidth=0.9)
+                ax.axvline(best, color=COLOURS[2 * row], linestyle=LINES[3 - 2 * row], linewidth=0.9)
         axes[0, column].set(xscale="log", yscale="log")
         for ax, what in zip(axes[:, column], ("training loss", "held-out loss", "slopes of both"), strict=True):
             ax.set_title(f"{what}, $n/d = {ratio:g}$")
@@ -40,7 +40,10 @@ def draw(result: Result) -> Figure:
     axes[0, 0].set(ylabel="training loss\nafter $t$ steps", ylim=(2e-5, _TOP))
     axes[1, 0].set(ylabel="held-out loss\nafter $t$ steps", ylim=(0.5, 1.6))
     axes[2, 0].set(ylabel=r"meta-gradient $G'(\eta)$", ylim=(-5.5, 2))
-    figure.supxlabel(r"step size $\eta$; dotted: the best of each in the limit", fontsize=9)
+    figure.supxlabel(
+        r"step size $\eta$; across: the best in the limit by training loss (dotted) and by held-out loss (dashed)",
+        fontsize=9,
+    )
     handles = [handle for ax in axes[:2, 0] for handle in ax.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
@@ -68,7 +71,7 @@ def caption(result: Result) -> str:
     return (
         f"Lines: the limit of many inputs; points: means of {result.config['tasks']} tasks, up to "
         f"{_farthest(result):.0%} off their line within their intervals of 99.9 %; filled: medians where single tasks "
-        f"decide the mean. The best step size by held-out loss ({best}; dotted) is "
+        f"decide the mean. The best step size by held-out loss ({best}; dashed) is "
         f"{result.told('apart_half', '.0f')} and {result.told('apart_equal', '.0f')} times below that by training loss "
         f"at n/d = 0.5 and 1."
     )
