@@ -46,7 +46,7 @@ def draw(result: Result) -> Figure:
     ):
         ax.set_ylabel(what)
     letter(axes)
-    figure.supxlabel(f"inputs $d$ (points of one $d$ are drawn {_APART - 1:.0%} apart)", fontsize=9)
+    figure.supxlabel(f"inputs $d$ (points of one $d$ are drawn {100 * (_APART - 1):.0f} % apart)", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, MARKERS, STEP, letter, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, LINES, MARKERS, STEP, letter, measured, new_figure, theory
 
 title = "Learned optimizers on fresh quadratics, below every fixed schedule"
 alt = (
@@ -46,7 +46,7 @@ def _curves(ax: Axes, result: Result, key: str, spread: str) -> None:
         curve, ends = result.series(key, name), result.series(spread, None, name)
         shown = np.isfinite(ends).all(axis=0) & (curve[times] < top) & apart
         if (key, name) != ("mean", _BB):  # it is not monotone, and a few tasks make it jump
-            ax.plot(steps, curve, color=COLOURS[index], linewidth=0.7)
+            ax.plot(steps, curve, color=COLOURS[index], linestyle=LINES[index], linewidth=0.7)
         label = {"LSTM": "LSTMs, three meta-trainings"}.get(name, name if index else None)
         measured(ax, times[shown], curve[times][shown], index, ends[:, shown], label=label, markersize=3.5)
     ax.axvline(horizon, color="#777777", linestyle=":", linewidth=0.9)

@@ -50,7 +50,8 @@ def draw(result: Result) -> Figure:
     axes[0, 1].text(
         0.95,
         0.42,
-        f"{result.told('range', '.0%')} of the runs from {arrays['starts'][0]:g} end:\nthe gradient is not a number",
+        f"{result.told('range', '.0f', lambda x: 100 * x)} % of the runs from {arrays['starts'][0]:g} end:\n"
+        "the gradient is not a number",
         transform=axes[0, 1].transAxes,
         ha="right",
         fontsize=8,

@@ -45,7 +45,7 @@ def draw(result: Result) -> Figure:
         ax.text(
             0.04,
             0.05,
-            f"{share:.0%} right",
+            f"{100 * share:.0f} % right",
             transform=ax.transAxes,
             fontsize=8,
             bbox={"fc": "white", "ec": "none", "pad": 1},

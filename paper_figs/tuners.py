@@ -53,7 +53,7 @@ def draw(result: Result) -> Figure:
     axes[1].text(3.5, 1, "$w = 0$", ha="left", va="center", fontsize=7.5)
     axes[1].set(xticks=range(4), xlim=(-0.5, 4.5), ylabel=r"risk $\|w - w^*\|^2$", title="fresh tasks")
     axes[1].set_xticklabels(tuners, rotation=30)
-    axes[2].plot([1, len(steps)], _BEGAN, color="#c4c4c4", linewidth=5, zorder=1)
+    axes[2].plot([1, len(steps)], _BEGAN, color="#c4c4c4", linestyle=LINES[5], linewidth=5, zorder=1)
     axes[2].text(0.97, 0.05, "grey: where they began", transform=axes[2].transAxes, ha="right", fontsize=7.5)
     axes[2].set(xlabel=STEP, ylabel=r"$\eta_\tau/\eta^*$", ylim=(0, None), title="learned schedules")
     letter(axes)
