@@ -20,7 +20,7 @@ from tests.analysis.test_evidence import SAVED
 from tests.paper_figs.browser import PROGRAM, Browser
 
 SHOWN = ("explosion", "learned_eta", "tuners", "short_horizon", "lstm_digits")
-SCREENS = [(1280, False), (1280, True), (400, False), (400, True)]
+SCREENS = [(1280, False), (1280, True), (400, False), (400, True), (320, False)]
 WITH_BROWSER = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
 CONTRAST = """(() => {
   const light = text => {
