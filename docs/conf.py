@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 
-import metagrad  # noqa: E402 - from this checkout, not from an installed package
+import metagrad  # from this checkout, not from an installed package
 
 project = "metagrad"
 author = "the metagrad authors"
@@ -25,12 +25,14 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx_gallery.gen_gallery",
+    "command_help",
     "mathml",
     "plain_docstrings",
     "figure_gallery",
 ]
 exclude_patterns = ["_build", "_ext", "tutorials", "sg_execution_times.rst", "auto_tutorials/sg_execution_times.rst"]
 nitpicky = False
+smartquotes = False  # "reverse" in quotes is what one types
 
 # Markdown
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
@@ -42,7 +44,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autosummary_generate = False
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
