@@ -46,15 +46,23 @@ class Claims:
     def rows(self) -> list[dict[str, Any]]:
         """A row a check for tables of people: what, measured (with its range or interval), expected, holds, failing.
 
-        `holds` is None for a number that is reported; `failing`: the seeds at which the check fails.
+        `holds` is None for a number that is reported; `failing`: the seeds at which the check fails; `verdict`: both
+        in words ("yes", "no, at seeds 1, 2", "reported").
         """
         first, found = self.checks[self.seeds[0]], []
         for check in first:
             failing = self.failing.get(check["key"], [])
             holds = None if check["holds"] is None else not failing
             about = {"what": check["what"], "expected": check["expected"], "holds": holds, "failing": failing}
-            found.append(about | {"measured": self._shown(check)})
+            found.append(about | {"measured": self._shown(check), "verdict": self._verdict(holds, failing)})
         return found
+
+    def _verdict(self, holds: bool | None, failing: list[int]) -> str:
+        if holds is None:
+            return "reported"
+        if holds:
+            return "yes"
+        return "no" if len(self.seeds) == 1 else f"no, at seed{'s' * (len(failing) > 1)} {', '.join(map(str, failing))}"
 
     def _shown(self, check: dict[str, Any]) -> str:
         if len(self.seeds) == 1 and check["interval"]:

@@ -184,9 +184,10 @@ def _draw(name: str, args: Any, verified: dict[str, Any]) -> dict[str, Any]:
 def _drawn(module: Any, result: results.Result, stem: Path) -> str:
     """Draw the figure, and return its caption; ResultError where the result lacks what they ask for."""
     try:
+        about = results.about(result, module, _over(result))
         with styled():
-            save(module.draw(result), stem)
-        return f"{module.caption(result)}{_over(result)}"
+            save(module.draw(result), stem, about=about)
+        return about["caption"]
     except KeyError as error:
         raise results.ResultError(
             f"{result.name}: the result does not fit its figure ({error}); run it again."

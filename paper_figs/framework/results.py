@@ -4,7 +4,8 @@ To add a figure to an experiment `analysis/<name>.py`, write a module `paper_fig
     title: str                       what the report puts above it
     alt: str                         what the figure shows, for those who cannot see it
     draw(result) -> Figure           the figure, from `Result.arrays`; `Result.series` finds a series by its name
-    caption(result) -> str           with measured values: `Result.told` has one by its key, and its range over seeds
+    caption(result) -> str           at most 60 words, with measured values: `Result.told` has one by its key
+    details(result) -> str           what a caption has no room for, for the gallery; the module may do without
     headline(claims) -> str          the measured values in one sentence, for the table of claims (`Claims.told`)
 It is found by its name. A figure keeps no list of its own in the order of an array: the names are in the result.
 """
@@ -146,6 +147,20 @@ def _check(sidecar: dict[str, Any], wanted: dict[str, Any]) -> None:
                 raise ValueError(f"checks[{k}].{name} is {check[name]!r}; expected a {expected}")
     if sidecar["holds"] is not all(check["holds"] is not False for check in sidecar["checks"]):
         raise ValueError(f"holds is {sidecar['holds']}, which its checks do not say")
+
+
+def about(result: Result, module: ModuleType, also: str = "") -> dict[str, str]:
+    """Return what a figure is about and where it is from, for `style.save`.
+
+    It has title, caption, details and alt, and of the seed that is drawn preset, seed, command, commit, sha256 (of the
+    arrays). `also`: a sentence that the caption ends with.
+    """
+    sidecar = result.sidecar
+    commit = (sidecar["commit"] or "unknown") + (" with changes" if sidecar["dirty"] else "")
+    details = getattr(module, "details", lambda _: "")
+    told = {"title": module.title, "caption": module.caption(result) + also, "details": details(result)}
+    told |= {"alt": module.alt, "preset": sidecar["preset"], "seed": str(sidecar["seed"])}
+    return told | {"command": sidecar["command"], "commit": commit, "sha256": sidecar["sha256"]}
 
 
 def last_failure(name: str, out: Path, preset: str, seed: int) -> str:

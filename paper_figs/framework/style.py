@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,17 @@ COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#5
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 WIDTH = 7.2  # inches: the text width of a page
+NARROWEST, WIDEST = 3.0, 20.0  # inches
+
+# what a file says about itself, in the words of its format, and what it must not say: when it was made, and by what
+_FIELDS = {
+    "png": {"title": "Title", "caption": "Description", "source": "Source"},
+    "pdf": {"title": "Title", "caption": "Subject", "source": "Keywords"},
+    "svg": {"title": "Title", "caption": "Description", "source": "Source"},
+}
+_UNSAID = {"png": ("Software",), "pdf": ("CreationDate", "Producer"), "svg": ("Date",)}
+FORMATS = tuple(_FIELDS)
+_SAID = ("title", "caption", "details", "alt")  # what is no provenance
 
 _RC = {
     "figure.dpi": 100,
@@ -55,15 +67,21 @@ _RC = {
 
 
 @contextmanager
-def styled() -> Iterator[None]:
-    """Draw in the style of the project."""
-    with mpl.rc_context(_RC):
+def styled(width: float = WIDTH) -> Iterator[None]:
+    """Draw in the style of the project; `new_figure` makes figures of this width, in inches, from 3 to 20.
+
+    ValueError where the width is outside of that range, or no number.
+    """
+    if not isinstance(width, (int, float)) or not NARROWEST <= width <= WIDEST:
+        raise ValueError(f"styled: width is {width!r}; expected inches, from {NARROWEST:g} to {WIDEST:g}")
+    with mpl.rc_context({**_RC, "figure.figsize": (width, width / 2)}):
         yield
 
 
 def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, **options: Any) -> tuple[Figure, Any]:
-    """Return a figure of the text width and its axes."""
-    return plt.subplots(rows, columns, figsize=(WIDTH, height), layout="constrained", **options)
+    """Return a figure and its axes, as wide as `styled` says: by default the text width."""
+    size = mpl.rcParams["figure.figsize"][0], height
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
 
 def theory(axes: Axes, x: Any, y: Any, index: int, **options: Any) -> Any:
@@ -80,14 +98,44 @@ def measured(axes: Axes, x: Any, y: Any, index: int, interval: Any = None, **opt
     return axes.errorbar(x, y, yerr=spread, **look, capsize=2, elinewidth=0.9, zorder=3, **options)
 
 
-def save(figure: Figure, stem: Path) -> None:
-    """Write stem.png and stem.pdf; the same figure gives the same bytes."""
+def save(
+    figure: Figure, stem: Path, *, formats: Sequence[str] = ("png", "pdf"), about: Mapping[str, str] | None = None
+) -> tuple[Path, ...]:
+    """Write the figure at `stem` in each format, and what it is about beside it, as JSON; return the paths in order.
+
+    `formats`: of `FORMATS`; a format twice is written once. `about`: the title, the caption and where the figure is
+    from, as text by name: `results.about`. It is in the metadata of each file too. The same figure about the same
+    gives the same bytes. All files are replaced together, or none. ValueError for a format that is not known, or
+    none at all.
+    """
+    wanted = tuple(dict.fromkeys(formats))
+    if unknown := [one for one in wanted if one not in FORMATS]:
+        raise ValueError(f"save: formats has {unknown[0]!r}; expected some of {', '.join(FORMATS)}")
+    if not wanted:
+        raise ValueError(f"save: formats is empty; expected at least one of {', '.join(FORMATS)}")
     os.environ.setdefault("SOURCE_DATE_EPOCH", "1577836800")  # 2020: before 1980 the font tools complain
     stem.parent.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
+    for one in wanted:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-        drawn[stem.with_suffix(suffix)] = buffer.getvalue()
+        with mpl.rc_context(_RC):
+            figure.savefig(buffer, format=one, metadata=_metadata(one, about or {}))
+        drawn[_beside(stem, one)] = buffer.getvalue()
+    if about:
+        drawn[_beside(stem, "json")] = json.dumps(dict(about), indent=1, ensure_ascii=False).encode() + b"\n"
     files.write_together(drawn)
     plt.close(figure)
+    return tuple(drawn)
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(f"{stem.name}.{suffix}")
+
+
+def _metadata(form: str, about: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a file of this format says about itself: its fields have other names in each."""
+    source = "; ".join(f"{name}: {text}" for name, text in about.items() if name not in _SAID)
+    told = {"title": about.get("title", ""), "caption": about.get("caption", ""), "source": source}
+    fields = _FIELDS[form]
+    said = {fields[name]: text for name, text in told.items() if text}
+    return {**dict.fromkeys(_UNSAID[form]), **said}

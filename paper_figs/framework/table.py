@@ -1,9 +1,9 @@
 """The tables of claims: made from measured values that are kept in claims.json, never by hand.
 
 `python -m paper_figs claims --preset default --seeds 0,1` takes what results say into claims.json (each preset has its
-own seeds), and writes the README's table and docs/claims.md anew: there each claim has its whole sentence, and every
-check. A test holds claims.json against the source of the experiments, and both against claims.json; so a row that is
-not of what is there fails.
+own seeds), and writes the README's table of eight claims and docs/claims.md anew: there each claim has its whole
+sentence, and every check. A test holds claims.json against the source of the experiments, and both against claims.json;
+so a row that is not of what is there fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 
 from analysis.framework import seeds
 from metagrad import files
+from paper_figs.framework import groups, headlines
 from paper_figs.framework.claims import Claims
+from paper_figs.framework.headlines import HEADLINES
 from paper_figs.framework.results import Result, ResultError, load_figure, names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -68,25 +70,27 @@ def claims_of(name: str, preset: str, kept: dict[str, Any]) -> Claims:
 
 
 def table(saved: Saved) -> str:
-    """Return the README's table in Markdown: figure, what it is about, and what was measured at the quick preset."""
-    lines = ["| figure | about | measured |", "|---|---|---|"]
-    for name in _names(saved):
-        claims, module = claims_of(name, "quick", saved[name]["quick"]), load_figure(name)
-        failing = "" if claims.holds else f" **fails: {', '.join(claims.failing)}**"
-        lines.append(f"| `{name}` | {_cell(module.title)} | {_cell(module.headline(claims))}{failing} |")
+    """Return the README's table in Markdown: eight claims, what was measured at the quick preset, and the figure."""
+    lines = ["| claim | measured | figure |", "|---|---|---|"]
+    for name in HEADLINES:
+        claims = _quick(saved, name)
+        cells = (headlines.says(name, ""), f"{headlines.measured(claims)}{_failing(claims)}")
+        lines.append(f"| {' | '.join(map(_cell, cells))} | [{name}]({PAGE.parent.name}/{PAGE.name}#{name}) |")
     return "\n".join(lines) + "\n"
 
 
 def page(saved: Saved) -> str:
-    """Return docs/claims.md: each claim, and at every preset that was run its headline and every check."""
+    """Return docs/claims.md: a table of all claims by group; then each, with every check at each preset that was run.
+
+    The heading of a claim is the name of its figure, so that `claims.md#<name>` is its link.
+    """
+    listed = groups.grouped(_names(saved))
     parts = [_INTRODUCTION]
-    for name in _names(saved):
-        every = [claims_of(name, preset, saved[name][preset]) for preset in _PRESETS if preset in saved[name]]
-        parts.append(f"## {name}: {load_figure(name).title}\n\n{every[0].claim.rstrip('.')}.\n")
-        for one in every:
-            holds = "holds" if one.holds else f"**fails: {', '.join(one.failing)}**"
-            said = load_figure(name).headline(one)
-            parts.append(f"*{one.preset}, {seeds.said(one.seeds)}* ({holds}): {said}.\n\n{_checks(one)}")
+    for group, names_in in listed:
+        parts.append(f"**{group.title}**\n\n{_short_table(saved, names_in)}")
+    for group, names_in in listed:
+        parts.append(f"## {group.title}\n\n{group.about}\n")
+        parts += [_section(saved, name) for name in names_in]
     return "\n".join(parts)
 
 
@@ -96,18 +100,58 @@ Made by `python -m paper_figs claims` from the results of the experiments; a tes
 that of the first seed; in brackets is its range over all. "With its interval" means that the 95 % interval of a sample
 decides, not its estimate; where there are several, the one whose interval lies nearest to failing is told. Nothing is
 expected of what is reported. Each check is seen failing on a spoiled table in `tests/analysis/spoiled`.
+
+In short, at the quick preset; the claims in full, and every check, are below.
 """
+
+
+def _short_table(saved: Saved, listed: list[str]) -> str:
+    lines = ["| figure | claim | measured | holds |", "|---|---|---|---|"]
+    for name in listed:
+        claims = _quick(saved, name)
+        cells = (headlines.says(name, load_figure(name).title), headlines.measured(claims), _verdict(claims))
+        lines.append(f"| [{name}](#{name}) | {' | '.join(map(_cell, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _section(saved: Saved, name: str) -> str:
+    """Return what is said of one claim, under a heading that is its name."""
+    module = load_figure(name)
+    every = [claims_of(name, preset, saved[name][preset]) for preset in _PRESETS if preset in saved[name]]
+    parts = [f"### {name}\n\n**{module.title}.** {every[0].claim.rstrip('.')}.\n"]
+    for one in every:
+        about = f"*{one.preset}, {seeds.said(one.seeds)}* ({_verdict(one)}): {module.headline(one)}."
+        # the empty lines let Markdown go on inside of the element
+        parts.append(f"{about}\n\n<details><summary>{_counted(one)}</summary>\n\n{_checks(one)}\n</details>\n")
+    return "\n".join(parts)
+
+
+def _verdict(claims: Claims) -> str:
+    return "holds" if claims.holds else f"**fails: {', '.join(claims.failing)}**"
+
+
+def _failing(claims: Claims) -> str:
+    return "" if claims.holds else f" ({_verdict(claims)})"
+
+
+def _counted(claims: Claims) -> str:
+    decided = sum(row["holds"] is not None for row in claims.rows)
+    reported = len(claims.rows) - decided
+    return f"{decided} checks" + (f", and {reported} numbers that are reported" if reported else "")
 
 
 def _checks(claims: Claims) -> str:
     """Return the checks of one preset as a table."""
     lines = ["| check | measured | expected | holds |", "|---|---|---|---|"]
     for check, row in zip(claims.checks[claims.seeds[0]], claims.rows, strict=True):
-        at = f"no, at {', '.join(map(str, row['failing']))}"
-        holds = "" if row["holds"] is None else "yes" if row["holds"] else at
-        cells = (row["what"], claims.told(check["key"]), row["expected"], holds)
+        expected = "" if row["holds"] is None else row["expected"]
+        cells = (row["what"], claims.told(check["key"]), expected, row["verdict"])
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _quick(saved: Saved, name: str) -> Claims:
+    return claims_of(name, "quick", saved[name]["quick"])
 
 
 def _names(saved: Saved) -> list[str]:
@@ -123,7 +167,7 @@ def _cell(text: str) -> str:
 
 
 def write(results: list[Result], preset: str) -> None:
-    """Take results into claims.json, and write the README's table and docs/claims.md anew."""
+    """Take results into claims.json, and write the README's table and docs/claims.md anew; without results, these."""
     saved = load()
     for result in results:
         saved.setdefault(result.name, {})[preset] = entry(result)

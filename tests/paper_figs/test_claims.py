@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.framework import contract, depends, sidecar, store
-from paper_figs.framework import results, table
+from paper_figs.framework import groups, headlines, results, table
 from paper_figs.framework.claims import Claims
 
 KEPT = table.load()
@@ -35,7 +35,9 @@ def test_a_claim_fails_with_the_seeds_at_which_it_does():
     assert not found.holds
     assert found.failing == {"gain": [1, 2]}
     assert found.rows[0]["failing"] == [1, 2]
+    assert [found.rows[0]["verdict"], claims([-1.0]).rows[0]["verdict"]] == ["no, at seeds 1, 2", "no"]
     assert claims([1.0, 2.0]).holds
+    assert claims([1.0, 2.0]).rows[0]["verdict"] == "yes"
     assert claims([1.0]).interval("gain") is None
     with pytest.raises(KeyError, match="there is no check 'other'"):
         claims([1.0]).interval("other")
@@ -70,6 +72,53 @@ def test_what_is_claimed_was_measured_with_the_experiment_that_is_there(name):
         assert tuple(check["key"] for check in kept["checks"]) == tuple(experiment.keys(config))
         assert table.claims_of(name, preset, kept).holds
         assert len(kept["seeds"]) >= (10 if preset == "quick" else 2 if preset == "default" else 1)
+
+
+@pytest.mark.parametrize("name", contract.names())
+def test_a_claim_has_a_short_line_of_checks_that_its_experiment_has(name):
+    for preset in contract.load(name).presets:
+        kept = KEPT[name].get(preset)
+        if kept is None:  # the paper preset of most
+            continue
+        at_all = table.claims_of(name, preset, kept)
+        at_one = Claims(name, preset, at_all.config, at_all.claim, {0: at_all.checks[at_all.seeds[0]]})
+        assert re.search(r"\d", headlines.measured(at_all))
+        assert len(headlines.measured(at_one)) < 50, "it stands on one line of 80 columns, after name and verdict"
+    assert 20 < len(headlines.says(name, "")) < 140
+
+
+def test_a_figure_without_a_short_line_is_told_by_its_title():
+    assert headlines.says("invented", "An invented figure") == "An invented figure"
+    assert headlines.measured(claims([1.0, -1.0])) == "0 of 1 checks hold"
+
+
+def test_the_readme_tells_eight_claims():
+    assert len(set(headlines.HEADLINES)) == 8
+    assert set(headlines.HEADLINES) <= set(contract.names())
+
+
+def test_each_figure_is_in_one_group():
+    listed = [name for group in groups.GROUPS for name in group.figures]
+    assert sorted(listed) == sorted(results.names())
+    keys, titles = ({getattr(group, what) for group in groups.GROUPS} for what in ("key", "title"))
+    assert len(keys) == len(titles) == len(groups.GROUPS)
+
+
+def test_the_link_to_a_claim_is_the_name_of_its_figure():
+    """A heading's link is its text in small letters, with hyphens: none is there twice, nor that of a group."""
+    headings = re.findall(r"^#+ (.*)$", table.page(KEPT), flags=re.MULTILINE)
+    links = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(set(links)) == len(links)
+    assert set(results.names()) <= set(links)
+    assert set(re.findall(r"\(#([^)]*)\)", table.page(KEPT))) == set(results.names())
+
+
+def test_what_is_reported_is_not_said_to_hold():
+    rows = table.page(KEPT).splitlines()
+    reported = sum(
+        check["holds"][0] is None for kept in KEPT.values() for one in kept.values() for check in one["checks"]
+    )
+    assert sum(row.endswith("|  | reported |") for row in rows) == reported > 100
 
 
 def test_the_readme_has_the_table_that_these_values_make():
