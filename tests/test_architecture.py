@@ -28,6 +28,7 @@ LAYERS = [
     {"api", "checkup"},
     {"diagnosis"},
     {"training"},
+    {"stepper"},
     {"cli"},
     {"__main__"},
 ]
