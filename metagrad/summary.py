@@ -71,7 +71,8 @@ def _named(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _leaf(leaf: Any, error: Any) -> str:
     if leaf.size > _MOST_NUMBERS:
         logs = np.ravel(to_host(leaf.log2abs()))
-        length = 0.5 * np.logaddexp2.reduce(2.0 * logs) * np.log10(2.0)
+        with np.errstate(invalid="ignore"):  # NaN stays NaN
+            length = 0.5 * np.logaddexp2.reduce(2.0 * logs) * np.log10(2.0)
         return f"{leaf.size} numbers of shape {tuple(leaf.shape)}, of length {shown([1.0], [float(length)])}"
     return _numbers(leaf) if error is None else f"{_numbers(leaf)} (standard error {_numbers(error)})"
 

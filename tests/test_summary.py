@@ -66,6 +66,8 @@ def test_a_gradient_of_dicts_lists_and_of_many_arrays():
     assert "gradient  phi['a'][0]  2\n          phi['b'][0]  2\n" in said
     assert said.endswith("digits    not told by this estimator")
     assert "          and 8 more" in str(estimate([one] * 20)).splitlines()
+    lost = str(estimate(mg.Scaled.of(np.array([np.nan, 1.0, 2.0, 3.0, np.inf]))))
+    assert "gradient  phi  5 numbers of shape (5,), of length nan" in lost
     assert "phi  2 (standard error 2)" in str(estimate(one, stderr=one))
 
 
