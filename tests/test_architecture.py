@@ -15,6 +15,7 @@ LAYERS = [
     {"checks"},
     {"xp", "archives", "tables"},
     {"scaled", "files", "fingerprint", "guard", "reads"},
+    {"summary"},
     {"protocols"},
     {"ad"},
     {"parts"},
