@@ -73,12 +73,11 @@ task = mg.FunctionTask(loss, w0=np.zeros((splits, X.shape[1])), validation=valid
 rule, objective, steps = mg.GradientDescent(), mg.Final("validation"), 150
 found = mg.meta_gradient(task, rule, objective, mg.Joint(rule=0.3, task=np.array(-4.0)), steps=steps)
 slope = found.grad.task.to_float()
-print("held-out misfit", found.value.to_float().mean())
-print("its derivative in the log decay", slope)
-print(found.report())
+print(found)
 
 # %%
-# The derivative is below zero: more decay would help. Do not take it on trust. ``mg.value`` trains without a
+# ``OK`` says that every number stayed within the range of floats. ``grad.task`` is the derivative in the log decay, and
+# it is below zero: more decay would help. Do not take it on trust. ``mg.value`` trains without a
 # derivative, and a difference of two such values says the same.
 
 
@@ -102,7 +101,9 @@ outer = mg.Through(mg.Masked(mg.Adam(), only_decay), mg.Adam.Phi(0.3, beta1=0.5)
 trainer = mg.MetaTrainer(task, rule, objective, steps=steps, outer=outer)
 run = trainer.run(mg.Joint(rule=0.3, task=np.array(-6.0)), meta_steps=30)
 
-path = run.phi[:, run.names.index("task")]
+print(run)
+
+path = run.named()["task"]  # before every meta-step, and after the last
 tuned = path[-1]
 print(f"log decay from {path[0]:.2f} to {tuned:.2f}: the decay is {np.exp(tuned):.4f}")
 
@@ -116,13 +117,17 @@ grid = np.linspace(-7.0, 1.0, 17)
 curve = np.array([trained(g) for g in grid])
 figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
 axes.plot(grid, curve, "k-", label="grid of 17 values")
-axes.plot(path[:-1], [trained(g) for g in path[:-1]], "o", color="#D55E00", markerfacecolor="white", label="30 meta-steps")
+axes.plot(
+    path[:-1], [trained(g) for g in path[:-1]], "o", color="#D55E00", markerfacecolor="white", label="30 meta-steps"
+)
 axes.axvline(tuned, color="black", linestyle=":", label=f"tuned, {tuned:.2f}")
 axes.set(xlabel="log of the weight decay", ylabel="held-out misfit, mean of 8 splits")
 axes.legend(frameon=False)
 plt.show()
 
-print(f"held-out misfit: tuned {trained(tuned):.4f}, best of the grid {curve.min():.4f}, at the start {trained(-6.0):.4f}")
+print(
+    f"held-out misfit: tuned {trained(tuned):.4f}, best of the grid {curve.min():.4f}, at the start {trained(-6.0):.4f}"
+)
 assert trained(tuned) < curve.min() + 1e-3 < trained(-6.0)
 
 # %%

@@ -95,14 +95,14 @@ def tune(theta, steps, meta_steps, rate):
     outer = mg.Through(mg.Masked(mg.Adam(), only_theta), mg.Adam.Phi(rate, beta1=0.5))
     trainer = mg.MetaTrainer(task, rule, objective, steps=steps, outer=outer)
     run = trainer.run(mg.Joint(eta, theta), meta_steps)
-    return run.phi[:, 1:], (2.0**run.value_log2).mean(axis=1)
+    return run.named()["task"], run.objective.to_float()
 
 
 best = minimize_scalar(lambda theta: ridge(theta)[0], bounds=(-6, 4), method="bounded")
 tuned = {steps: tune(np.array(-5.0), steps, 30, 0.5)[0] for steps in (10, 200)}
-print(f"theta of the closed form {best.x:.4f}; tuned through 200 steps {tuned[200][-1, 0]:.4f}")
-print(f"held-out loss {best.fun:.6f}; at the tuned theta {ridge(tuned[200][-1, 0])[0]:.6f}")
-assert ridge(tuned[200][-1, 0])[0] < best.fun + 1e-4
+print(f"theta of the closed form {best.x:.4f}; tuned through 200 steps {tuned[200][-1]:.4f}")
+print(f"held-out loss {best.fun:.6f}; at the tuned theta {ridge(tuned[200][-1])[0]:.6f}")
+assert ridge(tuned[200][-1])[0] < best.fun + 1e-4
 
 # %%
 # Where training stops early, the number of steps regularises too
@@ -118,12 +118,12 @@ for steps, line, marker, colour in ((200, "none", "o", "#0072B2"), (10, "--", "s
     means = [value.to_float().mean() for value in values]
     look = {"linestyle": line, "marker": marker, "color": colour, "markerfacecolor": "white"}
     axes.plot(grid[::2], means, **look, label=f"gradient descent, {steps} steps")
-    axes.axvline(tuned[steps][-1, 0], color=colour, linestyle=":" if steps == 200 else "--", linewidth=1)
+    axes.axvline(tuned[steps][-1], color=colour, linestyle=":" if steps == 200 else "--", linewidth=1)
 axes.set(xlabel=r"$\theta = \log \lambda$ (vertical lines: tuned)", ylabel="held-out loss, mean of 5 folds")
 axes.legend(frameon=False)
 plt.show()
 
-short, long = tuned[10][-1, 0], tuned[200][-1, 0]
+short, long = tuned[10][-1], tuned[200][-1]
 print(f"tuned theta: {short:.2f} for 10 steps, {long:.2f} for 200: lambda {np.exp(short):.2f} and {np.exp(long):.2f}")
 assert short < long
 
@@ -139,7 +139,7 @@ each = mg.meta_gradient(task, rule, objective, mg.Joint(eta, np.full(d, -1.0)), 
 print("largest difference to the closed form", np.abs(each.grad.task.to_float() - ridge(np.full(d, -1.0))[1]).max())
 assert np.allclose(each.grad.task.to_float(), ridge(np.full(d, -1.0))[1], rtol=1e-9, atol=1e-12)
 
-many, values = tune(np.full(d, tuned[200][-1, 0]), 200, meta_steps=20, rate=0.1)
+many, values = tune(np.full(d, tuned[200][-1]), 200, meta_steps=20, rate=0.1)
 relevant = many[-1][:5].mean(), many[-1][5:].mean()
 print(f"mean theta of the five inputs that matter {relevant[0]:.2f}, of the others {relevant[1]:.2f}")
 print(f"held-out loss {values[0]:.4f} with one lambda, {values[-1]:.4f} with twenty")
@@ -160,10 +160,10 @@ def risk(theta):
 
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 axes.plot(many[-1], "o", color="black", markerfacecolor="white", label="one for each input")
-axes.axhline(tuned[200][-1, 0], color="#D55E00", linestyle="--", label="one for all")
+axes.axhline(tuned[200][-1], color="#D55E00", linestyle="--", label="one for all")
 axes.axvspan(-0.5, 4.5, color="#dddddd", zorder=0, label="inputs that matter")
 axes.set(xlabel="input", ylabel=r"tuned $\theta_i = \log \lambda_i$", xticks=range(0, d, 2))
 axes.legend(frameon=False)
 plt.show()
 
-print(f"risk with one lambda {risk(tuned[200][-1, 0]):.3f}, with twenty {risk(many[-1]):.3f}")
+print(f"risk with one lambda {risk(tuned[200][-1]):.3f}, with twenty {risk(many[-1]):.3f}")
