@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from metagrad.stepper.layout import Layout
 from metagrad.system import Training
 from metagrad.training.trained import Trained
 from metagrad.unroll.phi import Shape, prepare
-from metagrad.xp import Array, is_array, move
+from metagrad.xp import Array, is_array, move, namespace
 
 Grads = Tree | Callable[[Tree], Tree]
 Loss = Any  # a number, or a function of params that returns one
@@ -72,6 +73,7 @@ class Stepper:
         self._check_horizon(where)
         self._t = 0
         self._state: Tree = None
+        self._first: list[str] = []  # the paths of the state as `init` makes it
         self._layout: Layout | None = None
         self._system: Training | None = None
         self._phi: Tree = None  # in the dtype of the parameters, where they are
@@ -102,7 +104,8 @@ class Stepper:
 
         TypeError and ValueError, with the path of the array, for other trees, shapes and dtypes than those of the first
         update, for inf and NaN in `params`, `grads` or `loss`, for a rule that asks for what was not given, and past
-        the horizon; ValueError where the new parameters are inf or NaN. The stepper is then as it was.
+        the horizon; ValueError where the new parameters, or the state of the rule, become inf or NaN. The stepper is
+        then as it was.
         """
         if self.steps is not None and self._t >= self.steps:
             remedy = "Make a new Stepper with the horizon of the whole run."
@@ -112,11 +115,13 @@ class Stepper:
         seen = self._seen(layout, params, w, grads, loss)
         with np.errstate(all="ignore"):  # what overflows is looked at below
             state = system.state(phi, w) if self._layout is None else self._state
-            moved, state = system.stepped(self._t, system.phi_at(phi, self._t), w, state, seen)
+            first = ad.paths(state) if self._layout is None else self._first
+            moved, after = system.stepped(self._t, system.phi_at(phi, self._t), w, state, seen)
         found = layout.without_task(moved, params, f"{type(self.rule).__name__}.step", "the new w")
-        self._check_finite(layout, found)
+        self._check_finite("the new params", layout.paths, ad.leaves(found), ad.leaves(w))
+        self._check_finite("its state", ad.paths(after), ad.leaves(after), ad.leaves(state))
         self._layout, self._system, self._phi = layout, system, phi
-        self._state, self._t = state, self._t + 1
+        self._first, self._state, self._t = first, after, self._t + 1
         return found
 
     def answer(self, params: Tree) -> Tree:
@@ -140,7 +145,7 @@ class Stepper:
         the state of a rule of one's own has a leaf that is no number and no array.
         """
         path = checks.file_path("Stepper.save", "path", path)
-        store.save(path, self._t, self._state, self._identity(), self._layout)
+        store.save(path, self._t, self._state, self._first, self._identity(), self._layout)
 
     def load(self, path: str | Path, params: Tree) -> None:
         """Go on from what `save` wrote; `params` are the parameters of that time, which the caller keeps.
@@ -153,7 +158,7 @@ class Stepper:
         layout, system, phi = self._start(params, where)
         w = layout.with_task(params, params, where, "params")
         t, state = store.load(path, where, self._identity(), layout, lambda: system.state(phi, w))
-        self._t, self._state = t, state
+        self._t, self._state, self._first = t, state, ad.paths(state)
         self._layout, self._system, self._phi = (layout, system, phi) if t else (None, None, None)
 
     def _identity(self) -> dict[str, Any]:
@@ -194,12 +199,20 @@ class Stepper:
         told = loss_at(w) if callable(loss) else None if loss is None else _one_loss(loss, layout)
         return Seen(w, gradient, told, gradient_at if callable(grads) else None, loss_at if callable(loss) else None)
 
-    def _check_finite(self, layout: Layout, found: Tree) -> None:
-        for path, leaf in zip(layout.paths, ad.leaves(found), strict=True):
-            if not bool(layout.xp.isfinite(leaf).all()):
-                came = f"inf or NaN in {path or 'the parameters'} after update {self._t + 1}"
-                remedy = "Nothing was changed. Scale or clip the gradients, take a smaller step size or a wider dtype."
-                bad_value(f"{type(self.rule).__name__}.step", "the new params", came, "finite numbers", remedy)
+    def _check_finite(self, what: str, paths: Sequence[str], after: list[Any], before: list[Any]) -> None:
+        """Raise ValueError where an array is inf or NaN that was finite; a rule may begin with inf in its state."""
+        for k, (path, leaf) in enumerate(zip(paths, after, strict=True)):
+            if _is_finite(leaf) or (len(before) == len(after) and not _is_finite(before[k])):
+                continue
+            came = f"inf or NaN{f' in {path}' if path else ''} after update {self._t + 1}"
+            remedy = "Nothing was changed. Scale or clip the gradients, take a smaller step size or a wider dtype."
+            bad_value(f"{type(self.rule).__name__}.step", what, came, "finite numbers", remedy)
+
+
+def _is_finite(leaf: Any) -> bool:
+    if getattr(getattr(leaf, "dtype", None), "kind", "") != "f":
+        return not isinstance(leaf, float) or math.isfinite(leaf)
+    return bool(namespace(leaf).isfinite(leaf).all())
 
 
 _HOW = "Write Stepper(load_trained(name)), or Stepper(rule, phi)."

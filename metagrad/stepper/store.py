@@ -23,8 +23,14 @@ _KINDS = "fiub"
 _ANEW = "Give the file of this very loop, or start anew without it."
 
 
-def save(path: Path, t: int, state: Tree, identity: dict[str, Any], layout: Layout | None) -> None:
-    """Write the state after t updates, and whose it is; before the first one there is no state yet."""
+def save(path: Path, t: int, state: Tree, first: list[str], identity: dict[str, Any], layout: Layout | None) -> None:
+    """Write the state after t updates, and whose it is; before the first one there is no state yet.
+
+    `first`: the paths of the state that `init` of the rule made, by which it is rebuilt.
+    """
+    if ad.paths(state) != first:
+        came = f"one of {len(ad.paths(state))} leaves, of {len(first)} after `init`"
+        bad_type("Stepper.save", "the state of the rule", came, "one that keeps its structure")
     arrays = {f"state_{k}": _saved(leaf, at) for k, (at, leaf) in enumerate(_leaves(state))}
     about: dict[str, Any] = {"format": _FORMAT, "t": t, "identity": identity, "paths": ad.paths(state)}
     about |= {"params": None if layout is None else _shapes(layout)}
