@@ -132,7 +132,7 @@ else:
 # size of t steps on the training loss. *Train-by-validation* trains on one half and tunes on the other. For many
 # inputs, :math:`d/n \to \gamma`, both risks are finite sums, and ``boundary`` finds where they are equal.
 
-steps, ratios, sigmas = 40, np.geomspace(0.25, 16, 17), np.geomspace(0.25, 4, 13)
+steps, ratios, sigmas = 30, np.geomspace(0.25, 16, 13), np.geomspace(0.25, 4, 9)
 by_train = tuned_limit.risk_tbt(steps, ratio=ratios[:, None], sigma=sigmas)
 by_validation = tuned_limit.risk_tbv(steps, ratio=ratios[:, None], sigma=sigmas)
 at_two = tuned_limit.boundary(steps, sigma=2.0, span=(2.0, 20.0), points=6)[0]
@@ -140,11 +140,11 @@ print(f"at sigma = 2 both ways have the same risk at n/d = {at_two[0]:.2f}, near
 assert 7 < at_two[0] < 9
 
 # %%
-# And the same with the engine, at four points of the plane: tune on sampled tasks, by the zero of the mean
+# And the same with the engine, at three points of the plane: tune on sampled tasks, by the zero of the mean
 # meta-gradient, then measure the risk on fresh ones. Each row is decided by data alone.
 
 
-def risks(ratio, sigma, d=40, count=30):
+def risks(ratio, sigma, d=30, count=30):
     """Return the mean risks of both ways on fresh tasks, each with the step size that it tuned."""
     rule, n = mg.GradientDescent(), int(2 * round(ratio * d / 2))
     tuning, fresh = (mg.random_least_squares(count, n, d, sigma=sigma, seed=1000 * seed + k) for k in (1, 2))
@@ -170,7 +170,7 @@ shade = axes.pcolormesh(
 figure.colorbar(shade, label="log10 of risk by train / risk by validation", extend="both")
 axes.contour(ratios, sigmas, np.log10(by_train / by_validation).T, [0.0], colors="black")
 print(" n/d  sigma  by train  by validation   theory for many inputs")
-for ratio, sigma in ((0.5, 1.0), (1.0, 2.0), (8.0, 0.5), (8.0, 1.0)):
+for ratio, sigma in ((0.5, 1.0), (1.0, 2.0), (8.0, 0.5)):
     train, validation = risks(ratio, sigma)
     limit = [f(steps, ratio=ratio, sigma=sigma) for f in (tuned_limit.risk_tbt, tuned_limit.risk_tbv)]
     won = validation < train
