@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_gallery.gen_gallery",
     "command_help",
+    "example_files",
     "mathml",
     "plain_docstrings",
     "figure_gallery",
