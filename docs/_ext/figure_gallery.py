@@ -13,10 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from analysis.framework import seeds
 from paper_figs.framework import groups, headlines, results, table
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.style import save, styled
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = ROOT / "docs" / "gallery"
@@ -24,6 +26,7 @@ PICTURES = PAGES / "pictures"
 SAVED = ROOT / "tests" / "analysis" / "saved"
 KEPT = ROOT / "paper_figs" / "gallery"
 _PRESET, _SEED = "quick", 0
+_WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"  # no list of the headings beside the page
 _THUMBNAIL = (480, 360)  # pixels
 
 
@@ -92,11 +95,11 @@ def _page(name: str, every: dict[str, Claims], caption: str) -> str:
     module = results.load_figure(name)
     quick = every[_PRESET]
     larger = "".join(
-        f"- At the {preset} preset ({_seeds(one)}): {_prose(module.headline(one))}.\n"
+        f"- At the {preset} preset ({seeds.said(one.seeds)}): {_prose(module.headline(one))}.\n"
         for preset, one in every.items()
         if preset != _PRESET
     )
-    return f"""# {module.title}
+    return f"""{_WIDE}# {module.title}
 
 {_prose(quick.claim.rstrip("."))}.
 
@@ -109,7 +112,7 @@ def _page(name: str, every: dict[str, Claims], caption: str) -> str:
 
 ## Measured
 
-- At the {_PRESET} preset ({_seeds(quick)}): {_prose(module.headline(quick))}.
+- At the {_PRESET} preset ({seeds.said(quick.seeds)}): {_prose(module.headline(quick))}.
 {larger}
 A number is that of the first seed; in brackets is its range over all. Nothing is expected of what is reported.
 
@@ -146,7 +149,8 @@ def _checks(claims: Claims) -> str:
 
 
 def _index(names: list[str], claims: table.Saved) -> str:
-    parts = ["# Gallery\n\nAll figures: each with its claim, what was measured, its code, and how to run it.\n"]
+    about = "All figures: each with its claim, what was measured, its code, and how to run it."
+    parts = [f"{_WIDE}# Gallery\n\n{about}\n"]
     for group, listed in groups.grouped(names):
         parts.append(f"## {group.title}\n\n{group.about}\n\n::::{{container}} thumbnails")
         for name in listed:
@@ -162,11 +166,6 @@ def _index(names: list[str], claims: table.Saved) -> str:
 def _prose(text: str) -> str:
     """Return plain text as Markdown in which nothing is markup."""
     return "".join(f"\\{x}" if x in r"\`*_<>[]$" else x for x in text.replace("\n", " "))
-
-
-def _seeds(claims: Claims) -> str:
-    some = claims.seeds
-    return f"seed {some[0]}" if len(some) == 1 else f"seeds {some[0]} to {some[-1]}"
 
 
 def _write(path: Path, text: str) -> None:
