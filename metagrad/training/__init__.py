@@ -2,7 +2,8 @@
 
 from metagrad.training.config import read_config, setup
 from metagrad.training.loop import NonFiniteError
-from metagrad.training.meta_trainer import MetaRun, MetaTrainer
+from metagrad.training.meta_run import MetaRun
+from metagrad.training.meta_trainer import MetaTrainer
 from metagrad.training.metrics import read_metrics
 from metagrad.training.outer import Descent, Through
 from metagrad.training.recipe import Recipe

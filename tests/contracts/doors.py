@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import metagrad as mg
 from metagrad import data, measures, optimizers, training, xp
@@ -122,6 +123,7 @@ FILES = {name: place.split(".")[0] for name, place in optimizers._PLACES.items()
 HAND = [name for name, folder in FILES.items() if folder == "hand"]
 CLIPS = [name for name, folder in FILES.items() if folder == "transforms"]
 LSTM = mg.CoordinatewiseLSTM(hidden=(2,))
+META_RUN = mg.MetaTrainer(TASK, RULE, FINAL, 2).run(0.1, 1)
 WEIGHTS = LSTM.init_meta(np.random.default_rng(0))
 
 DOORS: dict[str, Door] = {
@@ -227,6 +229,9 @@ DOORS: dict[str, Door] = {
         {"phi": NUMBER, "progress": NONE, "checkpoint": NONE | PATH},
         ETA,
     ),
+    "MetaRun.named": Door(META_RUN.named),
+    "MetaRun.to_csv": Door(META_RUN.to_csv, {"path": "run.csv"}, {"path": PATH}),
+    "MetaRun.plot": Door(META_RUN.plot, {"ax": Figure().subplots()}, {"ax": NONE, "names": NONE | EMPTY}),
     "load_trained": Door(mg.load_trained, {"name": "lstm_quadratics"}, {"make": NONE, "template": NONE}),
     "save_trained": Door(
         mg.save_trained,
