@@ -7,10 +7,11 @@ from typing import Any
 from metagrad import checks, parts
 from metagrad.api import check_phi, meta_gradient
 from metagrad.errors import bad_value
-from metagrad.estimators import METHODS, ClosedForm
+from metagrad.estimators import METHODS
 from metagrad.protocols import Estimate, Objective, Rule, Task, Tree
 from metagrad.testing.by_differences import same_slopes
 from metagrad.testing.by_numbers import given, same_numbers
+from metagrad.testing.by_theory import closed_form
 from metagrad.testing.cases import WHERE, Case, Match, UnresolvedError
 
 _WAYS = ("closed_form", "differences")
@@ -80,13 +81,12 @@ def _takes(method: str, option: str) -> bool:
 
 def _closed_form(case: Case, options: dict[str, Any], *, needed: bool = False) -> Estimate | None:
     """Return what theory says; None where it says nothing of such a case, or ValueError where it is `needed`."""
-    how = ClosedForm(gradient=options.get("gradient", "full"), per_task=case.per_task)
     if "window" in options:
         if needed:
             bad_value(WHERE, "against", "'closed_form' beside windows", "a way to the same number", _WHOLE)
         return None
     try:
-        found = how(case.task, case.rule, case.objective, case.phi, steps=case.steps, seed=case.seed)
+        found = closed_form(case, options.get("gradient", "full"))
     except ValueError:
         if needed:
             raise
