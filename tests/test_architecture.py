@@ -28,7 +28,7 @@ LAYERS = [
     {"api", "checkup"},
     {"diagnosis"},
     {"training"},
-    {"stepper"},
+    {"stepper", "testing"},
     {"cli"},
     {"__main__"},
 ]
