@@ -29,7 +29,7 @@ LAYERS = [
     {"api", "checkup"},
     {"diagnosis"},
     {"training"},
-    {"stepper"},
+    {"stepper", "testing"},
     {"cli"},
     {"__main__"},
 ]
