@@ -287,7 +287,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 class Lines:
-    """A file of lines of JSON that grows from the bytes it has, and what of it is on the disk.
+    """A file of lines that grows from the bytes it has, and what of it is on the disk.
 
     A killed process loses no line, and a power cut none of those up to the last `mark`.
     """
@@ -298,8 +298,11 @@ class Lines:
         self._path, self._count, self._sha = path, len(kept), hashlib.sha256(kept)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line; ValueError for inf and NaN, which JSON lacks."""
-        line = f"{json.dumps(row, allow_nan=False)}\n".encode()
+        """Add a line of JSON; ValueError for inf and NaN, which JSON lacks."""
+        self.add(f"{json.dumps(row, allow_nan=False)}\n".encode())
+
+    def add(self, line: bytes) -> None:
+        """Add a line as it is, with its end."""
         with _naming(self._path), self._path.open("ab", buffering=0) as file:
             file.write(line)
         self._count += len(line)
