@@ -1,5 +1,6 @@
 """The code in the pages runs, what they name is there, and none of the public names is left out."""
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import metagrad
-from metagrad import ad, data, training
+from metagrad import ad, data, testing, training
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -52,8 +53,8 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize(
     ("module", "also"),
-    [(metagrad, ""), (training, "training."), (ad, "ad."), (data, "data.")],
-    ids=["metagrad", "training", "ad", "data"],
+    [(metagrad, ""), (training, "training."), (ad, "ad."), (data, "data."), (testing, "testing.")],
+    ids=["metagrad", "training", "ad", "data", "testing"],
 )
 def test_the_reference_has_every_public_name(module, also):
     shown = set(re.findall(r"\.\. auto\w+:: metagrad\.([\w.]+)", REFERENCE))
@@ -98,6 +99,16 @@ def exists(name):
     if f"metagrad.{name}" in modules or (ROOT / "metagrad" / name.replace(".", "/")).is_dir():
         return True
     return hasattr(importlib.import_module(above), last)
+
+
+def test_the_layers_are_those_of_the_test():
+    written = re.search(
+        r"^```text\n(.*?)^```", (DOCS / "design.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    source = ast.parse((ROOT / "tests" / "test_architecture.py").read_text(encoding="utf-8"))
+    named = {one.targets[0].id: one.value for one in source.body if isinstance(one, ast.Assign)}
+    layers = [{name.strip() for name in layer.split("|")} for layer in written[1].split("<")]
+    assert layers == ast.literal_eval(named["LAYERS"])
 
 
 def test_the_versions_agree():
