@@ -16,8 +16,8 @@ sys.path[:0] = [str(ROOT), str(HERE / "_ext")]
 import metagrad  # from this checkout, not from an installed package
 
 project = "metagrad"
-author = "the metagrad authors"
-copyright = "the metagrad authors, MIT licence"
+author = "the metagrad developers"
+copyright = "the metagrad developers, MIT licence"
 version = release = metagrad.__version__
 
 extensions = [
@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_gallery.gen_gallery",
     "command_help",
+    "example_files",
     "mathml",
     "plain_docstrings",
     "figure_gallery",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, LINES, MARKERS, STEP, letter, measured, new_figure, theory
 
 title = "Adam, tuned by meta-gradient, by a grid and by random search"
 alt = (
@@ -30,6 +30,7 @@ def draw(result: Result) -> Figure:
     _gains(left, result)
     _learning(middle, result)
     _tuning(right, result)
+    letter([left, middle, right])
     return figure
 
 
@@ -43,13 +44,14 @@ def _gains(ax: Axes, result: Result) -> None:
         for place, (measure, short) in enumerate(_PLACES.items()):
             less = of(measure) - result.series("mean", "grid", measure)[:, None]
             across = place + offset + 0.07 + np.linspace(0, 0.06, less.size)
-            ax.plot(across, less.ravel(), ".", color=COLOURS[index], markersize=2.5, alpha=0.7, markeredgewidth=0)
+            look = {"marker": MARKERS[index], "color": COLOURS[index], "markeredgewidth": 0, "linestyle": "none"}
+            ax.plot(across, less.ravel(), markersize=2.5, alpha=0.7, **look)
             judged = way != "same_search"  # which is drawn beside, and no check is about it
             interval = result.claims.interval(f"{way}_less_grid_{short}") if judged else None
             bars = None if interval is None else np.array(interval)[:, None]
             measured(ax, [place + offset], [less.mean()], index, bars, **({} if place else {"label": label}))
     ax.axhline(0, color=COLOURS[1], linestyle=LINES[1], linewidth=1.2, label="best step size of a grid")
-    ax.set(title="a  less the grid", ylabel="difference in the measure")
+    ax.set(title="less the grid", ylabel="difference in the measure")
     ax.set_xticks(range(len(_PLACES)), ["log10 loss,\nalong run", "log10 loss,\nat end", "loss,\nat end"], fontsize=7)
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
 
@@ -64,7 +66,7 @@ def _learning(ax: Axes, result: Result) -> None:
         middle, spread = 10 ** logs.mean(axis=0), 10 ** np.stack([logs.min(axis=0), logs.max(axis=0)])
         ax.plot(t, middle, color=COLOURS[index], linewidth=0.8, linestyle=LINES[index])
         measured(ax, t[shown], middle[shown], index, spread[:, shown], label=label)
-    ax.set(xlabel="step $t$", ylabel="geometric mean of the loss", yscale="log", title="b  on fresh quadratics")
+    ax.set(xlabel=STEP, ylabel="geometric mean of the loss", yscale="log", title="on fresh quadratics")
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7)
 
 
@@ -78,12 +80,24 @@ def _tuning(ax: Axes, result: Result) -> None:
         ax.fill_between(episodes, path.min(axis=0), path.max(axis=0), color=COLOURS[index], alpha=0.15, linewidth=0)
     best = float(np.median(result.series("grid_eta", _PATH)))  # for what is tuned: the loss along the run
     ax.axhline(best, color=COLOURS[1], linestyle=LINES[3], linewidth=1.6, label=r"$\eta$ of the grid")
-    ax.set(xlabel="episode", ylabel="hyper-parameter", yscale="log", title="c  meta-training")
+    ax.set(xlabel="episode", ylabel="hyper-parameter", yscale="log", title="meta-training")
     ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), fontsize=7, ncols=2, columnspacing=0.8)
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    config, told = result.config, result.told
+    return (
+        f"Less the grid, in mean log10 loss along the run, which is tuned: meta-gradient "
+        f"{told('all_less_grid_log_path', '+.2f')}, random search of equal cost "
+        f"{told('search_less_grid_log_path', '+.2f')}; in mean loss at the end {told('all_less_grid_end', '+.3f')} and "
+        f"{told('search_less_grid_end', '+.3f')}. Large points: means of {config['seeds']} tunings; bars: (a) 95 % "
+        f"intervals, (b) ranges. The step size alone has {told('eta_share', '.0%')} of the gain."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how each way tunes and what it costs, with the other values."""
     arrays, config, told = result.arrays, result.config, result.told
     eta, rest1, rest2, _ = np.median(result.series("chosen", "all"), axis=0)
     left = arrays["raw_left"]
@@ -99,20 +113,18 @@ def caption(result: Result) -> str:
         f"{config['seeds']} tunings: a meta-training of {config['episodes']} episodes on the logarithm of the loss "
         f"along the run, and {config['searches']} random searches over step size and betas, each of the same cost "
         f"({told('cost', '.0f')} runs of {arrays['times'][-1]} gradients, start and evaluations counted; "
-        f"{told('candidates', '.0f')} candidates), on "
-        f"{config['fresh']} fresh quadratics. Dots: tunings and searches; "
-        "open points: means; bars in a: 95 % intervals over tunings; in b and the bands in c: the range over tunings. "
-        f"Differences to the grid, in the mean over tunings (meta-gradient, search): {_pair(result, 'log_path')} in "
-        f"mean log10 loss along the run, which is what is tuned, {_pair(result, 'log_end')} at the end, "
-        f"{_pair(result, 'end', '+.3f')} in the mean loss. The meta-training is better than a search in a share of "
-        f"{told('beaten_log_path', '.2f')} of the searches along the run, {told('beaten_log_end', '.2f')} at the end. "
-        f"Chosen for the run, a search is {told('all_less_same_search_log_end', '+.2f', lambda x: -x)} from the "
-        f"meta-gradient at the end. Median hyper-parameters: eta {eta:.3g}, beta1 {1 - rest1:.3f}, beta2 "
-        f"{1 - rest2:.4f}; the step size tuned alone ends at {told('tuned_alone', '.2f')} of the grid's and has a "
-        f"share of {told('eta_share', '.2f')} of the gain along the run.{from_afar} Tuned without coordinates, with "
-        f"outer step sizes {', '.join(f'{x:g}' for x in config['raw'])}, Adam's own numbers leave their range within "
-        f"{first} episode{'' if first == 1 else 's'}; with the first, {lost} of {config['seeds']} runs end in NaN "
-        f"within {config['raw_episodes']}."
+        f"{told('candidates', '.0f')} candidates), on {config['fresh']} fresh quadratics. Small points: tunings and "
+        f"searches; bands in (c): the range over tunings. Differences to the grid, in the mean over tunings "
+        f"(meta-gradient, search): {_pair(result, 'log_path')} in mean log10 loss along the run, "
+        f"{_pair(result, 'log_end')} at the end, {_pair(result, 'end', '+.3f')} in the mean loss. The meta-training is "
+        f"better than a search in a share of {told('beaten_log_path', '.2f')} of the searches along the run, "
+        f"{told('beaten_log_end', '.2f')} at the end. Chosen for the run, a search is "
+        f"{told('all_less_same_search_log_end', '+.2f', lambda x: -x)} from the meta-gradient at the end. Median "
+        f"hyper-parameters: eta {eta:.3g}, beta1 {1 - rest1:.3f}, beta2 {1 - rest2:.4f}; the step size tuned alone "
+        f"ends at {told('tuned_alone', '.2f')} of the grid's.{from_afar} Tuned without coordinates, with outer step "
+        f"sizes {', '.join(f'{x:g}' for x in config['raw'])}, Adam's own numbers leave their range within {first} "
+        f"episode{'' if first == 1 else 's'}; with the first, {lost} of {config['seeds']} runs end in NaN within "
+        f"{config['raw_episodes']}."
     )
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
+from paper_figs.framework.style import COLOURS, IN_CURVATURES, LINES, letter, measured, new_figure
 
 title = "The horizon at which backpropagation leaves the range of its dtype"
 alt = (
@@ -32,8 +32,9 @@ def draw(result: Result) -> Figure:
                 ax.plot(etas[side], latest[side], color=COLOURS[index], linestyle=LINES[index])
             measured(ax, etas, np.where(found > 0, found, np.nan), index, label=dtype)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
-        ax.set(yscale="log", title=label, xlabel=r"step size $\eta$ (units of $1/\lambda$)")
+        ax.set(yscale="log", title=label, xlabel=IN_CURVATURES)
     axes[0].set_ylabel("horizon of breakdown $t$ (steps)")
+    letter(axes)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=4, title="points: measured; lines and bands: predicted"
@@ -43,16 +44,22 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    names = result.names("plain_measured")
-    gaps, allowed = (
-        ", ".join(f"{result.told(f'{what}_{name}', '.0f')} in {name}" for name in names) for what in ("gap", "allowed")
-    )
+    gaps = ", ".join(f"{result.told(f'gap_{name}', '.0f')} ({name})" for name in result.names("plain_measured"))
     return (
-        f"One mode, w_0 = 1. Above 2/lambda the numbers overflow; largest gaps to the predicted step: {gaps}. Every "
-        f"product is rounded, which shifts the step by at most (the last step included): {allowed}. Below, the numbers "
-        f"are lost between the horizon of the smallest normal and that of the smallest subnormal number (outside of "
-        f"it, widened by what rounding allows and by a step: {result.told('plain_underflow', '.0f')} for F', "
-        f"{result.told('log_underflow', '.0f')} for F)."
+        f"One mode of curvature L, w_0 = 1. Above 2/L numbers overflow within {gaps} steps of the predicted one. "
+        f"Below, they are lost between the horizons of the smallest normal and of the smallest subnormal number "
+        f"(band): {result.told('plain_underflow', '.0f')} points of F', {result.told('log_underflow', '.0f')} of F lie "
+        f"outside of it, widened for rounding."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how far rounding can shift the horizon."""
+    allowed = ", ".join(f"{result.told(f'allowed_{name}', '.0f')} in {name}" for name in result.names("plain_measured"))
+    return (
+        f"F is f(w_t), F' its derivative by the step size; the log objective takes the logarithm of F. Every product "
+        f"is rounded, which shifts the step at which numbers overflow by at most (the last step included): {allowed}. "
+        f"The interval below 2/L is widened by what rounding allows and by a step."
     )
 
 

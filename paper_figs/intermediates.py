@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure, theory
+from paper_figs.framework.style import STEP, letter, measured, new_figure, theory
 
 title = "What backpropagation carries on its way"
 alt = (
@@ -25,23 +25,24 @@ def draw(result: Result) -> Figure:
     marks = np.linspace(0, len(k) - 1, 11).astype(int)
     steps_shown = np.linspace(0, steps - 1, 11).astype(int)
     for panel, (ax, eta, word) in enumerate(zip(axes, arrays["etas"], result.names("state"), strict=True)):
-        theory(ax, k, arrays["state"][panel], 2, label="state $w_k$, theory")
-        theory(ax, k, arrays["adjoint"][panel], 1, label=r"adjoint of $G$ at $w_k$, theory")
+        theory(ax, k, arrays["state"][panel], 2, label=r"state $w_\tau$, theory")
+        theory(ax, k, arrays["adjoint"][panel], 1, label=r"adjoint of $G$ at $w_\tau$, theory")
         for part, style in (("state", 4), ("adjoint", 5)):
             plain = arrays[f"{part}_float64"][panel][marks]
             measured(ax, k[marks], plain, style, label=f"{part}, plain float64", markersize=8)
         for part, style in (("state", 2), ("adjoint", 1)):
             measured(ax, k[marks], arrays[f"engine_{part}"][panel][marks], style, label=f"{part}, engine", markersize=3)
         shares = arrays["share"][panel][steps_shown]
-        measured(ax, steps_shown, shares, 0, label="share of step $k$ in $G'$, engine")
+        measured(ax, steps_shown, shares, 0, label=r"share of step $\tau$ in $G'$, engine")
         reach = np.abs(np.concatenate([arrays["state"][panel], arrays["adjoint"][panel]])).max()
         for limit, name in ((38.5, "float32"), (308.3, "float64")):
             if limit < 1.1 * reach:
                 for sign in (-1, 1):
                     ax.axhline(sign * limit, color="#777777", linewidth=0.8, linestyle=":")
                 ax.text(0.22 * steps, -limit, f"range of {name}", fontsize=7, va="top", color="#555555")
-        ax.set(title=rf"$\eta = {eta:g}/L$, {word}", xlabel="step $k$")
+        ax.set(title=rf"$\eta = {eta:g}/L$, {word}", xlabel=STEP)
     axes[0].set_ylabel(r"$\log_{10}$ of the largest entry")
+    letter(axes)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
@@ -49,14 +50,22 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    told = result.told
     return (
-        f"Backpropagation of the log objective through t = {result.config['steps']} steps. The state runs through "
-        f"{result.told('contracting_orders', '.0f')} orders of magnitude where it contracts and "
-        f"{result.told('expanding_orders', '.0f')} where it expands, the adjoint through as many the other way; what a "
-        f"step adds to the meta-gradient is the same for all steps, to {result.told('contracting_spread', '.0e')} and "
-        f"{result.told('expanding_spread', '.0e')}. All plain adjoints are lost where the loss they are divided by has "
-        f"left the range of floats: {_lost(result.claims, 'float64')} of them in float64 (contracting, expanding), "
-        f"{_lost(result.claims, 'float32')} in float32."
+        f"Backpropagation of the log objective G through t = {result.config['steps']} steps, L: largest curvature. The "
+        f"state runs through {told('contracting_orders', '.0f')} and {told('expanding_orders', '.0f')} orders of "
+        f"magnitude, the adjoint through as many the other way; every step adds the same to G', to "
+        f"{told('contracting_spread', '.0e')} and {told('expanding_spread', '.0e')}. Plain float64 loses "
+        f"{_lost(result.claims, 'float64')} of the adjoints."
+    )
+
+
+def details(result: Result) -> str:
+    """Say why plain adjoints are lost."""
+    return (
+        f"All plain adjoints are lost where the loss they are divided by has left the range of floats: "
+        f"{_lost(result.claims, 'float64')} of them in float64 (contracting, expanding), "
+        f"{_lost(result.claims, 'float32')} in float32. Dotted: the range of each type."
     )
 
 

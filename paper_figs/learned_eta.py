@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure, theory
+from paper_figs.framework.style import HORIZON, letter, measured, new_figure, theory
 
 title = "The learned step size and its limit"
 alt = (
@@ -27,7 +27,7 @@ def draw(result: Result) -> Figure:
     theory(axes[0], steps, np.median(ratio["corrected"], axis=1), 2, label="limit with first correction")
     measured(axes[0], steps, middle, 1, (low, high), label="learned: median, middle half of tasks")
     axes[0].axhline(1, color="black", linewidth=0.7, linestyle=":")
-    axes[0].set(xscale="log", ylim=(0.9 * low.min(), 1.1 * high.max()), xlabel="horizon $t$ (steps)")
+    axes[0].set(xscale="log", ylim=(0.9 * low.min(), 1.1 * high.max()), xlabel=HORIZON)
     axes[0].set(ylabel=r"step size over $2/(\alpha+L)$", title="learned step size")
     low, middle, high = np.quantile(np.abs(ratio["learned"] - 1), [0.25, 0.5, 0.75], axis=1)
     along, gap = arrays["along"], np.abs(arrays["along_gap"])
@@ -35,23 +35,31 @@ def draw(result: Result) -> Figure:
     theory(axes[1], along, np.median(gap, axis=1), 0)
     theory(axes[1], along, np.median(first, axis=1), 2)
     measured(axes[1], steps, middle, 1, (low, high))
-    axes[1].set(xscale="log", yscale="log", xlabel="horizon $t$ (steps)", ylabel=r"$|\eta_t/\eta_\infty - 1|$")
+    axes[1].set(xscale="log", yscale="log", xlabel=HORIZON, ylabel=r"$|\eta_t/\eta_\infty - 1|$")
     axes[1].set_title("gap to the limit: medians over tasks")
+    letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
-    near = f"{100 * config['near']:g} %"
+    config, told = result.config, result.told
     return (
-        f"{config['tasks']} tasks with eigenvalues in [{config['lowest']:g}, 1] (d = {config['d']}), meta-trained by "
-        f"scaled backpropagation of the log objective. At the horizon where it is least, the share of tasks that learn "
-        f"the minimiser within {near} is {result.told('learned', '.0%')}; the median error is at most "
-        f"{result.told('error', '.1g')}. The gap to 2/(alpha + L) falls like 1/t^p. Where the spectrum says that this "
-        f"has begun (t up to {result.told('horizon', '.0f')}), p = {result.told('order', '.4f')} and the gap is "
-        f"{result.told('constant', '.4f')} times the first correction, in the task that is farthest from 1."
+        f"Learned by scaled backpropagation of the log objective; alpha and L: smallest and largest curvature. At the "
+        f"worst horizon {told('learned', '.0%')} of {config['tasks']} tasks learn the minimiser within "
+        f"{100 * config['near']:g} %. Far out the gap to the limit 2/(alpha + L) falls like 1/t^p, "
+        f"p = {told('order', '.4f')}, at {told('constant', '.4f')} times the first correction (task farthest from 1)."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what the tasks are, and where the gap falls."""
+    config, told = result.config, result.told
+    return (
+        f"Tasks with eigenvalues in [{config['lowest']:g}, 1] (d = {config['d']}). The median error of the learned "
+        f"step size is at most {told('error', '.1g')}. Order and size of the gap are measured where the spectrum says "
+        f"that its fall has begun (t up to {told('horizon', '.0f')})."
     )
 
 

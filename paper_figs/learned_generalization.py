@@ -11,7 +11,7 @@ from scipy import stats
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
+from paper_figs.framework.style import COLOURS, LINES, STEP, letter, measured, new_figure
 
 title = "Learned optimizers, meta-trained on training loss or on held-out samples"
 alt = (
@@ -44,9 +44,11 @@ def draw(result: Result) -> Figure:
             axes[1, column].annotate(
                 "knows the true digit", (0, perfect), (3, 2), textcoords="offset points", fontsize=7.5
             )
-        labels = f"{noise:.0%} of the labels redrawn" if noise else "clean labels"
-        axes[0, column].set_title(f"$n = {n}$, {labels}")
+        labels = "noisy" if noise else "clean"
+        for ax, kind in zip(axes[:, column], _ROWS, strict=True):
+            ax.set_title(f"{kind}, $n = {n}$, {labels}")
     _label(figure, axes)
+    letter(axes)
     return figure
 
 
@@ -58,7 +60,7 @@ def _label(figure: Figure, axes: np.ndarray) -> None:
             row[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             row[0].yaxis.set_major_formatter("{x:g}")
             row[0].yaxis.set_minor_formatter(NullFormatter())
-    figure.supxlabel("step", fontsize=9)
+    figure.supxlabel(STEP, fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
@@ -83,12 +85,25 @@ def _mean(values: np.ndarray, kind: str) -> tuple[np.ndarray, tuple[np.ndarray, 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    config, told = result.config, result.told
+    few, many = config["samples"]
+    score = " and ".join(told(f"many_accuracy_{rule}", ".2f") for rule in _LEARNED)
+    return (
+        f"An MLP optimizer meta-trained {config['repeats']} times on {_IMAGES[config['data']]}, by training loss or by "
+        f"held-out loss. With n = {few} samples and noisy labels the test loss by train ends "
+        f"{told('few_test', '.2f')} times as high as that by validation; with n = {many} clean ones the accuracies "
+        f"are {score}. Means, 95 % intervals over meta-trainings."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how it was trained and compared, with the other values."""
+    config, told = result.config, result.told
     at = min(config["horizon"], config["steps"])
     parts = []
     for which, n in zip(result.names("learned"), config["samples"], strict=True):
         loss, score = (
-            [result.told(f"{which}_{kind}_{rule}", spec) for rule in (*_LEARNED, "sgd")]
+            [told(f"{which}_{kind}_{rule}", spec) for rule in (*_LEARNED, "sgd")]
             for kind, spec in (("loss", ".2f"), ("accuracy", ".2f"))
         )
         parts.append(
@@ -97,17 +112,15 @@ def caption(result: Result) -> str:
         )
     beyond = "; grey: beyond the horizon of meta-training" if config["steps"] > at else ""
     return (
-        f"{_IMAGES[config['data']]}, networks {'-'.join(map(str, config['sizes']))} (ReLU), batches of "
-        f"{config['batch_size']}. The MLP optimizer with 31 features is meta-trained {config['repeats']} times, each "
-        f"time with a split of the digits, noisy labels and tests of its own, for {sum(config['episodes'])} episodes "
-        f"of {config['horizon']} steps in windows of {config['window']}, on the mean loss of the training samples or "
-        f"of held-out ones, with the same draws for both; SGD has the step size of the least mean validation loss. "
-        f"Means over meta-trainings, each of {config['runs']} fresh networks (of losses geometric), with 95 % "
-        f"intervals over meta-trainings; all of the same digits, so other images may differ more. Noisy labels in "
+        f"Networks {'-'.join(map(str, config['sizes']))} (ReLU), batches of {config['batch_size']}. The optimizer has "
+        f"31 features; each meta-training has a split of the digits, noisy labels and tests of its own, and "
+        f"{sum(config['episodes'])} episodes of {config['horizon']} steps in windows of {config['window']}, with the "
+        f"same draws for both objectives; SGD has the step size of the least mean validation loss. Means over "
+        f"meta-trainings, each of {config['runs']} fresh networks (of losses geometric); all of the same digits, so "
+        f"other images may differ more. Noisy: {100 * max(config['noise']):.0f} % of the labels are drawn anew, in "
         f"training and test alike{beyond}. At step {at}, {'; '.join(parts)}. With few samples the test loss by train "
-        f"is {result.told('few_test', '.2f')} times that by validation, from {result.told('least_few_test', '.2f')} "
-        f"to {result.told('largest_few_test', '.2f')} times in one meta-training; with "
-        f"many, the difference of the accuracies alone is judged."
+        f"is {told('least_few_test', '.2f')} to {told('largest_few_test', '.2f')} times that by validation in one "
+        f"meta-training; with many, the difference of the accuracies alone is judged."
     )
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, IN_CURVATURES, measured, new_figure, theory
 
 title = "The log objective: a bounded meta-gradient"
 alt = (
@@ -29,8 +29,8 @@ def draw(result: Result) -> Figure:
     ax.axvline(2 / 1.1, color="black", linewidth=0.7, linestyle=":")
     ax.text(2 / 1.1 - 0.03, -limit * 0.95, r"$2/(\alpha+L)$", fontsize=8, ha="right")
     ax.set(
-        xlabel=r"step size $\eta$ (units of $1/\lambda_{\max}$)",
-        ylabel=r"$G'(\eta)$ (units of $\lambda_{\max}$)",
+        xlabel=IN_CURVATURES,
+        ylabel=r"meta-gradient $G'(\eta)$ (units of $L$)",
         ylim=(-1.2 * limit, 1.25 * limit),
     )
     ax.legend(loc="center", bbox_to_anchor=(0.3, 0.68), title="lines: theory; points: engine")
@@ -39,12 +39,20 @@ def draw(result: Result) -> Figure:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    told = result.told
     return (
-        f"G' of (1/t) log f(w_t) on a quadratic with condition number 10 (d = 20). Its largest size over all step "
-        f"sizes is {result.told('largest', '.4g')} at the longest horizon, {result.told('growth', '.3f')} times that "
-        f"at the one before, beside the limit {float(result.arrays['limit']):.4g} of the proved bound; F' of f(w_t) "
-        f"spans {result.told('plain', '.0f')} orders of magnitude there. The engine agrees with theory to "
-        f"{result.told('engine', '.2g')}."
+        f"G is (1/t) log f(w_t); alpha and L are the smallest and the largest curvature. Over all step sizes |G'| is "
+        f"at most {told('largest', '.4g')} at the longest horizon, {told('growth', '.3f')} times that at the one "
+        f"before; the proved bound tends to {float(result.arrays['limit']):.4g}. F' of f(w_t) spans "
+        f"{told('plain', '.0f')} orders of magnitude there."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what is drawn."""
+    return (
+        f"A quadratic with condition number 10 (d = 20). Where curves lie on each other, their points do too. The "
+        f"engine agrees with theory to {result.told('engine', '.2g')}."
     )
 
 

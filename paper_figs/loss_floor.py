@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, HORIZON, LINES, META_STEP, letter, measured, new_figure, theory
 
 title = "Where the log objective vanishes: the floor of the loss"
 alt = (
@@ -33,13 +33,14 @@ def draw(result: Result) -> Figure:
     _slopes(axes[0, 0], result, "t_", "horizons")
     for kind, label in (("train", "plain float64"), ("validation", None)):
         measured(axes[0, 0], arrays["horizons"], result.series("t_plain", kind).mean(axis=-1), 5, label=label)
-    axes[0, 0].set(xlabel="horizon $t$", ylabel=r"$\log_{10}|G'|$", title=rf"a  $\eta = {result.config['eta']:g}$")
+    axes[0, 0].set(xlabel=HORIZON, ylabel=r"$\log_{10}|G'(\eta)|$", title=rf"$\eta = {result.config['eta']:g}$")
     _slopes(axes[0, 1], result, "e_", "etas")
-    axes[0, 1].set(xlabel=r"step size $\eta$", title=f"b  $t = {result.config['steps']}$")
+    axes[0, 1].set(xlabel=r"step size $\eta$", title=f"$t = {result.config['steps']}$")
     _paths(axes[1, 0], result)
-    axes[1, 0].set(title=f"c  meta-training, $t = {result.config['trained_steps']}$")
+    axes[1, 0].set(title=f"meta-training, $t = {result.config['trained_steps']}$")
     _tends(axes[1, 1], result)
-    axes[1, 1].set(title=rf"d  samples, $t = {result.config['limit_steps']}$, $\eta = {result.config['eta']:g}$")
+    axes[1, 1].set(title=rf"samples, $t = {result.config['limit_steps']}$, $\eta = {result.config['eta']:g}$")
+    letter(axes)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=5)
     return figure
@@ -64,11 +65,14 @@ def _paths(ax: Axes, result: Result) -> None:
         path = result.series("path", arm)
         ax.plot(k, path, color=COLOURS[style], linestyle=LINES[style], label=name)
         ends.append(path[-1])
-    for arm, text in (("excess, gradient", "best for the train loss"), ("validation, sign", "downhill for validation")):
+    for arm, text in (
+        ("excess, gradient", "best: train loss"),
+        ("validation, sign", "best: validation loss"),
+    ):
         best = result.series("best", arm)
         ax.axhline(best, color="#444444", linewidth=0.7, linestyle=":")
-        ax.text(k[-1], best, text, ha="right", va="bottom", fontsize=7.5)
-    ax.set(xlabel="meta-step $k$", ylabel=r"step size $\eta_k$", ylim=(-0.02, max(0.75, 1.05 * max(ends))))
+        ax.text(k[-1], best + 0.008, text, ha="right", va="bottom", fontsize=7.5)
+    ax.set(xlabel=META_STEP, ylabel=r"step size $\eta_k$", ylim=(-0.02, max(0.75, 1.05 * max(ends))))
     ax.legend(loc="center right", fontsize=7)
 
 
@@ -87,23 +91,34 @@ def _tends(ax: Axes, result: Result) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    config, told = result.config, result.told
+    return (
+        f"G' of the log loss vanishes where the loss has a floor: at t = {config['horizons'][-1]} |G'| is "
+        f"{told('last_train', '.1g')} (log train loss T), {told('last_validation', '.1g')} (log validation loss), "
+        f"{told('last_excess', '.2g')} (log of the excess, T - T_inf). Sign steps bring {told('sign_share', '.0%')} of "
+        f"{config['groups']} groups to the minimum of the validation loss, the best fixed outer step size "
+        f"{told('fixed_share', '.0%')}."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what is drawn, with the other values."""
+    config, told = result.config, result.told
     return (
         f"Noisy least squares (d = {config['d']}, n = 2d, sigma = {config['sigma']:g}, {config['tasks']} tasks: mean "
-        f"and range; lines: theory given the samples). (a, b) At t = {config['horizons'][-1]} |G'| is "
-        f"{result.told('last_train', '.1g')} for the log train loss, {result.told('last_validation', '.1g')} for the "
-        f"log validation loss and {result.told('last_excess', '.2g')} for the log of the excess (medians); the bound "
-        f"is exceeded in {result.told('bound', '.0f')} cases, and plain float64 is off by "
-        f"{result.told('plain_float64', '.1f')} orders of magnitude. In the limit at t = 400 they are "
-        f"{result.told('limit_train', '.2g')}, {result.told('limit_validation', '.2g')} and "
-        f"{result.told('limit_excess', '.3g')}. (c) sigma = {config['trained_sigma']:g}: from eta = "
-        f"{config['start']:g}, gradient steps on the log excess end {result.told('excess_steps', '.1g')} from the best "
-        f"step size (relative), sign steps on the log validation loss {result.told('sign_steps', '.1g')} (absolute) "
-        f"from the minimum downhill; gradient steps on either log loss go {result.told('gradient_steps', '.0e')} of "
-        f"the way. {_baselines(result.claims)}. (d) Means of {config['limit_tasks']} samples with 95 % intervals; "
-        f"extrapolated in 1/d they are off the limit by {result.told('tends_train', '.2f')} (train), "
-        f"{result.told('tends_validation', '.2f')} (validation) and {result.told('tends_excess', '.3f')} (excess) "
-        f"orders of magnitude."
+        f"and range; lines: theory given the samples). T_inf is the least train loss. (a), (b) The bound is exceeded "
+        f"in {told('bound', '.0f')} cases, and plain float64 is off by {told('plain_float64', '.1f')} orders of "
+        f"magnitude. In the limit of many weights at t = 400 the three are {told('limit_train', '.2g')}, "
+        f"{told('limit_validation', '.2g')} and {told('limit_excess', '.3g')}. (c) sigma = "
+        f"{config['trained_sigma']:g}: from eta = {config['start']:g}, gradient steps on the log excess end "
+        f"{told('excess_steps', '.1g')} from the best step size (relative), sign steps on the log validation loss "
+        f"{told('sign_steps', '.1g')} (absolute) from the minimum downhill; gradient steps on either log loss go "
+        f"{told('gradient_steps', '.0e')} of the way. Tossed signs bring {told('tossed_share', '.1%')} of the groups "
+        f"to the minimum; plain float32 has {told('signs_plain', '.0%')} of the signs right, scaled "
+        f"{told('signs_scaled', '.0%')}. (d) Means of {config['limit_tasks']} samples with 95 % intervals; "
+        f"extrapolated in 1/d they are off the limit by {told('tends_train', '.2f')} (train), "
+        f"{told('tends_validation', '.2f')} (validation) and {told('tends_excess', '.3f')} (excess) orders of "
+        f"magnitude."
     )
 
 
@@ -116,13 +131,4 @@ def headline(claims: Claims) -> str:
         f"{claims.config['groups']} groups to the minimum, one fixed outer step size "
         f"{claims.told('fixed_share', '.0%')}, tossed signs {claims.told('tossed_share', '.1%')}; right signs in "
         f"float32: plain {claims.told('signs_plain', '.0%')}, scaled {claims.told('signs_scaled', '.0%')}"
-    )
-
-
-def _baselines(claims: Claims) -> str:
-    return (
-        f"Sign steps bring {claims.told('sign_share', '.0%')} of {claims.config['groups']} groups to the minimum, the "
-        f"best fixed outer step size {claims.told('fixed_share', '.0%')}, tossed signs "
-        f"{claims.told('tossed_share', '.1%')}; plain float32 has {claims.told('signs_plain', '.0%')} of the signs "
-        f"right, scaled {claims.told('signs_scaled', '.0%')}"
     )

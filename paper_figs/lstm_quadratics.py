@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, MARKERS, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, LINES, MARKERS, STEP, letter, measured, new_figure, theory
 
 title = "Learned optimizers on fresh quadratics, below every fixed schedule"
 alt = (
@@ -29,6 +29,7 @@ def draw(result: Result) -> Figure:
     for ax, key, spread in ((axes[0], "mean", "interval"), (axes[1], "median", "median_interval")):
         _curves(ax, result, key, spread)
     _ends(axes[2], result)
+    letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
@@ -45,11 +46,11 @@ def _curves(ax: Axes, result: Result, key: str, spread: str) -> None:
         curve, ends = result.series(key, name), result.series(spread, None, name)
         shown = np.isfinite(ends).all(axis=0) & (curve[times] < top) & apart
         if (key, name) != ("mean", _BB):  # it is not monotone, and a few tasks make it jump
-            ax.plot(steps, curve, color=COLOURS[index], linewidth=0.7)
+            ax.plot(steps, curve, color=COLOURS[index], linestyle=LINES[index], linewidth=0.7)
         label = {"LSTM": "LSTMs, three meta-trainings"}.get(name, name if index else None)
         measured(ax, times[shown], curve[times][shown], index, ends[:, shown], label=label, markersize=3.5)
     ax.axvline(horizon, color="#777777", linestyle=":", linewidth=0.9)
-    ax.set(xlabel="step $t$", yscale="log", ylabel=f"{key} loss", ylim=(_LEAST[key], top), title="tuned on other tasks")
+    ax.set(xlabel=STEP, yscale="log", ylabel=f"{key} loss", ylim=(_LEAST[key], top), title=f"{key}, tuned on others")
 
 
 def _ends(ax: Axes, result: Result) -> None:
@@ -69,7 +70,7 @@ def _ends(ax: Axes, result: Result) -> None:
         look = {"color": COLOURS[index], "marker": MARKERS[index], "markerfacecolor": "white", "capsize": 2}
         ax.errorbar([value], [row], xerr=spread, markersize=4, **look)
     ax.axvline(result.series("mean", _BOUND)[horizon], color=COLOURS[1], linestyle="--", linewidth=0.9)
-    ax.set(yticks=range(len(rows)), xscale="log", xlabel=f"mean loss at $t = {horizon}$", title="best in hindsight")
+    ax.set(yticks=range(len(rows)), xscale="log", xlabel=rf"mean loss at $\tau = {horizon}$", title="in hindsight")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_yticklabels([row[0] for row in rows], fontsize=7.5)
     ax.invert_yaxis()
@@ -83,18 +84,26 @@ def caption(result: Result) -> str:
     """State the claim with its measured values."""
     t, told = result.config["trained_steps"], result.told
     return (
-        f"{int(result.arrays['tasks'])} fresh random least-squares problems of 10 coordinates, 95 % intervals over "
-        f"tasks, of means by the bootstrap. Mean loss at t = {t}, for which the LSTMs were meta-trained (dotted line): "
-        f"{told('lstm_least')} to {told('lstm_largest')} for {len(_lstms(result))} meta-trainings, at most "
-        f"{told('below_schedules', '.2f')} of {told('bound')}, the least that any fixed schedule of step sizes and "
-        f"momenta has, chosen in hindsight for each t (before, from the tenth step on, at most "
-        f"{told('below_schedules_before', '.2f')} of it). Baselines, all hyper-parameters best in hindsight (right): "
-        f"momentum {told('best_momentum')}, Adam {told('best_adam')}, the best of all {told('best_baseline')}. The "
-        f"curves are those of hyper-parameters tuned on other tasks. Not all rules that read the task are "
-        f"beaten: conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM, and Barzilai-Borwein "
-        f"steps, whose mean is {told('bb')}, are below each LSTM on at least {told('bb_ahead', '.0%')} of the tasks, "
-        f"medians {told('bb_median', '.2g')} and {told('lstm_median', '.2g')}. The worst 5 % of the tasks have at "
-        f"least {told('worst_share', '.0%')} of an LSTM's mean."
+        f"Mean loss after the {t} steps of meta-training (dotted): {told('lstm_least')} to {told('lstm_largest')} for "
+        f"{len(_lstms(result))} LSTMs, at most {told('below_schedules', '.2f')} of {told('bound')}, the least of any "
+        f"fixed schedule of step sizes and momenta in hindsight. Not beaten: conjugate gradients, and Barzilai-Borwein "
+        f"steps on {told('bb_ahead', '.0%')} of the tasks or more. 95 % intervals over tasks."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what the baselines know, with the other values."""
+    told = result.told
+    return (
+        f"{int(result.arrays['tasks'])} fresh random least-squares problems of 10 coordinates; intervals of means by "
+        f"the bootstrap. Before the horizon of meta-training, from the tenth step on, the LSTMs are at most "
+        f"{told('below_schedules_before', '.2f')} of the best schedule for each step. Baselines, all hyper-parameters "
+        f"best in hindsight (c): momentum {told('best_momentum')}, Adam {told('best_adam')}, the best of all "
+        f"{told('best_baseline')}; the curves (a), (b) are those of hyper-parameters tuned on other tasks. Of rules "
+        f"that read the task, conjugate gradients end at most {told('cg', '.0e')} times as high as an LSTM; "
+        f"Barzilai-Borwein steps have the mean {told('bb')} and the median {told('bb_median', '.2g')} (an LSTM: "
+        f"{told('lstm_median', '.2g')}). The worst 5 % of the tasks have at least {told('worst_share', '.0%')} of an "
+        f"LSTM's mean."
     )
 
 

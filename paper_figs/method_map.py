@@ -10,10 +10,12 @@ from matplotlib.patches import Patch, Rectangle
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import new_figure
+from paper_figs.framework.style import HORIZON, IN_CURVATURES, letter, new_figure
 
 title = "Who returns a right meta-gradient, and where"
 alt = "Eight maps over step size and horizon, one for each method, shaded by outcome: right, wrong, zero, not a number."
+
+_LONG = 18  # letters that fit above a panel
 
 # shades, distinct in grey, and hatches
 _LOOK = {
@@ -36,20 +38,21 @@ def draw(result: Result) -> Figure:
         for code, hatch in enumerate(hatches):
             if hatch:
                 _hatch(ax, outcome[panel] == code, _edges(etas), np.exp(_edges(np.log(steps))), hatch)
-        ax.set(yscale="log", title=name)
+        ax.set(yscale="log", title=name.replace(", ", ",\n") if len(name) > _LONG else name)
         ax.grid(visible=False)
         ax.axvline(2, color="black", linewidth=0.7, linestyle=":")
         share = (outcome[panel] == outcomes.index("right")).mean()
         ax.text(
             0.04,
             0.05,
-            f"{share:.0%} right",
+            f"{100 * share:.0f} % right",
             transform=ax.transAxes,
             fontsize=8,
             bbox={"fc": "white", "ec": "none", "pad": 1},
         )
-    figure.supxlabel(r"step size $\eta$ (units of $1/\lambda_{\max}$; dotted: $2/\lambda_{\max}$)", fontsize=9)
-    figure.supylabel("horizon $t$ (steps)", fontsize=9)
+    letter(axes)
+    figure.supxlabel(f"{IN_CURVATURES}; dotted: $2/L$", fontsize=9)
+    figure.supylabel(HORIZON, fontsize=9)
     patches = [
         Patch(facecolor=shade, edgecolor="black", hatch=hatch, linewidth=0.5, label=label)
         for shade, hatch, label in zip(shades, hatches, outcomes, strict=True)
@@ -75,18 +78,23 @@ def _hatch(ax: Axes, cells: np.ndarray, x: np.ndarray, y: np.ndarray, pattern: s
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    share = {
-        key: result.told(key, ".1%", of=_floored) for key in ("scaled_float64", "scaled_float32", "scaled_float16")
-    }
-    plain = [result.told(f"plain_float{bits}", ".0%", of=_floored) for bits in (64, 32, 16)]
+    told = result.told
+    plain = ", ".join(told(f"plain_float{bits}", ".0%", of=_floored) for bits in (64, 32, 16))
+    scaled = ", ".join(told(f"scaled_float{bits}", ".1%", of=_floored) for bits in (64, 32, 16))
     return (
-        f"Meta-gradient of the log objective on one quadratic of the paper's family (d = {result.config['d']}), held "
-        f"against theory. With exponents beside the digits float64 is right on {share['scaled_float64']} of the map, "
-        f"float32 on {share['scaled_float32']}, float16 on {share['scaled_float16']}; plain float64 on {plain[0]}, "
-        f"float32 on {plain[1]}, float16 on {plain[2]}, the public code's recipe on "
-        f"{result.told('public_code', '.0%')} beyond two steps. A longer dtype serves at least "
-        f"{result.told('range_of_dtype', '.2g')} times longer horizons on this grid; its largest exponent is 8 "
-        f"times as large."
+        f"Meta-gradients of the log objective against theory, L: largest curvature. With exponents beside the digits "
+        f"float64, float32, float16 are right on {scaled} of the map, plain on {plain}; the public code's recipe on "
+        f"{told('public_code', '.0%')} beyond two steps. A longer dtype serves at least "
+        f"{told('range_of_dtype', '.2g')} times longer horizons, its largest exponent is 8 times as large."
+    )
+
+
+def details(result: Result) -> str:
+    """Say on which problem."""
+    return (
+        f"One quadratic of the paper's family (d = {result.config['d']}), on a grid of step sizes and horizons. A cell "
+        f"is right where the meta-gradient agrees with theory, wrong where it is another number, and zero or not a "
+        f"number where that is what the method returns."
     )
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from paper_figs.framework import maps
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, measured, new_figure
+from paper_figs.framework.style import COLOURS, LINES, SAMPLES, letter, measured, new_figure
 
 title = "Where train-by-validation wins"
 alt = (
@@ -29,13 +30,11 @@ def draw(result: Result) -> Figure:
     for panel, (ax, way) in enumerate(zip(axes, result.names("limit", 1), strict=True)):
         tbt, tbv = _risks(result, panel, steps[1])
         # orange where train-by-train has the larger risk
-        shade = ax.pcolormesh(
-            arrays["ratios"], arrays["sigmas"], np.log10(tbt / tbv).T, cmap="PuOr_r", vmin=-1, vmax=1, rasterized=True
-        )
+        shade = maps.two_sided(ax, arrays["ratios"], arrays["sigmas"], np.log10(tbt / tbv).T)
         for index, t in enumerate(steps):
             _boundary(ax, result, panel, t, index)
         _points(ax, result, (way, str(steps[1])))
-        ax.set(xscale="log", yscale="log", xlabel="samples per input $n/d$", title=_TITLES[way])
+        ax.set(xscale="log", yscale="log", xlabel=SAMPLES, title=_TITLES[way])
         ax.set_xlim(arrays["ratios"][[0, -1]])
         ax.set_ylim(arrays["sigmas"][[0, -1]])
         ax.grid(False)
@@ -44,11 +43,14 @@ def draw(result: Result) -> Figure:
         side = {"ha": "left", "va": "top"} if where[0] < 0.5 else {"ha": "right", "va": "bottom"}
         axes[0].text(*where, what, transform=axes[0].transAxes, fontsize=8, bbox=_LABEL, **side)
     below[0].set_ylabel("ratio of risks over\nthe limit's")
+    for ax, name in zip(below, "ab", strict=True):
+        ax.set_title(f"at the points of ({name})")
+    letter([*axes, *below])
     axes[0].set_ylabel(r"noise $\sigma$ (units of $\|w^*\|$)")
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=30)
-    bar.set_label(f"$\\log_{{10}}$ risk by train / risk by validation, $t = {steps[1]}$")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    bar.set_label(f"$\\log_{{10}}$ (risk by train / risk by validation), $t = {steps[1]}$")
+    handles = [*axes[0].get_legend_handles_labels()[0], maps.hatched("train wins by over 2 %")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     below[0].legend(loc="upper left", ncols=2, columnspacing=1.0, handlelength=1.0, handletextpad=0.4, fontsize=7)
     return figure
 
@@ -60,19 +62,12 @@ def _risks(result: Result, panel: int, t: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _boundary(ax: Axes, result: Result, panel: int, t: int, index: int) -> None:
-    """Draw the line of equal risks, and a line of no length for the legend."""
+    """Draw the noise above which validation wins."""
     arrays = result.arrays
-    look = {"linestyles": [LINES[(1, 0, 3)[index]]], "linewidths": 1.8 if index == 1 else 1.0}
     tbt, tbv = _risks(result, panel, t)
-    ax.contour(arrays["ratios"], arrays["sigmas"], np.log10(tbt / tbv).T, [0.0], colors=COLOURS[0], **look)
-    ax.plot(
-        [],
-        [],
-        color=COLOURS[0],
-        linestyle=look["linestyles"][0],
-        linewidth=look["linewidths"],
-        label=f"equal risks, $t = {t}$",
-    )
+    boundary = maps.above(arrays["sigmas"], np.log10(tbt / tbv).T)
+    look = {"color": COLOURS[0], "linestyle": LINES[(1, 0, 3)[index]], "linewidth": 1.8 if index == 1 else 1.0}
+    ax.plot(arrays["ratios"], boundary, label=f"boundary, $t = {t}$", **look)
     if index == 1 and panel == 0:
         ax.plot(*arrays["crossing"].T[::-1], "D", color=COLOURS[1], markersize=3.5, label="exact crossings")
 
@@ -107,21 +102,29 @@ def _sizes(ax: Axes, result: Result, way: str) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    told = result.told
+    return (
+        f"Each way with its own best step size; t = {result.config['steps'][1]}. Validation wins up to n/d = 2 sigma^2 "
+        f"(within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and in a band around n = d from sigma = "
+        f"{told('least_noise', '.2f')}; (b) on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = "
+        f"0.7. (c), (d): finite sizes, 95 % intervals."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how the points were made, and how far from the limit they are."""
     config, told = result.config, result.told
     d, horizons = config["d"], " and ".join(str(t) for t in config["steps"])
     return (
-        f"Risks in the limit of many inputs, each way with its own best step size, t = {config['steps'][1]} steps. "
-        f"Points: tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
+        f"Shade and lines: risks in the limit of many inputs; a line is the noise above which validation wins. Points: "
+        f"tasks of d = {d}, tuned on {config['tasks']} and compared on {config['tests']}, decided by 95 % "
         f"intervals that hold the tuning. Below: the ratio of both risks over the limit's at the points, both ways and "
         f"t = {horizons}: on these tasks {told('sample_low', '.2f')} to {told('sample_high', '.2f')} (10 to 90 % of "
         f"the points), from what averages say, beyond 0.02 in the logarithm, at most {told('samples', '.2f')} of half "
         f"a simultaneous 99.9 % interval, which is {told('width', '.2f')} (median); averaged over the targets given X, "
         f"at d = {2 * d}, {told('size_low', '.3f')} to {told('size_high', '.3f')}, the farthest off "
         f"{told('sizes', '.3f')}, and as the median over points {told('falls', '.2f')} times as far from 1 as at "
-        f"d = {d}. Learning from half of the samples, validation "
-        f"wins up to n/d = 2 sigma^2 (within {told('boundary', '.1f', of=_percent)} % at sigma = 5), and with little "
-        f"noise in a band around n = d that begins at sigma = {told('least_noise', '.2f')}; learning from all samples "
-        f"in the end it wins on {told('all_samples', '.0f', of=_percent)} % of the plane above sigma = 0.7."
+        f"d = {d}."
     )
 
 

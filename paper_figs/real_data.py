@@ -9,7 +9,7 @@ from scipy import stats
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure
+from paper_figs.framework.style import letter, measured, new_figure
 
 title = "Train-by-train and train-by-validation on real data"
 alt = (
@@ -24,9 +24,9 @@ _RUNS = {
 }
 _PROBLEMS = {  # title, and what is predicted
     "diabetes": ("diabetes", "progress of diabetes a year on from 10 measurements, 442 patients"),
-    "products": ("diabetes, products", "the same from 64: these, their squares and products"),
+    "products": ("products", "the same from 64: these, their squares and products"),
     "wine": ("wine", "alcohol from 12 other measurements, 178 wines"),
-    "cancer": ("breast cancer", "malignant or benign from 30 measurements, 569 tumours"),
+    "cancer": ("tumours", "malignant or benign from 30 measurements, 569 tumours"),
     "digits": ("digits", "odd or even from 64 pixels, 1797 digits"),
 }
 _SHORT = {"diabetes": "diabetes", "products": "its products", "wine": "wine", "cancer": "tumours", "digits": "digits"}
@@ -48,6 +48,7 @@ def draw(result: Result) -> Figure:
         _test_errors(above, x, {run: each[..., -1] for run, each in errors.items()}, arrays["nothing"][mine])
         above.set(yscale="log", title=f"{_PROBLEMS[name][0]}\n$d = {d}$")
         _differences(below, x, errors, steps)
+        below.set_title(_PROBLEMS[name][0])
         below.plot([config["far"], max(_PER_INPUT)], [100 * config["cost"]] * 2, color="#444444", linestyle=":")
         below.set_xscale("log")
         for ax in axes[:, column]:
@@ -77,37 +78,43 @@ def _label(figure: Figure, axes: np.ndarray, steps: np.ndarray) -> None:
     axes[0, 0].set_ylabel(f"test error, $t = {steps[-1]}$\n(variances of the target)")
     axes[0, 0].set_yticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
     axes[0, 0].set_yticks([], minor=True)
-    axes[1, 0].set_ylabel("(TbV - TbT)/TbT (%)")
+    axes[1, 0].set_ylabel("validation less train\nof the error by train (%)")
     axes[1, 0].set_xticks(_PER_INPUT, [f"{tick:g}" for tick in _PER_INPUT])
     axes[1, 0].set_xticks([], minor=True)
     axes[1, 0].set_xlim(0.2, 20)
     axes[1, -1].legend(loc="lower right")
-    for ax, letter in zip(axes[:, 0], "ab", strict=True):
-        ax.annotate(
-            letter, (0, 1), (-34, 8), xycoords="axes fraction", textcoords="offset points", fontweight="bold", size=11
-        )
-    figure.supxlabel("training samples per input, $n/d$", fontsize=9)
+    letter(axes)
+    figure.supxlabel("training samples per input $n/d$", fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config, splits = result.config, result.arrays["errors"].shape[1]
+    config, told = result.config, result.told
+    wins = ", ".join(told(f"near_{name}", ".0f", _percent) for name in _PROBLEMS)
+    return (
+        f"Up to {config['near']:g} samples an input (grey) train-by-validation changes the mean test error by "
+        f"{wins} % where it gains least, from left to right; from {config['far']:g} on it costs little (dotted: the "
+        f"{100 * config['cost']:.0f} % allowed outside of tumours). Means over "
+        f"{result.arrays['errors'].shape[1]} splits, 95 % intervals; w = 0: no training."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what the problems are, with the other values."""
+    config, told = result.config, result.told
     problems = "; ".join(f"{heading}: {what}" for heading, what in _PROBLEMS.values())
-    wins = ", ".join(result.told(f"near_{name}", ".0f", _percent) for name in _PROBLEMS)
-    costs = ", ".join(f"{result.told(f'far_{name}', '.1f', _percent)} % {_PROBLEMS[name][0]}" for name in _FAR)
-    harm = ", ".join(result.told(f"harm_{name}", ".1f", lambda x: 1 + x) for name in _PROBLEMS)
+    costs = ", ".join(f"{told(f'far_{name}', '.1f', _percent)} % ({_PROBLEMS[name][0]})" for name in _FAR)
+    harm = ", ".join(told(f"harm_{name}", ".1f", lambda x: 1 + x) for name in _PROBLEMS)
     return (
         f"Data of scikit-learn ({problems}). Inputs scaled by the training part; half of each data set, the same "
-        f"whatever the seed, only tests. Means over {splits} random splits with n samples of the other half to train "
-        f"on, with 95 % intervals over splits, given the data set: they say nothing of other patients, wines or "
-        f"digits. With n at most {config['near']:g} inputs (grey) validation changes the mean test error, at the size "
-        f"and horizon where it gains least, by {wins} % (from left to right); from {config['far']:g} inputs on by at "
-        f"most {costs} (dotted: the {100 * config['cost']:.0f} % that the claim allows outside of breast cancer). At n "
-        f"= inputs (vertical line) and t = {config['horizons'][-1]} train-by-train has {harm} times the error of w = "
-        f"0. Validation searched up to train-by-train's step size: without that limit "
-        f"{result.told('unlimited', '.1f', _percent)} % of the splits end with a test error above 100 variances, with "
-        f"it {result.told('limited', '.2f', _percent)} %, train-by-train's own included."
+        f"whatever the seed, only tests; the splits of the other half give n training samples. The intervals say "
+        f"nothing of other patients, wines or digits. From {config['far']:g} samples an input on validation costs at "
+        f"most {costs}. At n = d (vertical line) and t = {config['horizons'][-1]} train-by-train has {harm} times the "
+        f"error of w = 0. Validation searched up to train-by-train's step size: without that limit "
+        f"{told('unlimited', '.1f', _percent)} % of the splits end with a test error above 100 variances, with it "
+        f"{told('limited', '.2f', _percent)} %, train-by-train's own included. Points of one n are drawn "
+        f"{_APART - 1:.0%} apart."
     )
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
+from paper_figs.framework import maps
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, LINES, MARKERS, new_figure
+from paper_figs.framework.style import COLOURS, LINES, MARKERS, SAMPLES, letter, new_figure
 
 title = "Where train-by-validation wins with SGD"
 alt = (
@@ -20,15 +22,16 @@ alt = (
     "line that rises with the samples and falls with the epochs; exact boundaries of small samples lie on it for both "
     "batch sizes, and near gradient descent's dashed line for batches of all samples."
 )
-_ROWS = {"half": "validation learns from its half", "all": "from all in the end"}
+_ROWS = ("half", "all")
+_APART = 1.1  # of batch sizes side by side, as a factor
 _MARKS = (("+", "runs: validation wins"), ("_", "runs: train wins"), ("x", "runs: undecided"))
 
 
 def draw(result: Result) -> Figure:
     """Draw a column for each number of epochs; above learning from the half, below from all samples in the end."""
     arrays = result.arrays
-    figure, axes = new_figure(2, len(arrays["epochs"]), height=5.6, sharex=True, sharey=True)
-    for row, (way, label) in enumerate(_ROWS.items()):
+    figure, axes = new_figure(2, len(arrays["epochs"]), height=5.4, sharex=True, sharey=True)
+    for row, way in enumerate(_ROWS):
         for column, epochs in enumerate(arrays["epochs"]):
             ax = axes[row, column]
             shade = _plane(ax, result, way, column)
@@ -41,46 +44,37 @@ def draw(result: Result) -> Figure:
             ax.xaxis.set_minor_locator(NullLocator())
             ax.yaxis.set_minor_locator(NullLocator())
             ax.grid(False)
-            if row == 0:
-                ax.set_title(f"{epochs} epoch{'s' if epochs > 1 else ''}")
-            else:
-                ax.set_xlabel("samples per input $n/d$")
-        axes[row, 0].set_ylabel(f"{label}\nnoise $\\sigma$")
+            ax.set_title(f"{way}, {epochs} epoch{'s' if epochs > 1 else ''}")
+        axes[row, 0].set_ylabel(r"noise $\sigma$ (units of $\|w^*\|$)")
+    figure.supxlabel(SAMPLES, fontsize=9)
+    letter(axes)
     bar = figure.colorbar(shade, ax=axes, extend="both", pad=0.01, aspect=40)
-    bar.set_label(r"$\log_{10}$ risk by train / risk by validation, SGD")
+    bar.set_label(r"$\log_{10}$ (risk by train / risk by validation)")
     _legend(figure, axes[0, 1])
-    for height, name in ((0.91, "validation wins"), (0.05, "train wins")):
-        axes[0, 0].text(0.05, height, name, transform=axes[0, 0].transAxes, fontsize=8)
     return figure
 
 
 def _legend(figure: Figure, ax: Axes) -> None:
-    """Name the lines, the exact boundaries and the runs, a column each."""
+    """Name the lines and the hatch, the exact boundaries, and the runs, a column each."""
     handles, labels = ax.get_legend_handles_labels()
-    order = sorted(
-        range(len(labels)), key=lambda k: ("limit", "exact", "runs").index(labels[k].split(",")[0].split(":")[0])
-    )
-    gap = len([label for label in labels if label.startswith("limit")])
-    handles, labels = [handles[k] for k in order], [labels[k] for k in order]
-    blank = ax.plot([], [], linestyle="none")[0]
-    figure.legend(
-        [*handles[:gap], blank, *handles[gap:]], [*labels[:gap], "", *labels[gap:]], loc="outside upper center", ncols=3
-    )
+    first = [k for k, label in enumerate(labels) if label.startswith("limit")]
+    rest = [k for kind in ("exact", "runs") for k, label in enumerate(labels) if label.startswith(kind)]
+    listed = [*(handles[k] for k in first), maps.hatched("limit: train wins by over 2 %")]
+    listed += [handles[k] for k in rest]
+    figure.legend(handles=listed, loc="outside upper center", ncols=3)
 
 
 def _plane(ax: Axes, result: Result, way: str, column: int) -> object:
-    """Shade the plane in the limit, and draw the lines of equal risks of SGD and of gradient descent."""
-    where = result.arrays["ratios"], result.arrays["sigmas"]
-    for index, (name, label) in enumerate(
-        (("sgd", "limit, SGD"), ("full", "limit, as many steps of gradient descent"))
-    ):
+    """Shade the plane in the limit, and draw the noise above which validation wins, of SGD and of gradient descent."""
+    ratios, sigmas = result.arrays["ratios"], result.arrays["sigmas"]
+    shade = None
+    for index, (name, label) in enumerate((("sgd", "limit: boundary"), ("full", "limit: the same, gradient descent"))):
         by_train, by_validation = (result.series(name, by)[column] for by in ("train", way))
-        ratio = np.log10(by_train / by_validation).T
+        logs = np.log10(by_train / by_validation).T
         if index == 0:  # orange where train-by-train has the larger risk
-            shade = ax.pcolormesh(*where, ratio, cmap="PuOr_r", vmin=-1, vmax=1, rasterized=True)
-        look = {"linestyles": [LINES[index]], "linewidths": (1.8, 1.2)[index]}
-        ax.contour(*where, ratio, [0.0], colors=COLOURS[0], **look)
-        ax.plot([], [], color=COLOURS[0], linestyle=LINES[index], linewidth=look["linewidths"], label=label)
+            shade = maps.two_sided(ax, ratios, sigmas, logs)
+        look = {"color": COLOURS[0], "linestyle": LINES[index], "linewidth": (1.8, 1.2)[index]}
+        ax.plot(ratios, maps.above(sigmas, logs), label=label, **look)
     return shade
 
 
@@ -92,7 +86,7 @@ def _exact(ax: Axes, result: Result, way: str, column: int) -> None:
         level = result.series("boundary", way)[index, column]
         low, high = result.series("boundary_interval", None, way)[:, index, column]
         ax.errorbar(
-            arrays["exact_ratios"] * 1.13 ** (index - 1),
+            arrays["exact_ratios"] * _APART ** (index - 1),
             level,
             yerr=[level - low, high - level],
             color=COLOURS[0],
@@ -118,27 +112,37 @@ def _runs(ax: Axes, result: Result, way: str) -> None:
             color=COLOURS[0],
             markersize=6.5,
             markeredgewidth=1.3,
+            path_effects=[withStroke(linewidth=3.2, foreground="white")],  # else the hatch swallows them
             label=label,
         )
 
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
-    first, last, small, large = config["epochs"][0], config["epochs"][-1], *config["batches"][:2]
-    choose, fresh = config["targets"]
+    first, last = (result.config["epochs"][k] for k in (0, -1))
     return (
-        f"Shade and lines: risks in the limit of many inputs, each way with its own best training time eta T; the "
-        f"batch size drops out. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs (the "
-        f"log objective, as the mean over inputs is that of the rarest), from exact averages over targets and batches, "
-        f"with 95 % jackknife intervals over the inputs, batch sizes side by side. Upper row: batch {large} against "
-        f"{small} moves it by {_percent(result, 'batches')} %, d = {config['d']} against the limit by "
-        f"{_percent(result, 'dimension')} %, where it moves most. In the limit at n = d it falls to "
-        f"{result.told('epochs', '.0f', _hundred)} % from {first} to {last} epochs. Runs of SGD on the same inputs "
-        f"(batch {small}, {config['epochs'][1]} epochs) tune themselves on {choose} tasks for each of them and are "
-        f"tested on {fresh}: {result.told('runs', '.0f')} gains contradict the exact moments (intervals of 99.9 % for "
-        f"all gains together), {result.told('undecided', '.0f')} are undecided. In the lower row at low noise both "
-        f"ways differ little, which leaves the line there to chance in small samples."
+        f"Validation wins in the orange, train in the hatched region; half, all: what validation learns from in the "
+        f"end. At n = d the boundary of SGD falls to {result.told('epochs', '.0f', _hundred)} % from {first} to {last} "
+        f"epochs. Exact boundaries (d = {result.config['d']}) and runs agree: {result.told('runs', '.0f')} contradict, "
+        f"{result.told('undecided', '.0f')} are undecided. White without a hatch: both risks within 2 %."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how the points were made, and how the boundary moves."""
+    config = result.config
+    (small, large), (choose, fresh) = config["batches"][:2], config["targets"]
+    return (
+        f"Shade and lines: risks in the limit of many inputs, each way with its own best training time eta t; the "
+        f"batch size drops out. The lines are the noise above which validation wins; below them at low noise both ways "
+        f"differ by so little in the lower row that who is ahead changes several times. Gradient descent takes as many "
+        f"steps. Points: the boundary given {config['inputs']} samples of d = {config['d']} inputs (the log objective, "
+        f"as the mean over inputs is that of the rarest), from exact averages over targets and batches, with 95 % "
+        f"jackknife intervals over the inputs; batch sizes are drawn {_APART - 1:.0%} apart. Upper row: batch {large} "
+        f"against {small} moves it by {_percent(result, 'batches')} %, d = {config['d']} against the limit by "
+        f"{_percent(result, 'dimension')} %, where it moves most. Runs of SGD on the same inputs (batch {small}, "
+        f"{config['epochs'][1]} epochs) tune themselves on {choose} tasks for each of them and are tested on {fresh}; "
+        f"intervals of 99.9 % for all gains together."
     )
 
 

@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure, theory
+from paper_figs.framework.style import letter, measured, new_figure, theory
 
 title = "SGD: tuning on the training loss against held-out samples"
 alt = (
@@ -30,15 +30,17 @@ def draw(result: Result) -> Figure:
                 _curves(top, bottom, result, (column, by, batch))
         top.axhline(1.0, color="#444444", linewidth=0.8, linestyle=":")
         top.text(arrays["epochs"][0], 1.0, "no training", fontsize=7, va="bottom", color="#444444")
-        top.set(title=f"$n = {'' if ratio == 1 else ratio}d$", yscale="log")
+        top.set(title=f"risk, $n = {'' if ratio == 1 else ratio}d$", yscale="log")
+        bottom.set_title(f"training time, $n = {'' if ratio == 1 else ratio}d$")
         bottom.set(xscale="log", yscale="log", xlabel="epochs")
         bottom.set_xticks(arrays["epochs"], [str(epochs) for epochs in arrays["epochs"]])
         bottom.xaxis.set_minor_locator(NullLocator())
         top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         top.yaxis.set_minor_locator(NullLocator())
         top.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set_ylabel(r"risk $E\|w_T - w^*\|^2$")
-    axes[1, 0].set_ylabel(r"training time $\eta T$")
+    axes[0, 0].set_ylabel(r"risk $E\|w_t - w^*\|^2$")
+    axes[1, 0].set_ylabel(r"training time $\eta t$")
+    letter(axes)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
@@ -56,18 +58,26 @@ def _curves(top: Axes, bottom: Axes, result: Result, at: tuple[int, str, int]) -
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    config, told = result.config, result.told
     few, many = (f"n = {'' if ratio == 1 else f'{ratio} '}d" for ratio in (config["ratios"][0], config["ratios"][-1]))
+    return (
+        f"Most epochs, {few}: risk {told('train_risk', '.2f')} or more if tuned on the training "
+        f"loss, at most {told('held_out_risk', '.2f')} if tuned on held-out samples (no training: 1); {many}: the "
+        f"first is at most {told('many', '.2f')} times the second. Lines: exact risks; points: runs of SGD with 95 % "
+        f"intervals; eta t: step size times number of steps."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how step sizes are chosen, and how training times compare."""
+    config, told = result.config, result.told
     return (
         f"SGD on least squares (d = {config['d']}, noise {config['sigma']:g}), one step size for {config['tasks']} "
         f"tasks, chosen for each batch size and number of epochs from the exact expected loss on the training samples, "
-        f"or on one half of them after training on the other. At the most epochs, with {few} samples: risk "
-        f"{result.told('train_risk', '.2f')} or more if tuned on the training loss, at most "
-        f"{result.told('held_out_risk', '.2f')} if tuned on held-out samples; with {many} the first is at most "
-        f"{result.told('many', '.2f')} times the second. On held-out samples training times differ by a factor of "
-        f"{result.told('held_out_time', '.2f')} at most, risks by one of {result.told('held_out_spread', '.3f')}, "
-        f"over the later epochs and all batches. Lines: exact risks, averaged over targets and batches at the inputs "
-        f"of the tasks; points: runs of SGD on fresh targets, with 95 % intervals."
+        f"or on one half of them after training on the other. On held-out samples training times differ by a factor of "
+        f"{told('held_out_time', '.2f')} at most, risks by one of {told('held_out_spread', '.3f')}, over the later "
+        f"epochs and all batches. Exact risks are averaged over targets and batches at the inputs of the tasks; the "
+        f"targets of the runs are fresh."
     )
 
 

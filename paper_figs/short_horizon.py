@@ -9,17 +9,17 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure, theory
+from paper_figs.framework.style import HORIZON, STEP, letter, measured, new_figure, theory
 
 title = "Short-horizon bias on the noisy quadratic model"
 alt = (
     "Four panels: the last loss over the horizon, greedy far above optimal; the schedules, greedy falling first; the "
     "loss along one horizon, greedy ahead at first and overtaken; the last loss over how many steps are looked ahead, "
-    "falling from greedy towards optimal."
+    "falling from greedy to the optimal one at half of the horizon, while a few steps close little of the gap."
 )
 _LABELS = {
     "greedy": "greedy",
-    "optimal": r"optimal, $\eta \leq 2/\max h$",
+    "optimal": r"optimal, $\eta \leq 2/L$",
     "unlimited": "optimal, no limit",
 }
 _POINTS = 12
@@ -36,14 +36,14 @@ def draw(result: Result) -> Figure:
         _along(axes[1, 0], result, index, name)
     _looks(axes[1, 1], result)
     shown = arrays["shown_etas"].shape[1]
-    axes[0, 0].set(xlabel="horizon $T$", ylabel=r"last loss $F_T$", xscale="log", yscale="log")
-    axes[0, 1].set(xlabel=f"step $k$ of $T = {shown}$", ylabel=r"step size $\eta_k$", yscale="log")
-    axes[1, 0].set(xlabel=f"steps of $T = {shown}$", ylabel="loss $F_k$", yscale="log")
+    axes[0, 0].set(xlabel=HORIZON, ylabel=r"last loss $F_t$", title="last loss", xscale="log", yscale="log")
+    axes[0, 1].set(xlabel=f"{STEP} of $t = {shown}$", ylabel=r"step size $\eta_\tau$", title="schedules", yscale="log")
+    axes[1, 0].set(xlabel=f"{STEP} of $t = {shown}$", ylabel=r"loss $F_\tau$", title="along the way", yscale="log")
     axes[1, 1].set(xlabel="steps looked ahead", ylabel=f"last loss $F_{{{shown}}}$", xscale="log", yscale="log")
+    axes[1, 1].set_title("looking further ahead")
     _plain_logs(axes[0, 0])
     _plain_logs(axes[1, 1])
-    for ax, letter in zip(axes.flat, "abcd", strict=True):
-        ax.set_title(letter, fontweight="bold")
+    letter(axes)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
@@ -84,18 +84,29 @@ def _looks(ax: Axes, result: Result) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
-    config = result.config
+    told, looks = result.told, result.arrays["looks"]
+    best = result.series("shown_losses", "optimal")[-1]
+    some = len(looks) // 2
     return (
-        f"Noisy quadratic model with curvatures {config['curvatures'][0]:g} and {config['curvatures'][1]:g}. (a) The "
-        f"greedy schedule ends {result.told('bias_10')} times above the best one at T = 10, {result.told('bias_100')} "
-        f"times at T = 100, with steps up to 2/max h; against the best schedule without that limit, "
-        f"{result.told('unlimited_10')} and {result.told('unlimited_100')} times. That one lets the sharp direction "
-        f"blow up, here to a loss of {result.series('shown_losses', 'unlimited').max():.1g}, and ends lower still. "
-        f"(b) Greedy steps fall too early: half way they are {result.told('early', '.2f')} of the best. (c) Greedy "
-        f"leads at first: after a tenth of the steps its loss is {result.told('leads', '.2g')} of the best's. (d) "
-        f"Looking further ahead closes the gap: at half the horizon the last loss is {result.told('half', '.4f')} "
-        f"times the best. Lines: exact expectations; points: {config['runs']} runs with 95 % intervals, all within "
-        f"{result.told('runs', '.2g')} standard errors."
+        f"Greedy steps end {told('bias_10')} times above the best schedule up to 2/L at t = 10, {told('bias_100')} "
+        f"times at t = 100 (L: largest curvature). Looking {looks[some]:g} steps ahead "
+        f"still ends at {result.arrays['look_losses'][some] / best:.2g} times the best loss, half of the horizon at "
+        f"{told('half', '.4f')} times. Lines: exact expectations; points: runs, 95 % intervals."
+    )
+
+
+def details(result: Result) -> str:
+    """Say what the model is, with the other values."""
+    config, told = result.config, result.told
+    return (
+        f"Noisy quadratic model with curvatures h of {config['curvatures'][0]:g} and {config['curvatures'][1]:g}. (a) "
+        f"Against the best schedule without a limit greedy ends {told('unlimited_10')} and {told('unlimited_100')} "
+        f"times above. That one lets the sharp direction blow up, here to a loss of "
+        f"{result.series('shown_losses', 'unlimited').max():.1g}, and ends lower still. (c) Greedy leads at first: "
+        f"after a tenth of the steps its loss is {told('leads', '.2g')} of the best's. (d) A schedule that looks some "
+        f"steps ahead, and moves on by one, closes the gap as they come near half of the horizon; the lines across are "
+        f"greedy and the best schedule up to 2/L. {config['runs']} runs, all within {told('runs', '.2g')} standard "
+        f"errors."
     )
 
 

@@ -7,7 +7,7 @@ from scipy import stats
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import measured, new_figure, theory
+from paper_figs.framework.style import STEP, letter, measured, new_figure, theory
 
 title = "Train-by-train overfits, train-by-validation does not"
 alt = (
@@ -34,13 +34,16 @@ def draw(result: Result) -> Figure:
                 theory(ax, steps, limit, 2 * place, label=f"{name}, limit")
                 at = slice(4 * place, None, 8)  # points that lie on each other would hide one another
                 measured(ax, steps[at], mean[at], 2 * place, (mean[at] - width[at], mean[at] + width[at]), label=name)
-        axes[0, column].set_title(f"$n/d = {n / d:g}$" + f"  (n = {n})")
+        axes[0, column].set_title(f"fresh, $n/d = {n / d:g}$")
         by_train, by_validation = (result.series("chosen", by)[column] for by in _BY)
-        axes[1, column].set_title(rf"$\eta$ = {by_train:.2g} and {by_validation:.2g}", fontsize=8.5)
+        axes[1, column].set_title(f"seen, $n/d = {n / d:g}$")
+        text = rf"$\eta = {by_train:.2g}$ and ${by_validation:.2g}$"
+        axes[1, column].text(0.97, 0.4, text, transform=axes[1, column].transAxes, ha="right", fontsize=8)
+    letter(axes)
     axes[0, 0].set_ylabel("RMSE, fresh samples")
     axes[1, 0].set_ylabel("RMSE, training samples")
     axes[1, 0].set_ylim(bottom=0)
-    figure.supxlabel("iteration $k$ (steps)", fontsize=9)
+    figure.supxlabel(STEP, fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
@@ -52,13 +55,21 @@ def caption(result: Result) -> str:
     for n in config["samples"]:
         pair = " and ".join(result.told(f"rmse_{by}_{n}", ".3f") for by in _BY)
         nothing = f" (w = 0: {result.told(f'nothing_{n}', '.3f')})" if n <= config["d"] else ""
-        parts.append(f"at n = {n}: {pair}{nothing}")
+        parts.append(f"n/d = {n / config['d']:g}: {pair}{nothing}")
     return (
-        f"Least squares, d = {config['d']}, sigma = {config['sigma']:g}, t = {config['steps']}; the step size from a "
-        f"grid of {config['step_sizes']}, by the mean over {config['tasks']} tasks of the training loss, or of the "
-        f"loss on one half after training on the other; errors on {config['tests']} fresh tasks, with 95 % intervals; "
-        f"lines: the limit of large d, whose own choices of the step size are {result.told('step_sizes', '.0f')} grid "
-        f"points away at most. Mean test RMSE by train and by validation {'; '.join(parts)}."
+        f"Step sizes eta tuned on the training loss or a held-out half; lines: the limit of large d. Test RMSE after "
+        f"{config['steps']} steps, by train and by validation: {'; '.join(parts)}. 95 % intervals over tasks."
+    )
+
+
+def details(result: Result) -> str:
+    """Say how the step sizes were chosen."""
+    config = result.config
+    return (
+        f"Least squares, d = {config['d']}, {config['tests']} fresh tasks, sigma = {config['sigma']:g}; the step size "
+        f"from a grid of {config['step_sizes']}, by the mean over {config['tasks']} tasks of the training loss, or of "
+        f"the loss on one half after training on the other. The limit's own choices of the step size are "
+        f"{result.told('step_sizes', '.0f')} grid points away at most."
     )
 
 

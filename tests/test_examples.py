@@ -1,4 +1,4 @@
-"""Every example runs, is short enough to be read at a glance, and is listed in the README."""
+"""Every example runs, is short enough to be read at a glance, and is listed in the pages."""
 
 import ast
 import re
@@ -47,6 +47,6 @@ def test_an_example(path, tmp_path):
     assert not re.search(r"\b(nan|inf)\b", run.stdout)
 
 
-def test_the_readme_lists_them_all():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {path.name for path in EXAMPLES} == set(re.findall(r"examples/(\w+\.py)", readme))
+def test_the_pages_list_them_all():
+    pages = "".join(page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
+    assert {path.name for path in EXAMPLES} == set(re.findall(r"examples/(\w+\.py)", pages))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.framework import cluster, contract, processes, runner, seeds, sidecar, store, verdicts
+from analysis.framework import cluster, commands, contract, processes, runner, seeds, sidecar, store, verdicts
 from analysis.framework.contract import Experiment
 from analysis.framework.progress import progress_on
 from metagrad import files
@@ -31,29 +30,53 @@ _INTERRUPTED = 130
 Work = list[tuple[Experiment, runner.Request]]
 
 
-def parser() -> argparse.ArgumentParser:
+_COMMANDS = {
+    "list": (
+        "what there is: a line an experiment, with the seconds that it takes on one core",
+        ("python -m analysis list", "python -m analysis list --only explosion,horizons --preset paper --long"),
+    ),
+    "run": (
+        "compute what is not there yet, and decide the claims",
+        (
+            "python -m analysis run --only meta_training",
+            "python -m analysis run --preset default --seeds 0..4 --jobs 4",
+            "python -m analysis run --scheduler tcp://host:8786 --preset paper",
+        ),
+    ),
+    "verify": (
+        "decide the claims again from saved results",
+        ("python -m analysis verify", "python -m analysis verify --only explosion --seeds 0..2 --long"),
+    ),
+}
+
+
+def parser() -> commands.Parser:
     """Return the parser of `python -m analysis`."""
-    top = argparse.ArgumentParser(prog="python -m analysis", description="Experiments: compute and decide claims.")
-    commands = top.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("list", "names and claims"),
-        ("run", "compute"),
-        ("verify", "decide again from saved results"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--only", default="", help="comma-separated names (default: all)")
-        command.add_argument("--preset", default="quick", choices=contract.PRESETS, help="size (default: quick)")
+    text = "Experiments: compute, and decide claims. `COMMAND --help` has options and examples of each."
+    first = [examples[0] for _, examples in _COMMANDS.values()]
+    top = commands.Parser(prog="python -m analysis", description=text, examples=first)
+    top.add_version()
+    added = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (about, examples) in _COMMANDS.items():
+        command = top.add_command(added, name, about, examples)
+        command.add_argument("--only", default="", metavar="NAMES", help="comma-separated names (default: all)")
+        commands.add_preset(command, contract.PRESETS)
         seeds.add_to(command)
         command.add_argument("--device", default="auto", help="auto, cpu or gpu (default: auto)")
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
+        command.add_argument("--long", action="store_true", help=_LONG[name])
         if name == "run":
             command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
             command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
-            command.add_argument("--no-table", action="store_true", help="leave the table of claims to the caller")
+            command.add_argument("--no-table", action="store_true", help="leave the verdicts to the caller")
         if name == "verify":
             command.add_argument("--json", action="store_true", help="print verdicts, and what is wrong, as JSON")
     return top
+
+
+_EVERY_CHECK = "show every check of every claim, not those alone that fail"
+_LONG = {"list": "show each claim in full, and why something is to run", "run": _EVERY_CHECK, "verify": _EVERY_CHECK}
 
 
 class UsageError(Exception):
@@ -73,7 +96,7 @@ def chosen(only: str, known: list[str]) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
-    console = Console(stderr=False, highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = commands.console()
     try:
         with _one_interrupt():
             return _obey(args, console)
@@ -133,14 +156,48 @@ def _device(asked: str) -> str:
 
 
 def _list(work: Work, args: Any, console: Console) -> int:
+    if args.long:
+        _list_in_full(work, console)
+        return 0
+    found: dict[str, list[str]] = {}
+    for experiment, request in work:
+        found.setdefault(experiment.name, []).append(_STATES[runner.saved_state(experiment, request)])
+    rows = {}
+    for name, states in found.items():
+        alike = len(set(states)) == 1
+        state = states[0] if alike else f"{states.count('cached')} of {len(states)} cached"
+        expected = commands.duration(contract.load(name).expected_seconds[args.preset] * len(states))
+        rows[name] = (contract.summary(name), expected, state)
+    heads = ("experiment", f"what ({args.preset} preset)", "1 core", "state")
+    lines = [heads, *((name, *row) for name, row in rows.items())]
+    name_, _, expected_, state_ = (max(len(line[k]) for line in lines) for k in range(4))
+    wide = max(console.width - name_ - expected_ - state_ - 6, 20)
+    for line in lines:
+        what = commands.fitted(line[1], wide)
+        text = f"{line[0]:<{name_}}  {what:<{wide}}  {line[2]:>{expected_}}  {line[3]}"
+        console.print(escape(text), soft_wrap=True, style="dim" if line is heads else None)
+    return 0
+
+
+_STATES = {
+    runner.Saved.CURRENT: "cached",
+    runner.Saved.MISSING: "to run",
+    runner.Saved.CHANGED: "changed",
+    runner.Saved.DAMAGED: "damaged",
+}
+
+
+def _list_in_full(work: Work, console: Console) -> None:
     several = len({request.seed for _, request in work}) > 1
     for experiment, request in work:
         which = f"{request.preset}, seed {request.seed}" if several else request.preset
         state = runner.saved_state(experiment, request)
         why = {runner.Saved.CHANGED: runner.changes, runner.Saved.DAMAGED: runner.damage}.get(state)
         changed = f": {escape(why(experiment, request))}" if why else ""
-        console.print(f"[bold]{experiment.name}[/] ({which}: {state.value}{changed})\n  {escape(experiment.claim)}")
-    return 0
+        console.print(f"[bold]{experiment.name}[/] ({which}: {state.value}{changed})", soft_wrap=True)
+        expected = commands.duration(experiment.expected_seconds[request.preset])
+        console.print(f"  {contract.summary(experiment.name)} Expected: {expected} on one core.")
+        console.print(f"  {escape(experiment.claim)}")
 
 
 def _run(work: Work, args: Any, console: Console) -> int:
@@ -164,9 +221,9 @@ def _run(work: Work, args: Any, console: Console) -> int:
                 label = f"{name}, seed {request.seed}" if several else name
                 console.print(f"{label}: done, {'from the cache' if outcome.cached else f'{outcome.seconds:.1f} s'}")
     whole = sum(map(len, found.values())) == len(work)
-    console.print(f"{'all done' if whole else 'ended'} in {_duration(time.perf_counter() - started)}")
+    console.print(f"{'all done' if whole else 'ended'} in {commands.duration(time.perf_counter() - started)}")
     if not args.no_table:
-        verdicts.show(found, console)
+        verdicts.show(found, console, long=args.long)
     return 0 if whole and verdicts.hold(found) else 1
 
 
@@ -191,15 +248,16 @@ def _announce(work: Work, workers: int, console: Console) -> None:
     runs = f" at {len(at)} seeds" if len(at) > 1 else ""
     console.print(
         f"{len(work) // len(at)} experiments{runs}, {len(work) - len(todo)} from the cache, preset {first.preset}, "
-        f"{workers} workers, device {first.device} ({gpu_state()[1]}). Expected duration: {_duration(expected)}."
+        f"{workers} workers, device {first.device} ({gpu_state()[1]}). "
+        f"Expected duration: {commands.duration(expected)}."
     )
     for one, request, state in todo:
         if state is runner.Saved.DAMAGED:
             why = escape(runner.damage(one, request))
-            console.print(f"{one.name}: the saved result is damaged ({why}); computing it again")
+            console.print(f"{one.name}: the saved result is damaged ({why}); computing it again", soft_wrap=True)
         if state is runner.Saved.CHANGED:
             why = escape(runner.changes(one, request))
-            console.print(f"{one.name}: computing it again, since it has changed ({why})")
+            console.print(f"{one.name}: computing it again, since it has changed ({why})", soft_wrap=True)
 
 
 def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
@@ -247,7 +305,7 @@ def _verify(work: Work, args: Any, console: Console) -> int:
                 f"note: {experiment.name}: this result is not of what is here now ({changed}); run it again.",
                 file=sys.stderr,
             )
-    verdicts.show(found, console)
+    verdicts.show(found, console, long=args.long)
     return code
 
 
@@ -256,7 +314,3 @@ def _told(wrong: str, verdict: contract.Verdict | None) -> dict[str, Any]:
     if verdict is None:
         return {"wrong": wrong}
     return {"wrong": "", "claim": verdict.claim, "checks": sidecar.checks_of(verdict), "holds": verdict.holds}
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"

@@ -9,7 +9,8 @@ To add an experiment, write a module `analysis/<name>.py` that has
     compute(config, shard, context) -> arrays    dict of named arrays
     assemble(config, parts) -> Table             from the arrays of all shards, in their order
     verdict(config, table) -> Verdict            does the claim hold, and the numbers that say so
-and a figure `paper_figs/<name>.py` (see `paper_figs.framework.results`). Both are found by their name; there is no list
+The first line of its docstring says what it is, in `python -m analysis list`. Beside it stands a figure
+`paper_figs/<name>.py` (see `paper_figs.framework.results`). Both are found by their name; there is no list
 to extend. `load` makes an `Experiment` from the module, and everything else takes that. `context` carries the seed and
 the device. An array whose entries along an axis have names carries them in the table (`Table.names`), and a check has a
 key: figures ask for names and keys, never for a position in a list of their own or for the words of a sentence.
@@ -166,6 +167,11 @@ def names() -> list[str]:
 
     found = (info.name for info in pkgutil.iter_modules(analysis.__path__) if not info.ispkg)
     return sorted(name for name in found if not name.startswith("_"))
+
+
+def summary(name: str) -> str:
+    """Return the first line of the docstring of an experiment's module: what it is."""
+    return (importlib.import_module(f"analysis.{name}").__doc__ or "").split("\n")[0]
 
 
 def load(name: str) -> Experiment:

@@ -13,6 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_SAID_IN = ("metagrad/cli", "metagrad/training", "analysis/framework", "paper_figs/framework")
 
 
 class CommandHelp(Directive):
@@ -27,6 +28,8 @@ class CommandHelp(Directive):
         said = self.arguments[0]
         words = shlex.split(said)
         python = words[1:] if words[0] == "python" else ["-m", *words]
+        for path in [path for folder in _SAID_IN for path in sorted((ROOT / folder).rglob("*.py"))]:
+            self.state.document.settings.env.note_dependency(str(path))
         section = nodes.section(ids=[nodes.make_id(said)], names=[nodes.fully_normalize_name(said)])
         section += nodes.title("", "", nodes.literal(said, said))
         section += nodes.literal_block("", _help(python), language="text")

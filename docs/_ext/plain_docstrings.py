@@ -1,7 +1,7 @@
 """Docstrings of this project are plain text: shapes, formulas and `names`; this makes reStructuredText of them.
 
-What is indented, and what stands in a table, stays as it is written; a paragraph of several `name`: items becomes a list;
-everything else is prose, in which *, _ and | are mathematics and not markup.
+What is indented, and what stands in a table, stays as it is written; a paragraph of several `name`: items becomes a
+list; everything else is prose, in which *, _ and | are mathematics and not markup.
 """
 
 from __future__ import annotations
@@ -127,22 +127,22 @@ def _start(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Return prose in which `code` is a literal, **this** is strong, and nothing else is markup."""
-    made = ""
-    for k, piece in enumerate(re.split(r"`([^`]*)`", text)):
+    made, pieces = "", re.split(r"`([^`]*)`", text)
+    for k, piece in enumerate(pieces):
         if k % 2:
-            literal = f"``{piece}``" if piece.strip() == piece and piece else piece
-            made += literal
+            made += f"``{piece}``" if piece.strip() == piece and piece else piece
         else:
-            made += _plain(piece, after_literal=k > 0)
+            made += _plain(piece, after=k > 0, before=k + 1 < len(pieces))
     return made
 
 
-def _plain(text: str, after_literal: bool) -> str:
+def _plain(text: str, after: bool, before: bool) -> str:
+    """Return prose without code; `after`, `before`: code stands before it, or follows, and must not touch a word."""
     pieces = re.split(r"\*\*(\S(?:[^*]*\S)?)\*\*", text)
     made = ""
     for k, piece in enumerate(pieces):
         clean = re.sub(r"([\\*_|`])", r"\\\1", piece)
         made += f"**{clean}**" if k % 2 else clean
-    glued = "\\ " if after_literal and re.match(r"[\w(]", made) else ""
-    opened = "\\ " if re.search(r"[\w)=*+]$", made) else ""  # a literal that follows must not touch a word
+    glued = "\\ " if after and re.match(r"[\w(]", made) else ""
+    opened = "\\ " if before and re.search(r"[\w)=*+]$", made) else ""
     return glued + made + opened

@@ -18,6 +18,7 @@ from metagrad.testing.cases import (
     digits_of,
     length,
     on_host,
+    shown_number,
     unresolved,
     widened,
 )
@@ -50,7 +51,7 @@ def same_slopes(case: Case, found: Estimate, least: float) -> Match:
             asked, said = float(digits.min()), name
         if apart.max() > worst:
             b = int(np.argmax(apart))
-            worst, at = float(apart[b]), (name, str(ours[b]), str((Scaled.of(slope.slope) * unit)[b]))
+            worst, at = float(apart[b]), (name, shown_number(ours[b]), shown_number((Scaled.of(slope.slope) * unit)[b]))
     if worst > 1:
         differ(case, found, at, "differences", asked - np.log10(worst), asked)
     if asked < least:

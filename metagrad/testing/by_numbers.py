@@ -24,6 +24,7 @@ from metagrad.testing.cases import (
     length,
     on_host,
     relative,
+    shown_number,
     unresolved,
 )
 from metagrad.xp import float_info, is_array, to_host
@@ -60,7 +61,7 @@ def same_numbers(case: Case, found: Estimate, expected: Estimate, least: float) 
 
 
 def _entry(x: Scaled, index: tuple[Any, ...]) -> str:
-    return str(x[index] if index else x)
+    return shown_number(x[index] if index else x)
 
 
 def _same_values(case: Case, found: Estimate, expected: Estimate) -> None:
@@ -70,7 +71,7 @@ def _same_values(case: Case, found: Estimate, expected: Estimate) -> None:
     apart = np.where(np.isnan(apart), np.inf, apart)
     if (apart > allowed).any():
         b = int(np.argmax(apart / allowed))
-        at = (f"the value of task {b}", str(found.value[b]), str(expected.value[b]))
+        at = (f"the value of task {b}", shown_number(found.value[b]), shown_number(expected.value[b]))
         asked = -np.log10(float(np.broadcast_to(allowed, apart.shape)[b]))
         differ(case, found, at, "closed_form", -np.log10(float(apart[b])), asked)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NoReturn
 
 import numpy as np
@@ -143,6 +145,20 @@ def _as_float64(tree: Any) -> Any:
             object.__setattr__(built, one.name, _as_float64(getattr(tree, one.name)))
         return built
     return tree
+
+
+def shown_number(x: Scaled) -> str:
+    """Return one number with all of its digits, in decimal.
+
+    >>> shown_number(Scaled.of(np.asarray(-1.5), 4000))
+    '-1.97730614014641e+1204'
+    """
+    plain = float(x.to_float(out_of_range="ieee"))
+    if np.isfinite(plain) and (plain or not float(to_host(x.mantissa))):
+        return repr(plain)
+    exact = Fraction(float(to_host(x.mantissa))) * Fraction(2) ** int(to_host(x.exponent))
+    power = math.floor(float(to_host(x.log10abs())))
+    return f"{float(exact / Fraction(10) ** power):.15g}e{power:+d}"
 
 
 def differ(case: Case, found: Estimate, at: tuple[str, Any, Any], name: str, digits: float, asked: float) -> NoReturn:

@@ -7,6 +7,7 @@ from metagrad.training.meta_trainer import MetaTrainer
 from metagrad.training.metrics import read_metrics
 from metagrad.training.outer import Descent, Through
 from metagrad.training.recipe import Recipe
+from metagrad.training.runs import plot_runs
 from metagrad.training.trained import load_trained, save_trained, trained_names
 from metagrad.training.trainer import Result, Trainer
 
@@ -20,6 +21,7 @@ __all__ = [
     "Through",
     "Trainer",
     "load_trained",
+    "plot_runs",
     "read_config",
     "read_metrics",
     "save_trained",

@@ -28,14 +28,18 @@ def axes_of(where: str, ax: Any) -> Any:
     return ax
 
 
-def look(number: int, points: int) -> dict[str, Any]:
-    """Return how a line looks: each of the first seven differs in shade, dash and marker, so that grey print tells."""
+def look(number: int, points: int, of: int = 1) -> dict[str, Any]:
+    """Return how line `number` of `of` looks: the first six differ in shade, dash and marker, so that grey print tells.
+
+    Markers are a few, and beside those of the other lines, so that bars at them do not cover one another.
+    """
+    every = max(1, points // _MOST_MARKERS, min(of, points // 4))
     return {
         "color": _SHADES[number % len(_SHADES)],
         "linestyle": _DASHES[number % len(_DASHES)],
         "marker": _MARKERS[number % len(_MARKERS)],
         "markersize": 3.5,
-        "markevery": max(1, points // _MOST_MARKERS),
+        "markevery": (number * every // of, every),
         "linewidth": 1.5,
     }
 
@@ -59,4 +63,4 @@ def finish(axes: Any, x: str, y: str, *, logarithmic: bool, legend: bool = True)
     axes.grid(visible=True, color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
     if legend:
-        axes.legend(fontsize="small", frameon=False)
+        axes.legend(fontsize="small", framealpha=0.8, edgecolor="none")

@@ -10,36 +10,62 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-from analysis.framework import seeds
-from paper_figs.framework import results, table
+from analysis.framework import commands, seeds
+from paper_figs.framework import groups, results, screen, style, table
 from paper_figs.framework.claims import nearest
 from paper_figs.framework.report import write_report
-from paper_figs.framework.style import save, styled
 
 _INTERRUPTED = 130
+_PRESETS = ("quick", "default", "paper")
+_COMMANDS = {
+    "all": (
+        "compute what is missing, draw, write the report page",
+        (
+            "python -m paper_figs all",
+            "python -m paper_figs all --only meta_training,explosion --preset default",
+            "python -m paper_figs all --seeds 0..4 --jobs 4",
+        ),
+    ),
+    "list": ("names and titles", ("python -m paper_figs list", "python -m paper_figs list --only tuners --long")),
+    "plot": (
+        "draw from saved results (no engine, no GPU)",
+        (
+            "python -m paper_figs plot --only method_map",
+            "python -m paper_figs plot --only method_map --width 3.5 --format pdf,svg",
+        ),
+    ),
+    "report": (
+        "draw from saved results, and write the report page",
+        ("python -m paper_figs report", "python -m paper_figs report --preset default --seeds 0,1 --long"),
+    ),
+    "claims": (
+        "take saved results into claims.json, and write the README's table and docs/claims.md",
+        ("python -m paper_figs claims --preset default --seeds 0,1", "python -m paper_figs claims --kept"),
+    ),
+}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> commands.Parser:
     """Return the parser of `python -m paper_figs`."""
-    top = argparse.ArgumentParser(prog="python -m paper_figs", description="Figures, drawn from saved results.")
-    commands = top.add_subparsers(dest="command", required=True)
-    texts = {
-        "list": "names and captions",
-        "plot": "draw from saved results (no engine, no GPU)",
-        "report": "draw, and write one self-contained page",
-        "all": "compute what is missing, draw, write the page",
-        "claims": "take saved results into claims.json, and write the table of claims in the README",
-    }
-    for name, text in texts.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--only", default="", help="comma-separated names (default: all)")
-        command.add_argument("--preset", default="quick", choices=("quick", "default", "paper"), help="size")
+    text = "Figures, drawn from saved results. `COMMAND --help` has options and examples of each."
+    first = [examples[0] for _, examples in _COMMANDS.values()]
+    top = commands.Parser(prog="python -m paper_figs", description=text, examples=first)
+    top.add_version()
+    added = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (about, examples) in _COMMANDS.items():
+        command = top.add_command(added, name, about, examples)
+        command.add_argument("--only", default="", metavar="NAMES", help="comma-separated names (default: all)")
+        commands.add_preset(command, _PRESETS)
         seeds.add_to(command)
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
+        if name in ("plot", "report", "all"):
+            command.add_argument("--width", type=_width, default=style.WIDTH, metavar="INCHES", help=_WIDTH)
+            command.add_argument("--format", type=_formats, default=("png", "pdf"), metavar="FORMATS", help=_FORMAT)
+        if name in ("list", "report", "all"):
+            command.add_argument("--long", action="store_true", help=_LONG[name])
+        if name == "claims":
+            text = "take no results: write the tables anew from what claims.json has"
+            command.add_argument("--kept", action="store_true", help=text)
         if name == "all":
             command.add_argument("--device", default="auto", help="auto, cpu or gpu")
             command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
@@ -48,16 +74,39 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+_WIDTH = f"width of the figures, {style.NARROWEST:g} to {style.WIDEST:g} inches (default: {style.WIDTH:g})"
+_FORMAT = f"of {', '.join(style.FORMATS)}, with commas between them (default: png,pdf); the page needs png, and has it"
+_EVERY_CHECK = "show every check of every claim, not those alone that fail"
+_LONG = {"list": "tell what each figure shows", "report": _EVERY_CHECK, "all": _EVERY_CHECK}
+
+
+def _width(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if not style.NARROWEST <= found <= style.WIDEST:
+        expected = f"a number of inches from {style.NARROWEST:g} to {style.WIDEST:g}"
+        raise argparse.ArgumentTypeError(f"it is {text!r}; expected {expected}")
+    return found
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    chosen = commands.one_of("format", style.FORMATS)
+    return tuple(dict.fromkeys(chosen(word.strip()) for word in text.split(",")))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 a claim or a run fails, 2 bad input, 130 interrupted."""
     args = parser().parse_args(arguments)
-    known = results.names()
+    known = groups.ordered(results.names())
     named = dict.fromkeys(name.strip() for name in args.only.split(",") if name.strip())
     names = list(named) or ([args.only] if args.only else known)
     for name in names:
         if name not in known:
-            listed = nearest(name, known)
-            print(f"error: --only: there is no figure {name!r}. Known, nearest first: {listed}.", file=sys.stderr)
+            first, *others = nearest(name, known).split(", ")
+            text = f"error: --only: there is no figure {name!r}. Did you mean {first!r}? Known, nearest first: "
+            print(text + ", ".join((first, *others)) + ".", file=sys.stderr)
             return 2
     try:
         args.at = seeds.chosen(args)
@@ -79,25 +128,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _obey(names: list[str], args: Any) -> int:
+    console = commands.console()
     if args.command == "list":
-        for name in names:
-            print(f"{name}\n  {results.load_figure(name).title}")
+        screen.show_figures(names, console, long=args.long)
         return 0
     if args.command == "claims":
-        table.write([_whole(name, args) for name in names], args.preset)
-        print(f"claims: {table.SAVED.name}, {table.README.name}")
+        table.write([] if args.kept else [_whole(name, args) for name in names], args.preset)
+        print(f"claims: {table.SAVED.name}, {table.README.name}, {table.PAGE.parent.name}/{table.PAGE.name}")
         return 0
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
         return code
-    verified = {} if args.command == "plot" else _verified(names, args)
-    items = [_draw(name, args, verified.get(name, {})) for name in names]
-    if args.command != "plot":
+    if args.command == "plot":
+        items = [_draw(name, args, {}) for name in names]
+        screen.show_captions(items, console)
+    else:
+        args.format = tuple(dict.fromkeys(("png", *args.format)))
+        print(f"deciding and drawing {len(names)} figure{'s' * (len(names) > 1)}")
+        verified = _verified(names, args)
+        items = [_draw(name, args, verified.get(name, {})) for name in names]
         page = args.out / "report.html"
         write_report(items, page, args.preset, args.at)
-        print(f"report: {page}")
-    if args.command == "all":
-        _print_table(items)
+        screen.show_verdicts(items, console, long=args.long)
+        screen.show_end(items, page, args, console)
     if code == 0 and any(item["claims"] is None for item in items):
         return 2
     return code or (0 if all(item["holds"] for item in items) else 1)
@@ -164,30 +217,30 @@ def _draw(name: str, args: Any, verified: dict[str, Any]) -> dict[str, Any]:
     failures = [results.last_failure(name, args.out, args.preset, seed) for seed in args.at]
     failure = next(filter(None, failures), "")
     about = {"name": name, "title": module.title, "alt": module.alt, "failure": failure}
-    stem = args.out / "figures" / name
     try:
         result = results.load_result(name, args.out, args.preset, args.at)
         _decided(result, verified)
-        caption = _drawn(module, result, stem)
+        caption, written = _drawn(module, result, args)
     except results.ResultError as error:
         print(f"error: {error}", file=sys.stderr)
-        nothing = {"caption": "", "image": None, "sidecar": None, "claims": None, "holds": False}
+        nothing = {"caption": "", "details": "", "files": (), "result": None, "claims": None, "holds": False}
         return about | nothing | {"failure": failure or str(error)}
-    print(f"{name}: {stem}.png, {stem}.pdf\n  {caption}")
     if failure:
         print(f"error: {name}: the last run did not end ({failure}); this is an earlier result", file=sys.stderr)
     claims = result.claims
-    drawn = {"caption": caption, "image": stem.with_suffix(".png"), "sidecar": result.sidecar, "claims": claims}
-    return about | drawn | {"holds": claims.holds and not failure}
+    drawn = {"files": written, "result": result, "claims": claims, "holds": claims.holds and not failure}
+    return about | caption | drawn
 
 
-def _drawn(module: Any, result: results.Result, stem: Path) -> str:
-    """Draw the figure, and return its caption; ResultError where the result lacks what they ask for."""
+def _drawn(module: Any, result: results.Result, args: Any) -> tuple[dict[str, str], tuple[Path, ...]]:
+    """Draw the figure; return its caption with details, and what was written. ResultError where the result lacks
+    what they ask for."""
     try:
         about = results.about(result, module, _over(result))
-        with styled():
-            save(module.draw(result), stem, about=about)
-        return about["caption"]
+        with style.styled(width=args.width):
+            drawn = module.draw(result)
+            written = style.save(drawn, args.out / "figures" / result.name, formats=args.format, about=about)
+        return {name: about[name] for name in ("caption", "details")}, written
     except KeyError as error:
         raise results.ResultError(
             f"{result.name}: the result does not fit its figure ({error}); run it again."
@@ -200,17 +253,3 @@ def _over(result: results.Result) -> str:
     if len(at) == 1:
         return ""
     return f" Drawn: seed {at[0]}; in brackets: the range of a number over the {seeds.said(at)}."
-
-
-def _print_table(items: list[dict[str, Any]]) -> None:
-    """Print a row a check: figure, what was measured, its value, what was expected, and whether it holds."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-    rows = Table("figure", "what", "measured", "expected", "holds")
-    for item in items:
-        for row in item["claims"].rows if item["claims"] else []:
-            holds = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "-"}[row["holds"]]
-            rows.add_row(item["name"], *(escape(row[name]) for name in ("what", "measured", "expected")), holds)
-    console.print(rows)
-    for item in items:
-        claim = item["claims"].claim if item["claims"] else item["failure"]
-        console.print(f"{'holds' if item['holds'] else '[bold red]FAILS[/]'}  {item['name']}: {escape(claim)}")

@@ -1,4 +1,10 @@
-"""One style for all figures: readable in grey and by colour-blind eyes, the same bytes every time."""
+"""One style for all figures: readable in grey and by colour-blind eyes, the same bytes every time.
+
+All figures share one notation, that of metagrad.theory: eta is the step size; t is the horizon, the number of steps of
+a run, and tau is a step on the way there, both in steps; k is the meta-step; alpha and L are the smallest and the
+largest curvature; F is the plain meta-objective and G the log objective, F' and G' are their derivatives by the step
+size; n/d is the number of samples per input; sigma is the noise. `HORIZON` and its like are the labels of axes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import io
 import json
 import logging
 import os
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +36,9 @@ logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HORIZON, STEP, META_STEP = r"horizon $t$ (steps)", r"step $\tau$", r"meta-step $k$"
+STEP_SIZE, IN_CURVATURES = r"step size $\eta$", r"step size $\eta$ (units of $1/L$)"
+SAMPLES = r"samples per input $n/d$"
 WIDTH = 7.2  # inches: the text width of a page
 NARROWEST, WIDEST = 3.0, 20.0  # inches
 
@@ -84,6 +94,13 @@ def new_figure(rows: int = 1, columns: int = 1, height: float = 3.2, **options: 
     return plt.subplots(rows, columns, figsize=size, layout="constrained", **options)
 
 
+def letter(axes: Any) -> None:
+    """Put (a), (b) and so on before the titles of the panels, in their order; panels that are off have none."""
+    shown = [ax for ax in np.ravel(axes) if ax.axison]
+    for name, ax in zip(string.ascii_lowercase, shown, strict=False):
+        ax.set_title(rf"$\mathbf{{({name})}}$ {ax.get_title(loc='left')}".rstrip(), loc="left")
+
+
 def theory(axes: Axes, x: Any, y: Any, index: int, **options: Any) -> Any:
     """Draw theory: a line, with the colour and dashes of `index`."""
     return axes.plot(x, y, color=COLOURS[index], linestyle=LINES[index], **options)[0]
@@ -96,6 +113,28 @@ def measured(axes: Axes, x: Any, y: Any, index: int, interval: Any = None, **opt
         return axes.plot(x, y, **look, zorder=3, **options)[0]
     spread = np.abs(np.stack([np.asarray(y) - interval[0], np.asarray(interval[1]) - y]))
     return axes.errorbar(x, y, yerr=spread, **look, capsize=2, elinewidth=0.9, zorder=3, **options)
+
+
+def cut(axes: Axes, x: Any, interval: Any) -> bool:
+    """Mark intervals (low, high) that go on beyond the axis with arrows at its ends; return whether there are any.
+
+    Call it when the limits of the axis are set.
+    """
+    low, high = (np.broadcast_to(end, np.shape(x)) for end in interval)
+    bottom, top = sorted(axes.get_ylim())
+    across = axes.get_xaxis_transform()
+    look = {
+        "color": COLOURS[0],
+        "linestyle": "none",
+        "markersize": 7,
+        "markeredgewidth": 0,
+        "clip_on": False,
+        "zorder": 4,
+    }
+    for place, marker, beyond in ((0.0, r"$\downarrow$", low < bottom), (1.0, r"$\uparrow$", high > top)):
+        if beyond.any():
+            axes.plot(np.asarray(x)[beyond], np.full(beyond.sum(), place), marker=marker, transform=across, **look)
+    return bool((low < bottom).any() or (high > top).any())
 
 
 def save(

@@ -83,6 +83,12 @@ def meta_train(**arguments: Any) -> Any:
     return mg.MetaTrainer(**given).run(0.1, 1)
 
 
+def plot_runs(**arguments: Any) -> Any:
+    """Return the axes of the plot of a run in the working folder."""
+    Trainer(RULE, tasks, FINAL, RECIPE).run(0.1, metrics="m.jsonl")
+    return training.plot_runs(**{"runs": "m.jsonl"} | arguments)
+
+
 def phi_of(name: str) -> Door:
     """Return the door to the meta-parameters of a rule, through a run of it."""
     rule = getattr(optimizers, name)()
@@ -239,6 +245,7 @@ DOORS: dict[str, Door] = {
         {"path": PATH, "phi": NUMBER, "config": NONE, "about": NONE},
         ETA,
     ),
+    "plot_runs": Door(plot_runs, {"ax": Figure().subplots()}, {"ax": NONE}, also=("runs", "what", "scale", "ax")),
     "read_config": Door(training.read_config),
     "read_metrics": Door(training.read_metrics),
     "setup": Door(

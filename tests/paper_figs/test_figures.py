@@ -10,7 +10,7 @@ import pytest
 from analysis.framework import cli as analysis_cli
 from analysis.framework import contract
 from metagrad import tables
-from paper_figs.framework import cli, results
+from paper_figs.framework import cli, groups, results
 from paper_figs.framework.style import styled
 from tests.analysis.test_evidence import SAVED
 
@@ -42,7 +42,8 @@ def test_the_same_bytes_every_time(out, name, capsys):
         assert cli.main(["plot", "--only", name, "--out", str(out)]) == 0
         bytes_of.append([(out / "figures" / f"{name}{suffix}").read_bytes() for suffix in (".png", ".pdf")])
     assert bytes_of[0] == bytes_of[1]
-    assert re.search(r"\d", capsys.readouterr().out.splitlines()[1]), "the caption carries measured values"
+    caption = capsys.readouterr().out.partition("\n")[2]
+    assert re.search(r"\d", caption), "the caption carries measured values"
 
 
 def test_the_report_is_one_page_that_needs_nothing_else(out):
@@ -156,13 +157,51 @@ def test_a_result_that_lacks_what_its_figure_asks_for_is_named(copied, capsys):
 
 def test_an_unknown_figure_names_the_nearest(capsys):
     assert cli.main(["plot", "--only", "horizon"]) == 2
-    assert "Known, nearest first: horizons, " in capsys.readouterr().err
+    assert "Did you mean 'horizons'? Known, nearest first: horizons, " in capsys.readouterr().err
 
 
-def test_list_shows_every_figure(capsys):
+def test_list_is_a_line_a_figure(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == groups.ordered(results.names())
+    assert max(map(len, lines)) <= 80
+    monkeypatch.setenv("COLUMNS", "2000")
+    assert cli.main(["list", "--long"]) == 0
     shown = capsys.readouterr().out
     assert all(results.load_figure(name).title in shown for name in results.names())
+    assert all(results.load_figure(name).alt in shown for name in results.names())
+
+
+def test_figures_as_wide_and_in_the_formats_that_are_asked_for(copied, capsys):
+    out = copied.parent.parent
+    command = ["plot", "--only", "horizons", "--out", str(out)]
+    assert cli.main([*command, "--width", "3.5", "--format", "png,svg"]) == 0
+    drawn = out / "figures" / "horizons.png"
+    assert int.from_bytes(drawn.read_bytes()[16:20]) == 3.5 * 200
+    assert sorted(path.suffix for path in drawn.parent.iterdir()) == [".json", ".png", ".svg"]
+    capsys.readouterr()
+    for wrong, said in (
+        (["--width", "30"], "--width: it is '30'; expected a number of inches from 3 to 20"),
+        (["--width", "wide"], "--width: it is 'wide'; expected"),
+        (["--format", "png,pfd"], "there is no format 'pfd'. Did you mean 'pdf'?"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([*command, *wrong])
+        assert said in capsys.readouterr().err
+
+
+def test_the_last_screen_says_what_holds_where_it_is_and_what_is_next(copied, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = copied.parent.parent
+    assert cli.main(["report", "--only", "horizons", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "holds  horizons  0, 0, 0 steps off (float16, 32, 64)" in lines
+    screen = "\n".join(lines[lines.index("") :])
+    assert "claims:  1 of 1 hold (preset quick, seed 0)" in screen
+    assert f"figures: 1 in {out / 'figures'} (.png, .pdf, .json)" in screen
+    assert f"report:  {out / 'report.html'}" in screen
+    assert screen.partition("Next:")[2].count("\n  ") == 6
 
 
 @pytest.mark.parametrize("name", contract.names())

@@ -1,13 +1,15 @@
 """Figures as people see them: labelled axes, lines that grey keeps apart, data in sight, and pictures of the data."""
 
 import re
+import string
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.container import Container
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.container import Container, ErrorbarContainer
 
 from analysis.framework import contract
 from paper_figs.framework import results
@@ -73,6 +75,43 @@ def alike(figure):
     return found
 
 
+def series(axes):
+    """The lines and points of a panel, with or without a label: no caps of intervals, no lines across the panel."""
+    caps = {cap for box in axes.containers if isinstance(box, ErrorbarContainer) for cap in box.lines[1]}
+    drawn = [line for line in axes.get_lines() if line not in caps and line.get_transform() == axes.transData]
+    return [line for line in drawn if len(line.get_xdata()) and line.get_visible()]
+
+
+def same_but_for_colour(figure):
+    """Pairs of colours of series in one panel that have the same dashes, marker and fill."""
+    found = []
+    for axes in panels(figure):
+        looks = {}
+        for line in series(axes):
+            dashes = (line.get_linestyle(), getattr(line, "_dash_pattern", None))
+            marker = str(line.get_marker())
+            fill = marker not in ("None", "") and to_rgb(line.get_markerfacecolor()) != (1, 1, 1)
+            look = str((dashes if line.get_linestyle() != "None" else "", marker, fill))
+            looks.setdefault(look, set()).add(to_hex(line.get_color()))
+        found += [(axes.get_title(loc="left"), sorted(colours)) for colours in looks.values() if len(colours) > 1]
+    return found
+
+
+def maps_without_a_hatch(figure):
+    """The titles of panels with a map that has two sides, dark at both ends, and no hatch on one of these."""
+    found = []
+    for axes in panels(figure):
+        if axes.get_label() == "<colorbar>":
+            continue
+        for mesh in (art for art in axes.collections if isinstance(art, QuadMesh)):
+            ends = [lightness(mesh.cmap(end)[:3]) for end in (0.0, 0.5, 1.0)]
+            two_sided = ends[1] - max(ends[0], ends[2]) > 0.2
+            one_side = mesh.get_array().min() < -0.01
+            hatched = any(getattr(art, "hatches", None) for art in axes.collections)
+            found += [axes.get_title(loc="left")] if two_sided and one_side and not hatched else []
+    return found
+
+
 def empty(figure):
     """The titles of panels in which nothing is seen."""
     found = []
@@ -97,6 +136,45 @@ def test_lines_are_told_apart_in_grey(drawn):
     assert alike(drawn[1]) == []
 
 
+def test_no_series_differ_by_colour_alone(drawn):
+    assert same_but_for_colour(drawn[1]) == []
+
+
+def test_two_sides_of_a_map_are_told_apart_without_colour(drawn):
+    assert maps_without_a_hatch(drawn[1]) == []
+
+
+def test_panels_have_letters_in_their_order(drawn):
+    titles = [axes.get_title(loc="left") for axes in drawn[1].axes if axes.axison and axes.get_label() != "<colorbar>"]
+    if len(titles) == 1:
+        assert "mathbf" not in titles[0]
+        return
+    for letter, title in zip(string.ascii_lowercase, titles, strict=False):
+        assert title.startswith(rf"$\mathbf{{({letter})}}$"), titles
+
+
+def test_steps_have_one_notation(drawn):
+    """The horizon is t, a step on the way is tau, a meta-step is k, and the largest curvature is L."""
+    for axes in drawn[1].axes:
+        texts = [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel(), *(x.get_text() for x in axes.texts)]
+        texts += [drawn[1].get_supxlabel(), drawn[1].get_supylabel()]
+        texts += [label for label in axes.get_legend_handles_labels()[1] if not label.startswith("_")]
+        for text in texts:
+            assert not re.search(r"\$T\b|_T\b|\bT\b|lambda|unroll|iteration|(?<!meta-)step \$k|[0-9]%", text), text
+
+
+def test_a_caption_is_short_and_the_details_are_told(drawn):
+    result, _ = drawn
+    module = results.load_figure(result.name)
+    about = results.about(result, module)
+    words = [word for word in about["caption"].split() if re.search("[A-Za-z0-9]", word)]
+    assert 20 <= len(words) <= 60, about["caption"]
+    assert len(about["details"].split()) > 10
+    for text in (about["caption"], about["details"]):
+        assert text.endswith(".")
+        assert not re.search(r"[0-9]%|  ", text), text
+
+
 def test_something_is_seen_in_every_panel(drawn):
     assert empty(drawn[1]) == []
 
@@ -111,9 +189,13 @@ def test_what_is_wrong_with_a_figure_is_seen():
     axes[1].set(xlim=(0, 1), ylim=(0, 1), title="nothing", xlabel="x", ylabel="y")
     axes[2].plot([0, 1], [0, np.nan])
     axes[2].set(xlabel="step")
+    axes[2].pcolormesh([0, 1], [0, 1], [[-1, 1], [0, 1]], cmap="PuOr_r", vmin=-1, vmax=1)
+    axes[2].set_title("map", loc="left")
     figure.canvas.draw()
     assert unlabelled(figure) == [("alike", "x")]
     assert alike(figure) == [["one", "other"]]
+    assert same_but_for_colour(figure) == [("", ["#b04000", "#d02000"])]
+    assert maps_without_a_hatch(figure) == ["map"]
     assert empty(figure) == ["nothing"]
     axes[1].set_ylabel("")
     assert unlabelled(figure) == [("alike", "x"), ("alike", "y"), ("nothing", "y"), ("", "y")]

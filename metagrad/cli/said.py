@@ -1,0 +1,34 @@
+"""Sentences and numbers that several subcommands print."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from metagrad.optimizers import Unconstrained
+
+
+def say_hyper_parameters(rule: Any, phi: Any) -> None:
+    """Print the hyper-parameters of a hand-designed rule; a learned one has none."""
+    if not isinstance(rule, Unconstrained):
+        return
+    try:
+        found = rule.phi(rule.Phi(*map(float, phi)))
+    except ValueError as error:  # float64 rounds one to its bound; the coordinate is as good as any
+        print(error)
+    else:
+        print(", ".join(f"{name} = {x:.6g}" for name, x in found._asdict().items()))
+
+
+def clock(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds; a short one with its tenths.
+
+    >>> clock(75.2), clock(3700), clock(2.34), clock(math.nan)
+    ('0:01:15', '1:01:40', '2.3 s', '-')
+    """
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
