@@ -17,7 +17,7 @@ from metagrad.training.trained import save_trained
 _EXAMPLES = """
 metagrad meta-train configs/adam_quadratics.toml
 metagrad meta-train mine.toml --out runs/mine-seed0
-metagrad meta-train mine.toml --changed outer_phi.eta  # go on with another one
+metagrad meta-train mine.toml --changed outer_phi.eta  # go on with a new one
 metagrad plot runs/mine-seed0                          # also while it runs
 """
 _CONFIG = "what a config may say, with the defaults (help(metagrad.training.Recipe)\nexplains [training]):\n\n"

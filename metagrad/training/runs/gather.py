@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.errors import bad_value
 from metagrad.training.runs.read import RunOnDisk, settings
 
 _MOST_SETTINGS = 2  # that name a line; with more, the names of the folders are shorter
@@ -33,25 +32,26 @@ class Spread(NamedTuple):
     high: np.ndarray
 
 
-def gather(where: str, runs: Sequence[RunOnDisk]) -> list[Group]:
+def gather(runs: Sequence[RunOnDisk]) -> list[Group]:
     """Return the runs in groups of one config but for the seed, in the order in which they came.
 
-    A run without a config is a group of its own. ValueError where two runs of a group have one seed: they would count
-    as two, and make the interval too small.
+    A run without a config is a group of its own.
     """
     found: dict[str, list[RunOnDisk]] = {}
     for k, run in enumerate(runs):
         found.setdefault(_key(run, k), []).append(run)
-    for group in found.values():
-        seeds: dict[Any, RunOnDisk] = {}
-        for run in group:
-            other = seeds.setdefault(run.seed, run)
-            if other is not run:
-                came = f"{other.path.parent} and {run.path.parent}, of the same settings and the same seed {run.seed}"
-                bad_value(where, "runs", came, "each run once", "Leave one of them out.")
-    return [
-        Group(tuple(group), label) for group, label in zip(found.values(), _labels(list(found.values())), strict=True)
-    ]
+    groups = list(found.values())
+    return [Group(tuple(group), label) for group, label in zip(groups, _labels(groups), strict=True)]
+
+
+def twice(group: Group) -> tuple[RunOnDisk, RunOnDisk] | None:
+    """Return two runs of a group that have one seed: they are no two draws. None where all seeds differ."""
+    seeds: dict[Any, RunOnDisk] = {}
+    for run in group.runs:
+        other = seeds.setdefault(run.seed, run)
+        if other is not run:
+            return other, run
+    return None
 
 
 def _key(run: RunOnDisk, number: int) -> str:
