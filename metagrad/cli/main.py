@@ -8,7 +8,7 @@ from argparse import SUPPRESS
 
 from threadpoolctl import threadpool_limits
 
-from metagrad import __version__
+import metagrad
 from metagrad.cli import compare, diagnose, evaluate, meta_train, plot
 from metagrad.cli.words import Parser, examples
 from metagrad.training.loop import NonFiniteError
@@ -55,7 +55,9 @@ def parser() -> Parser:
         description="Meta-train optimizers by meta-gradients, and look at what came of it.",
         epilog=examples(_EXAMPLES) + "\n\nmetagrad COMMAND --help says more of each.",
     )
-    found.add_argument("--version", action="version", version=f"metagrad {__version__}", help="say the version")
+    found.add_argument(
+        "--version", action="version", version=f"metagrad {metagrad.__version__}", help="say the version"
+    )
     listed = "\n".join(f"{name:12}{one.HELP}" for name, one in known.items())
     settings = {"metavar": "COMMAND", "title": "commands", "description": listed, "help": SUPPRESS}
     commands = found.add_subparsers(required=True, parser_class=Parser, prog="metagrad", **settings)

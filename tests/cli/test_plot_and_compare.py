@@ -67,7 +67,7 @@ def test_a_plot_is_written_and_said(runs, capsys, tmp_path):
     capsys.readouterr()
     assert main(["plot", *(str(runs / name) for name in ("a-0", "a-1", "a-2", "b-0")), "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said == ["outer.eta = 0.3", "outer.eta = 0.1 (3 seeds), mean and 95 % interval", str(out)]
+    assert said == ["outer.eta = 0.3 (seed 0)", "outer.eta = 0.1 (3 seeds), mean and 95 % interval", str(out)]
     with Image.open(out) as image:
         grey = np.asarray(image.convert("L"))
         assert image.size == (1024, 640)
@@ -94,6 +94,26 @@ def test_a_file_of_metrics_alone_and_the_default_name(runs, tmp_path, monkeypatc
     assert main(["plot", "mine.jsonl", "--what", "objective"]) == 0
     assert capsys.readouterr().out == "mine\ncurves.png\n"
     assert (tmp_path / "curves.png").exists()
+
+
+def test_the_folder_of_a_run_is_evaluated(runs, capsys):
+    capsys.readouterr()
+    found = []
+    for name in ("a-0", "a-0/optimizer.npz"):
+        assert main(["evaluate", str(runs / name), "--tasks", "2", "--steps", "3"]) == 0
+        found.append(capsys.readouterr().out)
+        assert max(map(len, found[-1].splitlines())) <= 80
+    assert found[0] == found[1]
+
+
+def test_what_differs_from_the_run_that_goes_on_is_named_as_the_config_names_it(runs, tmp_path, capsys):
+    config = tmp_path / "a.toml"
+    config.write_text(TEXT.replace("SEED", "0").replace("ETA", "0.1").replace("d = 2", "d = 3"))
+    capsys.readouterr()
+    assert main(["meta-train", str(config), "--out", str(runs / "a-0")]) == 1
+    said = capsys.readouterr().err
+    assert "of another run (" in said
+    assert said.endswith("In the config: task.d = 2 there, 3 here.\n")
 
 
 def test_a_table_of_runs(runs, capsys):

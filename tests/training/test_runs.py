@@ -95,6 +95,21 @@ def test_runs_that_differ_in_the_seed_alone_are_gathered(runs):
     ]
 
 
+def test_runs_are_called_by_what_differs(runs, tmp_path):
+    def labels(*paths):
+        return [group.label for group in gather(read_runs("here", list(paths)))]
+
+    assert labels(runs[0], runs[2]) == ["outer.eta = 0.1", "outer.eta = 0.2"]
+    assert labels(runs[0], runs[3]) == ["outer.eta = 0.1 (seed 0)", "outer.eta = 0.2 (seed 1)"]
+    assert labels(runs[0]) == ["few-0"]
+    assert labels(runs[0], runs[1]) == ["few-0 and 1 other seed"]
+    assert labels(*runs[2:]) == ["large-0 and 2 other seeds"]
+    other = write(tmp_path / "other", outer__eta=0.3, task__d=3, training__window=2)
+    assert labels(runs[0], other) == ["few-0", "other"], "with many settings the folders are shorter"
+    same = write(tmp_path / "few-0", outer__eta=0.3, task__d=4, training__window=2)
+    assert labels(runs[0], same) == [f"{runs[0]} (1)", f"{same} (1)"], "two of one name"
+
+
 def test_the_line_is_the_mean_and_the_bars_are_students_interval(runs, axes):
     assert plot_runs(runs[2:], ax=axes, scale="linear") is axes
     table = np.stack([evaluations(folder) for folder in runs[2:]])

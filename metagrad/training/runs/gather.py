@@ -65,13 +65,15 @@ def _labels(groups: list[list[RunOnDisk]]) -> list[str]:
     """Return what the groups are called: by the settings that differ, where these are few, else by their folders."""
     differ = [{n: x for n, x in one.items() if n != "seed"} for one in differing([runs[0] for runs in groups])]
     by_settings = all(0 < len(one) <= _MOST_SETTINGS for one in differ)
-    labels = []
+    labels, one_seed = [], len({run.seed for runs in groups for run in runs}) == 1
     for runs, named in zip(groups, differ, strict=True):
-        label = ", ".join(f"{name} = {text}" for name, text in named.items()) if by_settings else runs[0].name
         more = len(runs) - 1
-        labels.append(f"{label} ({len(runs)} seeds)" if more and by_settings else label)
-        if more and not by_settings:
-            labels[-1] = f"{label} and {more} other seed{'s' * (more > 1)}"
+        if by_settings:
+            of = f"{len(runs)} seeds" if more else f"seed {runs[0].seed}"
+            label = ", ".join(f"{name} = {text}" for name, text in named.items())
+            labels.append(label if one_seed else f"{label} ({of})")
+        else:
+            labels.append(runs[0].name + (f" and {more} other seed{'s' * (more > 1)}" if more else ""))
     if len(set(labels)) < len(labels):
         return [f"{runs[0].path.parent} ({len(runs)})" for runs in groups]
     return labels
