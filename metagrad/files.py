@@ -108,8 +108,8 @@ def read_npz(
 def nearest_file(path: Path, pattern: str, *folders: str) -> str:
     """Say which file of a pattern, in the folder of `path` or in one of `folders`, was probably meant."""
     places = dict.fromkeys([path.parent, *map(Path, folders)])
-    there = {x.name: x for place in reversed(places) if place.is_dir() for x in place.glob(pattern)}
-    close = get_close_matches(path.name, there, n=1, cutoff=0.5)
+    there = {x.stem: x for place in reversed(places) if place.is_dir() for x in place.glob(pattern)}
+    close = get_close_matches(path.stem, there, n=1)
     return f"Did you mean '{there[close[0]]}'?" if close else "Look at the path."
 
 

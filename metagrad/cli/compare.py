@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from metagrad.cli.said import clock
-from metagrad.cli.words import examples
-from metagrad.training.runs.gather import differing, gather, half_width
+from metagrad.cli.words import examples, width
+from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
 
 HELP = "a table of runs: best evaluation, settings, time"
@@ -40,17 +41,21 @@ def run(args: Any) -> int:
     differ = differing(runs)
     measures = sorted({one.measured("evaluation") for one in runs} - {""})
     one_measure = len(measures) < 2
-    table = Table("run", f"best {measures[0]}" if measures and one_measure else "best", "at", "episodes", "time")
-    table.columns[0].overflow = "fold"
+    table = Table()
+    table.add_column("run", overflow="fold")
+    for name in ("best", "at", "episodes", "time"):
+        table.add_column(name, no_wrap=True)
     settings = any(differ)
     if settings:
-        table.add_column("settings that differ", overflow="fold")
+        table.add_column("settings that differ", overflow="fold", min_width=12)
     order = sorted(range(len(runs)), key=lambda k: (runs[k].measured("evaluation"), _least(runs[k])))
     for k in order:
         table.add_row(*_cells(runs[k], one_measure), *([_named(runs[k], differ[k])] if settings else []))
     Console().print(table)
-    if not one_measure:
-        print(f"The runs measured different things ({', '.join(measures)}): these numbers do not compare.")
+    if measures and one_measure:
+        _say(f"best: the least {measures[0]} of the evaluation tasks; at: after how many episodes it was.")
+    elif measures:
+        _say(f"The runs measured different things ({', '.join(measures)}): these numbers do not compare.")
     _say_seeds(runs)
     return 0
 
@@ -76,9 +81,18 @@ def _named(one: RunOnDisk, differ: dict[str, str]) -> str:
 
 def _say_seeds(runs: Sequence[RunOnDisk]) -> None:
     """Print mean and interval of the best evaluations where there are several seeds of one setting."""
-    for group in gather("compare", runs):
+    for group in gather(runs):
+        if len(group.runs) == 1:
+            continue
+        if pair := twice(group):
+            same = f"{pair[0].name} and {pair[1].name} have the same settings and the same seed"
+            _say(f"{group.label}: {same}, and are not summed up.")
+            continue
         best = np.array([_least(one) for one in group.runs])
-        if len(best) > 1:
-            mean, half = (float(x) for x in (best.mean(), half_width(best)))
-            said = f"mean {mean:.6g}, 95 % interval {mean - half:.6g} .. {mean + half:.6g}"
-            print(f"{group.label}: {said if np.isfinite(half) else 'not all have a finite evaluation'}")
+        mean, half = (float(x) for x in (best.mean(), half_width(best)))
+        said = f"mean best {mean:.6g}, 95 % interval {mean - half:.6g} .. {mean + half:.6g}"
+        _say(f"{group.label}: {said if np.isfinite(half) else 'not all have a finite evaluation'}")
+
+
+def _say(text: str) -> None:
+    print(textwrap.fill(text, width(), subsequent_indent="  ", break_on_hyphens=False))

@@ -75,7 +75,7 @@ def run(args: Any) -> int:
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")
     digits = trainer.evaluation_digits(trained.phi, steps, stream="fresh")
     least = f"median {np.median(digits):.1f}, least {digits.min():.1f}"
-    print(f"Digits that rounding leaves of the numbers at step {steps}, on one draw of tasks: {least}.")
+    print(f"Digits that rounding leaves at step {steps}, on one draw: {least}.")
     return 1 if bad else 0
 
 

@@ -60,11 +60,13 @@ class Live:
             self._evaluated = f"{name} {value}, best {best}", f"best {best}"
         self._fields = self._described(row)
         if self._drawn is not None:
-            self._drawn.refresh() if self._done == self._episodes else None
+            if self._done == self._episodes:  # it ends before it would be drawn again
+                self._drawn.refresh()
         elif "evaluation" in row:
             head = f"episode {self._done}/{self._episodes}  left {clock(self.left)}  "
-            room = int(os.environ.get("COLUMNS") or 0) if (os.environ.get("COLUMNS") or "").isdecimal() else 0
-            print(head + fitted(self._fields, (room - len(head)) if room else sys.maxsize), file=sys.stderr, flush=True)
+            said = os.environ.get("COLUMNS", "")
+            room = int(said) - len(head) if said.isdecimal() else sys.maxsize
+            print(head + fitted(self._fields, room), file=sys.stderr, flush=True)
 
     @property
     def left(self) -> float:
@@ -94,28 +96,29 @@ class Live:
         """Return the line: the count, the bar and the time have their place first, and what fits of the rest."""
         head = f"{self._done:>{len(str(self._episodes))}}/{self._episodes} "
         head = f"episode {head}" if width >= 60 else head
-        left = f" {clock(self.left) if self._done else '-:--:--'} left"
-        room = width - len(head) - len(left) - _SHORTEST_BAR - 2
-        text = fitted(self._fields, room)
-        bar = min(_LONGEST_BAR, max(0, width - len(head) - len(left) - (len(text) + 2 if text else 0)))
+        left = f" {clock(self.left) if self._done else '-:--:--':>7} left"
+        room = width - len(head) - len(left)
+        bar = max(min(_SHORTEST_BAR, room), min(_LONGEST_BAR, room // 4))
+        text = fitted(self._fields, room - bar - 2)
         return f"{head}{_bar(self._done / self._episodes, bar, plain)}{left}{f'  {text}' if text else ''}"
 
 
 def fitted(fields: Sequence[Sequence[str]], room: int) -> str:
-    """Return the fields, two blanks apart, that fit: each in the longest form that leaves room for those before it.
+    """Return the fields, two blanks apart, that fit: each in its longest form that leaves room for the next one.
 
     >>> fitted([["mean loss 0.123", "0.123"], ["best 0.1"], ["clipped 0"]], 26)
     'mean loss 0.123  best 0.1'
-    >>> fitted([["mean loss 0.123", "0.123"], ["best 0.1"]], 14)
-    '0.123'
+    >>> fitted([["mean loss 0.123", "0.123"], ["best 0.1"], ["clipped 0"]], 24)
+    '0.123  best 0.1'
     """
     found: list[str] = []
-    for forms in fields:
-        taken = sum(len(text) + 2 for text in found)
-        text = next((form for form in forms if taken + len(form) <= room), None)
-        if text is None:
+    for k, forms in enumerate(fields):
+        free = room - sum(len(text) + 2 for text in found)
+        fits = [form for form in forms if len(form) <= free]
+        if not fits:
             break
-        found.append(text)
+        after = min(map(len, fields[k + 1])) + 2 if k + 1 < len(fields) else 0
+        found.append(next((form for form in fits if len(form) + after <= free), fits[0]))
     return "  ".join(found)
 
 

@@ -8,7 +8,7 @@ from argparse import SUPPRESS
 
 from threadpoolctl import threadpool_limits
 
-from metagrad import __version__
+import metagrad
 from metagrad.cli import compare, diagnose, evaluate, meta_train, plot
 from metagrad.cli.words import Parser, examples
 from metagrad.training.loop import NonFiniteError
@@ -51,13 +51,16 @@ def parser() -> Parser:
     known = {"meta-train": meta_train, "evaluate": evaluate, "diagnose": diagnose, "plot": plot, "compare": compare}
     found = Parser(
         prog="metagrad",
+        usage="metagrad [-h] [--version] COMMAND ...",
         description="Meta-train optimizers by meta-gradients, and look at what came of it.",
         epilog=examples(_EXAMPLES) + "\n\nmetagrad COMMAND --help says more of each.",
     )
-    found.add_argument("--version", action="version", version=f"metagrad {__version__}", help="say the version")
+    found.add_argument(
+        "--version", action="version", version=f"metagrad {metagrad.__version__}", help="say the version"
+    )
     listed = "\n".join(f"{name:12}{one.HELP}" for name, one in known.items())
     settings = {"metavar": "COMMAND", "title": "commands", "description": listed, "help": SUPPRESS}
-    commands = found.add_subparsers(required=True, parser_class=Parser, **settings)
+    commands = found.add_subparsers(required=True, parser_class=Parser, prog="metagrad", **settings)
     for one in known.values():
         one.add(commands)
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,17 @@ import numpy as np
 from metagrad.cli.live import Live
 from metagrad.cli.said import say_hyper_parameters
 from metagrad.cli.words import examples, width
+from metagrad.files import read_npz
 from metagrad.training.config import known_keys, read_config, setup
 from metagrad.training.loop import NonFiniteError
+from metagrad.training.runs.read import settings
+from metagrad.training.store import FORMAT
 from metagrad.training.trained import save_trained
 
 _EXAMPLES = """
 metagrad meta-train configs/adam_quadratics.toml
 metagrad meta-train mine.toml --out runs/mine-seed0
-metagrad meta-train mine.toml --changed outer_phi.eta  # go on with another one
+metagrad meta-train mine.toml --changed outer_phi.eta  # go on with a new one
 metagrad plot runs/mine-seed0                          # also while it runs
 """
 _CONFIG = "what a config may say, with the defaults (help(metagrad.training.Recipe)\nexplains [training]):\n\n"
@@ -55,7 +60,7 @@ def run(args: Any) -> int:
     folder: Path = args.out or Path("runs") / args.config.stem
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, metrics = folder / "checkpoint.npz", folder / "metrics.jsonl"
-    with Live(made.trainer.recipe.episodes) as live:
+    with Live(made.trainer.recipe.episodes) as live, _naming_settings(checkpoint, made.config):
         result = made.trainer.run(
             made.phi,
             checkpoint=checkpoint,
@@ -71,3 +76,27 @@ def run(args: Any) -> int:
     print(f"{result.episodes} episodes; best {result.measured} {result.value:.6g}: {folder / 'optimizer.npz'}")
     say_hyper_parameters(made.trainer.optimizer, result.phi)
     return 0
+
+
+@contextmanager
+def _naming_settings(checkpoint: Path, config: dict[str, Any]) -> Iterator[None]:
+    """Let the error of a run that is refused name the settings as the config names them."""
+    try:
+        yield
+    except ValueError as error:
+        differ = _differing(checkpoint, config) if "of another run" in str(error) else ""
+        if differ:
+            raise ValueError(f"{error} In the config: {differ}.") from None
+        raise
+
+
+def _differing(checkpoint: Path, config: dict[str, Any]) -> str:
+    """Say which settings of the config differ from those in the checkpoint, if any do."""
+    there = read_npz(checkpoint, "meta-train", formats=(FORMAT,))[1].get("config")
+    if not isinstance(there, dict):
+        return ""
+    first, second = settings(there), settings(config)
+    names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
+    names = [name for name in names if name not in ("training.episodes", "training.patience")]  # they always may
+    default = "the default"
+    return ", ".join(f"{name} = {first.get(name, default)} there, {second.get(name, default)} here" for name in names)

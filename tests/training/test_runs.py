@@ -86,13 +86,28 @@ def test_a_run_has_its_settings_and_its_time(runs):
 
 
 def test_runs_that_differ_in_the_seed_alone_are_gathered(runs):
-    groups = gather("here", read_runs("here", runs))
+    groups = gather(read_runs("here", runs))
     assert [len(group.runs) for group in groups] == [2, 3]
     assert [group.label for group in groups] == ["outer.eta = 0.1 (2 seeds)", "outer.eta = 0.2 (3 seeds)"]
     assert differing(read_runs("here", runs[1:3])) == [
         {"seed": "1", "outer.eta": "0.1"},
         {"seed": "0", "outer.eta": "0.2"},
     ]
+
+
+def test_runs_are_called_by_what_differs(runs, tmp_path):
+    def labels(*paths):
+        return [group.label for group in gather(read_runs("here", list(paths)))]
+
+    assert labels(runs[0], runs[2]) == ["outer.eta = 0.1", "outer.eta = 0.2"]
+    assert labels(runs[0], runs[3]) == ["outer.eta = 0.1 (seed 0)", "outer.eta = 0.2 (seed 1)"]
+    assert labels(runs[0]) == ["few-0"]
+    assert labels(runs[0], runs[1]) == ["few-0 and 1 other seed"]
+    assert labels(*runs[2:]) == ["large-0 and 2 other seeds"]
+    other = write(tmp_path / "other", outer__eta=0.3, task__d=3, training__window=2)
+    assert labels(runs[0], other) == ["few-0", "other"], "with many settings the folders are shorter"
+    same = write(tmp_path / "few-0", outer__eta=0.3, task__d=4, training__window=2)
+    assert labels(runs[0], same) == [f"{runs[0]} (1)", f"{same} (1)"], "two of one name"
 
 
 def test_the_line_is_the_mean_and_the_bars_are_students_interval(runs, axes):
@@ -197,7 +212,7 @@ def test_changed_settings_are_another_run(runs, tmp_path):
     run = setup(config)
     files_of = {"checkpoint": folder / "checkpoint.npz", "metrics": folder / "metrics.jsonl"}
     run.trainer.run(run.phi, **files_of, config=config, changed=("outer_phi.eta",))
-    assert [len(group.runs) for group in gather("here", read_runs("here", [runs[2], folder]))] == [1, 1]
+    assert [len(group.runs) for group in gather(read_runs("here", [runs[2], folder]))] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -237,5 +252,5 @@ def test_an_edited_checkpoint_is_named(runs, tmp_path):
 def test_without_a_config_each_run_is_its_own(runs, tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_bytes((runs[0] / "metrics.jsonl").read_bytes())
-    groups = gather("here", read_runs("here", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]))
+    groups = gather(read_runs("here", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]))
     assert [group.label for group in groups] == ["a", "b"]

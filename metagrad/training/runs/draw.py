@@ -11,7 +11,7 @@ import numpy as np
 from metagrad import checks
 from metagrad.errors import bad_value
 from metagrad.training.drawing import axes_of, finish, is_logarithmic, look
-from metagrad.training.runs.gather import Group, gather, spread
+from metagrad.training.runs.gather import Group, gather, spread, twice
 from metagrad.training.runs.read import WHATS, read_runs
 
 What = Literal["evaluation", "best", "objective", "gradient"]
@@ -58,7 +58,12 @@ def plot_runs(
     if len(named) > 1 and what != "gradient":
         remedy = "Plot them apart."
         bad_value(where, "runs", f"runs that measured {' and '.join(named)}", "runs of one measure", remedy)
-    groups = gather(where, found)
+    groups = gather(found)
+    for group in groups:
+        if pair := twice(group):
+            both = " and ".join(str(run.path.parent) for run in pair)
+            came = f"{both}, of the same settings and the same seed {pair[0].seed}"
+            bad_value(where, "runs", came, "each run once", "Two of one seed would make the interval too small.")
     each = (
         max(1, *(len(run.curve(what)[0]) // _MOST_POINTS for run in found)) if what in ("objective", "gradient") else 1
     )

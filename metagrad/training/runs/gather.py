@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.errors import bad_value
 from metagrad.training.runs.read import RunOnDisk, settings
 
 _MOST_SETTINGS = 2  # that name a line; with more, the names of the folders are shorter
@@ -33,25 +32,26 @@ class Spread(NamedTuple):
     high: np.ndarray
 
 
-def gather(where: str, runs: Sequence[RunOnDisk]) -> list[Group]:
+def gather(runs: Sequence[RunOnDisk]) -> list[Group]:
     """Return the runs in groups of one config but for the seed, in the order in which they came.
 
-    A run without a config is a group of its own. ValueError where two runs of a group have one seed: they would count
-    as two, and make the interval too small.
+    A run without a config is a group of its own.
     """
     found: dict[str, list[RunOnDisk]] = {}
     for k, run in enumerate(runs):
         found.setdefault(_key(run, k), []).append(run)
-    for group in found.values():
-        seeds: dict[Any, RunOnDisk] = {}
-        for run in group:
-            other = seeds.setdefault(run.seed, run)
-            if other is not run:
-                came = f"{other.path.parent} and {run.path.parent}, of the same settings and the same seed {run.seed}"
-                bad_value(where, "runs", came, "each run once", "Leave one of them out.")
-    return [
-        Group(tuple(group), label) for group, label in zip(found.values(), _labels(list(found.values())), strict=True)
-    ]
+    groups = list(found.values())
+    return [Group(tuple(group), label) for group, label in zip(groups, _labels(groups), strict=True)]
+
+
+def twice(group: Group) -> tuple[RunOnDisk, RunOnDisk] | None:
+    """Return two runs of a group that have one seed: they are no two draws. None where all seeds differ."""
+    seeds: dict[Any, RunOnDisk] = {}
+    for run in group.runs:
+        other = seeds.setdefault(run.seed, run)
+        if other is not run:
+            return other, run
+    return None
 
 
 def _key(run: RunOnDisk, number: int) -> str:
@@ -65,13 +65,15 @@ def _labels(groups: list[list[RunOnDisk]]) -> list[str]:
     """Return what the groups are called: by the settings that differ, where these are few, else by their folders."""
     differ = [{n: x for n, x in one.items() if n != "seed"} for one in differing([runs[0] for runs in groups])]
     by_settings = all(0 < len(one) <= _MOST_SETTINGS for one in differ)
-    labels = []
+    labels, one_seed = [], len({run.seed for runs in groups for run in runs}) == 1
     for runs, named in zip(groups, differ, strict=True):
-        label = ", ".join(f"{name} = {text}" for name, text in named.items()) if by_settings else runs[0].name
         more = len(runs) - 1
-        labels.append(f"{label} ({len(runs)} seeds)" if more and by_settings else label)
-        if more and not by_settings:
-            labels[-1] = f"{label} and {more} other seed{'s' * (more > 1)}"
+        if by_settings:
+            of = f"{len(runs)} seeds" if more else f"seed {runs[0].seed}"
+            label = ", ".join(f"{name} = {text}" for name, text in named.items())
+            labels.append(label if one_seed else f"{label} ({of})")
+        else:
+            labels.append(runs[0].name + (f" and {more} other seed{'s' * (more > 1)}" if more else ""))
     if len(set(labels)) < len(labels):
         return [f"{runs[0].path.parent} ({len(runs)})" for runs in groups]
     return labels
