@@ -134,8 +134,9 @@ assert trained(tuned) < curve.min() + 1e-3 < trained(-6.0)
 # Use it
 # ------
 # Now train once on all samples with the tuned decay. ``rollout`` returns the losses along the run and, with
-# ``with_end=True``, where it ended. Our data were made up, so we can draw 10,000 fresh samples and see whether the decay
-# helps there too. On this draw it does. Change the seed, and now and then it does not: 60 samples do not say more.
+# ``with_end=True``, where it ended. Our data were made up, so we can draw 10,000 fresh samples and see whether the
+# decay helps there too. On this draw it does. Change the seed, and now and then it does not: 60 samples do not say
+# more.
 
 
 def on_all(w, theta):

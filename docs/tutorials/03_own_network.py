@@ -56,7 +56,8 @@ print(f"best constant step size {constant:.3f}: mean log loss {min(scores):.3f}"
 # %%
 # A step size for every layer
 # ---------------------------
-# Where ``GradientDescent`` takes a number it takes a tree like ``w``, too. The meta-gradient comes back as the same tree.
+# Where ``GradientDescent`` takes a number it takes a tree like ``w``, too. The meta-gradient comes back as
+# the same tree.
 
 layers = mg.GradientDescent.Phi({"hidden": constant, "bias": constant, "output": constant})
 found = mg.meta_gradient(task, mg.GradientDescent(), objective, layers, steps=steps)
@@ -68,8 +69,8 @@ print({name: round(float(slope.to_float()), 3) for name, slope in found.grad.eta
 # A schedule of few numbers
 # -------------------------
 # ``Following`` puts a hyper-parameter on a curve. With ``Polynomial`` the step size goes from ``eta_start`` to
-# ``eta_end`` like :math:`(1 - t/T)^p`; here start and end are one number for each layer, and the power p is one for all:
-# seven meta-parameters. ``Unconstrained`` takes logarithms of them, so that no outer step can make a step size
+# ``eta_end`` like :math:`(1 - t/T)^p`; here start and end are one number for each layer, and the power p is one
+# for all: seven meta-parameters. ``Unconstrained`` takes logarithms of them, so that no outer step can make a step size
 # negative, and one outer step size fits all. Adam moves each of them by up to about 0.15 in the logarithm, 25 times.
 
 falling = mg.Following(mg.GradientDescent(), eta=mg.Polynomial())

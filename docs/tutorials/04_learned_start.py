@@ -3,8 +3,8 @@ A learned start: few-shot sinusoids
 ===================================
 
 Many small problems, few samples each: a start for training can be learned from which five steps suffice on a new one.
-This is MAML (Finn, Abbeel and Levine 2017): the meta-parameters are the initial weights of a network. We learn them from
-sinusoids of random height and phase, with the whole derivative and with the first-order one that holds gradients
+This is MAML (Finn, Abbeel and Levine 2017): the meta-parameters are the initial weights of a network. We learn them
+from sinusoids of random height and phase, with the whole derivative and with the first-order one that holds gradients
 constant, and test both on sinusoids that were never seen.
 """
 

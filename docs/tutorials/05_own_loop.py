@@ -17,6 +17,7 @@ is the same loop in PyTorch.
 # ``update``.
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -61,14 +62,14 @@ def on_all(make, **options):
     return np.stack([train(make(), problem, **options) for problem in problems])
 
 
-curves = {"trained LSTM": on_all(lambda: mg.Stepper(trained))}
+curves = {"trained LSTM": on_all(partial(mg.Stepper, trained))}
 candidates = {
     "Adam": (mg.Adam(), mg.Adam.Phi, np.geomspace(0.06, 1.0, 5)),
     "momentum 0.9": (mg.Momentum(), lambda eta: mg.Momentum.Phi(eta, 0.9), np.geomspace(0.002, 0.03, 5)),
 }
 best = {}
 for name, (rule, phi, grid) in candidates.items():
-    found = [on_all(lambda rule=rule, chosen=phi(eta): mg.Stepper(rule, chosen)) for eta in grid]
+    found = [on_all(partial(mg.Stepper, rule, phi(eta))) for eta in grid]
     k = int(np.argmin([np.log(curve).mean() for curve in found]))
     curves[f"{name}, best of 5"], best[name] = found[k], grid[k]
     print(f"{name}: best step size {grid[k]:.3f}")
@@ -94,20 +95,22 @@ assert at_20["trained LSTM"] < 0.5 * min(value for name, value in at_20.items() 
 # notice, as its step does not depend on the scale of gradients. The LSTM was never shown such gradients. Or let it run
 # four times as long as in its training. Measure before you rely on it.
 
-adam = mg.Adam.Phi(best["Adam"])
-print("median loss         trained LSTM       Adam")
-for name, options in {
-    "as trained": {},
-    "loss times 100": {"factor": 100.0},
-    "400 steps": {"steps": 400},
-}.items():
-    ends = [
-        np.median(on_all(make, **options)[:, -1])
-        for make in (lambda: mg.Stepper(trained), lambda: mg.Stepper(mg.Adam(), adam))
-    ]
-    print(f"{name:15s} {ends[0]:16.4g} {ends[1]:10.4g}")
+makers = {
+    "trained LSTM": partial(mg.Stepper, trained),
+    "Adam": partial(mg.Stepper, mg.Adam(), mg.Adam.Phi(best["Adam"])),
+}
+print("median loss       ", *(f"{name:>14s}" for name in makers))
+ends = {}
+for name, options in {"as trained": {}, "loss times 100": {"factor": 100.0}, "400 steps": {"steps": 400}}.items():
+    ends[name] = [np.median(on_all(make, **options)[:, -1]) for make in makers.values()]
+    print(f"{name:18s} {ends[name][0]:14.4g} {ends[name][1]:14.4g}")
+assert ends["loss times 100"][0] > 10 * ends["as trained"][0]
+assert np.isclose(ends["loss times 100"][1], ends["as trained"][1], rtol=0.1)
 
 # %%
+# With gradients of another size the LSTM fails, and Adam does not notice. Longer runs than it was trained for are a
+# matter of luck: at this seed it goes on to improve, at others Adam is ahead by orders of magnitude.
+#
 # Stop and resume
 # ---------------
 # The stepper holds the state of the rule, and ``save`` writes it. A loop that goes on from the file has the same bits.

@@ -131,8 +131,8 @@ assert scored["all four tuned"] < scored["best step size of the grid"] + 0.05
 # %%
 # Keep it
 # -------
-# ``run(..., checkpoint="run.npz")`` saves as it goes, and the same call goes on where it was. ``mg.save_trained`` writes
-# the result as a file that imports nothing; with ``mg.Stepper`` it steps any loop.
+# ``run(..., checkpoint="run.npz")`` saves as it goes, and the same call goes on where it was. ``mg.save_trained``
+# writes the result as a file that imports nothing; with ``mg.Stepper`` it steps any loop.
 
 stepper = mg.Stepper(mg.Adam(), tuned)
 w = stepper.update(np.ones(3), grads=np.array([1.0, -2.0, 0.0]))
