@@ -226,7 +226,7 @@ def _one_loss(loss: Any, layout: Layout) -> Array:
         remedy = "There is no task axis: take the mean, or write loss[0]." if tuple(shape) else ""
         bad_type(WHERE, "loss", checks.shown(loss), expected, remedy)
     try:
-        number = float(loss)
+        number = float(loss.item() if hasattr(loss, "item") else loss)
     except (TypeError, ValueError):
         bad_type(WHERE, "loss", f"{checks.shown(loss)}, a {type(loss).__name__}", expected)
     with np.errstate(over="ignore", under="ignore"):
