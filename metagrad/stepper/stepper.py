@@ -195,9 +195,11 @@ class Stepper:
         def loss_at(u: Tree) -> Array:
             return _one_loss(loss(layout.without_task(u, params, WHERE, "w")), layout)
 
-        gradient = gradient_at(w) if callable(grads) else layout.with_task(grads, params, WHERE, "grads")
-        told = loss_at(w) if callable(loss) else None if loss is None else _one_loss(loss, layout)
-        return Seen(w, gradient, told, gradient_at if callable(grads) else None, loss_at if callable(loss) else None)
+        gradient = gradient_at(w) if _is_function(grads) else layout.with_task(grads, params, WHERE, "grads")
+        told = loss_at(w) if _is_function(loss) else None if loss is None else _one_loss(loss, layout)
+        return Seen(
+            w, gradient, told, gradient_at if _is_function(grads) else None, loss_at if _is_function(loss) else None
+        )
 
     def _check_finite(self, what: str, paths: Sequence[str], after: list[Any], before: list[Any]) -> None:
         """Raise ValueError where an array is inf or NaN that was finite; a rule may begin with inf in its state."""
@@ -207,6 +209,10 @@ class Stepper:
             came = f"inf or NaN{f' in {path}' if path else ''} after update {self._t + 1}"
             remedy = "Nothing was changed. Scale or clip the gradients, take a smaller step size or a wider dtype."
             bad_value(f"{type(self.rule).__name__}.step", what, came, "finite numbers", remedy)
+
+
+def _is_function(given: Any) -> bool:
+    return callable(given) and not isinstance(given, type)
 
 
 def _is_finite(leaf: Any) -> bool:
