@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ class Stepper:
             bad_type(where, "phi", "a Joint", "the meta-parameters of the rule alone", remedy)
         self.rule = bare
         self.steps = None if steps is None else checks.count(where, "steps", steps)
-        self.phi: Tree = parts.complete_phi(bare, parts.check_phi(bare, phi, where), where)
+        phi = parts.complete_phi(bare, parts.check_phi(bare, phi, where), where)
+        self.phi: Tree = ad.tree_map(_own, phi)  # the caller may go on to tune his
         self._check_horizon(where)
         self._t = 0
         self._state: Tree = None
@@ -94,6 +96,10 @@ class Stepper:
         """Say what is stepped, and how far it is."""
         horizon = "" if self.steps is None else f" of {self.steps}"
         return f"Stepper({self.rule!r}, {self._t}{horizon} updates)"
+
+    def __deepcopy__(self, memo: Any) -> Stepper:
+        """Return a stepper that goes on from here by itself: nothing that the two have in common is ever written."""
+        return copy.copy(self)
 
     def update(self, params: Tree, grads: Grads, *, loss: Loss = None) -> Tree:
         """Return the next parameters, new arrays built like `params`.
@@ -211,6 +217,10 @@ class Stepper:
             bad_value(f"{type(self.rule).__name__}.step", what, came, "finite numbers", remedy)
 
 
+def _own(leaf: Any) -> Any:
+    return leaf.copy() if is_array(leaf) else leaf
+
+
 def _is_function(given: Any) -> bool:
     return callable(given) and not isinstance(given, type)
 
@@ -233,6 +243,8 @@ def _one_loss(loss: Any, layout: Layout) -> Array:
         bad_type(WHERE, "loss", checks.shown(loss), expected, remedy)
     try:
         number = float(loss.item() if hasattr(loss, "item") else loss)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         bad_type(WHERE, "loss", f"{checks.shown(loss)}, a {type(loss).__name__}", expected)
     with np.errstate(over="ignore", under="ignore"):
