@@ -13,7 +13,7 @@ from matplotlib.container import Container, ErrorbarContainer
 
 from analysis.framework import contract
 from paper_figs.framework import results
-from paper_figs.framework.style import styled
+from paper_figs.framework.style import NARROWEST, styled
 from tests.analysis.test_evidence import SAVED
 
 _APART = 0.08  # of lightness, from 0 to 1
@@ -173,6 +173,16 @@ def test_a_caption_is_short_and_the_details_are_told(drawn):
     for text in (about["caption"], about["details"]):
         assert text.endswith(".")
         assert not re.search(r"[0-9]%|  ", text), text
+
+
+def test_it_can_be_drawn_on_the_narrowest_page(drawn):
+    result, figure = drawn
+    with styled(NARROWEST):
+        narrow = results.load_figure(result.name).draw(result)
+        narrow.canvas.draw()  # a panel that has no room is a warning, which is an error here
+    assert narrow.get_size_inches()[0] == NARROWEST
+    assert len(panels(narrow)) == len(panels(figure))
+    plt.close(narrow)
 
 
 def test_something_is_seen_in_every_panel(drawn):
