@@ -2,7 +2,7 @@
 
 import re
 import string
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -112,6 +112,17 @@ def maps_without_a_hatch(figure):
     return found
 
 
+def colliding(figure):
+    """Titles that touch each other, or end outside of the figure."""
+    boxes = [
+        (axes.get_title(loc="left"), axes._left_title.get_window_extent())
+        for axes in panels(figure)
+        if axes.get_title(loc="left")
+    ]
+    found = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+    return found + [(a, "figure") for a, box in boxes if box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1]
+
+
 def empty(figure):
     """The titles of panels in which nothing is seen."""
     found = []
@@ -134,6 +145,10 @@ def test_axes_say_what_they_show(drawn):
 
 def test_lines_are_told_apart_in_grey(drawn):
     assert alike(drawn[1]) == []
+
+
+def test_titles_do_not_collide(drawn):
+    assert colliding(drawn[1]) == []
 
 
 def test_no_series_differ_by_colour_alone(drawn):
@@ -207,6 +222,11 @@ def test_what_is_wrong_with_a_figure_is_seen():
     assert same_but_for_colour(figure) == [("", ["#b04000", "#d02000"])]
     assert maps_without_a_hatch(figure) == ["map"]
     assert empty(figure) == ["nothing"]
+    assert colliding(figure) == []
+    axes[0].set_title("a title that is far too long for a panel", loc="left")
+    axes[1].set_title("next", loc="left")
+    axes[2].set_title("a title that is far too long for the page", loc="left")
+    assert [one for _, one in colliding(figure)] == ["next", "figure"]
     axes[1].set_ylabel("")
     assert unlabelled(figure) == [("alike", "x"), ("alike", "y"), ("nothing", "y"), ("", "y")]
     plt.close(figure)
