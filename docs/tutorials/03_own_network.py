@@ -114,7 +114,7 @@ for (name, (rule, phi)), look in zip(tuned.items(), looks, strict=True):
     left.plot(np.median(losses, axis=1), **look, label=name)
     left.fill_between(np.arange(steps + 1), *np.quantile(losses, (0.25, 0.75), axis=1), color=look["color"], alpha=0.15)
     print(f"{name}: mean log loss {final[name]:.3f} on 32 fresh starts")
-left.set(yscale="log", xlabel="step", ylabel="loss (median and quartiles of 32 starts)")
+left.set(yscale="log", xlabel="step", ylabel="mean squared error\n(median and quartiles of 32 starts)")
 left.legend(frameon=False, fontsize=8)
 
 schedule = tuned["a schedule for each layer"][1]

@@ -3,8 +3,8 @@ Theory: the symbolic G', a property test of your own, a phase boundary
 ======================================================================
 
 For gradient descent on quadratics and least squares everything has a closed form. This page is for those who prove
-things: it takes one formula from sympy to a test, lets Hypothesis look for a counterexample to a conjecture (and
-find one), and draws the line in the plane of samples and noise where tuning on validation data begins to win (Wang, Yuan,
+things: it takes one formula from sympy to a test, lets Hypothesis look for a counterexample to a conjecture (and find
+one), and draws the line in the plane of samples and noise where tuning on validation data begins to win (Wang, Yuan,
 Wu, Ge 2021, section 4).
 """
 
@@ -173,8 +173,18 @@ for ratio, sigma in ((0.5, 1.0), (1.0, 2.0), (8.0, 0.5)):
     train, validation = risks(ratio, sigma)
     limit = [f(steps, ratio=ratio, sigma=sigma) for f in (tuned_limit.risk_tbt, tuned_limit.risk_tbv)]
     won = validation < train
-    axes.plot(ratio, sigma, "o" if won else "s", color="black", markerfacecolor="white", markersize=8)
+    marker, label = ("o", "sampled: validation wins") if won else ("s", "sampled: train wins")
+    axes.plot(ratio, sigma, marker, color="black", markerfacecolor="white", markersize=8, label=label)
     print(f"{ratio:4} {sigma:6} {train:9.3f} {validation:14.3f}   {limit[0]:.3f} and {limit[1]:.3f}")
     assert won == (limit[1] < limit[0])
+white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
+axes.text(0.3, 3.2, "validation wins", bbox=white)
+axes.text(5.0, 0.3, "train wins", bbox=white)
 axes.set(xscale="log", yscale="log", xlabel="samples per input n/d", ylabel=r"noise $\sigma$ (units of $\|w^*\|$)")
+axes.set_xticks([0.25, 0.5, 1, 2, 4, 8, 16], labels=["1/4", "1/2", "1", "2", "4", "8", "16"])
+axes.set_yticks([0.25, 0.5, 1, 2, 4], labels=["1/4", "1/2", "1", "2", "4"])
+axes.minorticks_off()
+handles, labels = axes.get_legend_handles_labels()
+once = dict(zip(labels, handles, strict=True))
+figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=2, frameon=False, fontsize=8)
 plt.show()
