@@ -18,4 +18,5 @@ for step in range(101):
     grads = {name: p.grad.numpy() for name, p in net.named_parameters()}
     for name, new in stepper.update(params, grads, loss=loss.item()).items():
         params[name][...] = new  # written where the network reads it
-    print(f"step {step}: loss {loss.item():.4f}") if step % 25 == 0 else None
+    if step % 25 == 0:
+        print(f"step {step}: loss {loss.item():.4f}")

@@ -58,7 +58,7 @@ class Layout:
         Raise, with the path of the array, where structure, shape, dtype or device is another one, or a number is inf or
         NaN. They are copies because a rule may keep what it sees, and a loop may write into its own arrays.
         """
-        found = leaves_as(like, given, where, name)
+        found = leaves_as(like, given, where, name, or_none=False)
         built = [self._one(leaf, k, where, name) for k, leaf in enumerate(found)]
         return frozen(ad.unflatten(like, built))
 
@@ -88,7 +88,7 @@ class Layout:
         """Return arrays of the caller's own, without the task axis; raise where `w` is none of one such task."""
         built = []
         for path, shape, leaf, given in zip(
-            self.paths, self.shapes, leaves_as(like, w, where, name), ad.leaves(like), strict=True
+            self.paths, self.shapes, leaves_as(like, w, where, name, or_none=False), ad.leaves(like), strict=True
         ):
             if getattr(leaf, "shape", None) != (1, *shape) or leaf.dtype.name != self.dtype:
                 came = "a " + type(leaf).__name__ if not is_array(leaf) else f"of shape {leaf.shape} and {leaf.dtype}"

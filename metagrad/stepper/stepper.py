@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ class Stepper:
             bad_type(where, "phi", "a Joint", "the meta-parameters of the rule alone", remedy)
         self.rule = bare
         self.steps = None if steps is None else checks.count(where, "steps", steps)
-        self.phi: Tree = parts.complete_phi(bare, parts.check_phi(bare, phi, where), where)
+        phi = parts.complete_phi(bare, parts.check_phi(bare, phi, where), where)
+        self.phi: Tree = ad.tree_map(_own, phi)  # the caller may go on to tune his
         self._check_horizon(where)
         self._t = 0
         self._state: Tree = None
@@ -94,6 +96,10 @@ class Stepper:
         """Say what is stepped, and how far it is."""
         horizon = "" if self.steps is None else f" of {self.steps}"
         return f"Stepper({self.rule!r}, {self._t}{horizon} updates)"
+
+    def __deepcopy__(self, memo: Any) -> Stepper:
+        """Return a stepper that goes on from here by itself: nothing that the two have in common is ever written."""
+        return copy.copy(self)
 
     def update(self, params: Tree, grads: Grads, *, loss: Loss = None) -> Tree:
         """Return the next parameters, new arrays built like `params`.
@@ -195,9 +201,11 @@ class Stepper:
         def loss_at(u: Tree) -> Array:
             return _one_loss(loss(layout.without_task(u, params, WHERE, "w")), layout)
 
-        gradient = gradient_at(w) if callable(grads) else layout.with_task(grads, params, WHERE, "grads")
-        told = loss_at(w) if callable(loss) else None if loss is None else _one_loss(loss, layout)
-        return Seen(w, gradient, told, gradient_at if callable(grads) else None, loss_at if callable(loss) else None)
+        gradient = gradient_at(w) if _is_function(grads) else layout.with_task(grads, params, WHERE, "grads")
+        told = loss_at(w) if _is_function(loss) else None if loss is None else _one_loss(loss, layout)
+        return Seen(
+            w, gradient, told, gradient_at if _is_function(grads) else None, loss_at if _is_function(loss) else None
+        )
 
     def _check_finite(self, what: str, paths: Sequence[str], after: list[Any], before: list[Any]) -> None:
         """Raise ValueError where an array is inf or NaN that was finite; a rule may begin with inf in its state."""
@@ -207,6 +215,14 @@ class Stepper:
             came = f"inf or NaN{f' in {path}' if path else ''} after update {self._t + 1}"
             remedy = "Nothing was changed. Scale or clip the gradients, take a smaller step size or a wider dtype."
             bad_value(f"{type(self.rule).__name__}.step", what, came, "finite numbers", remedy)
+
+
+def _own(leaf: Any) -> Any:
+    return leaf.copy() if is_array(leaf) else leaf
+
+
+def _is_function(given: Any) -> bool:
+    return callable(given) and not isinstance(given, type)
 
 
 def _is_finite(leaf: Any) -> bool:
@@ -226,7 +242,9 @@ def _one_loss(loss: Any, layout: Layout) -> Array:
         remedy = "There is no task axis: take the mean, or write loss[0]." if tuple(shape) else ""
         bad_type(WHERE, "loss", checks.shown(loss), expected, remedy)
     try:
-        number = float(loss)
+        number = float(loss.item() if hasattr(loss, "item") else loss)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
         bad_type(WHERE, "loss", f"{checks.shown(loss)}, a {type(loss).__name__}", expected)
     with np.errstate(over="ignore", under="ignore"):

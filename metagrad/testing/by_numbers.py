@@ -89,6 +89,8 @@ def given(found: Estimate, expected: Tree) -> Estimate:
         number = theirs if isinstance(theirs, Scaled) else _as_scaled(at, theirs)
         if number.shape != mine.shape:
             bad_value(WHERE, f"against{at}", f"of shape {number.shape}", f"shape {mine.shape}, as the gradient has it")
+        if not np.isfinite(to_host(number.mantissa)).all():
+            bad_value(WHERE, f"against{at}", "inf or NaN somewhere", "finite numbers", "Scaled has those of any size.")
         leaves.append(number)
     return dataclasses.replace(found, grad=ad.unflatten(found.grad, leaves), digits=None)
 

@@ -34,6 +34,7 @@ def quadratic(
     batch, d = checks.count(where, "batch", batch), checks.count(where, "d", d)
     dtype = checks.float_dtype(where, "dtype", dtype)
     least, most = spectrum_of(where, spectrum)
+    checks.flag(where, "diagonal", diagonal)
     draw = rng(checks.count(where, "seed", seed, 0), "test_quadratic", batch, d)
     eigenvalues = draw.uniform(least, most, size=(batch, d))
     w0 = draw.choice([-1.0, 1.0], size=(batch, d)) * draw.uniform(0.5, 2.0, size=(batch, d))
@@ -65,6 +66,7 @@ def regression(
     >>> regression(2, 6, 3, seed=0, validation=True).X.shape
     (2, 3, 3)
     """
+    checks.flag("regression", "validation", validation)
     split = 0.5 if validation else None
     return random_least_squares(batch, n, d, sigma=sigma, seed=seed, split=split, dtype=dtype)
 

@@ -204,13 +204,18 @@ def learned_rules(dtype: Any = np.float64) -> Strategy:
     )
 
 
-@st.composite
-def meta_cases(draw: Any, *, most_steps: int = 20, learned: bool = False) -> MetaCase:
+def meta_cases(*, most_steps: int = 20, learned: bool = False) -> Strategy:
     """Return a strategy of whole cases: a task, a rule with phi that suits its curvature, an objective, a horizon.
 
     `most_steps`: the longest horizon. `learned`: with learned rules among them. Written for
-    `assert_meta_gradient_matches(*case)`.
+    `assert_meta_gradient_matches(*case)`. TypeError and ValueError for other kinds, and for a horizon below 1.
     """
+    checks.flag("meta_cases", "learned", learned)
+    return _meta_cases(checks.count("meta_cases", "most_steps", most_steps), learned)
+
+
+@st.composite
+def _meta_cases(draw: Any, most_steps: int, learned: bool) -> MetaCase:
     task = draw(tasks())
     hand = rules(curvature=max(draws.curvature(task), 0.1))
     rule, phi = draw(st.one_of(hand, learned_rules()) if learned else hand)

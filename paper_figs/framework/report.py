@@ -7,7 +7,9 @@ the files of the results, beside which it lies: they go wherever the folder of r
 from __future__ import annotations
 
 import base64
+import json
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from paper_figs.framework.results import Result, ResultError
 _TEMPLATE = Path(__file__).with_name("report.html")
 _ROOT = Path(paper_figs.__path__[0]).resolve().parent
 _MOST_ENTRIES = 12  # of a list in the table of sizes
+_MOST_COMMITS = 3  # that the head of the page names
 
 
 def write_report(items: list[dict[str, Any]], path: Path, preset: str, at: tuple[int, ...]) -> None:
@@ -68,6 +71,7 @@ def _shown(item: dict[str, Any], page: Path) -> dict[str, Any]:
     image = next(path for path in item["files"] if path.suffix == ".png")
     data, rows = image.read_bytes(), claims.rows
     stem = _stem(result, page)
+    others = [(one["seed"], stem.with_name(f"{one['preset']}-seed{one['seed']}.json")) for one in result.others]
     linked = [*(stem.with_suffix(suffix) for suffix in (".npz", ".csv", ".json")), *item["files"]]
     return (
         short
@@ -78,9 +82,10 @@ def _shown(item: dict[str, Any], page: Path) -> dict[str, Any]:
             "width": int.from_bytes(data[16:20]),  # where a PNG has them
             "height": int.from_bytes(data[20:24]),
             "links": [(_label(one, image.parent), _link(one, page)) for one in linked if one.exists()],
+            "others": [(seed, _link(one.with_suffix(".npz"), page), _link(one, page)) for seed, one in others],
             "rows": rows,
             "counted": _counted(rows),
-            "config": [(name, _readable(value)) for name, value in result.config.items()],
+            "config": _sizes(result.config),
             "code": _code(item["name"], result),
             "sidecar": result.sidecar,
             "when": _time(result.sidecar),
@@ -111,19 +116,30 @@ def _counted(rows: list[dict[str, Any]]) -> str:
     return f"{sum(decided)} of {len(decided)} hold" + (f", {reported} reported" if reported else "")
 
 
-def _readable(value: Any) -> str:
-    """Return a size of an experiment as people write it.
+def _sizes(config: Any, above: str = "") -> list[tuple[str, str]]:
+    """Return the sizes of an experiment, a row each: what is nested has a name with dots, and JSON is opened.
 
-    >>> _readable([0.5, 1.0, 2.0]), _readable({"a": [1, 2], "b": "x"}), _readable([])
-    ('0.5, 1, 2', 'a: 1, 2; b: x', 'none')
+    >>> _sizes({"d": 20, "steps": [1.0, 0.5], "recipe": '{"task": {"count": 4}}'})
+    [('d', '20'), ('steps', '1, 0.5'), ('recipe.task.count', '4')]
     """
-    if isinstance(value, dict):
-        return "; ".join(f"{name}: {_readable(one)}" for name, one in value.items()) or "none"
+    if isinstance(config, str) and config.startswith("{"):
+        with suppress(ValueError):
+            config = json.loads(config)
+    if isinstance(config, dict) and config:
+        return [row for name, value in config.items() for row in _sizes(value, f"{above}.{name}" if above else name)]
+    return [(above, _readable(config))]
+
+
+def _readable(value: Any) -> str:
+    """Return a size of an experiment as people write it; of a long list its ends, and how many there are.
+
+    >>> _readable([0.5, 1.0]), _readable([[150, 0.3], [250, 0.1]]), _readable([]), _readable(list(range(20)))
+    ('0.5, 1', '(150, 0.3), (250, 0.1)', 'none', '0, 1, 2, 3, 4, 5, ..., 19: 20 in all')
+    """
     if isinstance(value, list):
-        nested = any(isinstance(one, list | dict) for one in value)
         told = [f"({_readable(one)})" if isinstance(one, list) else _readable(one) for one in value]
-        if len(told) > _MOST_ENTRIES and not nested:
-            told = [*told[: _MOST_ENTRIES // 2], "...", told[-1], f"{len(value)} in all"]
+        if len(told) > _MOST_ENTRIES:
+            return f"{', '.join(told[: _MOST_ENTRIES // 2])}, ..., {told[-1]}: {len(value)} in all"
         return ", ".join(told) or "none"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -154,6 +170,8 @@ def _made(results: list[Result]) -> list[str]:
     commits = {(one["commit"][:12] or "no commit") + (", with changes" if one["dirty"] else "") for one in sidecars}
     times = sorted(filter(None, map(_time, sidecars)))
     said = [f"commit{'s' * (len(commits) > 1)} {'; '.join(sorted(commits))}"] if commits else []
+    if len(commits) > _MOST_COMMITS:
+        said = [f"of {len(commits)} commits, which the figures tell"]
     if times:
         said.append(f"computed {times[0]}" + (f" to {times[-1]}" if times[-1] != times[0] else ""))
     return said

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import metagrad as mg
-from metagrad import data, measures, optimizers, training, xp
+from metagrad import data, measures, optimizers, testing, training, xp
 from metagrad.system import begin
 from metagrad.training import Recipe, Trainer
 
@@ -125,6 +125,23 @@ def phi_of_schedule(name: str) -> Door:
     return Door(call, fields, dict.fromkeys(fields, NUMBER), {n: (n, "eta") for n in fields}, also=tuple(fields))
 
 
+def matches(**arguments: Any) -> Any:
+    """Return what the comparison finds, numbers that are others among it: what is asked for is all that counts here."""
+    try:
+        return testing.assert_meta_gradient_matches(**arguments)
+    except AssertionError as found:
+        return found
+
+
+def loaded(**arguments: Any) -> Any:
+    """Return a stepper that goes on from a file."""
+    stepper = mg.Stepper(RULE, PHI)
+    stepper.save("loop.npz")
+    return stepper.load(**{"path": "loop.npz", "params": np.ones(2)} | arguments)
+
+
+LIKE = np.ones((2, 3, 4))
+LIKE_PARAMS = {"array": "an array of the parameters' shape"}
 FILES = {name: place.split(".")[0] for name, place in optimizers._PLACES.items()}
 HAND = [name for name, folder in FILES.items() if folder == "hand"]
 CLIPS = [name for name, folder in FILES.items() if folder == "transforms"]
@@ -277,6 +294,38 @@ DOORS: dict[str, Door] = {
         {"sign": ("argument 0",), "log": ("argument 1",)},
     ),
     "Scaled.to_float": Door(mg.Scaled.of(np.ones(2)).to_float, {}, {"dtype": NONE}),
+    "Stepper": Door(mg.Stepper, {"rule": RULE, "phi": PHI}, {"phi": NUMBER, "steps": NONE}, ETA),
+    "Stepper.update": Door(
+        lambda params, grads, loss=None: mg.Stepper(RULE, PHI).update(params, grads, loss=loss),
+        {"params": LIKE, "grads": LIKE},
+        {"params": LIKE_PARAMS, "grads": LIKE_PARAMS, "loss": NONE | ANY_NUMBER},
+    ),
+    "Stepper.answer": Door(mg.Stepper(RULE, PHI).answer, {"params": LIKE}, {"params": LIKE_PARAMS}),
+    "Stepper.save": Door(mg.Stepper(RULE, PHI).save, {"path": "loop.npz"}, {"path": PATH}),
+    "Stepper.load": Door(loaded, {}, {"params": LIKE_PARAMS}, also=("path", "params")),
+    "assert_meta_gradient_matches": Door(
+        matches,
+        CALLED,
+        {"phi": NUMBER, "against": NONE | ANY_NUMBER, "least": NUMBER},
+        ETA,
+        also=(*CALLED, "against", "least", "seed", "method", *OPTIONS[:4]),
+    ),
+    "quadratic": Door(testing.quadratic, {"batch": 1, "d": 2, "seed": 0}),
+    "regression": Door(
+        testing.regression, {"batch": 1, "n": 4, "d": 2, "seed": 0}, {"sigma": NUMBER}, {"batch": ("count",)}
+    ),
+    "logistic_regression": Door(testing.logistic_regression, {"batch": 1, "n": 4, "d": 2, "seed": 0}),
+    "curvature": Door(testing.curvature, {"task": TASK}),
+    "quadratics": Door(testing.quadratics, {}, {"diagonal": NONE}),
+    "least_squares": Door(testing.least_squares, {}, {"validation": NONE}),
+    "logistic_regressions": Door(testing.logistic_regressions),
+    "tasks": Door(testing.tasks),
+    "step_sizes": Door(testing.step_sizes, {}, dict.fromkeys(("curvature", "least", "most"), NUMBER)),
+    "horizons": Door(testing.horizons),
+    "objectives": Door(testing.objectives, {}, {"logarithmic": NONE}),
+    "rules": Door(testing.rules, {}, {"curvature": NUMBER}),
+    "learned_rules": Door(testing.learned_rules),
+    "meta_cases": Door(testing.meta_cases),
     "rng": Door(xp.rng, {"seed": 0}),
     "namespace_for": Door(xp.namespace_for, {"device": "cpu"}),
     "begin": Door(begin, {"task": TASK, "rule": RULE, "phi": PHI}, {"phi": NUMBER}, ETA),

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pytest
 
+from metagrad import tables
 from paper_figs.framework import cli, groups, results, tidy
 from tests.analysis.test_evidence import SAVED
 from tests.paper_figs.browser import PROGRAM, Browser
 
 SHOWN = ("explosion", "learned_eta", "tuners", "short_horizon", "lstm_digits")
-SCREENS = [(1280, False), (1280, True), (400, False), (400, True)]
+SCREENS = [(1280, False), (1280, True), (400, False), (400, True), (320, False)]
 WITH_BROWSER = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium here")
 CONTRAST = """(() => {
   const light = text => {
@@ -148,6 +149,34 @@ def test_the_short_table_has_a_row_a_figure_and_what_is_reported_is_no_yes(page)
     rest = re.findall(r'data-label="holds">(.*?)</td>', text.partition("</table>")[2])
     assert [one == "reported" for one in rest].count(True) == sum(check["holds"] is None for check in checks) > 5
     assert rest.count("yes") == sum(check["holds"] is True for check in checks)
+
+
+def test_sizes_are_told_as_people_write_them(page):
+    text = page.read_text(encoding="utf-8").partition('<article id="learned_eta">')[2].partition("</article>")[0]
+    config = results.load_result("learned_eta", SAVED, "quick", 0).config
+    rows = dict(re.findall(r'<tr><td><code>(\w+)</code></td><td class="number">(.*?)</td></tr>', text))
+    assert set(config) == set(rows)
+    assert rows["tasks"] == str(config["tasks"])
+    assert "{&#39;" not in text
+    assert "{&#34;" not in text.partition("<pre")[0]
+
+
+def test_several_seeds_are_linked_and_told(tmp_path, monkeypatch):
+    """The other seeds are here the same numbers: what is linked and told is looked at, and not whether they hold."""
+    shutil.copytree(SAVED / "explosion", tmp_path / "explosion")
+    stem = tmp_path / "explosion" / "quick-seed0"
+    found = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+    del found["digests"]
+    for seed in (1, 2):
+        shutil.copy(stem.with_suffix(".npz"), stem.with_name(f"quick-seed{seed}.npz"))
+        stem.with_name(f"quick-seed{seed}.json").write_bytes(tables.sealed(found | {"seed": seed}))
+    monkeypatch.setattr(cli, "_verified", lambda names, args: {})
+    assert cli.main(["report", "--only", "explosion", "--seeds", "0..2", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Preset quick, seeds 0 to 2" in text
+    for seed in (1, 2):
+        for suffix in ("npz", "json"):
+            assert f'href="explosion/quick-seed{seed}.{suffix}"' in text
 
 
 def test_the_code_is_in_the_page_and_says_where_it_has_changed(page, monkeypatch, tmp_path):
