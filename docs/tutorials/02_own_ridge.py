@@ -47,7 +47,9 @@ def validation(w):
     return squares(w, Xv, yv)
 
 
-task = mg.FunctionTask(loss, w0=np.zeros((5, d)), validation=validation, theta=np.array(0.0))
+task = mg.FunctionTask(
+    loss, w0=np.zeros((5, d)), validation=validation, theta=np.array(0.0)
+)
 rule, objective, eta = mg.GradientDescent(), mg.Final("validation"), 0.1
 
 # %%
@@ -56,7 +58,10 @@ rule, objective, eta = mg.GradientDescent(), mg.Final("validation"), 0.1
 # With :math:`A = X'X/n + \lambda I` the derivative of the solution is :math:`dw/d\theta = -\lambda A^{-1} w`, and that
 # of the held-out loss R is :math:`\nabla R \cdot dw/d\theta`. It works for one theta and for one each input.
 
-gram, moment = np.einsum("fni,fnj->fij", Xt, Xt) / 80, np.einsum("fni,fn->fi", Xt, yt) / 80
+gram, moment = (
+    np.einsum("fni,fnj->fij", Xt, Xt) / 80,
+    np.einsum("fni,fn->fi", Xt, yt) / 80,
+)
 
 
 def ridge(theta):
@@ -65,7 +70,9 @@ def ridge(theta):
     A = gram + np.diag(penalty)
     w = np.linalg.solve(A, moment[..., None])[..., 0]
     slope = np.einsum("fn,fni->fi", np.einsum("fnd,fd->fn", Xv, w) - yv, Xv) / 20
-    along = -penalty * w * np.linalg.solve(A, slope[..., None])[..., 0]  # A is symmetric
+    along = (
+        -penalty * w * np.linalg.solve(A, slope[..., None])[..., 0]
+    )  # A is symmetric
     return squares(w, Xv, yv).mean(), along.mean(axis=0)
 
 
@@ -76,10 +83,14 @@ def ridge(theta):
 # as training converges.
 
 for steps in (30, 100, 200, 1000):
-    found = mg.meta_gradient(task, rule, objective, mg.Joint(eta, np.array(-1.0)), steps=steps)
+    found = mg.meta_gradient(
+        task, rule, objective, mg.Joint(eta, np.array(-1.0)), steps=steps
+    )
     value, slope = ridge(-1.0)
     error = found.grad.task.to_float() / slope.sum() - 1
-    print(f"{steps:5d} steps: d/d theta {found.grad.task.to_float():.12f}, relative error {error:+.1e}")
+    print(
+        f"{steps:5d} steps: d/d theta {found.grad.task.to_float():.12f}, relative error {error:+.1e}"
+    )
 assert abs(error) < 1e-12
 
 # %%
@@ -100,8 +111,12 @@ def tune(theta, steps, meta_steps, rate):
 
 best = minimize_scalar(lambda theta: ridge(theta)[0], bounds=(-6, 4), method="bounded")
 tuned = {steps: tune(np.array(-5.0), steps, 30, 0.5)[0] for steps in (10, 200)}
-print(f"theta of the closed form {best.x:.4f}; tuned through 200 steps {tuned[200][-1]:.4f}")
-print(f"held-out loss {best.fun:.6f}; at the tuned theta {ridge(tuned[200][-1])[0]:.6f}")
+print(
+    f"theta of the closed form {best.x:.4f}; tuned through 200 steps {tuned[200][-1]:.4f}"
+)
+print(
+    f"held-out loss {best.fun:.6f}; at the tuned theta {ridge(tuned[200][-1])[0]:.6f}"
+)
 assert ridge(tuned[200][-1])[0] < best.fun + 1e-4
 
 # %%
@@ -113,18 +128,47 @@ assert ridge(tuned[200][-1])[0] < best.fun + 1e-4
 grid = np.linspace(-6.0, 2.0, 33)
 figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 axes.plot(grid, [ridge(theta)[0] for theta in grid], "k-", label="closed form")
-for steps, line, marker, colour in ((200, "none", "o", "#0072B2"), (10, "--", "s", "#D55E00")):
-    values = [mg.value(task, rule, objective, mg.Joint(eta, np.array(t)), steps=steps).value for t in grid[::2]]
+for steps, line, marker, colour in (
+    (200, "none", "o", "#0072B2"),
+    (10, "--", "s", "#D55E00"),
+):
+    values = [
+        mg.value(task, rule, objective, mg.Joint(eta, np.array(t)), steps=steps).value
+        for t in grid[::2]
+    ]
     means = [value.to_float().mean() for value in values]
-    look = {"linestyle": line, "marker": marker, "color": colour, "markerfacecolor": "white"}
+    look = {
+        "linestyle": line,
+        "marker": marker,
+        "color": colour,
+        "markerfacecolor": "white",
+    }
     axes.plot(grid[::2], means, **look, label=f"gradient descent, {steps} steps")
-    axes.axvline(tuned[steps][-1], color=colour, linestyle=":" if steps == 200 else "--", linewidth=1)
-axes.set(xlabel=r"$\theta = \log \lambda$ (vertical lines: tuned)", ylabel="held-out loss, mean of 5 folds")
+    axes.axvline(
+        tuned[steps][-1],
+        color=colour,
+        linestyle=":" if steps == 200 else "--",
+        linewidth=1,
+    )
+axes.set(
+    xlabel=r"$\theta = \log \lambda$ (vertical lines: tuned)",
+    ylabel="held-out loss, mean of 5 folds",
+)
 axes.legend(frameon=False)
 plt.show()
 
 short, long = tuned[10][-1], tuned[200][-1]
-print(f"tuned theta: {short:.2f} for 10 steps, {long:.2f} for 200: lambda {np.exp(short):.2f} and {np.exp(long):.2f}")
+reached = (
+    mg.value(task, rule, objective, mg.Joint(eta, np.array(short)), steps=10)
+    .value.to_float()
+    .mean()
+)
+print(
+    f"held-out loss: {reached:.3f} after 10 steps, {best.fun:.3f} of the closed form, each with its best theta"
+)
+print(
+    f"tuned theta: {short:.2f} for 10 steps, {long:.2f} for 200: lambda {np.exp(short):.2f} and {np.exp(long):.2f}"
+)
 assert short < long
 
 # %%
@@ -135,13 +179,22 @@ assert short < long
 # the closed form. (Gradient descent with step size 0.1 is unstable where a lambda exceeds about 20. Twenty outer steps
 # of 0.1 at most stay below.)
 
-each = mg.meta_gradient(task, rule, objective, mg.Joint(eta, np.full(d, -1.0)), steps=1000)
-print("largest difference to the closed form", np.abs(each.grad.task.to_float() - ridge(np.full(d, -1.0))[1]).max())
-assert np.allclose(each.grad.task.to_float(), ridge(np.full(d, -1.0))[1], rtol=1e-9, atol=1e-12)
+each = mg.meta_gradient(
+    task, rule, objective, mg.Joint(eta, np.full(d, -1.0)), steps=1000
+)
+print(
+    "largest difference to the closed form",
+    np.abs(each.grad.task.to_float() - ridge(np.full(d, -1.0))[1]).max(),
+)
+assert np.allclose(
+    each.grad.task.to_float(), ridge(np.full(d, -1.0))[1], rtol=1e-9, atol=1e-12
+)
 
 many, values = tune(np.full(d, tuned[200][-1]), 200, meta_steps=20, rate=0.1)
 relevant = many[-1][:5].mean(), many[-1][5:].mean()
-print(f"mean theta of the five inputs that matter {relevant[0]:.2f}, of the others {relevant[1]:.2f}")
+print(
+    f"mean theta of the five inputs that matter {relevant[0]:.2f}, of the others {relevant[1]:.2f}"
+)
 print(f"held-out loss {values[0]:.4f} with one lambda, {values[-1]:.4f} with twenty")
 assert relevant[0] < relevant[1]
 assert values[-1] < values[0]
@@ -159,11 +212,17 @@ def risk(theta):
 
 
 figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-axes.plot(many[-1], "o", color="black", markerfacecolor="white", label="one for each input")
+axes.plot(
+    many[-1], "o", color="black", markerfacecolor="white", label="one for each input"
+)
 axes.axhline(tuned[200][-1], color="#D55E00", linestyle="--", label="one for all")
 axes.axvspan(-0.5, 4.5, color="#dddddd", zorder=0, label="inputs that matter")
-axes.set(xlabel="input", ylabel=r"tuned $\theta_i = \log \lambda_i$", xticks=range(0, d, 2))
+axes.set(
+    xlabel="input", ylabel=r"tuned $\theta_i = \log \lambda_i$", xticks=range(0, d, 2)
+)
 axes.legend(frameon=False)
 plt.show()
 
-print(f"risk with one lambda {risk(tuned[200][-1]):.3f}, with twenty {risk(many[-1]):.3f}")
+print(
+    f"risk with one lambda {risk(tuned[200][-1]):.3f}, with twenty {risk(many[-1]):.3f}"
+)

@@ -3,8 +3,8 @@ A network: a step size for every layer, and a schedule
 ======================================================
 
 A small network of your own is trained by gradient descent. How large should the step be, in which layer, and when?
-Here the rule's meta-parameters become a tree like the network's weights, then a schedule of four numbers for each
-layer, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the best
+Here the rule's meta-parameters become a tree like the network's weights, then a schedule of seven numbers for the
+layers, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the best
 constant step size on *fresh* starts of the network, which the tuning never saw.
 """
 
@@ -41,7 +41,10 @@ def loss(w):
 
 
 task, fresh = (mg.FunctionTask(loss, starts(count, draw)) for count in (8, 32))
-steps, objective = 40, mg.MeanLog()  # the mean over the run of the log of the loss: fast early, low late
+steps, objective = (
+    40,
+    mg.MeanLog(),
+)  # the mean over the run of the log of the loss: fast early, low late
 
 # %%
 # One step size for all
@@ -49,7 +52,12 @@ steps, objective = 40, mg.MeanLog()  # the mean over the run of the log of the l
 # The baseline is honest work: the best of a grid, by the same objective.
 
 grid = np.geomspace(0.02, 1.0, 18)
-scores = [mg.value(task, mg.GradientDescent(), objective, eta, steps=steps).value.to_float().mean() for eta in grid]
+scores = [
+    mg.value(task, mg.GradientDescent(), objective, eta, steps=steps)
+    .value.to_float()
+    .mean()
+    for eta in grid
+]
 constant = grid[np.argmin(scores)]
 print(f"best constant step size {constant:.3f}: mean log loss {min(scores):.3f}")
 
@@ -59,9 +67,15 @@ print(f"best constant step size {constant:.3f}: mean log loss {min(scores):.3f}"
 # Where ``GradientDescent`` takes a number it takes a tree like ``w``, too. The meta-gradient comes back as
 # the same tree.
 
-layers = mg.GradientDescent.Phi({"hidden": constant, "bias": constant, "output": constant})
+layers = mg.GradientDescent.Phi(
+    {"hidden": constant, "bias": constant, "output": constant}
+)
 found = mg.meta_gradient(task, mg.GradientDescent(), objective, layers, steps=steps)
-print({name: round(float(slope.to_float()), 3) for name, slope in found.grad.eta.items()}, "|", found.report())
+print(
+    {name: round(float(slope.to_float()), 3) for name, slope in found.grad.eta.items()},
+    "|",
+    found.report(),
+)
 
 # %%
 # The signs say which layers want larger steps (below zero) and which smaller ones.
@@ -76,13 +90,22 @@ print({name: round(float(slope.to_float()), 3) for name, slope in found.grad.eta
 falling = mg.Following(mg.GradientDescent(), eta=mg.Polynomial())
 begun = {
     "a step size for each layer": (mg.GradientDescent(), layers),
-    "a schedule for each layer": (falling, falling.Phi(layers.eta, layers.eta, eta_power=1.0)),
+    "a schedule for each layer": (
+        falling,
+        falling.Phi(layers.eta, layers.eta, eta_power=1.0),
+    ),
 }
 tuned = {"the best constant": (mg.GradientDescent(), mg.GradientDescent.Phi(constant))}
 for name, (rule, phi) in begun.items():
     free = mg.Unconstrained(rule, start=phi)
     first = free.init_meta(None)
-    trainer = mg.MetaTrainer(task, free, objective, steps=steps, outer=mg.Through(mg.Adam(), mg.Adam.Phi(0.15)))
+    trainer = mg.MetaTrainer(
+        task,
+        free,
+        objective,
+        steps=steps,
+        outer=mg.Through(mg.Adam(), mg.Adam.Phi(0.15)),
+    )
     run = trainer.run(first, meta_steps=25)
     scores = run.objective.to_float()
     print(f"{name}: mean log loss from {scores[0]:.3f} to {scores[-1]:.3f}")
@@ -106,24 +129,51 @@ assert ratio > 10
 # 32 starts that the tuning never saw decide whether it found a rule, or a trick for eight starts.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
-looks = {"color": "black", "linestyle": ":"}, {"color": "#0072B2", "linestyle": "--"}, {"color": "#D55E00"}
+looks = (
+    {"color": "black", "linestyle": ":"},
+    {"color": "#0072B2", "linestyle": "--"},
+    {"color": "#D55E00"},
+)
 final = {}
 for (name, (rule, phi)), look in zip(tuned.items(), looks, strict=True):
     losses = mg.rollout(fresh, rule, phi, steps=steps)  # (steps + 1, 32)
     final[name] = np.log(losses[1:]).mean()
     left.plot(np.median(losses, axis=1), **look, label=name)
-    left.fill_between(np.arange(steps + 1), *np.quantile(losses, (0.25, 0.75), axis=1), color=look["color"], alpha=0.15)
+    left.fill_between(
+        np.arange(steps + 1),
+        *np.quantile(losses, (0.25, 0.75), axis=1),
+        color=look["color"],
+        alpha=0.15,
+    )
     print(f"{name}: mean log loss {final[name]:.3f} on 32 fresh starts")
-left.set(yscale="log", xlabel="step", ylabel="loss (median and quartiles of 32 starts)")
+left.set(
+    yscale="log",
+    xlabel="step",
+    ylabel="mean squared error\n(median and quartiles of 32 starts)",
+)
 left.legend(frameon=False, fontsize=8)
 
 schedule = tuned["a schedule for each layer"][1]
 over = np.arange(steps) / steps
-for layer, line, marker in (("hidden", "-", "o"), ("bias", "--", "s"), ("output", "-.", "^")):
+for layer, line, marker in (
+    ("hidden", "-", "o"),
+    ("bias", "--", "s"),
+    ("output", "-.", "^"),
+):
     start, end = schedule.eta_start[layer], schedule.eta_end[layer]
     eta = end + (start - end) * (1 - over) ** schedule.eta_power
-    right.plot(eta, linestyle=line, marker=marker, markevery=8, color="black", markerfacecolor="white", label=layer)
-right.axhline(constant, color="black", linestyle=":", linewidth=1, label="best constant")
+    right.plot(
+        eta,
+        linestyle=line,
+        marker=marker,
+        markevery=8,
+        color="black",
+        markerfacecolor="white",
+        label=layer,
+    )
+right.axhline(
+    constant, color="black", linestyle=":", linewidth=1, label="best constant"
+)
 right.set(yscale="log", xlabel="step", ylabel=r"step size $\eta_t$")
 right.legend(frameon=False, fontsize=8)
 plt.show()

@@ -45,7 +45,10 @@ def begin(draw, units=24):
 def problems(seed, count=32):
     """Return `count` sinusoids as a task whose meta-parameters are its start."""
     draw = np.random.default_rng(seed)
-    height, phase = draw.uniform(0.5, 2.0, (count, 1)), draw.uniform(0, np.pi, (count, 1))
+    height, phase = (
+        draw.uniform(0.5, 2.0, (count, 1)),
+        draw.uniform(0, np.pi, (count, 1)),
+    )
     x, held = draw.uniform(-3, 3, (count, 10)), draw.uniform(-3, 3, (count, 20))
     y, target = height * np.sin(x + phase), height * np.sin(held + phase)
 
@@ -55,7 +58,10 @@ def problems(seed, count=32):
     def validation(w):
         return np.mean((network(w, held) - target) ** 2, axis=-1)
 
-    alike = {name: np.repeat(leaf[None], count, axis=0) for name, leaf in begin(np.random.default_rng(0)).items()}
+    alike = {
+        name: np.repeat(leaf[None], count, axis=0)
+        for name, leaf in begin(np.random.default_rng(0)).items()
+    }
     return mg.LearnedStart(mg.FunctionTask(loss, alike, validation=validation))
 
 
@@ -67,16 +73,25 @@ def problems(seed, count=32):
 
 rule, objective, steps, eta = mg.GradientDescent(), mg.Final("validation"), 5, 0.05
 start = begin(np.random.default_rng(seed))
-found = mg.meta_gradient(problems(1), rule, objective, mg.Joint(eta, start), steps=steps)
+found = mg.meta_gradient(
+    problems(1), rule, objective, mg.Joint(eta, start), steps=steps
+)
 print({name: leaf.shape for name, leaf in found.grad.task.items()}, "|", found.report())
 
 
 def moved(by):
     shifted = start | {"shift": start["shift"] + by * np.eye(1, 24)}
-    return mg.value(problems(1), rule, objective, mg.Joint(eta, shifted), steps=steps).value.to_float().mean()
+    return (
+        mg.value(problems(1), rule, objective, mg.Joint(eta, shifted), steps=steps)
+        .value.to_float()
+        .mean()
+    )
 
 
-slope, difference = found.grad.task["shift"][0, 0].to_float(), (moved(1e-5) - moved(-1e-5)) / 2e-5
+slope, difference = (
+    found.grad.task["shift"][0, 0].to_float(),
+    (moved(1e-5) - moved(-1e-5)) / 2e-5,
+)
 print(f"meta-gradient {slope:.9f}, difference {difference:.9f}")
 assert abs(slope - difference) < 1e-7
 
@@ -86,7 +101,9 @@ assert abs(slope - difference) < 1e-7
 # ``Trainer`` draws fresh problems for every outer step, and keeps the best start by an evaluation on problems that it
 # does not train on. ``gradient="full"`` is MAML, ``"stop_gradient"`` its first order. ``Masked`` holds the step size.
 
-only_start = mg.Joint(rule=mg.GradientDescent.Phi(False), task=dict.fromkeys(start, True))
+only_start = mg.Joint(
+    rule=mg.GradientDescent.Phi(False), task=dict.fromkeys(start, True)
+)
 outer = mg.Through(mg.Masked(mg.Adam(), only_start), mg.Adam.Phi(0.01))
 
 
@@ -100,7 +117,9 @@ def learn(gradient):
         evaluation_tasks=2,
         evaluation_steps=steps,
     )
-    trainer = Trainer(rule, problems, objective, recipe, outer=outer, outer_phi=None, seed=seed)
+    trainer = Trainer(
+        rule, problems, objective, recipe, outer=outer, outer_phi=None, seed=seed
+    )
     return trainer.run(mg.Joint(eta, start))
 
 
@@ -108,7 +127,9 @@ starts = {"no learning": start}
 for name, gradient in (("first order", "stop_gradient"), ("whole derivative", "full")):
     result = learn(gradient)
     starts[name] = result.phi.task
-    print(f"{name}: {result.measured} {result.value:.4f} after {result.episodes} outer steps")
+    print(
+        f"{name}: {result.measured} {result.value:.4f} after {result.episodes} outer steps"
+    )
 
 # %%
 # Test on new problems
@@ -117,12 +138,16 @@ for name, gradient in (("first order", "stop_gradient"), ("whole derivative", "f
 
 new = problems(10_000 + seed, count=200)
 curves = {
-    name: mg.rollout(new, rule, mg.Joint(eta, given), steps=10, measure="validation")  # (11, 200)
+    name: mg.rollout(
+        new, rule, mg.Joint(eta, given), steps=10, measure="validation"
+    )  # (11, 200)
     for name, given in starts.items()
 }
 medians = {name: np.median(curve, axis=1) for name, curve in curves.items()}
 for name, median in medians.items():
-    print(f"{name:17s} median held-out loss {median[0]:.3f} at the start, {median[5]:.4f} after 5 steps")
+    print(
+        f"{name:17s} median held-out loss {median[0]:.3f} at the start, {median[5]:.4f} after 5 steps"
+    )
 assert medians["whole derivative"][5] < 0.1 * medians["no learning"][5]
 assert medians["first order"][5] < 0.5 * medians["no learning"][5]
 
@@ -130,24 +155,49 @@ assert medians["first order"][5] < 0.5 * medians["no learning"][5]
 # Left: all 200 problems. Right: one of them: its ten samples, and the network after five steps from each start.
 
 rng = np.random.default_rng(20_000 + seed)
-height, phase, x = rng.uniform(0.5, 2.0), rng.uniform(0, np.pi), rng.uniform(-3, 3, (1, 10))
+height, phase, x = (
+    rng.uniform(0.5, 2.0),
+    rng.uniform(0, np.pi),
+    rng.uniform(-3, 3, (1, 10)),
+)
 y = height * np.sin(x + phase)
-one = mg.FunctionTask(lambda w: np.mean((network(w, x) - y) ** 2, axis=-1), {k: v[None] for k, v in start.items()})
+one = mg.FunctionTask(
+    lambda w: np.mean((network(w, x) - y) ** 2, axis=-1),
+    {k: v[None] for k, v in start.items()},
+)
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
 looks = (":", "^", "black"), ("--", "s", "#0072B2"), ("-", "o", "#D55E00")
 for (name, curve), (line, marker, colour) in zip(curves.items(), looks, strict=True):
     low, high = np.quantile(curve, (0.25, 0.75), axis=1)
     left.fill_between(range(11), low, high, color=colour, alpha=0.15, linewidth=0)
-    left.plot(medians[name], line, marker=marker, color=colour, markerfacecolor="white", label=name)
+    left.plot(
+        medians[name],
+        line,
+        marker=marker,
+        color=colour,
+        markerfacecolor="white",
+        label=name,
+    )
 left.axvline(steps, color="grey", linewidth=0.8)
-left.set(yscale="log", xlabel="step of training", ylabel="held-out loss (median, quartiles)")
+left.set(
+    yscale="log", xlabel="step of training", ylabel="held-out loss (median, quartiles)"
+)
 left.legend(frameon=False, fontsize=8)
 
 across = np.linspace(-3, 3, 100)[None]
 for (name, given), (line, _, colour) in zip(starts.items(), looks, strict=True):
-    _, end = mg.rollout(mg.LearnedStart(one), rule, mg.Joint(eta, given), steps=steps, with_end=True)
+    _, end = mg.rollout(
+        mg.LearnedStart(one), rule, mg.Joint(eta, given), steps=steps, with_end=True
+    )
     right.plot(across[0], network(end.w, across)[0], line, color=colour, label=name)
-right.plot(across[0], height * np.sin(across[0] + phase), color="grey", linewidth=3, alpha=0.4, label="the sinusoid")
+right.plot(
+    across[0],
+    height * np.sin(across[0] + phase),
+    color="grey",
+    linewidth=3,
+    alpha=0.4,
+    label="the sinusoid",
+)
 right.plot(x[0], y[0], "ko", markersize=4, label="ten samples")
 right.set(xlabel="input x (rad)", ylabel="output")
 right.legend(frameon=False, fontsize=7)
@@ -162,4 +212,7 @@ plt.show()
 # - A step size for every weight beside the start is Meta-SGD: give ``rule=`` a tree, and drop ``Masked``.
 # - ``mg.LearnedStart`` takes any task. Where the task has meta-parameters of its own they are tuned beside the start.
 
-print("ratio of losses, first order over whole:", (medians["first order"][5] / medians["whole derivative"][5]).round(2))
+print(
+    "ratio of losses, first order over whole:",
+    (medians["first order"][5] / medians["whole derivative"][5]).round(2),
+)

@@ -32,7 +32,9 @@ trained = mg.load_trained("lstm_quadratics")
 def train(stepper, problem, steps=100, factor=1.0):
     """Return the losses, divided by the factor that the optimizer sees them with, before each step and at the end."""
     draw = np.random.default_rng([seed, problem])
-    X, y, w = (draw.standard_normal(shape).astype(np.float32) for shape in ((10, 10), 10, 10))
+    X, y, w = (
+        draw.standard_normal(shape).astype(np.float32) for shape in ((10, 10), 10, 10)
+    )
     losses = []
     for _ in range(steps):
         residual = X @ w - y
@@ -65,7 +67,11 @@ def on_all(make, **options):
 curves = {"trained LSTM": on_all(partial(mg.Stepper, trained))}
 candidates = {
     "Adam": (mg.Adam(), mg.Adam.Phi, np.geomspace(0.06, 1.0, 5)),
-    "momentum 0.9": (mg.Momentum(), lambda eta: mg.Momentum.Phi(eta, 0.9), np.geomspace(0.002, 0.03, 5)),
+    "momentum 0.9": (
+        mg.Momentum(),
+        lambda eta: mg.Momentum.Phi(eta, 0.9),
+        np.geomspace(0.002, 0.03, 5),
+    ),
 }
 best = {}
 for name, (rule, phi, grid) in candidates.items():
@@ -79,14 +85,28 @@ looks = ("-", "o", "#D55E00"), ("--", "s", "#0072B2"), (":", "^", "black")
 for (name, curve), (line, marker, colour) in zip(curves.items(), looks, strict=True):
     low, middle, high = np.quantile(curve, (0.25, 0.5, 0.75), axis=0)
     axes.fill_between(range(101), low, high, color=colour, alpha=0.12, linewidth=0)
-    axes.plot(middle, line, marker=marker, markevery=10, color=colour, markerfacecolor="white", label=name)
-    print(f"{name:24s} median loss {middle[20]:.3f} at step 20, {middle[100]:.4f} at step 100")
-axes.set(yscale="log", xlabel="step", ylabel="loss (median and quartiles of 12 problems)")
+    axes.plot(
+        middle,
+        line,
+        marker=marker,
+        markevery=10,
+        color=colour,
+        markerfacecolor="white",
+        label=name,
+    )
+    print(
+        f"{name:24s} median loss {middle[20]:.3f} at step 20, {middle[100]:.4f} at step 100"
+    )
+axes.set(
+    yscale="log", xlabel="step", ylabel="loss (median and quartiles of 12 problems)"
+)
 axes.legend(frameon=False)
 plt.show()
 
 at_20 = {name: np.median(curve[:, 20]) for name, curve in curves.items()}
-assert at_20["trained LSTM"] < 0.5 * min(value for name, value in at_20.items() if name != "trained LSTM")
+assert at_20["trained LSTM"] < 0.5 * min(
+    value for name, value in at_20.items() if name != "trained LSTM"
+)
 
 # %%
 # Where it was not trained for
@@ -101,7 +121,11 @@ makers = {
 }
 print("median loss       ", *(f"{name:>14s}" for name in makers))
 ends = {}
-for name, options in {"as trained": {}, "loss times 100": {"factor": 100.0}, "400 steps": {"steps": 400}}.items():
+for name, options in {
+    "as trained": {},
+    "loss times 100": {"factor": 100.0},
+    "400 steps": {"steps": 400},
+}.items():
     ends[name] = [np.median(on_all(make, **options)[:, -1]) for make in makers.values()]
     print(f"{name:18s} {ends[name][0]:14.4g} {ends[name][1]:14.4g}")
 assert ends["loss times 100"][0] > 10 * ends["as trained"][0]

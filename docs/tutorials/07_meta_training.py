@@ -29,7 +29,9 @@ seed = 0
 def make(seed):
     draw = np.random.default_rng(seed)
     X = draw.standard_normal((16, 40, 8)) * np.geomspace(0.3, 3.0, 8)
-    y = np.einsum("bnd,bd->bn", X, draw.standard_normal((16, 8))) + 0.3 * draw.standard_t(2, (16, 40))
+    y = np.einsum(
+        "bnd,bd->bn", X, draw.standard_normal((16, 8))
+    ) + 0.3 * draw.standard_t(2, (16, 40))
 
     def loss(w):
         residual = np.einsum("bnd,bd->bn", X, w) - y
@@ -65,7 +67,9 @@ outer = mg.Through(mg.Adam(), mg.Adam.Phi(0.15))
 
 def train(outer_seed, path):
     """Return the result of a run, and the metrics that it wrote."""
-    trainer = Trainer(rule, make, mg.MeanLog(), recipe, outer=outer, outer_phi=None, seed=outer_seed)
+    trainer = Trainer(
+        rule, make, mg.MeanLog(), recipe, outer=outer, outer_phi=None, seed=outer_seed
+    )
     return trainer.run(first, metrics=path), read_metrics(path)
 
 
@@ -87,10 +91,18 @@ print({name: f"{float(x):.4g}" for name, x in tuned._asdict().items()})
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.5), layout="constrained")
 looks = ("-", "o", "#D55E00"), ("--", "s", "#0072B2")
-for k, ((_, columns), (line, marker, colour)) in enumerate(zip(runs, looks, strict=True)):
+for k, ((_, columns), (line, marker, colour)) in enumerate(
+    zip(runs, looks, strict=True)
+):
     at = columns["evaluated"]
     look = {"color": colour, "markerfacecolor": "white", "label": f"run {k}"}
-    left.plot(columns["episode"][at] + 1, columns["evaluation"][at], line, marker=marker, **look)
+    left.plot(
+        columns["episode"][at] + 1,
+        columns["evaluation"][at],
+        line,
+        marker=marker,
+        **look,
+    )
     size = columns["log2_gradient_norm"].mean(axis=1) * np.log10(2)
     right.plot(columns["episode"] + 1, size, line, marker=marker, markevery=5, **look)
 left.set(xlabel="episode", ylabel="mean log10 of the loss, evaluation tasks")
@@ -100,8 +112,12 @@ plt.show()
 
 for k, (_, columns) in enumerate(runs):
     seen = columns["evaluation"][columns["evaluated"]]
-    print(f"run {k}: first evaluation {seen[0]:.3f}, best {columns['best'][columns['evaluated']][-1]:.3f}")
-    assert columns["status.OK"].sum() == 16 * columns["windows"].sum()  # every task of every window
+    print(
+        f"run {k}: first evaluation {seen[0]:.3f}, best {columns['best'][columns['evaluated']][-1]:.3f}"
+    )
+    assert (
+        columns["status.OK"].sum() == 16 * columns["windows"].sum()
+    )  # every task of every window
 
 # %%
 # Is it any good?
