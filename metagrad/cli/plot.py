@@ -60,6 +60,6 @@ def run(args: Any) -> int:
     figure.savefig(buffer, format=kind, dpi=160, metadata=_WITHOUT_DATE[kind])
     files.write(args.out, buffer.getvalue())
     for label in axes.get_legend_handles_labels()[1]:
-        print(label)
+        print(label.replace("\n", " "))
     print(args.out)
     return 0

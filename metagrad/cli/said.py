@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
+from metagrad.cli.words import width
 from metagrad.optimizers import Unconstrained
 
 
@@ -18,6 +20,13 @@ def say_hyper_parameters(rule: Any, phi: Any) -> None:
         print(error)
     else:
         print(", ".join(f"{name} = {x:.6g}" for name, x in found._asdict().items()))
+
+
+def say(text: str) -> None:
+    """Print lines, each folded between words at the width of the terminal, what is folded indented below its line."""
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" !->")) + 2)
+        print(textwrap.fill(line, width(), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False))
 
 
 def clock(seconds: float) -> str:
