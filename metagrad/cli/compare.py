@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metagrad.cli.said import clock, say
+from metagrad.cli.said import among, clock, say
 from metagrad.cli.words import examples
 from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(args: Any) -> int:
     """Print the table."""
-    runs = read_runs("compare", args.runs)
+    runs = read_runs("compare", among(args.runs))
     differ = differing(runs)
     measures = sorted({one.measured("evaluation") for one in runs} - {""})
     one_measure = len(measures) < 2

@@ -140,6 +140,20 @@ def test_a_table_of_runs(runs, capsys):
     assert "best: the least final loss of the evaluation tasks" in out
 
 
+@pytest.mark.parametrize("command", [["compare"], ["plot", "--out", "curves.png"]])
+def test_folders_without_a_run_among_others_are_left_out_and_said(runs, tmp_path, monkeypatch, capsys, command):
+    """As `runs/*` gives them, where one was made by diagnose."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    capsys.readouterr()
+    assert main([*command, str(runs / "a-0"), "other"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "left out: other, a folder without metrics.jsonl\n"
+    assert "a-0" in said.out
+    assert main([*command, "other"]) == 1
+    assert "other, a folder without metrics.jsonl; expected the folder of a run" in capsys.readouterr().err
+
+
 def test_one_run_has_no_settings_that_differ(runs, capsys):
     capsys.readouterr()
     assert main(["compare", str(runs / "a-0")]) == 0
