@@ -106,6 +106,18 @@ def test_the_folder_of_a_run_is_evaluated(runs, capsys):
     assert found[0] == found[1]
 
 
+def test_no_number_is_cut_in_a_narrow_terminal(runs, capsys, monkeypatch):
+    def columns(width):
+        monkeypatch.setenv("COLUMNS", width)
+        capsys.readouterr()
+        assert main(["evaluate", str(runs / "a-0"), "--tasks", "2", "--steps", "3"]) == 0
+        out = capsys.readouterr().out
+        assert max(map(len, (line for line in out.splitlines() if "│" in line))) <= int(width)
+        return ["".join(row[k] for row in cells(out)).replace(" ", "") for k in range(5)]
+
+    assert columns("44") == columns("100")
+
+
 def test_what_differs_from_the_run_that_goes_on_is_named_as_the_config_names_it(runs, tmp_path, capsys):
     config = tmp_path / "a.toml"
     config.write_text(TEXT.replace("SEED", "0").replace("ETA", "0.1").replace("d = 2", "d = 3"))
