@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         WeightDecay,
         beside,
     )
+    from metagrad.stepper import Stepper
     from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained, save_trained
 
 __version__ = "0.1.0"
@@ -122,6 +123,7 @@ __all__ = [
     "Scaled",
     "Scheduled",
     "Status",
+    "Stepper",
     "Stopped",
     "Through",
     "Unconstrained",
@@ -149,11 +151,11 @@ __all__ = [
 ]
 
 # Half of the time of the import: what meets no rule of ours need not wait for them.
-_LATER = ("optimizers", "diagnosis", "training")
+_LATER = ("optimizers", "diagnosis", "training", "stepper")
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name of the rules, the diagnosis or the outer loop, which load when the first of them is asked for."""
+    """Return a name of the rules, the diagnosis or the loops, which load when the first of them is asked for."""
     if name in _LATER:
         return import_module(f"{__name__}.{name}")
     if name in __all__:

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -104,13 +105,21 @@ def read_npz(
     return {name: array for name, array in arrays.items() if name not in _OURS}, about
 
 
+def nearest_file(path: Path, pattern: str, *folders: str) -> str:
+    """Say which file of a pattern, in the folder of `path` or in one of `folders`, was probably meant."""
+    places = dict.fromkeys([path.parent, *map(Path, folders)])
+    there = {x.stem: x for place in reversed(places) if place.is_dir() for x in place.glob(pattern)}
+    close = get_close_matches(path.stem, there, n=1)
+    return f"Did you mean '{there[close[0]]}'?" if close else "Look at the path."
+
+
 @contextmanager
 def _as_bad_value(path: Path, where: str, argument: str, what: str) -> Iterator[None]:
     """Let whatever a file provokes be a ValueError that names it."""
     try:
         yield
     except FileNotFoundError:
-        bad_value(where, argument, f"{path}, which does not exist", "a file", "Look at the path.")
+        bad_value(where, argument, f"{path}, which does not exist", "a file", nearest_file(path, f"*{path.suffix}"))
     except Exception as error:
         bad_value(where, argument, f"{path}, which cannot be read ({error})", f"a whole {what}", _ANEW)
 
@@ -287,7 +296,7 @@ def _locked(file: IO[bytes]) -> bool:
 
 
 class Lines:
-    """A file of lines of JSON that grows from the bytes it has, and what of it is on the disk.
+    """A file of lines that grows from the bytes it has, and what of it is on the disk.
 
     A killed process loses no line, and a power cut none of those up to the last `mark`.
     """
@@ -298,8 +307,11 @@ class Lines:
         self._path, self._count, self._sha = path, len(kept), hashlib.sha256(kept)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line; ValueError for inf and NaN, which JSON lacks."""
-        line = f"{json.dumps(row, allow_nan=False)}\n".encode()
+        """Add a line of JSON; ValueError for inf and NaN, which JSON lacks."""
+        self.add(f"{json.dumps(row, allow_nan=False)}\n".encode())
+
+    def add(self, line: bytes) -> None:
+        """Add a line as it is, with its end."""
         with _naming(self._path), self._path.open("ab", buffering=0) as file:
             file.write(line)
         self._count += len(line)

@@ -15,6 +15,7 @@ import numpy as np
 
 from metagrad.errors import Status
 from metagrad.scaled import Scaled
+from metagrad.summary import summary, wrapped
 from metagrad.xp import Array, to_host
 
 Tree = Any  # an array, or a tuple, NamedTuple, list or dict of trees
@@ -229,8 +230,23 @@ class Estimate:
         """Whether every task's numbers can be trusted."""
         return not bool(to_host(self.status).any())
 
+    def __str__(self) -> str:
+        """Say in a few lines whether the numbers can be trusted, what they are, by name, and how many digits they have.
+
+        `repr` shows every field.
+        """
+        codes = to_host(self.status)
+        count = f"{codes.size} task{'s' if codes.size > 1 else ''}"
+        first = f"OK: {count}, {Status.OK.message}" if self.ok else f"NOT OK: {np.count_nonzero(codes)} of {count}"
+        numbers = summary(self.value, self.grad, self.stderr, self.digits)
+        return "\n".join([first, *map(wrapped, self._troubles()), *numbers, *map(wrapped, self.notes)])
+
     def report(self) -> str:
         """Say, one line a kind of trouble, what happened, to how many tasks, from which step on, and what to do."""
+        said = [] if self.replay is None else [self.replay]
+        return "\n".join([*(self._troubles() or [Status.OK.message]), *self.notes, *said])
+
+    def _troubles(self) -> list[str]:
         codes, at = to_host(self.status), to_host(self.status_step)
         lines = []
         for code in np.unique(codes[codes != 0]):
@@ -238,8 +254,7 @@ class Estimate:
             status = Status.from_code(code)
             where = f"{hit.sum()} of {codes.size} tasks, first at step {at[hit].min()}"
             lines.append(f"{status.name} ({where}): {status.message}")
-        said = [] if self.replay is None else [self.replay]
-        return "\n".join([*(lines or [Status.OK.message]), *self.notes, *said])
+        return lines
 
 
 class Estimator(Protocol):

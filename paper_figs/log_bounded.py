@@ -25,7 +25,7 @@ def draw(result: Result) -> Figure:
     limit = float(arrays["limit"])
     for sign in (-1, 1):
         ax.axhline(sign * limit, color=COLOURS[5], linestyle=(0, (8, 2)), linewidth=1.0)
-    ax.text(0.02, limit, r"$2L(L+\alpha)/(L-\alpha)$, limit of the bound", color=COLOURS[5], fontsize=8, va="bottom")
+    ax.text(0.02, limit, r"$2L(L+\alpha)/(L-\alpha)$, limit of the bound", color="#333333", fontsize=8, va="bottom")
     ax.axvline(2 / 1.1, color="black", linewidth=0.7, linestyle=":")
     ax.text(2 / 1.1 - 0.03, -limit * 0.95, r"$2/(\alpha+L)$", fontsize=8, ha="right")
     ax.set(

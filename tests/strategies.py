@@ -1,56 +1,20 @@
-"""What random tests draw from: well-posed quadratics, step sizes around the balance point, horizons."""
+"""What our own random tests draw from: `metagrad.testing`, in the ranges that they were written for."""
 
 import numpy as np
-from hypothesis import strategies as st
 
-from metagrad import (
-    DiagonalQuadratic,
-    Final,
-    GradientDescent,
-    LogFinal,
-    Mean,
-    MeanLog,
-    Quadratic,
-    Scheduled,
-    WeightedSum,
-)
+from metagrad import GradientDescent, Scheduled, testing
+from metagrad.testing import quadratic as random_quadratic
+from metagrad.testing.strategies import LOGARITHMIC, PLAIN
 from metagrad.xp import rng
 
-OBJECTIVES = [
-    Final(),
-    Final("squared_norm"),
-    LogFinal(),
-    LogFinal("squared_norm"),
-    WeightedSum(),
-    WeightedSum(rho=0.9),
-    WeightedSum(rho=1.3, measure="squared_norm"),
-    Mean(),
-    MeanLog(),
-]
+__all__ = ["OBJECTIVES", "horizons", "objectives", "phi_of", "quadratics", "random_quadratic", "step_sizes"]
 
+OBJECTIVES = [*PLAIN, *LOGARITHMIC]
 
-def random_quadratic(batch, d, seed, dtype=np.float64, diagonal=False):
-    """Quadratics with eigenvalues in [0.1, 2] and no small weight: conditioning stays out of the way."""
-    draw = rng(seed, "test_quadratic", batch, d)
-    eigenvalues = draw.uniform(0.1, 2.0, size=(batch, d))
-    w0 = draw.choice([-1.0, 1.0], size=(batch, d)) * draw.uniform(0.5, 2.0, size=(batch, d))
-    if diagonal:
-        return DiagonalQuadratic(eigenvalues.astype(dtype), w0.astype(dtype))
-    Q = np.linalg.qr(draw.standard_normal((batch, d, d)))[0]
-    H = np.einsum("bij,bj,bkj->bik", Q, eigenvalues, Q)
-    return Quadratic(((H + H.swapaxes(1, 2)) / 2).astype(dtype), w0.astype(dtype))
-
-
-quadratics = st.builds(
-    random_quadratic,
-    batch=st.integers(1, 4),
-    d=st.integers(1, 5),
-    seed=st.integers(0, 2**31),
-    diagonal=st.booleans(),
-)
-step_sizes = st.floats(0.02, 1.8)
-horizons = st.integers(1, 40)
-objectives = st.sampled_from(OBJECTIVES)
+quadratics = testing.quadratics()
+step_sizes = testing.step_sizes(most=1.8)
+horizons = testing.horizons(40)
+objectives = testing.objectives()
 
 
 def phi_of(kind, task, steps, eta, seed=0):

@@ -15,6 +15,7 @@ LAYERS = [
     {"checks"},
     {"xp", "archives", "tables"},
     {"scaled", "files", "fingerprint", "guard", "reads"},
+    {"summary"},
     {"protocols"},
     {"ad"},
     {"parts"},
@@ -28,6 +29,7 @@ LAYERS = [
     {"api", "checkup"},
     {"diagnosis"},
     {"training"},
+    {"stepper", "testing"},
     {"cli"},
     {"__main__"},
 ]

@@ -165,10 +165,11 @@ def unflatten(tree: Tree, flat: Iterable[Any]) -> Tree:
     return tree_map(lambda _: next(rest), tree)
 
 
-def leaves_as(tree: Tree, other: Tree, where: str, argument: str) -> list[Any]:
+def leaves_as(tree: Tree, other: Tree, where: str, argument: str, *, or_none: bool = True) -> list[Any]:
     """Return what stands in `other` at each leaf of `tree`; None in `other` may stand for a whole subtree.
 
-    TypeError, for `argument` of the function `where` and with the path of the place, where the structures differ.
+    `or_none` False: an error does not advise to write None, because the caller refuses it. TypeError, for `argument` of
+    the function `where` and with the path of the place, where the structures differ.
     """
     if type(tree) in _LEAVES and type(other) in _LEAVES:
         return [other]
@@ -179,7 +180,7 @@ def leaves_as(tree: Tree, other: Tree, where: str, argument: str) -> list[Any]:
         pass
     else:
         return found
-    return _report(where, [tree, other], argument, or_none=True)
+    return _report(where, [tree, other], argument, or_none=or_none)
 
 
 def _collect_as(tree: Tree, other: Tree, found: list[Any]) -> None:

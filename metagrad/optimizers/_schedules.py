@@ -43,6 +43,8 @@ def fraction(t: int, steps: int | None, where: str) -> float:
     if t == 0:
         return 0.0
     if steps is None:
-        remedy = "Give it: metagrad.FixedGradient(g, t, steps) for a step by hand, TaskView(task, sample, t, steps)."
+        remedy = (
+            "Give it: Stepper(rule, phi, steps=T), FixedGradient(g, t, steps), or TaskView(task, sample, t, steps)."
+        )
         bad_type(where, "steps", f"None at t = {t}", "a horizon, the number of steps of the run", remedy)
     return min(1.0, t / steps)

@@ -2,10 +2,12 @@
 
 from metagrad.training.config import read_config, setup
 from metagrad.training.loop import NonFiniteError
-from metagrad.training.meta_trainer import MetaRun, MetaTrainer
+from metagrad.training.meta_run import MetaRun
+from metagrad.training.meta_trainer import MetaTrainer
 from metagrad.training.metrics import read_metrics
 from metagrad.training.outer import Descent, Through
 from metagrad.training.recipe import Recipe
+from metagrad.training.runs import plot_runs
 from metagrad.training.trained import load_trained, save_trained, trained_names
 from metagrad.training.trainer import Result, Trainer
 
@@ -19,6 +21,7 @@ __all__ = [
     "Through",
     "Trainer",
     "load_trained",
+    "plot_runs",
     "read_config",
     "read_metrics",
     "save_trained",

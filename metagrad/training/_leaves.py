@@ -28,6 +28,16 @@ def flat(tree: Tree) -> Array:
     return np.concatenate([np.ravel(to_host(leaf)) for leaf in ad.leaves(tree)])
 
 
+def shapes_of(tree: Tree) -> dict[str, tuple[int, ...]]:
+    """Return what every leaf is called, its path, and its shape, in the order of `flat`.
+
+    >>> shapes_of({"eta": np.zeros(2), "mu": 0.9})
+    {"phi['eta']": (2,), "phi['mu']": ()}
+    """
+    names = [path[1:] if path.startswith(".") else f"phi{path}" for path in ad.paths(tree)]
+    return {name: tuple(getattr(x, "shape", ())) for name, x in zip(names, ad.leaves(tree), strict=True)}
+
+
 def flat_names(tree: Tree) -> tuple[str, ...]:
     """Return what each number of `flat` is called: the path of its leaf, and where it stands in it.
 
@@ -35,9 +45,7 @@ def flat_names(tree: Tree) -> tuple[str, ...]:
     ("phi['eta'][0]", "phi['eta'][1]", "phi['mu']")
     """
     names: list[str] = []
-    for path, leaf in zip(ad.paths(tree), ad.leaves(tree), strict=True):
-        name = path[1:] if path.startswith(".") else f"phi{path}"
-        shape = getattr(leaf, "shape", ())
+    for name, shape in shapes_of(tree).items():
         names += [f"{name}[{', '.join(map(str, at))}]" if shape else name for at in np.ndindex(*shape)]
     return tuple(names)
 

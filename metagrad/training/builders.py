@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
-from metagrad import objectives, optimizers, tasks
+from metagrad import checks, objectives, optimizers, tasks
 from metagrad.data import ImageData, load_digits8x8, load_digits5000, load_fashion_mnist, load_mnist
 from metagrad.errors import bad_value
 from metagrad.protocols import Objective, Rule, Task
@@ -21,6 +21,7 @@ Measured = Literal["loss", "train", "validation", "risk", "squared_norm"]
 
 def quadratics(dtype: Any, *, count: int = 128, d: int = 10) -> Tasks:
     """Return f = w'Hw/2, H = X'X of Wang et al. 2021."""
+    _check_counts(count=count, d=d)
     return partial(_quadratics, count, d, dtype)
 
 
@@ -37,6 +38,7 @@ def regressions(
     factor: float = 1.0,
 ) -> Tasks:
     """Return f = factor ||Ww - y||^2 of Andrychowicz et al. 2016."""
+    _check_counts(count=count, d=d)
     return partial(_regressions, count, d, family, factor, dtype)
 
 
@@ -58,6 +60,8 @@ def images(  # noqa: PLR0913 - the keys of a config, each of them named in it
     validation: int = 0,
 ) -> Tasks:
     """Return the classification of images by a network; train = 0 takes all images that are not for validation."""
+    _check_counts(count=count, batch_size=batch_size)
+    _check_counts(0, train=train, validation=validation)
     net = tasks.MLP(tuple(sizes), activation, init_std)
     return partial(_images, _image_data(data, folder), net, count, batch_size, train or None, validation, dtype)
 
@@ -67,6 +71,12 @@ def _images(
 ) -> Task:
     held = {"train": train, "validation": validation, "seed": seed % 2**32, "dtype": dtype, "batch_size": batch_size}
     return tasks.image_classifiers(data, net, count, **held)
+
+
+def _check_counts(least: int = 1, **given: int) -> None:
+    """Raise ValueError, with the key of the config, for one below `least`: now, before a run begins with it."""
+    for name, value in given.items():
+        checks.count("config", f"[task] {name}", value, least)
 
 
 def _image_data(name: str, folder: str) -> ImageData:

@@ -15,6 +15,7 @@ a TypeError. A kind "my_module:make" is a function of the user's own.
 from __future__ import annotations
 
 import json
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 
 from metagrad import checks, parts
 from metagrad.errors import bad_value, nearest
+from metagrad.files import nearest_file
 from metagrad.protocols import Rule, Tree
 from metagrad.training import own
 from metagrad.training.builders import KINDS
@@ -34,7 +36,8 @@ from metagrad.xp import rng
 
 _DTYPES = ["float32", "float64"]
 _SECTIONS = ["seed", "dtype", "task", "optimizer", "objective", "outer", "training"]
-_OWN = """A kind may also be "module:function", of a Python file beside the config, in the working folder, or installed:
+_OWN = """\
+A kind may also be "module:function", of a Python file beside the config, in the working folder, or installed: \
 it is imported, and the function is called with the other keys of its section, by name. It returns
   [task]       a function of one argument, an integer seed, that returns a task; the same task for the same seed
   [optimizer]  an update rule that has init_meta(rng, dtype), its meta-parameters at the start, or (rule, phi)
@@ -58,7 +61,9 @@ def read_config(path: str | Path) -> Config:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        bad_value("config", "path", f"{path}, which does not exist", "a TOML file", "Look at the path.")
+        bad_value(
+            "config", "path", f"{path}, which does not exist", "a TOML file", nearest_file(path, "*.toml", "configs")
+        )
     except IsADirectoryError:
         bad_value("config", "path", f"{path}, which is a folder", "a TOML file", "Give the file in it.")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -138,10 +143,14 @@ def _made(section: str, values: Any, dtype: Any) -> Any:
     return known[kind](**arguments(f"[{section}]", known[kind], others, dtype))
 
 
-def known_keys() -> str:
-    """Return a list, for people, of every section, kind and key of a config, with the defaults."""
+def known_keys(width: int = 100) -> str:
+    """Return a list, for people, of every section, kind and key of a config, with the defaults, in lines of a width."""
     lines = [f"seed = 0, dtype = {json.dumps(_DTYPES[0])} ({' or '.join(map(repr, _DTYPES))})"]
     for section, kinds in KINDS.items():
         lines.append(f"[{section}]")
-        lines += [listed(f'kind = "{kind}"', builder) for kind, builder in kinds.items()]
-    return "\n".join([*lines, "[training]", listed("", Recipe), "", _OWN])
+        lines += [listed(f'kind = "{kind}"', builder, width) for kind, builder in kinds.items()]
+    own_kinds = [
+        textwrap.fill(line, width, subsequent_indent=" " * 15 * line.startswith(" "), break_on_hyphens=False)
+        for line in _OWN.splitlines()
+    ]
+    return "\n".join([*lines, "[training]", listed("", Recipe, width), "", *own_kinds])

@@ -93,6 +93,7 @@ class Loop:
             at, run = store.load(path, at, run, saving.changed)
         if saving.metrics is not None:
             log = metrics.go_on(saving.metrics, self.where, at.episode, at.metrics)
+        spent, began = at.seconds, time.monotonic()
         if path is not None:  # at once: that it cannot be written is better known before hours of training
             _save(path, at, run, log)
         saved = time.monotonic()
@@ -108,8 +109,9 @@ class Loop:
                 saving.progress(row)
             is_time = at.episode % saving.every == 0 or time.monotonic() - saved > saving.seconds
             if path is not None and (is_time or "evaluation" in row or at.episode == self.episodes):
-                _save(path, at, run, log)
                 saved = time.monotonic()
+                at = replace(at, seconds=spent + saved - began)
+                _save(path, at, run, log)
         return at
 
     def episode(self, at: Progress) -> tuple[Progress, Row]:

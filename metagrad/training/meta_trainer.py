@@ -15,8 +15,9 @@ from metagrad.errors import bad_value
 from metagrad.estimators import Reverse
 from metagrad.fingerprint import check_changed, named_parts
 from metagrad.protocols import Estimator, Objective, Outer, Rule, Task, Tree
-from metagrad.training._leaves import flat, flat_names
+from metagrad.training._leaves import flat, flat_names, shapes_of
 from metagrad.training.loop import ON_NONFINITE, Episode, Loop, OnNonfinite, Saving, at_start
+from metagrad.training.meta_run import MetaRun
 from metagrad.training.outer.descent import Descent, check_scale
 from metagrad.training.store import Run
 from metagrad.xp import Array, rng
@@ -24,32 +25,6 @@ from metagrad.xp import Array, rng
 _WHERE = "MetaTrainer.run"
 _STEPS = ["gradient", "sign"]
 _CHANGEABLE = ("scale", "power", "step", "outer", "seed", "estimator", "on_nonfinite")
-
-
-@dataclass(frozen=True)
-class MetaRun:
-    """What a meta-training run did, for K meta-steps on B tasks and P meta-parameters (the leaves of phi, flat).
-
-    `phi` (K+1, P): the meta-parameters before each meta-step and after the last; `names`: what each of them is called.
-    `value_log2`, `value_sign` (K, B) and `grad_log2`, `grad_sign` (K, P): objective and meta-gradient, of any size.
-    `status` (K, B): codes of `Status`. `projected` (K, P): where a meta-step led out of the range of the rule, and phi
-    is the nearest number in it. `skipped` (K, P): where it led to no number, and phi stayed.
-    """
-
-    phi: Array
-    names: tuple[str, ...]
-    value_log2: Array
-    value_sign: Array
-    grad_log2: Array
-    grad_sign: Array
-    status: Array
-    projected: Array
-    skipped: Array
-
-    @property
-    def meta_steps(self) -> int:
-        """How many meta-steps were done."""
-        return int(self.status.shape[0])
 
 
 @dataclass(frozen=True)
@@ -155,5 +130,5 @@ class MetaTrainer:
 def _collect(phi: Tree, rows: list[dict[str, Array]]) -> MetaRun:
     first = flat(phi)
     stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    after = stacked.pop("after")
-    return MetaRun(phi=np.concatenate([first[None].astype(after.dtype), after]), names=flat_names(phi), **stacked)
+    after = np.concatenate([first[None].astype(rows[0]["after"].dtype), stacked.pop("after")])
+    return MetaRun(phi=after, names=flat_names(phi), shapes=shapes_of(phi), **stacked)

@@ -13,6 +13,7 @@ import numpy as np
 from metagrad import checks
 from metagrad.errors import bad_value
 from metagrad.files import Lines, sha256
+from metagrad.training.metrics_table import table, table_line, table_path
 
 _NULLS = "nulls"
 _SINCE = {"projected": int, "skipped": int, "measured": dict, "digits": dict}  # what older files do not have
@@ -21,20 +22,31 @@ _TEXTS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class Log:
-    """The metrics of a run in a file: a row an episode, from episode `first` on."""
+    """The metrics of a run in a file: a row an episode, from episode `first` on.
 
-    def __init__(self, path: Path, first: int = 0, kept: bytes = b"") -> None:
+    Beside "NAME.jsonl" the same rows are a table, "NAME.csv". It is made anew of the lines that a run goes on from, so
+    that these alone have to be looked at.
+    """
+
+    def __init__(self, path: Path, first: int = 0, kept: bytes = b"", where: str = "Log") -> None:
         """Begin with the rows in `kept`."""
+        beside = table_path(path, where)
         self.first, self._lines = first, Lines(path, kept)
+        rows = (_row(line) for line in kept.decode().split("\n")[:-1])
+        self._table = None if beside is None else Lines(beside, table(rows))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row; what is NaN or inf, which JSON lacks, becomes null; `nulls` says where it was and what."""
         nulls: dict[str, str] = {}
         plain = {name: _plain(value, name, nulls) for name, value in row.items()}
         self._lines.append(plain | ({_NULLS: nulls} if nulls else {}))
+        if self._table is not None:
+            self._table.add(table_line(row))
 
     def mark(self) -> dict[str, Any]:
         """Return what a run that goes on from here must find in the file; all of it is on the disk."""
+        if self._table is not None:
+            self._table.mark()
         return {"first": self.first, **self._lines.mark()}
 
 
@@ -46,19 +58,19 @@ def go_on(path: Path, where: str, episode: int, mark: Any) -> Log:
     be measured again. Without a file the log begins with this episode.
     """
     if episode == 0 or not path.exists():
-        return Log(path, episode)
+        return Log(path, episode, where=where)
     data = path.read_bytes()
     if _is_mark(mark, episode):
         kept = data[: mark["bytes"]]
         if len(kept) == mark["bytes"] and sha256(kept) == mark["sha256"]:
-            return Log(path, mark["first"], kept)
+            return Log(path, mark["first"], kept, where)
         first = mark["first"]
         wrong = _what_is_wrong(data, first, episode) or f"where a row before episode {episode} was edited"
     else:  # there was no log at the last checkpoint, or it is of an older version
         first = _first(data)
         wrong = _what_is_wrong(data, first, episode)
         if not wrong:
-            return Log(path, first, b"".join(data.splitlines(keepends=True)[: episode - first]))
+            return Log(path, first, b"".join(data.splitlines(keepends=True)[: episode - first]), where)
     remedy = f"Give the file as it was. Or remove it, or give another one: it will begin with episode {episode}."
     expected = f"the rows of episodes {min(first, episode - 1)} to {episode - 1}"
     return bad_value(where, "metrics", f"{path}, {wrong}", expected, remedy)
@@ -122,6 +134,10 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
 
     In the file every line is plain JSON. Where a number is inf or NaN it has `null`, which plotting libraries leave
     out, and a key `nulls`, such as {"objective[0]": "inf"}, that says which; other lines have no `nulls`.
+    Beside a file "NAME.jsonl" there is the same as a table, "NAME.csv", for spreadsheets and data frames: a row an
+    episode, the windows by their mean and their last, `statuses` the names of those met other than OK, NaN empty, inf
+    "inf", true 1. This function reads the lines of JSON.
+
     ValueError, with the number of the line, where the file does not exist or is no such file, or an episode is missing
     or there twice.
     """

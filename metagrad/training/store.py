@@ -36,7 +36,8 @@ class Progress:
 
     `episode`, `steps`: how many were done; `since`: evaluations since the best; `nonfinite`: episodes in a row without
     a step; `history`: a dict of arrays for each outer step, empty where none is kept; `metrics`: what the file of
-    metrics must begin with, None where there is none.
+    metrics must begin with, None where there is none; `seconds`: how long it took, of all its parts, NaN where an older
+    version did not count them.
     """
 
     phi: Tree
@@ -49,6 +50,7 @@ class Progress:
     nonfinite: int = 0
     history: list[dict[str, Array]] = field(default_factory=list)
     metrics: dict[str, Any] | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def save(path: Path, at: Progress, run: Run) -> None:
     for name in at.history[0] if at.history else ():
         arrays[_HISTORY + name] = np.stack([row[name] for row in at.history])
     about = {"format": FORMAT, "parts": run.parts, "changes": run.changes, "best_value": at.best_value}
+    about["seconds"] = at.seconds
     about |= {} if run.config is None else {"config": run.config}
     about |= {} if at.metrics is None else {"metrics": at.metrics}
     about |= {name: getattr(at, name) for name in _COUNTERS}
@@ -110,13 +113,15 @@ def load(path: Path, template: Progress, run: Run, changed: tuple[str, ...]) -> 
                 raise ValueError(f"{name} is {about[name]!r}")
         if type(about["best_value"]) is not float:
             raise ValueError(f"best_value is {about['best_value']!r}")
+        if type(about.get("seconds", math.nan)) is not float or about.get("seconds", math.nan) < 0:
+            raise ValueError(f"seconds is {about['seconds']!r}")
         if not isinstance(about["changes"], list):
             raise ValueError(f"changes is {about['changes']!r}")
     except (KeyError, ValueError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         came = f"{path}, which was edited ({what})"
         bad_value(run.where, "checkpoint", came, "a checkpoint as it was written", _REMEDY)
-    counters = {name: about[name] for name in (*_COUNTERS, "best_value")}
+    counters = {name: about[name] for name in (*_COUNTERS, "best_value")} | {"seconds": about.get("seconds", math.nan)}
     changes = (*about["changes"], *([{"after": about["episode"], "parts": differing}] if differing else ()))
     at = replace(template, **trees, **counters, history=history, metrics=about.get("metrics"))
     return at, replace(run, changes=changes)

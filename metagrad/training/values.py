@@ -53,12 +53,16 @@ def _hints(builder: Any) -> dict[str, Any]:
     return found
 
 
-def listed(kind: str, builder: Any) -> str:
-    """Return a line for people: the kind, and the keys of its builder with their defaults."""
+def listed(kind: str, builder: Any, width: int = 100) -> str:
+    """Return lines for people: the kind, and the keys of its builder with their defaults."""
     hints = _hints(builder)
-    keys = [_described(p, hints[p.name]) for p in _parameters(builder) if p.name != "dtype"]
-    text = ", ".join(key.replace(" ", "\0") for key in ([kind, *keys] if kind else keys))  # lines end between keys
-    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="    ").replace("\0", " ")
+    keys = [
+        *([kind] if kind else []),
+        *(_described(p, hints[p.name]) for p in _parameters(builder) if p.name != "dtype"),
+    ]
+    whole = [key.replace(" ", "\0") if len(key) < width - 4 else key for key in keys]  # lines end between keys
+    text = textwrap.fill(", ".join(whole), width, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    return text.replace("\0", " ")
 
 
 def _described(key: inspect.Parameter, hint: Any) -> str:

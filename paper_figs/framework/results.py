@@ -5,9 +5,11 @@ To add a figure to an experiment `analysis/<name>.py`, write a module `paper_fig
     alt: str                         what the figure shows, for those who cannot see it
     draw(result) -> Figure           the figure, from `Result.arrays`; `Result.series` finds a series by its name
     caption(result) -> str           at most 60 words, with measured values: `Result.told` has one by its key
-    details(result) -> str           what a caption has no room for, for the gallery; the module may do without
+    details(result) -> str           what a caption has no room for: how it was made, and the other values
     headline(claims) -> str          the measured values in one sentence, for the table of claims (`Claims.told`)
 It is found by its name. A figure keeps no list of its own in the order of an array: the names are in the result.
+`paper_figs.framework.style` has the looks, the letters of panels and the notation; `paper_figs.framework.maps` has maps
+of who wins. The tests look at each figure: labels, letters, notation, and whether it can be read without colour.
 """
 
 from __future__ import annotations
@@ -158,8 +160,7 @@ def about(result: Result, module: ModuleType, also: str = "") -> dict[str, str]:
     """
     sidecar = result.sidecar
     commit = (sidecar["commit"] or "unknown") + (" with changes" if sidecar["dirty"] else "")
-    details = getattr(module, "details", lambda _: "")
-    texts = {"caption": module.caption(result) + also, "details": details(result)}
+    texts = {"caption": module.caption(result) + also, "details": module.details(result)}
     told = {"title": module.title} | {name: re.sub("(?<=[0-9])%", " %", text) for name, text in texts.items()}
     told |= {"alt": module.alt, "preset": sidecar["preset"], "seed": str(sidecar["seed"])}
     return told | {"command": sidecar["command"], "commit": commit, "sha256": sidecar["sha256"]}

@@ -40,7 +40,7 @@ HORIZON, STEP, META_STEP = r"horizon $t$ (steps)", r"step $\tau$", r"meta-step $
 STEP_SIZE, IN_CURVATURES = r"step size $\eta$", r"step size $\eta$ (units of $1/L$)"
 SAMPLES = r"samples per input $n/d$"
 WIDTH = 7.2  # inches: the text width of a page
-NARROWEST, WIDEST = 3.0, 20.0  # inches
+NARROWEST, WIDEST = 5.0, 20.0  # inches: below, the panels of some figures would vanish
 
 # what a file says about itself, in the words of its format, and what it must not say: when it was made, and by what
 _FIELDS = {
@@ -78,7 +78,7 @@ _RC = {
 
 @contextmanager
 def styled(width: float = WIDTH) -> Iterator[None]:
-    """Draw in the style of the project; `new_figure` makes figures of this width, in inches, from 3 to 20.
+    """Draw in the style of the project; `new_figure` makes figures of this width, in inches, from 5 to 20.
 
     ValueError where the width is outside of that range, or no number.
     """

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import metagrad as mg
-from metagrad import data, measures, optimizers, training, xp
+from metagrad import data, measures, optimizers, testing, training, xp
 from metagrad.system import begin
 from metagrad.training import Recipe, Trainer
 
@@ -82,6 +83,12 @@ def meta_train(**arguments: Any) -> Any:
     return mg.MetaTrainer(**given).run(0.1, 1)
 
 
+def plot_runs(**arguments: Any) -> Any:
+    """Return the axes of the plot of a run in the working folder."""
+    Trainer(RULE, tasks, FINAL, RECIPE).run(0.1, metrics="m.jsonl")
+    return training.plot_runs(**{"runs": "m.jsonl"} | arguments)
+
+
 def phi_of(name: str) -> Door:
     """Return the door to the meta-parameters of a rule, through a run of it."""
     rule = getattr(optimizers, name)()
@@ -118,10 +125,28 @@ def phi_of_schedule(name: str) -> Door:
     return Door(call, fields, dict.fromkeys(fields, NUMBER), {n: (n, "eta") for n in fields}, also=tuple(fields))
 
 
+def matches(**arguments: Any) -> Any:
+    """Return what the comparison finds, numbers that are others among it: what is asked for is all that counts here."""
+    try:
+        return testing.assert_meta_gradient_matches(**arguments)
+    except AssertionError as found:
+        return found
+
+
+def loaded(**arguments: Any) -> Any:
+    """Return a stepper that goes on from a file."""
+    stepper = mg.Stepper(RULE, PHI)
+    stepper.save("loop.npz")
+    return stepper.load(**{"path": "loop.npz", "params": np.ones(2)} | arguments)
+
+
+LIKE = np.ones((2, 3, 4))
+LIKE_PARAMS = {"array": "an array of the parameters' shape"}
 FILES = {name: place.split(".")[0] for name, place in optimizers._PLACES.items()}
 HAND = [name for name, folder in FILES.items() if folder == "hand"]
 CLIPS = [name for name, folder in FILES.items() if folder == "transforms"]
 LSTM = mg.CoordinatewiseLSTM(hidden=(2,))
+META_RUN = mg.MetaTrainer(TASK, RULE, FINAL, 2).run(0.1, 1)
 WEIGHTS = LSTM.init_meta(np.random.default_rng(0))
 
 DOORS: dict[str, Door] = {
@@ -227,6 +252,9 @@ DOORS: dict[str, Door] = {
         {"phi": NUMBER, "progress": NONE, "checkpoint": NONE | PATH},
         ETA,
     ),
+    "MetaRun.named": Door(META_RUN.named),
+    "MetaRun.to_csv": Door(META_RUN.to_csv, {"path": "run.csv"}, {"path": PATH}),
+    "MetaRun.plot": Door(META_RUN.plot, {"ax": Figure().subplots()}, {"ax": NONE, "names": NONE | EMPTY}),
     "load_trained": Door(mg.load_trained, {"name": "lstm_quadratics"}, {"make": NONE, "template": NONE}),
     "save_trained": Door(
         mg.save_trained,
@@ -234,6 +262,7 @@ DOORS: dict[str, Door] = {
         {"path": PATH, "phi": NUMBER, "config": NONE, "about": NONE},
         ETA,
     ),
+    "plot_runs": Door(plot_runs, {"ax": Figure().subplots()}, {"ax": NONE}, also=("runs", "what", "scale", "ax")),
     "read_config": Door(training.read_config),
     "read_metrics": Door(training.read_metrics),
     "setup": Door(
@@ -265,6 +294,38 @@ DOORS: dict[str, Door] = {
         {"sign": ("argument 0",), "log": ("argument 1",)},
     ),
     "Scaled.to_float": Door(mg.Scaled.of(np.ones(2)).to_float, {}, {"dtype": NONE}),
+    "Stepper": Door(mg.Stepper, {"rule": RULE, "phi": PHI}, {"phi": NUMBER, "steps": NONE}, ETA),
+    "Stepper.update": Door(
+        lambda params, grads, loss=None: mg.Stepper(RULE, PHI).update(params, grads, loss=loss),
+        {"params": LIKE, "grads": LIKE},
+        {"params": LIKE_PARAMS, "grads": LIKE_PARAMS, "loss": NONE | ANY_NUMBER},
+    ),
+    "Stepper.answer": Door(mg.Stepper(RULE, PHI).answer, {"params": LIKE}, {"params": LIKE_PARAMS}),
+    "Stepper.save": Door(mg.Stepper(RULE, PHI).save, {"path": "loop.npz"}, {"path": PATH}),
+    "Stepper.load": Door(loaded, {}, {"params": LIKE_PARAMS}, also=("path", "params")),
+    "assert_meta_gradient_matches": Door(
+        matches,
+        CALLED,
+        {"phi": NUMBER, "against": NONE | ANY_NUMBER, "least": NUMBER},
+        ETA,
+        also=(*CALLED, "against", "least", "seed", "method", *OPTIONS[:4]),
+    ),
+    "quadratic": Door(testing.quadratic, {"batch": 1, "d": 2, "seed": 0}),
+    "regression": Door(
+        testing.regression, {"batch": 1, "n": 4, "d": 2, "seed": 0}, {"sigma": NUMBER}, {"batch": ("count",)}
+    ),
+    "logistic_regression": Door(testing.logistic_regression, {"batch": 1, "n": 4, "d": 2, "seed": 0}),
+    "curvature": Door(testing.curvature, {"task": TASK}),
+    "quadratics": Door(testing.quadratics, {}, {"diagonal": NONE}),
+    "least_squares": Door(testing.least_squares, {}, {"validation": NONE}),
+    "logistic_regressions": Door(testing.logistic_regressions),
+    "tasks": Door(testing.tasks),
+    "step_sizes": Door(testing.step_sizes, {}, dict.fromkeys(("curvature", "least", "most"), NUMBER)),
+    "horizons": Door(testing.horizons),
+    "objectives": Door(testing.objectives, {}, {"logarithmic": NONE}),
+    "rules": Door(testing.rules, {}, {"curvature": NUMBER}),
+    "learned_rules": Door(testing.learned_rules),
+    "meta_cases": Door(testing.meta_cases),
     "rng": Door(xp.rng, {"seed": 0}),
     "namespace_for": Door(xp.namespace_for, {"device": "cpu"}),
     "begin": Door(begin, {"task": TASK, "rule": RULE, "phi": PHI}, {"phi": NUMBER}, ETA),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad import data, estimators, objectives, optimizers, training
+from metagrad import data, estimators, objectives, optimizers, testing, training
 from tests.contracts.doors import CLIPS, DOORS, HAND, Door
 
 BAD: dict[str, Callable[[], Any]] = {
@@ -34,6 +34,8 @@ RECORDS = {  # what the project returns, or raises: nobody makes them to be chec
     "Digits": "what an estimate tells of itself",
     "Estimate": "what an estimator returns",
     "Joint": "a pair of trees: looked at where it is used, as phi",
+    "Match": "what a comparison returns",
+    "MetaCase": "what a strategy draws",
     "MetaRun": "what a run returns",
     "NonFiniteError": "what a run raises",
     "Position": "where a run stands: looked at where it is used, as `at`",
@@ -41,6 +43,7 @@ RECORDS = {  # what the project returns, or raises: nobody makes them to be chec
     "Result": "what a run returns",
     "Scaled": "digits and exponents, made by every operation; `Scaled.of` is the door",
     "Status": "an enumeration",
+    "UnresolvedError": "what a comparison raises",
     "trained_names": "takes nothing",
 }
 IN_PHI = {*HAND, *CLIPS, "Exponential", "Polynomial"}  # they take nothing; their phi is looked at in a run
@@ -102,7 +105,9 @@ def test_what_works_works(name):
         door.call(**door.works)
 
 
-@pytest.mark.parametrize("package", [mg, estimators, objectives, optimizers, training, data], ids=lambda x: x.__name__)
+@pytest.mark.parametrize(
+    "package", [mg, estimators, objectives, optimizers, training, data, testing], ids=lambda x: x.__name__
+)
 def test_every_public_call_has_its_door(package):
     for name in package.__all__:
         found = getattr(package, name)

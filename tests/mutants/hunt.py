@@ -13,7 +13,7 @@ from tests.mutants.mutations import Mutation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _KEPT = ("metagrad", "analysis", "paper_figs", "benchmarks", "tests", "configs", "examples", "README.md")
-_KEPT += ("pyproject.toml", ".ci")
+_KEPT += ("docs", "pyproject.toml", "CITATION.cff", ".ci")
 _BESIDE = {  # folders of tests, by the folder of the code; the tests of the same name come first
     "ad": ("ad",),
     "scaled": ("scaled",),
@@ -49,7 +49,7 @@ def copy_project(folder: Path) -> Path:
     target.mkdir(parents=True)
     for name in _KEPT:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, target / name)
     return target

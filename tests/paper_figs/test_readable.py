@@ -2,7 +2,7 @@
 
 import re
 import string
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.container import Container, ErrorbarContainer
 
 from analysis.framework import contract
 from paper_figs.framework import results
-from paper_figs.framework.style import styled
+from paper_figs.framework.style import NARROWEST, styled
 from tests.analysis.test_evidence import SAVED
 
 _APART = 0.08  # of lightness, from 0 to 1
@@ -112,6 +112,17 @@ def maps_without_a_hatch(figure):
     return found
 
 
+def colliding(figure):
+    """Titles that touch each other, or end outside of the figure."""
+    boxes = [
+        (axes.get_title(loc="left"), axes._left_title.get_window_extent())
+        for axes in panels(figure)
+        if axes.get_title(loc="left")
+    ]
+    found = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if one.overlaps(other)]
+    return found + [(a, "figure") for a, box in boxes if box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1]
+
+
 def empty(figure):
     """The titles of panels in which nothing is seen."""
     found = []
@@ -134,6 +145,10 @@ def test_axes_say_what_they_show(drawn):
 
 def test_lines_are_told_apart_in_grey(drawn):
     assert alike(drawn[1]) == []
+
+
+def test_titles_do_not_collide(drawn):
+    assert colliding(drawn[1]) == []
 
 
 def test_no_series_differ_by_colour_alone(drawn):
@@ -175,6 +190,16 @@ def test_a_caption_is_short_and_the_details_are_told(drawn):
         assert not re.search(r"[0-9]%|  ", text), text
 
 
+def test_it_can_be_drawn_on_the_narrowest_page(drawn):
+    result, figure = drawn
+    with styled(NARROWEST):
+        narrow = results.load_figure(result.name).draw(result)
+        narrow.canvas.draw()  # a panel that has no room is a warning, which is an error here
+    assert narrow.get_size_inches()[0] == NARROWEST
+    assert len(panels(narrow)) == len(panels(figure))
+    plt.close(narrow)
+
+
 def test_something_is_seen_in_every_panel(drawn):
     assert empty(drawn[1]) == []
 
@@ -197,6 +222,11 @@ def test_what_is_wrong_with_a_figure_is_seen():
     assert same_but_for_colour(figure) == [("", ["#b04000", "#d02000"])]
     assert maps_without_a_hatch(figure) == ["map"]
     assert empty(figure) == ["nothing"]
+    assert colliding(figure) == []
+    axes[0].set_title("a title that is far too long for a panel", loc="left")
+    axes[1].set_title("next", loc="left")
+    axes[2].set_title("a title that is far too long for the page", loc="left")
+    assert [one for _, one in colliding(figure)] == ["next", "figure"]
     axes[1].set_ylabel("")
     assert unlabelled(figure) == [("alike", "x"), ("alike", "y"), ("nothing", "y"), ("", "y")]
     plt.close(figure)

@@ -48,16 +48,16 @@ def test_a_figure_about_nothing_has_no_file_beside_it(tmp_path):
 
 
 def test_the_width_is_that_of_the_style():
-    figures = [line(), line(3.5), line(12)]
-    assert [figure.get_size_inches()[0] for figure in figures] == [style.WIDTH, 3.5, 12]
+    figures = [line(), line(5), line(12)]
+    assert [figure.get_size_inches()[0] for figure in figures] == [style.WIDTH, 5, 12]
     assert len({figure.get_size_inches()[1] for figure in figures}) == 1
     for figure in figures:
         plt.close(figure)
 
 
-@pytest.mark.parametrize("width", [2.9, 20.5, float("nan"), "7", None])
+@pytest.mark.parametrize("width", [4.9, 20.5, float("nan"), "7", None])
 def test_a_width_that_no_page_has_is_refused(width):
-    with pytest.raises(ValueError, match=r"styled: width is .*inches, from 3 to 20"), style.styled(width):
+    with pytest.raises(ValueError, match=r"styled: width is .*inches, from 5 to 20"), style.styled(width):
         pass
 
 

@@ -180,6 +180,8 @@ def _one_inf(arrays, about):
         (lambda arrays, about: about.pop("nonfinite"), "'nonfinite' is missing"),
         (lambda arrays, about: about.update(best_value="low"), "best_value is 'low'"),
         (lambda arrays, about: about.update(changes=0), "changes is 0"),
+        (lambda arrays, about: about.update(seconds=-1.0), r"seconds is -1\.0"),
+        (lambda arrays, about: about.update(seconds="long"), "seconds is 'long'"),
     ],
 )
 def test_an_edited_checkpoint_is_refused(tmp_path, edit, message):
@@ -302,3 +304,27 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         trainer().run(PHI, checkpoint=path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_time_of_all_parts_is_kept(tmp_path, monkeypatch):
+    """By a clock that goes on by a second whenever somebody looks at it."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr("metagrad.training.loop.time.monotonic", lambda: float(next(clock)))
+    path = tmp_path / "a.npz"
+
+    def seconds():
+        return files.read_npz(path, "here", formats=(3,))[1]["seconds"]
+
+    with pytest.raises(StopHereError):
+        trainer().run(PHI, checkpoint=path, progress=until(3))
+    first = seconds()
+    assert first > 0
+    trainer().run(PHI, checkpoint=path)
+    whole = seconds()
+    assert whole > first
+    trainer().run(PHI, checkpoint=path)
+    assert seconds() == whole, "there was nothing left to do"
+    arrays, about = files.read_npz(path, "here", formats=(3,))
+    files.write_npz(path, arrays, {name: x for name, x in about.items() if name != "seconds"})
+    trainer(replace(SMALL, episodes=8)).run(PHI, checkpoint=path)
+    assert np.isnan(seconds()), "a part of it was not counted"

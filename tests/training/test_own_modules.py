@@ -419,6 +419,6 @@ def test_another_module_of_the_same_name_is_not_taken_for_it(module, home, tmp_p
 def test_the_help_says_what_a_function_returns(capsys):
     with pytest.raises(SystemExit):
         main(["meta-train", "--help"])
-    listed = capsys.readouterr().out
+    listed = " ".join(capsys.readouterr().out.split())
     assert '"module:function"' in listed
     assert "a function of one argument, an integer seed, that returns a task" in listed
