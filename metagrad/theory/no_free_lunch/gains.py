@@ -34,7 +34,7 @@ def losses(sequences: ArrayLike, points: int, values: int, *, seen: int) -> Floa
 def gains(loss: ArrayLike, among: ArrayLike) -> tuple[Floats, Floats]:
     """Return by how much each algorithm is better than their mean, summed over a set of functions, and over the rest.
 
-    `loss`: (algorithms, functions), of all algorithms, so that their mean is random search. `among`: bools (functions,).
+    `loss`: (algorithms, functions), of all algorithms: their mean is random search. `among`: bools, (functions,).
 
     >>> gains([[0.0, 1.0], [1.0, 0.0]], [True, False])
     (array([ 0.5, -0.5]), array([-0.5,  0.5]))
