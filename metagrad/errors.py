@@ -65,6 +65,19 @@ class Status(Enum):
         "trusted; use a shorter horizon, windows (method='windows'), or an estimator that smooths the objective; "
         "a wider dtype only moves the horizon at which this happens"
     )
+    INNER_NOT_STATIONARY = (
+        "the inner gradient has not vanished at the end of the run, so that it is no optimum, and the implicit "
+        "gradient is that of another point; take more steps, a better step size or rule, or method='reverse'"
+    )
+    INNER_INDEFINITE = (
+        "the Hessian of the inner loss is not positive definite at the end of the run: a saddle, or a flat direction, "
+        "along which the optimum is not a single point; add a penalty, or use method='reverse'"
+    )
+    INNER_UNSOLVED = (
+        "the linear system of the implicit gradient was not solved to its tolerance; raise the limit, use "
+        "solver='dense', a larger tolerance, or a penalty that conditions it better; for a Neumann series, its step "
+        "size has to be below 2 over the largest curvature"
+    )
 
     @property
     def code(self) -> int:

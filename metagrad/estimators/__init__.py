@@ -4,11 +4,18 @@ from typing import Any
 
 from metagrad.estimators.closed_form import ClosedForm
 from metagrad.estimators.forward import Forward
+from metagrad.estimators.implicit import Implicit
 from metagrad.estimators.reverse import Reverse
 from metagrad.estimators.value import Value
 from metagrad.estimators.windows import Windows
 
 # What `method=` can name: the one list of estimators that give a meta-gradient.
-METHODS: dict[str, Any] = {"reverse": Reverse, "forward": Forward, "windows": Windows, "closed_form": ClosedForm}
+METHODS: dict[str, Any] = {
+    "reverse": Reverse,
+    "forward": Forward,
+    "windows": Windows,
+    "closed_form": ClosedForm,
+    "implicit": Implicit,
+}
 
-__all__ = ["METHODS", "ClosedForm", "Forward", "Reverse", "Value", "Windows"]
+__all__ = ["METHODS", "ClosedForm", "Forward", "Implicit", "Reverse", "Value", "Windows"]

@@ -11,9 +11,8 @@ from metagrad.protocols import Estimate, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import looked
 from metagrad.unroll.carry import Ask, Options, Rescue, Scaling, check_options
 from metagrad.unroll.neighbours import with_trust
-from metagrad.unroll.replay_sweep import forwards
+from metagrad.unroll.replay_sweep import forwards, valued
 from metagrad.unroll.rescue import rescued, wanted_forwards
-from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.unroll import Unroll
 
 
@@ -60,11 +59,4 @@ def _value(ask: Ask, options: Options) -> Estimate:
 
 def _once(ask: Ask, options: Options) -> tuple[Unroll, Estimate]:
     """Return the estimate of one run forwards, and its unroll."""
-    return forwards(Unroll(ask, options, "value"), _forwards, again=partial(Unroll, ask, options, "value"))
-
-
-def _forwards(unroll: Unroll, step: StepKernel) -> Estimate:
-    unroll.tally.measured.take_the_tape()
-    unroll.advance(step, unroll.start(), 0, unroll.steps)
-    value, _ = unroll.tally.finish()
-    return unroll.estimate(value, None)
+    return forwards(Unroll(ask, options, "value"), valued, again=partial(Unroll, ask, options, "value"))

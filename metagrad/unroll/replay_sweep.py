@@ -56,6 +56,14 @@ def forwards(
     return unroll, replace(explained(unroll, found, on_tape=True), replay=said)
 
 
+def valued(unroll: Unroll, kernel: StepKernel) -> Estimate:
+    """Return the value of a run that a kernel takes forwards, without a gradient: what `forwards` may run."""
+    unroll.tally.measured.take_the_tape()
+    unroll.advance(kernel, unroll.start(), 0, unroll.steps)
+    value, _ = unroll.tally.finish()
+    return unroll.estimate(value, None)
+
+
 def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> ReplayStep | None:
     """Return the step of an unroll by programs, None where they are not worth it, or not asked for."""
     if not is_asked():

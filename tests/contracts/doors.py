@@ -16,12 +16,14 @@ from metagrad.training import Recipe, Trainer
 
 Reasons = dict[str, str]  # of a bad value: why it is taken
 TASK = mg.Quadratic(np.diag([1.0, 0.5]), np.ones(2))
+TUNED = mg.FunctionTask(lambda w, theta: np.sum((w - theta) ** 2, axis=-1), np.ones((1, 2)), theta=np.array(0.5))
 RULE = mg.GradientDescent()
 PHI = mg.GradientDescent.Phi(0.1)
 FINAL = mg.Final()
 RECIPE = Recipe(episodes=1, horizon=2, window=2, evaluate_every=1, evaluation_steps=2)
 
 NUMBER = {"2.5": "a number in the range"}
+POSITIVE = {"2.5": "a number in the range"}
 ANY_NUMBER = NUMBER | {"-1": "any finite number"}
 NONE = {"None": "the default"}
 FLOATING = dict.fromkeys(("2.5", "nan", "inf", "array"), "floats of any kind are numbers, inf and NaN too")
@@ -165,11 +167,15 @@ DOORS: dict[str, Door] = {
     "Windows": Door(mg.Windows, {"window": 2}),
     "ClosedForm": Door(mg.ClosedForm),
     "Value": Door(mg.Value),
+    "Implicit": Door(mg.Implicit, takes=dict.fromkeys(("tolerance", "stationary"), POSITIVE | NONE) | {"step": NONE}),
     "Reverse()": estimator(mg.Reverse()),
     "Forward()": estimator(mg.Forward()),
     "Windows()": estimator(mg.Windows(1)),
     "ClosedForm()": estimator(mg.ClosedForm()),
     "Value()": estimator(mg.Value()),
+    "Implicit()": Door(
+        mg.Implicit(), {**CALLED, "task": TUNED, "phi": mg.Joint(PHI, np.array(0.5))}, {"at": NONE, "run": NONE}, ETA
+    ),
     "Final": Door(mg.Final),
     "LogFinal": Door(mg.LogFinal),
     "Mean": Door(mg.Mean),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import metagrad.theory
-from metagrad.theory import SignedLog, Spectrum, least_squares, quadratic, sgd
+from metagrad.theory import SignedLog, Spectrum, least_squares, no_free_lunch, quadratic, sgd, starts
 from metagrad.theory.least_squares import proportional_limit
 from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
@@ -111,6 +111,14 @@ VALID = {
     "mantissa_bits": 3,
     "zero_below": 0.0,
     "roundoff": None,
+    "values": 2,
+    "seen": 2,
+    "sequences": no_free_lunch.value_sequences(4, 2),
+    "among": np.array([True, False] * 8),
+    "loss": np.ones((3, 16)),
+    "tasks": starts.QuadraticTasks(np.eye(2)[None], np.ones((1, 2))),
+    "phi": np.ones(2),
+    "alpha": 0.1,
 }
 # where a name means something else in one function
 OVERRIDES = {
@@ -124,10 +132,18 @@ OVERRIDES = {
     "SinglePass": {"start": [1.0, 1.0]},
     "NoisyQuadratic": {"noise": [1.0, 1.0], "start": [1.0, 1.0]},
     "lookahead_schedule": {"horizon": 2},
+    "QuadraticTasks": {
+        "H": np.eye(2)[None],
+        "g": np.ones((1, 2)),
+        "H_query": np.eye(2)[None],
+        "g_query": np.ones((1, 2)),
+    },
     "few_samples_separate": {"ratio": 0.01, "sigma": 3.0},
 }
 NOISY = "metagrad.theory.sgd.noisy_schedules"
 BY_MODULE = {
+    "metagrad.theory.starts.adaptation": {"method": "maml"},
+    "metagrad.theory.starts.fixed_points": {"method": "maml"},
     "metagrad.theory.sgd.single_pass": {"problem": single_pass.SinglePass([1.0, 0.5], [1.0, 1.0], sigma=0.5)},
     "metagrad.theory.sgd.noisy_quadratic": {"problem": noisy_quadratic.NoisyQuadratic([1.0], [1.0], [1.0])},
     NOISY: {"problem": noisy_quadratic.NoisyQuadratic([1.0], [1.0], [1.0])},
@@ -143,13 +159,14 @@ BAD = {
     "largest": SIZE, "radius": SIZE, "horizon": [*SIZE, -1, 0, 2.5],
     "name": [x for x in NUMBER if not isinstance(x, str)],
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
+    "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
     "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
 GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs"}
-OPTIONAL = {"log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
+OPTIONAL = {"among", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
 
 
 def public_callables():

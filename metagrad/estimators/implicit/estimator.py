@@ -1,0 +1,266 @@
+"""`Implicit`: the derivative of an objective at the inner optimum in the meta-parameters of the task.
+
+At w*(theta), where the inner gradient g(theta, w) = d loss/d w vanishes and the Hessian H = dg/dw is positive,
+
+    dF(theta, w*(theta))/d theta  =  dF/d theta  -  (dg/d theta)' v,        H v = dF/dw.
+
+(Implicit function theorem; for hyper-parameters: Bengio 2000, Pedregosa 2016, Lorraine, Vicol and Duvenaud 2020.) The
+optimum owes nothing to the rule that found it, so the gradient in the rule's own meta-parameters is zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from metagrad import ad, checks, parts
+from metagrad.errors import Status, bad_value
+from metagrad.estimators.implicit.solvers import Asked, Solution, solved
+from metagrad.protocols import Estimate, Joint, Objective, Position, Rule, Task, Tree
+from metagrad.scaled import Scaled, ldexp
+from metagrad.unroll.carry import Ask, Options, check_options
+from metagrad.unroll.phi import restore
+from metagrad.unroll.replay_sweep import forwards, valued
+from metagrad.unroll.rescale import is_float_array, shift
+from metagrad.unroll.unroll import Unroll
+from metagrad.xp import Array, to_host
+
+Solver = Literal["cg", "neumann", "dense"]
+_WHERE = "implicit"
+_NEAR = 20  # powers of two: tasks within them are pulled back together, without a loss that float32 would see
+_DEFAULTS = {"float64": (1e-10, 1e-6), "float32": (1e-5, 1e-3)}  # tolerance, stationary
+
+
+@dataclass(frozen=True)
+class Implicit:
+    """d F(w*(theta))/d theta by the implicit function theorem, after `steps` steps of the rule towards w*.
+
+    For a task of full batches with meta-parameters of its own (`Joint(rule=, task=)`), and an objective of the last
+    iterate. `solver` of H v = r: "cg" (conjugate gradients), "neumann" (a series with the step size `step`, below 2
+    over the largest curvature), "dense" (a factorisation: for few parameters; it alone says for sure whether H is
+    positive). `tolerance`: the residual |r - H v|/|r| of each task (default: 1e-10, in float32 1e-5). `limit`: the most
+    products with H. `stationary`: how small the inner gradient has to be at the end, over that at the start
+    (default: 1e-6, in float32 1e-3).
+
+    What is not so is said by a Status of the task: INNER_NOT_STATIONARY, INNER_INDEFINITE, INNER_UNSOLVED. A note tells
+    by how much the objective would change, to first order, if the rule went on to the optimum. Beyond that the
+    error is of the order of the distance from it.
+
+    >>> import metagrad as mg
+    >>> task = mg.FunctionTask(lambda w, theta: (w[:, 0] - theta) ** 2, np.zeros((1, 1)), theta=np.array(2.0))
+    >>> phi = mg.Joint(rule=0.3, task=np.array(2.0))
+    >>> found = Implicit()(task, mg.GradientDescent(), mg.Final("squared_norm"), phi, steps=40)
+    >>> found.ok, float(found.grad.task.to_float().round(12))  # w* = theta, F = theta^2
+    (True, 4.0)
+    """
+
+    solver: Solver = "cg"
+    tolerance: float | None = None
+    limit: int = 1000
+    stationary: float | None = None
+    step: float | None = None
+    per_task: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        check_options("Implicit", self)
+        checks.choice("Implicit", "solver", self.solver, get_args(Solver))
+        checks.count("Implicit", "limit", self.limit)
+        for name in ("tolerance", "stationary", "step"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, checks.number("Implicit", name, given, above=0.0))
+        if (self.step is None) == (self.solver == "neumann"):
+            came = "None" if self.step is None else f"{self.step:g} with solver={self.solver!r}"
+            expected = "a step size with solver='neumann', and with no other"
+            bad_value("Implicit", "step", came, expected, "It has to be below 2 over the largest curvature.")
+
+    def __call__(
+        self,
+        task: Task,
+        rule: Rule,
+        objective: Objective,
+        phi: Tree,
+        *,
+        steps: int,
+        seed: int = 0,
+        at: Position | None = None,
+        run: int | None = None,
+    ) -> Estimate:
+        """Return the value after `steps` steps and the gradient at the optimum that they lead to.
+
+        `at` and `run` as in `Reverse`: the optimum owes nothing to where the run began.
+        """
+        ask = Ask(task, rule, objective, phi, steps, seed, at, run)
+        _check(ask)
+        options = Options("full", "auto", self.per_task, rescue="never", count=True)
+        again = partial(Unroll, ask, options, _WHERE)
+        with np.errstate(all="ignore"):  # what leaves the range is told by the Status
+            unroll, found = forwards(again(), valued, again=again)
+            inner = _Inner(unroll, unroll.end())
+            tolerance, stationary = self._bounds(unroll.dtype)
+            slope = inner.slope(objective)
+            right = inner.pulled_measure(slope)
+            by = Asked(self.solver, tolerance, self.limit, self.step)
+            solution = solved(inner.product(), right.digits, by)
+            grad = inner.gradient(slope, right._replace(digits=-solution.v))
+            status, notes = inner.told(found, solution, right.exponent, stationary)
+        step = np.where(to_host(found.status) == status, to_host(found.status_step), steps)
+        grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), grad)
+        grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
+        xp = unroll.xp
+        told = found.notes + notes
+        found = replace(found, grad=grad, status=xp.asarray(status), status_step=xp.asarray(step), notes=told)
+        return unroll.as_given(found)
+
+    def _bounds(self, dtype: Any) -> tuple[float, float]:
+        """Return tolerance and bound of stationarity, those of the dtype where none was given."""
+        tolerance, stationary = _DEFAULTS[np.dtype(dtype).name]
+        return self.tolerance or tolerance, self.stationary or stationary
+
+
+def _check(ask: Ask) -> None:
+    """Raise where there is no inner optimum to speak of, or nothing that it depends on."""
+    phi = ask.phi
+    if not isinstance(phi, Joint) or phi.task is None:
+        remedy = "The optimum does not depend on the rule's own; use method='reverse' for those."
+        bad_value(_WHERE, "phi", "without meta-parameters of the task", "Joint(rule=..., task=...)", remedy)
+    if parts.is_random(ask.task):
+        came = f"a {type(ask.task).__name__} that draws a sample for every step"
+        bad_value(_WHERE, "task", came, "a task of full batches, which has an optimum", "Use method='reverse'.")
+    if not parts.looks_at_the_last_only(ask.objective):
+        expected = "one of the last iterate, such as Final or LogFinal"
+        bad_value(_WHERE, "objective", f"a {type(ask.objective).__name__}", expected, "Use method='reverse'.")
+    if parts.answer_of(ask.rule) is not None:
+        came = f"a {type(ask.rule).__name__}, whose answer is not its w"
+        bad_value(_WHERE, "rule", came, "a rule that stays at the optimum", "Use method='reverse'.")
+
+
+class _Rows(NamedTuple):
+    """Numbers of each task, digits (B, ...) times 2**exponent (B,), on the host."""
+
+    digits: Array
+    exponent: Array
+
+
+class _Inner:
+    """The inner problem where the run has ended: w, theta, and what is asked about them. Rows are (B, D)."""
+
+    def __init__(self, unroll: Unroll, end: Position) -> None:
+        """Bind; w are the true parameters."""
+        self.unroll, self.theta = unroll, unroll.phi.task
+        self.w = shift(end.w, end.exponent)
+
+    def inner_gradient(self, theta: Tree, w: Tree) -> Tree:
+        """Return g(theta, w)."""
+        return parts.gradient(parts.given(self.unroll.task, theta), w, None)
+
+    def measured(self, theta: Tree, w: Tree) -> Array:
+        """Return what the objective looks at, (B,)."""
+        return self.unroll.tally.measure.of(parts.given(self.unroll.task, theta), w, None)
+
+    def rows(self, tree: Tree) -> Array:
+        """Return a tree like w as rows on the host, (B, D)."""
+        flat = [to_host(x).reshape((self.unroll.batch, -1)) for x in ad.leaves(tree) if is_float_array(x)]
+        return np.concatenate(flat, axis=1)
+
+    def tree(self, rows: Array) -> Tree:
+        """Return rows as a tree like w; leaves that are no floats have no cotangent."""
+        found: list[Any] = []
+        at = 0
+        for leaf in ad.leaves(self.w):
+            if not is_float_array(leaf):
+                found.append(None)
+                continue
+            width = int(np.prod(leaf.shape[1:]))
+            piece = rows[:, at : at + width].reshape(leaf.shape)
+            found.append(self.unroll.xp.asarray(np.ascontiguousarray(piece)))
+            at += width
+        return ad.unflatten(self.w, found)
+
+    def slope(self, objective: Objective) -> _Rows:
+        """Return d objective/d measure."""
+        term = Scaled.of(self.measured(self.theta, self.w))
+        weight: Any = objective.weight(self.unroll.steps, self.unroll.steps)
+        weight = weight if isinstance(weight, Scaled) else Scaled.of(np.asarray(float(weight), self.unroll.dtype))
+        inner, of_inner = objective.inner(term)
+        _, of_sum = objective.finish(inner * weight, self.unroll.steps)
+        whole = of_sum * weight * of_inner
+        return _Rows(to_host(whole.mantissa).astype(self.unroll.dtype), to_host(whole.exponent))
+
+    def pulled_measure(self, slope: _Rows) -> _Rows:
+        """Return dF/dw."""
+        pull = ad.recorded(lambda w: self.measured(self.theta, w), self.w)
+        rows = self.rows(pull(self.unroll.xp.asarray(slope.digits))[0])
+        _, by = np.frexp(np.abs(rows).max(axis=1))
+        return _Rows(ldexp(rows, -by[:, None]), slope.exponent + by)
+
+    def product(self) -> Any:
+        """Return rows -> H rows, by the pullback of the inner gradient, whose Jacobian is symmetric."""
+        pull = ad.recorded(partial(self.inner_gradient, self.theta), self.w)
+        return lambda rows: self.rows(pull(self.tree(rows))[0])
+
+    def gradient(self, slope: _Rows, minus_v: _Rows) -> Tree:
+        """Return dF/d theta - (dg/d theta)'v as Scaled numbers, summed over the tasks or task by task."""
+        xp = self.unroll.xp
+        of_measure = ad.recorded(lambda theta: self.measured(theta, self.w), self.theta)
+        of_slope = ad.recorded(lambda theta: self.inner_gradient(theta, self.w), self.theta)
+        direct = self._summed(lambda digits: of_measure(xp.asarray(digits))[0], slope)
+        through = self._summed(lambda rows: of_slope(self.tree(rows))[0], minus_v)
+        return ad.tree_map(lambda one, other: None if one is None else one + other, direct, through)
+
+    def _summed(self, pull: Callable[[Array], Tree], given: _Rows) -> Tree:
+        """Return the pullback of rows in Scaled numbers; tasks of far exponents are pulled back apart, and added."""
+        if self.unroll.options.per_task:
+            return ad.tree_map(lambda leaf: _raised(leaf, given.exponent, self.unroll.xp), pull(given.digits))
+        total: Tree = None
+        left = np.ones(len(given.exponent), dtype=bool)
+        while left.any():
+            top = given.exponent[left].max()
+            near = left & (given.exponent > top - _NEAR)
+            aside = (slice(None),) + (None,) * (given.digits.ndim - 1)
+            digits = ldexp(np.where(near[aside], given.digits, 0), np.where(near, given.exponent - top, 0)[aside])
+            found = ad.tree_map(lambda leaf, by=top: _raised(leaf, by, self.unroll.xp), pull(digits))
+            total = found if total is None else ad.tree_map(lambda a, b: None if a is None else a + b, total, found)
+            left &= ~near
+        return total
+
+    def told(
+        self, found: Estimate, solution: Solution, exponent: Array, stationary: float
+    ) -> tuple[Array, tuple[str, ...]]:
+        """Return the Status codes (B,), and what there is to say of how near the optimum is."""
+        start = parts.start_of(parts.given(self.unroll.task, self.theta), self.unroll.system.seed)
+        first, last = (self.rows(self.inner_gradient(self.theta, w)) for w in (start, self.w))
+        before, left = (np.sqrt(np.sum(rows * rows, axis=1)) for rows in (first, last))
+        is_still = left <= stationary * before
+        code = np.where(solution.code == 0, np.where(is_still, 0, Status.INNER_NOT_STATIONARY.code), solution.code)
+        status = to_host(found.status)
+        status = np.where(status == 0, code, status)
+        moved = _raised(np.sum(solution.v * last, axis=1), exponent, np)
+        share = np.divide(left, before, out=np.zeros_like(left), where=before > 0)
+        worst = int(np.argmax(share))
+        size = moved[worst].log10abs()
+        by = "nothing" if np.isneginf(size) else f"10^{float(size):.3g}"
+        note = (
+            f"The inner gradient is {share[worst]:.2g} of that at the start (at most, over tasks); if its task went on "
+            f"to the optimum, its objective would change by {by}, to first order."
+        )
+        return status, (note,)
+
+
+def _raised(leaf: Any, by: Any, xp: Any) -> Any:
+    """Return leaf * 2**by as Scaled numbers; `by`: one number, or one a task, which the leaf leads with."""
+    if leaf is None:
+        return None
+    found = Scaled.of(leaf)
+    by = xp.asarray(by)
+    by = by.reshape(by.shape + (1,) * (found.mantissa.ndim - by.ndim)) if by.ndim else by
+    return Scaled(found.mantissa, xp.where(found.mantissa == 0, 0, found.exponent + by))
+
+
+def _zeros(leaf: Any) -> Any:
+    return Scaled.of(leaf * 0) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f" else None
