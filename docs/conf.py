@@ -45,6 +45,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+_SHORT = ("Array", "ArrayLike", "Bools", "Device", "Floats", "GradientKind", "MeasureName", "Method", "Objective")
+_SHORT += ("OnNonfinite", "Rescue", "Scaling", "Tree")
+autodoc_type_aliases = {name: name for name in _SHORT}  # what they stand for would fill the page
 autodoc_default_options = {"members": True}
 autosummary_generate = False
 python_maximum_signature_line_length = 88
@@ -65,6 +68,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 1e9,
     "write_computation_times": False,
     "reset_modules": (),
+    "show_signature": False,
 }
 
 # HTML

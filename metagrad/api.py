@@ -41,8 +41,9 @@ def meta_gradient(  # noqa: PLR0913 - each of them named in a call
     those of the method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory="64 MiB"`,
     `window=20`, `trust=True` for digits that are measured; see `Reverse`, `Forward`, `Windows`, `ClosedForm`.
 
-    Returns an `Estimate` with Scaled numbers and one Status a task. Bad arguments raise ValueError or TypeError;
-    leaving the range of floating point and losing all digits to rounding do not: that is in the Status.
+    Returns an `Estimate` with Scaled numbers and one Status a task; `print` shows in a few lines whether it can be
+    trusted, the value, the gradient by name and the digits. Bad arguments raise ValueError or TypeError; leaving the
+    range of floating point and losing all digits to rounding do not: that is in the Status.
 
     >>> import numpy as np, metagrad as mg
     >>> task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))

@@ -26,12 +26,18 @@ OF_THE_CONTRACTS = {
 def setup(app: Any) -> dict[str, Any]:
     """Have every docstring rewritten as it is read."""
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     lines[:] = as_rest("\n".join(lines)).split("\n")
+
+
+def _signature(app: Any, what: str, name: str, thing: Any, options: Any, *said: str | None) -> tuple[str | None, ...]:
+    """Return arguments and result with the names of types in the place of Sphinx's word for them."""
+    return tuple(one and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", one) for one in said)
 
 
 def _skip(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from metagrad.cli.said import clock
-from metagrad.cli.words import examples, width
+from metagrad.cli.said import among, clock, say
+from metagrad.cli.words import examples
 from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
 
@@ -37,7 +36,7 @@ def add(commands: Any) -> None:
 
 def run(args: Any) -> int:
     """Print the table."""
-    runs = read_runs("compare", args.runs)
+    runs = read_runs("compare", among(args.runs))
     differ = differing(runs)
     measures = sorted({one.measured("evaluation") for one in runs} - {""})
     one_measure = len(measures) < 2
@@ -53,9 +52,9 @@ def run(args: Any) -> int:
         table.add_row(*_cells(runs[k], one_measure), *([_named(runs[k], differ[k])] if settings else []))
     Console().print(table)
     if measures and one_measure:
-        _say(f"best: the least {measures[0]} of the evaluation tasks; at: after how many episodes it was.")
+        say(f"best: the least {measures[0]} of the evaluation tasks; at: after how many episodes it was.")
     elif measures:
-        _say(f"The runs measured different things ({', '.join(measures)}): these numbers do not compare.")
+        say(f"The runs measured different things ({', '.join(measures)}): these numbers do not compare.")
     _say_seeds(runs)
     return 0
 
@@ -86,13 +85,9 @@ def _say_seeds(runs: Sequence[RunOnDisk]) -> None:
             continue
         if pair := twice(group):
             same = f"{pair[0].name} and {pair[1].name} have the same settings and the same seed"
-            _say(f"{group.label}: {same}, and are not summed up.")
+            say(f"{group.label}: {same}, and are not summed up.")
             continue
         best = np.array([_least(one) for one in group.runs])
         mean, half = (float(x) for x in (best.mean(), half_width(best)))
         said = f"mean best {mean:.6g}, 95 % interval {mean - half:.6g} .. {mean + half:.6g}"
-        _say(f"{group.label}: {said if np.isfinite(half) else 'not all have a finite evaluation'}")
-
-
-def _say(text: str) -> None:
-    print(textwrap.fill(text, width(), subsequent_indent="  ", break_on_hyphens=False))
+        say(f"{group.label}: {said if np.isfinite(half) else 'not all have a finite evaluation'}")

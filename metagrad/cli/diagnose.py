@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metagrad import files
+from metagrad.cli.said import say
 from metagrad.cli.words import examples, whole
 from metagrad.diagnosis import diagnose
 from metagrad.training.config import read_config, setup
@@ -43,7 +44,7 @@ def run(args: Any) -> int:
         phi = load_trained(args.optimizer, template=(trainer.optimizer, phi)).phi
     task, steps = trainer.tasks(trainer.seed), args.steps or trainer.recipe.horizon
     found = diagnose(task, trainer.optimizer, trainer.objective, phi, steps=steps, seed=trainer.seed)
-    print(found)
+    say(str(found))
     folder: Path = args.out or Path("runs") / args.config.stem
     folder.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(found.as_dict(), indent=1, allow_nan=False)

@@ -57,7 +57,9 @@ def run(args: Any) -> int:
     curves = trainer.evaluation_curves(trained.phi, args.tasks, steps, stream="fresh")
     count = curves.shape[1]
     factor = stdtrit(max(count - 1, 1), 0.975) / np.sqrt(count)  # Student's t
-    table = Table("step", f"mean {trainer.measured['measure']}", "median", "95 % interval of the mean", "mean log10")
+    table = Table()
+    for name in ("step", f"mean {trainer.measured['measure']}", "median", "95 % interval of the mean", "mean log10"):
+        table.add_column(name, overflow="fold")  # a number that is cut would be another one
     for t in sorted({0, *np.unique(np.geomspace(1, steps, 7).astype(int))}):
         with np.errstate(all="ignore"):
             half = factor * np.std(curves[t], ddof=1) if count > 1 else np.nan

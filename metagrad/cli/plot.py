@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from metagrad import checks, files
+from metagrad.cli.said import among
 from metagrad.cli.words import examples
 from metagrad.errors import bad_value
 from metagrad.training.runs import plot_runs
@@ -55,11 +56,11 @@ def run(args: Any) -> int:
         bad_value("plot", "--out", args.out, "a file in a folder that exists", "Make the folder first.")
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = plot_runs(args.runs, what=args.what, scale=args.scale, ax=figure.subplots())
+    axes = plot_runs(among(args.runs), what=args.what, scale=args.scale, ax=figure.subplots())
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=160, metadata=_WITHOUT_DATE[kind])
     files.write(args.out, buffer.getvalue())
     for label in axes.get_legend_handles_labels()[1]:
-        print(label)
+        print(label.replace("\n", " "))
     print(args.out)
     return 0

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+import textwrap
+from pathlib import Path
 from typing import Any
 
+from metagrad.cli.words import width
 from metagrad.optimizers import Unconstrained
+from metagrad.training.runs.read import METRICS
 
 
 def say_hyper_parameters(rule: Any, phi: Any) -> None:
@@ -18,6 +23,23 @@ def say_hyper_parameters(rule: Any, phi: Any) -> None:
         print(error)
     else:
         print(", ".join(f"{name} = {x:.6g}" for name, x in found._asdict().items()))
+
+
+def say(text: str) -> None:
+    """Print lines, each folded between words at the width of the terminal, what is folded indented below its line."""
+    for line in text.splitlines():
+        indent = " " * (len(line) - len(line.lstrip(" !->")) + 2)
+        print(textwrap.fill(line, width(), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False))
+
+
+def among(paths: list[str]) -> list[str]:
+    """Return the runs among several paths, such as those of `runs/*`; what is left out is said."""
+    others = [path for path in paths if Path(path).is_dir() and not (Path(path) / METRICS).exists()]
+    if len(others) == len(paths):
+        return paths
+    for path in others:
+        print(f"left out: {path}, a folder without {METRICS}", file=sys.stderr)
+    return [path for path in paths if path not in others]
 
 
 def clock(seconds: float) -> str:

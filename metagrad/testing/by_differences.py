@@ -44,7 +44,7 @@ def same_slopes(case: Case, found: Estimate, least: float) -> Match:
         came, top = ((x / unit).to_float(out_of_range="ieee") for x in (ours, size * Scaled.of(reach)))
         allowed = rounding * top + slope.off
         with np.errstate(all="ignore"):
-            digits = -np.log10(np.where(top > 0, allowed / np.where(top > 0, top, 1.0), 1.0))
+            digits = -np.log10(allowed / np.where(top > 0, top, 1.0))  # of a gradient that is 0: beside the value
             apart = np.abs(came - slope.slope) / allowed
         apart = np.where(np.isnan(apart), np.inf, apart)
         if digits.min() < asked:

@@ -270,7 +270,7 @@ class Trainer:
         return look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The best meta-parameters on the evaluation tasks, their value, the last ones, and how many episodes were run.
 
@@ -282,6 +282,12 @@ class Result:
     last: Tree
     episodes: int
     measured: str
+
+    def __repr__(self) -> str:
+        """Say in a few words what came of the run; the meta-parameters are too many to show."""
+        count = sum(int(np.size(leaf)) for leaf in ad.leaves(self.phi))
+        parameters = f"{count} meta-parameter{'s' * (count != 1)}"
+        return f"Result(best {self.measured} {self.value:.6g} in {self.episodes} episodes; {parameters})"
 
 
 def _name_of(measure: Any) -> str:

@@ -160,8 +160,7 @@ def about(result: Result, module: ModuleType, also: str = "") -> dict[str, str]:
     """
     sidecar = result.sidecar
     commit = (sidecar["commit"] or "unknown") + (" with changes" if sidecar["dirty"] else "")
-    details = getattr(module, "details", lambda _: "")
-    texts = {"caption": module.caption(result) + also, "details": details(result)}
+    texts = {"caption": module.caption(result) + also, "details": module.details(result)}
     told = {"title": module.title} | {name: re.sub("(?<=[0-9])%", " %", text) for name, text in texts.items()}
     told |= {"alt": module.alt, "preset": sidecar["preset"], "seed": str(sidecar["seed"])}
     return told | {"command": sidecar["command"], "commit": commit, "sha256": sidecar["sha256"]}

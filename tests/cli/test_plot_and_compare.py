@@ -106,6 +106,18 @@ def test_the_folder_of_a_run_is_evaluated(runs, capsys):
     assert found[0] == found[1]
 
 
+def test_no_number_is_cut_in_a_narrow_terminal(runs, capsys, monkeypatch):
+    def columns(width):
+        monkeypatch.setenv("COLUMNS", width)
+        capsys.readouterr()
+        assert main(["evaluate", str(runs / "a-0"), "--tasks", "2", "--steps", "3"]) == 0
+        out = capsys.readouterr().out
+        assert max(map(len, (line for line in out.splitlines() if "│" in line))) <= int(width)
+        return ["".join(row[k] for row in cells(out)).replace(" ", "") for k in range(5)]
+
+    assert columns("44") == columns("100")
+
+
 def test_what_differs_from_the_run_that_goes_on_is_named_as_the_config_names_it(runs, tmp_path, capsys):
     config = tmp_path / "a.toml"
     config.write_text(TEXT.replace("SEED", "0").replace("ETA", "0.1").replace("d = 2", "d = 3"))
@@ -138,6 +150,20 @@ def test_a_table_of_runs(runs, capsys):
     sums = f"outer.eta = 0.1 (3 seeds): mean best {np.mean(mean):.6g}, 95 % interval {low:.6g} .. {high:.6g}"
     assert sums in " ".join(out.split())
     assert "best: the least final loss of the evaluation tasks" in out
+
+
+@pytest.mark.parametrize("command", [["compare"], ["plot", "--out", "curves.png"]])
+def test_folders_without_a_run_among_others_are_left_out_and_said(runs, tmp_path, monkeypatch, capsys, command):
+    """As `runs/*` gives them, where one was made by diagnose."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    capsys.readouterr()
+    assert main([*command, str(runs / "a-0"), "other"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "left out: other, a folder without metrics.jsonl\n"
+    assert "a-0" in said.out
+    assert main([*command, "other"]) == 1
+    assert "other, a folder without metrics.jsonl; expected the folder of a run" in capsys.readouterr().err
 
 
 def test_one_run_has_no_settings_that_differ(runs, capsys):

@@ -8,6 +8,7 @@ import pytest
 import metagrad as mg
 from metagrad import ad, parts
 from metagrad.protocols import Objective, Rule, Task
+from metagrad.testing import assert_meta_gradient_matches
 from metagrad.xp import rng
 from tests.estimators.test_agreement import worst_difference
 from tests.optimizers.rules import HAND_DESIGNED, in_dtype
@@ -280,6 +281,23 @@ def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, obj
         )
         slope = (ahead - behind).mean() / 2e-6
         assert a.to_float()[(0,) * h.ndim] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+# Every task and every rule: those pairs whose numbers are the same, counted round.
+SOME = [(t, r) for t, r in PAIRS if [*TASKS].index(t) == [*RULES].index(r) % len(TASKS)]
+
+
+def test_some_pairs_have_every_task_and_most_rules():
+    assert {t for t, _ in SOME} == set(TASKS)
+    assert len({r for _, r in SOME}) >= len(RULES) - 3
+
+
+@pytest.mark.parametrize(("task_name", "rule_name"), SOME)
+def test_values_alone_give_the_meta_gradient(task_name, rule_name):
+    """Nine digits, in every meta-parameter, of differences that no derivative enters."""
+    task, (rule, phi) = TASKS[task_name](), RULES[rule_name]
+    match = assert_meta_gradient_matches(task, rule, mg.LogFinal(), phi, 6, seed=5, against="differences")
+    assert match.asked >= 9
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

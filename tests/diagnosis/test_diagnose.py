@@ -178,6 +178,7 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith("CoordinatewiseLSTM on LeastSquares (4 tasks), Mean, 12 steps in float32\n")
     assert "validation objective: unknown" in said
+    assert max(map(len, said.split(str(out))[0].splitlines())) <= 80
     assert sorted(path.name for path in out.iterdir()) == ["diagnosis.json", "diagnosis.png"]
     numbers = json.loads((out / "diagnosis.json").read_text())
     assert numbers["steps"] == 12

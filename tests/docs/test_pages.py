@@ -86,7 +86,7 @@ def test_the_functions_of_the_statements_exist():
         *_, functions, shown, _ = line.split("|")
         for name in re.findall(r"`([\w.]+)`", functions):
             assert exists(name), name
-        assert set(re.findall(r"`(\w+)`", shown)) <= figures
+        assert set(re.findall(r"\[(\w+)\]", shown)) <= figures
 
 
 def exists(name):

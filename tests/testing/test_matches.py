@@ -123,6 +123,14 @@ def test_many_meta_parameters_along_lines():
     assert assert_meta_gradient_matches(TASK, rule, mg.Mean(), phi, 5).digits > 8
 
 
+def test_a_gradient_of_zero():
+    """A run that has stopped before it began owes nothing to phi."""
+    rule, phi = mg.Until(mg.Adam(), 1e6), mg.Adam.Phi(0.1, 0.8, 0.9, 0.01)
+    assert assert_meta_gradient_matches(TASK, rule, mg.Final(), phi, 4).asked > 3
+    with pytest.raises(AssertionError, match="differences"):
+        assert_meta_gradient_matches(TASK, rule, mg.Final(), phi, 4, method=Added(1e-6))
+
+
 # -- what is wrong is found
 
 
@@ -143,6 +151,18 @@ class Wrong:
         flat = ad.leaves(found.grad)
         flat[self.which] = flat[self.which] * (1.0 + self.error)
         return dataclasses.replace(found, grad=ad.unflatten(found.grad, flat))
+
+
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """An estimator whose gradient has a number more in its first entry."""
+
+    error: float
+
+    def __call__(self, task, rule, objective, phi, *, steps, seed=0, at=None, run=None):
+        found = mg.Reverse()(task, rule, objective, phi, steps=steps, seed=seed)
+        first, *rest = ad.leaves(found.grad)
+        return dataclasses.replace(found, grad=ad.unflatten(found.grad, [first + self.error, *rest]))
 
 
 @pytest.mark.parametrize(("error", "against"), [(1e-10, "closed_form"), (1e-8, "differences"), (-2.0, "differences")])

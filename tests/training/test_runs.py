@@ -193,6 +193,15 @@ def test_what_is_not_finite_is_a_gap_and_is_counted(tmp_path, runs, axes):
     np.testing.assert_array_equal(found.mean, [1.0, np.nan])
 
 
+def test_a_long_name_is_folded_in_the_legend(tmp_path, axes):
+    path = tmp_path / f"{'a-name-of-many-words ' * 8}.jsonl"
+    Log(path).append(ROW | {"evaluation": 1.0})
+    plot_runs(path, ax=axes)
+    (label,) = lines(axes)[0]
+    assert max(map(len, label.split("\n"))) <= 64
+    assert label.replace("\n", " ").startswith("a-name-of-many-words a-name")
+
+
 def test_one_run_twice_would_make_the_interval_too_small(runs, axes):
     with pytest.raises(ValueError, match=r"runs is .*few-0 and .*few-0, of the same settings and the same seed 0"):
         plot_runs([runs[0], runs[0]], ax=axes)

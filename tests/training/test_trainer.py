@@ -262,3 +262,9 @@ def test_kinds():
         trainer(outer_phi=0.1).run(PHI)
     with pytest.raises(TypeError, match="a function from a seed to a task"):
         trainer(tasks=quadratics(0)).run(PHI)
+
+
+def test_a_result_says_itself_in_a_line():
+    found = trainer().run(PHI)
+    count = sum(leaf.size for leaf in ad.leaves(PHI))
+    assert repr(found) == f"Result(best final loss {found.value:.6g} in 6 episodes; {count} meta-parameters)"

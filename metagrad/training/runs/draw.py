@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ Scale = Literal["auto", "log", "linear"]
 _SCALES = ["auto", "log", "linear"]
 _MOST_POINTS = 200  # of a curve with a number an episode; longer ones are drawn by means of several episodes
 _MARGIN = 0.06
+_LONGEST_LABEL = 64  # letters of a line of the legend
 _LABELS = {
     "evaluation": "{} of the evaluation tasks",
     "best": "best {} of the evaluation tasks so far",
@@ -98,6 +100,8 @@ def _thinned(curve: Curve, each: int) -> Curve:
 def _draw(axes: Any, group: Group, curves: list[Curve], logarithmic: bool, place: tuple[int, int]) -> None:
     lost = sum(int(np.count_nonzero(~np.isfinite(y))) for _, y in curves)
     label = f"{group.label}; {lost} not finite" if lost else group.label
+    label += ", mean and 95 % interval" if len(curves) > 1 else ""
+    label = textwrap.fill(label, _LONGEST_LABEL)
     if len(curves) == 1:
         x, y = curves[0]
         axes.plot(x, np.where(np.isfinite(y), y, np.nan), **look(place[0], len(x), place[1]), label=label)
@@ -109,7 +113,6 @@ def _draw(axes: Any, group: Group, curves: list[Curve], logarithmic: bool, place
             x, np.where(np.isfinite(y), y, np.nan), color=style["color"], ls=style["linestyle"], lw=0.6, alpha=0.5
         )
     arms = np.abs(np.stack([found.low, found.high]) - found.mean)
-    label = f"{label}, mean and 95 % interval"
     bars = {"errorevery": style["markevery"], "capsize": 2.5, "elinewidth": 1.0}
     axes.errorbar(found.episodes, found.mean, arms, **bars, **style, label=label)
 
