@@ -395,5 +395,6 @@ def foreign(part: Any) -> Any | None:
     """Return the first function, or object of a class of a user's, that a part is or holds; None where all is ours."""
     module = type(part).__module__
     if not module.startswith("metagrad."):
-        return None if module in ("builtins", "numpy", "cupy") and not callable(part) else part
+        is_made = module == "builtins" and type(part).__flags__ >> 9 & 1  # CPython's flag of classes that code makes
+        return None if module in ("builtins", "numpy", "cupy") and not (callable(part) or is_made) else part
     return next((found for _, value in _held(part) if (found := foreign(value)) is not None), None)

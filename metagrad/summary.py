@@ -35,8 +35,14 @@ def _value(value: Scaled) -> str:
     count = int(value.size)
     if count == 1:
         return _numbers(value)
-    least, most = _numbers(value.min()), _numbers(value.max())
-    return f"{_numbers(value.mean())} (mean over {count} tasks, from {least} to {most})"
+    is_number = ~np.isnan(to_host(value.mantissa))
+    lacking = count - int(is_number.sum())
+    told = f"mean over {count} tasks"
+    if lacking == count:
+        return f"{_numbers(value.mean())} ({told})"
+    known = value if not lacking else value[is_number]
+    ends = f"from {_numbers(known.min())} to {_numbers(known.max())}"
+    return f"{_numbers(value.mean())} ({told}, {ends}{f', {lacking} of them nan' if lacking else ''})"
 
 
 def _gradient(grad: Any, stderr: Any) -> list[str]:

@@ -338,3 +338,12 @@ def test_data_of_another_dtype_are_named(labels):
         TypeError, match=r"^Table\.loss: the loss is of float64 for w of float32, where .*inputs is float64"
     ):
         mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), 0.1, steps=2)
+
+
+def test_classes_of_a_namespace_without_a_module_are_guarded():
+    """`exec` in a bare dict makes classes that say they are of `builtins`."""
+    names = {}
+    source = "class Rule:\n    def init(self, phi, w): pass\n    def step(self, phi, state, w, f):\n        w -= phi"
+    exec(source, names)
+    with pytest.raises(ValueError, match=r"Rule.step: .* that is written into"):
+        mg.meta_gradient(mg.Quadratic(np.eye(2), np.ones(2)), names["Rule"](), mg.Final(), np.array(0.1), steps=2)

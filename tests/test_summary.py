@@ -80,3 +80,12 @@ def test_a_value_alone_has_no_gradient_and_notes_come_last():
     assert said[1].startswith("STATE_NAN (1 of 2 tasks, first at step 7): ")
     assert said[-1] == "`mine` made the first NaN."
     assert "status_step=" in repr(two), "repr keeps every field"
+
+
+def test_tasks_without_a_number_are_counted_and_the_others_are_told():
+    spread = np.array([[1.0], [np.nan], [2.0]])
+    task = mg.FunctionTask(lambda w: np.sum(spread * w * w, axis=-1), np.ones((3, 1)))
+    value = lines(task, mg.GradientDescent(), mg.Final(), 0.1, steps=1)[3]
+    assert value == "value     nan (mean over 3 tasks, from 0.64 to 0.72, 1 of them nan)"
+    none = mg.FunctionTask(lambda w: np.sum(np.nan * w, axis=-1), np.ones((3, 1)))
+    assert "value     nan (mean over 3 tasks)" in lines(none, mg.GradientDescent(), mg.Final(), 0.1, steps=1)

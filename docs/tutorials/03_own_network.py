@@ -4,8 +4,8 @@ A network: a step size for every layer, and a schedule
 
 A small network of your own is trained by gradient descent. How large should the step be, in which layer, and when?
 Here the rule's meta-parameters become a tree like the network's weights, then a schedule of seven numbers for the
-layers, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the best
-constant step size on *fresh* starts of the network, which the tuning never saw.
+layers, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the
+best constant step size on *fresh* starts of the network, which the tuning never saw.
 """
 
 # %%
@@ -98,7 +98,6 @@ begun = {
 tuned = {"the best constant": (mg.GradientDescent(), mg.GradientDescent.Phi(constant))}
 for name, (rule, phi) in begun.items():
     free = mg.Unconstrained(rule, start=phi)
-    first = free.init_meta(None)
     trainer = mg.MetaTrainer(
         task,
         free,
@@ -106,10 +105,10 @@ for name, (rule, phi) in begun.items():
         steps=steps,
         outer=mg.Through(mg.Adam(), mg.Adam.Phi(0.15)),
     )
-    run = trainer.run(first, meta_steps=25)
+    run = trainer.run(free.init_meta(None), meta_steps=25)
     scores = run.objective.to_float()
     print(f"{name}: mean log loss from {scores[0]:.3f} to {scores[-1]:.3f}")
-    tuned[name] = rule, free.phi(ad.unflatten(first, list(run.phi[-1])))
+    tuned[name] = rule, free.phi(run.last)
     assert scores[-1] < scores[0] - 0.5
 
 for field, numbers in tuned["a schedule for each layer"][1]._asdict().items():

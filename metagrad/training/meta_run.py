@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metagrad import checks, files
+from metagrad import ad, checks, files
 from metagrad.errors import Status, bad_type, bad_value, nearest
+from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.scaled.ranges import shown
 from metagrad.training.csv_lines import csv_line
@@ -34,7 +35,8 @@ class MetaRun:
     `value_log2`, `value_sign` (K, B) and `grad_log2`, `grad_sign` (K, P): objective and meta-gradient, of any size.
     `status` (K, B): codes of `Status`. `projected` (K, P): where a meta-step led out of the range of the rule, and phi
     is the nearest number in it. `skipped` (K, P): where it led to no number, and phi stayed. `shapes`: the name of
-    every leaf of phi and its shape, in the order of the columns; `named` gives the columns of each.
+    every leaf of phi and its shape, in the order of the columns; `named` gives the columns of each, and `last` the
+    meta-parameters that the run ended with, as a tree.
     """
 
     phi: Array
@@ -47,6 +49,18 @@ class MetaRun:
     projected: Array
     skipped: Array
     shapes: dict[str, tuple[int, ...]]
+    first: Tree  # phi before the first meta-step, as a tree
+
+    @property
+    def last(self) -> Tree:
+        """The meta-parameters after the last meta-step, a tree like those that the run began with.
+
+        >>> import metagrad as mg
+        >>> trainer = mg.MetaTrainer(mg.Quadratic(np.eye(2), np.ones(2)), mg.Momentum(), mg.Final(), steps=3)
+        >>> trainer.run(mg.Momentum.Phi(0.1, 0.5), 4).last._fields
+        ('eta', 'mu')
+        """
+        return ad.unflatten(self.first, [column[-1] for column in self.named().values()])
 
     @property
     def meta_steps(self) -> int:

@@ -131,4 +131,4 @@ def _collect(phi: Tree, rows: list[dict[str, Array]]) -> MetaRun:
     first = flat(phi)
     stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     after = np.concatenate([first[None].astype(rows[0]["after"].dtype), stacked.pop("after")])
-    return MetaRun(phi=after, names=flat_names(phi), shapes=shapes_of(phi), **stacked)
+    return MetaRun(phi=after, names=flat_names(phi), shapes=shapes_of(phi), first=phi, **stacked)

@@ -204,3 +204,13 @@ def test_a_run_does_not_load_matplotlib():
         ".run(mg.Momentum.Phi(0.1, 0.5), 1); run.named(); repr(run); print('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_last_meta_parameters_are_a_tree_like_the_first():
+    task = mg.random_quadratics(3, 2, seed=0)
+    per_task = mg.MetaTrainer(task, mg.Momentum(), mg.Final(), 5, estimator=mg.Reverse(per_task=True))
+    phi = mg.Momentum.Phi(np.full(3, 0.01), np.full(3, 0.5))
+    run = per_task.run(phi, 3)
+    assert isinstance(run.last, mg.Momentum.Phi)
+    assert run.last.eta.shape == (3,)
+    assert (np.concatenate(run.last) == run.phi[-1]).all()
