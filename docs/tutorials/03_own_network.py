@@ -4,8 +4,8 @@ A network: a step size for every layer, and a schedule
 
 A small network of your own is trained by gradient descent. How large should the step be, in which layer, and when?
 Here the rule's meta-parameters become a tree like the network's weights, then a schedule of seven numbers for the
-layers, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the best
-constant step size on *fresh* starts of the network, which the tuning never saw.
+layers, and all of them are tuned by descending along meta-gradients. At the end the tuned rule is compared with the
+best constant step size on *fresh* starts of the network, which the tuning never saw.
 """
 
 # %%

@@ -53,7 +53,7 @@ rule = mg.Unconstrained(mg.Adam(), start=mg.Adam.Phi(0.01))
 first = rule.init_meta(None)
 print("meta-parameters", first._fields)
 recipe = Recipe(
-    episodes=35,
+    episodes=25,
     horizon=steps,
     window=15,
     gradient="full",

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
-SEEDS = {"01_quickstart": (0, 1), "06_theory": (0, 1)}  # the others draw little that could fail, or take longer
+SEEDS = {"01_quickstart": (1, 2)}  # seed 0 is run where the pages are built
 
 
 def run(path, seed, folder):
