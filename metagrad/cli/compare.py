@@ -15,6 +15,7 @@ from metagrad.cli.words import examples
 from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
 
+_MOST_SETTINGS = 4
 HELP = "a table of runs: best evaluation, settings, time"
 _EXAMPLES = """
 metagrad compare runs/*
@@ -44,13 +45,17 @@ def run(args: Any) -> int:
     table.add_column("run", overflow="fold")
     for name in ("best", "at", "episodes", "time"):
         table.add_column(name, no_wrap=True)
-    settings = any(differ)
-    if settings:
+    beside = any(differ) and max(map(len, differ)) <= _MOST_SETTINGS  # more are easier to read below
+    if beside:
         table.add_column("settings that differ", overflow="fold", min_width=12)
     order = sorted(range(len(runs)), key=lambda k: (runs[k].measured("evaluation"), _least(runs[k])))
     for k in order:
-        table.add_row(*_cells(runs[k], one_measure), *([_named(runs[k], differ[k])] if settings else []))
+        table.add_row(*_cells(runs[k], one_measure), *(["\n".join(_named(runs[k], differ[k]))] if beside else []))
     Console().print(table)
+    if any(differ) and not beside:
+        print("settings that differ:")
+        for k in order:
+            say(f"  {runs[k].name}: {', '.join(_named(runs[k], differ[k]))}")
     if measures and one_measure:
         say(f"best: the least {measures[0]} of the evaluation tasks; at: after how many episodes it was.")
     elif measures:
@@ -68,14 +73,21 @@ def _cells(one: RunOnDisk, one_measure: bool) -> list[str]:
     if not one_measure:
         best = f"{best} ({one.measured('evaluation')})"
     asked = "" if one.asked is None or one.asked == one.episodes else f" of {one.asked}"
-    return [one.name, best, at, f"{one.episodes}{asked}", clock(one.seconds)]
+    return [one.name, best, at, f"{one.episodes}{asked}", _time(one)]
 
 
-def _named(one: RunOnDisk, differ: dict[str, str]) -> str:
+def _time(one: RunOnDisk) -> str:
+    """Return how long a run took; of one that is under way at least that."""
+    if one.saved >= one.episodes:
+        return clock(one.seconds)
+    return f"> {clock(one.seconds)}" if one.saved and np.isfinite(one.seconds) else "-"
+
+
+def _named(one: RunOnDisk, differ: dict[str, str]) -> list[str]:
     if one.config is None:
-        return "(no config)"
+        return ["(no config)"]
     changes = [f"changed after {x.get('after')}: {', '.join(x.get('parts', {}))}" for x in one.changes]
-    return "\n".join([*(f"{name} = {text}" for name, text in differ.items()), *changes])
+    return [*(f"{name} = {text}" for name, text in differ.items()), *changes]
 
 
 def _say_seeds(runs: Sequence[RunOnDisk]) -> None:

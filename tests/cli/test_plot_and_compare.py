@@ -190,6 +190,29 @@ def test_long_names_and_many_settings_stay_within_80_columns(runs, tmp_path, cap
     assert f"{best(runs, 'b-0'):.6g}" in out
 
 
+def test_many_settings_are_listed_below_and_a_run_under_way_took_longer(runs, tmp_path, capsys):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    arrays, about = files.read_npz(runs / "b-0" / "checkpoint.npz", "here", formats=(3,))
+    about["config"]["training"] |= {"horizon": 8, "window": 8, "episodes": 60, "evaluation_steps": 8}
+    about |= {"episode": 2, "seconds": 100.0}
+    about["changes"] = [{"after": 2, "parts": {"outer_phi.eta": {}}}]
+    files.write_npz(folder / "checkpoint.npz", arrays, about)
+    (folder / "metrics.jsonl").write_bytes((runs / "b-0" / "metrics.jsonl").read_bytes())
+    capsys.readouterr()
+    assert main(["compare", str(runs / "a-0"), str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    said = " ".join(out.split())
+    assert "│ 6 of 60 │ > 0:01:40 │" in said
+    assert "a-0: outer.eta = 0.1, training.episodes = 6, training.horizon = 4, training.window = 4" in said
+    assert "training.evaluation_steps = 8, changed after 2: outer_phi.eta" in said
+    about["episode"] = 0
+    files.write_npz(folder / "checkpoint.npz", arrays, about)
+    assert main(["compare", str(folder)]) == 0
+    assert "│ 6 of 60 │ - │" in " ".join(capsys.readouterr().out.split())
+
+
 def test_runs_that_do_not_compare_are_said(runs, tmp_path, capsys):
     folder = tmp_path / "other"
     folder.mkdir()

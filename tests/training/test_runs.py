@@ -252,7 +252,7 @@ def test_nothing_to_draw_yet(tmp_path, axes):
 def test_an_edited_checkpoint_is_named(runs, tmp_path):
     arrays, about = files.read_npz(runs[0] / "checkpoint.npz", "here", formats=(3,))
     (tmp_path / "metrics.jsonl").write_bytes((runs[0] / "metrics.jsonl").read_bytes())
-    for edited in ({"config": 3}, {"changes": 3}, {"seconds": "long"}, {"config": {"seed": "3"}}):
+    for edited in ({"config": 3}, {"changes": 3}, {"episode": None}, {"seconds": "long"}, {"config": {"seed": "3"}}):
         files.write_npz(tmp_path / "checkpoint.npz", arrays, about | edited)
         with pytest.raises((ValueError, TypeError), match=r"checkpoint\.npz, (which|whose config) was edited"):
             plot_runs(tmp_path)

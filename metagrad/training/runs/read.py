@@ -26,7 +26,7 @@ class RunOnDisk:
     """A run: where it is, its metrics as columns, and, where a checkpoint is beside them, config, changes, seconds.
 
     `config`: None where the checkpoint has none. `changes`: what was changed on the way, as the checkpoint keeps it.
-    `seconds`: how long it took, NaN where that is not known.
+    `seconds`: how long it took up to its last checkpoint, after `saved` episodes; NaN where that is not known.
     """
 
     path: Path
@@ -34,6 +34,7 @@ class RunOnDisk:
     config: dict[str, Any] | None = None
     changes: tuple[dict[str, Any], ...] = ()
     seconds: float = math.nan
+    saved: int = 0
 
     @property
     def name(self) -> str:
@@ -107,10 +108,12 @@ def _read(where: str, path: Path) -> RunOnDisk:
         return RunOnDisk(metrics, columns)
     _, about = read_npz(checkpoint, where, argument="runs", formats=(FORMAT,), largest=LARGEST)
     config, changes, seconds = about.get("config"), about.get("changes", []), about.get("seconds", math.nan)
-    if not isinstance(config, dict | None) or not isinstance(changes, list) or not isinstance(seconds, float):
+    saved: Any = about.get("episode")
+    kinds = ((config, dict | None), (changes, list), (seconds, float), (saved, int))
+    if not all(isinstance(value, kind) for value, kind in kinds):
         bad_value(where, "runs", f"{checkpoint}, which was edited", "a checkpoint as it was written")
     _check_config(where, checkpoint, config)
-    return RunOnDisk(metrics, columns, config, tuple(changes), seconds)
+    return RunOnDisk(metrics, columns, config, tuple(changes), seconds, saved)
 
 
 def _refuse_missing(where: str, path: Path, metrics: Path) -> None:
