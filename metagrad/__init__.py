@@ -153,11 +153,12 @@ __all__ = [
 
 # Half of the time of the import: what meets no rule of ours need not wait for them.
 _LATER = ("optimizers", "diagnosis", "training", "stepper")
+_APART = ("testing",)  # whose names are not among those of the package
 
 
 def __getattr__(name: str) -> Any:
     """Return a name of the rules, the diagnosis or the loops, which load when the first of them is asked for."""
-    if name in _LATER:
+    if name in (*_LATER, *_APART):
         return import_module(f"{__name__}.{name}")
     if name in __all__:
         for later in _LATER:
@@ -170,4 +171,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the names of the module, loaded or not."""
-    return sorted({*globals(), *__all__, *_LATER})
+    return sorted({*globals(), *__all__, *_LATER, *_APART})

@@ -25,19 +25,17 @@ OF_THE_CONTRACTS = {
 
 def setup(app: Any) -> dict[str, Any]:
     """Have every docstring rewritten as it is read."""
+    from sphinx.util import inspect
+
     app.connect("autodoc-process-docstring", _process)
-    app.connect("autodoc-process-signature", _signature)
+    if hasattr(inspect, "TypeAliasForwardRef"):  # else a type that is told by its name is told by this class as well
+        inspect.TypeAliasForwardRef.__repr__ = lambda self: self.name
     app.connect("autodoc-skip-member", _skip)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     lines[:] = as_rest("\n".join(lines)).split("\n")
-
-
-def _signature(app: Any, what: str, name: str, thing: Any, options: Any, *said: str | None) -> tuple[str | None, ...]:
-    """Return arguments and result with the names of types in the place of Sphinx's word for them."""
-    return tuple(one and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", one) for one in said)
 
 
 def _skip(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:

@@ -62,8 +62,11 @@ class LoopTask:
 
 def _is_there(w: Tree, known: Tree) -> bool:
     """Whether w is the place where the loop knows its numbers: the same arrays, or arrays of the same numbers."""
-    pairs = zip(ad.leaves(w), ad.leaves(known), strict=True)
-    return all(x is y or (is_array(x) and bool(namespace(y).array_equal(x, y))) for x, y in pairs)
+    asked, there = ad.leaves(w), ad.leaves(known)
+    same = (
+        x is y or (is_array(x) and bool(namespace(y).array_equal(x, y))) for x, y in zip(asked, there, strict=False)
+    )
+    return len(asked) == len(there) and all(same)
 
 
 def _refuse_traced(w: Tree, name: str) -> None:

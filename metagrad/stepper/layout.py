@@ -14,7 +14,7 @@ from metagrad.guard import frozen
 from metagrad.protocols import Tree
 from metagrad.xp import Array, Namespace, is_array, module_name, namespace
 
-_COPIES = "a float array, or a tree of them (dict, list, tuple, NamedTuple)"
+_ARRAYS = "a float array, or a tree of them (dict, list, tuple, NamedTuple)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Layout:
         """Return that of parameters; raise unless they are float arrays of one dtype on one device, with numbers."""
         paths, leaves = ad.paths(params), ad.leaves(params)
         if not leaves:
-            bad_type(where, "params", f"{checks.shown(params)}, without arrays", _COPIES)
+            bad_type(where, "params", f"{checks.shown(params)}, without arrays", _ARRAYS)
         for path, leaf in zip(paths, leaves, strict=True):
             _check_floats(where, f"params{path}", leaf)
             if leaf.size == 0:
@@ -107,7 +107,7 @@ def _check_floats(where: str, place: str, leaf: Any) -> None:
         remedy = "Write np.asarray(x, dtype=...)."
         if hasattr(leaf, "detach"):
             remedy = "Give tensor.detach().numpy(), which shares the memory of the tensor."
-        bad_type(where, place, f"{checks.shown(leaf)}, a {type(leaf).__name__}", _COPIES, remedy)
+        bad_type(where, place, f"{checks.shown(leaf)}, a {type(leaf).__name__}", _ARRAYS, remedy)
     if leaf.dtype.name not in checks.FLOATS:
         came = f"an array of {leaf.dtype}"
         bad_type(where, place, came, f"an array of {checks.FLOAT_DTYPE}", "Use x.astype(np.float32), say.")

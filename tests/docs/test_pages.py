@@ -90,12 +90,13 @@ def test_the_functions_of_the_statements_exist():
 
 
 def exists(name):
-    """Whether a name is one of the theory: `theory.quadratic.bounds.window`, or `window` in any file of the theory."""
+    """Whether a name is one of the theory: `theory.quadratic.bounds.window`, or `window`, or a file of it."""
     paths = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "metagrad" / "theory").rglob("*.py")]
     modules = [".".join(path.parts) for path in paths if not path.name.startswith("_")]
     above, _, last = f"metagrad.{name}".rpartition(".")
     if "." not in name:
-        return any(hasattr(importlib.import_module(module), last) for module in modules)
+        files = any(name in module.split(".") for module in modules)
+        return files or any(hasattr(importlib.import_module(module), last) for module in modules)
     if f"metagrad.{name}" in modules or (ROOT / "metagrad" / name.replace(".", "/")).is_dir():
         return True
     return hasattr(importlib.import_module(above), last)

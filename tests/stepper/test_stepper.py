@@ -401,6 +401,7 @@ class Ask:
     ("what", "expected"),
     [
         (lambda f, w: f.gradient(w + 1.0), "grads is the gradient at `params` alone"),
+        (lambda f, w: f.gradient([w, w]), "grads is the gradient at `params` alone"),
         (lambda f, w: f(w + 1.0), "loss is a number; expected the loss at other parameters.*function of params"),
         (lambda f, w: f.ask("curvature", w), "task is a LoopTask, which does not tell 'curvature'"),
         (lambda f, w: ad.grad(f)(w), "differentiates it by itself|a number; expected the loss at other"),

@@ -25,6 +25,14 @@ def test_theory_agrees_below_and_beyond_the_limit(task, eta, steps, objective):
     assert match.digits >= match.asked - 1e-9
 
 
+@given(st.floats(-7.0, -2.0), st.sampled_from([-1.0, 1.0]), testing.horizons(40))
+def test_where_a_step_cancels(log10, sign, steps):
+    """Near eta = 1/lambda a step loses digits that runs from neighbouring floats do not miss, and the sweep does."""
+    task = mg.DiagonalQuadratic(np.array([(1.0 + sign * 10**log10) / 1.7]), np.array([1.3]))
+    for objective in (mg.Mean(), mg.LogFinal()):
+        assert_meta_gradient_matches(task, GD, objective, 1.7, steps, against="closed_form")
+
+
 @given(testing.least_squares(), testing.step_sizes(most=1.8), testing.horizons(20))
 def test_theory_agrees_on_regressions(task, u, steps):
     objective = mg.Final("train")

@@ -138,6 +138,8 @@ def test_what_is_refused(call, error, expected):
 
 
 def test_names_that_load_later():
+    assert "testing" in dir(mg)
+    assert mg.testing is testing
     assert set(testing.__all__) <= set(dir(testing))
     assert all(hasattr(testing, name) for name in testing.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'quadratisch'"):
