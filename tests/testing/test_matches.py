@@ -121,6 +121,13 @@ def test_narrow_floats_are_differenced_in_wide_ones(dtype, digits):
         )
 
 
+@pytest.mark.parametrize("against", ["closed_form", "differences"])
+def test_a_python_float_is_rounded_as_the_run_rounds_it(against):
+    """eta = 1.02 is 1.0195 in float16, and G' there another one: near the balance point by a fifth."""
+    task = mg.DiagonalQuadratic(np.array([[0.9, 1.03]], np.float16), np.ones((1, 2), np.float16))
+    assert_meta_gradient_matches(task, GD, mg.LogFinal(), 1.02, 4, against=against, least=0.3)
+
+
 def test_float16():
     assert_meta_gradient_matches(testing.quadratic(2, 3, 0, "float16"), GD, mg.Final(), 0.3, 3, least=0.5)
 
