@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -149,11 +148,6 @@ def test_a_gradient_of_zero():
 # -- what is wrong is found
 
 
-class Phi(NamedTuple):
-    eta: np.ndarray
-    mu: np.ndarray
-
-
 @dataclasses.dataclass(frozen=True)
 class Wrong:
     """An estimator whose gradient is off by a relative error, in one meta-parameter."""
@@ -207,25 +201,8 @@ def test_an_error_in_many():
             assert_meta_gradient_matches(TASK, rule, mg.Mean(), phi, 5, method=Wrong(1e-3, which))
 
 
-@dataclasses.dataclass(frozen=True)
-class WrongTask:
-    """A task whose own gradient is not that of its loss: what a property test is written for."""
-
-    w0: np.ndarray
-    curve: float = 1.0
-
-    def init(self, rng):
-        return self.w0
-
-    def loss(self, w, sample):
-        return np.sum(w**4, axis=-1) + np.sum(w * w, axis=-1)
-
-    def gradient(self, w, sample):
-        return 4.0 * w**3 + 2.0 * w * self.curve
-
-
 class WrongStep:
-    """A rule with a branch that the tape cannot follow: the number is taken out of the array."""
+    """A rule that holds a part of its step constant which depends on phi."""
 
     def init(self, phi, w):
         return ()
