@@ -114,10 +114,22 @@ def on_host(x: Scaled) -> Scaled:
     return Scaled.of(to_host(x.mantissa).astype(np.float64), to_host(x.exponent))
 
 
+def dtype_of(task: Task, seed: int) -> np.dtype[Any]:
+    """Return the dtype of the task's parameters."""
+    first = next(x for x in ad.leaves(parts.start_of(task, seed)) if is_float_array(x))
+    found: np.dtype[Any] = np.dtype(first.dtype)
+    return found
+
+
+def as_run(task: Task, seed: int, phi: Tree) -> Tree:
+    """Return phi with Python's floats as the run takes them: rounded to the dtype of the task."""
+    dtype = dtype_of(task, seed)
+    return ad.tree_map(lambda x: float(dtype.type(x)) if type(x) is float else x, phi)
+
+
 def widened(case: Case) -> Case:
     """Return the case in float64, where its code computes in it then; as it is where it does not, or at once."""
-    first = next(x for x in ad.leaves(parts.start_of(case.task, case.seed)) if is_float_array(x))
-    if first.dtype == np.float64:
+    if dtype_of(case.task, case.seed) == np.float64:
         return case
     task, rule, phi = (_as_float64(part) for part in (case.task, case.rule, case.phi))
     wide = dataclasses.replace(case, task=task, rule=rule, phi=phi)

@@ -16,7 +16,7 @@ from metagrad.protocols import Digits, Estimate, Objective, Rule, Task, Tree
 from metagrad.testing.by_differences import same_slopes
 from metagrad.testing.by_numbers import given, same_numbers
 from metagrad.testing.by_theory import closed_form
-from metagrad.testing.cases import WHERE, Case, Match, UnresolvedError
+from metagrad.testing.cases import WHERE, Case, Match, UnresolvedError, as_run
 from metagrad.xp import to_host
 
 _WAYS = ("closed_form", "differences")
@@ -66,7 +66,7 @@ def assert_meta_gradient_matches(  # noqa: PLR0913 - those of meta_gradient, and
         found = run(**options)
         if "trust" not in options and isinstance(method, str) and _takes(method, "trust"):
             found = _with_fewest_digits(run(**options, trust=True), found)
-    full = check_phi(WHERE, task, rule, phi, steps)
+    full = as_run(task, seed, check_phi(WHERE, task, rule, phi, steps))
     per_task = bool(_option("per_task", method, options, False))
     case = Case(task, rule, objective, full, steps, seed, per_task)
     if not found.ok:
