@@ -176,13 +176,13 @@ def test_list_is_a_line_a_figure(capsys, monkeypatch):
 def test_figures_as_wide_and_in_the_formats_that_are_asked_for(copied, capsys):
     out = copied.parent.parent
     command = ["plot", "--only", "horizons", "--out", str(out)]
-    assert cli.main([*command, "--width", "3.5", "--format", "png,svg"]) == 0
+    assert cli.main([*command, "--width", "5", "--format", "png,svg"]) == 0
     drawn = out / "figures" / "horizons.png"
-    assert int.from_bytes(drawn.read_bytes()[16:20]) == 3.5 * 200
+    assert int.from_bytes(drawn.read_bytes()[16:20]) == 5 * 200
     assert sorted(path.suffix for path in drawn.parent.iterdir()) == [".json", ".png", ".svg"]
     capsys.readouterr()
     for wrong, said in (
-        (["--width", "30"], "--width: it is '30'; expected a number of inches from 3 to 20"),
+        (["--width", "30"], "--width: it is '30'; expected a number of inches from 5 to 20"),
         (["--width", "wide"], "--width: it is 'wide'; expected"),
         (["--format", "png,pfd"], "there is no format 'pfd'. Did you mean 'pdf'?"),
     ):
