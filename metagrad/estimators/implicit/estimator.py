@@ -19,10 +19,11 @@ import numpy as np
 
 from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_value
-from metagrad.estimators.implicit.solvers import Asked, Solution, solved
+from metagrad.estimators.implicit.solvers import Asked, power, solved
 from metagrad.protocols import Estimate, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.carry import Ask, Options, check_options
+from metagrad.unroll.digits import log2_length
 from metagrad.unroll.phi import restore
 from metagrad.unroll.replay_sweep import forwards, valued
 from metagrad.unroll.rescale import is_float_array, shift
@@ -41,14 +42,14 @@ class Implicit:
 
     For a task of full batches with meta-parameters of its own (`Joint(rule=, task=)`), and an objective of the last
     iterate. `solver` of H v = r: "cg" (conjugate gradients), "neumann" (a series with the step size `step`, below 2
-    over the largest curvature), "dense" (a factorisation: for few parameters; it alone says for sure whether H is
-    positive). `tolerance`: the residual |r - H v|/|r| of each task (default: 1e-10, in float32 1e-5). `limit`: the most
-    products with H. `stationary`: how small the inner gradient has to be at the end, over that at the start
-    (default: 1e-6, in float32 1e-3).
+    over the largest curvature), "dense" (a factorisation: for few parameters; it alone looks along every direction).
+    `tolerance`: the residual |r - H v|/|r| of each task (default: 1e-10, in float32 1e-5). `limit`: the most products
+    with H. `stationary`: by how much the gradient may change, relative to its length, from the end of the run to the
+    optimum that Newton's step predicts from there (default: 1e-6, in float32 1e-3).
 
-    What is not so is said by a Status of the task: INNER_NOT_STATIONARY, INNER_INDEFINITE, INNER_UNSOLVED. A note tells
-    by how much the objective would change, to first order, if the rule went on to the optimum. Beyond that the
-    error is of the order of the distance from it.
+    What is not so is said by a Status of the task: INNER_NOT_STATIONARY (also where an entry was held by the rule, and
+    where the logarithm is of a loss that vanishes at the optimum), INNER_INDEFINITE, INNER_UNSOLVED. A note tells by
+    how much an objective and the gradient would change, to first order, on the way to the optimum.
 
     >>> import metagrad as mg
     >>> task = mg.FunctionTask(lambda w, theta: (w[:, 0] - theta) ** 2, np.zeros((1, 1)), theta=np.array(2.0))
@@ -73,7 +74,8 @@ class Implicit:
         for name in ("tolerance", "stationary", "step"):
             given = getattr(self, name)
             if given is not None:
-                object.__setattr__(self, name, checks.number("Implicit", name, given, above=0.0))
+                below = np.inf if name == "step" else 1.0
+                object.__setattr__(self, name, checks.number("Implicit", name, given, above=0.0, below=below))
         if (self.step is None) == (self.solver == "neumann"):
             came = "None" if self.step is None else f"{self.step:g} with solver={self.solver!r}"
             expected = "a step size with solver='neumann', and with no other"
@@ -103,18 +105,21 @@ class Implicit:
             unroll, found = forwards(again(), valued, again=again)
             inner = _Inner(unroll, unroll.end())
             tolerance, stationary = self._bounds(unroll.dtype)
-            slope = inner.slope(objective)
-            right = inner.pulled_measure(slope)
             by = Asked(self.solver, tolerance, self.limit, self.step)
-            solution = solved(inner.product(), right.digits, by)
-            grad = inner.gradient(slope, right._replace(digits=-solution.v))
-            status, notes = inner.told(found, solution, right.exponent, stationary)
+            here = inner.implicit(objective, by)
+            # Once more at the optimum that Newton's step predicts, solved to more digits: what differs is not known.
+            ahead = inner.at_the_optimum(by)
+            there = ahead.implicit(objective, by._replace(tolerance=tolerance / 100, limit=2 * self.limit))
+            grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), here.grad)
+            grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
+            off = apart(here.grad, there.grad, unroll.batch, per_task=self.per_task)
+            is_settled = (off <= stationary) & inner.is_all_moved() & settled(here, objective, stationary)
+            status, notes = told(found, here, off, is_settled)
         step = np.where(to_host(found.status) == status, to_host(found.status_step), steps)
-        grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), grad)
-        grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
         xp = unroll.xp
-        told = found.notes + notes
-        found = replace(found, grad=grad, status=xp.asarray(status), status_step=xp.asarray(step), notes=told)
+        found = replace(
+            found, grad=grad, status=xp.asarray(status), status_step=xp.asarray(step), notes=found.notes + notes
+        )
         return unroll.as_given(found)
 
     def _bounds(self, dtype: Any) -> tuple[float, float]:
@@ -135,6 +140,11 @@ def _check(ask: Ask) -> None:
     if not parts.looks_at_the_last_only(ask.objective):
         expected = "one of the last iterate, such as Final or LogFinal"
         bad_value(_WHERE, "objective", f"a {type(ask.objective).__name__}", expected, "Use method='reverse'.")
+    held: Any = ask.rule
+    while held is not None:
+        if type(held).__name__ == "Stopped":
+            bad_value(_WHERE, "rule", "Stopped, which ends at a ball", "one that goes to the optimum", "Use 'reverse'.")
+        held = parts.inner_rule(held)
     if parts.answer_of(ask.rule) is not None:
         came = f"a {type(ask.rule).__name__}, whose answer is not its w"
         bad_value(_WHERE, "rule", came, "a rule that stays at the optimum", "Use method='reverse'.")
@@ -154,6 +164,8 @@ class _Inner:
         """Bind; w are the true parameters."""
         self.unroll, self.theta = unroll, unroll.phi.task
         self.w = shift(end.w, end.exponent)
+        self.left = self.rows(self.inner_gradient(self.theta, self.w))
+        self.of_left = power(self.left)
 
     def inner_gradient(self, theta: Tree, w: Tree) -> Tree:
         """Return g(theta, w)."""
@@ -196,13 +208,39 @@ class _Inner:
         """Return dF/dw."""
         pull = ad.recorded(lambda w: self.measured(self.theta, w), self.w)
         rows = self.rows(pull(self.unroll.xp.asarray(slope.digits))[0])
-        _, by = np.frexp(np.abs(rows).max(axis=1))
+        by = power(rows)
         return _Rows(ldexp(rows, -by[:, None]), slope.exponent + by)
 
     def product(self) -> Any:
         """Return rows -> H rows, by the pullback of the inner gradient, whose Jacobian is symmetric."""
         pull = ad.recorded(partial(self.inner_gradient, self.theta), self.w)
         return lambda rows: self.rows(pull(self.tree(rows))[0])
+
+    def implicit(self, objective: Objective, by: Asked) -> _Found:
+        """Return dF/d theta - (dg/d theta)'v, and what is known of it."""
+        slope = self.slope(objective)
+        right = self.pulled_measure(slope)
+        solution = solved(self.product(), right.digits, by)
+        v = _Rows(solution.v, right.exponent + solution.exponent)
+        moved = _raised(
+            np.sum(v.digits * ldexp(self.left, -self.of_left[:, None]), axis=1), v.exponent + self.of_left, np
+        )
+        return _Found(self.gradient(slope, v._replace(digits=-v.digits)), solution.code, moved)
+
+    def at_the_optimum(self, by: Asked) -> _Inner:
+        """Return the same at w - H^{-1} g, where Newton's method sees the optimum; here, for a task without it."""
+        solution = solved(self.product(), self.left, by)
+        away = ldexp(solution.v, solution.exponent[:, None])
+        away = np.where((solution.code == 0)[:, None], away, 0)
+        w = ad.tree_map(lambda x, y: x if y is None else x - y, self.w, self.tree(away))
+        return _Inner(self.unroll, self.unroll.end()._replace(w=w, exponent=np.zeros(self.unroll.batch, np.int64)))
+
+    def is_all_moved(self) -> Array:
+        """Whether no entry stayed exactly where it began though it had a gradient: one that is held is no optimum's."""
+        start = parts.start_of(parts.given(self.unroll.task, self.theta), self.unroll.system.seed)
+        stayed = self.rows(start) == self.rows(self.w)
+        pulled = (self.rows(self.inner_gradient(self.theta, start)) != 0) | (self.left != 0)
+        return ~(stayed & pulled).any(axis=1)
 
     def gradient(self, slope: _Rows, minus_v: _Rows) -> Tree:
         """Return dF/d theta - (dg/d theta)'v as Scaled numbers, summed over the tasks or task by task."""
@@ -229,27 +267,52 @@ class _Inner:
             left &= ~near
         return total
 
-    def told(
-        self, found: Estimate, solution: Solution, exponent: Array, stationary: float
-    ) -> tuple[Array, tuple[str, ...]]:
-        """Return the Status codes (B,), and what there is to say of how near the optimum is."""
-        start = parts.start_of(parts.given(self.unroll.task, self.theta), self.unroll.system.seed)
-        first, last = (self.rows(self.inner_gradient(self.theta, w)) for w in (start, self.w))
-        before, left = (np.sqrt(np.sum(rows * rows, axis=1)) for rows in (first, last))
-        is_still = left <= stationary * before
-        code = np.where(solution.code == 0, np.where(is_still, 0, Status.INNER_NOT_STATIONARY.code), solution.code)
-        status = to_host(found.status)
-        status = np.where(status == 0, code, status)
-        moved = _raised(np.sum(solution.v * last, axis=1), exponent, np)
-        share = np.divide(left, before, out=np.zeros_like(left), where=before > 0)
-        worst = int(np.argmax(share))
-        size = moved[worst].log10abs()
-        by = "nothing" if np.isneginf(size) else f"10^{float(size):.3g}"
-        note = (
-            f"The inner gradient is {share[worst]:.2g} of that at the start (at most, over tasks); if its task went on "
-            f"to the optimum, its objective would change by {by}, to first order."
-        )
-        return status, (note,)
+
+class _Found(NamedTuple):
+    """The gradient, the Status codes of the linear systems (B,), and v'g: by how much F would fall to the optimum."""
+
+    grad: Tree
+    code: Array
+    moved: Scaled
+
+
+def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
+    """Return the relative distance of two gradients, (B,): of all their leaves, or task by task; NaN for no number."""
+    rows = batch if per_task else 1
+    pairs = [(a, b) for a, b in zip(ad.leaves(ours), ad.leaves(theirs), strict=True) if a is not None]
+    off = log2_length([(a - b).reshape((rows, -1)) for a, b in pairs])
+    size = log2_length([a.reshape((rows, -1)) for a, _ in pairs])
+    found = np.where(np.isneginf(to_host(off)), 0.0, np.exp2(to_host(off - size)))
+    known = [np.isfinite(to_host(x.mantissa)).reshape((rows, -1)).all(axis=1) for pair in pairs for x in pair]
+    return np.broadcast_to(np.where(np.all(known, axis=0), found, np.nan), (batch,))
+
+
+def settled(here: _Found, objective: Objective, stationary: float) -> Array:
+    """Whether a logarithm stays where it is on the way to the optimum: that of a loss that vanishes there does not."""
+    if not parts.takes_a_logarithm(objective):
+        return np.ones(len(here.code), dtype=bool)
+    moved = to_host(here.moved.log2abs())
+    return np.asarray(moved <= np.log2(stationary))  # NaN is not
+
+
+def told(found: Estimate, here: _Found, off: Array, is_settled: Array) -> tuple[Array, tuple[str, ...]]:
+    """Return the Status codes (B,), and what there is to say of how near the optimum is."""
+    status = to_host(found.status)
+    code = np.where(is_settled, 0, Status.INNER_NOT_STATIONARY.code)
+    code = np.where(here.code != 0, here.code, code)
+    status = np.where(status == 0, code, status)
+    if np.isnan(off).any():  # a sum over tasks is no number for any of them
+        status = np.where((status == 0) & np.isnan(off), Status.GRADIENT_NAN.code, status)
+    sizes = to_host(here.moved.log10abs())
+    worst = np.nanmax(np.where(here.code == 0, sizes, np.nan), initial=-np.inf)
+    by = "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
+    known = off[~np.isnan(off)]
+    share = f"{known.max():.2g} of its length" if known.size else "no number"
+    note = (
+        f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order, and "
+        f"the gradient by {share} (at most, over tasks)."
+    )
+    return status, (note,)
 
 
 def _raised(leaf: Any, by: Any, xp: Any) -> Any:

@@ -62,7 +62,8 @@ def meta_gradient(tasks: QuadraticTasks, phi: ArrayLike, alpha: float, steps: in
     if method == "reptile":
         if moved.alpha == 0:
             bad_value("meta_gradient", "alpha", 0, "a number other than 0", "Reptile divides the way by it.")
-        return (start - w) / moved.alpha
+        # (phi - w_k)/alpha = S (H phi - g)/alpha: without the difference, which loses the way of small steps
+        return moved.applied(moved.moved / moved.alpha, np.einsum("bij,bj->bi", tasks.H, start + 0 * tasks.g) - tasks.g)
     H, g = tasks.query
     slope: Floats = np.einsum("bij,bj->bi", H, w) - g
     return slope if method == "fomaml" else moved.transported(slope)

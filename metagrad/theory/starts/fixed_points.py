@@ -21,6 +21,8 @@ from metagrad.theory.starts._moved import Moved
 from metagrad.theory.starts.adaptation import METHODS
 from metagrad.theory.starts.quadratic_tasks import QuadraticTasks
 
+_RANK, _LEAST_LEFT = 1e-13, 1e-10
+
 
 def fixed_point(tasks: QuadraticTasks, alpha: float, steps: int, *, method: str = "maml") -> Floats:
     """Return the start (d,) at which a method stays; ValueError where there is no single one.
@@ -39,12 +41,27 @@ def fixed_point(tasks: QuadraticTasks, alpha: float, steps: int, *, method: str 
         matrix, vector = tasks.H @ moved.matrix(moved.moved), Sg
     else:
         H, g = tasks.query
-        matrix, vector = H @ P, g - np.einsum("bij,bj->bi", H, Sg)
+        of_query = np.einsum("bij,bj->bi", H, Sg)
+        if H is tasks.H and g is tasks.g:  # g - H S g = P g, without the difference
+            vector = moved.applied(moved.kept, g)
+        else:
+            vector = g - of_query
+            _check_difference(vector, g, of_query)
+        matrix = H @ P
         if method == "maml":
             matrix, vector = P @ matrix, np.einsum("bij,bj->bi", P, vector)
     total, right = matrix.sum(axis=0), vector.sum(axis=0)
-    if np.linalg.matrix_rank(total) < tasks.d:
+    largest = np.abs(matrix).max()
+    if not largest > 0 or np.linalg.matrix_rank(total / largest, tol=_RANK * tasks.d) < tasks.d:
         remedy = "In some direction no task tells the starts apart: take another step size, or tasks that do."
         bad_value("fixed_point", "tasks", "such that no single start is left as it is", "one fixed point", remedy)
-    found: Floats = np.linalg.solve(total, right)
+    found: Floats = np.linalg.solve(total / largest, right / largest)
     return found
+
+
+def _check_difference(found: Floats, one: Floats, other: Floats) -> None:
+    """Raise where the steps have gone so far that g_q - H_q S g has lost its digits."""
+    size = np.maximum(np.abs(one), np.abs(other)).max()
+    if np.abs(found).max() < _LEAST_LEFT * size:
+        came, expected = "so many that the query gradient is rounding", "steps that leave it six digits"
+        bad_value("fixed_point", "steps", came, expected, "Take fewer steps, or a smaller step size.")

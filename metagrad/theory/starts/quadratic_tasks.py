@@ -62,7 +62,8 @@ def _losses(name: str, H: ArrayLike, other: str, g: ArrayLike | None) -> tuple[F
         bad_value("QuadraticTasks", name, f"of shape {matrices.shape}", "shape (B, d, d) with B, d >= 1")
     if vectors.shape != matrices.shape[:2]:
         bad_value("QuadraticTasks", other, f"of shape {vectors.shape}", f"shape {matrices.shape[:2]}")
-    off = np.abs(matrices - matrices.swapaxes(1, 2)).max()
-    if off > 1e-12 * np.abs(matrices).max():
-        bad_value("QuadraticTasks", name, f"not symmetric, by {off:.3g}", "symmetric matrices", "Take (H + H')/2.")
-    return (matrices + matrices.swapaxes(1, 2)) / 2, vectors
+    off = np.abs(matrices / 2 - matrices.swapaxes(1, 2) / 2).max(axis=(1, 2)) * 2
+    if (off > 1e-12 * np.abs(matrices).max(axis=(1, 2))).any():
+        came = f"not symmetric, by {off.max():.3g}"
+        bad_value("QuadraticTasks", name, came, "symmetric matrices", "Take (H + H')/2.")
+    return matrices / 2 + matrices.swapaxes(1, 2) / 2, vectors

@@ -157,3 +157,35 @@ def test_the_expansion_leaves_what_it_should(method, order):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("steps", [1, 100, 130, 400])
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+def test_fixed_points_of_many_steps(method, steps):
+    """Minima at 1 and -1, the first twice as sharp: after many steps the flat one decides."""
+    tasks = starts.QuadraticTasks([[[2.0]], [[1.0]]], [[2.0], [-1.0]])
+    P, H = np.array([Fraction(1, 2) ** steps, Fraction(3, 4) ** steps]), np.array([Fraction(2), Fraction(1)])
+    weights = P * P * H if method == "maml" else P * H
+    exact = float((weights[0] - weights[1]) / (weights[0] + weights[1]))
+    np.testing.assert_allclose(starts.fixed_point(tasks, 0.25, steps, method=method), [exact], rtol=1e-12)
+
+
+def test_a_query_gradient_that_is_rounding_is_refused():
+    eye = np.eye(1)[None]
+    tasks = starts.QuadraticTasks(2 * eye, np.array([[2.0]]), eye, np.array([[1.0]]))
+    with pytest.raises(ValueError, match="the query gradient is rounding"):
+        starts.fixed_point(tasks, 0.25, 200)
+
+
+@pytest.mark.parametrize("alpha", [1e-18, 1e-12, 1e-3])
+def test_reptile_of_small_steps(alpha):
+    tasks = starts.QuadraticTasks([[[2.0]], [[1.0]]], [[2.0], [-1.0]])
+    found = starts.meta_gradient(tasks, [3.0], alpha, 1, method="reptile")
+    np.testing.assert_allclose(found, [[4.0], [4.0]], rtol=1e-14)
+
+
+def test_symmetry_is_looked_at_task_by_task():
+    with pytest.raises(ValueError, match="not symmetric, by 1"):
+        starts.QuadraticTasks([np.diag([1e15, 1.0]), [[1.0, 1.0], [0.0, 1.0]]], np.ones((2, 2)))
+    huge = np.full((1, 2, 2), 1e308)
+    assert (starts.QuadraticTasks(huge, [[1.0, 1.0]]).H == 1e308).all()
