@@ -174,8 +174,8 @@ assert errors["tuned"] < 1.1 * errors["almost none"]
 # ---------------------
 #
 # - Another loss, a network, a schedule: the following tutorials.
-# - Before you trust a loss of your own for long runs, ``print(mg.check(task, rule))`` looks at it: does it keep the
-#   tasks apart, is it the same function at every call, do its derivatives agree with differences?
+# - Before you trust a loss of your own for long runs, ``print(mg.check(task, rule, 0.3))`` looks at it: does it keep
+#   the tasks apart, is it the same function at every call, do its derivatives agree with differences?
 # - Why the derivative through 150 steps is right, and when it would not be: :doc:`/concepts/index`.
 
 print(mg.check(task, rule, 0.3))
