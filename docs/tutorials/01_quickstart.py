@@ -16,7 +16,9 @@ put your own arrays in.
 # ``X`` has shape (samples, inputs), ``y`` has shape (samples,), both are float64. ``X_test`` and ``y_test`` are for the
 # very end, and nothing looks at them before. Here all are made up: 60 samples of 40 inputs, a third of which matter,
 # with noise of heavy tails. **Replace the three lines below** ``draw`` **with your own arrays**, scaled such that every
-# column of ``X`` and ``y`` itself have mean 0 and variance 1 or so.
+# column of ``X`` and ``y`` itself have mean 0 and variance 1 or so. ``y`` has shape (samples,), not (samples, 1): write
+# ``y[:, 0]`` for a column. With float32 data, ``w0`` and every ``theta`` and ``phi`` below need float32 too, such as
+# ``np.float32(-4.0)``.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -97,7 +99,7 @@ def trained(log_decay):
 
 difference = (trained(-4.0 + 1e-4) - trained(-4.0 - 1e-4)) / 2e-4
 print(f"meta-gradient {slope:.8f}, difference {difference:.8f}")
-assert abs(slope - difference) < 1e-6
+assert abs(slope - difference) < 1e-6 * (1 + abs(slope))
 
 # %%
 # Tune it
@@ -143,7 +145,6 @@ plt.show()
 print(
     f"held-out misfit: tuned {trained(tuned):.4f}, best of the grid {curve.min():.4f}, at the start {trained(-6.0):.4f}"
 )
-assert trained(tuned) < curve.min() + 1e-3 < trained(-6.0)
 
 # %%
 # Use it
@@ -167,7 +168,6 @@ for name, log_decay in (("almost none", -12.0), ("tuned", tuned)):
     )
     errors[name] = np.mean(np.sqrt(1 + (X_test @ end.w[0] - y_test) ** 2) - 1)
     print(f"decay {name}: misfit on test samples {errors[name]:.4f}")
-assert errors["tuned"] < 1.1 * errors["almost none"]
 
 # %%
 # Where to go from here
