@@ -49,6 +49,8 @@ print("inputs for training", X[train].shape, "and held out", X[held_out].shape)
 # positive. The misfit grows like a square near zero and like a distance far away, such that outliers do no harm.
 #
 # The second function is what you care about in the end: the misfit on held-out samples, without the decay.
+#
+# ``theta=`` in ``FunctionTask`` is the value where a call gives none; tuning starts at what ``run()`` is given, below.
 
 
 def misfit(w, rows):
@@ -168,6 +170,34 @@ for name, log_decay in (("almost none", -12.0), ("tuned", tuned)):
     )
     errors[name] = np.mean(np.sqrt(1 + (X_test @ end.w[0] - y_test) ** 2) - 1)
     print(f"decay {name}: misfit on test samples {errors[name]:.4f}")
+
+# %%
+# A second number
+# ---------------
+# ``theta`` may be a tree of numbers, and then the mask is a tree like it. Here a penalty on the size of the parameters
+# stands beside that on their squares. It is rounded off near zero, such that it has a derivative there.
+
+
+def two_penalties(w, theta):
+    size = np.sum(np.sqrt(w**2 + 1e-4), axis=-1)
+    return (
+        misfit(w, train)
+        + np.exp(theta["l2"]) * np.sum(w**2, axis=-1)
+        + np.exp(theta["l1"]) * size
+    )
+
+
+start = {"l2": np.array(-6.0), "l1": np.array(-6.0)}
+task_of_two = mg.FunctionTask(
+    two_penalties, w0=np.zeros((splits, X.shape[1])), validation=validation, theta=start
+)
+only_penalties = mg.Joint(
+    rule=mg.GradientDescent.Phi(False), task={"l2": True, "l1": True}
+)
+outer = mg.Through(mg.Masked(mg.Adam(), only_penalties), mg.Adam.Phi(0.3, beta1=0.5))
+trainer = mg.MetaTrainer(task_of_two, rule, objective, steps=steps, outer=outer)
+run_of_two = trainer.run(mg.Joint(rule=0.3, task=start), meta_steps=15)
+print(run_of_two)
 
 # %%
 # Where to go from here
