@@ -340,6 +340,44 @@ def test_data_of_another_dtype_are_named(labels):
         mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), 0.1, steps=2)
 
 
+@pytest.mark.parametrize(
+    ("theta", "named"),
+    [
+        (np.array(-2.0), "theta is float64"),
+        (np.float64(-2.0), "theta is float64"),
+        (-2.0, "theta is a Python float"),
+        ({"decay": np.array(-2.0), "other": np.float32(1.0)}, r"theta\['decay'\] is float64"),
+    ],
+)
+@pytest.mark.parametrize("place", ["function", "validation"])
+def test_meta_parameters_of_another_dtype_are_named(theta, named, place):
+    data = np.ones(3, "float32")
+
+    def plain(w):
+        return np.mean((w - data) ** 2, axis=-1)
+
+    def decayed(w, theta):
+        return plain(w) + np.exp(theta["decay"] if isinstance(theta, dict) else theta)
+
+    functions = {"function": decayed} if place == "function" else {"function": plain, "validation": decayed}
+    where = (
+        rf"^FunctionTask: {place} is one that returns float64 for w0 of float32, where {named}; .*Write such numbers"
+    )
+    with pytest.raises(TypeError, match=where) as raised:
+        mg.FunctionTask(**functions, w0=np.zeros((2, 3), "float32"), theta=theta)
+    assert "np.float32(...)" in str(raised.value)
+
+
+def test_data_are_named_where_meta_parameters_are_not_the_cause():
+    inputs = np.ones((5, 3))
+
+    def loss(w, theta):
+        return np.mean((w @ inputs.T) ** 2, axis=-1) + np.exp(theta)
+
+    with pytest.raises(TypeError, match=r"where inputs is float64; .*Convert the data"):
+        mg.FunctionTask(loss, np.zeros((2, 3), "float32"), theta=np.array(-2.0))
+
+
 def test_classes_of_a_namespace_without_a_module_are_guarded():
     """`exec` in a bare dict makes classes that say they are of `builtins`."""
     names = {}

@@ -16,7 +16,10 @@ put your own arrays in.
 # ``X`` has shape (samples, inputs), ``y`` has shape (samples,), both are float64. ``X_test`` and ``y_test`` are for the
 # very end, and nothing looks at them before. Here all are made up: 60 samples of 40 inputs, a third of which matter,
 # with noise of heavy tails. **Replace the three lines below** ``draw`` **with your own arrays**, scaled such that every
-# column of ``X`` and ``y`` itself have mean 0 and variance 1 or so.
+# column of ``X`` and ``y`` itself have mean 0 and variance 1 or so. ``y`` has shape (samples,), not (samples, 1): write
+# ``y[:, 0]`` for a column. Convert float32 data by ``X.astype(float)``. Or stay in float32: then ``w0`` and every
+# ``theta`` and ``phi`` below need float32 too, such as ``np.float32(-4.0)``, and the comparison with a difference holds
+# to 1e-3, no longer to 1e-6.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,6 +50,8 @@ print("inputs for training", X[train].shape, "and held out", X[held_out].shape)
 # positive. The misfit grows like a square near zero and like a distance far away, such that outliers do no harm.
 #
 # The second function is what you care about in the end: the misfit on held-out samples, without the decay.
+#
+# ``theta=`` in ``FunctionTask`` is the value where a call gives none; tuning starts at what ``run()`` is given, below.
 
 
 def misfit(w, rows):
@@ -97,7 +102,7 @@ def trained(log_decay):
 
 difference = (trained(-4.0 + 1e-4) - trained(-4.0 - 1e-4)) / 2e-4
 print(f"meta-gradient {slope:.8f}, difference {difference:.8f}")
-assert abs(slope - difference) < 1e-6
+assert abs(slope - difference) < 1e-6 * (1 + abs(slope))
 
 # %%
 # Tune it
@@ -143,7 +148,6 @@ plt.show()
 print(
     f"held-out misfit: tuned {trained(tuned):.4f}, best of the grid {curve.min():.4f}, at the start {trained(-6.0):.4f}"
 )
-assert trained(tuned) < curve.min() + 1e-3 < trained(-6.0)
 
 # %%
 # Use it
@@ -167,15 +171,42 @@ for name, log_decay in (("almost none", -12.0), ("tuned", tuned)):
     )
     errors[name] = np.mean(np.sqrt(1 + (X_test @ end.w[0] - y_test) ** 2) - 1)
     print(f"decay {name}: misfit on test samples {errors[name]:.4f}")
-assert errors["tuned"] < 1.1 * errors["almost none"]
+
+# %%
+# A second number
+# ---------------
+# ``theta`` may be a tree of numbers, and then the mask is a tree like it. Here a penalty on the size of the parameters
+# stands beside that on their squares. It is rounded off near zero, such that it has a derivative there.
+
+
+def two_penalties(w, theta):
+    size = np.sum(np.sqrt(w**2 + 1e-4), axis=-1)
+    return (
+        misfit(w, train)
+        + np.exp(theta["l2"]) * np.sum(w**2, axis=-1)
+        + np.exp(theta["l1"]) * size
+    )
+
+
+start = {"l2": np.array(-6.0), "l1": np.array(-6.0)}
+task_of_two = mg.FunctionTask(
+    two_penalties, w0=np.zeros((splits, X.shape[1])), validation=validation, theta=start
+)
+only_penalties = mg.Joint(
+    rule=mg.GradientDescent.Phi(False), task={"l2": True, "l1": True}
+)
+outer = mg.Through(mg.Masked(mg.Adam(), only_penalties), mg.Adam.Phi(0.3, beta1=0.5))
+trainer = mg.MetaTrainer(task_of_two, rule, objective, steps=steps, outer=outer)
+run_of_two = trainer.run(mg.Joint(rule=0.3, task=start), meta_steps=15)
+print(run_of_two)
 
 # %%
 # Where to go from here
 # ---------------------
 #
 # - Another loss, a network, a schedule: the following tutorials.
-# - Before you trust a loss of your own for long runs, ``print(mg.check(task, rule))`` looks at it: does it keep the
-#   tasks apart, is it the same function at every call, do its derivatives agree with differences?
+# - Before you trust a loss of your own for long runs, ``print(mg.check(task, rule, 0.3))`` looks at it: does it keep
+#   the tasks apart, is it the same function at every call, do its derivatives agree with differences?
 # - Why the derivative through 150 steps is right, and when it would not be: :doc:`/concepts/index`.
 
 print(mg.check(task, rule, 0.3))

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from metagrad.ad import leaves, paths
+from metagrad.ad import leaves, paths, tree_map
 from metagrad.checks import FLOAT_DTYPE, FLOATS
 from metagrad.errors import bad_type, bad_value
 from metagrad.guard import called, frozen
@@ -76,7 +76,7 @@ class FunctionTask:
                 if loss is not None:
                     losses = called(self, name, loss, w, None)
                     _check_losses(name, losses, batch)
-                    _check_dtype(name, getattr(self, name), losses.dtype, leaves(w)[0].dtype)
+                    self._check_dtype(name, losses.dtype, w)
 
     def init(self, rng: np.random.Generator | None) -> Tree:
         """Return w0."""
@@ -121,6 +121,21 @@ class FunctionTask:
             bad_type(where, "phi.task", _tree_of(came), f"a tree like theta, {_tree_of(expected)}", remedy)
         _check_floats("phi.task", theta, where)
         return theta
+
+    def _check_dtype(self, name: str, came: Any, w: Tree) -> None:
+        """Raise where losses are not of the dtype of w; say that theta is at fault where another one would do."""
+        dtype = leaves(w)[0].dtype
+        if came == dtype:
+            return
+        found, expected = f"one that returns {came} for w0 of {dtype}", "losses in the dtype of w0"
+        if others := _of_other_dtypes(self.theta, dtype):
+            converted = self._given(tree_map(lambda x: _converted(x, dtype), self.theta))
+            loss = (converted.validation_loss if name == "validation" else None) or converted.loss
+            if called(self, name, loss, w, None).dtype == dtype:
+                remedy = f"Write such numbers as np.{dtype}(...), an array by x.astype(np.{dtype})."
+                bad_type(_WHERE, name, f"{found}, where {', '.join(others[:4])}", expected, remedy)
+        found += of_another_dtype(getattr(self, name), dtype)
+        bad_type(_WHERE, name, found, expected, "Convert the data, by x.astype(w0.dtype), or w0.")
 
     def _keywords(self, function: Callable[..., Array], sample: Any) -> dict[str, Any]:
         takes = _keywords_of(function)
@@ -208,10 +223,14 @@ def _check_losses(name: str, loss: Any, batch: int) -> None:
         bad_value(_WHERE, name, came, f"one loss a task, shape ({batch},)", remedy)
 
 
-def _check_dtype(name: str, function: Any, came: Any, dtype: Any) -> None:
-    if came != dtype:
-        found = f"one that returns {came} for w0 of {dtype}{of_another_dtype(function, dtype)}"
-        bad_type(_WHERE, name, found, "losses in the dtype of w0", "Convert the data, by x.astype(w0.dtype), or w0.")
+def _of_other_dtypes(theta: Tree, dtype: Any) -> list[str]:
+    """Return what of theta is not of a dtype, by name: "theta['decay'] is float64"."""
+    kinds = [str(getattr(x, "dtype", "a Python float")) for x in leaves(theta)]
+    return [f"theta{path} is {kind}" for path, kind in zip(paths(theta), kinds, strict=True) if kind != str(dtype)]
+
+
+def _converted(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype) if hasattr(x, "astype") else dtype.type(x)
 
 
 def _check_floats(name: str, tree: Tree, where: str = _WHERE) -> None:

@@ -47,7 +47,7 @@ _DECAYS = (0.1, 0.9)
 
 
 class MetaCase(NamedTuple):
-    """What `metagrad.meta_gradient(*case, steps=...)` takes: task, rule, objective, phi, steps."""
+    """A whole case: `meta_gradient(*case[:4], steps=case.steps)`, or `assert_meta_gradient_matches(*case)`."""
 
     task: Task
     rule: Rule

@@ -123,6 +123,8 @@ def _plain(value: Any, name: str, nulls: dict[str, str]) -> Any:
 def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     """Return the metrics of a `Trainer`'s run of n episodes as columns, with inf and NaN where they were.
 
+    `path`: the file of lines, or the folder of a run, which has it as metrics.jsonl.
+
     `episode`, and how many of its windows were `clipped`, `projected`, `skipped` (n,) integers; `nonfinite` (n,)
     booleans; `windows` (n,): how many windows an episode had. `objective`, `log2_gradient_norm` (n, most windows)
     floats, NaN after an episode's last window. `evaluated` (n,) booleans; `evaluation`, `best` (n,) floats, NaN where
@@ -142,6 +144,7 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     or there twice.
     """
     path = checks.file_path("read_metrics", "path", path)
+    path = path / "metrics.jsonl" if path.is_dir() else path
     try:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
@@ -156,8 +159,14 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"it is of episode {rows[-1]['episode']}, where {wanted} belongs")
         except _NO_ROW as error:
             came = f"{path}, whose line {number} is no row of metrics ({error})"
-            bad_value("read_metrics", "path", came, "lines as Trainer.run writes them", "Run it again for new ones.")
+            bad_value("read_metrics", "path", came, "lines as Trainer.run writes them", _remedy(path))
     return _columns(rows)
+
+
+def _remedy(path: Path) -> str:
+    if path.suffix != ".csv":
+        return "Run it again for new ones."
+    return f"Give {path.with_suffix('.jsonl').name} beside it, or read the table with csv or pandas."
 
 
 def _row(line: str) -> dict[str, Any]:

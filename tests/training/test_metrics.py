@@ -159,5 +159,21 @@ def test_what_is_no_row_is_named(tmp_path, old, new):
 def test_no_file(tmp_path):
     with pytest.raises(ValueError, match=r"none\.jsonl, which does not exist"):
         read_metrics(tmp_path / "none.jsonl")
-    with pytest.raises(ValueError, match="which cannot be read"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, which does not exist"):
         read_metrics(tmp_path)
+    (tmp_path / "m.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(ValueError, match="which cannot be read"):
+        read_metrics(tmp_path / "m.jsonl")
+
+
+def test_the_folder_of_a_run(tmp_path):
+    Log(tmp_path / "metrics.jsonl").append(ROW)
+    found, expected = read_metrics(str(tmp_path)), read_metrics(tmp_path / "metrics.jsonl")
+    assert found["episode"].size == 1
+    assert found.keys() == expected.keys()
+
+
+def test_the_table_is_not_the_lines(tmp_path):
+    Log(tmp_path / "run.jsonl").append(ROW)
+    with pytest.raises(ValueError, match=r"Give run\.jsonl beside it, or read the table with csv or pandas\.$"):
+        read_metrics(tmp_path / "run.csv")

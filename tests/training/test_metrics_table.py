@@ -2,8 +2,10 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from metagrad import files
 from metagrad.training import read_metrics
 from metagrad.training.metrics import Log, go_on
+from metagrad.training.metrics_table import COLUMNS
 from tests.training.small_run import PHI, SMALL, StopHereError, trainer, until
 from tests.training.test_metrics import ROW, wild  # noqa: F401 - a fixture
 
@@ -42,6 +45,12 @@ def test_the_table_has_what_the_lines_have(wild):  # noqa: F811
     named = sorted(name.removeprefix("status.") for name in found if name.startswith("status.") and "OK" not in name)
     assert ";".join(named) in {row["statuses"] for row in rows}
     assert {row["measured_evaluation"] for row in rows} == {"final loss"}
+
+
+def test_a_page_has_every_column():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "learned.md").read_text(encoding="utf-8")
+    rows = page.partition("| column of `metrics.csv` |")[2].splitlines()[2:]
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])] == list(COLUMNS)
 
 
 def test_what_is_no_number_is_empty_and_inf_is_inf(tmp_path):
