@@ -157,7 +157,8 @@ class Stepper:
         """Go on from what `save` wrote; `params` are the parameters of that time, which the caller keeps.
 
         ValueError, which names the file and what differs, where it does not exist, was damaged or edited, or is of
-        another rule, other meta-parameters, another horizon or other shapes; the stepper is then as it was.
+        another rule (by its data and its code, as this version of Python compiles it), other meta-parameters, another
+        horizon or other shapes; the stepper is then as it was.
         """
         where = "Stepper.load"
         path = checks.file_path(where, "path", path)
@@ -168,7 +169,7 @@ class Stepper:
         self._layout, self._system, self._phi = (layout, system, phi) if t else (None, None, None)
 
     def _identity(self) -> dict[str, Any]:
-        return {"rule": store.described(self.rule), "phi": store.described(self.phi), "steps": self.steps}
+        return store.identity(self.rule, self.phi, self.steps)
 
     def _bound(self, params: Tree) -> tuple[Layout, Training, Tree]:
         """Return what the first update found, or what it would; raise where the parameters are other ones now."""
