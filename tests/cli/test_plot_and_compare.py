@@ -213,6 +213,21 @@ def test_many_settings_are_listed_below_and_a_run_under_way_took_longer(runs, tm
     assert "│ 6 of 60 │ - │" in " ".join(capsys.readouterr().out.split())
 
 
+def test_runs_without_an_evaluation_come_last(runs, tmp_path, capsys):
+    """What they measure may be unknown too, and an empty name is the first of all."""
+    for name, old in (("early", "final loss"), ("unknown", None)):
+        row = json.loads((runs / "a-0" / "metrics.jsonl").read_text().splitlines()[0])
+        row = {key: x for key, x in row.items() if old or not key.startswith("measured")}
+        (tmp_path / f"{name}.jsonl").write_text(f"{json.dumps(row)}\n")
+    capsys.readouterr()
+    paths = (tmp_path / "unknown.jsonl", tmp_path / "early.jsonl", runs / "a-0", runs / "b-0")
+    assert main(["compare", *map(str, paths)]) == 0
+    rows = [row for row in cells(capsys.readouterr().out) if row[0]]
+    ranked = sorted(("a-0", "b-0"), key=lambda name: best(runs, name))
+    assert [row[0] for row in rows] == [*ranked, "unknown", "early"]
+    assert [row[1] for row in rows[2:]] == ["none", "none"]
+
+
 def test_runs_that_do_not_compare_are_said(runs, tmp_path, capsys):
     folder = tmp_path / "other"
     folder.mkdir()
