@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from metagrad.cli.said import among, clock, say
+from metagrad.cli.said import among, clock, print_table, say
 from metagrad.cli.words import examples
 from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
@@ -52,7 +51,7 @@ def run(args: Any) -> int:
     order = sorted(range(len(runs)), key=lambda k: _rank(runs[k]))
     for k in order:
         table.add_row(*_cells(runs[k], one_measure), *(["\n".join(_named(runs[k], differ[k]))] if beside else []))
-    Console().print(table)
+    print_table(table)
     if any(differ) and not beside:
         print("settings that differ:")
         for k in order:
