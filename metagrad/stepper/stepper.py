@@ -98,9 +98,23 @@ class Stepper:
         horizon = "" if self.steps is None else f" of {self.steps}"
         return f"Stepper({self.rule!r}, {self._t}{horizon} updates)"
 
-    def __deepcopy__(self, memo: Any) -> Stepper:
+    def __copy__(self) -> Stepper:
         """Return a stepper that goes on from here by itself: nothing that the two have in common is ever written."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: Any) -> Stepper:
+        """Return the same as a copy."""
         return copy.copy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes, to pickle a stepper before its first update; after that TypeError."""
+        if self._layout is not None:
+            came = f"a stepper after {self._t} updates, to be pickled"
+            remedy = "Use stepper.save(path), and another Stepper's load(path, params) where it goes on."
+            bad_type("Stepper", "self", came, "one before its first update", remedy)
+        return self.__dict__
 
     def update(self, params: Tree, grads: Grads, *, loss: Loss = None) -> Tree:
         """Return the next parameters, new arrays built like `params`.
@@ -148,10 +162,11 @@ class Stepper:
     def save(self, path: str | Path) -> None:
         """Write the state of the rule and the time; the old file stays until the new one is complete.
 
-        The file has numbers and texts alone, with a checksum; neither the rule nor `params` are in it. TypeError where
-        the state of a rule of one's own has a leaf that is no number and no array.
+        The file has numbers and texts alone, with a checksum; neither the rule nor `params` are in it. ValueError
+        where its folder does not exist; TypeError where the state of a rule of one's own has a leaf that is no number
+        and no array.
         """
-        path = checks.file_path("Stepper.save", "path", path)
+        path = checks.new_file("Stepper.save", "path", path)
         store.save(path, self._t, self._state, self._first, self._identity(), self._layout)
 
     def load(self, path: str | Path, params: Tree) -> None:

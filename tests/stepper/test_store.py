@@ -1,5 +1,6 @@
 """A loop that was saved goes on to the same bits, and nothing else is taken for its file."""
 
+import pickle
 import re
 from functools import cached_property
 from pathlib import Path
@@ -237,3 +238,26 @@ def test_a_state_that_changes_its_structure(tmp_path):
     stepper.update(np.ones(2), np.ones(2))
     with pytest.raises(TypeError, match=r"Stepper\.save: the state of the rule is .*; expected .* structure"):
         stepper.save(tmp_path / "loop.npz")
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    stepper = mg.Stepper(*ADAM)
+    with pytest.raises(
+        ValueError, match=r"^Stepper\.save: path is \S+x\.npz, in the folder \S+none, which does not exi"
+    ) as e:
+        stepper.save(tmp_path / "none" / "x.npz")
+    assert str(e.value).endswith("expected a file in a folder that exists. Make the folder first, or look at the path.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stepper_under_way_is_not_pickled():
+    stepper = mg.Stepper(*ADAM)
+    params = np.ones(2)
+    fresh = pickle.loads(pickle.dumps(stepper))
+    after = stepper.update(params, params)
+    assert same_bits(fresh.update(params, params), after)
+    with pytest.raises(
+        TypeError, match=r"^Stepper: .* after 1 updates, to be pickled; expected .*stepper\.save\(path\)"
+    ):
+        pickle.dumps(stepper)
+    assert stepper.t == 1
