@@ -148,6 +148,15 @@ def file_path(where: str, name: str, given: Any) -> Path:
     return Path(given)
 
 
+def new_file(where: str, name: str, given: Any) -> Path:
+    """Return the path of a file that may be written; ValueError, which names the folder, where there is none for it."""
+    path = file_path(where, name, given)
+    if not path.parent.is_dir():
+        came = f"{path}, in the folder {path.parent}, which does not exist"
+        bad_value(where, name, came, "a file in a folder that exists", "Make the folder first, or look at the path.")
+    return path
+
+
 def function(where: str, name: str, given: Any, arguments: int, expected: str) -> None:
     """Raise TypeError unless `given` can be called with so many arguments."""
     fits = callable(given)

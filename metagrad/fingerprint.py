@@ -257,10 +257,15 @@ def _state(part: Any) -> list[Any]:
     if isinstance(reduced, str):  # the name of a global
         return [reduced]
     arguments, state, *items = (*reduced[1:5], None, None, None)[:4]
-    if isinstance(state, dict):
-        state = {name: x for name, x in state.items() if not _is_cached(type(part), name)}
-    return [arguments, state, *(list(item) for item in items if item is not None)]
+    if isinstance(state, tuple) and len(state) == 2:  # of attributes and slots
+        state = tuple(_without_cached(type(part), one) for one in state)
+    return [arguments, _without_cached(type(part), state), *(list(item) for item in items if item is not None)]
 
 
-def _is_cached(kind: type, name: str) -> bool:
+def _without_cached(kind: type, state: Any) -> Any:
+    return {name: x for name, x in state.items() if not is_cached(kind, name)} if isinstance(state, dict) else state
+
+
+def is_cached(kind: type, name: str) -> bool:
+    """Tell whether an attribute is a cached property of the class: what was computed from the others, once asked."""
     return any(isinstance(vars(base).get(name), cached_property) for base in kind.__mro__)

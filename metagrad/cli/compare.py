@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from metagrad.cli.said import among, clock, say
+from metagrad.cli.said import among, clock, print_table, say
 from metagrad.cli.words import examples
 from metagrad.training.runs.gather import differing, gather, half_width, twice
 from metagrad.training.runs.read import RunOnDisk, read_runs
@@ -28,7 +27,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
         description="Compare runs: the best evaluation of each and after how many episodes it was, the episodes, the "
-        "time, and the settings that differ; the best run first. Seeds of one setting are summed up below.",
+        "time, and the settings that differ; the best run first, those without an evaluation last. Seeds of one "
+        "setting are summed up below.",
         epilog=examples(_EXAMPLES),
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a folder of meta-train, or a file of metrics (.jsonl)")
@@ -48,10 +48,10 @@ def run(args: Any) -> int:
     beside = any(differ) and max(map(len, differ)) <= _MOST_SETTINGS  # more are easier to read below
     if beside:
         table.add_column("settings that differ", overflow="fold", min_width=12)
-    order = sorted(range(len(runs)), key=lambda k: (runs[k].measured("evaluation"), _least(runs[k])))
+    order = sorted(range(len(runs)), key=lambda k: _rank(runs[k]))
     for k in order:
         table.add_row(*_cells(runs[k], one_measure), *(["\n".join(_named(runs[k], differ[k]))] if beside else []))
-    Console().print(table)
+    print_table(table)
     if any(differ) and not beside:
         print("settings that differ:")
         for k in order:
@@ -62,6 +62,11 @@ def run(args: Any) -> int:
         say(f"The runs measured different things ({', '.join(measures)}): these numbers do not compare.")
     _say_seeds(runs)
     return 0
+
+
+def _rank(one: RunOnDisk) -> tuple[bool, str, float]:
+    """Return what the table is sorted by: runs of one measure together, the best first, those without any last."""
+    return one.best is None, one.measured("evaluation"), _least(one)
 
 
 def _least(one: RunOnDisk) -> float:

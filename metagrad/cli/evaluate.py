@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from scipy.special import stdtrit
 
-from metagrad.cli.said import say_hyper_parameters
+from metagrad.cli.said import print_table, say_hyper_parameters
 from metagrad.cli.words import examples, whole
 from metagrad.errors import bad_value
 from metagrad.training.builders import numbers_of
@@ -71,7 +70,7 @@ def run(args: Any) -> int:
             f"{mean - half:.6g} .. {mean + half:.6g}",
             f"{log:.4f}",
         )
-    Console().print(table)
+    print_table(table)
     say_hyper_parameters(trained.optimizer, trained.phi)
     bad = int(np.sum(~np.isfinite(curves[-1])))
     print(f"{count} fresh tasks, {bad} of them not finite at step {steps}.")

@@ -8,9 +8,27 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from metagrad.cli.words import width
 from metagrad.optimizers import Unconstrained
 from metagrad.training.runs.read import METRICS
+
+_LEAST_TABLE, _LEAST_COLUMN = 60, 5  # in fewer characters columns would be left out
+
+
+def print_table(table: Table) -> None:
+    """Print a table at the width of the terminal, or wider: at 60 at least, and so that what is not folded has room.
+
+    A narrower terminal folds the lines itself.
+    """
+    console = Console()
+    texts = [[str(column.header), *map(str, column.cells)] for column in table.columns]
+    pairs = zip(table.columns, texts, strict=True)
+    widths = [max(map(len, found)) if column.no_wrap else column.min_width or _LEAST_COLUMN for column, found in pairs]
+    console.width = max(_LEAST_TABLE, console.width, sum(widths) + 3 * len(widths) + 1)
+    console.print(table)
 
 
 def say_hyper_parameters(rule: Any, phi: Any) -> None:

@@ -19,7 +19,7 @@ from metagrad.stepper.layout import Layout
 from metagrad.system import Training
 from metagrad.training.trained import Trained
 from metagrad.unroll.phi import Shape, prepare
-from metagrad.xp import Array, is_array, move, namespace
+from metagrad.xp import Array, float_info, is_array, move, namespace, to_host
 
 Grads = Tree | Callable[[Tree], Tree]
 Loss = Any  # a number, or a function of params that returns one
@@ -32,7 +32,8 @@ class Stepper:
     `steps`: the horizon T that the rule is told, an integer of at least 1; schedules need it. Then update T + 1 is an
     error. `params` and `grads` are trees (dict, list, tuple, NamedTuple, one array) of NumPy or CuPy arrays of any
     shape, (), (d,), (m, n), ..., without a task axis: of one dtype, float16, float32 or float64, in which all is
-    computed. Arrays of phi are converted to it once (exact where it is wider). k updates give the bits of k steps of
+    computed. Arrays of phi are converted to it once (exact where it is wider); one that is not 0 and would be 0 in it,
+    such as eps=1e-8 in float16, is a ValueError. k updates give the bits of k steps of
     `metagrad.rollout` on the same losses with one task.
 
     The stepper keeps the state of the rule and the time `t`. It writes into no array that it is given, and what it
@@ -97,9 +98,23 @@ class Stepper:
         horizon = "" if self.steps is None else f" of {self.steps}"
         return f"Stepper({self.rule!r}, {self._t}{horizon} updates)"
 
-    def __deepcopy__(self, memo: Any) -> Stepper:
+    def __copy__(self) -> Stepper:
         """Return a stepper that goes on from here by itself: nothing that the two have in common is ever written."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: Any) -> Stepper:
+        """Return the same as a copy."""
         return copy.copy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes, to pickle a stepper before its first update; after that TypeError."""
+        if self._layout is not None:
+            came = f"a stepper after {self._t} updates, to be pickled"
+            remedy = "Use stepper.save(path), and another Stepper's load(path, params) where it goes on."
+            bad_type("Stepper", "self", came, "one before its first update", remedy)
+        return self.__dict__
 
     def update(self, params: Tree, grads: Grads, *, loss: Loss = None) -> Tree:
         """Return the next parameters, new arrays built like `params`.
@@ -147,17 +162,19 @@ class Stepper:
     def save(self, path: str | Path) -> None:
         """Write the state of the rule and the time; the old file stays until the new one is complete.
 
-        The file has numbers and texts alone, with a checksum; neither the rule nor `params` are in it. TypeError where
-        the state of a rule of one's own has a leaf that is no number and no array.
+        The file has numbers and texts alone, with a checksum; neither the rule nor `params` are in it. ValueError
+        where its folder does not exist; TypeError where the state of a rule of one's own has a leaf that is no number
+        and no array.
         """
-        path = checks.file_path("Stepper.save", "path", path)
+        path = checks.new_file("Stepper.save", "path", path)
         store.save(path, self._t, self._state, self._first, self._identity(), self._layout)
 
     def load(self, path: str | Path, params: Tree) -> None:
         """Go on from what `save` wrote; `params` are the parameters of that time, which the caller keeps.
 
         ValueError, which names the file and what differs, where it does not exist, was damaged or edited, or is of
-        another rule, other meta-parameters, another horizon or other shapes; the stepper is then as it was.
+        another rule (by its data and its code, as this version of Python compiles it), other meta-parameters, another
+        horizon or other shapes; the stepper is then as it was.
         """
         where = "Stepper.load"
         path = checks.file_path(where, "path", path)
@@ -168,7 +185,7 @@ class Stepper:
         self._layout, self._system, self._phi = (layout, system, phi) if t else (None, None, None)
 
     def _identity(self) -> dict[str, Any]:
-        return {"rule": store.described(self.rule), "phi": store.described(self.phi), "steps": self.steps}
+        return store.identity(self.rule, self.phi, self.steps)
 
     def _bound(self, params: Tree) -> tuple[Layout, Training, Tree]:
         """Return what the first update found, or what it would; raise where the parameters are other ones now."""
@@ -188,6 +205,8 @@ class Stepper:
         dtype = np.dtype(layout.dtype)
         most_axes = 1 + max(len(shape) for shape in layout.shapes)
         shape = Shape(layout.xp, dtype, 1, most_axes, per_task=False)
+        for at, leaf in zip(ad.paths(self.phi), ad.leaves(self.phi), strict=True):
+            _check_no_zero(leaf, dtype, where, f"phi{at}")
         phi = ad.tree_map(lambda leaf: _in_dtype(leaf, dtype, layout, where), self.phi)
         return layout, system, prepare(phi, system.entries(phi), shape, where, floats=False)
 
@@ -253,6 +272,21 @@ def _one_loss(loss: Any, layout: Layout) -> Array:
         where = "" if not np.isfinite(number) else f", which {layout.dtype} cannot hold"
         bad_value(WHERE, "loss", f"{number}{where}", expected, "Leave this step out, or look for what made it.")
     return layout.xp.asarray(found)
+
+
+def _check_no_zero(leaf: Any, dtype: np.dtype[Any], where: str, place: str) -> None:
+    """Raise ValueError where a number that is not 0 would be 0 in the dtype of the parameters: another rule then."""
+    if type(leaf) is not float and (not hasattr(leaf, "dtype") or leaf.dtype.kind != "f"):
+        return
+    given = np.asarray(to_host(leaf) if is_array(leaf) else leaf)
+    with np.errstate(over="ignore", under="ignore"):
+        lost = given[(given.astype(dtype) == 0) & (given != 0)]
+    if lost.size:
+        came = f"{lost.flat[0]}{' in an entry' if given.ndim else ''}, which is 0 in {dtype.name}"
+        info = float_info(dtype)
+        expected = f"0, or a size of at least {2.0**info.min_exponent * info.eps:.2g}, the least in that dtype"
+        remedy = "Give a larger one (eps=1e-4, say), 0 where that is meant, or params of a wider dtype."
+        bad_value(where, place, came, expected, remedy)
 
 
 def _in_dtype(leaf: Any, dtype: np.dtype[Any], layout: Layout, where: str) -> Any:

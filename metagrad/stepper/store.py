@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,15 @@ import numpy as np
 from metagrad import ad
 from metagrad.errors import bad_type, bad_value
 from metagrad.files import read_npz, write_npz
+from metagrad.fingerprint import fingerprint, is_cached
 from metagrad.guard import frozen
 from metagrad.protocols import Tree
 from metagrad.stepper.layout import Layout
 from metagrad.xp import is_array, namespace, to_host
 
 _FORMAT = 1
+_CODE = "data and code"
+_DEPTH, _MOST_PIECES = 2, 50  # of an object that is no dataclass: how much of it a message can name
 _KINDS = "fiub"
 _ANEW = "Give the file of this very loop, or start anew without it."
 
@@ -45,11 +50,13 @@ def load(
     t, saved, params = about.get("t"), about.get("identity"), about.get("params")
     if type(t) is not int or t < 0 or not isinstance(saved, dict) or (t > 0) != (params is not None):
         bad_value(where, "path", f"{path}, which is no state of a Stepper", "what Stepper.save wrote", _ANEW)
+    if saved.keys() != identity.keys():
+        came = f"{path}, which does not say of the rule what this version of metagrad compares"
+        bad_value(where, "path", came, f"a file that says {', '.join(identity)}", _ANEW)
     found = _difference("", saved, identity)
     found = found if found or params is None else _difference("params", params, _shapes(layout))
     if found:
-        at, there, here = found
-        came = f"{path}, of another loop ({at.strip('.')} is {there} there, {here} here)"
+        came = f"{path}, of another loop ({_told(*found)})"
         bad_value(where, "path", came, "one of the same rule, meta-parameters, horizon and shapes", _ANEW)
     if not t:
         return 0, None
@@ -62,21 +69,48 @@ def load(
     return t, frozen(ad.unflatten(like, restored))
 
 
-def described(part: Any) -> Any:
-    """Return what a rule or its meta-parameters are made of, as JSON can keep it: kinds, numbers, digests of arrays."""
+def identity(rule: Any, phi: Tree, steps: int | None) -> dict[str, Any]:
+    """Return whose state it is. Code has another fingerprint in another version of Python, which is a part of it."""
+    whose: dict[str, Any] = {"python": "{}.{}".format(*sys.version_info), "rule": described(rule)}
+    return whose | {"phi": described(phi), "steps": steps, f"rule.{_CODE}": fingerprint(rule)}
+
+
+def described(part: Any, depth: int | None = None) -> Any:
+    """Return what a rule or its meta-parameters are made of, as JSON can keep it: kinds, numbers, digests.
+
+    Of objects, classes and functions there is the fingerprint too, which has their data and code, and before it the
+    pieces, by which a message can say what differs: the fields of a dataclass, the attributes of another object, those
+    within `depth`; None for all.
+    """
     if is_array(part) or isinstance(part, np.generic):
         host = np.asarray(to_host(part))
         digest = hashlib.sha256(np.ascontiguousarray(host).tobytes()).hexdigest()[:16]
         return f"{host.dtype.name}{list(host.shape)} {digest}"
-    if is_dataclass(part) and not isinstance(part, type):
-        return {"is": _name(type(part))} | {one.name: described(getattr(part, one.name)) for one in fields(part)}
-    if isinstance(part, dict):
-        return {repr(key): described(x) for key, x in sorted(part.items(), key=repr)}
-    if isinstance(part, tuple | list):
-        return [described(x) for x in part]
     if isinstance(part, str | int | float | bool | None):
         return repr(part)
-    return _name(part if hasattr(part, "__qualname__") else type(part))
+    if depth is not None and (depth == 0 or (isinstance(part, dict | tuple | list) and len(part) > _MOST_PIECES)):
+        return _named(part, {})
+    below = None if depth is None else depth - 1
+    if isinstance(part, dict):
+        return {repr(key): described(x, below) for key, x in sorted(part.items(), key=repr)}
+    if isinstance(part, tuple | list):
+        return [described(x, below) for x in part]
+    return _named(part, {name: described(x, left) for name, x, left in _pieces(part, below)})
+
+
+def _pieces(part: Any, depth: int | None) -> list[tuple[str, Any, int | None]]:
+    """Return the pieces of an object with their names, and how deep each of them is looked into."""
+    if isinstance(part, type | FunctionType | ModuleType):
+        return []
+    if is_dataclass(part):
+        return [(one.name, getattr(part, one.name), depth) for one in fields(part)]
+    attributes = {name: x for name, x in getattr(part, "__dict__", {}).items() if not is_cached(type(part), name)}
+    return [(name, attributes[name], _DEPTH if depth is None else depth) for name in sorted(attributes)[:_MOST_PIECES]]
+
+
+def _named(part: Any, pieces: dict[str, Any]) -> dict[str, Any]:
+    kind = part if hasattr(part, "__qualname__") else type(part)
+    return {"is": _name(kind)} | pieces | {_CODE: fingerprint(part)[:16]}
 
 
 def _name(part: Any) -> str:
@@ -123,6 +157,13 @@ def _difference(at: str, there: Any, here: Any) -> tuple[str, str, str] | None:
         pieces = [_difference(f"{at}[{k}]", a, b) for k, (a, b) in enumerate(zip(there, here, strict=True))]
         return next(found for found in pieces if found)
     return at, _short(there), _short(here)
+
+
+def _told(at: str, there: str, here: str) -> str:
+    """Say what differs; where nothing but numbers within, or code, then that."""
+    at = at.strip(".")
+    place = at.removesuffix(f".{_CODE}")
+    return f"{at} is {there} there, {here} here" if place == at and there != here else f"{place} has another {_CODE}"
 
 
 def _short(x: Any) -> str:

@@ -46,7 +46,8 @@ def same_slopes(case: Case, found: Estimate, least: float) -> Match:
         with np.errstate(all="ignore"):
             digits = -np.log10(allowed / np.where(top > 0, top, 1.0))  # of a gradient that is 0: beside the value
             apart = np.abs(came - slope.slope) / allowed
-        apart = np.where(np.isnan(apart), np.inf, apart)
+        # equal numbers are 0 apart, where nothing is allowed too: a gradient of exactly 0 has no size
+        apart = np.where(came == slope.slope, 0.0, np.where(np.isnan(apart), np.inf, apart))
         if digits.min() < asked:
             asked, said = float(digits.min()), name
         if apart.max() > worst:
@@ -74,15 +75,20 @@ def _directions(phi: Tree, grad: Tree, seed: int, axes: list[int | None], per_ta
                 one[k][place] = leaves[k][place]
                 lines.append((f"phi{path}{list(index) if index else ''}", ad.unflatten(phi, one)))
         return lines
-    signs = [[np.sign(to_host(g.mantissa)) for g in ad.leaves(grad)]]
-    signs += [
-        [rng(seed, "lines", k, j).choice([-1.0, 1.0], np.shape(x)) for j, x in enumerate(leaves)]
-        for k in range(_LINES - 1)
+    # with a length of its own for each entry: along signs alone two entries that were swapped give the same slope
+    lines_of = [
+        [
+            (np.sign(to_host(g.mantissa)) if k == 0 else draw.choice([-1.0, 1.0], np.shape(x))).reshape(np.shape(x))
+            * draw.uniform(0.5, 1.0, np.shape(x))
+            for j, (x, g) in enumerate(zip(leaves, ad.leaves(grad), strict=True))
+            for draw in [rng(seed, "lines", k, j)]
+        ]
+        for k in range(_LINES)
     ]
     names = ["the signs of the gradient", *(f"line {k}" for k in range(1, _LINES))]
     return [
-        (name, ad.unflatten(phi, [s.reshape(np.shape(x)) * x for s, x in zip(sign, leaves, strict=True)]))
-        for name, sign in zip(names, signs, strict=True)
+        (name, ad.unflatten(phi, [s * x for s, x in zip(line, leaves, strict=True)]))
+        for name, line in zip(names, lines_of, strict=True)
     ]
 
 

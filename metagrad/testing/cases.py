@@ -98,7 +98,8 @@ def relative(x: Scaled, size: Scaled, axis: int | None) -> Array:
     with np.errstate(all="ignore"):
         logs = to_host(size.log2abs())
         logs = along(logs, x.ndim, axis)
-        return np.exp2(np.minimum(to_host(x.log2abs()) - logs, 1000.0)) * (to_host(x.mantissa) != 0)
+        ratio = np.exp2(np.minimum(to_host(x.log2abs()) - logs, 1000.0))
+        return np.where(to_host(x.mantissa) == 0, 0.0, ratio)  # 0 of 0 too
 
 
 def along(x: Any, ndim: int, axis: int | None) -> Any:

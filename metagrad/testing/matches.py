@@ -39,9 +39,10 @@ def assert_meta_gradient_matches(  # noqa: PLR0913 - those of meta_gradient, and
 
     `against`: "closed_form" (`metagrad.ClosedForm`: theory, which shares no code with the engine; value and gradient
     are compared), "differences" (of values alone, for any task, rule and objective that are smooth at phi; each entry
-    of phi where there are at most 8, else along 4 lines, the first of which is the gradient's own signs), or numbers of
-    your own, built like the gradient: a tree of floats, arrays or `Scaled`. None takes the closed form where there is
-    one, else differences. `method`, `seed`, `options`: as `meta_gradient` takes them, `per_task=True` too.
+    of phi where there are at most 8, else along 4 lines of random lengths in each entry, the first with the gradient's
+    own signs), or numbers of your own, built like the gradient: a tree of floats, arrays or `Scaled`. None takes the
+    closed form where there is one, else differences. `method`, `seed`, `options`: as `meta_gradient` takes them,
+    `per_task=True` too.
 
     Tolerances are not chosen. Relative to the length of the meta-gradient the two may differ by 10 times 10^-digits,
     with the fewer of `Estimate.digits` as the sweep knows them and as `trust=True` measures them, and those of the

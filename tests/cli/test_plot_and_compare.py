@@ -112,10 +112,22 @@ def test_no_number_is_cut_in_a_narrow_terminal(runs, capsys, monkeypatch):
         capsys.readouterr()
         assert main(["evaluate", str(runs / "a-0"), "--tasks", "2", "--steps", "3"]) == 0
         out = capsys.readouterr().out
-        assert max(map(len, (line for line in out.splitlines() if "│" in line))) <= int(width)
+        assert max(map(len, (line for line in out.splitlines() if "│" in line))) <= max(60, int(width))
         return ["".join(row[k] for row in cells(out)).replace(" ", "") for k in range(5)]
 
-    assert columns("44") == columns("100")
+    assert columns("20") == columns("44") == columns("61") == columns("100")
+
+
+def test_no_column_is_lost_in_a_narrow_terminal(runs, capsys, monkeypatch):
+    def columns(width):
+        monkeypatch.setenv("COLUMNS", width)
+        capsys.readouterr()
+        assert main(["compare", str(runs / "a-0"), str(runs / "b-0")]) == 0
+        out = capsys.readouterr().out
+        assert max(map(len, (line for line in out.splitlines() if "│" in line))) <= max(60, int(width))
+        return ["".join(row[k] for row in cells(out)).replace(" ", "") for k in range(6)]
+
+    assert columns("20") == columns("1") == columns("100")
 
 
 def test_what_differs_from_the_run_that_goes_on_is_named_as_the_config_names_it(runs, tmp_path, capsys):
@@ -211,6 +223,36 @@ def test_many_settings_are_listed_below_and_a_run_under_way_took_longer(runs, tm
     files.write_npz(folder / "checkpoint.npz", arrays, about)
     assert main(["compare", str(folder)]) == 0
     assert "│ 6 of 60 │ - │" in " ".join(capsys.readouterr().out.split())
+
+
+def test_long_numbers_are_not_cut_in_a_narrow_terminal(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    folder = tmp_path / "other-run"
+    folder.mkdir()
+    arrays, about = files.read_npz(runs / "b-0" / "checkpoint.npz", "here", formats=(3,))
+    about["config"]["training"] |= {"episodes": 60_000_000_000_000}
+    files.write_npz(folder / "checkpoint.npz", arrays, about | {"episode": 2, "seconds": 1e9})
+    (folder / "metrics.jsonl").write_bytes((runs / "b-0" / "metrics.jsonl").read_bytes())
+    capsys.readouterr()
+    assert main(["compare", str(runs / "a-0"), str(folder)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "│ 6 of 60000000000000 │ > 277777:46:40 │" in out
+    assert "…" not in out
+
+
+def test_runs_without_an_evaluation_come_last(runs, tmp_path, capsys):
+    """What they measure may be unknown too, and an empty name is the first of all."""
+    for name, old in (("early", "final loss"), ("unknown", None)):
+        row = json.loads((runs / "a-0" / "metrics.jsonl").read_text().splitlines()[0])
+        row = {key: x for key, x in row.items() if old or not key.startswith("measured")}
+        (tmp_path / f"{name}.jsonl").write_text(f"{json.dumps(row)}\n")
+    capsys.readouterr()
+    paths = (tmp_path / "unknown.jsonl", tmp_path / "early.jsonl", runs / "a-0", runs / "b-0")
+    assert main(["compare", *map(str, paths)]) == 0
+    rows = [row for row in cells(capsys.readouterr().out) if row[0]]
+    ranked = sorted(("a-0", "b-0"), key=lambda name: best(runs, name))
+    assert [row[0] for row in rows] == [*ranked, "unknown", "early"]
+    assert [row[1] for row in rows[2:]] == ["none", "none"]
 
 
 def test_runs_that_do_not_compare_are_said(runs, tmp_path, capsys):

@@ -257,6 +257,42 @@ def test_float16_is_computed_in_float16():
     assert same_bits(stepped(mg.Stepper(rule, phi), params), ad.tree_map(lambda x: np.asarray(x[0]), end.w))
 
 
+@pytest.mark.parametrize(
+    ("rule", "phi", "dtype", "expected"),
+    [
+        (
+            mg.Adam(),
+            mg.Adam.Phi(0.05),
+            "float16",
+            r"phi\.eps is 1e-08, which is 0 in float16; expected 0, or a size of at least 6e-08",
+        ),
+        (mg.Adam(), mg.Adam.Phi(0.05, eps=1e-50), "float32", r"phi\.eps is 1e-50, which is 0 in float32"),
+        (mg.GradientDescent(), 1e-9, "float16", r"phi\S* is 1e-09, which is 0 in float16"),
+        (mg.GradientDescent(), np.asarray(1e-9), "float16", r"phi\S* is 1e-09, which is 0 in float16"),
+        (
+            mg.GradientDescent(),
+            np.array([0.2, 0.1, 1e-9]),
+            "float16",
+            r"phi\S* is 1e-09 in an entry, which is 0 in float16",
+        ),
+    ],
+)
+def test_a_meta_parameter_that_would_be_0(rule, phi, dtype, expected):
+    """It would be another rule: Adam without eps divides 0 by 0."""
+    params = np.ones(3, dtype=dtype)
+    stepper = mg.Stepper(rule, phi)
+    with pytest.raises(ValueError, match=rf"^Stepper\.update: {expected}.*wider dtype"):
+        stepper.update(params, params)
+    assert stepper.t == 0
+    assert stepper.update(params.astype("float64"), np.ones(3)).dtype == np.float64
+
+
+def test_a_meta_parameter_of_0_and_the_least_ones():
+    params = np.ones(3, dtype="float16")
+    for beta in (0.0, np.zeros(3), np.array([0.0, 6e-8, 0.5]), 4e-8):
+        assert mg.Stepper(mg.Momentum(), mg.Momentum.Phi(0.1, beta)).update(params, params).dtype == np.float16
+
+
 def test_an_answer_of_the_rule():
     class Averaging:
         def init(self, phi, w):

@@ -1,6 +1,8 @@
 """A loop that was saved goes on to the same bits, and nothing else is taken for its file."""
 
+import pickle
 import re
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,92 @@ def test_the_file_of_another_loop(written, read, expected, tmp_path):
     assert re.search(expected, said), said
 
 
+class Own:
+    """A rule of one's own that is no dataclass."""
+
+    def __init__(self, k, inner=None):
+        self.k, self.inner = k, inner
+
+    def init(self, phi, w):
+        return {"m": 0 * w * self.twice}
+
+    @cached_property
+    def twice(self):  # there after the first step alone
+        return 2.0 * self.k
+
+    def step(self, phi, state, w, f):
+        return w - self.k * phi["eta"] * f.gradient(w), state
+
+
+class Wrapped(Own):
+    __slots__ = ("hidden",)
+
+    def __init__(self, hidden):
+        super().__init__(1.0)
+        self.hidden = hidden
+
+
+def other_code():
+    def step(self, phi, state, w, f):
+        return w - 2.0 * self.k * phi["eta"] * f.gradient(w), state
+
+    changed = type("Own", (Own,), {"step": step, "__module__": Own.__module__, "__qualname__": Own.__qualname__})
+    return changed(1.0)
+
+
+def by_first(letter):
+    return lambda path: "a" if letter in path else "b"
+
+
+ETA = {"eta": 0.1}
+FIELDS = ({"a": mg.Momentum(), "b": mg.Momentum()}, {"a": mg.Momentum.Phi(0.1, 0.6), "b": mg.Momentum.Phi(0.2, 0.6)})
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "expected"),
+    [
+        (lambda: Own(1.0), lambda: Own(50.0), r"\(rule\.k is 1\.0 there, 50\.0 here\)"),
+        (lambda: Own(np.ones(2)[0]), lambda: Own(np.zeros(2)[0]), r"\(rule\.k is float64\[\] \w+ there"),
+        (lambda: Own(1.0, Own(1.0)), lambda: Own(1.0, Own(2.0)), r"\(rule\.inner\.k is 1\.0 there, 2\.0 here\)"),
+        (
+            lambda: Own(1.0, [0.0] * 99),
+            lambda: Own(1.0, [0.0] * 98 + [1.0]),
+            r"\(rule\.inner has another data and code",
+        ),
+        (lambda: Wrapped(1.0), lambda: Wrapped(2.0), r"\(rule has another data and code\)"),
+        (lambda: Own(1.0), other_code, r"\(rule has another data and code\)"),
+    ],
+)
+def test_the_file_of_a_rule_with_other_data_or_code(there, here, expected, tmp_path):
+    params = np.ones((3, 2))
+    first, second = (mg.Stepper(one(), ETA) for one in (there, there))
+    first.save(tmp_path / "loop.npz")
+    second.load(tmp_path / "loop.npz", params)
+    params = first.update(params, params)
+    first.save(tmp_path / "loop.npz")
+    second.load(tmp_path / "loop.npz", params)
+    assert second.t == 1
+    third = mg.Stepper(here(), ETA)
+    with pytest.raises(ValueError, match=expected):
+        third.load(tmp_path / "loop.npz", params)
+    assert third.t == 0
+
+
+def test_the_file_of_groups_with_other_labels(tmp_path):
+    rules, phi = FIELDS
+    path = saved(tmp_path, rule=(mg.Grouped(rules, by_first("W")), phi))
+    mg.Stepper(mg.Grouped(rules, by_first("W")), phi).load(path, PARAMS["a dict"])
+    said = refused(path, rule=(mg.Grouped(rules, by_first("b")), phi))
+    assert re.search(r"\(rule\.\w+ has another data and code\)", said), said
+
+
+def test_the_file_of_another_python(tmp_path):
+    path = saved(tmp_path)
+    arrays, about = read_npz(path, "test")
+    write_npz(path, arrays, about | {"identity": about["identity"] | {"python": "3.1"}})
+    assert "(python is 3.1 there, " in refused(path)
+
+
 def test_no_file_and_damaged_ones(tmp_path):
     assert "does not exist" in refused(tmp_path / "none.npz")
     path = saved(tmp_path)
@@ -115,6 +203,7 @@ def test_edited_files(tmp_path):
         "no identity": {"about": about | {"identity": None}},
         "params": {"about": about | {"params": None}},
         "format": {"about": about | {"format": 2}},
+        "no code": {"about": about | {"identity": {k: about["identity"][k] for k in ("rule", "phi", "steps")}}},
     }.items():
         one = tmp_path / f"{name}.npz"
         write_npz(one, change.get("arrays", arrays), change.get("about", about))
@@ -149,3 +238,26 @@ def test_a_state_that_changes_its_structure(tmp_path):
     stepper.update(np.ones(2), np.ones(2))
     with pytest.raises(TypeError, match=r"Stepper\.save: the state of the rule is .*; expected .* structure"):
         stepper.save(tmp_path / "loop.npz")
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    stepper = mg.Stepper(*ADAM)
+    with pytest.raises(
+        ValueError, match=r"^Stepper\.save: path is \S+x\.npz, in the folder \S+none, which does not exi"
+    ) as e:
+        stepper.save(tmp_path / "none" / "x.npz")
+    assert str(e.value).endswith("expected a file in a folder that exists. Make the folder first, or look at the path.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stepper_under_way_is_not_pickled():
+    stepper = mg.Stepper(*ADAM)
+    params = np.ones(2)
+    fresh = pickle.loads(pickle.dumps(stepper))
+    after = stepper.update(params, params)
+    assert same_bits(fresh.update(params, params), after)
+    with pytest.raises(
+        TypeError, match=r"^Stepper: .* after 1 updates, to be pickled; expected .*stepper\.save\(path\)"
+    ):
+        pickle.dumps(stepper)
+    assert stepper.t == 1

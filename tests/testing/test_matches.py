@@ -201,6 +201,50 @@ def test_an_error_in_many():
             assert_meta_gradient_matches(TASK, rule, mg.Mean(), phi, 5, method=Wrong(1e-3, which))
 
 
+@dataclasses.dataclass(frozen=True)
+class Swapped:
+    """An estimator that gives two entries of an array each other's derivative."""
+
+    first: int
+    second: int
+
+    def __call__(self, task, rule, objective, phi, *, steps, seed=0, at=None, run=None):
+        found = mg.Reverse(trust=True)(task, rule, objective, phi, steps=steps, seed=seed)
+        order = np.arange(10)
+        order[[self.first, self.second]] = self.second, self.first
+        return dataclasses.replace(found, grad=ad.tree_map(lambda g: g[order], found.grad))
+
+
+class TenSizes:
+    """A rule with a step size for each of ten parameters, as one array."""
+
+    def init(self, phi, w):
+        return ()
+
+    def step(self, phi, state, w, f):
+        return w - phi["eta"] * f.gradient(w), state
+
+
+def test_two_of_many_that_are_swapped():
+    """Along signs alone a swap of two entries of one sign would give the same slope."""
+    a = np.linspace(0.5, 1.5, 10)
+    task = mg.FunctionTask(lambda w: (a * w**2).sum(-1), np.ones((1, 10)))
+    given = (task, TenSizes(), mg.Final(), {"eta": np.full(10, 0.1)}, 3)
+    assert_meta_gradient_matches(*given, method=Swapped(4, 4), against="differences")
+    for pair in [(1, 9), (4, 7), (5, 8), (0, 1), (8, 9)]:  # of the first three all random signs of seed 0 are the same
+        with pytest.raises(AssertionError, match=r"in (the signs of the gradient|line \d) is"):
+            assert_meta_gradient_matches(*given, method=Swapped(*pair), against="differences")
+
+
+@pytest.mark.parametrize("against", [None, "differences", 0.0])
+def test_a_gradient_of_exactly_0(against):
+    """Nothing moves from the optimum: 0 by every way to it, and equal numbers are 0 apart."""
+    given = (mg.FunctionTask(lambda w: (w**2).sum(-1), np.zeros((1, 2))), GD, mg.Final(), 0.1, 3)
+    assert assert_meta_gradient_matches(*given, against=against).digits > 14
+    with pytest.raises(AssertionError, match=r"is 1e-1[23]; expected 0\.0"):
+        assert_meta_gradient_matches(*given, method=Added(1e-12), against=against)
+
+
 class WrongStep:
     """A rule that holds a part of its step constant which depends on phi."""
 
