@@ -79,11 +79,15 @@ def _panel(ax: Any, result: Result, case: str, name: str) -> None:
 
 def caption(result: Result) -> str:
     """State the claim with its measured values."""
+    ends = [
+        f"with {count} digits: training loss {_compared(result, name, 'train_end')}, test loss "
+        f"{_compared(result, name, 'test_end')}"
+        for name, count in (("few", "1,000"), ("many", "4,000"))
+        if f"trained_{name}" in result.names("train")
+    ]
     return (
         f"Means over {result.config['fresh']} fresh networks for MNIST, 95 % intervals; baselines tuned on other "
-        f"networks. The LSTM against the best baseline at the end, with 1,000 digits: training loss "
-        f"{_compared(result, 'few', 'train_end')}, test loss {_compared(result, 'few', 'test_end')}; with 4,000: "
-        f"{_compared(result, 'many', 'train_end')} and {_compared(result, 'many', 'test_end')}."
+        f"networks. The LSTM against the best baseline at the end, {'; '.join(ends)}."
     )
 
 

@@ -31,7 +31,7 @@ _COMMANDS = {
         "draw from saved results (no engine, no GPU)",
         (
             "python -m paper_figs plot --only method_map",
-            "python -m paper_figs plot --only method_map --width 3.5 --format pdf,svg",
+            "python -m paper_figs plot --only method_map --width 5 --format pdf,svg",
         ),
     ),
     "report": (

@@ -162,7 +162,7 @@ def test_the_caption_says_what_the_table_says(table):
     about = {"config": asdict(TINY), "names": table.names, "checks": checks, "seed": 0, "preset": "quick", "claim": ""}
     result = Result("adam_tuning", table.arrays, {}, json.loads(json.dumps(about)))
     gain = (table.arrays["search"][0, 1].mean(axis=-1) - table.arrays["mean"][1, 1]).mean()
-    assert f"{gain:+.3f} in the mean loss" in figure.caption(result)
+    assert f"{gain:+.3f}" in figure.details(result)
     assert f"{gain:+.3f}" in figure.headline(result.claims)
     assert len(figure.draw(result).axes) == 3
 

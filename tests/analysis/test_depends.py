@@ -56,7 +56,7 @@ def test_a_file_of_the_package_that_changed_makes_a_result_stale(package, tiny, 
     path = package / name
     path.write_bytes(path.read_bytes() + b"\n")
     capsys.readouterr()
-    call("list", out)
+    call("list", out, "--long")
     assert f"metagrad/{name} is another file" in " ".join(capsys.readouterr().out.split())
     assert call("verify", out) == 0
     said = capsys.readouterr().err

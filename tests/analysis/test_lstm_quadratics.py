@@ -142,7 +142,7 @@ def test_what_is_drawn_and_told():
     sidecar = {"config": asdict(config), "names": table.names, "seed": 0, "preset": "quick", "claim": ""}
     result = Result("lstm_quadratics", table.arrays, {}, sidecar | {"checks": [asdict(x) for x in verdict.checks]})
     ends = np.sort(table.arrays["mean"][:3, 20])
-    assert f"{ends[0]:.3g} to {ends[2]:.3g} for 3 meta-trainings" in figure.caption(result)
+    assert f"{ends[0]:.3g} to {ends[2]:.3g} for 3 LSTMs" in figure.caption(result)
     assert figure.headline(result.claims).startswith(f"mean loss {ends.mean():.3g}, of each at most")
     assert len(figure.draw(result).axes) == 3
 

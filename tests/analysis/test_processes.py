@@ -21,6 +21,10 @@ def draw(result):
     figure, axes = new_figure()
     measured(axes, [0, 1, 2], result.arrays["x"][0], 0)
     return figure
+def details(result):
+    return "More."
+
+
 def caption(result):
     return f"largest value {result.measured('largest'):.2f}"
 """

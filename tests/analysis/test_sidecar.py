@@ -47,7 +47,7 @@ def refused(path, capsys, *words):
     """Check that `verify` names the words, and that `run` makes a result that it takes."""
     out = path.parent.parent
     named(path, capsys, *words)
-    assert call("list", out) == 0
+    assert call("list", out, "--long") == 0
     assert "(quick: to run" in capsys.readouterr().out
     assert run(out) == 0
     assert "done, from the cache" not in capsys.readouterr().out

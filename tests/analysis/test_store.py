@@ -63,7 +63,7 @@ def test_a_claim_without_evidence_is_no_verdict():
 def test_a_damaged_result_is_said_to_be_computed_again(troubled, tmp_path, capsys):
     run(tmp_path)
     (tmp_path / "troubled" / "quick-seed0.npz").write_bytes(b"")
-    assert call("list", tmp_path) == 0
+    assert call("list", tmp_path, "--long") == 0
     assert "the saved result is damaged" in capsys.readouterr().out
     assert run(tmp_path) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -72,13 +72,13 @@ def test_a_damaged_result_is_said_to_be_computed_again(troubled, tmp_path, capsy
 
 
 def test_list_tells_what_there_is(troubled, tmp_path, capsys, monkeypatch):
-    call("list", tmp_path)
+    call("list", tmp_path, "--long")
     assert "(quick: to run)" in capsys.readouterr().out
     run(tmp_path)
-    call("list", tmp_path)
+    call("list", tmp_path, "--long")
     assert "(quick: cached)" in capsys.readouterr().out
     monkeypatch.setitem(troubled.presets, "quick", dataclasses.replace(troubled.presets["quick"], count=5))
-    call("list", tmp_path)
+    call("list", tmp_path, "--long")
     assert "its source, config or device has changed" in capsys.readouterr().out
 
 
@@ -114,7 +114,7 @@ def test_a_failed_run_leaves_its_trace_until_one_ends(troubled, tmp_path, monkey
 
 
 def test_brackets_in_a_check_are_text(troubled, tmp_path, capsys):
-    run(tmp_path)
+    run(tmp_path, "--long")
     assert "largest value [of x]" in capsys.readouterr().out
 
 

@@ -404,7 +404,6 @@ def test_the_command_says_what_it_measured(tmp_path, capsys):
     assert main(["meta-train", str(config), "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr()
     assert "2 episodes; best final validation" in said.out
-    assert "Final of validation" in said.err
-    assert "final validation" in said.err
+    assert "Final of validation" in said.err  # the line of an episode has room for the objective and the best
     assert main(["evaluate", str(tmp_path / "run" / "optimizer.npz"), "--tasks", "1", "--steps", "2"]) == 0
     assert "mean validation" in capsys.readouterr().out

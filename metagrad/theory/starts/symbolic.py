@@ -41,7 +41,7 @@ def expansion(method: str, losses: int, *, order: int = 1) -> Expression:
     `losses`: k >= 2, the minibatches in the order in which they come; the last is the query of MAML and FOMAML.
 
     >>> expansion("maml", 2)
-    g2 + alpha*(-H1*g2 - H2*g1)
+    alpha*(-H1*g2 - H2*g1) + g2
     """
     import sympy as sp
 
