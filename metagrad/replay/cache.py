@@ -52,19 +52,20 @@ def _pairs_of(task: Any) -> list[tuple[tuple[Any, ...], Routines]]:
 
 def _make_room() -> None:
     """Let go of the tasks that were not asked for longest, where they are too many, or hold too much."""
-    held = {number: sum(routines.nbytes for _, routines in pairs) for number, (_, pairs) in _KEPT.items()}
+    kept = _KEPT.copy()  # a task may die at any time, and takes its entry with it
+    held = {number: sum(routines.nbytes for _, routines in pairs) for number, (_, pairs) in kept.items()}
     total = sum(held.values())
-    for oldest in [*_KEPT][:-1]:
+    for oldest in [*kept][:-1]:
         if len(_KEPT) <= _MOST_TASKS and total <= _MOST_BYTES:
             break
         total -= held[oldest]
-        del _KEPT[oldest]
+        _KEPT.pop(oldest, None)
 
 
 def _forget(number: int, ref: Any) -> None:
     found = _KEPT.get(number)
     if found is not None and found[0] is ref:
-        del _KEPT[number]
+        _KEPT.pop(number, None)
 
 
 def _alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

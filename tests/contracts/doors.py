@@ -23,7 +23,6 @@ FINAL = mg.Final()
 RECIPE = Recipe(episodes=1, horizon=2, window=2, evaluate_every=1, evaluation_steps=2)
 
 NUMBER = {"2.5": "a number in the range"}
-POSITIVE = {"2.5": "a number in the range"}
 ANY_NUMBER = NUMBER | {"-1": "any finite number"}
 NONE = {"None": "the default"}
 FLOATING = dict.fromkeys(("2.5", "nan", "inf", "array"), "floats of any kind are numbers, inf and NaN too")
@@ -167,7 +166,7 @@ DOORS: dict[str, Door] = {
     "Windows": Door(mg.Windows, {"window": 2}),
     "ClosedForm": Door(mg.ClosedForm),
     "Value": Door(mg.Value),
-    "Implicit": Door(mg.Implicit, takes=dict.fromkeys(("tolerance", "stationary"), POSITIVE | NONE) | {"step": NONE}),
+    "Implicit": Door(mg.Implicit, takes=dict.fromkeys(("tolerance", "stationary", "step"), NONE)),
     "Reverse()": estimator(mg.Reverse()),
     "Forward()": estimator(mg.Forward()),
     "Windows()": estimator(mg.Windows(1)),

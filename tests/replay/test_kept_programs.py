@@ -76,3 +76,21 @@ def test_options_are_checked():
         pass
     with pytest.raises(ValueError, match="Did you mean 'at once'"), replayed(compiled="atonce"):
         pass
+
+
+def test_a_task_that_dies_while_room_is_made(monkeypatch):
+    """Its entry goes at any time: here while the sizes of the others are added up."""
+    tasks = [logistic(2, 5, 3) for _ in range(4)]
+    for task in tasks:
+        mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=40)
+    whole = type(next(iter(cache._KEPT.values()))[1][0][1]).nbytes
+
+    def dies(self):
+        tasks.clear()
+        gc.collect()
+        return whole.fget(self)
+
+    monkeypatch.setattr("metagrad.replay.routine.Routines.nbytes", property(dies))
+    del task
+    cache._make_room()
+    assert not tasks
