@@ -80,14 +80,19 @@ def _has_bytes(part: Any) -> bool:
 
 
 def _named_pieces(part: Any) -> dict[str, Any]:
-    """Return by their names the fields of a dataclass or a named tuple, or the entries of a dict, a list or a tuple."""
+    """Return by their names the fields, the entries of a container, or the attributes of another object."""
     if is_dataclass(part) and not isinstance(part, type):
         return {f".{one.name}": getattr(part, one.name, None) for one in fields(part)}
     if isinstance(part, tuple) and hasattr(part, "_asdict"):
         return {f".{name}": piece for name, piece in part._asdict().items()}
     if isinstance(part, dict):
         return {f"[{name!r}]": piece for name, piece in part.items()}
-    return {f"[{k}]": piece for k, piece in enumerate(part)} if isinstance(part, list | tuple) else {}
+    if isinstance(part, list | tuple):
+        return {f"[{k}]": piece for k, piece in enumerate(part)}
+    if _has_bytes(part) or isinstance(part, type | FunctionType | ModuleType):
+        return {}
+    attributes = getattr(part, "__dict__", {})
+    return {f".{name}": attributes[name] for name in sorted(attributes) if not is_cached(type(part), name)}
 
 
 def _text(part: Any) -> dict[str, str]:
@@ -146,7 +151,8 @@ def _shown(part: Part) -> str:
     return str(part.get("text") or part.get("kind") or "")
 
 
-def _told(name: str, there: str | None, here: str | None) -> str:
+def told(name: str, there: str | None, here: str | None) -> str:
+    """Say of a part what it is there and here, as `differing_parts` returns it."""
     if there is None or here is None:
         return f"{name}, which is {'here' if there is None else 'there'} alone"
     return f"{name} {there} there, {here} here" if there or here else f"{name}, of other numbers or code"
@@ -170,7 +176,7 @@ def refuse_other_run(
     others = [name for name in differing if not _is_under(name, changed)]
     if not others:
         return
-    came = f"{path}, of another run ({'; '.join(_told(name, *differing[name]) for name in others)})"
+    came = f"{path}, of another run ({'; '.join(told(name, *differing[name]) for name in others)})"
     remedy = "Remove the file to start anew, or give another one."
     if all(_is_under(name, changeable) for name in others):
         remedy += f" With changed={(*changed, *others)!r} the run goes on with the new ones."

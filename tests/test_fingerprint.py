@@ -156,8 +156,8 @@ def test_parts_have_names_and_short_ones_a_text():
 
 
 def test_parts_that_differ_are_found_by_name():
-    mine = named_parts({"scale": np.float32(0.1), "task": Plain(a=1), "new": 1})
-    saved = named_parts({"scale": 0.1, "task": Plain(a=2), "old": None})
+    mine = named_parts({"scale": np.float32(0.1), "task": Slotted(1), "new": 1})
+    saved = named_parts({"scale": 0.1, "task": Slotted(2), "old": None})
     expected = {"scale": ("0.1", repr(np.float32(0.1))), "task": ("", ""), "new": (None, "1"), "old": ("None", None)}
     assert differing_parts(saved, mine) == expected
     with pytest.raises(
@@ -183,6 +183,7 @@ class Settings:
         (Settings(1, {"a": (1, [2])}), Settings(1, {"a": (1, [3])}), ("inner['a'][1][0] = 2", "inner['a'][1][0] = 3")),
         (Settings(1, [1]), Settings(2, [1, 2]), ("size = 1, inner = list", "size = 2, inner = another list")),
         (Settings(1), Plain(a=1), ("Settings", "Plain")),
+        (Plain(a=1, b=Plain(a=1)), Plain(a=1, b=Plain(a=2)), ("b.a = 1", "b.a = 2")),
         (len, np.ones, ("builtin_function_or_method", "ones")),
         (np.zeros(9), np.ones(2), ("float64(9,) [0.0, 0.0, 0.0, ...]", "float64(2,) [1.0, 1.0]")),
         (Settings(1, data=np.zeros(4)), Settings(1, data=np.r_[np.zeros(3), 1]), None),

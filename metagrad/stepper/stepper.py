@@ -167,7 +167,7 @@ class Stepper:
         and no array.
         """
         path = checks.new_file("Stepper.save", "path", path)
-        store.save(path, self._t, self._state, self._first, self._identity(), self._layout)
+        store.save(path, self._t, self._state, self._first, self._owner(), self._layout)
 
     def load(self, path: str | Path, params: Tree) -> None:
         """Go on from what `save` wrote; `params` are the parameters of that time, which the caller keeps.
@@ -180,12 +180,12 @@ class Stepper:
         path = checks.file_path(where, "path", path)
         layout, system, phi = self._start(params, where)
         w = layout.with_task(params, params, where, "params")
-        t, state = store.load(path, where, self._identity(), layout, lambda: system.state(phi, w))
+        t, state = store.load(path, where, self._owner(), layout, lambda: system.state(phi, w))
         self._t, self._state, self._first = t, state, ad.paths(state)
         self._layout, self._system, self._phi = (layout, system, phi) if t else (None, None, None)
 
-    def _identity(self) -> dict[str, Any]:
-        return store.identity(self.rule, self.phi, self.steps)
+    def _owner(self) -> store.Owner:
+        return store.Owner(self.rule, self.phi, self.steps)
 
     def _bound(self, params: Tree) -> tuple[Layout, Training, Tree]:
         """Return what the first update found, or what it would; raise where the parameters are other ones now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from metagrad import ad, checks, parts
+from metagrad.diagnosis.convert import converted
 from metagrad.estimators import Value
 from metagrad.protocols import Estimate, Objective, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.rescale import is_float_array
-from metagrad.xp import Array, is_array, to_host
+from metagrad.xp import Array, to_host
 
 WHERE = "assert_meta_gradient_matches"
 SURE = 10.0  # digits are known to within one
@@ -132,32 +132,13 @@ def widened(case: Case) -> Case:
     """Return the case in float64, where its code computes in it then; as it is where it does not, or at once."""
     if dtype_of(case.task, case.seed) == np.float64:
         return case
-    task, rule, phi = (_as_float64(part) for part in (case.task, case.rule, case.phi))
+    task, rule, phi = (converted(part, np.float64) for part in (case.task, case.rule, case.phi))
     wide = dataclasses.replace(case, task=task, rule=rule, phi=phi)
     try:
         found = wide.value(phi)
     except Exception:  # code that takes its own dtype alone, whatever it raises
         return case
     return wide if found.dtype == np.float64 else case
-
-
-def _as_float64(tree: Any) -> Any:
-    """Return a part with its narrower float arrays in float64: those in its fields, in tuples, lists and dicts."""
-    if is_array(tree):
-        return tree.astype(np.float64) if tree.dtype.kind == "f" else tree
-    if isinstance(tree, tuple):
-        moved = [_as_float64(x) for x in tree]
-        return type(tree)(*moved) if hasattr(tree, "_fields") else tuple(moved)
-    if isinstance(tree, list):
-        return [_as_float64(x) for x in tree]
-    if isinstance(tree, dict):
-        return {key: _as_float64(x) for key, x in tree.items()}
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        built = copy.copy(tree)
-        for one in dataclasses.fields(tree):
-            object.__setattr__(built, one.name, _as_float64(getattr(tree, one.name)))
-        return built
-    return tree
 
 
 def shown_number(x: Scaled) -> str:

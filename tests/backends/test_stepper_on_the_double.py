@@ -8,7 +8,7 @@ from metagrad import ad
 from metagrad.xp import GpuState, gpu_state, move
 from tests.cupy_double import double
 from tests.cupy_double.double import DoubleArray
-from tests.stepper.test_stepper import PARAMS, RULES, STEPS, gradient, loss, stepped
+from tests.stepper.loops import PARAMS, RULES, STEPS, gradient, loss, stepped
 
 cp = double.NAMESPACE
 

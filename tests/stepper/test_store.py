@@ -10,7 +10,8 @@ import pytest
 
 import metagrad as mg
 from metagrad.files import read_npz, write_npz
-from tests.stepper.test_stepper import GROUPED, PARAMS, RULES, STEPS, in_dtype, same_bits, stepped
+from metagrad.fingerprint import named_parts
+from tests.stepper.loops import GROUPED, PARAMS, RULES, STEPS, in_dtype, same_bits, stepped
 
 ADAM = (mg.Adam(), mg.Adam.Phi(0.05))
 
@@ -63,24 +64,32 @@ def refused(path, rule=ADAM, params=None, **more) -> str:
 @pytest.mark.parametrize(
     ("written", "read", "expected"),
     [
-        ({}, {"rule": (mg.Adam(), mg.Adam.Phi(0.06))}, r"another loop \(phi\[0\] is 0\.05 there, 0\.06 here\)"),
+        (
+            {},
+            {"rule": (mg.Adam(), mg.Adam.Phi(0.06))},
+            r"another loop \(phi Phi\(eta=0\.05, .*\) there, Phi\(eta=0\.06, .*\) here\)",
+        ),
         (
             {},
             {"rule": (mg.NAdam(), mg.NAdam.Phi(0.05))},
-            r"rule\.is is metagrad\.\S*Adam there, metagrad\.\S*NAdam here",
+            r"\(rule Adam there, NAdam here; phi",
         ),
-        ({}, {"steps": 9}, "steps is None there, 9 here"),
-        ({}, {"params": in_dtype(PARAMS["a dict"], "float32")}, r"params\.\['W'\] is float64\[3, 2\] there, float32"),
-        ({"params": PARAMS["a matrix"]}, {}, r"params is .* there"),
+        ({}, {"steps": 9}, "steps None there, 9 here"),
+        (
+            {},
+            {"params": in_dtype(PARAMS["a dict"], "float32")},
+            r"params\['W'\] 'float64\[3, 2\]' there, 'float32\[3, 2\]' here",
+        ),
+        ({"params": PARAMS["a matrix"]}, {}, r"params\['W'\], which is here alone"),
         (
             {"rule": (mg.Until(mg.Momentum(), 0.5), mg.Momentum.Phi(0.1, 0.6))},
             {"rule": (mg.Until(mg.Momentum(), 0.6), mg.Momentum.Phi(0.1, 0.6))},
-            r"rule\.tolerance is 0\.5 there, 0\.6 here",
+            r"rule tolerance = 0\.5 there, tolerance = 0\.6 here",
         ),
         (
             {"rule": (RULES["CoordinatewiseLSTM"][0], RULES["CoordinatewiseLSTM"][1])},
             {"rule": (mg.CoordinatewiseLSTM((4, 3), 5.0), RULES["CoordinatewiseLSTM"][1])},
-            r"rule\.preprocessing is 10\.0 there, 5\.0 here",
+            r"rule preprocessing = 10\.0 there, preprocessing = 5\.0 here",
         ),
     ],
 )
@@ -133,16 +142,20 @@ FIELDS = ({"a": mg.Momentum(), "b": mg.Momentum()}, {"a": mg.Momentum.Phi(0.1, 0
 @pytest.mark.parametrize(
     ("there", "here", "expected"),
     [
-        (lambda: Own(1.0), lambda: Own(50.0), r"\(rule\.k is 1\.0 there, 50\.0 here\)"),
-        (lambda: Own(np.ones(2)[0]), lambda: Own(np.zeros(2)[0]), r"\(rule\.k is float64\[\] \w+ there"),
-        (lambda: Own(1.0, Own(1.0)), lambda: Own(1.0, Own(2.0)), r"\(rule\.inner\.k is 1\.0 there, 2\.0 here\)"),
+        (lambda: Own(1.0), lambda: Own(50.0), r"\(rule k = 1\.0 there, k = 50\.0 here\)"),
+        (lambda: Own(np.ones(2)[0]), lambda: Own(np.zeros(2)[0]), r"\(rule k = np\.float64\(1\.0\) there"),
+        (
+            lambda: Own(1.0, Own(1.0)),
+            lambda: Own(1.0, Own(2.0)),
+            r"\(rule inner\.k = 1\.0 there, inner\.k = 2\.0 here\)",
+        ),
         (
             lambda: Own(1.0, [0.0] * 99),
             lambda: Own(1.0, [0.0] * 98 + [1.0]),
-            r"\(rule\.inner has another data and code",
+            r"\(rule inner = list there, inner = another list here",
         ),
-        (lambda: Wrapped(1.0), lambda: Wrapped(2.0), r"\(rule has another data and code\)"),
-        (lambda: Own(1.0), other_code, r"\(rule has another data and code\)"),
+        (lambda: Wrapped(1.0), lambda: Wrapped(2.0), r"\(rule, of other numbers or code\)"),
+        (lambda: Own(1.0), other_code, r"\(rule, of other numbers or code\)"),
     ],
 )
 def test_the_file_of_a_rule_with_other_data_or_code(there, here, expected, tmp_path):
@@ -165,14 +178,14 @@ def test_the_file_of_groups_with_other_labels(tmp_path):
     path = saved(tmp_path, rule=(mg.Grouped(rules, by_first("W")), phi))
     mg.Stepper(mg.Grouped(rules, by_first("W")), phi).load(path, PARAMS["a dict"])
     said = refused(path, rule=(mg.Grouped(rules, by_first("b")), phi))
-    assert re.search(r"\(rule\.\w+ has another data and code\)", said), said
+    assert re.search(r"\(rule \w+ = <lambda> there, \w+ = another <lambda> here\)", said), said
 
 
 def test_the_file_of_another_python(tmp_path):
     path = saved(tmp_path)
     arrays, about = read_npz(path, "test")
-    write_npz(path, arrays, about | {"identity": about["identity"] | {"python": "3.1"}})
-    assert "(python is 3.1 there, " in refused(path)
+    write_npz(path, arrays, about | {"of": about["of"] | {"python": named_parts({"x": "3.1"})["x"]}})
+    assert "(python '3.1' there, " in refused(path)
 
 
 def test_no_file_and_damaged_ones(tmp_path):
@@ -200,10 +213,10 @@ def test_edited_files(tmp_path):
         "t": {"about": about | {"t": -1}},
         "t as text": {"about": about | {"t": "2"}},
         "paths": {"about": about | {"paths": about["paths"][::-1]}},
-        "no identity": {"about": about | {"identity": None}},
-        "params": {"about": about | {"params": None}},
+        "nobody's": {"about": about | {"of": None}},
+        "no params": {"about": about | {"of": {k: x for k, x in about["of"].items() if "params" not in k}}},
         "format": {"about": about | {"format": 2}},
-        "no code": {"about": about | {"identity": {k: about["identity"][k] for k in ("rule", "phi", "steps")}}},
+        "texts": {"about": about | {"of": dict.fromkeys(about["of"], "Adam")}},
     }.items():
         one = tmp_path / f"{name}.npz"
         write_npz(one, change.get("arrays", arrays), change.get("about", about))
