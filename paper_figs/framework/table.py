@@ -120,10 +120,26 @@ def _section(saved: Saved, name: str) -> str:
     every = [claims_of(name, preset, saved[name][preset]) for preset in _PRESETS if preset in saved[name]]
     parts = [f"### {name}\n\n**{module.title}.** {every[0].claim.rstrip('.')}.\n"]
     for one in every:
-        about = f"*{one.preset}, {seeds.said(one.seeds)}* ({_verdict(one)}): {module.headline(one)}."
+        about = f"*{one.preset}, {seeds.said(one.seeds)}* ({_verdict(one)}): {_headline(module, one)}."
         # the empty lines let Markdown go on inside of the element
         parts.append(f"{about}\n\n<details><summary>{_counted(one)}</summary>\n\n{_checks(one)}\n</details>\n")
     return "\n".join(parts)
+
+
+def _headline(module: Any, claims: Claims) -> str:
+    """Return the numbers in short; of a preset that was run with other checks, how to bring it up to date.
+
+    The quick preset has no such excuse: ResultError.
+    """
+    try:
+        return str(module.headline(claims))
+    except KeyError as error:
+        remedy = f"run `python -m paper_figs claims --only {claims.name} --preset {claims.preset}`"
+        if claims.preset == "quick":
+            raise ResultError(
+                f"claims.json is of another version of {claims.name}, without {error}; {remedy}."
+            ) from error
+        return f"of another version of the experiment; {remedy}"
 
 
 def _verdict(claims: Claims) -> str:

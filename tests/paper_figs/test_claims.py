@@ -128,3 +128,22 @@ def test_the_readme_has_the_table_that_these_values_make():
     assert found[1] == table.table(KEPT)
     assert (store.ROOT / "README.md") == table.README
     assert table.PAGE.read_text(encoding="utf-8") == table.page(KEPT)
+
+
+def test_a_preset_of_another_version_says_so():
+    def lacking(preset):
+        kept = table.load()["explosion"]["quick"]
+        checks = [one for one in kept["checks"] if one["key"] != kept["checks"][0]["key"]]
+        return table.claims_of("explosion", preset, kept | {"checks": checks})
+
+    class Figure:
+        @staticmethod
+        def headline(claims):
+            return claims.told(table.load()["explosion"]["quick"]["checks"][0]["key"])
+
+    said = table._headline(Figure, lacking("default"))
+    assert said == (
+        "of another version of the experiment; run `python -m paper_figs claims --only explosion --preset default`"
+    )
+    with pytest.raises(results.ResultError, match=r"another version of explosion, without .*; run `python -m "):
+        table._headline(Figure, lacking("quick"))
