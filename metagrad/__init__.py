@@ -67,7 +67,16 @@ if TYPE_CHECKING:
         beside,
     )
     from metagrad.stepper import Stepper
-    from metagrad.training import Descent, MetaRun, MetaTrainer, Through, load_trained, save_trained
+    from metagrad.training import (
+        Descent,
+        MetaRun,
+        MetaTrainer,
+        Minimum,
+        Through,
+        load_trained,
+        minimise,
+        save_trained,
+    )
 
 __version__ = "0.1.0"
 
@@ -112,6 +121,7 @@ __all__ = [
     "MeanLog",
     "MetaRun",
     "MetaTrainer",
+    "Minimum",
     "Momentum",
     "NAdam",
     "Nesterov",
@@ -140,6 +150,7 @@ __all__ = [
     "image_classifiers",
     "load_trained",
     "meta_gradient",
+    "minimise",
     "random_least_squares",
     "random_quadratics",
     "random_regressions",

@@ -5,6 +5,7 @@ from metagrad.training.loop import NonFiniteError
 from metagrad.training.meta_run import MetaRun
 from metagrad.training.meta_trainer import MetaTrainer
 from metagrad.training.metrics import read_metrics
+from metagrad.training.minimisation import Minimum, minimise
 from metagrad.training.outer import Descent, Through
 from metagrad.training.recipe import Recipe
 from metagrad.training.runs import plot_runs
@@ -15,12 +16,14 @@ __all__ = [
     "Descent",
     "MetaRun",
     "MetaTrainer",
+    "Minimum",
     "NonFiniteError",
     "Recipe",
     "Result",
     "Through",
     "Trainer",
     "load_trained",
+    "minimise",
     "plot_runs",
     "read_config",
     "read_metrics",

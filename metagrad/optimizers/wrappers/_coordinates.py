@@ -15,13 +15,25 @@ from metagrad.xp import Array, is_array, namespace
 
 
 class Map(NamedTuple):
-    """The hyper-parameter `value(x)` of a coordinate x, its inverse, and what it reaches: examples, and in words."""
+    """The hyper-parameter `value(x)` of a coordinate x, its inverse, its derivative in x, and what it reaches.
+
+    `reaches`: examples; `bounds`: in words.
+    """
 
     prefix: str
     value: Callable[[Any], Any]
     coordinate: Callable[[Any], Any]
+    slope: Callable[[Any], Any]
     reaches: tuple[float, ...]
     bounds: str
+
+
+def _decay(c: Any) -> Decay:
+    return Decay(sigmoid(c), sigmoid(-c))
+
+
+def _softplus(a: Any) -> Any:
+    return np.logaddexp(a, 0.0)
 
 
 def _logit(beta: Array) -> Array:
@@ -34,10 +46,10 @@ def _inverse_softplus(x: Array) -> Array:
 
 # In this order, the first whose examples a rule takes is its default.
 MAPS = {
-    "identity": Map("", lambda x: x, lambda x: x, (-2.0, 0.5, 2.0), "of any size"),
-    "log": Map("log_", np.exp, np.log, (0.5, 2.0), "above 0"),
-    "logit": Map("logit_", lambda c: Decay(sigmoid(c), sigmoid(-c)), _logit, (0.5,), "in (0, 1)"),
-    "softplus": Map("inverse_softplus_", lambda a: np.logaddexp(a, 0.0), _inverse_softplus, (0.5, 2.0), "above 0"),
+    "identity": Map("", lambda x: x, lambda x: x, np.ones_like, (-2.0, 0.5, 2.0), "of any size"),
+    "log": Map("log_", np.exp, np.log, np.exp, (0.5, 2.0), "above 0"),
+    "logit": Map("logit_", _decay, _logit, lambda c: sigmoid(c) * sigmoid(-c), (0.5,), "in (0, 1)"),
+    "softplus": Map("inverse_softplus_", _softplus, _inverse_softplus, sigmoid, (0.5, 2.0), "above 0"),
 }
 
 
@@ -62,6 +74,12 @@ def value_at(kind: str, x: Any) -> Any:
     """Return the hyper-parameter of a coordinate, a `Decay` of the logit; one out of range may be inf or a bound."""
     with np.errstate(over="ignore", under="ignore"):  # what leaves the range is looked at
         return MAPS[kind].value(x)
+
+
+def slope_at(kind: str, x: Any) -> Any:
+    """Return the derivative of the hyper-parameter in its coordinate x."""
+    with np.errstate(over="ignore", under="ignore"):
+        return MAPS[kind].slope(x)
 
 
 def plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from metagrad.optimizers.wrappers._coordinates import (
     guarded,
     mapped,
     plain,
+    slope_at,
     value_at,
 )
 from metagrad.protocols import Rule, Tree, View
@@ -175,6 +176,20 @@ class Unconstrained:
         where = "Unconstrained.phi"
         return self._checked(self._rounded(self._numbers(free, where)), where)
 
+    def slopes(self, free: Any) -> Any:
+        """Return the derivative of every hyper-parameter that is not fixed in its coordinate, a tree like `free`.
+
+        >>> import metagrad as mg
+        >>> mg.Unconstrained(mg.GradientDescent()).slopes(mg.Unconstrained(mg.GradientDescent()).free(0.5))
+        Coordinates(log_eta=0.5)
+        """
+        numbers = self._numbers(free, "Unconstrained.slopes")
+        found = [
+            tree_map(lambda leaf, kind=kind: _like(leaf, slope_at(kind, leaf)), x)
+            for kind, x in zip(self._kinds.values(), numbers, strict=True)
+        ]
+        return self.Phi(*found)
+
     def _rounded(self, free: Any) -> Any:
         """Return the hyper-parameters of coordinates in their dtype, unchecked."""
         values = {name: self._held(name) for name in self.fixed}
@@ -253,6 +268,10 @@ class Unconstrained:
                 bad_type(where, called, repr(x), "a float, a float array, or a tree of them like w")
             numbers.append(unflatten(x, flat))
         return kind(*numbers)
+
+
+def _like(x: Any, found: Any) -> Any:
+    return float(found) if isinstance(x, float) else found
 
 
 def _has_names(rule: Any) -> bool:
