@@ -74,17 +74,17 @@ class MLP:
     def draw(self, stream: np.random.Generator, count: int, dtype: Any) -> tuple[Any, ...]:
         """Return initial weights (W_1, b_1, W_2, b_2, ...), each (count, ...), on the host."""
         layers = zip(self.sizes[:-1], self.shapes[0::2], self.shapes[1::2], strict=True)
-        drawn = [self._drawn(stream, (count, *shape), rows) for rows, *both in layers for shape in both]
+        drawn = [self._drawn(stream, (count, *shape), rows, dtype) for rows, *both in layers for shape in both]
         return tuple(leaf.astype(dtype) for leaf in drawn)
 
-    def _drawn(self, stream: np.random.Generator, shape: tuple[int, ...], rows: int) -> Any:
+    def _drawn(self, stream: np.random.Generator, shape: tuple[int, ...], rows: int, dtype: Any) -> Any:
         """Return weights or biases of a layer with so many inputs, with the axis of tasks."""
         if self.init_std == "fan_in":
             return stream.uniform(-1.0, 1.0, shape) / math.sqrt(rows)
         std = 1.2 / math.sqrt(shape[1]) if self.init_std == "shape" else float(self.init_std)
         if not self.truncated:
             return std * stream.standard_normal(shape)
-        return np.zeros(shape) if len(shape) == 2 else std * _truncated(stream, shape)  # noqa: PLR2004 - b (count, m)
+        return np.zeros(shape) if len(shape) == 2 else std * _truncated(stream, shape, dtype)  # noqa: PLR2004 - b (count, m)
 
     def outputs(self, w: Tree, x: Array) -> Array:
         """Return z (B, n, classes) for x (n, p) or (B, n, p)."""
@@ -109,9 +109,10 @@ class MLP:
         return tuple(found)
 
 
-def _truncated(stream: np.random.Generator, shape: tuple[int, ...]) -> Any:
+def _truncated(stream: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
     """Return standard normal numbers, those beyond two standard deviations drawn anew."""
-    drawn = stream.standard_normal(shape)
+    kind = np.float32 if dtype == np.float32 else np.float64
+    drawn = stream.standard_normal(shape, dtype=kind)
     while (far := np.abs(drawn) > _CUT).any():
-        drawn[far] = stream.standard_normal(int(far.sum()))
+        drawn[far] = stream.standard_normal(int(far.sum()), dtype=kind)
     return drawn
