@@ -5,9 +5,8 @@ from metagrad.tasks.diagonal_quadratic import DiagonalQuadratic
 from metagrad.tasks.function_task import FunctionTask
 from metagrad.tasks.least_squares import LeastSquares, random_least_squares, random_regressions, split_task
 from metagrad.tasks.mlp_classifier import MLPClassifier, image_classifiers
-from metagrad.tasks.mlp_regressor import MLPRegressor
+from metagrad.tasks.mlp_regressor import MLPRegressor, Sinusoids
 from metagrad.tasks.quadratic import Quadratic, random_quadratics
-from metagrad.tasks.sinusoids import Sinusoids
 from metagrad.tasks.wrappers.learned_start import LearnedStart
 
 __all__ = [

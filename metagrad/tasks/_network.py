@@ -15,7 +15,7 @@ from metagrad.xp import Array
 
 _WHERE = "MLP"
 _CUT = 2.0  # standard deviations, as TensorFlow cuts a truncated normal distribution
-_ACTIVATIONS = {"sigmoid": ad.sigmoid, "relu": ad.relu, "tanh": np.tanh}
+_ACTIVATIONS: dict[str, Any] = {"sigmoid": ad.sigmoid, "relu": ad.relu, "tanh": np.tanh}
 # derivatives in terms of what the activation returned
 _SLOPES = {"sigmoid": lambda a: a * (1 - a), "relu": lambda a: (a > 0).astype(a.dtype), "tanh": lambda a: 1 - a * a}
 
@@ -84,7 +84,7 @@ class MLP:
         std = 1.2 / math.sqrt(shape[1]) if self.init_std == "shape" else float(self.init_std)
         if not self.truncated:
             return std * stream.standard_normal(shape)
-        return np.zeros(shape) if len(shape) == 2 else std * _truncated(stream, shape, dtype)  # noqa: PLR2004 - b (count, m)
+        return np.zeros(shape) if len(shape) == 2 else std * _truncated(stream, shape, dtype)
 
     def outputs(self, w: Tree, x: Array) -> Array:
         """Return z (B, n, classes) for x (n, p) or (B, n, p)."""

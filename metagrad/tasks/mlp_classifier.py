@@ -52,7 +52,9 @@ class MLPClassifier:
         if not isinstance(self.net, MLP):
             bad_type(_WHERE, "net", f"a {type(self.net).__name__}", "an MLP", "For example MLP((784, 20, 10)).")
         if self.net.sizes[-1] == 1:
-            bad_value(_WHERE, "net", "one with 1 output", "an output for each of at least 2 classes", "Or MLPRegressor.")
+            bad_value(
+                _WHERE, "net", "one with 1 output", "an output for each of at least 2 classes", "Or MLPRegressor."
+            )
         parts = {"train": (self.x, self.y)}
         parts |= {part: self._pair(part) for part in ("validation", "test") if getattr(self, part) is not None}
         counts = {"count": self.count}

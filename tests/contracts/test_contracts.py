@@ -113,7 +113,7 @@ PAIRS = [
     for t in TASKS
     for r in RULES
     if (r not in LEARNED or t in ("quadratic", "regression", "classifier"))
-    and not (r in ON_ONE_ARRAY and t.startswith("classifier"))
+    and not (r in ON_ONE_ARRAY and t.startswith(("classifier", "regressor")))
 ]
 
 

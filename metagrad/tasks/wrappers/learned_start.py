@@ -63,7 +63,7 @@ class LearnedStart:
         return parts.member(self.task, name)
 
     def first(self, seed: int = 0) -> Tree:
-        """Return the start of the first task, without the task axis; of the first of each group where there are some."""
+        """Return the start of the first task, without the task axis; with `starts`, of the first task of each group."""
         w = self.task.init(rng(seed, "init"))
         if self.starts == 1:
             return tree_map(lambda leaf: leaf[0], w)

@@ -24,12 +24,12 @@ class Through:
     """phi, state <- rule.step(...), with the meta-gradient as floats: `Through(Adam(), Adam.Phi(1e-3))`.
 
     `rule`: any rule of the project, with its own meta-parameters `phi`. `clip_norm`, `clip_value`: the meta-gradient's
-    largest norm over all meta-parameters, and largest entry; None for none. `steps`: how many outer steps the run has, for
-    rules that follow a schedule, such as Following(GradientDescent(), eta=Polynomial()). A gradient too large for floats still has
-    a direction and a norm, and is clipped as any other. Where the meta-gradient, or the step along it, is inf or NaN,
-    no step is taken: the state stays, and the meta-parameters come back as NaN. TypeError where `phi` is not the
-    rule's, ValueError where it is out of the rule's range (a step size below 0 would ascend), and unless the limits are
-    above 0 and `steps` at least 1.
+    largest norm over all meta-parameters, and largest entry; None for none. `steps`: how many outer steps the run has,
+    for rules that follow a schedule, such as Following(GradientDescent(), eta=Polynomial()). A gradient too large for
+    floats still has a direction and a norm, and is clipped as any other. Where the meta-gradient, or the step along it,
+    is inf or NaN, no step is taken: the state stays, and the meta-parameters come back as NaN. TypeError where `phi` is
+    not the rule's, ValueError where it is out of the rule's range (a step size below 0 would ascend), and unless the
+    limits are above 0 and `steps` at least 1.
 
     >>> from metagrad.optimizers import GradientDescent
     >>> step = Through(GradientDescent(), GradientDescent.Phi(0.5), clip_norm=1.0)

@@ -11,7 +11,7 @@ import numpy as np
 from metagrad import checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.tasks._network import MLP
-from metagrad.tasks.mlp_regressor import MLPRegressor
+from metagrad.tasks.mlp_regressor.task import MLPRegressor
 from metagrad.xp import rng
 
 _WHERE = "Sinusoids"
@@ -66,7 +66,8 @@ class Sinusoids:
     @classmethod
     def maml(cls, count: int = 25, shots: int = 10, **others: Any) -> Sinusoids:
         """Return the family of MAML: net 1-40-40-1, relu; p ~ U(0, pi); as many query points as `shots`, all fresh."""
-        return cls(**{"net": _MAML, "count": count, "shots": shots, "query": shots} | others)
+        usual: dict[str, Any] = {"net": _MAML, "count": count, "shots": shots, "query": shots}
+        return cls(**usual | others)
 
     @classmethod
     def reptile(cls, count: int = 1, shots: int | None = None, **others: Any) -> Sinusoids:
@@ -76,7 +77,7 @@ class Sinusoids:
         a task has 10 points of the grid, drawn with replacement, and sees all of them at every step.
         """
         batch = 10 if shots is None else None
-        usual = {"net": _REPTILE, "grid": 50, "phase": (0.0, 2 * math.pi), "batch_size": batch}
+        usual: dict[str, Any] = {"net": _REPTILE, "grid": 50, "phase": (0.0, 2 * math.pi), "batch_size": batch}
         return cls(**{"count": count, "shots": shots} | usual | others)
 
     def __call__(self, seed: int) -> MLPRegressor:
@@ -103,7 +104,7 @@ class Sinusoids:
 
 
 def _check_range(name: str, ends: Any) -> None:
-    if not isinstance(ends, tuple) or len(ends) != 2:  # noqa: PLR2004 - both ends
+    if not isinstance(ends, tuple) or len(ends) != 2:
         bad_type(_WHERE, name, checks.shown(ends), "a pair of numbers such as (0.1, 5.0)")
     low, high = (checks.number(_WHERE, name, end) for end in ends)
     if low > high:

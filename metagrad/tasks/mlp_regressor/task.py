@@ -49,7 +49,7 @@ class MLPRegressor:
         if not isinstance(self.net, MLP):
             bad_type(_WHERE, "net", f"a {type(self.net).__name__}", "an MLP", "For example MLP((1, 40, 40, 1)).")
         held = self.validation
-        if held is not None and (not isinstance(held, tuple) or len(held) != 2):  # noqa: PLR2004 - x and y
+        if held is not None and (not isinstance(held, tuple) or len(held) != 2):
             bad_type(_WHERE, "validation", f"a {type(held).__name__}", "a pair (x, y)")
         given = {"x": self.x, "y": self.y} | dict(zip(("validation x", "validation y"), held or (), strict=False))
         for name, points in given.items():
@@ -57,7 +57,7 @@ class MLPRegressor:
         checks.check_alike(_WHERE, given)
         if self.count is not None:
             arguments.count(_WHERE, "count", self.count)
-        counts = {"count": self.count} | {k: a.shape[0] if a.ndim == 3 else None for k, a in given.items()}  # noqa: PLR2004
+        counts = {"count": self.count} | {k: a.shape[0] if a.ndim == 3 else None for k, a in given.items()}
         object.__setattr__(self, "count", checks.task_count(_WHERE, counts))
         for x, y in (("x", "y"), ("validation x", "validation y"))[: len(given) // 2]:
             if given[x].shape[-2] != given[y].shape[-2]:
@@ -123,7 +123,7 @@ class MLPRegressor:
         if sample is None:
             return self.x, self.y
         tasks = namespace(self.x).arange(self.networks)[:, None]
-        x, y = (picked(a, sample) if a.ndim == 2 else picked(a, tasks, sample) for a in (self.x, self.y))  # noqa: PLR2004
+        x, y = (picked(a, sample) if a.ndim == 2 else picked(a, tasks, sample) for a in (self.x, self.y))
         return x, y
 
     def _error(self, w: Tree, x: Array, y: Array) -> Array:
