@@ -141,7 +141,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 
 def _summary(curve: np.ndarray) -> np.ndarray:
     """Return mean, low and high (steps + 1, 3) over the tasks of a curve (steps + 1, tasks)."""
-    return np.stack([curve.mean(axis=1), *mean_interval(curve)], axis=-1)
+    with np.errstate(all="ignore"):  # beyond the steps that it was learned for Meta-SGD may diverge: inf, NaN
+        return np.stack([curve.mean(axis=1), *mean_interval(curve)], axis=-1)
 
 
 def _ratio(error: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
@@ -178,9 +179,7 @@ def verdict(config: Config, table: Table) -> Verdict:
     return Verdict(claim, checks)
 
 
-def _beside(
-    table: Table, name: str, steps: int, value: float, half: float
-) -> tuple[float, float, tuple[float, float]]:
+def _beside(table: Table, name: str, steps: int, value: float, half: float) -> tuple[float, float, tuple[float, float]]:
     """Return our mean, the number of one earlier run, and the 95 % interval in which such a run is expected.
 
     Three parts, added as squares: another start of the same distribution, by Student's t from the spread of ours;
