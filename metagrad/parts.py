@@ -62,7 +62,7 @@ def missing(part: Any, kind: Any) -> list[str]:
 # -- tasks
 
 # Tasks of ours that hold no code of others, and write into nothing: they are called without a guard.
-_OURS = ("diagonal_quadratic", "quadratic", "least_squares.task", "mlp_classifier")
+_OURS = ("diagonal_quadratic", "quadratic", "least_squares.task", "mlp_classifier", "mlp_regressor.task")
 _MODULES = frozenset(f"metagrad.tasks.{name}" for name in _OURS)
 
 

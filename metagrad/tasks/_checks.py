@@ -60,3 +60,16 @@ def check_batch_size(where: str, batch_size: Any, n: int, replacement: bool, cal
     if batch_size > n and not replacement:
         remedy = "Take a smaller batch, or replacement=True."
         bad_value(where, "batch_size", batch_size, f"at most {called} = {n} without replacement", remedy)
+
+
+def check_epochs(where: str, batch_size: Any, epoch_seed: Any, n: int) -> None:
+    """Raise unless minibatches of this size can be drawn of n samples, in epochs where there is a seed of theirs."""
+    check_batch_size(where, batch_size, n, replacement=epoch_seed is None)
+    if epoch_seed is None:
+        return
+    if isinstance(epoch_seed, bool) or not isinstance(epoch_seed, int):
+        bad_type(where, "epoch_seed", repr(epoch_seed), "an integer or None")
+    if epoch_seed < 0:
+        bad_value(where, "epoch_seed", epoch_seed, "an integer of at least 0, or None")
+    if batch_size is None:
+        bad_value(where, "batch_size", None, "a batch size, as epoch_seed is given", "Leave epoch_seed out.")

@@ -13,6 +13,7 @@ from metagrad.data.images import ImageData, check_labels
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Tree
 from metagrad.tasks import _checks as checks
+from metagrad.tasks._batches import epoch_rows, orders
 from metagrad.tasks._network import MLP
 from metagrad.xp import Array, namespace, picked
 from metagrad.xp import rng as named_stream
@@ -50,6 +51,10 @@ class MLPClassifier:
         """Check the data, and bring labels to the shape (B, n)."""
         if not isinstance(self.net, MLP):
             bad_type(_WHERE, "net", f"a {type(self.net).__name__}", "an MLP", "For example MLP((784, 20, 10)).")
+        if self.net.sizes[-1] == 1:
+            bad_value(
+                _WHERE, "net", "one with 1 output", "an output for each of at least 2 classes", "Or MLPRegressor."
+            )
         parts = {"train": (self.x, self.y)}
         parts |= {part: self._pair(part) for part in ("validation", "test") if getattr(self, part) is not None}
         counts = {"count": self.count}
@@ -65,24 +70,13 @@ class MLPClassifier:
         parts = {k: (x, xp.ascontiguousarray(xp.broadcast_to(y, (count, y.shape[-1])))) for k, (x, y) in parts.items()}
         for field, value in {"count": count, "y": parts.pop("train")[1], **parts}.items():
             object.__setattr__(self, field, value)
-        self._check_batches()
+        checks.check_epochs(_WHERE, self.batch_size, self.epoch_seed, self.n)
 
     def _pair(self, part: str) -> tuple[Array, Array]:
         pair = getattr(self, part)
         if not isinstance(pair, tuple) or len(pair) != 2:
             bad_type(_WHERE, part, f"a {type(pair).__name__}", "a pair (x, y)")
         return pair
-
-    def _check_batches(self) -> None:
-        checks.check_batch_size(_WHERE, self.batch_size, self.n, replacement=self.epoch_seed is None)
-        if self.epoch_seed is None:
-            return
-        if isinstance(self.epoch_seed, bool) or not isinstance(self.epoch_seed, int):
-            bad_type(_WHERE, "epoch_seed", repr(self.epoch_seed), "an integer or None")
-        if self.epoch_seed < 0:
-            bad_value(_WHERE, "epoch_seed", self.epoch_seed, "an integer of at least 0, or None")
-        if self.batch_size is None:
-            bad_value(_WHERE, "batch_size", None, "a batch size, as epoch_seed is given", "Leave epoch_seed out.")
 
     @property
     def networks(self) -> int:
@@ -110,9 +104,7 @@ class MLPClassifier:
             return None
         if self.epoch_seed is None:
             return rng.integers(self.n, size=(self.networks, self.batch_size))
-        epoch, place = divmod(t, self.n // self.batch_size)
-        order = _orders(named_stream(self.epoch_seed, "epoch", epoch), self.networks, self.n)
-        return order[:, place * self.batch_size : (place + 1) * self.batch_size]
+        return epoch_rows(self.epoch_seed, t, self.networks, self.n, self.batch_size)
 
     def loss(self, w: Tree, sample: Any) -> Array:
         """Return the mean cross-entropy (B,) on the samples drawn, or on all where `sample` is None."""
@@ -211,7 +203,7 @@ def image_classifiers(
     x, test = data.train_x.astype(dtype, copy=False), (data.test_x.astype(dtype, copy=False), data.test_y)
     if train == n:
         return MLPClassifier(net, x, data.train_y, test=test, count=count, **batches)
-    order = namespace(x).asarray(_orders(named_stream(seed, where, count, n), count, n))
+    order = namespace(x).asarray(orders(named_stream(seed, where, count, n), count, n))
     rows, rest = order[:, :train], order[:, train : train + validation]
     held = (x[rest], data.train_y[rest]) if validation else None
     return MLPClassifier(net, x[rows], data.train_y[rows], held, test, **batches)
@@ -220,11 +212,6 @@ def image_classifiers(
 def _ahead(z: Array, right: Array) -> Array:
     """Return how far each class is ahead of the right one."""
     return z - np.sum(np.where(right, z, 0.0), axis=-1, keepdims=True)
-
-
-def _orders(stream: np.random.Generator, count: int, n: int) -> Any:
-    """Return the numbers 0 .. n - 1 in `count` random orders, (count, n)."""
-    return stream.permuted(np.tile(np.arange(n), (count, 1)), axis=1)
 
 
 def _check_samples(net: MLP, part: str, x: Any, y: Any) -> None:

@@ -57,6 +57,12 @@ GROUPS = (
         ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization"),
     ),
     Group(
+        "starts",
+        "Learned starts",
+        "A start from which a few steps fit a new task: MAML and its kin, Reptile.",
+        ("sinusoids",),
+    ),
+    Group(
         "tuned",
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",

@@ -191,6 +191,13 @@ LINES = {
         "gains as much.",
         lambda c: f"log10 loss {_gain(c, 'all')}; search {_gain(c, 'search')}",
     ),
+    "sinusoids": Short(
+        "A few steps from a learned start fit a sine wave that random weights do not.",
+        lambda c: (
+            f"{c.told('maml_random', '.2f')} (MAML, 1 step) and {c.told('reptile_random', '.2g')} (Reptile, 8 steps) of "
+            "the error from random weights"
+        ),
+    ),
     "short_horizon": Short(
         "Step sizes tuned for the very next loss fall too early, and lose more the longer the run.",
         lambda c: f"{c.told('bias_10')} times the best at T = 10, {c.told('bias_100')} at T = 100",

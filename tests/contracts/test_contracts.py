@@ -72,6 +72,7 @@ TASKS = {
     "classifier": classifier,
     "classifier in epochs": lambda: classifier(epoch_seed=3),
 }
+TASKS["regressor"] = lambda: mg.Sinusoids(mg.MLP((1, 2, 1), "tanh", "fan_in"), count=2, shots=3)(1)
 LEARNED = {"lstm": mg.CoordinatewiseLSTM.quadratic((1,)), "mlp31": mg.MLP31(hidden=1, scale=0.05, exponent_scale=0.1)}
 UNCONSTRAINED = {
     "unconstrained adam": mg.Unconstrained(mg.Adam(), mg.Adam.Phi(0.05, 0.8, 0.95, 0.01)),
@@ -112,7 +113,7 @@ PAIRS = [
     for t in TASKS
     for r in RULES
     if (r not in LEARNED or t in ("quadratic", "regression", "classifier"))
-    and not (r in ON_ONE_ARRAY and t.startswith("classifier"))
+    and not (r in ON_ONE_ARRAY and t.startswith(("classifier", "regressor")))
 ]
 
 

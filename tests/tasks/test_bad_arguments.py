@@ -19,7 +19,7 @@ VALID = {
     "random_quadratics": {"count": 2, "d": 3, "seed": 0, "dtype": np.float64},
     "FunctionTask": {"function": lambda w: (w**2).sum(axis=-1), "w0": np.ones((2, 3)), "sampler": None, "degree": None,
         "validation": None, "theta": None},
-    "LearnedStart": {"task": SPLIT, "w0": None},
+    "LearnedStart": {"task": SPLIT, "w0": None, "starts": 1},
     "LeastSquares": {
         "X": X, "y": Y, "w0": None, "validation": None, "w_star": None, "batch_size": 2, "replacement": True,
         "mask": None, "validation_mask": None,
@@ -29,7 +29,15 @@ VALID = {
     },
     "random_regressions": {"count": 2, "d": 3, "family": "gaussian", "factor": 1.0, "seed": 0, "dtype": np.float64},
     "split_task": {"task": SPLIT, "fraction": 0.5, "seed": 0},
-    "MLP": {"sizes": (4, 3, 2), "activation": "relu", "init_std": 0.1},
+    "MLP": {"sizes": (4, 3, 2), "activation": "relu", "init_std": 0.1, "truncated": True},
+    "MLPRegressor": {
+        "net": tasks.MLP((3, 1)), "x": X, "y": Y[..., None], "validation": None, "count": 2, "batch_size": 2,
+        "epoch_seed": None,
+    },
+    "Sinusoids": {
+        "net": tasks.MLP((1, 3, 1)), "count": 2, "shots": 3, "query": 3, "grid": 9, "amplitude": (0.1, 5.0),
+        "phase": (0.0, 1.0), "batch_size": None, "dtype": np.float64,
+    },
     "MLPClassifier": {
         "net": tasks.MLP((4, 2)), "x": PIXELS, "y": LABELS, "validation": None, "test": None, "count": 1,
         "batch_size": 2, "epoch_seed": None,
@@ -42,13 +50,13 @@ VALID = {
 NOTHING = [None, "3", int, [], {}, object(), float("nan"), 1j, np.zeros(0), np.zeros((1, 1, 1, 1)), np.full(2, np.nan)]
 NUMBER = [*NOTHING, float("inf"), -1.0]
 COUNT = [*NOTHING, -1, 2.5, [1.5], True]
-BAD = {name: [*COUNT, 0] for name in ("count", "d", "n", "train", "batch_size")} | {
+BAD = {name: [*COUNT, 0] for name in ("count", "d", "n", "train", "batch_size", "starts", "grid")} | {
     "seed": COUNT, "epoch_seed": COUNT, "validation": COUNT, "sigma": NUMBER, "split": NUMBER, "factor": NUMBER,
     "fraction": NUMBER, "replacement": ["no", None, 2, []], "degree": [*NOTHING, 2.5],
 }  # fmt: skip
 OPTIONAL = {
     "w0", "theta", "validation", "w_star", "batch_size", "mask", "validation_mask", "split", "test", "count",
-    "epoch_seed", "train", "sampler", "degree",
+    "epoch_seed", "train", "sampler", "degree", "shots", "query", "grid",
 }  # fmt: skip
 
 

@@ -284,6 +284,7 @@ NET = mg.MLP((5, 4, 3))
 X, Y = samples(shared=True)
 BAD_TASKS = [
     ({"net": (5, 4, 3)}, TypeError, "net is a tuple; expected an MLP"),
+    ({"net": mg.MLP((5, 1))}, ValueError, "net is one with 1 output"),
     ({"x": X.tolist()}, TypeError, "x of train is a list"),
     ({"x": X.astype(int)}, TypeError, "x of train is an array of int64"),
     ({"x": X[:, :4]}, ValueError, r"x of train is of shape \(8, 4\); expected .*the network has 5 inputs"),
@@ -315,9 +316,10 @@ BAD_NETS = [
     (((5, 2.0),), TypeError, "sizes is"),
     (((5,),), ValueError, "sizes is"),
     (((5, 0, 3),), ValueError, "sizes is"),
-    (((5, 1),), ValueError, "sizes is"),
+    (((5, 3), "relu", 0.1, 1), TypeError, "truncated is 1"),
+    (((5, 3), "relu", "fan_in", True), ValueError, "truncated is True beside init_std='fan_in'"),
     (((5, 3), "rleu"), ValueError, "activation is 'rleu'; expected a known activation. Did you mean 'relu'"),
-    (((5, 3), "relu", "wide"), TypeError, "init_std is 'wide'; expected a number or 'shape'"),
+    (((5, 3), "relu", "wide"), TypeError, "init_std is 'wide'; expected a number, 'shape' or 'fan_in'"),
     (((5, 3), "relu", -1.0), ValueError, "init_std is -1.0"),
     (((5, 3), "relu", float("nan")), ValueError, "init_std is nan"),
 ]

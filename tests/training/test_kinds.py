@@ -17,6 +17,7 @@ UNNAMED = {
     "DiagonalQuadratic": "its spectrum is an array, and `quadratics` draws the same problems in another basis",
     "FunctionTask": "its loss is a function: module:function",
     "LearnedStart": "its start is a meta-parameter of the task, and a config has those of the rule alone",
+    "MLPRegressor": "its points are arrays, and `Sinusoids` is a family whose start is learned: module:function",
     "Chain": "its transformations and its rule are parts: module:function",
     "Following": "its schedules and its rule are parts: module:function",
     "Grouped": "its rules are parts: module:function",

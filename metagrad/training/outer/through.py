@@ -24,11 +24,12 @@ class Through:
     """phi, state <- rule.step(...), with the meta-gradient as floats: `Through(Adam(), Adam.Phi(1e-3))`.
 
     `rule`: any rule of the project, with its own meta-parameters `phi`. `clip_norm`, `clip_value`: the meta-gradient's
-    largest norm over all meta-parameters, and largest entry; None for none. A gradient too large for floats still has
-    a direction and a norm, and is clipped as any other. Where the meta-gradient, or the step along it, is inf or NaN,
-    no step is taken: the state stays, and the meta-parameters come back as NaN. TypeError where `phi` is not the
-    rule's, ValueError where it is out of the rule's range (a step size below 0 would ascend), and unless the limits are
-    above 0.
+    largest norm over all meta-parameters, and largest entry; None for none. `steps`: how many outer steps the run has,
+    for rules that follow a schedule, such as Following(GradientDescent(), eta=Polynomial()). A gradient too large for
+    floats still has a direction and a norm, and is clipped as any other. Where the meta-gradient, or the step along it,
+    is inf or NaN, no step is taken: the state stays, and the meta-parameters come back as NaN. TypeError where `phi` is
+    not the rule's, ValueError where it is out of the rule's range (a step size below 0 would ascend), and unless the
+    limits are above 0 and `steps` at least 1.
 
     >>> from metagrad.optimizers import GradientDescent
     >>> step = Through(GradientDescent(), GradientDescent.Phi(0.5), clip_norm=1.0)
@@ -41,6 +42,7 @@ class Through:
     phi: Any
     clip_norm: float | None = None
     clip_value: float | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         """Check the meta-parameters and the limits."""
@@ -52,6 +54,8 @@ class Through:
         parts.check_phi(self.rule, self.phi, _WHERE)
         for name in ("clip_norm", "clip_value"):
             check_limit(_WHERE, name, getattr(self, name))
+        if self.steps is not None:
+            checks.count(_WHERE, "steps", self.steps)
 
     def init(self, phi: Tree) -> Tree:
         """Return the state of the rule."""
@@ -64,7 +68,7 @@ class Through:
         if step.finite:
             gradient = move(step.gradient, namespace(*ad.leaves(phi)))
             with np.errstate(all="ignore"):  # what overflows is looked at below
-                moved, after = self.rule.step(self.phi, state, phi, FixedGradient(gradient, k - 1))
+                moved, after = self.rule.step(self.phi, state, phi, FixedGradient(gradient, k - 1, self.steps))
             if all_finite((moved, after)):
                 return moved, after, OuterReport(step.log2_norm, step.clipped)
         nowhere = ad.tree_map(lambda leaf: leaf * math.nan, phi)
