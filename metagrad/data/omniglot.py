@@ -24,7 +24,9 @@ ZIPS = (
     "images_background_small1.zip",
     "images_background_small2.zip",
 )
-_NAME = re.compile(r"(?P<root>[^/]+)/(?P<alphabet>[^/]+)/(?P<character>character\d+)/(?P<number>\d+)_(?P<drawing>\d+)\.png")
+_NAME = re.compile(
+    r"(?P<root>[^/]+)/(?P<alphabet>[^/]+)/(?P<character>character\d+)/(?P<number>\d+)_(?P<drawing>\d+)\.png"
+)
 _SIDE = 105
 _DRAWINGS = 20
 _LARGEST = 1 << 16  # bytes of one drawing: 105 x 105 bits are 1.4 kB
