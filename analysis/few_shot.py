@@ -34,6 +34,9 @@ claim = (
 )
 LEARNED = ("MAML", "first-order MAML", "Reptile")
 BASELINES = ("random start", "nearest neighbour")
+COMPARED = {  # who has to be better than whom
+    shots: {"MAML": BASELINES, "first-order MAML": (), "Reptile": ("random start",)} for shots in (1, 5)
+}
 _RULE = mg.GradientDescent()
 _QUERIES = 5  # of each class
 _CHOOSING = 60  # problems that a baseline is chosen on
@@ -75,8 +78,11 @@ expected_seconds = {"quick": 45.0, "default": 180.0, "paper": 6000.0}
 
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
-    found = [f"{key}_{shots}" for shots in config.shots for key in (*(_key(name) for name in LEARNED),)]
-    return (*found, *(f"base_{_key(name)}_{shots}" for shots in config.shots for name in BASELINES))
+    found: list[str] = []
+    for shots in config.shots:
+        found += [f"{_key(name)}_{shots}" for name in (*LEARNED, *BASELINES)]
+        found += [f"{_key(x)}_over_{_key(y)}_{shots}" for x, others in COMPARED[shots].items() for y in others]
+    return (*found, "apart")
 
 
 def _key(name: str) -> str:
@@ -182,3 +188,53 @@ def _baselines(config: Config, train: Characters, problems: Episodes, seed: int)
     cell = max(cells, key=lambda one: net.nearest_neighbour(choosing, one).mean())
     accuracy = np.stack([fitted(problems, eta), net.nearest_neighbour(problems, cell)])
     return {"accuracy": accuracy, "chosen": np.array([eta, cell])}
+
+
+def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
+    """Return accuracies by number of drawings, method, and repeat, and which alphabets each run saw."""
+    names = [f"{shots} drawing{'s' * (shots > 1)}" for shots in config.shots]
+    grid: dict[tuple[int, int, str], dict[str, np.ndarray]] = {
+        (shard["repeat"], shard["shots"], shard["method"]): part
+        for shard, part in zip(shards(config), parts, strict=True)
+    }
+
+    def gathered(name: str, methods: tuple[str, ...]) -> np.ndarray:
+        return np.stack(
+            [
+                [[grid[repeat, shots, method][name] for repeat in range(config.repeats)] for method in methods]
+                for shots in config.shots
+            ]
+        )
+
+    learned = np.moveaxis(gathered("accuracy", LEARNED), 2, 3).astype(np.float32)  # (shots, method, steps, repeats, n)
+    baselines = gathered("accuracy", ("baselines",))[:, 0].swapaxes(1, 2).astype(np.float32)
+    arrays = {"learned": learned, "baselines": baselines, "chosen": gathered("chosen", ("baselines",))[:, 0]}
+    arrays["used"] = gathered("used", (*LEARNED, "baselines"))
+    return Table(arrays, {}, {"learned": (names, LEARNED), "baselines": (names, BASELINES)})
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """What was learned tells characters apart better than what was not, problem by problem, with its interval."""
+    learned, baselines = table.arrays["learned"][:, :, -1], table.arrays["baselines"]
+    checks: list[Check] = []
+    for k, shots in enumerate(config.shots):
+        after = f"{shots} drawing{'s' * (shots > 1)} of each: "
+        scores = dict(zip(LEARNED, learned[k], strict=True)) | dict(zip(BASELINES, baselines[k], strict=True))
+        for name, score in scores.items():
+            what = f"{after}accuracy of {name}"
+            checks.append(reported(f"{_key(name)}_{shots}", what, *_mean(score)))
+        for name, others in COMPARED[shots].items():
+            for other in others:
+                what = f"{after}accuracy of {name} less that of {other}, the same problems"
+                gain, interval = _mean(scores[name] - scores[other])
+                checks.append(at_least(f"{_key(name)}_over_{_key(other)}_{shots}", what, gain, 0, interval))
+    used = table.arrays["used"].astype(bool)
+    what = "alphabets that are not in exactly one of training and test, in all runs"
+    checks.append(none_of("apart", what, used[..., 0, :] != used[..., 1, :]))
+    return Verdict(claim, checks)
+
+
+def _mean(scores: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Return the mean over all test problems, and its 95 % interval."""
+    low, high = mean_interval(scores.ravel())
+    return float(scores.mean(dtype=np.float64)), (float(low), float(high))

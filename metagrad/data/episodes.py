@@ -60,7 +60,7 @@ class Episodes:
         return int(self.support_x.shape[0])
 
 
-def draw_episodes(  # noqa: PLR0913  # the sizes of a problem, all of them
+def draw_episodes(  # the sizes of a problem, all of them
     characters: Characters, ways: int, shots: int, queries: int, count: int, seed: int = 0
 ) -> Episodes:
     """Return `count` problems of `ways` characters each, `shots` drawings of each to learn from, `queries` to test on.

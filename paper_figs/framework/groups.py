@@ -57,6 +57,12 @@ GROUPS = (
         ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization"),
     ),
     Group(
+        "starts",
+        "Learned starts",
+        "A start that training goes on from, learned on many problems: what it gains on new ones.",
+        ("few_shot",),
+    ),
+    Group(
         "tuned",
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",

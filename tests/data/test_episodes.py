@@ -121,7 +121,7 @@ def test_more_than_there_is(sizes, message):
 
 
 def test_alphabets_that_are_not_there():
-    with pytest.raises(ValueError, match="alphabets is 'a'; expected an alphabet that is there. Known: 'A', 'B', 'C'"):
+    with pytest.raises(ValueError, match=r"alphabets is 'a'; expected an alphabet that is there. Known: 'A', 'B', 'C'"):
         characters().of(["a"])
     with pytest.raises(ValueError, match=r"test is 3; expected fewer than the 3 alphabets that there are \(A, B, C\)"):
         split_alphabets(characters(), 3)

@@ -50,13 +50,13 @@ def test_two_drawings_under_one_name_are_refused(tmp_path):
     write_zip(tmp_path / f"{root}.zip", other)
     with pytest.raises(
         ValueError,
-        match="small2.zip, whose drawing Latin/character01/7 is another one than in a file before it; expected the",
+        match=r"small2\.zip, whose drawing Latin/character01/7 is another one than in a file before it; expected the",
     ):
         load_omniglot(tmp_path)
 
 
 def test_no_file_and_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="has none of them; expected the zip files .*Nothing is downloaded"):
+    with pytest.raises(FileNotFoundError, match=r"has none of them; expected the zip files .*Nothing is downloaded"):
         load_omniglot(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere is no folder; expected the zip files"):
         load_omniglot(tmp_path / "nowhere")
