@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analysis.framework import cluster, commands, contract, processes, runner, seeds, sidecar, store, verdicts
+from analysis.framework import cluster, commands, contract, needs, processes, runner, seeds, sidecar, store, verdicts
 from analysis.framework.contract import Experiment
 from analysis.framework.progress import progress_on
 from metagrad import files
@@ -65,6 +65,7 @@ def parser() -> commands.Parser:
         command.add_argument("--device", default="auto", help="auto, cpu or gpu (default: auto)")
         command.add_argument("--out", type=Path, default=Path("results"), help="folder of results (default: results)")
         command.add_argument("--long", action="store_true", help=_LONG[name])
+        needs.add_to(command)
         if name == "run":
             command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
             command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
@@ -115,6 +116,7 @@ def _obey(args: Any, console: Console) -> int:
     jobs, scheduler = getattr(args, "jobs", None), getattr(args, "scheduler", None)
     try:
         at = seeds.chosen(args)
+        needs.take(args)
     except ValueError as error:
         raise UsageError(str(error)) from error
     if jobs is not None and jobs < 1:
@@ -161,7 +163,7 @@ def _list(work: Work, args: Any, console: Console) -> int:
         return 0
     found: dict[str, list[str]] = {}
     for experiment, request in work:
-        found.setdefault(experiment.name, []).append(_STATES[runner.saved_state(experiment, request)])
+        found.setdefault(experiment.name, []).append(_state(experiment, request))
     rows = {}
     for name, states in found.items():
         alike = len(set(states)) == 1
@@ -177,6 +179,12 @@ def _list(work: Work, args: Any, console: Console) -> int:
         text = f"{line[0]:<{name_}}  {what:<{wide}}  {line[2]:>{expected_}}  {line[3]}"
         console.print(escape(text), soft_wrap=True, style="dim" if line is heads else None)
     return 0
+
+
+def _state(experiment: Experiment, request: runner.Request) -> str:
+    if runner.lacking(experiment, request):
+        return f"needs {experiment.needs}"
+    return _STATES[runner.saved_state(experiment, request)]
 
 
 _STATES = {
@@ -197,10 +205,15 @@ def _list_in_full(work: Work, console: Console) -> None:
         console.print(f"[bold]{experiment.name}[/] ({which}: {state.value}{changed})", soft_wrap=True)
         expected = commands.duration(experiment.expected_seconds[request.preset])
         console.print(f"  {contract.summary(experiment.name)} Expected: {expected} on one core.")
+        if said := runner.lacking(experiment, request):
+            console.print(f"  Not to be run: {escape(said)}.", soft_wrap=True)
         console.print(f"  {escape(experiment.claim)}")
 
 
 def _run(work: Work, args: Any, console: Console) -> int:
+    work = _without(work, {(one.name, request.seed): runner.lacking(one, request) for one, request in work}, console)
+    if not work:
+        return 0
     for experiment, request in work:
         store.prepare_folder(request.out / experiment.name)
     started, found = time.perf_counter(), verdicts.Verdicts()
@@ -225,6 +238,13 @@ def _run(work: Work, args: Any, console: Console) -> int:
     if not args.no_table:
         verdicts.show(found, console, long=args.long)
     return 0 if whole and verdicts.hold(found) else 1
+
+
+def _without(work: Work, lacking: dict[tuple[str, int], str], console: Console) -> Work:
+    """Return what has its data; say once of each other experiment what it needs."""
+    for said in dict.fromkeys(filter(None, lacking.values())):
+        console.print(f"not run: {escape(said)}", soft_wrap=True)
+    return [(one, request) for one, request in work if not lacking.get((one.name, request.seed))]
 
 
 @contextmanager
@@ -283,6 +303,8 @@ def _note_failure(name: str, request: runner.Request, error: Exception) -> None:
 
 def _verify(work: Work, args: Any, console: Console) -> int:
     found, wrong = verdicts.Verdicts(), {}
+    lacking = {(one.name, request.seed): _not_run(one, request) for one, request in work}
+    every, work = work, [(one, request) for one, request in work if not lacking[one.name, request.seed]]
     for experiment, request in work:
         try:
             found.setdefault(experiment.name, {})[request.seed] = runner.verify(experiment, request)
@@ -291,11 +313,13 @@ def _verify(work: Work, args: Any, console: Console) -> int:
     code = 2 if wrong else 0 if verdicts.hold(found) else 1
     if args.json:
         told: dict[str, dict[str, Any]] = {}
-        for one, request in work:
-            verdict = found.get(one.name, {}).get(request.seed)
-            told.setdefault(one.name, {})[str(request.seed)] = _told(wrong.get((one.name, request.seed), ""), verdict)
+        for one, request in every:
+            at, verdict = (one.name, request.seed), found.get(one.name, {}).get(request.seed)
+            said = {"needs": lacking[at]} if lacking[at] else _told(wrong.get(at, ""), verdict)
+            told.setdefault(one.name, {})[str(request.seed)] = said
         print(json.dumps(told))
         return code
+    _without(every, lacking, console)
     for text in wrong.values():
         print(f"error: {text}", file=sys.stderr)
     for experiment, request in work:
@@ -307,6 +331,12 @@ def _verify(work: Work, args: Any, console: Console) -> int:
             )
     verdicts.show(found, console, long=args.long)
     return code
+
+
+def _not_run(experiment: Experiment, request: runner.Request) -> str:
+    """Say which data an experiment was not run for; an empty text where there is a result, or it needs none."""
+    there = runner.saved_state(experiment, request) is not runner.Saved.MISSING
+    return "" if there else runner.lacking(experiment, request)
 
 
 def _told(wrong: str, verdict: contract.Verdict | None) -> dict[str, Any]:

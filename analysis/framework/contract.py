@@ -9,6 +9,8 @@ To add an experiment, write a module `analysis/<name>.py` that has
     compute(config, shard, context) -> arrays    dict of named arrays
     assemble(config, parts) -> Table             from the arrays of all shards, in their order
     verdict(config, table) -> Verdict            does the claim hold, and the numbers that say so
+and, only where it needs data that the project does not carry,
+    needs: str                                   the name of the data set (see `analysis.framework.needs`)
 The first line of its docstring says what it is, in `python -m analysis list`. Beside it stands a figure
 `paper_figs/<name>.py` (see `paper_figs.framework.results`). Both are found by their name; there is no list
 to extend. `load` makes an `Experiment` from the module, and everything else takes that. `context` carries the seed and
@@ -148,6 +150,7 @@ class Experiment:
     compute: Callable[[Any, dict[str, Any], Context], dict[str, np.ndarray]]
     assemble: Callable[[Any, list[dict[str, np.ndarray]]], Table]
     verdict: Callable[[Any, Table], Verdict]
+    needs: str = ""
 
     def decide(self, preset: str, table: Table) -> Verdict:
         """Return the verdict on a table of this preset; ValueError if its checks are not those that `keys` lists."""
@@ -177,8 +180,8 @@ def summary(name: str) -> str:
 def load(name: str) -> Experiment:
     """Return the experiment `name`; AttributeError names what its module lacks."""
     module = importlib.import_module(f"analysis.{name}")
-    wanted = [member.name for member in fields(Experiment) if member.name not in ("name", "source")]
+    wanted = [member.name for member in fields(Experiment) if member.name not in ("name", "source", "needs")]
     members = {member: getattr(module, member) for member in wanted if hasattr(module, member)}
     if missing := [member for member in wanted if member not in members]:
         raise AttributeError(f"analysis.{name} lacks {', '.join(missing)}; see analysis.framework.contract")
-    return Experiment(name=name, source=Path(str(module.__file__)), **members)
+    return Experiment(name=name, source=Path(str(module.__file__)), needs=getattr(module, "needs", ""), **members)

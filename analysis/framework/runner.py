@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.framework import contract, depends, sidecar, store
+from analysis.framework import contract, depends, needs, sidecar, store
 from metagrad import files, tables
 
 Progress = Callable[[str, int, int], None]  # (experiment, shards done, shards in all)
@@ -94,7 +94,7 @@ def _look(experiment: contract.Experiment, request: Request) -> tuple[Saved, str
         return Saved.MISSING, "", None
     try:
         found = sidecar.read(sidecar_path, experiment.name, request.preset, request.seed)
-        if found["key"] != depends.key_of(_parts(experiment, request)):
+        if found["key"] != depends.key_of(_parts_now(experiment, request, found)):
             return Saved.CHANGED, "", None
         verdict = sidecar.decided(experiment, found, arrays_path)
     except sidecar.SidecarError as error:
@@ -112,8 +112,16 @@ def changes(experiment: contract.Experiment, request: Request) -> str:
         found = sidecar.read(path, experiment.name, request.preset, request.seed)
     except sidecar.SidecarError:
         return ""
-    now = _parts(experiment, request)
+    now = _parts_now(experiment, request, found)
     return depends.differences(now, found["depends"], "then", "now")
+
+
+def lacking(experiment: contract.Experiment, request: Request) -> str:
+    """Say which data an experiment is not run for; an empty text where it needs none, or its result is here."""
+    said = needs.lacking(experiment.name, experiment.needs)
+    if said and (request.force or saved_state(experiment, request) is not Saved.CURRENT):
+        return said
+    return ""
 
 
 def run(experiment: contract.Experiment, request: Request, executor: Executor | None, progress: Progress) -> Outcome:
@@ -219,7 +227,14 @@ def compute_shard(name: str, preset: str, shard: dict[str, Any], context: contra
 
 
 def _parts(experiment: contract.Experiment, request: Request) -> dict[str, str]:
-    return depends.parts_of(experiment.source, experiment.presets[request.preset], request.seed, request.device)
+    found = depends.parts_of(experiment.source, experiment.presets[request.preset], request.seed, request.device)
+    return found | needs.parts_of(experiment.needs)
+
+
+def _parts_now(experiment: contract.Experiment, request: Request, saved: dict[str, Any]) -> dict[str, str]:
+    """Return what a result would depend on now; data that are not here are taken to be those of the saved one."""
+    label = needs.label(experiment.needs)
+    return {name: x for name, x in saved["depends"].items() if name == label} | _parts(experiment, request)
 
 
 def _save(

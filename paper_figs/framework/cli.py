@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from analysis.framework import commands, seeds
+from analysis.framework import commands, needs, seeds
 from paper_figs.framework import groups, results, screen, style, table
 from paper_figs.framework.claims import nearest
 from paper_figs.framework.report import write_report
@@ -71,6 +71,7 @@ def parser() -> commands.Parser:
             command.add_argument("--jobs", type=int, help="worker processes on this machine (default: its cores)")
             command.add_argument("--scheduler", help="work on the Dask cluster of this scheduler, tcp://host:port")
             command.add_argument("--force", action="store_true", help="compute even what is in the cache")
+            needs.add_to(command)
     return top
 
 
@@ -110,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     try:
         args.at = seeds.chosen(args)
+        needs.take(args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -133,11 +135,15 @@ def _obey(names: list[str], args: Any) -> int:
         screen.show_figures(names, console, long=args.long)
         return 0
     if args.command == "claims":
-        table.write([] if args.kept else [_whole(name, args) for name in names], args.preset)
+        names = [] if args.kept else _with_results(names, args)
+        table.write([_whole(name, args) for name in names], args.preset)
         print(f"claims: {table.SAVED.name}, {table.README.name}, {table.PAGE.parent.name}/{table.PAGE.name}")
         return 0
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
+        return code
+    names = _with_results(names, args, said=args.command != "all")  # the run has said what it left out
+    if not names:
         return code
     if args.command == "plot":
         items = [_draw(name, args, {}) for name in names]
@@ -171,6 +177,16 @@ def _compute(args: Any) -> int:
     finally:
         for one, handler in zip(signals, before, strict=True):
             signal.signal(one, handler)
+
+
+def _with_results(names: list[str], args: Any, *, said: bool = True) -> list[str]:
+    """Return the names without those that were not run because their data are not here; `said`: print which."""
+    lost = [name for name in names if not all(results.is_there(name, args.out, args.preset, seed) for seed in args.at)]
+    found = _verified(lost, args) if lost else {}
+    needed = {name: one["needs"] for name in lost for one in found.get(name, {}).values() if "needs" in one}
+    for text in needed.values() if said else ():
+        print(f"not run: {text}")
+    return [name for name in names if name not in needed]
 
 
 def _whole(name: str, args: Any) -> results.Result:

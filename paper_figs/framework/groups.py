@@ -59,8 +59,8 @@ GROUPS = (
     Group(
         "starts",
         "Learned starts",
-        "A start from which a few steps fit a new task: MAML and its kin, Reptile.",
-        ("sinusoids",),
+        "A start from which a few steps fit a new problem: MAML and its kin, Reptile.",
+        ("sinusoids", "few_shot"),
     ),
     Group(
         "tuned",

@@ -186,6 +186,10 @@ LINES = {
         "A learned optimizer that was meta-trained on the training loss fits noisy labels.",
         lambda c: f"test loss {c.told('few_test', '.2f')} times that of the held-out one",
     ),
+    "few_shot": Short(
+        "A start learned by MAML tells characters of new alphabets apart, better than without meta-training.",
+        lambda c: f"{share(c, 'maml_1')} from one drawing, {share(c, 'maml_5')} from five; chance 20%",
+    ),
     "adam_tuning": Short(
         "Adam tuned by meta-gradient has a smaller geometric mean loss than with a grid's step size; random search "
         "gains as much.",

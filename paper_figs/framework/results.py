@@ -114,6 +114,11 @@ def load_result(name: str, out: Path, preset: str, seeds: int | Sequence[int]) -
     return Result(name, arrays, sidecar["units"], sidecar, beside)
 
 
+def is_there(name: str, out: Path, preset: str, seed: int) -> bool:
+    """Tell whether there is a result, whole or not."""
+    return (out / name / f"{preset}-seed{seed}.json").exists()
+
+
 def _load(name: str, out: Path, preset: str, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     stem = out / name / f"{preset}-seed{seed}"
     command = f"python -m analysis run --only {name} --preset {preset} --seed {seed}"
