@@ -1,0 +1,56 @@
+"""MAML's meta-gradient: the engine and every peer compute the same numbers; nothing is timed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import learned_starts, learned_starts_child, peers, registry
+
+SMALL = [learned_starts.Case(kind, steps, 3, seed=2) for kind in ("sine waves", "characters") for steps in (1, 2)]
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: f"{case.kind}-{case.steps}")
+def test_every_call_is_the_same_meta_gradient(case):
+    found, _ = peers.load_all(list(learned_starts.PEERS), learned_starts.PEERS)
+    every = learned_starts.calls(case, found)
+    mine = every[learned_starts.OURS]()
+    assert [leaf.shape for leaf in mine[1:]] == [leaf.shape for leaf in learned_starts.given(case).start]
+    assert all(leaf.dtype == np.float32 for leaf in mine)
+    rows = learned_starts.compare(case, found, repetitions=1)
+    assert {row.peer for row in rows} == set(every) - {learned_starts.OURS}
+    assert all(row.agrees for row in rows), [(row.peer, row.agreement) for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["sine waves", "characters"])
+def test_the_call_is_second_order(kind):
+    """A difference of two values along a random direction, in one task, against the gradient."""
+
+    case = learned_starts.Case(kind, 2, 1, seed=1)
+    value, *grad = learned_starts.ours(case)()
+    numbers = learned_starts.given(case)
+    rng = np.random.default_rng(0)
+    direction = [rng.standard_normal(leaf.shape).astype(np.float32) for leaf in numbers.start]
+    h = 2e-4
+
+    def at(sign):
+        moved = tuple(a + sign * np.float32(h) * d for a, d in zip(numbers.start, direction, strict=True))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(learned_starts, "given", lambda case: replace(numbers, start=moved))
+            return float(learned_starts.ours(case)()[0])
+
+    slope = (at(1) - at(-1)) / (2 * h)
+    expected = sum(float(np.sum(g * d)) for g, d in zip(grad, direction, strict=True))
+    assert slope == pytest.approx(expected, rel=0.2, abs=0.02 * abs(float(value)))
+
+
+def test_the_cases_are_those_of_the_goal():
+    assert [(case.kind, case.steps) for case in learned_starts.CASES] == [
+        (kind, steps) for kind in ("sine waves", "characters") for steps in (1, 5)
+    ]
+    assert "learned_starts" in registry.NAMES
+
+
+def test_the_memory_of_a_call():
+    found = learned_starts_child.main("0", learned_starts.OURS, 0)
+    assert found["resident"] >= 0 or np.isnan(found["resident"])
