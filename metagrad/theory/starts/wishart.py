@@ -43,7 +43,7 @@ class _Moments:
 
     def of(self, powers: tuple[int, ...]) -> int:
         whole = tuple(sorted(m for m in powers if m))
-        scale = self.d ** (len(powers) - len(whole))  # tr(W^0) = d
+        scale: int = self.d ** (len(powers) - len(whole))  # tr(W^0) = d
         if whole not in self.known:
             self.known[whole] = self._found(whole)
         return scale * self.known[whole]
