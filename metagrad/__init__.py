@@ -11,7 +11,7 @@ from metagrad.ad import safe_norm, safe_sqrt
 from metagrad.api import meta_gradient, value
 from metagrad.checkup import check
 from metagrad.errors import RangeError, Status
-from metagrad.estimators import ClosedForm, Forward, Implicit, Reverse, Value, Windows
+from metagrad.estimators import ClosedForm, Forward, Implicit, Reptile, Reverse, Value, Windows
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
 from metagrad.protocols import Digits, Estimate, Joint, Position
 from metagrad.scaled import Scaled
@@ -120,6 +120,7 @@ __all__ = [
     "Quadratic",
     "RMSprop",
     "RangeError",
+    "Reptile",
     "Reverse",
     "Scaled",
     "Scheduled",

@@ -11,7 +11,7 @@ from metagrad.estimators import METHODS, Value
 from metagrad.protocols import Estimate, Estimator, Joint, Objective, Rule, Task, Tree
 from metagrad.xp import move, namespace_for
 
-Method = Literal["reverse", "forward", "closed_form", "windows", "implicit"]
+Method = Literal["reverse", "forward", "closed_form", "windows", "implicit", "reptile"]
 Device = Literal["auto", "cpu", "gpu"]
 
 
@@ -35,12 +35,12 @@ def meta_gradient(  # noqa: PLR0913 - each of them named in a call
     the meta-parameters of the task beside those of the rule: a learned start, a decay, weights of samples, data.
     `steps`: the horizon T, an integer of at least 1.
     `method`: "reverse" (backpropagation), "forward" (tangents), "windows" (truncated backpropagation), "closed_form"
-    (theory, where there is one), "implicit" (at the inner optimum, for the task's own), or an `Estimator`. `device`:
-    None leaves the arrays where they are, "cpu" and "gpu" move them, "auto" prefers a GPU. `seed`: of everything random
-    in the task. `at`: the `Estimate.end` of a call before, to go on from there; `run`: the horizon of the whole run,
-    where these steps are a part of it. `options`: those of the method, such as `gradient="stop_gradient"`,
-    `scaling="none"`, `per_task=True`, `memory="64 MiB"`, `window=20`, `trust=True` for digits that are measured; see
-    `Reverse`, `Forward`, `Windows`, `ClosedForm`, `Implicit`.
+    (theory, where there is one), "implicit" (at the inner optimum, for the task's own), "reptile" (no gradient: the way
+    back to a learned start), or an `Estimator`. `device`: None leaves the arrays where they are, "cpu" and "gpu" move
+    them, "auto" prefers a GPU. `seed`: of everything random in the task. `at`: the `Estimate.end` of a call before, to
+    go on from there; `run`: the horizon of the whole run, where these steps are a part of it. `options`: those of the
+    method, such as `gradient="stop_gradient"`, `scaling="none"`, `per_task=True`, `memory="64 MiB"`, `window=20`,
+    `trust=True` for digits that are measured; see `Reverse`, `Forward`, `Windows`, `ClosedForm`, `Implicit`, `Reptile`.
 
     Returns an `Estimate` with Scaled numbers and one Status a task; `print` shows in a few lines whether it can be
     trusted, the value, the gradient by name and the digits. Bad arguments raise ValueError or TypeError; leaving the

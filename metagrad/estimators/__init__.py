@@ -5,6 +5,7 @@ from typing import Any
 from metagrad.estimators.closed_form import ClosedForm
 from metagrad.estimators.forward import Forward
 from metagrad.estimators.implicit import Implicit
+from metagrad.estimators.reptile import Reptile
 from metagrad.estimators.reverse import Reverse
 from metagrad.estimators.value import Value
 from metagrad.estimators.windows import Windows
@@ -16,6 +17,7 @@ METHODS: dict[str, Any] = {
     "windows": Windows,
     "closed_form": ClosedForm,
     "implicit": Implicit,
+    "reptile": Reptile,
 }
 
-__all__ = ["METHODS", "ClosedForm", "Forward", "Implicit", "Reverse", "Value", "Windows"]
+__all__ = ["METHODS", "ClosedForm", "Forward", "Implicit", "Reptile", "Reverse", "Value", "Windows"]

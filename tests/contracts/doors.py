@@ -167,6 +167,7 @@ DOORS: dict[str, Door] = {
     "ClosedForm": Door(mg.ClosedForm),
     "Value": Door(mg.Value),
     "Implicit": Door(mg.Implicit, takes=dict.fromkeys(("tolerance", "stationary", "step"), NONE)),
+    "Reptile": Door(mg.Reptile, {}, {"step_size": NUMBER}),
     "Reverse()": estimator(mg.Reverse()),
     "Forward()": estimator(mg.Forward()),
     "Windows()": estimator(mg.Windows(1)),
@@ -174,6 +175,12 @@ DOORS: dict[str, Door] = {
     "Value()": estimator(mg.Value()),
     "Implicit()": Door(
         mg.Implicit(), {**CALLED, "task": TUNED, "phi": mg.Joint(PHI, np.array(0.5))}, {"at": NONE, "run": NONE}, ETA
+    ),
+    "Reptile()": Door(
+        mg.Reptile(),
+        {**CALLED, "task": mg.LearnedStart(TASK), "phi": mg.Joint(PHI, mg.LearnedStart(TASK).first())},
+        {"at": NONE, "run": NONE},
+        ETA,
     ),
     "Final": Door(mg.Final),
     "LogFinal": Door(mg.LogFinal),
