@@ -1,6 +1,6 @@
-"""A small network on minibatches, each run with its own: every sequence of minibatches at once, so that means are exact.
+"""A small network on minibatches, each run with its own: every sequence of minibatches at once, so means are exact.
 
-f(w) on a minibatch is the mean of (v'tanh(U x) - y)^2/2, w = (U, v) with 2 inputs and 3 units, smooth and not quadratic.
+f(w) on a minibatch is the mean of (v'tanh(U x) - y)^2/2, w = (U, v) 2 inputs and 3 units, smooth and not quadratic.
 With M minibatches there are M^k sequences of k; as tasks side by side their mean is the expectation over independent
 minibatches, without a sampling error. `derivatives` are A = E grad f and B = E[H_i g_j], i != j, by formulae of their
 own: the gradient by hand, its derivative along a direction by a complex step.
@@ -74,7 +74,7 @@ class Sequences:
 
 
 def derivatives(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
-    """Return A and B at the start: the mean gradient, and the mean Hessian times it (the minibatches are independent)."""
+    """Return A and B at the start: the mean gradient, and the mean Hessian times it: minibatches are independent."""
     first = _gradient(draw, draw.start)
     tiny = 1e-30  # a complex step has no difference in it, and no rounding of one
     return first, _gradient(draw, draw.start + 1j * tiny * first).imag / tiny
