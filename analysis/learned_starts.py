@@ -202,9 +202,8 @@ def verdict(config: Config, table: Table) -> Verdict:
         ratio = left[METHODS.index(name)] / left[METHODS.index("fomaml")] / expected
         what = f"way from the joint minimum at alpha = {config.alphas[0]:g}/L, {name} over fomaml, over {expected:.4g}"
         checks.append(between(f"speed_{name}", what, ratio, 0.98, 1.02))
-    x = np.log(config.small)
-    slopes = np.polynomial.polynomial.polyfit(x, np.log(arrays["errors"]).reshape(-1, len(x)).T, 1)[1]
-    slopes = slopes.reshape(arrays["errors"].shape[:-1])
+    x = np.log(config.small) - np.log(config.small).mean()
+    slopes = np.sum(np.log(arrays["errors"]) * x, axis=-1) / np.sum(x**2)
     for i, name in enumerate(METHODS):
         each = slopes[:, i].mean(axis=1)
         what = f"{name}: exponent of alpha in the error of the expansion, mean over losses"

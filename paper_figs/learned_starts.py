@@ -33,6 +33,7 @@ def draw(result: Result) -> Figure:
     axes[0].annotate("joint minimum", joint, xytext=(6, 6), textcoords="offset points", fontsize=7.5)
     axes[0].set(xlabel="start, coordinate 1", ylabel="start, coordinate 2", title="three fixed points")
     axes[0].margins(0.12)
+    axes[0].locator_params(nbins=5)
     axes[1].set(xscale="log", yscale="log", title="one direction, three speeds")
     axes[1].set(xlabel=r"inner step size $\alpha$ (units of $1/L$)", ylabel="way from joint minimum")
     axes[2].set(xscale="log", yscale="log", xlabel=r"inner step size $\alpha$", title=r"expansions: $\alpha^2$ is left")
@@ -41,7 +42,7 @@ def draw(result: Result) -> Figure:
     axes[3].set(xlabel="minibatches $k$", ylabel=r"coefficient of $-\alpha B$", title="their coefficients")
     axes[3].set_xticks(lengths)
     letter(axes)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -52,8 +53,14 @@ def _ends(plane: Axes, ways: Axes, result: Result, name: str, style: int) -> Non
     theory(plane, *line.T, style)
     measured(plane, *ends.T, style)
     far, way = (np.linalg.norm(points - arrays["joint"], axis=-1) for points in (line, ends))
-    theory(ways, arrays["line_alphas"], far, style, label=f"{_NAMES[name]}, theory")
-    measured(ways, arrays["alphas"], way, style, label="engine")
+    theory(
+        ways,
+        arrays["line_alphas"],
+        far,
+        style,
+        label=f"{_NAMES[name]} (line: theory, points: engine)" if style == 0 else _NAMES[name],
+    )
+    measured(ways, arrays["alphas"], way, style)
 
 
 def _expansion(errors: Axes, coefficients: Axes, result: Result, name: str, style: int) -> None:
