@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 import metagrad as mg
 from analysis._split_tasks import draw, taught_starts, tuned_step
-from analysis.framework.checks import at_least, at_most, mean_interval, reported
+from analysis.framework.checks import at_least, at_most, mean_interval
 from analysis.framework.contract import Check, Table, Verdict
 from metagrad.theory.starts import split
 from metagrad.theory.starts.tied import Kinds, best_start, excess_loss, taught_start
@@ -40,6 +40,7 @@ class Config:
     steps: int = 4
     samples: tuple[int, ...] = (6, 8, 16, 32)
     sigmas: tuple[float, ...] = (0.3, 1.0)
+    lengths: int = 8  # at which the exact curves are taken
     sets: int = 40
     tasks: int = 60
     groups: int = 8
@@ -51,8 +52,22 @@ class Config:
 
 presets = {
     "quick": Config(),
-    "default": Config(samples=(6, 8, 12, 16, 32, 64), sets=200, tasks=100, groups=20, tied_tasks=((16, 1000), (64, 400), (512, 60))),
-    "paper": Config(samples=(6, 8, 12, 16, 32, 64), sets=600, tasks=200, groups=60, tied_tasks=((16, 4000), (64, 1000), (512, 200))),
+    "default": Config(
+        samples=(6, 8, 12, 16, 32, 64),
+        lengths=24,
+        sets=200,
+        tasks=100,
+        groups=20,
+        tied_tasks=((16, 1000), (64, 400), (512, 60)),
+    ),
+    "paper": Config(
+        samples=(6, 8, 12, 16, 32, 64),
+        lengths=24,
+        sets=600,
+        tasks=200,
+        groups=60,
+        tied_tasks=((16, 4000), (64, 1000), (512, 200)),
+    ),
 }
 expected_seconds = {"quick": 12.0, "default": 150.0, "paper": 1500.0}
 
@@ -87,7 +102,7 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
 
 def _least(of: Any, high: float) -> float:
     """Return the least point of a smooth function on (0, high): a scan, then a refinement."""
-    grid = np.linspace(0, high, 26)[1:]
+    grid = np.linspace(0, high, 17)[1:]
     at = int(np.argmin([of(x) for x in grid]))
     bounds = grid[max(at - 1, 0)] if at else 0.0, grid[min(at + 1, len(grid) - 1)]
     return float(minimize_scalar(of, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x)
@@ -98,8 +113,8 @@ def _edge(config: Config, n: int) -> float:
 
 
 def _exact_start(config: Config, n: int, sigma: float) -> list[float]:
-    """Return the best step size without a split, V there without and with half held out, the least V of half splits and
-    of all held out."""
+    """Return the best step size without a split; V there without and with half held out; with half at its best step
+    size; with all held out."""
     about = {"sigma": sigma}
 
     def error(alpha: float, train: int | None = None) -> float:
@@ -121,8 +136,8 @@ def _exact_step(config: Config, n: int, sigma: float) -> list[float]:
 
 
 def _curves(config: Config, sigma: float) -> dict[str, np.ndarray]:
-    few = np.arange(6, 4 * config.d + 1, 2)
-    lengths = np.unique([*few, *np.arange(5 * config.d, max(config.samples) + 1, config.d), *config.samples])
+    between = 2 * np.round(np.geomspace(min(config.samples), max(config.samples), config.lengths) / 2).astype(int)
+    lengths = np.union1d(between, config.samples)
     return {
         "exact_n": lengths,
         "exact_start": np.array([_exact_start(config, int(n), sigma) for n in lengths]),
@@ -186,7 +201,7 @@ def _loop(config: Config, seed: int) -> np.ndarray:
     (expected,) = taught_starts(data, "validation", 0.1, config.steps, 1)
     outer = mg.Descent(mg.Joint(rule=mg.GradientDescent.Phi(None), task=1.0), power=0.0)
     asked = mg.LearnedStart(data), mg.GradientDescent(), mg.Final("validation"), config.steps
-    run = mg.MetaTrainer(*asked, outer=outer).run(mg.Joint(rule=0.1, task=np.zeros(config.d)), 200)
+    run = mg.MetaTrainer(*asked, outer=outer).run(mg.Joint(rule=0.1, task=np.zeros(config.d)), 100)
     at = [i for i, name in enumerate(run.names) if "task" in name]
     return np.array([np.linalg.norm(run.phi[-1, at] - expected) / np.linalg.norm(expected)])
 
@@ -233,3 +248,70 @@ def _tied_curves(config: Config) -> dict[str, np.ndarray]:
         "exact_tied_points": np.stack([excess_loss(each, best, [t for t, _ in config.tied_tasks]) for each in both]),
         "crossing": np.atleast_1d((of_one[1] - of_one[0]) / limit),
     }
+
+
+def verdict(config: Config, table: Table) -> Verdict:
+    """Compare with and without the split, in the exact curves and in what the engine learned, and both of these."""
+    arrays = table.arrays
+    exact = arrays["exact_start"]
+    bests = np.minimum(exact[..., 3], exact[..., 4]) / exact[..., 1]
+    what = "exact V of the better of half held out (at its best step size) and all held out, over V without, least"
+    checks = [at_least("start_exact", what, bests, 1.0)]
+    none, half, held = (arrays["start"][:, :, i] for i in range(3))
+    for key, name, of in (("start_half", "half", half), ("start_best", "all", held)):
+        ratio, interval = ratio_interval(of, none)
+        what = f"learned starts: mean squared error with {name} of the samples held out over that without, least"
+        checks.append(at_least(key, what, ratio, 1.0, interval))
+    at = np.searchsorted(arrays["exact_n"], arrays["samples"])
+    of_theory = exact[:, at][..., [1, 2, 4]]
+    what = "learned starts: distance of the mean squared error from the exact V"
+    checks.insert(2, _apart("start_limits", what, arrays["start"], of_theory))
+    return Verdict(claim, checks + _tied_checks(config, arrays) + _step_checks(config, arrays, at))
+
+
+def _tied_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
+    """Return the differences at the fewest and at the most tasks, and the distance from the exact excess."""
+    both = [arrays[f"tied_{tasks}"] for tasks, _ in config.tied_tasks]
+    checks = []
+    for key, x, tasks, sign in (("tied_few", both[0], 0, 1), ("tied_many", both[-1], -1, -1)):
+        mean, (low, high) = np.mean(x[1] - x[0]), mean_interval(x[1] - x[0])
+        count = config.tied_tasks[tasks][0]
+        what = f"tied tasks, T = {count}: excess test loss with the split less that without, times {sign}"
+        checks.append(at_least(key, what, sign * mean, 0.0, tuple(sorted((sign * low, sign * high)))))
+    ratios = [apart(x, arrays["exact_tied_points"][:, i]) for i, x in enumerate(both) if config.tied_tasks[i][0] >= 64]
+    what = f"tied tasks: distance of the excess from the exact one, over the 99.9 % interval + {SLACK:g}, largest"
+    return [*checks, at_most("tied_limits", what, np.concatenate(ratios), 1.0)]
+
+
+def _step_checks(config: Config, arrays: dict[str, np.ndarray], at: np.ndarray) -> list[Check]:
+    """Return the ratios of the risks where there is much noise and few samples, and where there is little noise."""
+    ratio, (low, high) = ratio_interval(arrays["step"][:, :, 1], arrays["step"][:, :, 0])
+    noisy, clear, few = np.argmax(config.sigmas), np.argmin(config.sigmas), np.array(config.samples) <= config.d
+    ends = low[noisy, few], high[noisy, few]
+    what = f"step sizes, sigma = {config.sigmas[noisy]:g}, n <= d: risk with the split over that without, largest"
+    checks = [at_most("step_noise", what, ratio[noisy, few], 1.0, ends)]
+    what = f"step sizes, sigma = {config.sigmas[clear]:g}: risk with the split over that without, least"
+    checks.append(at_least("step_clear", what, ratio[clear], 1.0, (low[clear], high[clear])))
+    what = "step sizes: distance of the risk from the exact one"
+    checks.append(_apart("step_limits", what, arrays["step"], arrays["exact_step"][:, at, 2:]))
+    what = "end of an outer loop: distance from the zero of its meta-gradient, relative"
+    return [*checks, at_most("loop", what, arrays["loop"], 1e-9)]
+
+
+def ratio_interval(above: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return mean(above)/mean(below) over the last axis and its 95 % interval, for pairs (Fieller to first order)."""
+    ratio = above.mean(axis=-1) / below.mean(axis=-1)
+    off = (above - ratio[..., None] * below) / below.mean(axis=-1, keepdims=True)
+    low, high = mean_interval(off)
+    return ratio, (ratio + low, ratio + high)
+
+
+def apart(values: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Return |mean - exact| over the last axis, in units of the half width of the 99.9 % interval + SLACK of exact."""
+    n = values.shape[-1]
+    half = stats.t.ppf(0.9995, n - 1) * values.std(axis=-1, ddof=1) / np.sqrt(n)
+    return np.asarray(np.abs(values.mean(axis=-1) - exact) / (half + SLACK * exact))
+
+
+def _apart(key: str, what: str, values: np.ndarray, exact: np.ndarray) -> Check:
+    return at_most(key, f"{what}, over the 99.9 % interval + {SLACK:g} of it, largest", apart(values, exact), 1.0)

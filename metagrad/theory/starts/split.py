@@ -35,6 +35,7 @@ Derived; checked by tests against means over drawn tasks and against the engine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -171,26 +172,37 @@ class _Spectrum:
 
     def mean(self, f: list[Fraction]) -> Fraction:
         """Return m(f) = E tr f(S)/d."""
-        terms = (x * Fraction(moment(self.n, self.d, (j,)), self.n**j) for j, x in enumerate(f) if x)
-        return sum(terms, _ZERO) / self.d
+        whole, below = _integers(f)
+        top = len(f) - 1
+        total = sum(x * moment(self.n, self.d, (j,)) * self.n ** (top - j) for j, x in enumerate(whole) if x)
+        return Fraction(total, below * self.n**top * self.d)
 
     def pair(self, f: list[Fraction], g: list[Fraction]) -> Fraction:
         """Return m(f, g) = E tr f(S) tr g(S)/d^2."""
-        terms = (
-            x * y * Fraction(moment(self.n, self.d, (i, j)), self.n ** (i + j))
-            for i, x in enumerate(f)
-            for j, y in enumerate(g)
+        (one, below), (two, under) = _integers(f), _integers(g)
+        top = len(f) + len(g) - 2
+        total = sum(
+            x * y * moment(self.n, self.d, (i, j)) * self.n ** (top - i - j)
+            for i, x in enumerate(one)
+            for j, y in enumerate(two)
             if x and y
         )
-        return sum(terms, _ZERO) / self.d**2
+        return Fraction(total, below * under * self.n**top * self.d**2)
+
+
+def _integers(f: list[Fraction]) -> tuple[list[int], int]:
+    """Return the coefficients as integers over one denominator: sums of them need no common divisor on the way."""
+    below = math.lcm(*(x.denominator for x in f))
+    return [x.numerator * (below // x.denominator) for x in f], below
 
 
 def _times(f: list[Fraction], g: list[Fraction]) -> list[Fraction]:
-    found = [_ZERO] * (len(f) + len(g) - 1)
-    for i, x in enumerate(f):
-        for j, y in enumerate(g):
+    (one, below), (two, under) = _integers(f), _integers(g)
+    found = [0] * (len(f) + len(g) - 1)
+    for i, x in enumerate(one):
+        for j, y in enumerate(two):
             found[i + j] += x * y
-    return found
+    return [Fraction(x, below * under) for x in found]
 
 
 def _power(f: list[Fraction], k: int) -> list[Fraction]:
