@@ -116,7 +116,8 @@ def _ends(config: Config, alpha: float, seed: int) -> np.ndarray:
 def _slope(H: np.ndarray, method: str, alpha: float, k: int) -> np.ndarray:
     """Return the derivative of a method's meta-gradient in the start, task by task, for the size of outer steps."""
     kept = np.linalg.matrix_power(np.eye(2) - alpha * H, k)
-    return {"maml": kept @ H @ kept, "fomaml": H @ kept, "reptile": (np.eye(2) - kept) / alpha}[method]
+    found: np.ndarray = {"maml": kept @ H @ kept, "fomaml": H @ kept, "reptile": (np.eye(2) - kept) / alpha}[method]
+    return found
 
 
 def _closed(config: Config, seed: int) -> dict[str, np.ndarray]:
@@ -209,7 +210,7 @@ def verdict(config: Config, table: Table) -> Verdict:
         what = f"{name}: exponent of alpha in the error of the expansion, mean over losses"
         checks.append(between(f"slope_{name}", what, each.mean(), 1.9, 2.1, mean_interval(each)))
     for i, name in enumerate(METHODS):
-        expected = np.array([_coefficients(name, k)[1] for k in config.lengths])
+        formula = np.array([_coefficients(name, k)[1] for k in config.lengths])
         what = f"{name}: measured coefficient of -alpha B over the formula, less 1, largest over losses and k"
-        checks.append(at_most(f"rate_{name}", what, np.abs(arrays["rates"][:, i] / expected - 1), 1e-3))
+        checks.append(at_most(f"rate_{name}", what, np.abs(arrays["rates"][:, i] / formula - 1), 1e-3))
     return Verdict(claim, checks)

@@ -50,8 +50,8 @@ def _ends(plane: Axes, ways: Axes, result: Result, name: str, style: int) -> Non
     """Draw the fixed points along the step size, and the ends of the runs."""
     arrays = result.arrays
     line, ends = result.series("line", name), result.series("paths", name)[:, -1]
-    theory(plane, *line.T, style)
-    measured(plane, *ends.T, style)
+    theory(plane, line[:, 0], line[:, 1], style)
+    measured(plane, ends[:, 0], ends[:, 1], style)
     far, way = (np.linalg.norm(points - arrays["joint"], axis=-1) for points in (line, ends))
     theory(
         ways,

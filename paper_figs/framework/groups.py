@@ -67,7 +67,7 @@ GROUPS = (
         "Learned starts",
         "A start for all tasks in place of a rule: where MAML, its first order and Reptile end, and what a "
         "train-validation split does to what is learned.",
-        ("learned_starts",),
+        ("learned_starts", "start_or_step"),
     ),
 )
 
