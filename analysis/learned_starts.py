@@ -64,7 +64,7 @@ def keys(config: Config) -> tuple[str, ...]:
 
 def shards(config: Config) -> list[dict[str, Any]]:
     """One step size with all methods each, and the losses in blocks."""
-    runs = [{"what": "ends", "alpha": alpha} for alpha in config.alphas]
+    runs: list[dict[str, Any]] = [{"what": "ends", "alpha": alpha} for alpha in config.alphas]
     return [{"what": "closed"}, *runs] + [{"what": "expansion", "first": i} for i in range(0, config.losses, 6)]
 
 

@@ -287,7 +287,7 @@ def _tied_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
     for key, i, sign in (("tied_few", 0, 1), ("tied_many", -1, -1)):
         mean, low, high = sign * arrays["tied_difference"][i]
         what = f"tied tasks, T = {config.tied_tasks[i][0]}: excess test loss with the split less that without"
-        ends = (min(low, high), max(low, high))
+        ends = (low, high)[::sign]
         checks.append(at_least(key, what if sign > 0 else f"{what}, times -1", mean, 0.0, ends))
     late = [tasks >= 64 for tasks, _ in config.tied_tasks]  # what is left out is of the order 1/T^2
     exact, found = arrays["exact_tied_points"].T[late], arrays["tied"][late]
