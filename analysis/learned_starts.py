@@ -50,10 +50,10 @@ class Config:
 
 presets = {
     "quick": Config(),
-    "default": Config(alphas=(0.001, 0.05, 0.1, 0.18, 0.25, 0.35, 0.45), losses=60),
+    "default": Config(alphas=(0.001, 0.05, 0.1, 0.18, 0.25, 0.35, 0.45), losses=30),
     "paper": Config(alphas=(0.001, 0.05, 0.1, 0.18, 0.25, 0.35, 0.45), losses=200, lengths=(2, 3, 4, 5)),
 }
-expected_seconds = {"quick": 8.0, "default": 40.0, "paper": 200.0}
+expected_seconds = {"quick": 5.0, "default": 15.0, "paper": 120.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:

@@ -53,14 +53,15 @@ class Config:
 presets = {
     "quick": Config(),
     "default": Config(
-        samples=(6, 8, 12, 16, 32, 64),
-        lengths=24,
-        sets=200,
-        tasks=100,
-        groups=20,
-        tied_tasks=((16, 1000), (64, 400), (512, 60)),
+        sigmas=(0.3, 1.0, 1.5),
+        samples=(6, 8, 16, 32, 64),
+        lengths=12,
+        sets=80,
+        groups=12,
+        tied_tasks=((16, 400), (64, 160), (512, 32)),
     ),
     "paper": Config(
+        sigmas=(0.3, 1.0, 1.5),
         samples=(6, 8, 12, 16, 32, 64),
         lengths=24,
         sets=600,
@@ -69,7 +70,7 @@ presets = {
         tied_tasks=((16, 4000), (64, 1000), (512, 200)),
     ),
 }
-expected_seconds = {"quick": 12.0, "default": 150.0, "paper": 1500.0}
+expected_seconds = {"quick": 12.0, "default": 45.0, "paper": 1500.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:

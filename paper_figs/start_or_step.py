@@ -67,7 +67,7 @@ def _tied(ax: Axes, result: Result) -> None:
             fontsize=8,
         )
     ax.axvline(float(arrays["crossing"][0]), color="#777777", linewidth=0.9, linestyle=":")
-    ax.set(xscale="log", yscale="log", xlabel="tasks $T$", ylabel="excess test loss", title="start, tied tasks")
+    ax.set(xscale="log", yscale="log", xlabel="number of tasks", ylabel="excess test loss", title="start, tied tasks")
 
 
 def caption(result: Result) -> str:
