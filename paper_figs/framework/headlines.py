@@ -205,3 +205,11 @@ LINES = {
         lambda c: f"start: error >= {c.told('start_half', '.2f')} times; step: risk <= {c.told('step_noise', '.2f')}",
     ),
 }
+
+
+def _gain(c: Claims, way: str) -> str:
+    return c.told(f"{way}_less_grid_log_path", "+.2f")
+
+
+def _less(c: Claims, problem: str) -> str:
+    return c.told(f"near_{problem}", ".0%", lambda x: -x)
