@@ -29,31 +29,31 @@ _NODES = 4000
 
 
 def steps_limit(
-    gamma: float, alpha: float, steps: int, *, split: float | None = None, sigma: float = 0.0, signal: float = 1.0
+    gamma: float, alpha: float, steps: int, *, share: float | None = None, sigma: float = 0.0, signal: float = 1.0
 ) -> float:
-    """Return V of k = `steps` steps of size alpha. `split`: None, or the share n_1/n that is adapted to, 0 to 1.
+    """Return V of k = `steps` steps of size alpha. `share`: None, or the part n_1/n that is adapted to, 0 to 1.
 
-    >>> round(steps_limit(1.0, 0.0, 1, split=0.0), 12), round(steps_limit(1.0, 0.0, 1), 12)
+    >>> round(steps_limit(1.0, 0.0, 1, share=0.0), 12), round(steps_limit(1.0, 0.0, 1), 12)
     (2.0, 2.0)
     """
     size, k = number("steps_limit", "alpha", alpha), one_horizon("steps_limit", steps)
     return _limit(
-        "steps_limit", gamma, lambda s: (1 - size * s) ** k, k * (6 if split is None else 4), split, sigma, signal
+        "steps_limit", gamma, lambda s: (1 - size * s) ** k, k * (6 if share is None else 4), share, sigma, signal
     )
 
 
 def ridge_limit(
-    gamma: float, decay: float, *, split: float | None = None, sigma: float = 0.0, signal: float = 1.0
+    gamma: float, decay: float, *, share: float | None = None, sigma: float = 0.0, signal: float = 1.0
 ) -> float:
-    """Return V of ridge regression towards the start, `decay` = delta >= 1e-4. `split`: as in `steps_limit`.
+    """Return V of ridge regression towards the start, `decay` = delta >= 1e-4. `share`: as in `steps_limit`.
 
-    >>> round(ridge_limit(1.0, 1.0), 6), round(ridge_limit(1.0, 1.0, split=0.5), 6)
+    >>> round(ridge_limit(1.0, 1.0), 6), round(ridge_limit(1.0, 1.0, share=0.5), 6)
     (1.226099, 3.474874)
     """
     delta = number("ridge_limit", "decay", decay)
     if delta < 1e-4:
         bad_value("ridge_limit", "decay", delta, "a number of at least 1e-4", "The sums need a decay to converge.")
-    return _limit("ridge_limit", gamma, lambda s: delta / (s + delta), _NODES, split, sigma, signal)
+    return _limit("ridge_limit", gamma, lambda s: delta / (s + delta), _NODES, share, sigma, signal)
 
 
 def least_error(gamma: float, *, sigma: float = 0.0, signal: float = 1.0) -> float:
@@ -76,23 +76,23 @@ def _limit(
     gamma: float,
     kept: Callable[[Floats], Floats],
     nodes: int,
-    split: float | None,
+    share: float | None,
     sigma: float,
     signal: float,
 ) -> float:
     ratio, noise, size = _checked(where, gamma, sigma, signal)
-    if split is None:
+    if share is None:
         s, weights = rule(ratio, nodes + 2)
         b = kept(s)
         kappa = weights @ b**2
         return float((size**2 * (weights @ (s * b**4)) + noise**2 * ratio * (weights @ b**4)) / kappa**2)
-    share = number(where, "split", split)
-    if not 0 <= share < 1:
-        bad_value(where, "split", share, "a share from 0 to below 1", "None is for no split.")
-    held = ratio / (1 - share)
-    if share == 0:
+    part = number(where, "share", share)
+    if not 0 <= part < 1:
+        bad_value(where, "share", part, "a share from 0 to below 1", "None is for no split.")
+    held = ratio / (1 - part)
+    if part == 0:
         return float(size**2 * (1 + held) + noise**2 * held)
-    first = ratio / share
+    first = ratio / part
     s, weights = rule(first, nodes + 2)
     b = kept(s)
     q = (1 - b) ** 2 / s

@@ -29,7 +29,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, finite_floats
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, count, finite_floats, real_floats
 from metagrad.theory.starts.split import MetaMoments, meta_moments
 
 
@@ -111,19 +111,29 @@ def best_start(kinds: Kinds, samples: int, d: int, alpha: float, steps: int) -> 
     0.3248
     """
     check_kind("best_start", "kinds", kinds, Kinds)
+    rows = count("best_start", "samples", samples)
     # the mean of the split's meta-gradient does not depend on the number of samples held out
-    of_kinds = [meta_moments(samples + 1, d, alpha, steps, train=samples, scale=float(c)) for c in kinds.scales]
+    of_kinds = [meta_moments(rows + 1, d, alpha, steps, train=rows, scale=float(c)) for c in kinds.scales]
     weights = kinds.shares * np.array([float(each.kappa) for each in of_kinds])
     return float(weights @ kinds.places / weights.sum()), float(weights.sum())
 
 
-def excess_loss(taught: Taught, best: tuple[float, float], tasks: ArrayLike) -> Floats:
-    """Return the excess test loss of the start that T = `tasks` teach, up to O(1/T^2); inf tasks are allowed.
+def excess_loss(taught: Taught, best: tuple[float, float], taught_by: ArrayLike) -> Floats:
+    """Return the excess test loss of the start that T = `taught_by` tasks teach, up to O(1/T^2); T may be inf.
+
+    `best`: what `best_start` returns. ValueError unless T > 0.
 
     >>> float(excess_loss(Taught(1.0, 0.0, 2.0), (0.5, 4.0), np.inf)), float(excess_loss(Taught(1, 0, 2), (0.5, 4), 4))
     (0.5, 1.5)
     """
-    (place, curvature), T = best, np.asarray(tasks, dtype=float)
+    where = "excess_loss"
+    check_kind(where, "taught", taught, Taught)
+    pair, T = finite_floats(where, "best", best), real_floats(where, "taught_by", taught_by)
+    if pair.shape != (2,):
+        bad_value(where, "best", f"of shape {pair.shape}", "a place and a curvature", "Take those of best_start.")
+    if not (T > 0).all():
+        bad_value(where, "taught_by", T.tolist(), "numbers of tasks above 0")
+    place, curvature = pair
     off = taught.place - place
     return np.asarray(curvature / 2 * (off**2 + (taught.error + 2 * off * taught.drift) / T))
 

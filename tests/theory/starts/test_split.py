@@ -73,7 +73,7 @@ def test_drawn_tasks(seed, n, d, alpha, steps, train):
 @pytest.mark.parametrize("train", [None, 0.5, 0.25])
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_the_limit_of_many_inputs(gamma, train):
-    limit = split_limit.steps_limit(gamma, 0.2, 2, split=train, sigma=0.7)
+    limit = split_limit.steps_limit(gamma, 0.2, 2, share=train, sigma=0.7)
     off = []
     for d in (256, 1024):
         n = int(d / gamma)
@@ -100,7 +100,7 @@ def test_ridge_against_adaptive_integration(gamma):
     b2, q = (lambda s: (delta / (s + delta)) ** 2), (lambda s: s / (s + delta) ** 2)
     half = mean(lambda s: b2(s) ** 2) + 0.9 * mean(b2) ** 2
     half += sigma**2 * (gamma * (mean(lambda s: b2(s) * q(s)) + 0.9 * mean(b2) * mean(q)) + 0.9 * mean(b2))
-    found = split_limit.ridge_limit(1 / (1 / gamma + 1 / 0.9), delta, split=0.9 / (gamma + 0.9), sigma=sigma)
+    found = split_limit.ridge_limit(1 / (1 / gamma + 1 / 0.9), delta, share=0.9 / (gamma + 0.9), sigma=sigma)
     assert found == pytest.approx(half / mean(b2) ** 2, rel=1e-6)
 
 
@@ -127,7 +127,7 @@ def test_no_way_beats_gauss_and_markov():
             least = split_limit.least_error(gamma, sigma=sigma)
             for decay in (0.1, 1.0, 10.0):
                 for share in (None, 0.0, 0.5):
-                    assert split_limit.ridge_limit(gamma, decay, split=share, sigma=sigma) >= least
+                    assert split_limit.ridge_limit(gamma, decay, share=share, sigma=sigma) >= least
 
 
 def test_the_risks_of_a_step_size_tend_to_the_limit():
@@ -150,7 +150,7 @@ def test_the_risks_of_a_step_size_tend_to_the_limit():
         (lambda: split.start_error(4, 2, 0.1, 2, sigma=-1), "sigma is -1"),
         (lambda: split.adapted_risk(4, 2, 0.1, 8), "steps is 8"),
         (lambda: split_limit.ridge_limit(1.0, 0.0), "decay is 0"),
-        (lambda: split_limit.steps_limit(1.0, 0.1, 2, split=1.0), "split is 1"),
+        (lambda: split_limit.steps_limit(1.0, 0.1, 2, share=1.0), "share is 1"),
         (lambda: split_limit.least_error(-1.0), "gamma is -1"),
         (lambda: split_limit.least_error(1.0, signal=0.0), "signal is 0"),
     ],
