@@ -130,6 +130,12 @@ def test_no_way_beats_gauss_and_markov():
                     assert split_limit.ridge_limit(gamma, decay, share=share, sigma=sigma) >= least
 
 
+@pytest.mark.parametrize("gamma", [0.25, 1.0, 4.0])
+def test_ridge_without_a_split_is_near_the_least_error(gamma):
+    found = min(split_limit.ridge_limit(gamma, decay, sigma=1.0) for decay in np.geomspace(0.5, 50, 60))
+    assert 1 <= found / split_limit.least_error(gamma, sigma=1.0) < 1.003
+
+
 def test_the_risks_of_a_step_size_tend_to_the_limit():
     exact = [split.adapted_risk(2 * d, d, 0.3, 4, sigma=0.8) for d in (50, 200)]
     losses = [split.adapted_train_loss(2 * d, d, 0.3, 4, sigma=0.8) for d in (50, 200)]
