@@ -32,14 +32,15 @@ def draw(result: Result) -> Figure:
         theory(axes[0], x, np.minimum(exact[:, 3], exact[:, 4]) / exact[:, 1], 2 * i + 1, label=f"best split, {name}")
         for way, style in ((0, 2 * i), (1, 2 * i + 1)):
             mean, low, high = arrays["start_ratio"][:, i, :, way]
-            measured(axes[0], at * (1 + 0.03 * (style - 1.5)), mean, style, (low, high))
+            measured(axes[0], at * (1 + 0.02 * (style - 2)), mean, style, (low, high))
         risks, (mean, low, high) = arrays["exact_step"][i], arrays["step_ratio"][:, i]
         theory(axes[1], x, risks[:, 3] / risks[:, 2], 2 * i)
         measured(axes[1], at, mean, 2 * i, (low, high))
     for ax, name in zip(axes, ("learned start", "learned step size"), strict=False):
         ax.axhline(1, color="#777777", linewidth=0.9, linestyle=":")
         ax.set(xscale="log", yscale="log", xlabel=SAMPLES, title=name)
-        ax.set_xticks([1, 2, 4], ["1", "2", "4"])
+        ax.set_xticks([1, 2, 4, 8], ["1", "2", "4", "8"])
+        ax.set_xlim(0.9 * x[0], 1.12 * x[-1])
         ax.minorticks_off()
     axes[0].set(ylabel="error or risk, with a split over without", ylim=(0.5, 3.8))
     axes[0].set_yticks([0.5, 0.7, 1, 1.5, 2, 3], ["0.5", "0.7", "1", "1.5", "2", "3"])
@@ -60,8 +61,8 @@ def _tied(ax: Axes, result: Result) -> None:
         measured(ax, [tasks for tasks, _ in result.config["tied_tasks"]], mean, style, (low, high))
         ax.annotate(
             name,
-            (arrays["exact_tasks"][-1], arrays["exact_tied"][way, -1]),
-            xytext=(-6, 4) if way == 0 else (-26, -6),
+            (arrays["exact_tasks"][-12], arrays["exact_tied"][way, -12]),
+            xytext=(8, 5) if way == 0 else (-8, -8),
             textcoords="offset points",
             ha="right",
             fontsize=8,
