@@ -41,6 +41,8 @@ class Config:
     samples: int = 12
     steps: int = 3
     alphas: tuple[float, ...] = (0.001, 0.1, 0.25, 0.45)
+    more: tuple[int, ...] = (2, 4, 8, 16)  # inner steps, at the step size `of_more`
+    of_more: float = 0.05
     meta_steps: int = 120
     losses: int = 12
     minibatches: int = 3
@@ -64,7 +66,8 @@ def keys(config: Config) -> tuple[str, ...]:
 
 def shards(config: Config) -> list[dict[str, Any]]:
     """One step size with all methods each, and the losses in blocks."""
-    runs: list[dict[str, Any]] = [{"what": "ends", "alpha": alpha} for alpha in config.alphas]
+    runs: list[dict[str, Any]] = [{"what": "ends", "alpha": alpha, "k": config.steps} for alpha in config.alphas]
+    runs += [{"what": "more", "alpha": config.of_more, "k": k} for k in config.more]
     return [{"what": "closed"}, *runs] + [{"what": "expansion", "first": i} for i in range(0, config.losses, 6)]
 
 
@@ -72,8 +75,8 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
     """Run every method to its end, take the meta-gradients of some losses, or the closed form along step sizes."""
     if shard["what"] == "closed":
         return _closed(config, context.seed)
-    if shard["what"] == "ends":
-        return {"ends": _ends(config, shard["alpha"], context.seed)}
+    if shard["what"] in ("ends", "more"):
+        return {shard["what"]: _ends(config, shard["alpha"], shard["k"], context.seed)}
     numbers = range(shard["first"], min(shard["first"] + 6, config.losses))
     found = [_expansions(config, context.seed, number) for number in numbers]
     return {"errors": np.stack([x for x, _ in found]), "rates": np.stack([x for _, x in found])}
@@ -97,16 +100,16 @@ def _estimator(method: str, alpha: float) -> Any:
     return Reverse(gradient="full" if method == "maml" else "stop_gradient")
 
 
-def _ends(config: Config, alpha: float, seed: int) -> np.ndarray:
+def _ends(config: Config, alpha: float, k: int, seed: int) -> np.ndarray:
     """Return the path of every method, (methods, meta-steps + 1, 2), from the start 0."""
     data, quadratics = _tasks(config, seed)
     paths = []
     for method in METHODS:
         phi = mg.Joint(rule=alpha, task=np.zeros(2))
-        length = 1.4 / np.trace(_slope(quadratics.H, method, alpha, config.steps).mean(axis=0))  # stable: below 2/L
+        length = 1.4 / np.trace(_slope(quadratics.H, method, alpha, k).mean(axis=0))  # stable: below 2/L
         outer = mg.Descent(mg.Joint(rule=mg.GradientDescent.Phi(None), task=length), power=0.0)
         estimator = _estimator(method, alpha)
-        asked = mg.LearnedStart(data), mg.GradientDescent(), mg.Final("train"), config.steps
+        asked = mg.LearnedStart(data), mg.GradientDescent(), mg.Final("train"), k
         run = mg.MetaTrainer(*asked, estimator=estimator, outer=outer).run(phi, config.meta_steps)
         at = [i for i, name in enumerate(run.names) if "task" in name]
         paths.append(run.phi[:, at].reshape(config.meta_steps + 1, 2))
@@ -125,12 +128,14 @@ def _closed(config: Config, seed: int) -> dict[str, np.ndarray]:
     _, quadratics = _tasks(config, seed)
     line = np.linspace(0.001, max(config.alphas), 40)
 
-    def points(alphas: Any) -> np.ndarray:
-        return np.array([[fixed_point(quadratics, a, config.steps, method=name) for a in alphas] for name in METHODS])
+    def points(alphas: Any, steps: Any = (config.steps,)) -> np.ndarray:
+        at = [(a, k) for a in alphas for k in steps]
+        return np.array([[fixed_point(quadratics, a, k, method=name) for a, k in at] for name in METHODS])
 
     return {
         "closed": points(config.alphas),
         "line": points(line),
+        "closed_more": points([config.of_more], config.more),
         "line_alphas": line,
         "minima": np.linalg.solve(quadratics.H, quadratics.g[..., None])[..., 0],
         "joint": np.linalg.solve(quadratics.H.sum(axis=0), quadratics.g.sum(axis=0)),
@@ -175,12 +180,13 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
         **parts[0],
         "alphas": np.array(config.alphas),
         "paths": np.stack([part["ends"] for part in parts if "ends" in part], axis=1),
+        "more": np.stack([part["more"] for part in parts if "more" in part], axis=1),
         "errors": np.concatenate([part["errors"] for part in parts if "errors" in part]),
         "rates": np.concatenate([part["rates"] for part in parts if "rates" in part]),
         "small": np.array(config.small),
         "lengths": np.array(config.lengths),
     }
-    names: dict[str, Any] = dict.fromkeys(("paths", "closed", "line"), (METHODS,))
+    names: dict[str, Any] = dict.fromkeys(("paths", "closed", "line", "more", "closed_more"), (METHODS,))
     names |= dict.fromkeys(("errors", "rates"), (None, METHODS))
     units = {"alphas": "1/L", "line_alphas": "1/L", "paths": "1", "minima": "1"}
     return Table(arrays, units, names)
@@ -192,9 +198,10 @@ def verdict(config: Config, table: Table) -> Verdict:
     size = np.sqrt(np.mean(np.sum(arrays["minima"] ** 2, axis=1)))
     ends = arrays["paths"][:, :, -1]
     off = np.linalg.norm(ends - arrays["closed"], axis=-1) / size
+    off_more = np.linalg.norm(arrays["more"][:, :, -1] - arrays["closed_more"], axis=-1) / size
     for i, name in enumerate(METHODS):
         what = f"{name}: distance of the end of its run from its fixed point, over the rms minimum, largest"
-        checks.append(at_most(f"ends_{name}", what, off[i], ROUNDING))
+        checks.append(at_most(f"ends_{name}", what, [*off[i], *off_more[i]], ROUNDING))
     apart = [np.linalg.norm(ends[i, -1] - ends[j, -1]) / size for i, j in combinations(range(3), 2)]
     what = "distance of two ends at the largest step size, over the rms minimum, least"
     checks.append(at_least("apart", what, apart, 1e-4))

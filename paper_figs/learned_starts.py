@@ -13,9 +13,9 @@ from paper_figs.framework.style import COLOURS, letter, measured, new_figure, th
 
 title = "Three learned starts: MAML, first-order MAML and Reptile"
 alt = (
-    "Four panels. In the plane of starts three curves leave one point, the minimum of the mean loss, and turn away "
+    "Five panels. In the plane of starts three curves leave one point, the minimum of the mean loss, and turn away "
     "from each other; the ends of outer loops lie on them. The distances from that point grow in proportion to the "
-    "inner step size, MAML's fastest and Reptile's slowest. The errors of the expansions fall like the square of the "
+    "inner step size and grow with the inner steps, MAML's fastest and Reptile's slowest. The errors of the expansions fall like the square of the "
     "inner step size. The measured coefficients lie on three curves in the number of minibatches."
 )
 _NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
@@ -23,26 +23,32 @@ _NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
 def draw(result: Result) -> Figure:
     """Draw ends, ways, errors and coefficients."""
-    figure, grid = new_figure(2, 2, height=5.6)
-    axes = grid.ravel()
+    figure, grid = new_figure(2, 3, height=5.2)
+    axes = grid.ravel()[[0, 1, 3, 4, 2, 5]]
+    axes[5].axis("off")
     for i, name in enumerate(_NAMES):
         _ends(axes[0], axes[1], result, name, i)
         _expansion(axes[2], axes[3], result, name, i)
+        _more(axes[4], result, name, i)
     joint = result.arrays["joint"]
     axes[0].plot(*joint, marker="*", color="#555555", markersize=9, linestyle="none", zorder=4)
     axes[0].annotate("joint minimum", joint, xytext=(6, 6), textcoords="offset points", fontsize=7.5)
     axes[0].set(xlabel="start, coordinate 1", ylabel="start, coordinate 2", title="three fixed points")
     axes[0].margins(0.12)
     axes[0].locator_params(nbins=5)
-    axes[1].set(xscale="log", yscale="log", title="one direction, three speeds")
+    axes[1].set(xscale="log", yscale="log", title="three speeds")
     axes[1].set(xlabel=r"inner step size $\alpha$ (units of $1/L$)", ylabel="way from joint minimum")
-    axes[2].set(xscale="log", yscale="log", xlabel=r"inner step size $\alpha$", title=r"expansions: $\alpha^2$ is left")
+    axes[2].set(xscale="log", yscale="log", xlabel=r"inner step size $\alpha$", title=r"$\alpha^2$ is left")
     axes[2].set_ylabel("error, relative to $A$")
     lengths = result.arrays["lengths"]
-    axes[3].set(xlabel="minibatches $k$", ylabel=r"coefficient of $-\alpha B$", title="their coefficients")
+    axes[3].set(xlabel="minibatches $k$", ylabel=r"coefficient of $-\alpha B$", title="coefficients")
     axes[3].set_xticks(lengths)
-    letter(axes)
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    more = result.config["more"]
+    axes[4].set(xscale="log", yscale="log", xlabel="inner steps $k$", title="with more steps")
+    axes[4].set_xticks(more, [str(k) for k in more])
+    axes[4].minorticks_off()
+    letter(grid)
+    axes[5].legend(*axes[1].get_legend_handles_labels(), loc="center", title="lines: theory\npoints: engine")
     return figure
 
 
@@ -58,9 +64,17 @@ def _ends(plane: Axes, ways: Axes, result: Result, name: str, style: int) -> Non
         arrays["line_alphas"],
         far,
         style,
-        label=f"{_NAMES[name]} (line: theory, points: engine)" if style == 0 else _NAMES[name],
+        label=_NAMES[name],
     )
     measured(ways, arrays["alphas"], way, style)
+
+
+def _more(ax: Axes, result: Result, name: str, style: int) -> None:
+    """Draw the way from the joint minimum over the inner steps."""
+    joint, k = result.arrays["joint"], result.config["more"]
+    ends = result.series("more", name)[:, -1]
+    theory(ax, k, np.linalg.norm(result.series("closed_more", name) - joint, axis=-1), style)
+    measured(ax, k, np.linalg.norm(ends - joint, axis=-1), style)
 
 
 def _expansion(errors: Axes, coefficients: Axes, result: Result, name: str, style: int) -> None:
@@ -100,10 +114,10 @@ def details(result: Result) -> str:
     config, told = result.config, result.told
     middle = config["lengths"][len(config["lengths"]) // 2]
     return (
-        f"(a, b) {config['tasks']} linear regressions with {config['samples']} samples of 2 inputs, whose variances "
-        f"are as 0.15 to 1, k = {config['steps']} steps; the least distance of two ends at the largest step size is "
-        f"{told('apart', '.2g')} of the size of the minima. (c) k = {middle}; geometric means over "
-        f"{config['losses']} random losses with 95 % intervals; lines of slope 2 through the first point. (d) The "
+        f"(a to c) {config['tasks']} linear regressions with {config['samples']} samples of 2 inputs, whose variances "
+        f"are as 0.15 to 1, k = {config['steps']} steps in (a, b), alpha = {config['of_more']:g}/L in (c); the least distance of two ends at the largest step size is "
+        f"{told('apart', '.2g')} of the size of the minima. (d) k = {middle}; geometric means over "
+        f"{config['losses']} random losses with 95 % intervals; lines of slope 2 through the first point. (e) The "
         f"largest relative error of a coefficient is {told('rate_maml', '.1g')}, "
         f"{told('rate_fomaml', '.1g')} and {told('rate_reptile', '.1g')}."
     )
