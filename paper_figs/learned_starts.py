@@ -15,8 +15,8 @@ title = "Three learned starts: MAML, first-order MAML and Reptile"
 alt = (
     "Five panels. In the plane of starts three curves leave one point, the minimum of the mean loss, and turn away "
     "from each other; the ends of outer loops lie on them. The distances from that point grow in proportion to the "
-    "inner step size and grow with the inner steps, MAML's fastest and Reptile's slowest. The errors of the expansions fall like the square of the "
-    "inner step size. The measured coefficients lie on three curves in the number of minibatches."
+    "inner step size and grow with the inner steps, MAML's fastest and Reptile's slowest. The errors of the expansions "
+    "fall like the square of the inner step size. The measured coefficients lie on three curves in the number of minibatches."
 )
 _NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
@@ -92,9 +92,17 @@ def _expansion(errors: Axes, coefficients: Axes, result: Result, name: str, styl
     rates = result.series("rates", name)
     measured(coefficients, lengths, rates.mean(axis=0), style)
     said, at = {"maml": "2(k-1)", "fomaml": "k-1", "reptile": "k(k-1)/2"}[name], formula[25]
-    place, align = ((-4, 3), "right") if name == "maml" else ((5, -9), "left")
+    place, align = {"maml": ((-4, 3), "right"), "fomaml": ((5, -9), "left"), "reptile": ((2, -14), "left")}[name]
     coefficients.annotate(
-        f"${said}$", (k[25], at), xytext=place, textcoords="offset points", ha=align, fontsize=8, color=COLOURS[style]
+        f"${said}$",
+        (k[25], at),
+        xytext=place,
+        textcoords="offset points",
+        ha=align,
+        fontsize=8,
+        color=COLOURS[style],
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
+        zorder=5,
     )
 
 
@@ -115,8 +123,9 @@ def details(result: Result) -> str:
     middle = config["lengths"][len(config["lengths"]) // 2]
     return (
         f"(a to c) {config['tasks']} linear regressions with {config['samples']} samples of 2 inputs, whose variances "
-        f"are as 0.15 to 1, k = {config['steps']} steps in (a, b), alpha = {config['of_more']:g}/L in (c); the least distance of two ends at the largest step size is "
-        f"{told('apart', '.2g')} of the size of the minima. (d) k = {middle}; geometric means over "
+        f"are as 0.15 to 1, k = {config['steps']} steps in (a, b), alpha = {config['of_more']:g}/L in (c); the least "
+        f"distance of two ends at the largest step size is {told('apart', '.2g')} of the size of the minima. (d) "
+        f"k = {middle}; geometric means over "
         f"{config['losses']} random losses with 95 % intervals; lines of slope 2 through the first point. (e) The "
         f"largest relative error of a coefficient is {told('rate_maml', '.1g')}, "
         f"{told('rate_fomaml', '.1g')} and {told('rate_reptile', '.1g')}."
