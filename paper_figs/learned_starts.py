@@ -16,7 +16,8 @@ alt = (
     "Five panels. In the plane of starts three curves leave one point, the minimum of the mean loss, and turn away "
     "from each other; the ends of outer loops lie on them. The distances from that point grow in proportion to the "
     "inner step size and grow with the inner steps, MAML's fastest and Reptile's slowest. The errors of the expansions "
-    "fall like the square of the inner step size. The measured coefficients lie on three curves in the number of minibatches."
+    "fall like the square of the inner step size. The measured coefficients lie on three curves "
+    "in the number of minibatches."
 )
 _NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
