@@ -19,6 +19,7 @@ alt = (
     "fall like the square of the inner step size. The measured coefficients lie on three curves "
     "in the number of minibatches."
 )
+_TOLD = (("slope", ".2f"), ("ends", ".0e"))
 _NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
 
@@ -135,9 +136,8 @@ def details(result: Result) -> str:
 
 def headline(claims: Claims) -> str:
     """Return the measured values in one sentence."""
-    slopes = ", ".join(claims.told(f"slope_{name}", ".2f") for name in _NAMES)
+    slopes, off = (", ".join(claims.told(f"{key}_{name}", form) for name in _NAMES) for key, form in _TOLD)
     return (
-        f"the three end at least {claims.told('apart', '.2g')} of the size of the minima apart, each within "
-        f"{max(float(claims.told(f'ends_{name}', '.2g')) for name in _NAMES):.0e} of its closed form; the error of "
-        f"the expansions has the exponents {slopes}"
+        f"the ends are at least {claims.told('apart', '.2g')} of the size of the minima apart, and within {off} of "
+        f"their closed forms (MAML, FOMAML, Reptile); the error of the expansions has the exponents {slopes}"
     )
