@@ -197,7 +197,7 @@ LINES = {
     ),
     "learned_starts": Short(
         "MAML, its first order and Reptile end at three different starts, each at its closed form.",
-        lambda c: f"apart by {c.told('apart', '.2g')} of the minima or more; expansions leave alpha^2",
+        lambda c: f"apart by >= {c.told('apart', '.2g')}; expansions leave alpha^2",
     ),
     "start_or_step": Short(
         "A train-validation split costs a learned start, where tasks are realisable, and pays for a step size under "
