@@ -9,7 +9,7 @@ and each imports only from those above it:
 | `quadratic`     | gradient descent on w'Hw/2: objectives, derivatives, bounds, best step sizes, horizons  |
 | `least_squares` | gradient descent on a sample (X, y), its averages, its limit for many inputs            |
 | `sgd`           | minibatch SGD: on a sample, on fresh samples, on the noisy quadratic                    |
-| `starts`        | a learned start on quadratics: MAML, first-order MAML, Reptile, and their expansions    |
+| `starts`        | a learned start: MAML, first-order MAML, Reptile; with and without a held-out split     |
 | `no_free_lunch` | every search algorithm on every function of a few points                                |
 
 `quadratic`, `least_squares` and `sgd` export their main functions; each folder says what its files have, and has the

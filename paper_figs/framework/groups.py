@@ -68,6 +68,13 @@ GROUPS = (
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",
         ("adam_tuning", "short_horizon"),
     ),
+    Group(
+        "starts",
+        "Learned starts",
+        "A start for all tasks in place of a rule: where MAML, its first order and Reptile end, and what a "
+        "train-validation split does to what is learned.",
+        ("learned_starts", "start_or_step"),
+    ),
 )
 
 FURTHER = Group("further", "Further figures", "Figures that are in no group yet.", ())

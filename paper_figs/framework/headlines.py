@@ -206,6 +206,15 @@ LINES = {
         "Step sizes tuned for the very next loss fall too early, and lose more the longer the run.",
         lambda c: f"{c.told('bias_10')} times the best at T = 10, {c.told('bias_100')} at T = 100",
     ),
+    "learned_starts": Short(
+        "MAML, its first order and Reptile end at three different starts, each at its closed form.",
+        lambda c: f"apart by >= {c.told('apart', '.2g')}; expansions leave alpha^2",
+    ),
+    "start_or_step": Short(
+        "A train-validation split costs a learned start, where tasks are realisable, and pays for a step size under "
+        "noise.",
+        lambda c: f"start: error >= {c.told('start_half', '.2f')} times; step: risk <= {c.told('step_noise', '.2f')}",
+    ),
 }
 
 

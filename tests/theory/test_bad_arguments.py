@@ -13,6 +13,7 @@ from metagrad.theory import SignedLog, Spectrum, least_squares, no_free_lunch, q
 from metagrad.theory.least_squares import proportional_limit
 from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
+from metagrad.theory.starts import tied
 
 FORM = re.compile(r"^[\w. ]+: .+ (is|are|has) .+; expected .+")
 INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic"}  # what no user calls
@@ -118,6 +119,17 @@ VALID = {
     "loss": np.ones((3, 16)),
     "tasks": starts.QuadraticTasks(np.eye(2)[None], np.ones((1, 2))),
     "phi": np.ones(2),
+    "powers": (1, 2),
+    "share": 0.5,
+    "taught_by": [8.0, 64.0],
+    "decay": 0.5,
+    "kinds": tied.Kinds([0.5, 0.5], [1.0, 2.0], [0.0, 1.0]),
+    "shares": [0.5, 0.5],
+    "scales": [1.0, 2.0],
+    "places": [0.0, 1.0],
+    "samples": 3,
+    "taught": tied.Taught(0.5, 0.1, 2.0),
+    "best": (0.5, 1.0),
     "alpha": 0.1,
 }
 # where a name means something else in one function
@@ -156,7 +168,7 @@ FLAG = [None, "yes", 2, [], int]
 CHOICE = [None, "other", 3, [], int]
 SIZE = [x for x in NUMBER if x != np.inf]  # inf is none: no limit
 BAD = {
-    "largest": SIZE, "radius": SIZE, "horizon": [*SIZE, -1, 0, 2.5],
+    "largest": SIZE, "taught_by": SIZE, "radius": SIZE, "horizon": [*SIZE, -1, 0, 2.5],
     "name": [x for x in NUMBER if not isinstance(x, str)],
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
@@ -165,8 +177,8 @@ BAD = {
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
-GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs"}
-OPTIONAL = {"among", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
+GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs", "taught_by"}
+OPTIONAL = {"among", "share", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
 
 
 def public_callables():
@@ -192,7 +204,14 @@ def valid_arguments(module, name, found):
 
 
 CALLABLES = [pytest.param(*each, id=".".join(each[:2]).removeprefix("metagrad.theory.")) for each in public_callables()]
-PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory"}  # containers of results, which nobody builds
+PLAIN = {
+    "Horizon",
+    "Parts",
+    "Dual",
+    "MetaTrajectory",
+    "MetaMoments",
+    "Taught",
+}  # containers of results, which nobody builds
 
 
 @pytest.mark.parametrize(("module", "name", "found"), CALLABLES)

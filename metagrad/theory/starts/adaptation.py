@@ -14,6 +14,8 @@ tests against the recursion in exact rationals and against the engine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -27,23 +29,32 @@ METHODS: tuple[str, ...] = ("maml", "fomaml", "reptile")
 def adapted(tasks: QuadraticTasks, phi: ArrayLike, alpha: float, steps: int) -> Floats:
     """Return w_k of each task, (B, d), from the start phi (d,) or (B, d), after k = `steps` >= 1 steps of size alpha.
 
+    ValueError where the way leaves the range of floats; so do `meta_loss` and `meta_gradient`.
+
     >>> adapted(QuadraticTasks([[[2.0]]], [[2.0]]), [3.0], 0.25, steps=2)
     array([[1.5]])
     """
     moved = Moved.of("adapted", tasks, alpha, steps)
-    return moved.from_start(_start("adapted", tasks, phi))
+    start = _start("adapted", tasks, phi)
+    return _within_range("adapted", lambda: moved.from_start(start))
 
 
 def meta_loss(tasks: QuadraticTasks, phi: ArrayLike, alpha: float, steps: int) -> Floats:
-    """Return the query loss of each task after k steps, (B,).
+    """Return the query loss w_k'H_q w_k/2 - g_q'w_k of each task after k steps, (B,).
 
     >>> meta_loss(QuadraticTasks([[[2.0]]], [[2.0]]), [3.0], 0.25, steps=2)
     array([-0.75])
     """
-    w = Moved.of("meta_loss", tasks, alpha, steps).from_start(_start("meta_loss", tasks, phi))
+    moved = Moved.of("meta_loss", tasks, alpha, steps)
+    start = _start("meta_loss", tasks, phi)
     H, g = tasks.query
-    found: Floats = np.einsum("bi,bij,bj->b", w, H, w) / 2 - np.einsum("bi,bi->b", g, w)
-    return found
+
+    def loss() -> Floats:
+        w = moved.from_start(start)
+        found: Floats = np.einsum("bi,bij,bj->b", w, H, w) / 2 - np.einsum("bi,bi->b", g, w)
+        return found
+
+    return _within_range("meta_loss", loss)
 
 
 def meta_gradient(tasks: QuadraticTasks, phi: ArrayLike, alpha: float, steps: int, *, method: str = "maml") -> Floats:
@@ -58,15 +69,31 @@ def meta_gradient(tasks: QuadraticTasks, phi: ArrayLike, alpha: float, steps: in
     check_choice("meta_gradient", "method", method, METHODS)
     start = _start("meta_gradient", tasks, phi)
     moved = Moved.of("meta_gradient", tasks, alpha, steps)
-    w = moved.from_start(start)
-    if method == "reptile":
-        if moved.alpha == 0:
-            bad_value("meta_gradient", "alpha", 0, "a number other than 0", "Reptile divides the way by it.")
-        # (phi - w_k)/alpha = S (H phi - g)/alpha: without the difference, which loses the way of small steps
-        return moved.applied(moved.moved / moved.alpha, np.einsum("bij,bj->bi", tasks.H, start + 0 * tasks.g) - tasks.g)
+    if method == "reptile" and moved.alpha == 0:
+        bad_value("meta_gradient", "alpha", 0, "a number other than 0", "Reptile divides the way by it.")
     H, g = tasks.query
-    slope: Floats = np.einsum("bij,bj->bi", H, w) - g
-    return slope if method == "fomaml" else moved.transported(slope)
+
+    def gradient() -> Floats:
+        if method == "reptile":
+            # (phi - w_k)/alpha = S (H phi - g)/alpha: without the difference, which loses the way of small steps
+            at_start = np.einsum("bij,bj->bi", tasks.H, start + 0 * tasks.g) - tasks.g
+            return moved.applied(moved.moved / moved.alpha, at_start)
+        slope: Floats = np.einsum("bij,bj->bi", H, moved.from_start(start)) - g
+        return slope if method == "fomaml" else moved.transported(slope)
+
+    return _within_range("meta_gradient", gradient)
+
+
+def _within_range(function: str, compute: Callable[[], Floats]) -> Floats:
+    """Return what is computed; ValueError where a number of it, or on the way to it, has left the range of floats."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        found = compute()
+    if not np.isfinite(found).all():
+        came = f"so far away that {int((~np.isfinite(found).reshape(len(found), -1).all(axis=1)).sum())} of "
+        came += f"{len(found)} tasks leave the range of floats"
+        remedy = "Scale the tasks and the start down, or take fewer or smaller steps."
+        bad_value(function, "phi", came, "a start from which all numbers are finite", remedy)
+    return found
 
 
 def _start(function: str, tasks: QuadraticTasks, phi: ArrayLike) -> Floats:
