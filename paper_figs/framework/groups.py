@@ -57,12 +57,6 @@ GROUPS = (
         ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization"),
     ),
     Group(
-        "starts",
-        "Learned starts",
-        "A start from which a few steps fit a new problem: MAML and its kin, Reptile.",
-        ("sinusoids", "few_shot"),
-    ),
-    Group(
         "tuned",
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",
@@ -71,9 +65,9 @@ GROUPS = (
     Group(
         "starts",
         "Learned starts",
-        "A start for all tasks in place of a rule: where MAML, its first order and Reptile end, and what a "
-        "train-validation split does to what is learned.",
-        ("learned_starts", "start_or_step"),
+        "A start from which a few steps fit a new problem: where MAML, its first order and Reptile end, what they gain "
+        "on new problems, and what a train-validation split does to what is learned.",
+        ("learned_starts", "start_or_step", "sinusoids", "few_shot"),
     ),
 )
 
