@@ -10,29 +10,27 @@ optimum owes nothing to the rule that found it, so the gradient in the rule's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_value
-from metagrad.estimators.implicit.solvers import Asked, power, solved
+from metagrad.estimators.implicit.inner import Found, Inner
+from metagrad.estimators.implicit.solvers import Asked
 from metagrad.protocols import Estimate, Joint, Objective, Position, Rule, Task, Tree
-from metagrad.scaled import Scaled, ldexp
+from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Ask, Options, check_options
 from metagrad.unroll.digits import log2_length
 from metagrad.unroll.phi import restore
 from metagrad.unroll.replay_sweep import forwards, valued
-from metagrad.unroll.rescale import is_float_array, shift
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, to_host
 
 Solver = Literal["cg", "neumann", "dense"]
 _WHERE = "implicit"
-_NEAR = 20  # powers of two: tasks within them are pulled back together, without a loss that float32 would see
 _DEFAULTS = {"float64": (1e-10, 1e-6), "float32": (1e-5, 1e-3)}  # tolerance, stationary
 
 
@@ -103,7 +101,7 @@ class Implicit:
         again = partial(Unroll, ask, options, _WHERE)
         with np.errstate(all="ignore"):  # what leaves the range is told by the Status
             unroll, found = forwards(again(), valued, again=again)
-            inner = _Inner(unroll, unroll.end())
+            inner = Inner(unroll, unroll.end())
             tolerance, stationary = self._bounds(unroll.dtype)
             by = Asked(self.solver, tolerance, self.limit, self.step)
             here = inner.implicit(objective, by)
@@ -140,140 +138,17 @@ def _check(ask: Ask) -> None:
     if not parts.looks_at_the_last_only(ask.objective):
         expected = "one of the last iterate, such as Final or LogFinal"
         bad_value(_WHERE, "objective", f"a {type(ask.objective).__name__}", expected, "Use method='reverse'.")
+    from metagrad.optimizers import Stopped  # rules load late
+
     held: Any = ask.rule
     while held is not None:
-        if type(held).__name__ == "Stopped":
-            bad_value(_WHERE, "rule", "Stopped, which ends at a ball", "one that goes to the optimum", "Use 'reverse'.")
+        if isinstance(held, Stopped) and held.radius < np.inf:
+            came = f"a {type(held).__name__}, which ends at a ball"
+            bad_value(_WHERE, "rule", came, "one that goes to the optimum", "Use method='reverse'.")
         held = parts.inner_rule(held)
     if parts.answer_of(ask.rule) is not None:
         came = f"a {type(ask.rule).__name__}, whose answer is not its w"
         bad_value(_WHERE, "rule", came, "a rule that stays at the optimum", "Use method='reverse'.")
-
-
-class _Rows(NamedTuple):
-    """Numbers of each task, digits (B, ...) times 2**exponent (B,), on the host."""
-
-    digits: Array
-    exponent: Array
-
-
-class _Inner:
-    """The inner problem where the run has ended: w, theta, and what is asked about them. Rows are (B, D)."""
-
-    def __init__(self, unroll: Unroll, end: Position) -> None:
-        """Bind; w are the true parameters."""
-        self.unroll, self.theta = unroll, unroll.phi.task
-        self.w = shift(end.w, end.exponent)
-        self.left = self.rows(self.inner_gradient(self.theta, self.w))
-        self.of_left = power(self.left)
-
-    def inner_gradient(self, theta: Tree, w: Tree) -> Tree:
-        """Return g(theta, w)."""
-        return parts.gradient(parts.given(self.unroll.task, theta), w, None)
-
-    def measured(self, theta: Tree, w: Tree) -> Array:
-        """Return what the objective looks at, (B,)."""
-        return self.unroll.tally.measure.of(parts.given(self.unroll.task, theta), w, None)
-
-    def rows(self, tree: Tree) -> Array:
-        """Return a tree like w as rows on the host, (B, D)."""
-        flat = [to_host(x).reshape((self.unroll.batch, -1)) for x in ad.leaves(tree) if is_float_array(x)]
-        return np.concatenate(flat, axis=1)
-
-    def tree(self, rows: Array) -> Tree:
-        """Return rows as a tree like w; leaves that are no floats have no cotangent."""
-        found: list[Any] = []
-        at = 0
-        for leaf in ad.leaves(self.w):
-            if not is_float_array(leaf):
-                found.append(None)
-                continue
-            width = int(np.prod(leaf.shape[1:]))
-            piece = rows[:, at : at + width].reshape(leaf.shape)
-            found.append(self.unroll.xp.asarray(np.ascontiguousarray(piece)))
-            at += width
-        return ad.unflatten(self.w, found)
-
-    def slope(self, objective: Objective) -> _Rows:
-        """Return d objective/d measure."""
-        term = Scaled.of(self.measured(self.theta, self.w))
-        weight: Any = objective.weight(self.unroll.steps, self.unroll.steps)
-        weight = weight if isinstance(weight, Scaled) else Scaled.of(np.asarray(float(weight), self.unroll.dtype))
-        inner, of_inner = objective.inner(term)
-        _, of_sum = objective.finish(inner * weight, self.unroll.steps)
-        whole = of_sum * weight * of_inner
-        return _Rows(to_host(whole.mantissa).astype(self.unroll.dtype), to_host(whole.exponent))
-
-    def pulled_measure(self, slope: _Rows) -> _Rows:
-        """Return dF/dw."""
-        pull = ad.recorded(lambda w: self.measured(self.theta, w), self.w)
-        rows = self.rows(pull(self.unroll.xp.asarray(slope.digits))[0])
-        by = power(rows)
-        return _Rows(ldexp(rows, -by[:, None]), slope.exponent + by)
-
-    def product(self) -> Any:
-        """Return rows -> H rows, by the pullback of the inner gradient, whose Jacobian is symmetric."""
-        pull = ad.recorded(partial(self.inner_gradient, self.theta), self.w)
-        return lambda rows: self.rows(pull(self.tree(rows))[0])
-
-    def implicit(self, objective: Objective, by: Asked) -> _Found:
-        """Return dF/d theta - (dg/d theta)'v, and what is known of it."""
-        slope = self.slope(objective)
-        right = self.pulled_measure(slope)
-        solution = solved(self.product(), right.digits, by)
-        v = _Rows(solution.v, right.exponent + solution.exponent)
-        moved = _raised(
-            np.sum(v.digits * ldexp(self.left, -self.of_left[:, None]), axis=1), v.exponent + self.of_left, np
-        )
-        return _Found(self.gradient(slope, v._replace(digits=-v.digits)), solution.code, moved)
-
-    def at_the_optimum(self, by: Asked) -> _Inner:
-        """Return the same at w - H^{-1} g, where Newton's method sees the optimum; here, for a task without it."""
-        solution = solved(self.product(), self.left, by)
-        away = ldexp(solution.v, solution.exponent[:, None])
-        away = np.where((solution.code == 0)[:, None], away, 0)
-        w = ad.tree_map(lambda x, y: x if y is None else x - y, self.w, self.tree(away))
-        return _Inner(self.unroll, self.unroll.end()._replace(w=w, exponent=np.zeros(self.unroll.batch, np.int64)))
-
-    def is_all_moved(self) -> Array:
-        """Whether no entry stayed exactly where it began though it had a gradient: one that is held is no optimum's."""
-        start = parts.start_of(parts.given(self.unroll.task, self.theta), self.unroll.system.seed)
-        stayed = self.rows(start) == self.rows(self.w)
-        pulled = (self.rows(self.inner_gradient(self.theta, start)) != 0) | (self.left != 0)
-        return ~(stayed & pulled).any(axis=1)
-
-    def gradient(self, slope: _Rows, minus_v: _Rows) -> Tree:
-        """Return dF/d theta - (dg/d theta)'v as Scaled numbers, summed over the tasks or task by task."""
-        xp = self.unroll.xp
-        of_measure = ad.recorded(lambda theta: self.measured(theta, self.w), self.theta)
-        of_slope = ad.recorded(lambda theta: self.inner_gradient(theta, self.w), self.theta)
-        direct = self._summed(lambda digits: of_measure(xp.asarray(digits))[0], slope)
-        through = self._summed(lambda rows: of_slope(self.tree(rows))[0], minus_v)
-        return ad.tree_map(lambda one, other: None if one is None else one + other, direct, through)
-
-    def _summed(self, pull: Callable[[Array], Tree], given: _Rows) -> Tree:
-        """Return the pullback of rows in Scaled numbers; tasks of far exponents are pulled back apart, and added."""
-        if self.unroll.options.per_task:
-            return ad.tree_map(lambda leaf: _raised(leaf, given.exponent, self.unroll.xp), pull(given.digits))
-        total: Tree = None
-        left = np.ones(len(given.exponent), dtype=bool)
-        while left.any():
-            top = given.exponent[left].max()
-            near = left & (given.exponent > top - _NEAR)
-            aside = (slice(None),) + (None,) * (given.digits.ndim - 1)
-            digits = ldexp(np.where(near[aside], given.digits, 0), np.where(near, given.exponent - top, 0)[aside])
-            found = ad.tree_map(lambda leaf, by=top: _raised(leaf, by, self.unroll.xp), pull(digits))
-            total = found if total is None else ad.tree_map(lambda a, b: None if a is None else a + b, total, found)
-            left &= ~near
-        return total
-
-
-class _Found(NamedTuple):
-    """The gradient, the Status codes of the linear systems (B,), and v'g: by how much F would fall to the optimum."""
-
-    grad: Tree
-    code: Array
-    moved: Scaled
 
 
 def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
@@ -287,7 +162,7 @@ def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
     return np.broadcast_to(np.where(np.all(known, axis=0), found, np.nan), (batch,))
 
 
-def settled(here: _Found, objective: Objective, stationary: float) -> Array:
+def settled(here: Found, objective: Objective, stationary: float) -> Array:
     """Whether a logarithm stays where it is on the way to the optimum: that of a loss that vanishes there does not."""
     if not parts.takes_a_logarithm(objective):
         return np.ones(len(here.code), dtype=bool)
@@ -295,7 +170,7 @@ def settled(here: _Found, objective: Objective, stationary: float) -> Array:
     return np.asarray(moved <= np.log2(stationary))  # NaN is not
 
 
-def told(found: Estimate, here: _Found, off: Array, is_settled: Array) -> tuple[Array, tuple[str, ...]]:
+def told(found: Estimate, here: Found, off: Array, is_settled: Array) -> tuple[Array, tuple[str, ...]]:
     """Return the Status codes (B,), and what there is to say of how near the optimum is."""
     status = to_host(found.status)
     code = np.where(is_settled, 0, Status.INNER_NOT_STATIONARY.code)
@@ -313,16 +188,6 @@ def told(found: Estimate, here: _Found, off: Array, is_settled: Array) -> tuple[
         f"the gradient by {share} (at most, over tasks)."
     )
     return status, (note,)
-
-
-def _raised(leaf: Any, by: Any, xp: Any) -> Any:
-    """Return leaf * 2**by as Scaled numbers; `by`: one number, or one a task, which the leaf leads with."""
-    if leaf is None:
-        return None
-    found = Scaled.of(leaf)
-    by = xp.asarray(by)
-    by = by.reshape(by.shape + (1,) * (found.mantissa.ndim - by.ndim)) if by.ndim else by
-    return Scaled(found.mantissa, xp.where(found.mantissa == 0, 0, found.exponent + by))
 
 
 def _zeros(leaf: Any) -> Any:
