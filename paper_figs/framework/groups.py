@@ -54,7 +54,7 @@ GROUPS = (
         "learned",
         "Learned optimizers",
         "Networks as optimizers: what their meta-gradients do, and what trained ones can do.",
-        ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization"),
+        ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization", "no_free_lunch"),
     ),
     Group(
         "tuned",

@@ -186,6 +186,13 @@ LINES = {
         "A learned optimizer that was meta-trained on the training loss fits noisy labels.",
         lambda c: f"test loss {c.told('few_test', '.2f')} times that of the held-out one",
     ),
+    "no_free_lunch": Short(
+        "What a policy gains on the functions that it is meta-trained on it loses on all others.",
+        lambda c: (
+            f"{c.told('mean_gain_2', '+.3f')} on those, {c.told('mean_rest_2', '+.3f')} on the rest; "
+            f"closed sets {c.told('closed_gain', '.0e')}"
+        ),
+    ),
     "adam_tuning": Short(
         "Adam tuned by meta-gradient has a smaller geometric mean loss than with a grid's step size; random search "
         "gains as much.",
