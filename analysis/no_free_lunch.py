@@ -103,7 +103,7 @@ def _sets(config: Config, n: int, m: int) -> dict[str, np.ndarray]:
         seen = np.bitwise_or.reduce(np.where(among, 1 << row, 0), axis=1)
         first = seen if first is None else first
         alike &= seen == first
-    # closed: each permutation of the points takes the set to itself; two transpositions and a cycle would do
+    # closed: each swap of neighbouring points takes the set to itself, and so does every permutation, made of them
     table = theory.functions(n, m)
     digits = m ** np.arange(n)[::-1]
     closed = np.ones(2**count, dtype=bool)
