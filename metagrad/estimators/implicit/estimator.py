@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from metagrad.xp import Array, to_host
 
 Solver = Literal["cg", "neumann", "dense"]
 _WHERE = "implicit"
+_ELSEWHERE = Status.INNER_NOT_STATIONARY.code
 _DEFAULTS = {"float64": (1e-10, 1e-6), "float32": (1e-5, 1e-3)}  # tolerance, stationary
 
 
@@ -43,11 +44,14 @@ class Implicit:
     over the largest curvature), "dense" (a factorisation: for few parameters; it alone looks along every direction).
     `tolerance`: the residual |r - H v|/|r| of each task (default: 1e-10, in float32 1e-5). `limit`: the most products
     with H. `stationary`: by how much the gradient may change, relative to its length, from the end of the run to the
-    optimum that Newton's step predicts from there (default: 1e-6, in float32 1e-3).
+    optimum that Newton's step predicts from there (default: 1e-6, in float32 1e-3). `checked=False` does not look at
+    that, which takes two more systems: then nothing says whether the end of the run is an optimum.
 
     What is not so is said by a Status of the task: INNER_NOT_STATIONARY (also where an entry was held by the rule, and
     where the logarithm is of a loss that vanishes at the optimum), INNER_INDEFINITE, INNER_UNSOLVED. A note tells by
-    how much an objective and the gradient would change, to first order, on the way to the optimum.
+    how much an objective and the gradient would change, to first order, on the way to the optimum. A task whose system
+    has no solution (INNER_INDEFINITE, or numbers that are none) has the gradient NaN, and so has a sum that it enters;
+    of a system that was not solved to the tolerance (INNER_UNSOLVED) what was reached is taken.
 
     >>> import metagrad as mg
     >>> task = mg.FunctionTask(lambda w, theta: (w[:, 0] - theta) ** 2, np.zeros((1, 1)), theta=np.array(2.0))
@@ -62,6 +66,7 @@ class Implicit:
     limit: int = 1000
     stationary: float | None = None
     step: float | None = None
+    checked: bool = True
     per_task: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +74,7 @@ class Implicit:
         check_options("Implicit", self)
         checks.choice("Implicit", "solver", self.solver, get_args(Solver))
         checks.count("Implicit", "limit", self.limit)
+        checks.flag("Implicit", "checked", self.checked)
         for name in ("tolerance", "stationary", "step"):
             given = getattr(self, name)
             if given is not None:
@@ -102,17 +108,11 @@ class Implicit:
         with np.errstate(all="ignore"):  # what leaves the range is told by the Status
             unroll, found = forwards(again(), valued, again=again)
             inner = Inner(unroll, unroll.end())
-            tolerance, stationary = self._bounds(unroll.dtype)
-            by = Asked(self.solver, tolerance, self.limit, self.step)
-            here = inner.implicit(objective, by)
-            # Once more at the optimum that Newton's step predicts, solved to more digits: what differs is not known.
-            ahead = inner.at_the_optimum(by)
-            there = ahead.implicit(objective, by._replace(tolerance=tolerance / 100, limit=2 * self.limit))
+            here = inner.implicit(objective, self._asked(unroll.dtype))
             grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), here.grad)
             grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
-            off = apart(here.grad, there.grad, unroll.batch, per_task=self.per_task)
-            is_settled = (off <= stationary) & inner.is_all_moved() & settled(here, objective, stationary)
-            status, notes = told(found, here, off, is_settled)
+            is_number = numbers(here.grad, unroll.batch, per_task=self.per_task)
+            status, notes = told(found, here, is_number, self._seen(inner, here, objective) if self.checked else None)
         step = np.where(to_host(found.status) == status, to_host(found.status_step), steps)
         xp = unroll.xp
         found = replace(
@@ -120,10 +120,26 @@ class Implicit:
         )
         return unroll.as_given(found)
 
-    def _bounds(self, dtype: Any) -> tuple[float, float]:
-        """Return tolerance and bound of stationarity, those of the dtype where none was given."""
-        tolerance, stationary = _DEFAULTS[np.dtype(dtype).name]
-        return self.tolerance or tolerance, self.stationary or stationary
+    def _seen(self, inner: Inner, here: Found, objective: Objective) -> Seen:
+        """Look once more at the optimum that Newton's step predicts, solved to more digits: what differs is unknown."""
+        by, batch = self._asked(inner.unroll.dtype), inner.unroll.batch
+        stationary = self.stationary or _DEFAULTS[np.dtype(inner.unroll.dtype).name][1]
+        ahead, is_known = inner.at_the_optimum(by)
+        there = ahead.implicit(objective, by._replace(tolerance=by.tolerance / 100, limit=2 * by.limit), here.v)
+        off = apart(here.grad, there.grad, batch, per_task=self.per_task)
+        is_settled = is_known & (off <= stationary) & inner.is_all_moved() & settled(here, objective, stationary)
+        return Seen(off, is_settled)
+
+    def _asked(self, dtype: Any) -> Asked:
+        """Return what is asked of the solver, with the tolerance of the dtype where none was given."""
+        return Asked(self.solver, self.tolerance or _DEFAULTS[np.dtype(dtype).name][0], self.limit, self.step)
+
+
+class Seen(NamedTuple):
+    """How far the gradient at the predicted optimum is from that here, relative, and where it is near enough, (B,)."""
+
+    off: Array
+    is_settled: Array
 
 
 def _check(ask: Ask) -> None:
@@ -158,8 +174,15 @@ def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
     off = log2_length([(a - b).reshape((rows, -1)) for a, b in pairs])
     size = log2_length([a.reshape((rows, -1)) for a, _ in pairs])
     found = np.where(np.isneginf(to_host(off)), 0.0, np.exp2(to_host(off - size)))
-    known = [np.isfinite(to_host(x.mantissa)).reshape((rows, -1)).all(axis=1) for pair in pairs for x in pair]
-    return np.broadcast_to(np.where(np.all(known, axis=0), found, np.nan), (batch,))
+    known = numbers(ours, batch, per_task=per_task) & numbers(theirs, batch, per_task=per_task)
+    return np.where(known, found, np.nan)
+
+
+def numbers(grad: Tree, batch: int, *, per_task: bool) -> Array:
+    """Return whether a gradient is finite, (B,): as a whole, or task by task."""
+    rows = batch if per_task else 1
+    leaves = [to_host(leaf.mantissa).reshape((rows, -1)) for leaf in ad.leaves(grad) if leaf is not None]
+    return np.broadcast_to(np.all([np.isfinite(leaf).all(axis=1) for leaf in leaves], axis=0), (batch,))
 
 
 def settled(here: Found, objective: Objective, stationary: float) -> Array:
@@ -170,24 +193,22 @@ def settled(here: Found, objective: Objective, stationary: float) -> Array:
     return np.asarray(moved <= np.log2(stationary))  # NaN is not
 
 
-def told(found: Estimate, here: Found, off: Array, is_settled: Array) -> tuple[Array, tuple[str, ...]]:
-    """Return the Status codes (B,), and what there is to say of how near the optimum is."""
-    status = to_host(found.status)
-    code = np.where(is_settled, 0, Status.INNER_NOT_STATIONARY.code)
+def told(found: Estimate, here: Found, is_number: Array, seen: Seen | None) -> tuple[Array, tuple[str, ...]]:
+    """Return the Status codes (B,), and what there is to say of how near the optimum is; None: not looked at."""
+    code = np.zeros(len(is_number), np.int64) if seen is None else np.where(seen.is_settled, 0, _ELSEWHERE)
+    code = np.where(is_number, code, Status.GRADIENT_NAN.code)  # a sum that a task spoils is no number for any of them
     code = np.where(here.code != 0, here.code, code)
+    status = to_host(found.status)
     status = np.where(status == 0, code, status)
-    if np.isnan(off).any():  # a sum over tasks is no number for any of them
-        status = np.where((status == 0) & np.isnan(off), Status.GRADIENT_NAN.code, status)
     sizes = to_host(here.moved.log10abs())
     worst = np.nanmax(np.where(here.code == 0, sizes, np.nan), initial=-np.inf)
     by = "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
-    known = off[~np.isnan(off)]
+    note = f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order"
+    if seen is None:
+        return status, (f"{note} (at most, over tasks); whether there is one was not looked at.",)
+    known = seen.off[~np.isnan(seen.off)]
     share = f"{known.max():.2g} of its length" if known.size else "no number"
-    note = (
-        f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order, and "
-        f"the gradient by {share} (at most, over tasks)."
-    )
-    return status, (note,)
+    return status, (f"{note}, and the gradient by {share} (at most, over tasks).",)
 
 
 def _zeros(leaf: Any) -> Any:

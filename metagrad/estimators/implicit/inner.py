@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad import ad, parts
-from metagrad.estimators.implicit.solvers import Asked, power, solved
+from metagrad.estimators.implicit.solvers import Asked, Solution, power, solved
 from metagrad.protocols import Objective, Position, Tree
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.rescale import is_float_array, shift
@@ -25,6 +25,7 @@ from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, to_host
 
 _NEAR = 20  # powers of two: tasks within them are pulled back together, without a loss that float32 would see
+_ROUNDINGS = 1000  # of H w: an inner gradient below that may be none
 
 
 class Rows(NamedTuple):
@@ -35,11 +36,15 @@ class Rows(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The gradient, the Status codes of the linear systems (B,), and v'g: by how much F would fall to the optimum."""
+    """The gradient, the Status codes of the linear systems (B,), v'g: by how much F would fall to the optimum, and v.
+
+    Where a task has no solution, v is NaN, and so is the gradient of this task, and a sum that it enters.
+    """
 
     grad: Tree
     code: Array
     moved: Scaled
+    v: Rows
 
 
 class Inner:
@@ -101,24 +106,34 @@ class Inner:
         pull = ad.recorded(partial(self.inner_gradient, self.theta), self.w)
         return lambda rows: self.rows(pull(self.tree(rows))[0])
 
-    def implicit(self, objective: Objective, by: Asked) -> Found:
-        """Return dF/d theta - (dg/d theta)'v, and what is known of it."""
+    def implicit(self, objective: Objective, by: Asked, near: Rows | None = None) -> Found:
+        """Return dF/d theta - (dg/d theta)'v, and what is known of it; `near`: a v from nearby to go on from."""
         slope = self.slope(objective)
         right = self.pulled_measure(slope)
-        solution = solved(self.product(), right.digits, by)
+        start = None if near is None else Solution(near.digits, near.exponent - right.exponent, np.zeros(0))
+        solution = solved(self.product(), right.digits, by, start)
         v = Rows(solution.v, right.exponent + solution.exponent)
         moved = raised(
             np.sum(v.digits * ldexp(self.left, -self.of_left[:, None]), axis=1), v.exponent + self.of_left, np
         )
-        return Found(self.gradient(slope, v._replace(digits=-v.digits)), solution.code, moved)
+        return Found(self.gradient(slope, v._replace(digits=-v.digits)), solution.code, moved, v)
 
-    def at_the_optimum(self, by: Asked) -> Inner:
-        """Return the same at w - H^{-1} g, where Newton's method sees the optimum; here, for a task without it."""
-        solution = solved(self.product(), self.left, by)
+    def at_the_optimum(self, by: Asked) -> tuple[Inner, Array]:
+        """Return the same at w - H^{-1} g, where Newton's method sees the optimum, and which tasks know it, (B,).
+
+        A task does not where the system was not solved, unless g is what rounding leaves of H w; then it stays here.
+        """
+        product = self.product()
+        solution = solved(product, self.left, by)
+        whole = product(self.rows(self.w))
+        g, whole = (ldexp(x, -power(whole)[:, None]) for x in (self.left, whole))
+        rounding = _ROUNDINGS * np.finfo(g.dtype).eps * np.sqrt(np.sum(whole * whole, axis=1))
+        is_known = (solution.code == 0) | (np.sqrt(np.sum(g * g, axis=1)) <= rounding)
         away = ldexp(solution.v, solution.exponent[:, None])
         away = np.where((solution.code == 0)[:, None], away, 0)
         w = ad.tree_map(lambda x, y: x if y is None else x - y, self.w, self.tree(away))
-        return Inner(self.unroll, self.unroll.end()._replace(w=w, exponent=np.zeros(self.unroll.batch, np.int64)))
+        end = self.unroll.end()._replace(w=w, exponent=np.zeros(self.unroll.batch, np.int64))
+        return Inner(self.unroll, end), is_known
 
     def is_all_moved(self) -> Array:
         """Whether no entry stayed exactly where it began though it had a gradient: one that is held is no optimum's."""
