@@ -186,6 +186,13 @@ LINES = {
         "A learned optimizer that was meta-trained on the training loss fits noisy labels.",
         lambda c: f"test loss {c.told('few_test', '.2f')} times that of the held-out one",
     ),
+    "implicit_gradient": Short(
+        "Where the inner optimum is near, the implicit gradient is nearer to the truth than the unrolled one.",
+        lambda c: (
+            f"{c.told('nearer_diabetes', '.0f')} times on diabetes; memory grows {c.told('memory', '.2f')}-fold, "
+            f"unrolled {c.told('memory_unrolled', '.1f')}-fold"
+        ),
+    ),
     "no_free_lunch": Short(
         "What a policy gains on the functions that it is meta-trained on it loses on all others.",
         lambda c: (
