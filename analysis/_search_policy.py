@@ -128,7 +128,8 @@ def trained(policy: Policy, task: Search, *, meta_steps: int, rate: float) -> np
     estimator = mg.Reverse(per_task=True)
     trainer = mg.MetaTrainer(task, policy, mg.Final(), policy.histories.looks, outer=outer, estimator=estimator)
     start = np.zeros((len(task.among), *policy.histories.open.shape))
-    return trainer.run(policy.Phi(start), meta_steps).phi.reshape(-1, *start.shape)
+    found: np.ndarray = trainer.run(policy.Phi(start), meta_steps).phi.reshape(-1, *start.shape)
+    return found
 
 
 def losses(policy: Policy, task: Search, scores: np.ndarray) -> np.ndarray:
@@ -141,4 +142,5 @@ def gradient_size(policy: Policy, task: Search, scores: np.ndarray) -> np.ndarra
     """Return the largest entry of the meta-gradient of each set, (B,), at policies of their own."""
     ask = task, policy, mg.Final(), policy.Phi(scores)
     found = mg.meta_gradient(*ask, steps=policy.histories.looks, per_task=True)
-    return np.abs(found.grad.scores.to_float()).max(axis=(1, 2))
+    size: np.ndarray = np.abs(found.grad.scores.to_float()).max(axis=(1, 2))
+    return size

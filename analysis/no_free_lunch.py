@@ -173,7 +173,8 @@ def _losses(config: Config, m: int, sequences: np.ndarray) -> np.ndarray:
 
 def _mean(gains: np.ndarray, sets: np.ndarray) -> np.ndarray:
     """Return the mean over the functions of each set, an axis less; 0 for a set of none."""
-    return np.sum(gains * sets, axis=-1) / np.maximum(sets.sum(axis=-1), 1)
+    found: np.ndarray = np.sum(gains * sets, axis=-1) / np.maximum(sets.sum(axis=-1), 1)
+    return found
 
 
 def _closed(config: Config, seed: int) -> dict[str, np.ndarray]:
