@@ -200,9 +200,9 @@ def told(found: Estimate, here: Found, is_number: Array, seen: Seen | None) -> t
     code = np.where(here.code != 0, here.code, code)
     status = to_host(found.status)
     status = np.where(status == 0, code, status)
-    sizes = to_host(here.moved.log10abs())
-    worst = np.nanmax(np.where(here.code == 0, sizes, np.nan), initial=-np.inf)
-    by = "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
+    sizes = to_host(here.moved.log10abs())[here.code == 0]
+    worst = np.max(sizes[~np.isnan(sizes)], initial=-np.inf)
+    by = "no number" if not sizes.size else "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
     note = f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order"
     if seen is None:
         return status, (f"{note} (at most, over tasks); whether there is one was not looked at.",)

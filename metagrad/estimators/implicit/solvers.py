@@ -79,10 +79,11 @@ def solved(product: Product, right: Array, asked: Asked, start: Solution | None 
         near = np.divide(near, size, out=np.zeros_like(unit), where=(size > 0) & np.isfinite(near).all(axis=1)[:, None])
         v = np.where(_length(unit - image(near)) < 1, near, 0).astype(unit.dtype, copy=False)
     v, is_positive = _solve(image, unit, v, asked)
+    is_indefinite = is_in & ~is_positive  # of what is no number nothing is known
     is_in &= is_positive & np.isfinite(v).all(axis=1)
     residual = _length(unit - image(np.where(is_in[:, None], v, 0)))[:, 0]
     code = np.where(is_in & (residual <= 10 * asked.tolerance), 0, Status.INNER_UNSOLVED.code)
-    code = np.where(is_positive, code, Status.INNER_INDEFINITE.code)
+    code = np.where(is_indefinite, Status.INNER_INDEFINITE.code, code)
     return Solution(np.where(is_in[:, None], v * size, np.nan), of_right - of_H, code)
 
 
