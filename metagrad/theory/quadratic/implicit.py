@@ -28,12 +28,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.numbers.checks import Floats, bad_value, count, finite_floats, number, step_counts
+from metagrad.theory.numbers.checks import Floats, bad_value, check_kind, count, finite_floats, number, step_counts
 
 
 @dataclass(frozen=True)
@@ -182,13 +181,22 @@ class PenalisedQuadratic:
         return found
 
 
-class Lipschitz(NamedTuple):
-    """The Lipschitz constants in w of dF/dw, of dg/dtheta, of the Hessian and of dF/dtheta."""
+@dataclass(frozen=True)
+class Lipschitz:
+    """The Lipschitz constants in w of dF/dw, of dg/dtheta, of the Hessian and of dF/dtheta: numbers or arrays, >= 0.
+
+    TypeError and ValueError for others.
+    """
 
     outer: ArrayLike
     cross: ArrayLike = 0.0
     hessian: ArrayLike = 0.0
     direct: ArrayLike = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the constants; they are kept as float64."""
+        for name in ("outer", "cross", "hessian", "direct"):
+            object.__setattr__(self, name, _positive("Lipschitz", name, getattr(self, name)))
 
 
 def error_bound(
@@ -208,17 +216,28 @@ def error_bound(
     >>> float(error_bound(0.1, 1.0, outer=2.0, cross=1.0, lipschitz=Lipschitz(outer=1.0)))
     0.1
     """
-    given = {"slope": slope, "convexity": convexity, "outer": outer, "cross": cross, "residual": residual}
-    given |= {f"lipschitz.{name}": x for name, x in lipschitz._asdict().items()}
-    floats = {name: finite_floats("error_bound", name, x) for name, x in given.items()}
-    for name, x in floats.items():
-        if x.size and (x.min() < 0 or (name == "convexity" and x.min() == 0)):
-            bad_value("error_bound", name, x.min(), "above 0" if name == "convexity" else "0 or more")
-    alpha, r, c = floats["convexity"], floats["outer"], floats["cross"]
-    s = floats["slope"] / alpha
-    k_F, k_c, k_H, k_d = (floats[f"lipschitz.{of}"] for of in Lipschitz._fields)
+    check_kind("error_bound", "lipschitz", lipschitz, Lipschitz)
+    alpha = _positive("error_bound", "convexity", convexity)
+    if not (alpha > 0).all():
+        bad_value("error_bound", "convexity", 0.0, "above 0")
+    given = {"slope": slope, "outer": outer, "cross": cross, "residual": residual}
+    g, r, c, left = (_positive("error_bound", name, x) for name, x in given.items())
+    k_F, k_c, k_H, k_d = (
+        np.asarray(x) for x in (lipschitz.outer, lipschitz.cross, lipschitz.hessian, lipschitz.direct)
+    )
+    s = g / alpha
     away = k_d + k_c * r / alpha + (c + k_c * s) * (k_H * r / alpha**2 + k_F / alpha)
-    return np.asarray(s * away + floats["residual"] * c * r / alpha, np.float64)
+    return np.asarray(s * away + left * c * r / alpha, np.float64)
+
+
+def _positive(function: str, name: str, value: ArrayLike) -> Floats:
+    """Return what is no number below zero, as float64, or raise."""
+    floats = finite_floats(function, name, value)
+    if floats.size and floats.min() < 0:
+        bad_value(function, name, floats.min(), "0 or more")
+    if not floats.size:
+        bad_value(function, name, "empty", "a number, or an array of some")
+    return floats
 
 
 __all__ = ["Lipschitz", "PenalisedQuadratic", "error_bound"]
