@@ -19,7 +19,7 @@ alt = (
 )
 _TITLES = {"gaussian": "ridge, Gaussian inputs", "diabetes": "ridge, diabetes data"}
 _WAYS = {"unrolled": "through all steps", "implicit": "implicit"}
-_SMALLEST = 1e-12  # of the gradient: below it a point is what rounding leaves
+_SMALLEST = 1e-12  # of the scale: below it a point is what rounding leaves
 
 
 def draw(result: Result) -> Figure:
@@ -38,29 +38,29 @@ def draw(result: Result) -> Figure:
 
 def _errors(ax: Axes, result: Result, name: str) -> None:
     arrays = result.arrays
-    true = np.abs(arrays[f"true_{name}"])[:, None]
+    size = arrays[f"size_{name}"][:, None]
     line, steps = arrays[f"line_steps_{name}"], arrays[f"steps_{name}"]
-    theory(ax, line, np.median(arrays[f"bound_line_{name}"] / true, axis=0), 0, label="bound of implicit")
+    theory(ax, line, np.median(arrays[f"bound_line_{name}"] / size, axis=0), 0, label="bound of implicit")
     for index, (way, label) in enumerate(_WAYS.items()):
-        exact = np.abs(result.series(f"line_{name}", way)) / true
+        exact = np.abs(result.series(f"line_{name}", way)) / size
         theory(ax, line, np.median(exact, axis=0), index + 1, linewidth=1.0)
-        _points(ax, steps, np.abs(result.series(f"engine_{name}", way)) / true, index + 1, label)
-    ax.set(xscale="log", yscale="log", xlabel=HORIZON, ylabel="relative error", title=_TITLES[name])
+        _points(ax, steps, np.abs(result.series(f"engine_{name}", way)) / size, index + 1, label)
+    ax.set(xscale="log", yscale="log", xlabel=HORIZON, ylabel="error / scale", title=_TITLES[name])
     ax.set_ylim(1e-13, None)
     ax.legend(loc="lower left")
 
 
 def _solvers(ax: Axes, result: Result, name: str) -> None:
     arrays = result.arrays
-    true = np.abs(arrays[f"true_{name}"])[:, None]
+    size = arrays[f"size_{name}"][:, None]
     for index, (solver, label) in enumerate((("neumann", "Neumann series"), ("cg", "conjugate gradients"))):
-        errors, exact = (np.abs(arrays[f"{key}_{name}"]) / true for key in (solver, f"{solver}_theory"))
+        errors, exact = (np.abs(arrays[f"{key}_{name}"]) / size for key in (solver, f"{solver}_theory"))
         at = arrays["terms"] if solver == "neumann" else np.arange(1, errors.shape[1] + 1)
         middle = np.median(exact, axis=0)
         some = middle > _SMALLEST
         theory(ax, at[some], middle[some], index + 1, linewidth=1.0)
         _points(ax, at, errors, index + 1, label)
-    ax.set(xscale="log", yscale="log", xlabel="products with the Hessian", ylabel="relative error")
+    ax.set(xscale="log", yscale="log", xlabel="products with the Hessian", ylabel="error / scale")
     ax.set(title=f"at the optimum, {name}", ylim=(_SMALLEST, None))
     ax.legend(loc="lower right")
 
@@ -93,13 +93,13 @@ def details(result: Result) -> str:
     return (
         f"{cases} regressions each: 40 samples of 20 Gaussian inputs with the penalty 0.1, and 100 of the 442 patients "
         f"of the diabetes data with 0.03; as many samples held out; gradient descent from 0 with the step size 1/L. "
-        f"Errors are relative to the gradient at the optimum. Engine and theory differ by "
-        f"{told('unrolled', '.0e')} (unrolled) and {told('implicit', '.0e')} (implicit) of it. The note of the "
+        f"Errors are in units of |dF/dw| |dw*/dtheta|, the most that the gradient could be. Engine and theory differ "
+        f"by {told('unrolled', '.0e')} (unrolled) and {told('implicit', '.0e')} (implicit) of it. The note of the "
         f"estimator foretells the error to {told('note', '.0%')}, with two digits; its Status is OK nowhere where "
-        f"the error is above 1e-5, and everywhere where it is below 1e-7. (c) An error of 1e-6 takes a Neumann series "
-        f"{told('products_gaussian', '.0f')} (Gaussian) and {told('products_diabetes', '.0f')} (diabetes) times as "
-        f"many products as conjugate gradients, of which ten dimensions need ten. (d) 8 tasks of 64 parameters: from "
-        f"t = {first} to {last} memory grows by {told('memory_unrolled', '.1f')} unrolled, "
+        f"the error is above 1e-5 of the gradient, and everywhere where it is below 1e-7. (c) An error of 1e-6 takes a "
+        f"Neumann series {told('products_gaussian', '.0f')} (Gaussian) and {told('products_diabetes', '.0f')} "
+        f"(diabetes) times as many products as conjugate gradients, of which ten dimensions need ten. (d) 8 tasks of "
+        f"64 parameters: from t = {first} to {last} memory grows by {told('memory_unrolled', '.1f')} unrolled, "
         f"{told('memory', '.2f')} implicit."
     )
 

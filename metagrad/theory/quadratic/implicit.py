@@ -88,6 +88,11 @@ class PenalisedQuadratic:
         w = self.optimum(log_penalty)
         return float(self._outer(w) @ self._moved(w, log_penalty))
 
+    def scale(self, log_penalty: float) -> float:
+        """Return |r(w*)| |J(w*)|, the most that the gradient could be: it is small where the two are orthogonal."""
+        w = self.optimum(log_penalty)
+        return float(np.linalg.norm(self._outer(w)) * np.linalg.norm(self._moved(w, log_penalty)))
+
     def iterate(self, log_penalty: float, eta: float, steps: ArrayLike) -> Floats:
         """Return w_T of gradient descent, (..., d) for steps (...)."""
         found: Floats = self.optimum(log_penalty) + self._distance("iterate", log_penalty, eta, steps)

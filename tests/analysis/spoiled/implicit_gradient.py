@@ -1,7 +1,5 @@
 """What would be wrong with the implicit gradient and what is said of it."""
 
-import numpy as np
-
 
 def corruptions(config, arrays):
     def changed(name, where, by):
@@ -11,7 +9,7 @@ def corruptions(config, arrays):
 
     def wrong(name, way):  # the engine has an error of its own
         x = arrays[name].copy()
-        x[3, 4, way] += 1e-4 * np.abs(arrays["true_diabetes"][3])
+        x[3, 4, way] += 1e-4 * arrays["size_diabetes"][3]
         return {name: x}
 
     said = arrays["status_diabetes"].copy()

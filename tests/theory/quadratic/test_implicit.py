@@ -50,6 +50,9 @@ def test_the_gradient_is_the_slope_of_the_objective(seed):
         return w @ problem.M @ w / 2 - problem.q @ w
 
     assert problem.gradient(0.3) == pytest.approx((objective(0.3 + h) - objective(0.3 - h)) / (2 * h), rel=1e-7)
+    assert abs(problem.gradient(0.3)) <= problem.scale(0.3)
+    one = PenalisedQuadratic([[1.0]], [2.0], [[1.0]], [0.0], [0.0])  # in one dimension there is no angle
+    assert one.scale(0.0) == pytest.approx(abs(one.gradient(0.0)))
 
 
 def test_the_unrolled_error_has_a_factor_t_more():
