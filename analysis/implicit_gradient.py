@@ -257,7 +257,9 @@ def _notes(config: Config, arrays: dict[str, np.ndarray]) -> np.ndarray:
         said = arrays[f"note_{name}"].reshape(config.blocks, config.cases, -1)[:, 0]
         small = np.abs(true[:, 0]) / arrays[f"size_{name}"]
         rounding = 1e-7 / small.reshape(config.blocks, config.cases).min(axis=1)[:, None]
-        found.append(np.where(largest <= rounding, 0, np.abs(said / largest - 1)).ravel())
+        known = np.isfinite(largest) & np.isfinite(rounding) & np.isfinite(said)
+        found.append(np.where(known & (largest <= rounding), 0, np.abs(said / largest - 1)).ravel())
+        found.append(np.where(known, 0, np.nan).ravel())
     return np.concatenate(found)
 
 
