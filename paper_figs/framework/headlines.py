@@ -189,16 +189,13 @@ LINES = {
     "implicit_gradient": Short(
         "Where the inner optimum is near, the implicit gradient is nearer to the truth than the unrolled one.",
         lambda c: (
-            f"{c.told('nearer_diabetes', '.0f')} times on diabetes; memory grows {c.told('memory', '.2f')}-fold, "
-            f"unrolled {c.told('memory_unrolled', '.1f')}-fold"
+            f"{c.told('nearer_diabetes', '.0f')} times (diabetes); memory x{c.told('memory', '.1f')}, "
+            f"not x{c.told('memory_unrolled', '.1f')}"
         ),
     ),
     "no_free_lunch": Short(
         "What a policy gains on the functions that it is meta-trained on it loses on all others.",
-        lambda c: (
-            f"{c.told('mean_gain_2', '+.3f')} on those, {c.told('mean_rest_2', '+.3f')} on the rest; "
-            f"closed sets {c.told('closed_gain', '.0e')}"
-        ),
+        lambda c: f"{c.told('mean_gain_2', '+.3f')} on those, {c.told('mean_rest_2', '+.3f')} on the rest",
     ),
     "adam_tuning": Short(
         "Adam tuned by meta-gradient has a smaller geometric mean loss than with a grid's step size; random search "
