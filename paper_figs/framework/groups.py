@@ -54,13 +54,13 @@ GROUPS = (
         "learned",
         "Learned optimizers",
         "Networks as optimizers: what their meta-gradients do, and what trained ones can do.",
-        ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization"),
+        ("learned_explosion", "lstm_quadratics", "lstm_digits", "learned_generalization", "no_free_lunch"),
     ),
     Group(
         "tuned",
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",
-        ("adam_tuning", "short_horizon"),
+        ("adam_tuning", "short_horizon", "implicit_gradient"),
     ),
     Group(
         "starts",

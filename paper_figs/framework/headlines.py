@@ -190,6 +190,17 @@ LINES = {
         "A start learned by MAML tells characters of new alphabets apart, better than without meta-training.",
         lambda c: f"{share(c, 'maml_1')} from one drawing, {share(c, 'maml_5')} from five; chance 20%",
     ),
+    "implicit_gradient": Short(
+        "Where the inner optimum is near, the implicit gradient is nearer to the truth than the unrolled one.",
+        lambda c: (
+            f"{c.told('nearer_diabetes', '.0f')} times (diabetes); memory x{c.told('memory', '.1f')}, "
+            f"not x{c.told('memory_unrolled', '.1f')}"
+        ),
+    ),
+    "no_free_lunch": Short(
+        "What a policy gains on the functions that it is meta-trained on it loses on all others.",
+        lambda c: f"{c.told('mean_gain_2', '+.3f')} on those, {c.told('mean_rest_2', '+.3f')} on the rest",
+    ),
     "adam_tuning": Short(
         "Adam tuned by meta-gradient has a smaller geometric mean loss than with a grid's step size; random search "
         "gains as much.",

@@ -11,7 +11,7 @@ import pytest
 import metagrad.theory
 from metagrad.theory import SignedLog, Spectrum, least_squares, no_free_lunch, quadratic, sgd, starts
 from metagrad.theory.least_squares import proportional_limit
-from metagrad.theory.quadratic import bounds, horizons, meta_descent
+from metagrad.theory.quadratic import bounds, horizons, implicit, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
 from metagrad.theory.starts import tied
 
@@ -151,6 +151,15 @@ OVERRIDES = {
         "g_query": np.ones((1, 2)),
     },
     "few_samples_separate": {"ratio": 0.01, "sigma": 3.0},
+    "PenalisedQuadratic": {"H": np.eye(2), "b": np.ones(2), "M": np.eye(2), "q": np.ones(2), "w0": np.ones(2)},
+    "Lipschitz": {"outer": 1.0, "cross": 1.0, "hessian": 1.0, "direct": 1.0},
+    "error_bound": {
+        "slope": 1.0,
+        "convexity": 1.0,
+        "outer": 1.0,
+        "cross": 1.0,
+        "lipschitz": implicit.Lipschitz(1.0),
+    },
 }
 NOISY = "metagrad.theory.sgd.noisy_schedules"
 BY_MODULE = {

@@ -2,7 +2,8 @@
 
 | file        | what it has                                                                                |
 |-------------|--------------------------------------------------------------------------------------------|
-| `estimator` | `Implicit`: the run to the optimum, what the objective and the inner gradient owe to theta  |
+| `estimator` | `Implicit`: the run to the optimum, whether it is one, and what is said of that             |
+| `inner`     | the inner problem where the run has ended: what objective and inner gradient owe to theta   |
 | `solvers`   | H v = r for all tasks: conjugate gradients, a Neumann series, a dense factorisation         |
 """
 

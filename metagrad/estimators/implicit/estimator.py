@@ -10,7 +10,6 @@ optimum owes nothing to the rule that found it, so the gradient in the rule's ow
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,20 +18,20 @@ import numpy as np
 
 from metagrad import ad, checks, parts
 from metagrad.errors import Status, bad_value
-from metagrad.estimators.implicit.solvers import Asked, power, solved
+from metagrad.estimators.implicit.inner import Found, Inner
+from metagrad.estimators.implicit.solvers import Asked
 from metagrad.protocols import Estimate, Joint, Objective, Position, Rule, Task, Tree
-from metagrad.scaled import Scaled, ldexp
+from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Ask, Options, check_options
 from metagrad.unroll.digits import log2_length
 from metagrad.unroll.phi import restore
 from metagrad.unroll.replay_sweep import forwards, valued
-from metagrad.unroll.rescale import is_float_array, shift
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, to_host
 
 Solver = Literal["cg", "neumann", "dense"]
 _WHERE = "implicit"
-_NEAR = 20  # powers of two: tasks within them are pulled back together, without a loss that float32 would see
+_ELSEWHERE = Status.INNER_NOT_STATIONARY.code
 _DEFAULTS = {"float64": (1e-10, 1e-6), "float32": (1e-5, 1e-3)}  # tolerance, stationary
 
 
@@ -45,11 +44,14 @@ class Implicit:
     over the largest curvature), "dense" (a factorisation: for few parameters; it alone looks along every direction).
     `tolerance`: the residual |r - H v|/|r| of each task (default: 1e-10, in float32 1e-5). `limit`: the most products
     with H. `stationary`: by how much the gradient may change, relative to its length, from the end of the run to the
-    optimum that Newton's step predicts from there (default: 1e-6, in float32 1e-3).
+    optimum that Newton's step predicts from there (default: 1e-6, in float32 1e-3). `checked=False` does not look at
+    that, which takes two more systems: then nothing says whether the end of the run is an optimum.
 
     What is not so is said by a Status of the task: INNER_NOT_STATIONARY (also where an entry was held by the rule, and
     where the logarithm is of a loss that vanishes at the optimum), INNER_INDEFINITE, INNER_UNSOLVED. A note tells by
-    how much an objective and the gradient would change, to first order, on the way to the optimum.
+    how much an objective and the gradient would change, to first order, on the way to the optimum. A task whose system
+    has no solution (INNER_INDEFINITE, or numbers that are none) has the gradient NaN, and so has a sum that it enters;
+    of a system that was not solved to the tolerance (INNER_UNSOLVED) what was reached is taken.
 
     >>> import metagrad as mg
     >>> task = mg.FunctionTask(lambda w, theta: (w[:, 0] - theta) ** 2, np.zeros((1, 1)), theta=np.array(2.0))
@@ -64,6 +66,7 @@ class Implicit:
     limit: int = 1000
     stationary: float | None = None
     step: float | None = None
+    checked: bool = True
     per_task: bool = False
 
     def __post_init__(self) -> None:
@@ -71,6 +74,7 @@ class Implicit:
         check_options("Implicit", self)
         checks.choice("Implicit", "solver", self.solver, get_args(Solver))
         checks.count("Implicit", "limit", self.limit)
+        checks.flag("Implicit", "checked", self.checked)
         for name in ("tolerance", "stationary", "step"):
             given = getattr(self, name)
             if given is not None:
@@ -103,18 +107,12 @@ class Implicit:
         again = partial(Unroll, ask, options, _WHERE)
         with np.errstate(all="ignore"):  # what leaves the range is told by the Status
             unroll, found = forwards(again(), valued, again=again)
-            inner = _Inner(unroll, unroll.end())
-            tolerance, stationary = self._bounds(unroll.dtype)
-            by = Asked(self.solver, tolerance, self.limit, self.step)
-            here = inner.implicit(objective, by)
-            # Once more at the optimum that Newton's step predicts, solved to more digits: what differs is not known.
-            ahead = inner.at_the_optimum(by)
-            there = ahead.implicit(objective, by._replace(tolerance=tolerance / 100, limit=2 * self.limit))
+            inner = Inner(unroll, unroll.end())
+            here = inner.implicit(objective, self._asked(unroll.dtype))
             grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), here.grad)
             grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
-            off = apart(here.grad, there.grad, unroll.batch, per_task=self.per_task)
-            is_settled = (off <= stationary) & inner.is_all_moved() & settled(here, objective, stationary)
-            status, notes = told(found, here, off, is_settled)
+            is_number = numbers(here.grad, unroll.batch, per_task=self.per_task)
+            status, notes = told(found, here, is_number, self._seen(inner, here, objective) if self.checked else None)
         step = np.where(to_host(found.status) == status, to_host(found.status_step), steps)
         xp = unroll.xp
         found = replace(
@@ -122,10 +120,26 @@ class Implicit:
         )
         return unroll.as_given(found)
 
-    def _bounds(self, dtype: Any) -> tuple[float, float]:
-        """Return tolerance and bound of stationarity, those of the dtype where none was given."""
-        tolerance, stationary = _DEFAULTS[np.dtype(dtype).name]
-        return self.tolerance or tolerance, self.stationary or stationary
+    def _seen(self, inner: Inner, here: Found, objective: Objective) -> Seen:
+        """Look once more at the optimum that Newton's step predicts, solved to more digits: what differs is unknown."""
+        by, batch = self._asked(inner.unroll.dtype), inner.unroll.batch
+        stationary = self.stationary or _DEFAULTS[np.dtype(inner.unroll.dtype).name][1]
+        ahead, is_known = inner.at_the_optimum(by)
+        there = ahead.implicit(objective, by._replace(tolerance=by.tolerance / 100, limit=2 * by.limit), here.v)
+        off = apart(here.grad, there.grad, batch, per_task=self.per_task)
+        is_settled = is_known & (off <= stationary) & inner.is_all_moved() & settled(here, objective, stationary)
+        return Seen(off, is_settled)
+
+    def _asked(self, dtype: Any) -> Asked:
+        """Return what is asked of the solver, with the tolerance of the dtype where none was given."""
+        return Asked(self.solver, self.tolerance or _DEFAULTS[np.dtype(dtype).name][0], self.limit, self.step)
+
+
+class Seen(NamedTuple):
+    """How far the gradient at the predicted optimum is from that here, relative, and where it is near enough, (B,)."""
+
+    off: Array
+    is_settled: Array
 
 
 def _check(ask: Ask) -> None:
@@ -140,140 +154,17 @@ def _check(ask: Ask) -> None:
     if not parts.looks_at_the_last_only(ask.objective):
         expected = "one of the last iterate, such as Final or LogFinal"
         bad_value(_WHERE, "objective", f"a {type(ask.objective).__name__}", expected, "Use method='reverse'.")
+    from metagrad.optimizers import Stopped  # rules load late
+
     held: Any = ask.rule
     while held is not None:
-        if type(held).__name__ == "Stopped":
-            bad_value(_WHERE, "rule", "Stopped, which ends at a ball", "one that goes to the optimum", "Use 'reverse'.")
+        if isinstance(held, Stopped) and held.radius < np.inf:
+            came = f"a {type(held).__name__}, which ends at a ball"
+            bad_value(_WHERE, "rule", came, "one that goes to the optimum", "Use method='reverse'.")
         held = parts.inner_rule(held)
     if parts.answer_of(ask.rule) is not None:
         came = f"a {type(ask.rule).__name__}, whose answer is not its w"
         bad_value(_WHERE, "rule", came, "a rule that stays at the optimum", "Use method='reverse'.")
-
-
-class _Rows(NamedTuple):
-    """Numbers of each task, digits (B, ...) times 2**exponent (B,), on the host."""
-
-    digits: Array
-    exponent: Array
-
-
-class _Inner:
-    """The inner problem where the run has ended: w, theta, and what is asked about them. Rows are (B, D)."""
-
-    def __init__(self, unroll: Unroll, end: Position) -> None:
-        """Bind; w are the true parameters."""
-        self.unroll, self.theta = unroll, unroll.phi.task
-        self.w = shift(end.w, end.exponent)
-        self.left = self.rows(self.inner_gradient(self.theta, self.w))
-        self.of_left = power(self.left)
-
-    def inner_gradient(self, theta: Tree, w: Tree) -> Tree:
-        """Return g(theta, w)."""
-        return parts.gradient(parts.given(self.unroll.task, theta), w, None)
-
-    def measured(self, theta: Tree, w: Tree) -> Array:
-        """Return what the objective looks at, (B,)."""
-        return self.unroll.tally.measure.of(parts.given(self.unroll.task, theta), w, None)
-
-    def rows(self, tree: Tree) -> Array:
-        """Return a tree like w as rows on the host, (B, D)."""
-        flat = [to_host(x).reshape((self.unroll.batch, -1)) for x in ad.leaves(tree) if is_float_array(x)]
-        return np.concatenate(flat, axis=1)
-
-    def tree(self, rows: Array) -> Tree:
-        """Return rows as a tree like w; leaves that are no floats have no cotangent."""
-        found: list[Any] = []
-        at = 0
-        for leaf in ad.leaves(self.w):
-            if not is_float_array(leaf):
-                found.append(None)
-                continue
-            width = int(np.prod(leaf.shape[1:]))
-            piece = rows[:, at : at + width].reshape(leaf.shape)
-            found.append(self.unroll.xp.asarray(np.ascontiguousarray(piece)))
-            at += width
-        return ad.unflatten(self.w, found)
-
-    def slope(self, objective: Objective) -> _Rows:
-        """Return d objective/d measure."""
-        term = Scaled.of(self.measured(self.theta, self.w))
-        weight: Any = objective.weight(self.unroll.steps, self.unroll.steps)
-        weight = weight if isinstance(weight, Scaled) else Scaled.of(np.asarray(float(weight), self.unroll.dtype))
-        inner, of_inner = objective.inner(term)
-        _, of_sum = objective.finish(inner * weight, self.unroll.steps)
-        whole = of_sum * weight * of_inner
-        return _Rows(to_host(whole.mantissa).astype(self.unroll.dtype), to_host(whole.exponent))
-
-    def pulled_measure(self, slope: _Rows) -> _Rows:
-        """Return dF/dw."""
-        pull = ad.recorded(lambda w: self.measured(self.theta, w), self.w)
-        rows = self.rows(pull(self.unroll.xp.asarray(slope.digits))[0])
-        by = power(rows)
-        return _Rows(ldexp(rows, -by[:, None]), slope.exponent + by)
-
-    def product(self) -> Any:
-        """Return rows -> H rows, by the pullback of the inner gradient, whose Jacobian is symmetric."""
-        pull = ad.recorded(partial(self.inner_gradient, self.theta), self.w)
-        return lambda rows: self.rows(pull(self.tree(rows))[0])
-
-    def implicit(self, objective: Objective, by: Asked) -> _Found:
-        """Return dF/d theta - (dg/d theta)'v, and what is known of it."""
-        slope = self.slope(objective)
-        right = self.pulled_measure(slope)
-        solution = solved(self.product(), right.digits, by)
-        v = _Rows(solution.v, right.exponent + solution.exponent)
-        moved = _raised(
-            np.sum(v.digits * ldexp(self.left, -self.of_left[:, None]), axis=1), v.exponent + self.of_left, np
-        )
-        return _Found(self.gradient(slope, v._replace(digits=-v.digits)), solution.code, moved)
-
-    def at_the_optimum(self, by: Asked) -> _Inner:
-        """Return the same at w - H^{-1} g, where Newton's method sees the optimum; here, for a task without it."""
-        solution = solved(self.product(), self.left, by)
-        away = ldexp(solution.v, solution.exponent[:, None])
-        away = np.where((solution.code == 0)[:, None], away, 0)
-        w = ad.tree_map(lambda x, y: x if y is None else x - y, self.w, self.tree(away))
-        return _Inner(self.unroll, self.unroll.end()._replace(w=w, exponent=np.zeros(self.unroll.batch, np.int64)))
-
-    def is_all_moved(self) -> Array:
-        """Whether no entry stayed exactly where it began though it had a gradient: one that is held is no optimum's."""
-        start = parts.start_of(parts.given(self.unroll.task, self.theta), self.unroll.system.seed)
-        stayed = self.rows(start) == self.rows(self.w)
-        pulled = (self.rows(self.inner_gradient(self.theta, start)) != 0) | (self.left != 0)
-        return ~(stayed & pulled).any(axis=1)
-
-    def gradient(self, slope: _Rows, minus_v: _Rows) -> Tree:
-        """Return dF/d theta - (dg/d theta)'v as Scaled numbers, summed over the tasks or task by task."""
-        xp = self.unroll.xp
-        of_measure = ad.recorded(lambda theta: self.measured(theta, self.w), self.theta)
-        of_slope = ad.recorded(lambda theta: self.inner_gradient(theta, self.w), self.theta)
-        direct = self._summed(lambda digits: of_measure(xp.asarray(digits))[0], slope)
-        through = self._summed(lambda rows: of_slope(self.tree(rows))[0], minus_v)
-        return ad.tree_map(lambda one, other: None if one is None else one + other, direct, through)
-
-    def _summed(self, pull: Callable[[Array], Tree], given: _Rows) -> Tree:
-        """Return the pullback of rows in Scaled numbers; tasks of far exponents are pulled back apart, and added."""
-        if self.unroll.options.per_task:
-            return ad.tree_map(lambda leaf: _raised(leaf, given.exponent, self.unroll.xp), pull(given.digits))
-        total: Tree = None
-        left = np.ones(len(given.exponent), dtype=bool)
-        while left.any():
-            top = given.exponent[left].max()
-            near = left & (given.exponent > top - _NEAR)
-            aside = (slice(None),) + (None,) * (given.digits.ndim - 1)
-            digits = ldexp(np.where(near[aside], given.digits, 0), np.where(near, given.exponent - top, 0)[aside])
-            found = ad.tree_map(lambda leaf, by=top: _raised(leaf, by, self.unroll.xp), pull(digits))
-            total = found if total is None else ad.tree_map(lambda a, b: None if a is None else a + b, total, found)
-            left &= ~near
-        return total
-
-
-class _Found(NamedTuple):
-    """The gradient, the Status codes of the linear systems (B,), and v'g: by how much F would fall to the optimum."""
-
-    grad: Tree
-    code: Array
-    moved: Scaled
 
 
 def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
@@ -283,11 +174,18 @@ def apart(ours: Tree, theirs: Tree, batch: int, *, per_task: bool) -> Array:
     off = log2_length([(a - b).reshape((rows, -1)) for a, b in pairs])
     size = log2_length([a.reshape((rows, -1)) for a, _ in pairs])
     found = np.where(np.isneginf(to_host(off)), 0.0, np.exp2(to_host(off - size)))
-    known = [np.isfinite(to_host(x.mantissa)).reshape((rows, -1)).all(axis=1) for pair in pairs for x in pair]
-    return np.broadcast_to(np.where(np.all(known, axis=0), found, np.nan), (batch,))
+    known = numbers(ours, batch, per_task=per_task) & numbers(theirs, batch, per_task=per_task)
+    return np.where(known, found, np.nan)
 
 
-def settled(here: _Found, objective: Objective, stationary: float) -> Array:
+def numbers(grad: Tree, batch: int, *, per_task: bool) -> Array:
+    """Return whether a gradient is finite, (B,): as a whole, or task by task."""
+    rows = batch if per_task else 1
+    leaves = [to_host(leaf.mantissa).reshape((rows, -1)) for leaf in ad.leaves(grad) if leaf is not None]
+    return np.broadcast_to(np.all([np.isfinite(leaf).all(axis=1) for leaf in leaves], axis=0), (batch,))
+
+
+def settled(here: Found, objective: Objective, stationary: float) -> Array:
     """Whether a logarithm stays where it is on the way to the optimum: that of a loss that vanishes there does not."""
     if not parts.takes_a_logarithm(objective):
         return np.ones(len(here.code), dtype=bool)
@@ -295,34 +193,22 @@ def settled(here: _Found, objective: Objective, stationary: float) -> Array:
     return np.asarray(moved <= np.log2(stationary))  # NaN is not
 
 
-def told(found: Estimate, here: _Found, off: Array, is_settled: Array) -> tuple[Array, tuple[str, ...]]:
-    """Return the Status codes (B,), and what there is to say of how near the optimum is."""
-    status = to_host(found.status)
-    code = np.where(is_settled, 0, Status.INNER_NOT_STATIONARY.code)
+def told(found: Estimate, here: Found, is_number: Array, seen: Seen | None) -> tuple[Array, tuple[str, ...]]:
+    """Return the Status codes (B,), and what there is to say of how near the optimum is; None: not looked at."""
+    code = np.zeros(len(is_number), np.int64) if seen is None else np.where(seen.is_settled, 0, _ELSEWHERE)
+    code = np.where(is_number, code, Status.GRADIENT_NAN.code)  # a sum that a task spoils is no number for any of them
     code = np.where(here.code != 0, here.code, code)
+    status = to_host(found.status)
     status = np.where(status == 0, code, status)
-    if np.isnan(off).any():  # a sum over tasks is no number for any of them
-        status = np.where((status == 0) & np.isnan(off), Status.GRADIENT_NAN.code, status)
-    sizes = to_host(here.moved.log10abs())
-    worst = np.nanmax(np.where(here.code == 0, sizes, np.nan), initial=-np.inf)
-    by = "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
-    known = off[~np.isnan(off)]
+    sizes = to_host(here.moved.log10abs())[here.code == 0]
+    worst = np.max(sizes[~np.isnan(sizes)], initial=-np.inf)
+    by = "no number" if not sizes.size else "nothing" if np.isneginf(worst) else f"10^{float(worst):.3g}"
+    note = f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order"
+    if seen is None:
+        return status, (f"{note} (at most, over tasks); whether there is one was not looked at.",)
+    known = seen.off[~np.isnan(seen.off)]
     share = f"{known.max():.2g} of its length" if known.size else "no number"
-    note = (
-        f"From here to the optimum that Newton's step predicts, an objective would change by {by}, to first order, and "
-        f"the gradient by {share} (at most, over tasks)."
-    )
-    return status, (note,)
-
-
-def _raised(leaf: Any, by: Any, xp: Any) -> Any:
-    """Return leaf * 2**by as Scaled numbers; `by`: one number, or one a task, which the leaf leads with."""
-    if leaf is None:
-        return None
-    found = Scaled.of(leaf)
-    by = xp.asarray(by)
-    by = by.reshape(by.shape + (1,) * (found.mantissa.ndim - by.ndim)) if by.ndim else by
-    return Scaled(found.mantissa, xp.where(found.mantissa == 0, 0, found.exponent + by))
+    return status, (f"{note}, and the gradient by {share} (at most, over tasks).",)
 
 
 def _zeros(leaf: Any) -> Any:

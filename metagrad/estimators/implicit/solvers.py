@@ -1,13 +1,15 @@
 """H v = r, one symmetric system a task, by products with H alone: all tasks side by side.
 
-    "cg"        conjugate gradients (SciPy's) on the block diagonal of all tasks, r scaled to length 1 in each
+    "cg"        conjugate gradients (Hestenes and Stiefel 1952), each task with step sizes of its own. SciPy's, on the
+                block diagonal of all tasks, share them: then a hard task takes the products of all, and spoils the rest
     "neumann"   v = a sum_{j<J} (I - a H)^j r, the series of gradient descent with the step size a (Lorraine, Vicol and
                 Duvenaud 2020, section 3): J terms are what J steps of backpropagation at the optimum give
     "dense"     D products tell H (D numbers of a task), and a Cholesky factorisation (SciPy's) solves; it sees every
                 direction of negative curvature, up to rounding
 
 H and r may be of any size: they come in units of a power of two. A task whose numbers are none, or whose H turns out
-not to be positive, is left out, and the others are solved without it. What was reached is looked at in the end.
+not to be positive, has no solution: its v is NaN, and the others are solved without it. What was reached is looked at
+in the end.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ from metagrad.xp import Array
 
 Product = Callable[[Array], Array]  # rows (B, D) -> H rows
 MOST_DENSE = 1 << 26  # numbers of all H: half a GiB in float64
-_MOST_ALONE = 32  # tasks that are solved by themselves where all together were not
 _LEAST_CURVATURE = 100.0  # roundings of |p||H p|: a product p'H p below that is not told from zero
 
 
 class Solution(NamedTuple):
-    """v (B, D) times 2**exponent (B,), and a Status code of every task (B,); v is zero where there is no solution."""
+    """v (B, D) times 2**exponent (B,), and a Status code of every task (B,).
+
+    A task without a solution (INNER_INDEFINITE, or no numbers) has v = NaN; one that was not solved to the tolerance
+    (INNER_UNSOLVED) has what was reached.
+    """
 
     v: Array
     exponent: Array
@@ -50,8 +55,11 @@ def power(rows: Array) -> Array:
     return np.where(np.isfinite(size), np.frexp(size)[1], 0).astype(np.int64)
 
 
-def solved(product: Product, right: Array, asked: Asked) -> Solution:
-    """Return the solution of H v = r for rows (B, D); a task whose r is zero has v = 0."""
+def solved(product: Product, right: Array, asked: Asked, start: Solution | None = None) -> Solution:
+    """Return the solution of H v = r for rows (B, D); a task whose r is zero has v = 0.
+
+    `start`: the solution of a system nearby, from which conjugate gradients go on, with its exponents in units of r.
+    """
     of_right = power(right)
     unit = ldexp(right, -of_right[:, None])
     size = np.sqrt(np.sum(unit * unit, axis=1, keepdims=True))
@@ -59,90 +67,70 @@ def solved(product: Product, right: Array, asked: Asked) -> Solution:
     first = product(unit)
     # A series has the step size of the user in the units of H; the others may choose theirs.
     of_H = np.zeros(len(unit), dtype=np.int64) if asked.solver == "neumann" else power(first)
-    system = _System(product, unit, of_H, asked)
-    v, is_in, is_positive = system.solve(np.isfinite(unit).all(axis=1) & np.isfinite(first).all(axis=1))
-    residual = system.residual(v)
-    is_left = is_in & ~(residual <= 10 * asked.tolerance) & (asked.solver == "cg") & (len(unit) > 1)
-    for b in np.flatnonzero(is_left)[:_MOST_ALONE]:  # a singular neighbour takes the steps of all
-        mine = np.arange(len(unit)) == b
-        again, is_mine, is_good = system.solve(mine)
-        is_in[b], is_positive[b] = is_mine[b], is_good[b]
-        v[b] = again[b]
-    residual = system.residual(v)
+    is_in = np.isfinite(unit).all(axis=1) & np.isfinite(first).all(axis=1)
+
+    def image(rows: Array) -> Array:
+        return ldexp(product(np.where(is_in[:, None], rows, 0)), -of_H[:, None])
+
+    unit = np.where(is_in[:, None], unit, 0)
+    v = np.zeros_like(unit)
+    if start is not None and asked.solver == "cg":
+        near = ldexp(start.v, (start.exponent - of_right + of_H)[:, None])
+        near = np.divide(near, size, out=np.zeros_like(unit), where=(size > 0) & np.isfinite(near).all(axis=1)[:, None])
+        v = np.where(_length(unit - image(near)) < 1, near, 0).astype(unit.dtype, copy=False)
+    v, is_positive = _solve(image, unit, v, asked)
+    is_indefinite = is_in & ~is_positive  # of what is no number nothing is known
+    is_in &= is_positive & np.isfinite(v).all(axis=1)
+    residual = _length(unit - image(np.where(is_in[:, None], v, 0)))[:, 0]
     code = np.where(is_in & (residual <= 10 * asked.tolerance), 0, Status.INNER_UNSOLVED.code)
-    code = np.where(is_positive, code, Status.INNER_INDEFINITE.code)
-    return Solution(v * size, of_right - of_H, code)
+    code = np.where(is_indefinite, Status.INNER_INDEFINITE.code, code)
+    return Solution(np.where(is_in[:, None], v * size, np.nan), of_right - of_H, code)
 
 
-class _System(NamedTuple):
-    """Systems of one size: H in units of 2**power, right sides of length 1 or 0."""
-
-    product: Product
-    unit: Array
-    power: Array
-    asked: Asked
-
-    def solve(self, is_in: Array) -> tuple[Array, Array, Array]:
-        """Return v, which tasks were solved of those that are `is_in`, and which H were not found to be no positive."""
-        is_in, is_positive = is_in.copy(), np.ones(len(self.unit), dtype=bool)
-        v = np.zeros_like(self.unit)
-        while is_in.any():
-            aside = is_in[:, None]
-
-            def image(rows: Array, aside: Array = aside) -> Array:
-                return np.where(aside, ldexp(self.product(np.where(aside, rows, 0)), -self.power[:, None]), 0)
-
-            v, curved = _solve(image, np.where(aside, self.unit, 0), self.asked)
-            is_positive &= curved | ~is_in
-            spoiled = is_in & (~curved | ~np.isfinite(v).all(axis=1))
-            if not spoiled.any():
-                break
-            is_in &= ~spoiled
-        return np.where(is_in[:, None], v, 0), is_in, is_positive
-
-    def residual(self, v: Array) -> Array:
-        """Return |r - H v|/|r| of each task."""
-        found: Array = np.sqrt(np.sum((self.unit - ldexp(self.product(v), -self.power[:, None])) ** 2, axis=1))
-        return found
+def _length(rows: Array) -> Array:
+    """Return the length of each row, (B, 1)."""
+    found: Array = np.sqrt(np.sum(rows * rows, axis=1, keepdims=True))
+    return found
 
 
-def _solve(product: Product, unit: Array, asked: Asked) -> tuple[Array, Array]:
+def _solve(product: Product, unit: Array, start: Array, asked: Asked) -> tuple[Array, Array]:
     """Return v, and which H are positive as far as is known."""
     if asked.solver == "dense":
         return _dense(product, unit)
     if asked.solver == "neumann":
         assert asked.step is not None
         return _neumann(product, unit, asked), np.ones(len(unit), dtype=bool)
-    return _conjugate_gradients(product, unit, asked)
+    return _conjugate_gradients(product, unit, start, asked)
 
 
-def _conjugate_gradients(product: Product, unit: Array, asked: Asked) -> tuple[Array, Array]:
-    """Return v, and whether all directions that were met have positive curvature."""
-    from scipy.sparse.linalg import LinearOperator, cg
+def _conjugate_gradients(product: Product, unit: Array, v: Array, asked: Asked) -> tuple[Array, Array]:
+    """Return v, from where it begins on, and whether all directions that were met have positive curvature.
 
-    is_positive, info = np.ones(len(unit), dtype=bool), np.finfo(unit.dtype)
-
-    def image(flat: Array) -> Array:
-        rows = flat.reshape(unit.shape).astype(unit.dtype, copy=False)
-        found = product(rows)
-        is_seen = np.abs(rows).max(axis=1) > info.tiny / info.eps  # a task that is done goes on with next to nothing
-        p, Hp = (ldexp(x, -power(x)[:, None]) for x in (rows, found))
-        least = _LEAST_CURVATURE * info.eps * np.sqrt(np.sum(p * p, axis=1) * np.sum(Hp * Hp, axis=1))
-        is_positive[is_seen & (np.sum(p * Hp, axis=1) <= least)] = False
-        if not is_positive.all():  # from here on the steps, which all tasks share, would spoil the others too
-            raise _CurvedError
-        return found.ravel()
-
-    whole = LinearOperator((unit.size, unit.size), matvec=image, dtype=unit.dtype)
-    try:
-        v, _ = cg(whole, unit.ravel(), rtol=0.0, atol=asked.tolerance, maxiter=asked.limit)
-    except _CurvedError:
-        return np.zeros_like(unit), is_positive
-    return v.reshape(unit.shape).astype(unit.dtype, copy=False), is_positive
-
-
-class _CurvedError(Exception):
-    """A direction without positive curvature was met."""
+    A task goes on until its residual is within the tolerance, or it meets a direction without positive curvature.
+    """
+    eps = np.finfo(unit.dtype).eps
+    residual = unit - product(v) if v.any() else unit
+    p, left = residual, np.sum(residual * residual, axis=1)
+    is_positive, goes_on = np.ones(len(unit), dtype=bool), left > asked.tolerance**2
+    for _ in range(asked.limit):
+        if not goes_on.any():
+            break
+        Hp = product(np.where(goes_on[:, None], p, 0))
+        of_p, of_Hp = power(p), power(Hp)
+        digits, image = ldexp(p, -of_p[:, None]), ldexp(Hp, -of_Hp[:, None])
+        curvature = np.sum(digits * image, axis=1)
+        least = _LEAST_CURVATURE * eps * np.sqrt(np.sum(digits * digits, axis=1) * np.sum(image * image, axis=1))
+        is_positive &= ~goes_on | ~(curvature <= least)
+        goes_on &= is_positive & np.isfinite(curvature)
+        along = np.divide(left, curvature, out=np.zeros_like(left), where=goes_on)
+        along = ldexp(along, -of_p - of_Hp)[:, None]
+        v = np.where(goes_on[:, None], v + along * p, v)
+        residual = np.where(goes_on[:, None], residual - along * Hp, residual)
+        before, left = left, np.where(goes_on, np.sum(residual * residual, axis=1), left)
+        share = np.divide(left, before, out=np.zeros_like(left), where=goes_on)[:, None]
+        p = residual + share * p
+        goes_on &= left > asked.tolerance**2
+    return v, is_positive
 
 
 def _neumann(product: Product, unit: Array, asked: Asked) -> Array:

@@ -5,9 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metagrad.theory.numbers.checks import bad_type, bad_value, count, shown
+from metagrad.theory.numbers.checks import LARGEST_ARRAY, bad_type, bad_value, count, shown
 
 Ints = NDArray[np.int64]
+REMEDY = "Take fewer points or values: (4, 3) has 55 296 algorithms on 81 functions."
+_LARGEST_BITS = 2**20  # of a count that is told exactly
+
+
+def table_sizes(function: str, points: int, values: int) -> tuple[int, int]:
+    """Return n and m, or raise where a table of all m^n functions would have more than 2^28 entries.
+
+    m^n is not formed where it may be a number of many digits.
+    """
+    n, m = sizes(function, points, values)
+    if n * (m.bit_length() - 1) > 64 or n * m**n > LARGEST_ARRAY:
+        came = f"{short(n)} with {short(m)} values, {short(m)}^{short(n)} functions"
+        bad_value(function, "points", came, "a table of at most 2^28 entries", REMEDY)
+    return n, m
+
+
+def check_bits(function: str, n: int, m: int, bits: int, what: str) -> None:
+    """Raise where a count would be a number of more than 2^20 bits; `bits`: no more than it has."""
+    if bits > _LARGEST_BITS:
+        came = f"{short(n)} with {short(m)} values: {what} is a number of more than 2^20 bits"
+        bad_value(function, "points", came, "sizes of a smaller count", REMEDY)
+
+
+def short(number: int) -> str:
+    """Return an integer in words of any size: Python writes none of thousands of digits."""
+    return str(number) if number.bit_length() <= 64 else f"about 2^{number.bit_length() - 1}"
 
 
 def sizes(function: str, points: int, values: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.no_free_lunch._checks import Ints, mask, sizes
+from metagrad.theory.no_free_lunch._checks import Ints, check_bits, mask, sizes, table_sizes
 from metagrad.theory.no_free_lunch.search import functions
 
 
@@ -25,7 +25,7 @@ def orbits(points: int, values: int) -> Ints:
     >>> orbits(2, 2).tolist()  # 00, 01, 10, 11: the two in the middle are one orbit
     [0, 1, 1, 2]
     """
-    n, m = sizes("orbits", points, values)
+    n, m = table_sizes("orbits", points, values)
     alike = np.sort(functions(n, m), axis=1)
     _, labels = np.unique(alike, axis=0, return_inverse=True)
     return labels.reshape(-1).astype(np.int64)
@@ -37,7 +37,7 @@ def is_closed(among: ArrayLike, points: int, values: int) -> bool:
     >>> is_closed([False, True, True, False], 2, 2), is_closed([False, True, False, False], 2, 2)
     (True, False)
     """
-    n, m = sizes("is_closed", points, values)
+    n, m = table_sizes("is_closed", points, values)
     chosen = mask("is_closed", "among", among, m**n)
     labels = orbits(n, m)
     inside, whole = np.bincount(labels[chosen], minlength=labels.max() + 1), np.bincount(labels)
@@ -47,18 +47,29 @@ def is_closed(among: ArrayLike, points: int, values: int) -> bool:
 def closed_set_count(points: int, values: int) -> int:
     """Return how many sets of functions are closed and not empty; an exact integer.
 
+    ValueError for one of more than 2^20 bits.
+
     >>> closed_set_count(3, 2), closed_set_count(4, 2)
     (15, 31)
     """
     n, m = sizes("closed_set_count", points, values)
-    return int(2 ** comb(n + m - 1, n) - 1)
+    few, many = sorted((n, m - 1))  # the count of orbits, C(n + m - 1, n), is at least 1 + few * many
+    what = "how many sets are closed"
+    check_bits("closed_set_count", n, m, few * many, what)
+    count = comb(few + many, few)
+    check_bits("closed_set_count", n, m, count, what)
+    return int(2**count - 1)
 
 
 def subset_count(points: int, values: int) -> int:
     """Return how many sets of functions there are that are not empty; an exact integer.
 
+    ValueError for one of more than 2^20 bits.
+
     >>> subset_count(3, 2), subset_count(4, 2)
     (255, 65535)
     """
     n, m = sizes("subset_count", points, values)
+    check_bits("subset_count", n, m, 2 ** min(64, n * (m.bit_length() - 1)), "how many sets there are")
+    check_bits("subset_count", n, m, m**n, "how many sets there are")
     return int(2 ** (m**n) - 1)

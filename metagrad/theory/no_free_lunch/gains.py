@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.no_free_lunch._checks import how_many, mask, sequence_codes, sizes
+from metagrad.theory.no_free_lunch._checks import how_many, mask, sequence_codes, table_sizes
 from metagrad.theory.no_free_lunch.search import functions
 from metagrad.theory.numbers.checks import Floats, bad_value, finite_floats
 
@@ -24,7 +24,7 @@ def losses(sequences: ArrayLike, points: int, values: int, *, seen: int) -> Floa
     >>> losses([[1, 2, 3]], 2, 2, seen=1).tolist()
     [[0.0, 1.0, 1.0]]
     """
-    n, m = sizes("losses", points, values)
+    n, m = table_sizes("losses", points, values)
     seen, codes = how_many("losses", "seen", seen, n), sequence_codes("losses", "sequences", sequences, m**n)
     least = functions(n, m)[:, :seen].min(axis=1)  # the digits of a sequence are the values, the first in front
     found: Floats = least[codes].astype(np.float64)

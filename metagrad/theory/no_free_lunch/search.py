@@ -20,47 +20,71 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from metagrad.theory.no_free_lunch._checks import Ints, how_many, mask, sequence_codes, sizes
-from metagrad.theory.numbers.checks import bad_value, check_memory
-
-_REMEDY = "Take fewer points or values: (4, 3) has 55 296 algorithms on 81 functions."
+from metagrad.theory.no_free_lunch._checks import (
+    REMEDY,
+    Ints,
+    check_bits,
+    how_many,
+    mask,
+    sequence_codes,
+    short,
+    sizes,
+    table_sizes,
+)
+from metagrad.theory.numbers.checks import LARGEST_ARRAY, bad_value
 
 
 def algorithm_count(points: int, values: int) -> int:
     """Return how many deterministic algorithms there are that visit no point twice, at full depth; an exact integer.
 
-    `points`: n >= 1; `values`: m >= 1. ValueError and TypeError for others.
+    `points`: n >= 1; `values`: m >= 1. ValueError and TypeError for others, ValueError for a count of more than 2^20
+    bits.
 
     >>> [algorithm_count(*sizes) for sizes in ((3, 2), (3, 3), (4, 2), (4, 3))]
     [12, 24, 576, 55296]
     """
     n, m = sizes("algorithm_count", points, values)
+    check_bits("algorithm_count", n, m, _least_bits(n, m, 2**20), "how many algorithms there are")
     return prod((n - k) ** (m**k) for k in range(n))
+
+
+def _least_bits(n: int, m: int, enough: int) -> int:
+    """Return how many bits the count of algorithms has at the least; counted until there are `enough`."""
+    bits = 0
+    for k in range(n - 1):  # the last point is no choice
+        bits += m**k * ((n - k).bit_length() - 1)
+        if bits > enough:
+            break
+    return bits
 
 
 def functions(points: int, values: int) -> Ints:
     """Return all functions as rows of their values at the points, (m^n, n), in lexicographic order.
 
-    ValueError where they would take more than a few GiB.
+    ValueError where they would have more than 2^28 entries, before memory is asked for.
 
     >>> functions(2, 2).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    n, m = sizes("functions", points, values)
-    check_memory("functions", "points", n, n * m**n, _REMEDY)
-    return np.stack(np.unravel_index(np.arange(m**n), (m,) * n), axis=1).astype(np.int64)
+    n, m = table_sizes("functions", points, values)
+    code, table = np.arange(m**n, dtype=np.int64), np.empty((m**n, n), dtype=np.int64)
+    for x in range(n):  # the digits of the function's number in base m; unravel_index knows 64 axes at the most
+        table[:, x] = code // m ** (n - 1 - x) % m
+    return table
 
 
 def value_sequences(points: int, values: int) -> Ints:
     """Return the sequences of all n values that each algorithm sees of each function, (algorithms, m^n), as numbers.
 
-    The first k values are `sequences // m**(n - k)`. ValueError where they would take more than a few GiB.
+    The first k values are `sequences // m**(n - k)`. ValueError where they would have more than 2^28 entries.
 
     >>> value_sequences(2, 2).tolist()  # point 0 first, then point 1 first
     [[0, 1, 2, 3], [0, 2, 1, 3]]
     """
-    n, m = sizes("value_sequences", points, values)
-    check_memory("value_sequences", "points", n, algorithm_count(n, m) * m**n, _REMEDY)
+    n, m = table_sizes("value_sequences", points, values)
+    if _least_bits(n, m, 28) > 28 or algorithm_count(n, m) * m**n > LARGEST_ARRAY:  # most are not counted at all
+        came = f"{short(n)} with {short(m)} values"
+        bad_value("value_sequences", "points", came, "a table of at most 2^28 entries", REMEDY)
     table = functions(n, m)
     known: dict[tuple[int, ...], Ints] = {(): np.zeros((1, m**n), dtype=np.int64)}
 
@@ -91,7 +115,7 @@ def histograms(sequences: ArrayLike, points: int, values: int, *, seen: int, amo
     >>> histograms(value_sequences(3, 2), 3, 2, seen=1).tolist()[:3]
     [[4, 4], [4, 4], [4, 4]]
     """
-    n, m = sizes("histograms", points, values)
+    n, m = table_sizes("histograms", points, values)
     seen = how_many("histograms", "seen", seen, n)
     codes = sequence_codes("histograms", "sequences", sequences, m**n)
     if codes.ndim != 2 or codes.shape[1] != m**n:

@@ -23,6 +23,7 @@
 | `minimisers`    | eta* at finite t, its limit 2/(alpha + L), first correction and curvature      |
 | `bounds`        | F' explodes or vanishes almost everywhere, abs(G') <= B                        |
 | `meta_descent`  | eta <- max(floor, eta - gamma_k G'(eta)) and its convergence                   |
+| `implicit`      | a penalty tuned through an inner optimum: unrolled, implicit, and their errors |
 | `horizons`      | the horizon at which backpropagation leaves the range of a float type          |
 | `symbolic`      | the sympy derivation of each closed form                                       |
 

@@ -96,7 +96,11 @@ def test_revisiting_breaks_it():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nfl.value_sequences(5, 3), "points is 5"),
+        (lambda: nfl.value_sequences(5, 3), "points is 5 with 3 values"),
+        (
+            lambda: nfl.functions(26, 2),
+            r"points is 26 with 2 values, 2\^26 functions; expected .* at most 2\^28 entries",
+        ),
         (lambda: nfl.functions(0, 2), "points is 0; expected an integer of at least 1"),
         (lambda: nfl.histograms([[0, 1]], 1, 2, seen=2), "seen is 2; expected at most the 1 points"),
         (lambda: nfl.histograms([[0, 9]], 1, 2, seen=1), "numbers from 0 to 1"),
@@ -110,3 +114,51 @@ def test_revisiting_breaks_it():
 def test_bad_input(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+HUGE = [(13, 2), (40, 3), (70, 2), (10**9, 7), (5, 10**30), (10**4000, 10**5000)]
+
+
+@pytest.mark.parametrize("size", HUGE)
+def test_too_many_algorithms_are_refused_before_they_are_counted(size):
+    with pytest.raises(ValueError, match=r"points is .* values.*; expected a table of at most 2\^28 entries"):
+        nfl.value_sequences(*size)
+
+
+@pytest.mark.parametrize("size", HUGE[1:])
+@pytest.mark.parametrize(
+    "call",
+    [
+        nfl.functions,
+        nfl.orbits,
+        lambda n, m: nfl.is_closed([True], n, m),
+        lambda n, m: nfl.histograms([[0]], n, m, seen=1),
+        lambda n, m: nfl.losses([0], n, m, seen=1),
+    ],
+)
+def test_large_tables_are_refused(call, size):
+    with pytest.raises(ValueError, match="at most 2"):
+        call(*size)
+
+
+@pytest.mark.parametrize(
+    ("call", "size"),
+    [
+        (nfl.algorithm_count, (40, 3)),
+        (nfl.algorithm_count, (10**9, 7)),
+        (nfl.closed_set_count, (100, 100)),
+        (nfl.closed_set_count, (10**5000, 10**5000)),
+        (nfl.subset_count, (40, 3)),
+        (nfl.subset_count, (10**5000, 10**5000)),
+    ],
+)
+def test_counts_of_millions_of_digits_are_refused(call, size):
+    with pytest.raises(ValueError, match=r"number of more than 2\^20 bits"):
+        call(*size)
+
+
+def test_functions_are_digits_in_their_order():
+    assert nfl.functions(3, 3).tolist() == [list(f) for f in itertools.product(range(3), repeat=3)]
+    assert nfl.functions(70, 1).tolist() == [[0] * 70]
+    assert nfl.algorithm_count(70, 1) == np.prod(np.arange(1, 71, dtype=object))
+    assert nfl.closed_set_count(10**6, 1) == 1
