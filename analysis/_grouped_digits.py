@@ -104,7 +104,7 @@ class Groups:
 
 
 def by_gradient(groups: Groups, outer: int, rate: float) -> tuple[Array, float]:
-    """Return theta (splits, sources + layers) after `outer` steps of Adam through whole runs, and the passes that they took."""
+    """Return theta (splits, sources + layers) after `outer` steps of Adam through whole runs, and the passes."""
     counted, theta = Counted(), np.tile(START, (groups.count, 1))
     task = groups.task(counted, theta)
     step = mg.Through(mg.Adam(), mg.Adam.Phi(rate, beta1=0.5, beta2=0.9))
@@ -122,17 +122,20 @@ def from_grid(groups: Groups, points: int) -> tuple[Array, float]:
     tried = [np.tile(START, (groups.count, 1)) for _ in range(points)]
     for theta, decay in zip(tried, np.linspace(LOWEST[-1], HIGHEST[-1], points), strict=True):
         theta[:, SOURCES:] = decay
-    return _best(groups, tried)
+    return _best(groups, tried, [points])[0]
 
 
-def at_random(groups: Groups, draws: int, stream: np.random.Generator) -> tuple[Array, float]:
-    """Return the best theta of uniform draws over the range, and the passes."""
-    return _best(groups, [stream.uniform(LOWEST, HIGHEST, (groups.count, len(START))) for _ in range(draws)])
+def at_random(groups: Groups, draws: list[int], stream: np.random.Generator) -> list[tuple[Array, float]]:
+    """Return the best theta of the first so many uniform draws over the range, and the passes, for each such number."""
+    tried = [stream.uniform(LOWEST, HIGHEST, (groups.count, len(START))) for _ in range(max(draws))]
+    return _best(groups, tried, draws)
 
 
-def _best(groups: Groups, tried: list[Array]) -> tuple[Array, float]:
+def _best(groups: Groups, tried: list[Array], counts: list[int]) -> list[tuple[Array, float]]:
     held = [np.mean(_losses(Counted(), groups.trained(theta), *groups.held_out), axis=1) for theta in tried]
-    return np.stack(tried)[np.argmin(held, axis=0), np.arange(groups.count)], float(len(tried) * STEPS)
+    best = [np.argmin(held[:count], axis=0) for count in counts]
+    of = np.arange(groups.count)
+    return [(np.stack(tried)[at, of], float(count * STEPS)) for at, count in zip(best, counts, strict=True)]
 
 
 def scikit_learn(groups: Groups) -> tuple[Array, Array, Array]:

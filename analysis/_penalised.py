@@ -55,8 +55,8 @@ class Splits:
 
     X: Array
     y: Array
-    test_X: Array
-    test_y: Array
+    fresh: Array
+    fresh_y: Array
     fold: Array
     logistic: bool
 
@@ -65,8 +65,8 @@ class Splits:
         """Draw `count` splits of a model of `MODELS`; the inputs are scaled by the n samples of each alone."""
         about = MODELS[name]
         data, n = problem(about.data), about.samples
-        fresh = fresh_half(data)
-        rest, tested = np.flatnonzero(~fresh), np.flatnonzero(fresh)
+        kept = fresh_half(data)
+        rest, tested = np.flatnonzero(~kept), np.flatnonzero(kept)
         orders = [np.concatenate([stream.permutation(rest)[:n], tested]) for _ in range(count)]
         X = np.stack([scaled(data, data.inputs_of[order], n) for order in orders])
         y = np.stack([data.target[order] for order in orders])
@@ -164,10 +164,10 @@ class Splits:
 
     def tested(self, w: Array) -> tuple[Array, Array]:
         """Return the test errors of w (splits, d), (splits,): see `errors`."""
-        return self.errors(np.einsum("bnd,bd->bn", self.test_X, w))
+        return self.errors(np.einsum("bnd,bd->bn", self.fresh, w))
 
     def errors(self, z: Array) -> tuple[Array, Array]:
         """Return the mean test loss of outputs z, as squared error or nats, and the share misclassified (else 0)."""
-        loss = self.losses(z, self.test_y).mean(axis=1) * (1 if self.logistic else 2)
-        wrong = ((z > 0) != (self.test_y > 0.5)).mean(axis=1) if self.logistic else np.zeros(self.count)
+        loss = self.losses(z, self.fresh_y).mean(axis=1) * (1 if self.logistic else 2)
+        wrong = ((z > 0) != (self.fresh_y > 0.5)).mean(axis=1) if self.logistic else np.zeros(self.count)
         return loss, wrong

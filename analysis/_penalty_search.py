@@ -105,28 +105,30 @@ def grid(splits: Splits, points: int, tolerance: float) -> Chosen:
 
 
 def at_random(
-    splits: Splits, budget: Array, tolerance: float, stream: np.random.Generator, around: Array | None = None
-) -> Chosen:
-    """Return the best of random penalties that are tried until `budget` passes (splits,) are used up.
+    splits: Splits, budgets: list[Array], tolerance: float, stream: np.random.Generator, around: Array | None = None
+) -> list[Chosen]:
+    """Return the best of random penalties that are tried until passes (splits,) are used up, for each such budget.
 
     One penalty is log-uniform over the range. With `around` (splits, 1) there is one an input: e to the power of a
     standard normal number times that one, which is tried first.
     """
     w = np.zeros((splits.count, FOLDS, splits.X.shape[2]))
-    width = 1 if around is None else splits.inputs
-    best, least, passes = np.full((splits.count, width), np.nan), np.full(splits.count, np.inf), np.zeros(splits.count)
-    first = around is not None
-    while (passes < budget).any():
+    width, first = (1, False) if around is None else (splits.inputs, True)
+    nothing = np.full((splits.count, width), np.nan), np.full(splits.count, np.inf), np.zeros(splits.count)
+    best = [nothing for _ in budgets]
+    while any((passes < budget).any() for (_, _, passes), budget in zip(best, budgets, strict=True)):
         if around is None:
             theta = stream.uniform(*RANGE, (splits.count, 1))
         else:
             theta = np.clip(around + (not first) * stream.standard_normal((splits.count, width)), *RANGE)
         first = False
         w, loss, taken = descend(splits, theta, w, tolerance)
-        better = (loss < least) & (passes < budget)
-        best, least = np.where(better[:, None], theta, best), np.where(better, loss, least)
-        passes = np.where(passes < budget, passes + taken, passes)
-    return Chosen(best, passes)
+        for k, ((chosen, least, passes), budget) in enumerate(zip(best, budgets, strict=True)):
+            going = passes < budget
+            better = going & (loss < least)
+            passes_now = np.where(going, passes + taken, passes)
+            best[k] = np.where(better[:, None], theta, chosen), np.where(better, loss, least), passes_now
+    return [Chosen(chosen, passes) for chosen, _, passes in best]
 
 
 def scikit_learn(splits: Splits, points: int) -> tuple[Array, Array, Array]:
@@ -147,7 +149,7 @@ def _ridge(splits: Splits, b: int, points: int) -> tuple[Array, float]:
     n, d = splits.X[b].shape
     alphas = n * np.exp(np.linspace(*RANGE, points))
     model = RidgeCV(alphas=alphas, fit_intercept=False).fit(splits.X[b], splits.y[b])
-    return model.predict(splits.test_X[b]), (6 * n * d**2 + 20 * d**3) / (4 * n * d)
+    return model.predict(splits.fresh[b]), (6 * n * d**2 + 20 * d**3) / (4 * n * d)
 
 
 def _logistic(splits: Splits, b: int) -> tuple[Array, float]:
@@ -156,4 +158,4 @@ def _logistic(splits: Splits, b: int) -> tuple[Array, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # iterations at their limit; options that are about to change their defaults
         model = LogisticRegressionCV(cv=FOLDS, scoring="neg_log_loss").fit(splits.X[b][:, :-1], splits.y[b])
-    return model.decision_function(splits.test_X[b][:, :-1]), float(np.sum(model.n_iter_)) * (FOLDS - 1) / FOLDS
+    return model.decision_function(splits.fresh[b][:, :-1]), float(np.sum(model.n_iter_)) * (FOLDS - 1) / FOLDS
