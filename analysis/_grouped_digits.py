@@ -25,7 +25,7 @@ from metagrad.xp import Array
 TRAIN, HELD_OUT = 200, 100
 SOURCES, LAYERS = 8, 2
 HIDDEN, CLASSES = 20, 10
-STEPS = 60
+STEPS = 40
 START = np.array([0.0] * SOURCES + [np.log(1e-3)] * LAYERS)
 LOWEST, HIGHEST = (np.array([edge] * SOURCES + [np.log(decay)] * LAYERS) for edge, decay in ((-3, 1e-5), (3, 1e-1)))
 ALPHAS = tuple(10.0**k for k in (-4, -2, 0, 1))  # of MLPClassifier, which divides them by the number of samples

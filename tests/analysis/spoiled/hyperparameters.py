@@ -1,0 +1,33 @@
+"""Errors of the tuned models that are too large or too small, and searches that took too long."""
+
+from analysis.hyperparameters import GAINS, MANY_INPUTS, NETWORK_TUNERS, OVERFITS, TUNERS
+
+
+def corruptions(config, arrays):
+    found = {f"one_{name}": _errors(arrays, name, "one", "sklearn", 1.08) for name in config.blocks}
+    found[f"each_{GAINS}"] = _errors(arrays, GAINS, "each", "sklearn", 1.01)
+    found |= {f"long_{name}": _errors(arrays, name, "long", "one", 0.99) for name in OVERFITS if name in config.blocks}
+    for tuner in ("random", "random4"):
+        found[tuner] = {}
+        for name in config.blocks:
+            found[tuner] |= _errors(arrays, name, tuner, "one", 0.99)
+    found["work_grid"] = _passes(arrays, next(iter(config.blocks)), "grid")
+    found |= {f"work_{name}": _passes(arrays, name, "sklearn") for name in MANY_INPUTS if name in config.blocks}
+    at = NETWORK_TUNERS.index
+    for tuner in ("sklearn", "grid", "random", "random2"):
+        wrong = arrays["wrong_network"].copy()
+        wrong[at(tuner)] = 0.9 * wrong[at("gradient")]
+        found[f"network_{tuner}"] = {"wrong_network": wrong}
+    return found
+
+
+def _errors(arrays, name, one, other, factor):
+    errors = arrays[f"errors_{name}"].copy()
+    errors[TUNERS.index(one)] = factor * errors[TUNERS.index(other)]
+    return {f"errors_{name}": errors}
+
+
+def _passes(arrays, name, other):
+    passes = arrays[f"passes_{name}"].copy()
+    passes[TUNERS.index(other)] = passes[TUNERS.index("one")]
+    return {f"passes_{name}": passes}
