@@ -16,9 +16,9 @@ from paper_figs.framework.style import letter, measured, new_figure
 title = "Penalties and weights tuned on held-out data"
 alt = (
     "Left: test error relative to scikit-learn's cross-validated estimators, a row a problem: one penalty by "
-    "meta-gradient lies near zero everywhere, a penalty an input far to the right where the outer loop goes on. Middle: "
-    "passes over the data on a logarithmic axis, fewer by meta-gradient than by the grid. Right: share misclassified by "
-    "a network, least by meta-gradient."
+    "meta-gradient lies near zero everywhere, a penalty an input far to the right where the outer loop goes on. "
+    "Middle: passes over the data on a logarithmic axis, fewer by meta-gradient than by the grid. Right: share "
+    "misclassified by a network, least by meta-gradient."
 )
 _PROBLEMS = {  # on the axis, and in sentences
     "products": ("ridge\nproducts", "products"),
@@ -144,12 +144,12 @@ def details(result: Result) -> str:
     each = ", ".join(f"{told(f'each_{name}', '+.1f', _percent)} % ({_PROBLEMS[name][1]})" for name in names)
     work = ", ".join(f"{told(f'work_{name}', '.2g')} ({_PROBLEMS[name][1]})" for name in names)
     return (
-        f"Splits: {counts}; {result.arrays['errors_network'].shape[1]} networks. Half of each data set only tests. A "
-        f"pass: a gradient of the loss on all n samples of a split; products of a derivative are counted as they are "
-        f"made, iterations of L-BFGS as one gradient each, though there are more. Passes of meta-gradient over those of "
-        f"scikit-learn: {work}; RidgeCV has a closed form. Meta-gradient: {config['one']['inner']} steps of Nesterov's "
-        f"momentum for each of {config['one']['outer']} penalties from 0.03, the five folds side by side; from a decade "
-        f"off the mean error is up to {told('moved_start', '+.1f', _percent)} % from that, at the worst. The "
+        f"Splits: {counts}; {result.arrays['errors_network'].shape[1]} networks. Half of each data set only tests. "
+        f"A pass: a gradient of the loss on all n samples of a split; products of a derivative are counted as they "
+        f"are made, an iteration of L-BFGS as one gradient, though it can take more. Passes of meta-gradient over "
+        f"those of scikit-learn: {work}; RidgeCV has a closed form. Meta-gradient: {config['one']['inner']} steps of "
+        f"Nesterov's momentum for each of {config['one']['outer']} penalties from 0.03 on, five folds side by side; "
+        f"from a decade off the mean error changes by {told('moved_start', '+.1f', _percent)} % at the worst. The "
         f"implicit derivative changes it by {told('implicit', '+.1f', _percent)} % with up to "
         f"{told('work_implicit', '.0f')} times the passes. Random search of one penalty is "
         f"{told('random', '.1f', _percent)} % worse with as many passes, {told('random4', '.1f', _percent)} % with 4 "

@@ -7,10 +7,9 @@ def corruptions(config, arrays):
     found = {f"one_{name}": _errors(arrays, name, "one", "sklearn", 1.08) for name in config.blocks}
     found[f"each_{GAINS}"] = _errors(arrays, GAINS, "each", "sklearn", 1.01)
     found |= {f"long_{name}": _errors(arrays, name, "long", "one", 0.99) for name in OVERFITS if name in config.blocks}
-    for tuner in ("random", "random4"):
-        found[tuner] = {}
-        for name in config.blocks:
-            found[tuner] |= _errors(arrays, name, tuner, "one", 0.99)
+    found["random"] = {}
+    for name in config.blocks:
+        found["random"] |= _errors(arrays, name, "random", "one", 0.99)
     found["work_grid"] = _passes(arrays, next(iter(config.blocks)), "grid")
     found |= {f"work_{name}": _passes(arrays, name, "sklearn") for name in MANY_INPUTS if name in config.blocks}
     at = NETWORK_TUNERS.index
