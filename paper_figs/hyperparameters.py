@@ -157,7 +157,7 @@ def details(result: Result) -> str:
         f"Nesterov's momentum for each of {config['one']['outer']} penalties from 0.03 on, five folds side by side; "
         f"from a decade off the mean error changes by {told('moved_start', '+.1f', _percent)} % at the worst. The "
         f"implicit derivative changes it by {told('implicit', '+.1f', _percent)} % with up to "
-        f"{told('work_implicit', '.0f')} times the passes. A grid whose runs end at 1/100 of the first gradient is up to "
+        f"{told('work_implicit', '.0f')} times as many. A grid whose runs end at 1/100 of the gradient at 0 is up to "
         f"{told('rough', '.0f', _percent)} % worse than one whose runs end at 1/1000. Random search of one penalty is "
         f"{told('random', '.1f', _percent)} % worse with as many passes, {told('random4', '.1f', _percent)} % with 4 "
         f"times as many. A penalty an input, stopped after {config['early']} steps, against scikit-learn: {each}. "
