@@ -37,7 +37,7 @@ _ERRORS = {
 }
 _WORK = {
     "one": ("one penalty, meta-gradient", 4),
-    "implicit": ("the same, implicit", 6),
+    "implicit": ("one penalty, implicit", 6),
     "grid": ("one penalty, grid", 1),
     "sklearn": ("scikit-learn", 0),
 }
@@ -138,8 +138,8 @@ def caption(result: Result) -> str:
     return (
         f"One penalty by meta-gradient changes the mean test error of scikit-learn's estimators by {errors} % (top to "
         f"bottom; grey: the {100 * result.config['margin']:.0f} % allowed) with {told('work_grid', '.2f')} of a grid's "
-        f"passes at most. A penalty an input, not stopped, costs {told('long_cancer', '.0f', _percent)} % on tumours. "
-        f"Means over splits, 95 % intervals."
+        f"passes at most. A penalty an input, not stopped, errs {told('long_cancer', '.0f', _percent)} % more than "
+        f"one, on tumours. Means over splits, 95 % intervals."
     )
 
 
