@@ -174,7 +174,7 @@ def headline(claims: Claims) -> str:
         f"Test error of one penalty by meta-gradient less scikit-learn's in %: {errors}; passes at most "
         f"{told('work_grid', '.2f')} of a grid's; a penalty an input {told('each_products', '+.1f', _percent)} "
         f"(products), not stopped {told('long_cancer', '+.0f', _percent)} (tumours); network "
-        f"{told('network_random2', '.0f', _percent)} points fewer errors than random search of twice the work"
+        f"{told('network_wrong', '.0f', _percent)} points fewer errors than by random search of twice the work"
     )
 
 

@@ -1,11 +1,10 @@
 """Errors of the tuned models that are too large or too small, and searches that took too long."""
 
-from analysis.hyperparameters import GAINS, MANY_INPUTS, NETWORK_TUNERS, OVERFITS, TUNERS
+from analysis.hyperparameters import MANY_INPUTS, NETWORK_TUNERS, OVERFITS, TUNERS
 
 
 def corruptions(config, arrays):
     found = {f"one_{name}": _errors(arrays, name, "one", "sklearn", 1.08) for name in config.blocks}
-    found[f"each_{GAINS}"] = _errors(arrays, GAINS, "each", "sklearn", 1.01)
     found |= {f"long_{name}": _errors(arrays, name, "long", "one", 0.99) for name in OVERFITS if name in config.blocks}
     found["random"] = {}
     for name in config.blocks:
@@ -13,10 +12,10 @@ def corruptions(config, arrays):
     found["work_grid"] = _passes(arrays, next(iter(config.blocks)), "grid")
     found |= {f"work_{name}": _passes(arrays, name, "sklearn") for name in MANY_INPUTS if name in config.blocks}
     at = NETWORK_TUNERS.index
-    for tuner in ("sklearn", "grid", "random", "random2"):
-        wrong = arrays["wrong_network"].copy()
-        wrong[at(tuner)] = 0.9 * wrong[at("gradient")]
-        found[f"network_{tuner}"] = {"wrong_network": wrong}
+    for tuner in ("sklearn", "grid"):
+        errors = arrays["errors_network"].copy()
+        errors[at(tuner)] = 0.99 * errors[at("gradient")]
+        found[f"network_{tuner}"] = {"errors_network": errors}
     return found
 
 
