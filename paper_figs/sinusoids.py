@@ -79,8 +79,8 @@ def details(result: Result) -> str:
     return (
         f"{config['iterations']} meta-steps of 25 tasks (MAML and its kin), {config['reptile_iterations']} of one task "
         f"(Reptile, linearly falling outer step); means over {config['starts']} and {config['reptile_starts']} learned "
-        f"starts (Meta-SGD: one) and {config['tested']} and {config['reptile_tested']} new tasks. One step of 0.01 from "
-        f"the start of first-order MAML leaves {told('first_order', '.2f')} times the error of MAML, of ANIL "
+        f"starts (Meta-SGD: one) and {config['tested']} and {config['reptile_tested']} new tasks. One step of 0.01 "
+        f"from the start of first-order MAML leaves {told('first_order', '.2f')} times the error of MAML, of ANIL "
         f"{told('anil', '.2f')} times, of Meta-SGD with its own step sizes {told('meta_sgd', '.2f')} times. Starts are "
         f"learned for one step (Reptile: five); Meta-SGD may diverge beyond. Before any step Reptile's start has the "
         f"error {told('reptile_start', '.2f')}."
