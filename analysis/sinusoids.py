@@ -78,7 +78,7 @@ presets = {
     "default": Config(15_000, 30_000, 3, 6, reptile_share=0.05, maml_share=0.35),
     "paper": Config(70_000, 30_000, 3, 6, reptile_share=0.05, maml_share=0.35),
 }
-expected_seconds = {"quick": 30.0, "default": 1500.0, "paper": 6500.0}
+expected_seconds = {"quick": 30.0, "default": 1400.0, "paper": 6000.0}
 
 
 def _known(config: Config) -> dict[str, tuple[str, int, float, float]]:
