@@ -78,8 +78,8 @@ def details(result: Result) -> str:
     return (
         f"{config['iterations']} meta-steps of 25 tasks (MAML and its kin), {config['reptile_iterations']} of one task "
         f"(Reptile, linearly falling outer step); means over {config['starts']} and {config['reptile_starts']} learned "
-        f"starts (Meta-SGD: one) and {config['tested']} and {config['reptile_tested']} new tasks. After one step MAML "
-        f"at 0.001 has {told('smaller_step', '.2f')} times the error of MAML at 0.01, ANIL {told('anil', '.2f')} times, "
+        f"starts (Meta-SGD: one) and {config['tested']} and {config['reptile_tested']} new tasks. After one step "
+        f"MAML at 0.001 has {told('smaller_step', '.2f')} times the error of MAML at 0.01, ANIL {told('anil', '.2f')}, "
         f"Meta-SGD with its own step sizes {told('meta_sgd', '.2f')} times. The error of MAML over that of a run "
         f"written out by hand: {told('by_hand', '.2f')} at 0.01, {told('by_hand_smaller', '.2f')} at 0.001. Starts are "
         f"learned for one step (Reptile: five); Meta-SGD may diverge beyond. Before any step Reptile's start has the "
