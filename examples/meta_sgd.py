@@ -8,14 +8,13 @@ family = mg.Sinusoids.maml(count=25, net=mg.MLP((1, 16, 1), "tanh", "fan_in"))
 start = mg.LearnedStart(family(0)).first()
 only_head = mg.Masked(mg.GradientDescent(), (False, False, True, True))  # ANIL: the first layer does not adapt
 for name, rule in (("all weights", mg.GradientDescent()), ("the head", only_head)):
-    phi = mg.Joint(rule.Phi(mg.ad.tree_map(lambda leaf: np.full(leaf.shape, 0.05), start)), start)
-    outer = mg.Through(mg.Adam(), mg.Adam.Phi(0.003))
+    phi = mg.Joint(rule.Phi(mg.ad.tree_map(lambda leaf: np.full(leaf.shape, 0.1), start)), start)
+    outer = mg.Through(mg.Adam(), mg.Adam.Phi(0.01))
     state = outer.init(phi)
-    for k in range(1, 101):
+    for k in range(1, 151):
         ask = mg.LearnedStart(family(k)), rule, mg.Final("validation"), phi
         phi, state, _ = outer.step(phi, state, mg.meta_gradient(*ask, steps=1), k)
         phi = phi._replace(rule=rule.project(phi.rule))
     after = mg.value(mg.LearnedStart(family(1000)), rule, mg.Final("validation"), phi, steps=1).value.to_float()
-    print(
-        f"{name} adapt: query error after 1 step {after.mean():.2f}, step sizes of the head {phi.rule.eta[2].min():.3f} to {phi.rule.eta[2].max():.3f}"
-    )
+    sizes = np.concatenate([leaf.ravel() for leaf in phi.rule.eta])
+    print(f"{name} adapt: query error {after.mean():.2f}, step sizes {sizes.min():.3f} to {sizes.max():.3f}")

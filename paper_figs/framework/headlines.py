@@ -209,8 +209,8 @@ LINES = {
     "sinusoids": Short(
         "A few steps from a learned start fit a sine wave that random weights do not.",
         lambda c: (
-            f"{c.told('maml_random', '.2f')} (MAML, 1 step) and {c.told('reptile_random', '.2g')} (Reptile, 8 steps) of "
-            "the error from random weights"
+            f"{c.told('maml_random', '.2f')} (MAML, 1 step) and {c.told('reptile_random', '.2g')} (Reptile, 8 steps) "
+            "of the error from random weights"
         ),
     ),
     "short_horizon": Short(

@@ -227,7 +227,7 @@ DOORS: dict[str, Door] = {
     "Until": wrapper(mg.Until, {"tolerance": NUMBER}, tolerance=1.0),
     "beside": Door(mg.beside, {"phi": PHI, "leaf": np.ones((1, 2))}, {"leaf": {"array": "an array of w"}}),
     "Descent": Door(mg.Descent, {}, {"scale": NUMBER, "power": ANY_NUMBER}),
-    "Through": wrapper(mg.Through, {"clip_norm": NONE | NUMBER, "clip_value": NONE | NUMBER}, phi=PHI),
+    "Through": wrapper(mg.Through, {"clip_norm": NONE | NUMBER, "clip_value": NONE | NUMBER, "steps": NONE}, phi=PHI),
     "Recipe": Door(
         Recipe,
         {"episodes": 1},
