@@ -13,6 +13,7 @@ from metagrad.data import Episodes
 KERNEL = 3
 STRIDE = 2
 LAYERS = 2
+INK = 3.0  # what a pixel full of ink counts: most have none, and gradients are small where inputs are
 _OUT = 0.5  # of the last layer's weights against those that keep the variance: the network begins with low confidence
 
 
@@ -47,7 +48,7 @@ def windows(x: Any) -> Any:
 def seen(x: Any) -> Any:
     """Return the windows that the first layer sees of images (B, n, side * side): they are the same at every step."""
     side = round(x.shape[-1] ** 0.5)
-    return np.ascontiguousarray(windows(x.reshape(*x.shape[:2], side, side, 1)))
+    return np.ascontiguousarray(windows(x.dtype.type(INK) * x.reshape(*x.shape[:2], side, side, 1)))
 
 
 def outputs(w: Any, x: Any) -> Any:

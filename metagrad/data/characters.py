@@ -63,7 +63,8 @@ class Characters:
 
     def of(self, alphabets: Iterable[str]) -> Characters:
         """Return the characters of some alphabets alone; ValueError names one that is not there."""
-        wanted = list(alphabets) if isinstance(alphabets, Iterable) and not isinstance(alphabets, str) else [None]
+        given: Any = alphabets
+        wanted: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
         if not all(isinstance(name, str) for name in wanted):
             bad_type("Characters.of", "alphabets", checks.shown(alphabets), "a list of names")
         for name in wanted:

@@ -2,21 +2,18 @@
 
 import numpy as np
 
-from analysis.few_shot import BASELINES, COMPARED, LEARNED, _key
+from analysis.few_shot import BASELINES, LEARNED, _key, expected
 
 
 def corruptions(config, arrays):
     """Return the spoiled arrays by check."""
     found = {}
     for k, shots in enumerate(config.shots):
-        for name, others in COMPARED[shots].items():
-            for other in others:
-                learned = arrays["learned"].copy()
-                scores = arrays["baselines"][k, BASELINES.index(other)]
-                learned[k, LEARNED.index(name), -1] = scores + 0.001 * np.cos(np.arange(scores.size)).reshape(
-                    scores.shape
-                )
-                found[f"{_key(name)}_over_{_key(other)}_{shots}"] = {"learned": learned}
+        for name, other in expected(config):
+            learned = arrays["learned"].copy()
+            scores = arrays["baselines"][k, BASELINES.index(other)]
+            learned[k, LEARNED.index(name), -1] = scores + 0.001 * np.cos(np.arange(scores.size)).reshape(scores.shape)
+            found[f"{_key(name)}_over_{_key(other)}_{shots}"] = {"learned": learned}
     used = arrays["used"].copy()
     used[0, 0, 0, 0] = True  # one run trained on all alphabets
     return found | {"apart": {"used": used}}
