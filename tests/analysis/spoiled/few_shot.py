@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from analysis.few_shot import BASELINES, LEARNED, _key, expected
+from analysis.few_shot import BASELINES, EXPECTED, LEARNED, _key
 
 
 def corruptions(config, arrays):
     """Return the spoiled arrays by check."""
     found = {}
     for k, shots in enumerate(config.shots):
-        for name, other in expected(config):
+        for name, other in EXPECTED:
             learned = arrays["learned"].copy()
             scores = arrays["baselines"][k, BASELINES.index(other)]
             learned[k, LEARNED.index(name), -1] = scores + 0.001 * np.cos(np.arange(scores.size)).reshape(scores.shape)
