@@ -123,6 +123,13 @@ def test_on_invented_characters(tmp_path, monkeypatch):
     assert checks["maml_1"].measured == pytest.approx(share, rel=1e-6)
 
 
+def test_no_steps_are_no_adaptation(episodes, start):
+    task, phi = net.learned_start(episodes, start), mg.Joint(np.float32(0.1), start)
+    for method in ("reverse", "reptile"):
+        with pytest.raises(ValueError, match="steps is 0; expected an integer of at least 1"):
+            mg.meta_gradient(task, mg.GradientDescent(), mg.Final("validation"), phi, steps=0, method=method)
+
+
 def test_without_the_folder(monkeypatch):
     monkeypatch.setenv("METAGRAD_OMNIGLOT", "")
     few_shot._characters.cache_clear()
