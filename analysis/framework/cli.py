@@ -183,7 +183,7 @@ def _list(work: Work, args: Any, console: Console) -> int:
 
 def _state(experiment: Experiment, request: runner.Request) -> str:
     if runner.lacking(experiment, request):
-        return f"needs {experiment.needs}"
+        return "no data"
     return _STATES[runner.saved_state(experiment, request)]
 
 

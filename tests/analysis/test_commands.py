@@ -28,8 +28,7 @@ def test_list_is_a_line_an_experiment_that_fits(columns, capsys, monkeypatch, tm
     assert [line.split()[0] for line in lines] == contract.names()
     assert max(map(len, (head, *lines))) <= columns
     for line, name in zip(lines, contract.names(), strict=True):
-        needed = contract.load(name).needs
-        assert line.endswith(f"needs {needed}" if needed else "to run")
+        assert line.endswith("no data" if contract.load(name).needs else "to run")
         assert contract.summary(name).split()[0] in line
         assert commands.duration(contract.load(name).expected_seconds["quick"]) in line
 
