@@ -69,18 +69,23 @@ def cross_entropy(w: Any, x: Any, y: Any) -> Any:
 
 
 def learned_start(episodes: Episodes, start: tuple[Any, ...], batch: int | None = None) -> mg.LearnedStart:
-    """Return the problems as a task whose meta-parameters are the start; its validation loss is that of the queries.
+    """Return the problems as a task whose meta-parameters are the start, one for all; `batch` as in `fitted_from`."""
+    every = tuple(np.repeat(leaf[None], episodes.count, axis=0) for leaf in start)
+    return mg.LearnedStart(fitted_from(episodes, every, batch))
+
+
+def fitted_from(episodes: Episodes, w0: tuple[Any, ...], batch: int | None = None) -> mg.FunctionTask:
+    """Return the problems as a task that starts at w0, each array (B, ...); its validation loss is on the queries.
 
     `batch`: how many samples of the support set a step sees, another draw at each; None for all.
     """
     (x, y), (held, labels) = (seen(episodes.support_x), episodes.support_y), (seen(episodes.query_x), episodes.query_y)
-    w0 = tuple(np.repeat(leaf[None], episodes.count, axis=0) for leaf in start)
 
     def validation(w: Any) -> Any:
         return cross_entropy(w, held, labels)
 
     if batch is None:
-        return mg.LearnedStart(mg.FunctionTask(lambda w: cross_entropy(w, x, y), w0, validation=validation))
+        return mg.FunctionTask(lambda w: cross_entropy(w, x, y), w0, validation=validation)
 
     def sampler(stream: np.random.Generator, t: int) -> Any:
         return np.argsort(stream.random(y.shape), axis=1)[:, :batch]
@@ -89,7 +94,7 @@ def learned_start(episodes: Episodes, start: tuple[Any, ...], batch: int | None 
         rows = np.arange(len(y))[:, None]
         return cross_entropy(w, x[rows, sample], y[rows, sample])
 
-    return mg.LearnedStart(mg.FunctionTask(loss, w0, sampler=sampler, validation=validation))
+    return mg.FunctionTask(loss, w0, sampler=sampler, validation=validation)
 
 
 def accuracy(episodes: Episodes) -> Any:

@@ -92,8 +92,9 @@ def details(result: Result) -> str:
         f"(Reptile: {config['reptile_steps']} on minibatches, from {config['reptile_shots']} drawings a class), far "
         f"fewer than published, with settings that a few runs at one seed suggested. After {config['test_steps']} "
         f"steps: {others}. "
-        f"The random start has the best of {len(config['random_etas'])} step sizes and {config['random_steps']} steps; "
-        f"the nearest neighbour is Euclidean, at the best of several resolutions; both chosen on training alphabets. "
+        f"Random starts, one a problem, have the best of {len(config['random_etas'])} step sizes and "
+        f"{config['random_steps']} steps; the nearest neighbour is Euclidean, at the best of several resolutions; both "
+        f"chosen on training alphabets. "
         f"Intervals: over problems, given the starts and the alphabets."
     )
 

@@ -1,4 +1,4 @@
-"""What is wrong with few_shot, check by check: a better one that is no better, an alphabet trained on and tested."""
+"""What is wrong with few_shot: a start that is no better than random ones, an alphabet trained on and tested."""
 
 import numpy as np
 
