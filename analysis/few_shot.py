@@ -29,7 +29,7 @@ needs = "omniglot"
 claim = (
     "On characters of alphabets that it was never trained on, a start that MAML learned (Finn, Abbeel, Levine 2017), "
     "adapted by gradient descent, tells five characters apart better than the same network from random starts, from "
-    "one drawing of each and from five. Reported: first-order MAML and Reptile (Nichol, Achiam, Schulman 2018), and how "
+    "one drawing of each and from five. Reported: first-order MAML, Reptile (Nichol, Achiam, Schulman 2018), and how "
     "far all of them are from a strong baseline, the nearest neighbour in pixels."
 )
 LEARNED = ("MAML", "first-order MAML", "Reptile")
