@@ -1,12 +1,14 @@
 """An experiment whose data the project does not carry: run where they are, else said not to be run."""
 
 import json
+import shutil
 
 import pytest
 
 from analysis.framework import cli, contract, needs, runner, store
 from analysis.framework.runner import Saved
 from paper_figs.framework import cli as figures
+from tests.analysis.test_evidence import SAVED
 
 SAID = "tiny needs the data set omniglot, which is not carried here: --data omniglot=FOLDER or METAGRAD_OMNIGLOT, see"
 
@@ -118,6 +120,15 @@ def test_what_experiments_need_is_known_and_told():
     assert set(needed.values()) <= {"", *needs.KNOWN}
     page = (store.ROOT / needs.PAGE).read_text(encoding="utf-8")
     assert all(needs.variable(name) in page for name in needs.KNOWN)
+
+
+def test_the_report_counts_what_was_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("METAGRAD_OMNIGLOT", "")
+    shutil.copytree(SAVED / "method_map", tmp_path / "method_map")
+    assert figures.main(["report", "--only", "few_shot,method_map", "--out", str(tmp_path), "--format", "png"]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1 of 1 claims hold" in page
+    assert "Not run, and not counted, as the data are not here: few_shot." in page
 
 
 @pytest.mark.parametrize("command", ["plot", "report", "claims"])
