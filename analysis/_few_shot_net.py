@@ -13,6 +13,7 @@ from metagrad.data import Episodes
 KERNEL = 3
 STRIDE = 2
 LAYERS = 2
+INK = 3.0  # what a pixel full of ink counts: most have none, and gradients are small where inputs are
 _OUT = 0.5  # of the last layer's weights against those that keep the variance: the network begins with low confidence
 
 
@@ -47,7 +48,7 @@ def windows(x: Any) -> Any:
 def seen(x: Any) -> Any:
     """Return the windows that the first layer sees of images (B, n, side * side): they are the same at every step."""
     side = round(x.shape[-1] ** 0.5)
-    return np.ascontiguousarray(windows(x.reshape(*x.shape[:2], side, side, 1)))
+    return np.ascontiguousarray(windows(x.dtype.type(INK) * x.reshape(*x.shape[:2], side, side, 1)))
 
 
 def outputs(w: Any, x: Any) -> Any:
@@ -68,18 +69,23 @@ def cross_entropy(w: Any, x: Any, y: Any) -> Any:
 
 
 def learned_start(episodes: Episodes, start: tuple[Any, ...], batch: int | None = None) -> mg.LearnedStart:
-    """Return the problems as a task whose meta-parameters are the start; its validation loss is that of the queries.
+    """Return the problems as a task whose meta-parameters are the start, one for all; `batch` as in `fitted_from`."""
+    every = tuple(np.repeat(leaf[None], episodes.count, axis=0) for leaf in start)
+    return mg.LearnedStart(fitted_from(episodes, every, batch))
+
+
+def fitted_from(episodes: Episodes, w0: tuple[Any, ...], batch: int | None = None) -> mg.FunctionTask:
+    """Return the problems as a task that starts at w0, each array (B, ...); its validation loss is on the queries.
 
     `batch`: how many samples of the support set a step sees, another draw at each; None for all.
     """
     (x, y), (held, labels) = (seen(episodes.support_x), episodes.support_y), (seen(episodes.query_x), episodes.query_y)
-    w0 = tuple(np.repeat(leaf[None], episodes.count, axis=0) for leaf in start)
 
     def validation(w: Any) -> Any:
         return cross_entropy(w, held, labels)
 
     if batch is None:
-        return mg.LearnedStart(mg.FunctionTask(lambda w: cross_entropy(w, x, y), w0, validation=validation))
+        return mg.FunctionTask(lambda w: cross_entropy(w, x, y), w0, validation=validation)
 
     def sampler(stream: np.random.Generator, t: int) -> Any:
         return np.argsort(stream.random(y.shape), axis=1)[:, :batch]
@@ -88,7 +94,7 @@ def learned_start(episodes: Episodes, start: tuple[Any, ...], batch: int | None 
         rows = np.arange(len(y))[:, None]
         return cross_entropy(w, x[rows, sample], y[rows, sample])
 
-    return mg.LearnedStart(mg.FunctionTask(loss, w0, sampler=sampler, validation=validation))
+    return mg.FunctionTask(loss, w0, sampler=sampler, validation=validation)
 
 
 def accuracy(episodes: Episodes) -> Any:

@@ -173,7 +173,7 @@ def _list(work: Work, args: Any, console: Console) -> int:
     heads = ("experiment", f"what ({args.preset} preset)", "1 core", "state")
     lines = [heads, *((name, *row) for name, row in rows.items())]
     name_, _, expected_, state_ = (max(len(line[k]) for line in lines) for k in range(4))
-    wide = max(console.width - name_ - expected_ - state_ - 6, 20)
+    wide = max(console.width - name_ - expected_ - state_ - 6, 18)
     for line in lines:
         what = commands.fitted(line[1], wide)
         text = f"{line[0]:<{name_}}  {what:<{wide}}  {line[2]:>{expected_}}  {line[3]}"
@@ -183,7 +183,7 @@ def _list(work: Work, args: Any, console: Console) -> int:
 
 def _state(experiment: Experiment, request: runner.Request) -> str:
     if runner.lacking(experiment, request):
-        return f"needs {experiment.needs}"
+        return "no data"
     return _STATES[runner.saved_state(experiment, request)]
 
 

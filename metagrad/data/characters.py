@@ -63,13 +63,14 @@ class Characters:
 
     def of(self, alphabets: Iterable[str]) -> Characters:
         """Return the characters of some alphabets alone; ValueError names one that is not there."""
-        if isinstance(alphabets, str) or not isinstance(alphabets, Iterable):
+        given: Any = alphabets
+        wanted: list[Any] = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [None]
+        if not all(isinstance(name, str) for name in wanted):
             bad_type("Characters.of", "alphabets", checks.shown(alphabets), "a list of names")
-        wanted = list(alphabets)
         for name in wanted:
             if name not in self.known:
                 expected = "an alphabet that is there"
-                bad_value("Characters.of", "alphabets", repr(name), expected, nearest(str(name), list(self.known)))
+                bad_value("Characters.of", "alphabets", repr(name), expected, nearest(name, list(self.known)))
         if not wanted:
             bad_value("Characters.of", "alphabets", "empty", "at least one name")
         rows = [k for k, name in enumerate(self.alphabets) if name in wanted]

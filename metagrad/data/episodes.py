@@ -89,5 +89,8 @@ def draw_episodes(  # the sizes of a problem, all of them
     x = characters.images[chosen[:, :, None], drawn].reshape(count, ways, shots + queries, -1)
     y = np.broadcast_to(np.arange(ways)[:, None], x.shape[:3])
     support, query = (slice(None), slice(None), slice(shots)), (slice(None), slice(None), slice(shots, None))
-    parts = (part.reshape(count, -1, *part.shape[3:]) for part in (x[support], y[support], x[query], y[query]))
-    return Episodes(*(np.ascontiguousarray(part) for part in parts), ways)
+
+    def rows(part: Any) -> Any:
+        return np.ascontiguousarray(part.reshape(count, -1, *part.shape[3:]))
+
+    return Episodes(rows(x[support]), rows(y[support]), rows(x[query]), rows(y[query]), ways)

@@ -147,7 +147,8 @@ def _area_means(side: int) -> NDArray[np.float32]:
     ends = np.linspace(0, _SIDE, side + 1)
     pixels = np.arange(_SIDE)
     inside = np.minimum(pixels + 1, ends[1:, None]) - np.maximum(pixels, ends[:-1, None])
-    return (np.clip(inside, 0, None) * (side / _SIDE)).astype(np.float32)
+    shares: NDArray[np.float32] = (np.clip(inside, 0, None) * (side / _SIDE)).astype(np.float32)
+    return shares
 
 
 def _said(drawing: _Drawing) -> str:

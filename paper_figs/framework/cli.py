@@ -142,7 +142,7 @@ def _obey(names: list[str], args: Any) -> int:
     code = _compute(args) if args.command == "all" else 0
     if code not in (0, 1):
         return code
-    names = _with_results(names, args, said=args.command != "all")  # the run has said what it left out
+    every, names = names, _with_results(names, args, said=args.command != "all")  # the run has said what it left out
     if not names:
         return code
     if args.command == "plot":
@@ -154,7 +154,7 @@ def _obey(names: list[str], args: Any) -> int:
         verified = _verified(names, args)
         items = [_draw(name, args, verified.get(name, {})) for name in names]
         page = args.out / "report.html"
-        write_report(items, page, args.preset, args.at)
+        write_report(items, page, args.preset, args.at, tuple(name for name in every if name not in names))
         screen.show_verdicts(items, console, long=args.long)
         screen.show_end(items, page, args, console)
     if code == 0 and any(item["claims"] is None for item in items):

@@ -187,7 +187,7 @@ LINES = {
         lambda c: f"test loss {c.told('few_test', '.2f')} times that of the held-out one",
     ),
     "few_shot": Short(
-        "A start learned by MAML tells characters of new alphabets apart, better than without meta-training.",
+        "A start learned by MAML tells characters of new alphabets apart, better than a random one.",
         lambda c: f"{share(c, 'maml_1')} from one drawing, {share(c, 'maml_5')} from five; chance 20%",
     ),
     "implicit_gradient": Short(

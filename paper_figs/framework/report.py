@@ -27,8 +27,10 @@ _MOST_ENTRIES = 12  # of a list in the table of sizes
 _MOST_COMMITS = 3  # that the head of the page names
 
 
-def write_report(items: list[dict[str, Any]], path: Path, preset: str, at: tuple[int, ...]) -> None:
-    """Write the page, and CSV files of what it shows; `at`: the seeds.
+def write_report(
+    items: list[dict[str, Any]], path: Path, preset: str, at: tuple[int, ...], absent: tuple[str, ...] = ()
+) -> None:
+    """Write the page, and CSV files of what it shows; `at`: the seeds, `absent`: what was not run for lack of data.
 
     `items` have name, title, alt, caption, details, files (what was drawn, a PNG among them), result, claims, failure
     (why the last run did not end, or an empty text) and holds. Where there is no result, result and claims are None.
@@ -53,6 +55,7 @@ def write_report(items: list[dict[str, Any]], path: Path, preset: str, at: tuple
         count=len(items),
         held=sum(item["holds"] for item in items),
         failing=[item["name"] for item in items if not item["holds"]],
+        absent=absent,
         preset=preset,
         at=seeds.said(at),
         made=_made([item["result"] for item in items if item["result"]]),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from analysis.framework import cli, commands, contract, store
+from analysis.framework import cli, commands, contract, needs, store
 from metagrad import __version__
 from paper_figs.framework import cli as figures
 from tests.analysis.test_evidence import SAVED
@@ -22,11 +22,13 @@ def shown(capsys, *arguments):
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_list_is_a_line_an_experiment_that_fits(columns, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", str(columns))
+    for name in needs.KNOWN:
+        monkeypatch.setenv(needs.variable(name), "")
     head, *lines = shown(capsys, "list", "--out", str(tmp_path))
     assert [line.split()[0] for line in lines] == contract.names()
     assert max(map(len, (head, *lines))) <= columns
-    assert all(line.endswith("to run") for line in lines)
     for line, name in zip(lines, contract.names(), strict=True):
+        assert line.endswith("no data" if contract.load(name).needs else "to run")
         assert contract.summary(name).split()[0] in line
         assert commands.duration(contract.load(name).expected_seconds["quick"]) in line
 

@@ -57,6 +57,15 @@ def images() -> dict[str, Any]:
     return {"train_x": x, "train_y": y, "test_x": x, "test_y": y, "name": "none", "classes": 2, "shape": (2, 3)}
 
 
+CHARACTERS = data.Characters(np.zeros((3, 4, 2, 2), dtype=np.float32), ("A", "A", "B"))
+
+
+def episodes() -> dict[str, Any]:
+    """Return arguments of Episodes."""
+    x, y = np.zeros((1, 4, 6)), np.array([[0, 1, 0, 1]])
+    return {"support_x": x, "support_y": y, "query_x": x, "query_y": y, "ways": 2}
+
+
 ETA = {"phi": ("phi", "eta")}
 CALLED = {"task": TASK, "rule": RULE, "objective": FINAL, "phi": 0.1, "steps": 2}
 WHEN = {"at": NONE, "run": NONE, "device": NONE}
@@ -307,6 +316,16 @@ DOORS: dict[str, Door] = {
     "load_mnist": Door(data.load_mnist, {"folder": "nowhere"}),
     "load_fashion_mnist": Door(data.load_fashion_mnist, {"folder": "nowhere"}),
     "read_idx": Door(data.read_idx),
+    "load_omniglot": Door(data.load_omniglot, {"folder": "nowhere"}),
+    "Characters": Door(data.Characters, {"images": CHARACTERS.images, "alphabets": CHARACTERS.alphabets}),
+    "Characters.of": Door(CHARACTERS.of, {"alphabets": ["A"]}),
+    "split_alphabets": Door(data.split_alphabets, {"characters": CHARACTERS, "test": 1}),
+    "Episodes": Door(
+        data.Episodes, episodes(), names={part: (part, f"{part[:-1]}y") for part in ("support_x", "query_x")}
+    ),
+    "draw_episodes": Door(
+        data.draw_episodes, {"characters": CHARACTERS, "ways": 2, "shots": 1, "queries": 1, "count": 1}
+    ),
     "noisy_labels": Door(data.noisy_labels, {"data": data.ImageData(**images()), "fraction": 0.5}),
     "FixedGradient": Door(mg.FixedGradient, {"g": np.ones((1, 2))}, {"steps": NONE, "g": FLOATING}),
     "Scaled.of": Door(
