@@ -15,7 +15,7 @@ from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
 
 FORM = re.compile(r"^[\w. ]+: .+ (is|are|has) .+; expected .+")
-INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic"}  # what no user calls
+INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic", "lucas", "iterates"}  # what no user calls
 BETWEEN = {  # what the folders of the theory lend to each other
     "checked_sample", "checked_schedule", "log_geometric_sum", "mean_index", "one_horizon", "tuning_of",
 }  # fmt: skip
@@ -119,6 +119,11 @@ VALID = {
     "tasks": starts.QuadraticTasks(np.eye(2)[None], np.ones((1, 2))),
     "phi": np.ones(2),
     "alpha": 0.1,
+    "beta": 0.5,
+    "rule": "heavy_ball",
+    "L": 2.0,
+    "grid": 8,
+    "r2": 1.0,
 }
 # where a name means something else in one function
 OVERRIDES = {
@@ -161,11 +166,11 @@ BAD = {
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
-    "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
+    "measure": CHOICE, "rule": CHOICE, "grid": COUNT, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
-GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs"}
+GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs", "beta", "h", "alpha", "L"}
 OPTIONAL = {"among", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
 
 
@@ -192,7 +197,8 @@ def valid_arguments(module, name, found):
 
 
 CALLABLES = [pytest.param(*each, id=".".join(each[:2]).removeprefix("metagrad.theory.")) for each in public_callables()]
-PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory"}  # containers of results, which nobody builds
+MOMENTUM = {"Roots", "Best", "Slope", "Curvature", "RateSlope", "RateCurvature"}
+PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory"} | MOMENTUM  # containers of results, which nobody builds
 
 
 @pytest.mark.parametrize(("module", "name", "found"), CALLABLES)

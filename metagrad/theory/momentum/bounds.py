@@ -198,13 +198,3 @@ def all_complex(spectrum: Spectrum, eta: ArrayLike, beta: ArrayLike) -> np.ndarr
     low, high = double_root_step("heavy_ball", decay)
     return np.asarray((step * spectrum.alpha > low) & (step * spectrum.L < high))
 
-
-def bound_holds(
-    slope: RateSlope, bound: RateSlope, *, rounding: float = 1e-9
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return where |slope| <= bound, up to rounding, or there is no bound."""
-    with np.errstate(invalid="ignore"):
-        pairs = zip(slope, bound, strict=True)
-        first, second = (np.isnan(b) | (np.abs(s) <= b * (1 + rounding)) for s, b in pairs)
-    return first, second
-
