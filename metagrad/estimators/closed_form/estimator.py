@@ -146,9 +146,7 @@ def _part(slope: Scaled, k: int) -> Scaled:
     return Scaled(slope.mantissa[..., k], slope.exponent[..., k])
 
 
-def _problem_of(
-    task: Any, rule: Any, objective: Any, steps: int, gradient: GradientKind
-) -> Quadratics | Regressions:
+def _problem_of(task: Any, rule: Any, objective: Any, steps: int, gradient: GradientKind) -> Quadratics | Regressions:
     """Return the closed forms for this very class of tasks: a subclass may have changed what its loss is."""
     if type(task) not in (Quadratic, DiagonalQuadratic, LeastSquares):
         expected = "a Quadratic, DiagonalQuadratic or LeastSquares"

@@ -46,7 +46,7 @@ class Momenta(Quadratics):
             bad_value(WHERE, "steps", steps, f"an integer from 1 to 2^27 with {type(rule).__name__}")
         super().__init__(task, objective, steps, gradient)
         self.momentum = momentum
-        self.kind = "heavy_ball" if type(rule) is Momentum else "nesterov_ahead"
+        self.kind: Any = "heavy_ball" if type(rule) is Momentum else "nesterov_ahead"
 
     def solve(self, eta: Array, *, scheduled: bool, per_task: bool) -> tuple[Scaled, Scaled]:
         """Return the values (B,) and the derivatives (B, 2) in eta and mu; `eta` is both of them, (2,) or (2, B)."""

@@ -1,13 +1,13 @@
 """Heavy ball and Nesterov with constant eta and beta on f(w) = w'Hw/2, started at w_0 at rest: all closed forms.
 
-| symbol           | code                                  | meaning                                                     |
-|------------------|---------------------------------------|-------------------------------------------------------------|
-| h, b             |                                       | h = eta lambda, b = sqrt(beta)                              |
-| z1, z2           | `roots.Roots`                         | the roots of z^2 - tau z + delta, one pair per mode         |
-| P_t, Q_t, S_t    | `lucas.sequences`                     | Lucas sequence of (tau, delta), and its tau-derivatives     |
-| r_t              | `iterates.iterates`                   | w_t/w_0 of a mode, with first and second derivatives        |
-| F, F_a, F_ab     | `objective`, `d_`, `d2_objective`     | F = sum_i kappa_i r_t(eta lambda_i, beta)^2                 |
-| G, G_a, G_ab     | `log_objective`, `d_`, `d2_`          | G = (1/t) log F                                             |
+| symbol        | code                              | meaning                                                 |
+|---------------|-----------------------------------|---------------------------------------------------------|
+| h, b          |                                   | h = eta lambda, b = sqrt(beta)                          |
+| z1, z2        | `roots.Roots`                     | the roots of z^2 - tau z + delta, one pair per mode     |
+| P_t, Q_t, S_t | `lucas.sequences`                 | Lucas sequence of (tau, delta), and its tau-derivatives |
+| r_t           | `iterates.iterates`               | w_t/w_0 of a mode, with first and second derivatives    |
+| F, F_a, F_ab  | `objective`, `d_`, `d2_objective` | F = sum_i kappa_i r_t(eta lambda_i, beta)^2             |
+| G, G_a, G_ab  | `log_objective`, `d_`, `d2_`      | G = (1/t) log F                                         |
 
 | file               | what it implements                                                                          |
 |--------------------|---------------------------------------------------------------------------------------------|

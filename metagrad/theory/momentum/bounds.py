@@ -13,27 +13,29 @@ and for Nesterov, h < 1, measured at w_t
     |g_h|    <= min(t + 1, 2/(1 - q)) / (1 - h)
     |g_beta| <= min(t/2,   2/(1 - q)) h/(z1 - beta).
 
-Away from the double root the slope is bounded at every horizon; the bound grows like one over the distance of the roots,
-and at the double root, q = 1, it grows **linearly in t**. So does the slope itself (`double_root_slopes`):
+Away from the double root the slope is bounded at every horizon; the bound grows like one over the distance of the
+roots, and at the double root, q = 1, it grows **linearly in t**. So does the slope itself (`double_root_slopes`):
 
     heavy ball, z = +-b:   g_h -> -t/(3z),   g_beta -> -t (1 - z)/(3 z^2):   a third and two thirds of the bound.
 
-Proof. r_{t,h} = -sum_k P_k r_{t-1-k} and r_{t,beta} = -h sum_k P_k P_{t-2-k} (products of generating functions, `iterates`);
-|P_k| <= |z1|^k min(k+1, 1/(1-q)); |z1|^k |r_m| <= |r_{m+k}| and |z1|^k |P_m| <= |P_{m+k}|, as r_m = z1^m + z2 (1 - z1) P_{m-1}
-has terms of one sign; and |r_t| >= |1 - z2| |z1|^2 |P_{t-2}| with h = (1 - z1)(1 - z2). Nesterov: r_t = (1 - h) y_{t-1}, where
-y_m = z1^m + (z2 - beta) P_{m-1} and beta < z2.
+Proof. r_{t,h} = -sum_k P_k r_{t-1-k} and r_{t,beta} = -h sum_k P_k P_{t-2-k} (products of generating functions,
+`iterates`); |P_k| <= |z1|^k min(k+1, 1/(1-q)); |z1|^k |r_m| <= |r_{m+k}| and |z1|^k |P_m| <= |P_{m+k}|, as r_m = z1^m
++ z2 (1 - z1) P_{m-1} has terms of one sign; and |r_t| >= |1 - z2| |z1|^2 |P_{t-2}| with h = (1 - z1)(1 - z2).
+Nesterov: r_t = (1 - h) y_{t-1}, where y_m = z1^m + (z2 - beta) P_{m-1} and beta < z2.
 
-Theorem 2 (heavy ball, a quadratic). If all modes with weight have real roots, |G_eta| <= max_i lambda_i B_i and |G_beta| <=
-max_i B_i. If at least one has, both are at most a polynomial of degree 3 in t (`gradient_bound`): that mode keeps
-F >= kappa_j |z_j|^{2t} >= kappa_j beta^t, while no complex mode, nor its slope, is more than b^t times its double root's.
+Theorem 2 (heavy ball, a quadratic). If all modes with weight have real roots, |G_eta| <= max_i lambda_i B_i and
+|G_beta| <= max_i B_i. If at least one has, both are at most a polynomial of degree 3 in t (`gradient_bound`): that
+mode keeps F >= kappa_j |z_j|^{2t} >= kappa_j beta^t, while no complex mode, nor its slope, is more than b^t times its
+double root's.
 
-Theorem 3. If all roots are complex, **there is no bound**: r_t has about t zeros in h, and two modes can vanish together. With
-two eigenvalues F(eta, beta) = 0 at t = 2 for
+Theorem 3. If all roots are complex, **there is no bound**: r_t has about t zeros in h, and two modes can vanish
+together. With two eigenvalues F(eta, beta) = 0 at t = 2 for
 
     eta = 1/sqrt(alpha L),   beta = (kappa^{1/4} - kappa^{-1/4})^2,   kappa = L/alpha < 6.85: beta < 1,
 
-and at longer horizons at many such points: G has poles there (`pole`). With more modes than parameters F stays positive in
-general, and the slope is measured, not bounded. Gradient descent, beta = 0, has the bound `quadratic.bounds`.
+and at longer horizons at many such points: G has poles there (`pole`). With more modes than parameters F stays
+positive in general, and the slope is measured, not bounded. Gradient descent, beta = 0, has the bound
+`quadratic.bounds`.
 
 Derived; checked by tests against exact slopes in thousands of random cases.
 """
@@ -47,7 +49,6 @@ from metagrad.theory.momentum.iterates import RULES, Rule
 from metagrad.theory.momentum.last_iterate import RateSlope
 from metagrad.theory.momentum.roots import double_root_step, roots
 from metagrad.theory.numbers.checks import (
-    Floats,
     bad_value,
     check_choice,
     check_kind,
@@ -167,7 +168,7 @@ def gradient_bound(
         share = np.where(counted & ~real, np.exp(np.where(counted, kappa, 0.0) - below), 0.0)
         share = np.where(np.isfinite(top), share, 0.0)  # NaN is what comes out there
     bounds = []
-    for of_real, slope, unit in zip(each, slopes, (modes, 1.0), strict=True):
+    for of_real, slope, unit in zip(each, slopes, (modes, np.ones(())), strict=True):
         largest = np.max(np.where(real, of_real * unit, 0.0), axis=-1)
         rest = (2 / t[..., 0]) * (share * size * slope * unit).sum(axis=-1)
         bounds.append(np.where(real.any(axis=-1), largest + rest, np.nan))
@@ -197,4 +198,3 @@ def all_complex(spectrum: Spectrum, eta: ArrayLike, beta: ArrayLike) -> np.ndarr
     check_together("all_complex", spectrum=spectrum.batch_shape, eta=step.shape, beta=decay.shape)
     low, high = double_root_step("heavy_ball", decay)
     return np.asarray((step * spectrum.alpha > low) & (step * spectrum.L < high))
-

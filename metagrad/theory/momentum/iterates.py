@@ -1,11 +1,12 @@
 """What heavy ball and Nesterov make of one mode: r_t = w_t/w_0 and its derivatives in h = eta lambda and beta.
 
-    heavy ball   w_{k+1} = w_k - eta grad f(w_k) + beta (w_k - w_{k-1})          tau = 1 + beta - h,       delta = beta
+    heavy ball   w_{k+1} = w_k - eta grad f(w_k) + beta (w_k - w_{k-1})
+                 tau = 1 + beta - h,  delta = beta
     Nesterov     w_{k+1} = y_k - eta grad f(y_k),  y_k = w_k + beta (w_k - w_{k-1})
-                                                                                 tau = (1 + beta)(1 - h),  delta = beta (1 - h)
+                 tau = (1 + beta)(1 - h),  delta = beta (1 - h)
 
-from w_{-1} = w_0 (Polyak 1964; Nesterov 1983 with a constant beta). Nesterov has two iterates to be measured, w_t and the
-point y_t where the next gradient is taken; libraries, the engine here among them, hold y_t as their parameters.
+from w_{-1} = w_0 (Polyak 1964; Nesterov 1983 with a constant beta). Nesterov has two iterates to be measured, w_t and
+the point y_t where the next gradient is taken; libraries, the engine here among them, hold y_t as their parameters.
 With P, Q, S of `lucas`, and D = 1 - tau x + delta x^2:
 
 | rule              | r_t                    | generating function | d/dh                    | d/dbeta            |
@@ -49,9 +50,9 @@ def iterates(rule: Rule, eta: Floats, eigenvalues: Floats, beta: Floats, steps: 
     eta, the eigenvalues and beta count as exact numbers: h is their product without rounding.
     """
     shape = eta.shape
-    flat = [np.ravel(x) for x in (eta, eigenvalues, beta)]
-    chunks = range(0, max(1, flat[0].size), _CHUNK)
-    parts = [_iterates(rule, *(x[at : at + _CHUNK] for x in flat), steps, order) for at in chunks]
+    a, b, c = (np.ravel(x) for x in (eta, eigenvalues, beta))
+    chunks = [slice(at, at + _CHUNK) for at in range(0, max(1, a.size), _CHUNK)]
+    parts = [_iterates(rule, a[part], b[part], c[part], steps, order) for part in chunks]
     return Iterates(*(_joined(part, shape) for part in zip(*parts, strict=True) if part[0] is not None))
 
 

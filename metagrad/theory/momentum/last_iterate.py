@@ -1,21 +1,23 @@
 """Heavy ball and Nesterov with constant eta and beta on f(w) = w'Hw/2: the objectives of the last iterate, exactly.
 
-With r_i = r_t(eta lambda_i, beta) of `iterates`, and kappa_i = c_i lambda_i / 2 (measure "loss") or c_i ("squared_norm"),
+With r_i = r_t(eta lambda_i, beta) of `iterates`, and kappa_i = c_i lambda_i / 2 (measure "loss") or c_i
+("squared_norm"),
 
     F     = sum_i kappa_i r_i^2                           f(w_t), or ||w_t||^2
     F_a   = 2 sum_i kappa_i r_i r_{i,a}                   a, b: eta or beta; r_eta = lambda_i r_h
     F_ab  = 2 sum_i kappa_i (r_{i,a} r_{i,b} + r_i r_{i,ab})
     G     = (1/t) log F,   G_a = F_a/(t F)
-    G_ab  = (1/t) [4 sum_i kappa_i (r_{i,a} - m_a r_i)(r_{i,b} - m_b r_i) + 2 sum_i kappa_i (r_i r_{i,ab} - r_{i,a} r_{i,b})]/F
+    G_ab  = (4 sum_i kappa_i (r_{i,a} - m_a r_i)(r_{i,b} - m_b r_i)
+             + 2 sum_i kappa_i (r_i r_{i,ab} - r_{i,a} r_{i,b}))/(t F)
 
-with m_a = F_a/(2F): the differences are taken before they are rounded, so that G_ab, a difference of terms t times its
-size, keeps its digits. Every function takes `(rule, spectrum, eta, beta, steps, *, measure)`. `rule` is "heavy_ball",
-"nesterov" (measured at w_t) or "nesterov_ahead" (measured at y_t, where the next gradient is taken). eta and beta: any
-finite reals; steps: integers from 1 to 2^27; they broadcast with the batch of the spectrum, the axis of modes is summed.
-At beta = 0 this is gradient descent. At beta = 1 nothing is damped: for 0 < h < 4 the roots of heavy ball lie on the unit
-circle, and w_t neither grows nor shrinks; the formulas hold as they stand. F, F_a, F_ab are `SignedLog`, G and its
-derivatives float64. Where F = 0, which two modes can reach together at isolated (eta, beta), G is -inf and its derivatives
-are NaN.
+with m_a = F_a/(2F): the differences are taken before they are rounded, so that G_ab, a difference of terms t times
+its size, keeps its digits. Every function takes `(rule, spectrum, eta, beta, steps, *, measure)`. `rule` is
+"heavy_ball", "nesterov" (measured at w_t) or "nesterov_ahead" (measured at y_t, where the next gradient is taken).
+eta and beta: any finite reals; steps: integers from 1 to 2^27; they broadcast with the batch of the spectrum, the
+axis of modes is summed. At beta = 0 this is gradient descent. At beta = 1 nothing is damped: for 0 < h < 4 the roots
+of heavy ball lie on the unit circle, and w_t neither grows nor shrinks; the formulas hold as they stand. F, F_a, F_ab
+are `SignedLog`, G and its derivatives float64. Where F = 0, which two modes can reach together at isolated (eta,
+beta), G is -inf and its derivatives are NaN.
 
 Derived; checked by tests against 150-digit roots, exact recursions and sympy (`symbolic`).
 """
@@ -179,7 +181,9 @@ class _Sums:
         self.kappa = Wide.from_log(kappa)
         found = _each_horizon(rule, one, modes, damping, t, order)
         curvature = Wide.of(modes)
-        self.r, self.first, self.second = found.r, (), ()
+        self.r = found.r
+        self.first: tuple[Wide, ...] = ()
+        self.second: tuple[Wide, ...] = ()
         if order > 0 and found.h is not None and found.beta is not None:
             self.first = (curvature * found.h, found.beta)
         if found.h_h is not None and found.h_beta is not None and found.beta_beta is not None:

@@ -4,16 +4,17 @@ With the roots z1, z2 of z^2 - tau z + delta,
 
     U_n = (z1^n - z2^n)/(z1 - z2),   V_n = z1^n + z2^n,   P_n = U_{n+1},
 
-and 1/(1 - tau x + delta x^2) = sum_n P_n x^n. From there dP_n/ddelta = -dP_{n-1}/dtau, so that the derivatives in tau are
-all there is to find:
+and 1/(1 - tau x + delta x^2) = sum_n P_n x^n. From there dP_n/ddelta = -dP_{n-1}/dtau, so that the derivatives in tau
+are all there is to find:
 
     Q_n = dP_n/dtau   has the generating function   x/(1 - tau x + delta x^2)^2      Q_n = sum_k P_k P_{n-1-k}
     S_n = dQ_n/dtau                               2 x^2/(1 - tau x + delta x^2)^3.
 
-For delta > 0, P_n = delta^{n/2} U_n(tau/(2 sqrt delta)) with the Chebyshev polynomial of the second kind. That formula has
-a case for every kind of roots, and its derivatives divide by what vanishes at a double root. Here it is
+For delta > 0, P_n = delta^{n/2} U_n(tau/(2 sqrt delta)) with the Chebyshev polynomial of the second kind. That
+formula has a case for every kind of roots, and its derivatives divide by what vanishes at a double root. Here it is
 
-    U_2n = U_n V_n,   V_2n = V_n^2 - 2 delta^n,   2 U_{n+1} = tau U_n + V_n,   2 V_{n+1} = (tau^2 - 4 delta) U_n + tau V_n
+    U_2n = U_n V_n,            2 U_{n+1} = tau U_n + V_n,
+    V_2n = V_n^2 - 2 delta^n,  2 V_{n+1} = (tau^2 - 4 delta) U_n + tau V_n
 
 (Lucas 1878), with Taylor coefficients in tau in place of numbers, and 106 bits: no roots, no division, no case, and a
 double root is a point as any other. n costs log2(n) doublings. The error relative to max_k |P_k z^{n-k}| is of order
@@ -56,7 +57,7 @@ def sequences(tau: Wide, delta: Wide, steps: int, order: int) -> tuple[Wide, Wid
     for _ in range(first, steps + 1):
         U, V = _next(U, V, trace, discriminant, order)
         found.insert(0, U)
-    return (*found[:3], found[3] if steps > 1 else nothing)
+    return found[0], found[1], found[2], found[3] if steps > 1 else nothing
 
 
 def _next(U: Wide, V: Wide, trace: Wide, discriminant: Wide, order: int) -> tuple[Wide, Wide]:

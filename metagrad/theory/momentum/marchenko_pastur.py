@@ -1,16 +1,16 @@
 """The Marchenko-Pastur momentum method: the best first-order method on average, a step size and a momentum per step.
 
-The eigenvalues of X'X/n, X (n, d) standard normal, d/n -> gamma, follow the law of Marchenko and Pastur. Of all w_t whose
-residual is a polynomial in H, R(H) (w_0 - w*) with R(0) = 1, the least E ||w_t - w*||^2 has the polynomials that are
-orthogonal for s dMP(s): Chebyshev's of the second kind (Pedregosa and Scieur 2020, who choose the criterion likewise).
-Their recurrence is heavy ball with parameters that change,
+The eigenvalues of X'X/n, X (n, d) standard normal, d/n -> gamma, follow the law of Marchenko and Pastur. Of all w_t
+whose residual is a polynomial in H, R(H) (w_0 - w*) with R(0) = 1, the least E ||w_t - w*||^2 has the polynomials
+that are orthogonal for s dMP(s): Chebyshev's of the second kind (Pedregosa and Scieur 2020, who choose the criterion
+likewise). Their recurrence is heavy ball with parameters that change,
 
     w_{k+1} = w_k - eta_k grad f(w_k) + beta_k (w_k - w_{k-1}),   eta_k = m_{k+1}/m_{k+2},   beta_k = gamma m_k/m_{k+2},
 
-m_j = 1 + gamma + ... + gamma^{j-1}, m_0 = 0, and the risk after t steps is r2 gamma^t/m_{t+1}, r2 = E ||w_0 - w*||^2, for gamma
-> 1 with the atom. As k grows (eta, beta) -> (1, gamma), and (1, 1)/gamma for gamma > 1: Polyak's, as b = sqrt beta and the
-edges of the law are (1 +- b)^2. Derived; checked by tests against the step-size schedule with the same polynomial.
-"""
+m_j = 1 + gamma + ... + gamma^{j-1}, m_0 = 0, and the risk after t steps is r2 gamma^t/m_{t+1}, r2 = E ||w_0 - w*||^2,
+for gamma > 1 with the atom. As k grows (eta, beta) -> (1, gamma), and (1, 1)/gamma for gamma > 1: Polyak's, as b =
+sqrt beta and the edges of the law are (1 +- b)^2. Derived; checked by tests against the step-size schedule with the
+same polynomial."""
 
 from __future__ import annotations
 
@@ -61,7 +61,11 @@ def constant_risk(gamma: float, eta: ArrayLike, beta: ArrayLike, steps: int, *, 
     r_t^2 is a polynomial of degree 2t in s, which is 1 at s = 0: the rule of t + 1 nodes takes (r_t^2 - 1)/s exactly,
     and what it misses of 1/s is known (`least_squares.marchenko_pastur`).
     """
-    t, ratio, size = one_horizon("constant_risk", steps), _one("constant_risk", gamma), number("constant_risk", "r2", r2)
+    t, ratio, size = (
+        one_horizon("constant_risk", steps),
+        _one("constant_risk", gamma),
+        number("constant_risk", "r2", r2),
+    )
     nodes, weights = rule(ratio, t + 1)
     spectrum = Spectrum(nodes, weights / nodes)
     fitted = objective("heavy_ball", spectrum, eta, beta, t, measure="squared_norm").to_float(ieee=True)

@@ -1,14 +1,15 @@
 """The best step size and momentum: as t grows in closed form, and at a finite horizon.
 
-As t grows the slowest mode decides, and the rate is the largest modulus of the roots. Its minimum, with kappa = L/alpha:
+As t grows the slowest mode decides, and the rate is the largest modulus of the roots. Its minimum, with kappa =
+L/alpha:
 
-    heavy ball (Polyak 1964)   eta = 4/(sqrt L + sqrt alpha)^2,  beta = ((sqrt kappa - 1)/(sqrt kappa + 1))^2,  rate sqrt beta
-    Nesterov                   eta = 4/(3 L + alpha),  beta = (s - 2)/(s + 2),  rate 1 - 2/s,  s = sqrt(3 kappa + 1)
+    heavy ball   eta = 4/(sqrt L + sqrt alpha)^2,  beta = ((sqrt kappa - 1)/(sqrt kappa + 1))^2,  rate sqrt beta
+    Nesterov     eta = 4/(3 L + alpha),  beta = (s - 2)/(s + 2),  rate 1 - 2/s,  s = sqrt(3 kappa + 1)
 
-(the second as in Lessard, Recht, Packard 2016). Both put alpha at a double root, where G has its steepest slope (`bounds`),
-and so both are a poor choice at a finite horizon: the factor t of a double root has to be paid back, and with complex
-roots the modes can be met near their zeros. `best` finds the pair of a horizon, by a scan and Newton's method.
-"""
+(the first by Polyak 1964, the second as in Lessard, Recht, Packard 2016). Both put alpha at a double root, where G has its steepest slope
+(`bounds`), and so both are a poor choice at a finite horizon: the factor t of a double root has to be paid back, and
+with complex roots the modes can be met near their zeros. `best` finds the pair of a horizon, by a scan and Newton's
+method."""
 
 from __future__ import annotations
 
@@ -20,7 +21,15 @@ from numpy.typing import ArrayLike
 from metagrad.theory.momentum.iterates import RULES, Rule
 from metagrad.theory.momentum.last_iterate import d_log_objective, log_objective
 from metagrad.theory.momentum.roots import stability_limit
-from metagrad.theory.numbers.checks import Floats, bad_value, check_choice, check_kind, count, finite_floats, one_horizon
+from metagrad.theory.numbers.checks import (
+    Floats,
+    bad_value,
+    check_choice,
+    check_kind,
+    count,
+    finite_floats,
+    one_horizon,
+)
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum
 
 _LARGEST_BETA = 1 - 1e-6
@@ -62,9 +71,7 @@ def nesterov(alpha: ArrayLike, L: ArrayLike) -> tuple[Floats, Floats, Floats]:
     return eta, beta, rate
 
 
-def best(
-    rule: Rule, spectrum: Spectrum, steps: int, *, measure: Measure = "loss", grid: int = 96
-) -> Best:
+def best(rule: Rule, spectrum: Spectrum, steps: int, *, measure: Measure = "loss", grid: int = 96) -> Best:
     """Return the pair with the least G at horizon t, beta in [0, 1 - 1e-6] and eta within stability.
 
     A scan of grid x grid points, uniform in sqrt(beta) and in h of the largest eigenvalue, then L-BFGS with the exact
@@ -110,7 +117,7 @@ def _valleys(G: Floats) -> list[tuple[int, int]]:
     padded = np.pad(G, 1, constant_values=np.inf)
     size = G.shape[0], G.shape[1]
     around = [padded[1 + i : 1 + i + size[0], 1 + j : 1 + j + size[1]] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    low = G <= np.min(around, axis=0)
+    low = np.min(around, axis=0) >= G
     rows, columns = np.nonzero(low)
     order = np.argsort(G[low])[:_POLISHED]
     return [(int(rows[k]), int(columns[k])) for k in order]
@@ -119,5 +126,5 @@ def _valleys(G: Floats) -> list[tuple[int, int]]:
 def _ends(function: str, alpha: ArrayLike, L: ArrayLike) -> tuple[Floats, Floats]:
     low, high = finite_floats(function, "alpha", alpha), finite_floats(function, "L", L)
     if np.any(low <= 0) or np.any(low > high):
-        bad_value(function, "alpha", alpha, f"numbers above 0 and at most L = {L}")
+        bad_value(function, "alpha", alpha, f"numbers above 0 and at most L = {high}")
     return low, high

@@ -2,16 +2,16 @@
 
 The kind decides how r_t behaves. With h = eta lambda and b = sqrt(beta), heavy ball (Polyak 1964) has
 
-| h                   | roots                          | r_t                                                             |
-|---------------------|--------------------------------|-----------------------------------------------------------------|
-| 0 < h < (1-b)^2     | real, of sign +                | falls like z1^t, without a zero                                 |
-| (1-b)^2, (1+b)^2    | double, +b and -b              | z^t (1 + t (1 - z)): the only place where it is no power of t   |
-| between             | complex, of size b             | b^t times an oscillation: about t zeros in h                    |
-| h > (1+b)^2         | real, of sign -                | alternates, without a zero; grows for h > 2 (1 + beta)          |
+| h                | roots              | r_t                                                           |
+|------------------|--------------------|---------------------------------------------------------------|
+| 0 < h < (1-b)^2  | real, of sign +    | falls like z1^t, without a zero                               |
+| (1-b)^2, (1+b)^2 | double, +b and -b  | z^t (1 + t (1 - z)): the only place where it is no power of t |
+| between          | complex, of size b | b^t times an oscillation: about t zeros in h                  |
+| h > (1+b)^2      | real, of sign -    | alternates, without a zero; grows for h > 2 (1 + beta)        |
 
-Nesterov has its positive double root at h = ((1-beta)/(1+beta))^2, complex roots up to h = 1, where both vanish and r_t is 0
-from t = 2 on, and beyond it roots of both signs; it diverges for h > 2 (1+beta)/(1+2 beta). Derived; checked by tests.
-"""
+Nesterov has its positive double root at h = ((1-beta)/(1+beta))^2, complex roots up to h = 1, where both vanish and
+r_t is 0 from t = 2 on, and beyond it roots of both signs; it diverges for h > 2 (1+beta)/(1+2 beta). Derived; checked
+by tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metagrad.theory.numbers.checks import Floats, check_choice, check_together,
 
 @dataclass(frozen=True, eq=False)
 class Roots:
-    """The two roots of each mode. `large` and `small` are real parts where `real`, |large| >= |small|, and NaN elsewhere.
+    """The two roots of each mode: |large| >= |small| where they are `real`, NaN elsewhere.
 
     `radius`: the largest modulus. `real`: the discriminant is >= 0, double roots among them.
     """

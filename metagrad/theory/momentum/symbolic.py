@@ -1,14 +1,14 @@
 """The closed forms of `momentum`, derived by sympy from the recursions of heavy ball and Nesterov.
 
-| step                                       | how                                                                     |
-|--------------------------------------------|-------------------------------------------------------------------------|
-| `steps_of`: r_0, r_1, .., r_n              | the rule itself, step by step, with symbols h and beta                  |
-| `generating`                               | sum_t r_t x^t solved from the two-term recursion and its first terms    |
-| `identities`: r_h, r_beta of `iterates`    | the derivatives of the generating function, minus the printed ones      |
-| `iterate`: r_t for symbolic t              | A z1^t + B z2^t, with A and B solved from r_0 and r_1                   |
-| `derivatives`                              | `iterate` differentiated twice in h and beta                            |
-| `double_root`: r_t, g_h, g_beta            | the printed forms at z = +-b, minus those of the steps                  |
-| `pole_is_a_zero`                           | r_2 at the two eigenvalues, with eta and beta of `bounds.pole`          |
+| step                                    | how                                                                  |
+|-----------------------------------------|----------------------------------------------------------------------|
+| `steps_of`: r_0, r_1, .., r_n           | the rule itself, step by step, with symbols h and beta               |
+| `generating`                            | sum_t r_t x^t solved from the two-term recursion and its first terms |
+| `identities`: r_h, r_beta of `iterates` | the derivatives of the generating function, minus the printed ones   |
+| `iterate`: r_t for symbolic t           | A z1^t + B z2^t, with A and B solved from r_0 and r_1                |
+| `derivatives`                           | `iterate` differentiated twice in h and beta                         |
+| `double_root`: r_t, g_h, g_beta         | the printed forms at z = +-b, minus those of the steps               |
+| `pole_is_a_zero`                        | r_2 at the two eigenvalues, with eta and beta of `bounds.pole`       |
 
 `numeric` turns an expression into a function for mpmath numbers. sympy is imported when a function is called.
 """
@@ -57,7 +57,10 @@ def steps_of(rule: Rule, steps: int) -> tuple[Expression, ...]:
 
 @cache
 def generating(rule: Rule) -> Expression:
-    """Return R(x) = sum_t r_t x^t: (r_0 + (r_1 - tau r_0) x)/(1 - tau x + delta x^2), as r_{t+2} = tau r_{t+1} - delta r_t."""
+    """Return R(x) = sum_t r_t x^t = (r_0 + (r_1 - tau r_0) x)/(1 - tau x + delta x^2).
+
+    It is what r_{t+2} = tau r_{t+1} - delta r_t says of the series.
+    """
     s = symbols()
     tau, delta = _trace_and_determinant(rule)
     first, second = steps_of(rule, 1)

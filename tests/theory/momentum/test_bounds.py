@@ -51,7 +51,7 @@ def test_at_a_double_root_the_slope_grows_like_t(sign):
 
 def test_the_slope_of_a_quadratic_is_below_a_polynomial_while_one_mode_is_real():
     draw, seen, largest = np.random.default_rng(5), 0, np.zeros(2)
-    for _ in range(1000):
+    for _ in range(400):
         d, t = int(draw.integers(1, 6)), int(10 ** draw.uniform(0, 4))
         spectrum = Spectrum.diagonal(np.exp(draw.uniform(-4, 1, d)), draw.standard_normal(d))
         beta, eta = draw.uniform(0.01, 0.99), np.exp(draw.uniform(-3, 2)) / spectrum.L
@@ -62,7 +62,7 @@ def test_the_slope_of_a_quadratic_is_below_a_polynomial_while_one_mode_is_real()
         else:
             assert not np.isfinite(bound.beta)
             assert all_complex(spectrum, eta, beta)
-    assert seen > 500
+    assert seen > 200
     assert np.all(largest <= 1 + 1e-12)
     assert np.all(largest > 0.9)
 

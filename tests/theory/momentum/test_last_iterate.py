@@ -54,15 +54,20 @@ def references(rule, eigenvalues, eta, beta, t):
     """F and its derivatives in the order of the functions, at 300 digits, from r_t for symbolic t by sympy."""
     function = [symbolic.numeric(x) for x in symbolic.derivatives(rule)]
     total = [mp.mpf(0)] * 6
-    for lam, c in zip(eigenvalues, WEIGHTS, strict=False):
-        lam = mp.mpf(lam)
+    for eigenvalue, c in zip(eigenvalues, WEIGHTS, strict=False):
+        lam = mp.mpf(eigenvalue)
         h, b = lam * mp.mpf(eta), mp.mpf(beta)
         if beta == 0:  # z2 = 0: its power is no polynomial where sympy divides by it
             b = mp.mpf(10) ** -200
         r, r_h, r_b, r_hh, r_hb, r_bb = (mp.re(f(mp.mpc(h), b, t)) for f in function)
         r_e, r_ee, r_eb = lam * r_h, lam**2 * r_hh, lam * r_hb
-        terms = r * r, 2 * r * r_e, 2 * r * r_b, 2 * (r_e**2 + r * r_ee), 2 * (r_e * r_b + r * r_eb), 2 * (
-            r_b**2 + r * r_bb
+        terms = (
+            r * r,
+            2 * r * r_e,
+            2 * r * r_b,
+            2 * (r_e**2 + r * r_ee),
+            2 * (r_e * r_b + r * r_eb),
+            2 * (r_b**2 + r * r_bb),
         )
         total = [x + mp.mpf(c) ** 2 * lam / 2 * term for x, term in zip(total, terms, strict=True)]
     return total
