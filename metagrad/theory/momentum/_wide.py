@@ -2,7 +2,8 @@
 
 A power r_t of a 2 x 2 matrix next to a double root turns a relative error u of its entries into t^2 u: with the 53
 bits of a float nothing is left of the second derivatives at t = 10^6. With 106 bits (double-double, Dekker 1971,
-Knuth) the same error is 1e-20. The power of two beside the digits keeps sizes that no float holds."""
+Knuth) the same error is 1e-20. The power of two beside the digits keeps sizes that no float holds.
+"""
 
 from __future__ import annotations
 

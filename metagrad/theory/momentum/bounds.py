@@ -118,7 +118,7 @@ def optimum_growth(spectrum: Spectrum, *, measure: Measure = "loss") -> RateSlop
         G_eta/t -> -sum_i p_i lambda_i/(3 z_i),   G_beta/t -> -sum_i p_i (1 - z_i)/(3 z_i^2).
 
     >>> float(optimum_growth(Spectrum.diagonal([1.0, 100.0], [1.0, 1.0])).beta.round(3))
-    -0.904
+    -0.905
     """
     check_kind("optimum_growth", "spectrum", spectrum, Spectrum)
     alpha, L = spectrum.alpha[..., None], spectrum.L[..., None]

@@ -10,7 +10,8 @@ likewise). Their recurrence is heavy ball with parameters that change,
 m_j = 1 + gamma + ... + gamma^{j-1}, m_0 = 0, and the risk after t steps is r2 gamma^t/m_{t+1}, r2 = E ||w_0 - w*||^2,
 for gamma > 1 with the atom. As k grows (eta, beta) -> (1, gamma), and (1, 1)/gamma for gamma > 1: Polyak's, as b =
 sqrt beta and the edges of the law are (1 +- b)^2. Derived; checked by tests against the step-size schedule with the
-same polynomial."""
+same polynomial.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +49,8 @@ def limit_coefficients(gamma: ArrayLike) -> tuple[Floats, Floats]:
 def risk(gamma: float, steps: int, *, r2: float = 1.0) -> float:
     """Return E ||w_t - w*||^2 of the method, r2 gamma^t/m_{t+1}: the least of all first-order methods.
 
-    >>> risk(1.0, 3), risk(0.5, 2)
-    (0.25, 0.14285714285714285)
+    >>> risk(1.0, 3), round(risk(0.5, 2), 12)
+    (0.25, 0.142857142857)
     """
     t, ratio, size = one_horizon("risk", steps), _one("risk", gamma), number("risk", "r2", r2)
     return float(size * np.exp(t * np.log(ratio) - _log_geometric(ratio, t + 1)))

@@ -11,7 +11,8 @@ The kind decides how r_t behaves. With h = eta lambda and b = sqrt(beta), heavy 
 
 Nesterov has its positive double root at h = ((1-beta)/(1+beta))^2, complex roots up to h = 1, where both vanish and
 r_t is 0 from t = 2 on, and beyond it roots of both signs; it diverges for h > 2 (1+beta)/(1+2 beta). Derived; checked
-by tests."""
+by tests.
+"""
 
 from __future__ import annotations
 
