@@ -82,7 +82,7 @@ def best_constant(gamma: float, steps: int) -> tuple[float, float, float]:
 
     nodes, weights = rule(ratio, t + 1)
     found = best("heavy_ball", Spectrum(nodes, weights / nodes), t, measure="squared_norm")
-    return found.eta, found.beta, float(constant_risk(ratio, found.eta, found.beta, t))
+    return float(found.eta), float(found.beta), float(constant_risk(ratio, found.eta, found.beta, t))
 
 
 def _one(function: str, gamma: float) -> float:

@@ -9,7 +9,7 @@ L/alpha:
 The first is Polyak's (1964), the second as in Lessard, Recht and Packard (2016). Both put alpha at a double root, where
 G has its steepest slope (`bounds`), and so both are a poor choice at a finite horizon: the factor t of a double root
 has to be paid back, and with complex roots the modes can be met near their zeros. `best` finds the pair of a horizon,
-by a scan and a quasi-Newton method.
+by a scan and Newton's method.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.momentum.iterates import RULES, Rule
-from metagrad.theory.momentum.last_iterate import d_log_objective, log_objective
+from metagrad.theory.momentum.last_iterate import RateSlope, d2_log_objective, d_log_objective, log_objective
 from metagrad.theory.momentum.roots import stability_limit
 from metagrad.theory.numbers.checks import (
     Floats,
@@ -34,17 +34,21 @@ from metagrad.theory.numbers.checks import (
 from metagrad.theory.quadratic.spectrum import Measure, Spectrum
 
 _LARGEST_BETA = 1 - 1e-6
-_POLISHED = 24  # the best points of the scan that are polished: G has a valley for each near-zero of all modes
+_ITERATIONS, _LENGTHS = 25, 6  # of Newton's method, and the lengths of a step that are tried: 1, 1/2, 1/4, ..
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Best:
-    """The best pair of a horizon: G(eta, beta), and the size of what is left of its gradient in (log eta, beta)."""
+    """The best pair of a horizon, arrays of the shape of the batch.
 
-    eta: float
-    beta: float
-    G: float
-    left: float
+    `G`: G(eta, beta) there; -inf where it is a pole. `left`: what is left of its gradient in (log eta, beta), of which
+    a part in beta that points out of [0, 1) is none; NaN at a pole.
+    """
+
+    eta: Floats
+    beta: Floats
+    G: Floats
+    left: Floats
 
 
 def polyak(alpha: ArrayLike, L: ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -72,56 +76,79 @@ def nesterov(alpha: ArrayLike, L: ArrayLike) -> tuple[Floats, Floats, Floats]:
     return eta, beta, rate
 
 
-def best(rule: Rule, spectrum: Spectrum, steps: int, *, measure: Measure = "loss", grid: int = 96) -> Best:
-    """Return the pair with the least G at horizon t, beta in [0, 1 - 1e-6] and eta within stability.
+def best(
+    rule: Rule, spectrum: Spectrum, steps: int, *, measure: Measure = "loss", grid: int = 48, starts: int = 24
+) -> Best:
+    """Return the pair with the least G at horizon t, beta in [0, 1 - 1e-6], for each problem of the batch.
 
-    A scan of grid x grid points, uniform in sqrt(beta) and in h of the largest eigenvalue, then L-BFGS with the exact
-    gradient from the best of them. Where F = 0 can be reached, as with two eigenvalues, G is -inf in the limit: what is
-    returned is as far as floats go. One problem at a time.
+    A scan of grid x grid points, uniform in sqrt(beta) and in h of the largest eigenvalue within stability. Its lowest
+    `starts` local minima, and the pair that is best as t grows, are followed by Newton's method with the exact Hessian,
+    its eigenvalues made positive. G has many valleys where roots are complex, of a width of order 1/t: at long horizons
+    more points find more of them. With two eigenvalues G has poles, and -inf, or what floats leave of it, is found.
+
+    >>> found = best("heavy_ball", Spectrum.diagonal([1.0, 2.0, 9.0], [1.0, 1.0, 1.0]), 8)
+    >>> float(found.eta.round(4)), float(found.beta.round(4)), float(found.G.round(4))
+    (0.2495, 0.2463, -1.463)
     """
     check_choice("best", "rule", rule, RULES)
     check_kind("best", "spectrum", spectrum, Spectrum)
     t, size = one_horizon("best", steps), count("best", "grid", grid, 8)
-    if spectrum.batch_shape:
-        bad_value("best", "spectrum", f"a batch of shape {spectrum.batch_shape}", "one problem")
-    from scipy.optimize import minimize
+    kept = count("best", "starts", starts)
+    x = _starts(rule, spectrum, t, measure, size, kept)
+    for _ in range(_ITERATIONS):
+        x = _newton(rule, spectrum, x, t, measure)
+    at = rule, spectrum, np.exp(x[0]), x[1], t
+    G = log_objective(*at, measure=measure)
+    slope = _slope(d_log_objective(*at, measure=measure), x)
+    first = np.argmin(np.where(np.isnan(G), np.inf, G), axis=0)[None]
+    eta, beta, least, left = (
+        np.take_along_axis(y, first, axis=0)[0] for y in (np.exp(x[0]), x[1], G, np.max(np.abs(slope), axis=0))
+    )
+    return Best(eta, beta, least, left)
 
-    beta = np.linspace(0.0, 1.0, size, endpoint=False) ** 2
-    eta = np.linspace(0.0, 1.0, size + 2)[1:-1, None] * stability_limit(rule, beta) / spectrum.L
+
+def _starts(rule: Rule, spectrum: Spectrum, t: int, measure: Measure, grid: int, kept: int) -> Floats:
+    """Return (log eta, beta) of the starting points, (2, kept + 1, ...)."""
+    batch = spectrum.batch_shape
+    wide = (grid, grid, *(1,) * len(batch))
+    beta = np.broadcast_to(np.linspace(0.0, 1.0, grid, endpoint=False) ** 2, (grid, grid)).reshape(wide)
+    share = np.broadcast_to(np.linspace(0.0, 1.0, grid + 2)[1:-1, None], (grid, grid)).reshape(wide)
+    eta = share * stability_limit(rule, beta) / spectrum.L
     G = log_objective(rule, spectrum, eta, beta, t, measure=measure)
-    starts = _valleys(G)
-
-    def value(x: Floats) -> tuple[float, Floats]:
-        at = rule, spectrum, np.exp(x[0]), x[1], t
-        slope = d_log_objective(*at, measure=measure)
-        found = float(log_objective(*at, measure=measure))
-        gradient = np.array([float(slope.eta) * np.exp(x[0]), float(slope.beta)])
-        return (found, gradient) if np.isfinite(found) and np.isfinite(gradient).all() else (-1e3, np.zeros(2))
-
-    found: Best | None = None
-    for i, j in starts:
-        start = np.array([np.log(eta[i, j]), beta[j]])
-        options = {"maxiter": 200, "ftol": 1e-15, "gtol": 1e-10}
-        bounds = [(None, None), (0.0, _LARGEST_BETA)]
-        end = minimize(value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        slope = np.where((end.x[1] <= 0) & (end.jac[1] > 0), [end.jac[0], 0.0], end.jac)
-        at_end = float(log_objective(rule, spectrum, np.exp(end.x[0]), end.x[1], t, measure=measure))
-        here = Best(float(np.exp(end.x[0])), float(end.x[1]), at_end, float(np.max(np.abs(slope))))
-        if found is None or here.G < found.G:
-            found = here
-    assert found is not None
-    return found
+    padded = np.pad(G, [(1, 1), (1, 1), *[(0, 0)] * len(batch)], constant_values=np.inf)
+    around = [padded[i : i + grid, j : j + grid] for i in range(3) for j in range(3)]
+    ranked = np.where(np.min(around, axis=0) >= G, G, np.inf).reshape(grid * grid, *batch)
+    order = np.argsort(ranked, axis=0)[:kept]  # where there are fewer minima, other points of the grid
+    found = [np.broadcast_to(y, G.shape).reshape(grid * grid, *batch) for y in (np.log(eta), beta)]
+    picked = [np.take_along_axis(y, order, axis=0) for y in found]
+    limit = (polyak if rule == "heavy_ball" else nesterov)(spectrum.alpha, spectrum.L)
+    ends = np.log(limit[0]), np.clip(limit[1], 0.0, _LARGEST_BETA)
+    return np.stack([np.concatenate([y, end[None]]) for y, end in zip(picked, ends, strict=True)])
 
 
-def _valleys(G: Floats) -> list[tuple[int, int]]:
-    """Return the lowest local minima of the grid, the least first."""
-    padded = np.pad(G, 1, constant_values=np.inf)
-    size = G.shape[0], G.shape[1]
-    around = [padded[1 + i : 1 + i + size[0], 1 + j : 1 + j + size[1]] for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    low = np.min(around, axis=0) >= G
-    rows, columns = np.nonzero(low)
-    order = np.argsort(G[low])[:_POLISHED]
-    return [(int(rows[k]), int(columns[k])) for k in order]
+def _slope(slope: RateSlope, x: Floats) -> Floats:
+    """Return the gradient in (log eta, beta), without what points out of the range of beta."""
+    in_beta = np.where((x[1] <= 0) & (slope.beta > 0), 0.0, slope.beta)
+    return np.stack([slope.eta * np.exp(x[0]), np.where((x[1] >= _LARGEST_BETA) & (in_beta < 0), 0.0, in_beta)])
+
+
+def _newton(rule: Rule, spectrum: Spectrum, x: Floats, t: int, measure: Measure) -> Floats:
+    """Return the best point along a step of Newton's method, or x itself."""
+    at, eta = (rule, spectrum, np.exp(x[0]), x[1], t), np.exp(x[0])
+    first, second = d_log_objective(*at, measure=measure), d2_log_objective(*at, measure=measure)
+    slope = _slope(first, x)
+    held = (slope[1] == 0) & (first.beta != 0)
+    crossed = np.where(held, 0.0, second.eta_beta * eta)
+    H = np.stack([second.eta_eta * eta**2 + first.eta * eta, crossed, crossed, second.beta_beta], axis=-1)
+    usable = np.isfinite(H).all(axis=-1) & np.isfinite(slope).all(axis=0)
+    values, vectors = np.linalg.eigh(np.where(usable[..., None], H, 0.0).reshape(*x.shape[1:], 2, 2))
+    floor = np.maximum(np.abs(values), 1e-3)
+    step = np.einsum("...ij,...j,...kj,k...->i...", vectors, 1 / floor, vectors, np.where(usable, slope, 0.0))
+    lengths = np.concatenate([[0.0], 0.5 ** np.arange(_LENGTHS)]).reshape(-1, *(1,) * (x.ndim - 1))
+    tried = np.stack([x[0] - lengths * step[0], np.clip(x[1] - lengths * step[1], 0.0, _LARGEST_BETA)])
+    G = log_objective(rule, spectrum, np.exp(tried[0]), tried[1], t, measure=measure)
+    least = np.argmin(np.where(np.isnan(G), np.inf, G), axis=0)[None]
+    return np.stack([np.take_along_axis(y, least, axis=0)[0] for y in tried])
 
 
 def _ends(function: str, alpha: ArrayLike, L: ArrayLike) -> tuple[Floats, Floats]:

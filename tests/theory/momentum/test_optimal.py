@@ -94,5 +94,3 @@ def test_arguments_out_of_range_are_refused():
         best_constant(2.0, 3)
     with pytest.raises(ValueError, match="expected numbers above 0"):
         polyak(0.0, 1.0)
-    with pytest.raises(ValueError, match="expected one problem"):
-        best("heavy_ball", Spectrum(np.ones((2, 1)), np.ones((2, 1))), 3)
