@@ -1,7 +1,8 @@
 """Heavy ball's step size and momentum by meta-gradient: the landscape, its slopes, and the pair that is learned.
 
 Quadratics with the condition number 100: the smallest eigenvalue is alpha = 0.01 and the largest L = 1, the others are
-drawn, uniform in their logarithm; w_0 is standard normal, and 1 where both ends are. The first task is the one of the landscape and of the slopes.
+drawn, uniform in their logarithm. w_0 is 1 along these two, and standard normal along the others. The first task is the
+one of the landscape and of the slopes.
 
 Bounds of checks on samples were set after a look at ten seeds, with a margin of a factor of two where it is a size.
 """
