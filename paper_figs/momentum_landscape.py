@@ -10,7 +10,7 @@ from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
 from paper_figs.framework.style import COLOURS, HORIZON, LINES, MARKERS, letter, measured, new_figure, theory
 
-title = "Momentum: a steep edge, and a better pair beyond it"
+title = "Momentum: a steep edge, and a better pair beside it"
 alt = (
     "Three panels. The log objective over momentum and step size, darkest in a valley where the two lines of double "
     "roots cross; one training path goes into the valley, the other is thrown away from the crossing. The slope at "
