@@ -325,9 +325,7 @@ def _steepness(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]:
 def _training(config: Config, table: Table) -> list[Check]:
     lost = dict(zip(PAIRS, table.arrays["lost"], strict=True))
     alone, polyak, learned, thrown = (lost[name] for name in PAIRS)
-    below, above = learned < polyak, thrown > polyak
-    if np.isnan(learned).any() or np.isnan(thrown).any():
-        raise ArithmeticError("momentum_landscape: a training ended as NaN")
+    below, above = _holds(polyak - learned), _holds(thrown - polyak)
     return [
         checks.at_least(
             "best_gap",
@@ -357,6 +355,11 @@ def _training(config: Config, table: Table) -> list[Check]:
             checks.share_interval(above),
         ),
     ]
+
+
+def _holds(x: np.ndarray) -> np.ndarray:
+    """Return 1 where x > 0, 0 where not, and NaN where it is no number."""
+    return np.where(np.isnan(x), np.nan, x > 0)
 
 
 def _median(x: np.ndarray, bound: float) -> tuple[float, float, tuple[float, float]]:
