@@ -21,7 +21,9 @@ def ratio(found, right):
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: type(r).__name__)
 @pytest.mark.parametrize("task", [DENSE, DIAGONAL], ids=["dense", "diagonal"])
 @pytest.mark.parametrize(
-    "objective", [mg.Final(), mg.LogFinal(), mg.LogFinal(measure="squared_norm")], ids=["final", "log", "log of norm"]
+    "objective",
+    [mg.Final(), mg.LogFinal(), mg.LogFinal(measure="squared_norm"), mg.Mean(), mg.WeightedSum(0.9)],
+    ids=["final", "log", "log of norm", "mean", "weighted"],
 )
 @pytest.mark.parametrize("steps", [1, 2, 60])
 def test_it_is_what_reverse_mode_finds(rule, task, objective, steps):
@@ -77,7 +79,7 @@ def test_singular_matrices_count_their_zeros():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"objective": mg.Mean()}, "Final or LogFinal"),
+        ({"objective": mg.MeanLog()}, "WeightedSum or Mean"),
         ({"gradient": "stop_gradient"}, "'full' with Momentum"),
         ({"rule": mg.Scheduled(mg.Momentum()), "eta": np.full(4, 0.1), "mu": 0.5}, "along the first axis"),
         ({"rule": mg.Scheduled(mg.Momentum()), "eta": np.full(4, 0.1), "mu": np.full(4, 0.1)}, "expected"),

@@ -32,8 +32,8 @@ class ClosedForm:
     Covers `Quadratic` and `DiagonalQuadratic` with `GradientDescent` and every objective; eta one for all or one a
     task. With `Scheduled`, and with eta per coordinate on `DiagonalQuadratic`: `Final` and `LogFinal`.
     `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task.
-    With `Momentum` and `Nesterov` on both: `Final` and `LogFinal`, eta and mu one for all or one a task, up to 2^27
-    steps. mu may be any number here, 1 too, where nothing is damped; `meta_gradient` wants it in [0, 1).
+    With `Momentum` and `Nesterov` on both: every objective but `MeanLog`, eta and mu one for all or one a task, up to
+    2^27 steps. mu may be any number here, 1 too, where nothing is damped; `meta_gradient` wants it in [0, 1).
     `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
     with `Scheduled` the train loss and its excess. Anything else is a ValueError.
 

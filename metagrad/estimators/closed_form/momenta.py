@@ -9,7 +9,7 @@ import numpy as np
 from metagrad.errors import bad_value
 from metagrad.estimators.closed_form._shared import USE_REVERSE, WHERE, scaled
 from metagrad.estimators.closed_form.quadratics import Quadratics
-from metagrad.objectives import Final, LogFinal
+from metagrad.objectives import Final, LogFinal, Mean, WeightedSum
 from metagrad.optimizers import Momentum
 from metagrad.protocols import GradientKind, Rule
 from metagrad.scaled import Scaled
@@ -39,9 +39,9 @@ class Momenta(Quadratics):
         if gradient != "full":
             name = type(rule).__name__
             bad_value(WHERE, "gradient", repr(gradient), f"'full' with {name}", USE_REVERSE)
-        if type(objective) not in (Final, LogFinal):
+        if type(objective) not in (Final, LogFinal, WeightedSum, Mean):
             came = f"a {type(objective).__name__} with {type(rule).__name__}"
-            bad_value(WHERE, "objective", came, "Final or LogFinal", USE_REVERSE)
+            bad_value(WHERE, "objective", came, "Final, LogFinal, WeightedSum or Mean", USE_REVERSE)
         if steps > LARGEST_STEPS:
             bad_value(WHERE, "steps", steps, f"an integer from 1 to 2^27 with {type(rule).__name__}")
         super().__init__(task, objective, steps, gradient)
@@ -56,6 +56,12 @@ class Momenta(Quadratics):
         if isinstance(self.objective, Final):
             value = scaled(self.momentum.objective(*at, measure=self.measure))
             slopes = self.momentum.d_objective(*at, measure=self.measure)
+        elif isinstance(self.objective, WeightedSum | Mean):
+            rho = self.objective.rho if isinstance(self.objective, WeightedSum) else 1.0
+            share = 1.0 if isinstance(self.objective, WeightedSum) else 1 / self.steps
+            value = scaled(self.momentum.weighted_sum(*at, rho, measure=self.measure) * share)
+            found = self.momentum.d_weighted_sum(*at, rho, measure=self.measure)
+            slopes = self.momentum.Slope(*(slope * share for slope in found))
         else:
             value = Scaled.of(self.momentum.log_objective(*at, measure=self.measure))
             slopes = self.momentum.log_slope(*at, measure=self.measure)

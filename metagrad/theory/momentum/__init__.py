@@ -14,14 +14,15 @@
 | `lucas`            | powers of a 2 x 2 matrix and their derivatives, without roots: nothing is lost where they meet |
 | `iterates`         | r_t of heavy ball, Nesterov, and Nesterov at the point ahead, up to second derivatives      |
 | `last_iterate`     | F and G of the last iterate, gradients and Hessians in (eta, beta)                          |
+| `weighted`         | Phi = sum_k rho^k f(w_k) and its derivatives                                                |
 | `roots`            | the kinds of roots, double roots, stability                                                 |
 | `bounds`           | how large the slope of G can be: linear in t at a double root, no bound at complex roots    |
 | `optimal`          | the best eta and beta: as t grows (Polyak, Nesterov), and at a finite horizon               |
 | `marchenko_pastur` | the best momentum per step on average (Pedregosa and Scieur 2020)                           |
 | `symbolic`         | the sympy derivation of each closed form                                                    |
 
-The names of `last_iterate` are exported here. Of the theory, `numbers`, `quadratic` and `least_squares` are imported.
-"""
+The names of `last_iterate` and `weighted` are exported here. Of the theory, `numbers`, `quadratic` and
+`least_squares` are imported."""
 
 from __future__ import annotations
 
@@ -39,6 +40,7 @@ from metagrad.theory.momentum.last_iterate import (
     log_slope,
     objective,
 )
+from metagrad.theory.momentum.weighted import d_weighted_sum, weighted_sum
 
 __all__ = [
     "Curvature",
@@ -50,7 +52,9 @@ __all__ = [
     "d2_objective",
     "d_log_objective",
     "d_objective",
+    "d_weighted_sum",
     "log_objective",
     "log_slope",
     "objective",
+    "weighted_sum",
 ]
