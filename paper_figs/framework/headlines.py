@@ -130,10 +130,7 @@ LINES = {
     ),
     "momentum_landscape": Short(
         "With momentum the log's slope grows like t where roots meet; training it beats Polyak's pair at the horizon.",
-        lambda c: (
-            f"like t^{c.told('growth', '.2f')}; better on {share(c, 'learned_share')} of the tasks, by "
-            f"{c.told('best_gap', '.1f')} orders at most"
-        ),
+        lambda c: f"like t^{c.told('growth', '.2f')}; better on {share(c, 'learned_share')}",
     ),
     "loss_floor": Short(
         "Where a loss has a floor the log objective vanishes again; the log of the excess does not.",

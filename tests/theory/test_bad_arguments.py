@@ -123,6 +123,7 @@ VALID = {
     "rule": "heavy_ball",
     "L": 2.0,
     "grid": 8,
+    "starts": 2,
     "r2": 1.0,
 }
 # where a name means something else in one function
@@ -166,7 +167,7 @@ BAD = {
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
-    "measure": CHOICE, "rule": CHOICE, "grid": COUNT, "objective": CHOICE, "method": CHOICE,
+    "measure": CHOICE, "rule": CHOICE, "grid": COUNT, "starts": COUNT, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
