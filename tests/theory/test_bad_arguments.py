@@ -15,7 +15,8 @@ from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
 
 FORM = re.compile(r"^[\w. ]+: .+ (is|are|has) .+; expected .+")
-INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic", "lucas", "iterates"}  # what no user calls
+INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic"}  # what no user calls
+INSIDE |= {"lucas", "iterates"}
 BETWEEN = {  # what the folders of the theory lend to each other
     "checked_sample", "checked_schedule", "log_geometric_sum", "mean_index", "one_horizon", "tuning_of",
 }  # fmt: skip
@@ -167,7 +168,8 @@ BAD = {
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
-    "measure": CHOICE, "rule": CHOICE, "grid": COUNT, "starts": COUNT, "objective": CHOICE, "method": CHOICE,
+    "rule": CHOICE, "grid": COUNT, "starts": COUNT,
+    "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
