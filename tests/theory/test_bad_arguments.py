@@ -173,7 +173,8 @@ BAD = {
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
-GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs", "beta", "h", "alpha", "L"}
+GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs"}
+GRIDS |= {"beta", "h", "alpha", "L"}
 OPTIONAL = {"among", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
 
 
