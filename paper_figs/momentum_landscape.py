@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -39,7 +40,7 @@ def _landscape(figure: Figure, ax: Axes, result: Result) -> None:
     arrays, steps = result.arrays, result.config["steps"]
     mu, eta, G = arrays["grid_mu"], arrays["grid_eta"], arrays["G"]
     levels = np.linspace(-0.45, 0.15, 13)
-    shown = ax.contourf(mu, eta, G, levels=levels, cmap="Greys_r", extend="both", alpha=0.85)
+    shown = ax.contourf(mu, eta, G, levels=levels, cmap="Greys_r", extend="both", alpha=0.5)
     label = rf"log objective $G$ at $t = {steps}$ (white: larger)"
     figure.colorbar(shown, ax=ax, label=label, location="bottom", shrink=0.9, ticks=levels[::2], pad=0.02)
     root = np.sqrt(mu)
@@ -50,7 +51,9 @@ def _landscape(figure: Figure, ax: Axes, result: Result) -> None:
         path = result.series("paths", name)
         label = ("path from plain descent", "path from Polyak's pair")[k]
         colour = (COLOURS[1], COLOURS[3])[k]
-        ax.plot(path[:, 1], path[:, 0], color=colour, linewidth=0.9, marker=".", markersize=2.5, label=label)
+        outline = [patheffects.withStroke(linewidth=2.6, foreground="black")]
+        look = {"linewidth": 1.2, "marker": ".", "markersize": 3, "path_effects": outline}
+        ax.plot(path[:, 1], path[:, 0], color=colour, label=label, **look)
         ax.plot(path[-1, 1], path[-1, 0], marker=MARKERS[k], color=colour, markeredgecolor="black", markersize=6)
     ax.plot(at[1], at[0], marker="X", color="white", markeredgecolor="black", markersize=7, linestyle="none")
     best = arrays["best_pair"][:, 0]
