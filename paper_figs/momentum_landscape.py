@@ -24,11 +24,10 @@ _ENDS = ("best step\nsize alone", "Polyak's\npair", "learned\nfrom plain", "lear
 
 def draw(result: Result) -> Figure:
     """Draw the landscape with its double roots and two paths, the slopes over the horizon, and what pairs lose."""
-    figure, grid = new_figure(2, 2, height=4.8, width_ratios=(1.45, 1))
-    whole = grid[0, 0].get_gridspec()[:, 0]
-    for ax in grid[:, 0]:
-        ax.remove()
-    axes = figure.add_subplot(whole), grid[0, 1], grid[1, 1]
+    figure, whole = new_figure(height=4.8)
+    whole.remove()
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.45, 1))
+    axes = [figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1])]
     _landscape(figure, axes[0], result)
     _slopes(axes[1], result)
     _lost(axes[2], result)
@@ -52,7 +51,7 @@ def _landscape(figure: Figure, ax: Axes, result: Result) -> None:
         label = ("path from plain descent", "path from Polyak's pair")[k]
         colour = (COLOURS[1], COLOURS[3])[k]
         outline = [patheffects.withStroke(linewidth=2.6, foreground="black")]
-        look = {"linewidth": 1.2, "marker": ".", "markersize": 3, "path_effects": outline}
+        look = {"linewidth": 1.2, "marker": MARKERS[k], "markersize": 2.2, "path_effects": outline}
         ax.plot(path[:, 1], path[:, 0], color=colour, label=label, **look)
         ax.plot(path[-1, 1], path[-1, 0], marker=MARKERS[k], color=colour, markeredgecolor="black", markersize=6)
     ax.plot(at[1], at[0], marker="X", color="white", markeredgecolor="black", markersize=7, linestyle="none")
@@ -100,7 +99,7 @@ def _lost(ax: Axes, result: Result) -> None:
     for k, name in enumerate(names):
         lost = np.sort(result.series("lost", name))
         spread = np.linspace(-0.3, 0.3, len(lost))
-        ax.plot(k + spread, np.maximum(lost, 0.11), color=_PAIRS[k], marker=".", markersize=3, linestyle="none")
+        ax.plot(k + spread, np.maximum(lost, 0.11), color=_PAIRS[k], marker=MARKERS[k], markersize=2, linestyle="none")
         ax.hlines(np.median(lost), k - 0.35, k + 0.35, color="black", linewidth=1.4)
         largest = max(largest, float(lost[-1]))
     ax.set(yscale="log", ylim=(0.1, largest * 2), ylabel="orders of magnitude\nabove the best pair")
