@@ -1,6 +1,6 @@
 """Closed forms, bounds and range analysis of meta-objectives and meta-gradients: the oracle of the engine.
 
-Nothing here imports another part of metagrad, so that agreement with the engine is evidence. There are six folders,
+Nothing here imports another part of metagrad, so that agreement with the engine is evidence. There are seven folders,
 and each imports only from those above it:
 
 | folder          | what it has                                                                             |
@@ -11,6 +11,7 @@ and each imports only from those above it:
 | `sgd`           | minibatch SGD: on a sample, on fresh samples, on the noisy quadratic                    |
 | `starts`        | a learned start: MAML, first-order MAML, Reptile; with and without a held-out split     |
 | `no_free_lunch` | every search algorithm on every function of a few points                                |
+| `momentum`      | heavy ball and Nesterov on w'Hw/2: objectives, derivatives, bounds, best parameters     |
 
 `quadratic`, `least_squares` and `sgd` export their main functions; each folder says what its files have, and has the
 sympy derivations of its closed forms in `symbolic`. `SignedLog` and `Spectrum` are here too.

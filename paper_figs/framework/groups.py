@@ -33,7 +33,7 @@ GROUPS = (
         "The cure",
         "The logarithm of the loss has a bounded meta-gradient; exponents beside the digits compute it. Meta-training "
         "then finds the best step size, and where the logarithm fails something else helps.",
-        ("log_bounded", "meta_training", "learned_eta", "outer_step", "loss_floor"),
+        ("log_bounded", "meta_training", "learned_eta", "outer_step", "loss_floor", "momentum_landscape"),
     ),
     Group(
         "generalizes",

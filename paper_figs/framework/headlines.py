@@ -128,6 +128,10 @@ LINES = {
         "On the log one outer step size serves most tasks, on the plain loss hardly any.",
         lambda c: f"{share(c, 'log_share')} of the tasks, against {share(c, 'naive_share')}",
     ),
+    "momentum_landscape": Short(
+        "With momentum the log's slope grows like t where roots meet; training it beats Polyak's pair at the horizon.",
+        lambda c: f"like t^{c.told('growth', '.2f')}; better on {share(c, 'learned_share')}",
+    ),
     "loss_floor": Short(
         "Where a loss has a floor the log objective vanishes again; the log of the excess does not.",
         lambda c: (

@@ -17,6 +17,7 @@ from metagrad.theory.starts import tied
 
 FORM = re.compile(r"^[\w. ]+: .+ (is|are|has) .+; expected .+")
 INSIDE = {"numbers", "checks", "adjoint", "powers", "recursion", "stepping", "symbolic"}  # what no user calls
+INSIDE |= {"lucas", "iterates"}
 BETWEEN = {  # what the folders of the theory lend to each other
     "checked_sample", "checked_schedule", "log_geometric_sum", "mean_index", "one_horizon", "tuning_of",
 }  # fmt: skip
@@ -131,6 +132,12 @@ VALID = {
     "taught": tied.Taught(0.5, 0.1, 2.0),
     "best": (0.5, 1.0),
     "alpha": 0.1,
+    "beta": 0.5,
+    "rule": "heavy_ball",
+    "L": 2.0,
+    "grid": 8,
+    "starts": 2,
+    "r2": 1.0,
 }
 # where a name means something else in one function
 OVERRIDES = {
@@ -182,11 +189,13 @@ BAD = {
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
+    "rule": CHOICE, "grid": COUNT, "starts": COUNT,
     "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
 GRIDS = {"eta", "eta0", "step", "rho", "gamma", "sigma", "signal", "ratio", "risk", "s", "time", "epochs", "taught_by"}
+GRIDS |= {"beta", "h", "alpha", "L"}
 OPTIONAL = {"among", "share", "log_weights", "train", "tuning", "w0", "second_moment", "roundoff"}
 
 
@@ -213,14 +222,8 @@ def valid_arguments(module, name, found):
 
 
 CALLABLES = [pytest.param(*each, id=".".join(each[:2]).removeprefix("metagrad.theory.")) for each in public_callables()]
-PLAIN = {
-    "Horizon",
-    "Parts",
-    "Dual",
-    "MetaTrajectory",
-    "MetaMoments",
-    "Taught",
-}  # containers of results, which nobody builds
+MOMENTUM = {"Roots", "Best", "Slope", "Curvature", "RateSlope", "RateCurvature"}
+PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory", "MetaMoments", "Taught"} | MOMENTUM  # containers of results, which nobody builds
 
 
 @pytest.mark.parametrize(("module", "name", "found"), CALLABLES)

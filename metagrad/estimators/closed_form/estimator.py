@@ -11,10 +11,11 @@ from metagrad import parts
 from metagrad.errors import Status, bad_type, bad_value
 from metagrad.estimators.closed_form._digits import digits
 from metagrad.estimators.closed_form._shared import USE_REVERSE, WHERE, Solved
+from metagrad.estimators.closed_form.momenta import Momenta
 from metagrad.estimators.closed_form.quadratics import Quadratics
 from metagrad.estimators.closed_form.regressions import Regressions
 from metagrad.objectives import Final, LogExcess, LogFinal, Mean, MeanLog, WeightedSum
-from metagrad.optimizers import GradientDescent, Scheduled
+from metagrad.optimizers import GradientDescent, Momentum, Nesterov, Scheduled
 from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
@@ -26,11 +27,13 @@ _LARGEST_STEPS = 2**52  # up to which 2 T - 1 is exact
 
 @dataclass(frozen=True)
 class ClosedForm:
-    """The closed forms of `metagrad.theory.quadratic` and `least_squares`, computed in float64 on the host.
+    """The closed forms of `metagrad.theory`: `quadratic`, `momentum`, `least_squares`; in float64 on the host.
 
     Covers `Quadratic` and `DiagonalQuadratic` with `GradientDescent` and every objective; eta one for all or one a
     task. With `Scheduled`, and with eta per coordinate on `DiagonalQuadratic`: `Final` and `LogFinal`.
     `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task.
+    With `Momentum` and `Nesterov` on both: every objective but `MeanLog`, eta and mu one for all or one a task, up to
+    2^27 steps. mu may be any number here, 1 too, where nothing is damped; `meta_gradient` wants it in [0, 1).
     `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
     with `Scheduled` the train loss and its excess. Anything else is a ValueError.
 
@@ -78,18 +81,21 @@ class ClosedForm:
             found = self(task, rule, objective, phi.rule, steps=steps, seed=seed)
             return replace(found, grad=Joint(found.grad, None))
         inner = rule.rule if type(rule) is Scheduled else rule
-        if type(inner) is not GradientDescent:
-            bad_value(WHERE, "rule", f"a {type(inner).__name__}", "GradientDescent", USE_REVERSE)
+        if type(inner) not in (GradientDescent, Momentum, Nesterov):
+            expected = "GradientDescent, Momentum or Nesterov"
+            bad_value(WHERE, "rule", f"a {type(inner).__name__}", expected, USE_REVERSE)
         if steps > _LARGEST_STEPS:
             bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
         phi = parts.complete_phi(rule, phi, WHERE)
         parts.check_horizon(rule, phi, steps, WHERE)
-        problem = _problem_of(task, objective, steps, self.gradient)
+        problem = _problem_of(task, inner, objective, steps, self.gradient)
         scheduled = type(rule) is Scheduled
-        eta = _checked_eta(phi, task, steps if scheduled else None, self.per_task)
+        eta = _checked(phi, "eta", task, steps if scheduled else None, self.per_task)
+        both = isinstance(problem, Momenta)
+        given = _with_momentum(eta, phi, task, self.per_task) if both else eta
 
         def solve(what: Quadratics | Regressions) -> Solved:
-            return what.solve(eta, scheduled=scheduled, per_task=self.per_task)
+            return what.solve(given, scheduled=scheduled, per_task=self.per_task)
 
         problem = problem.settled(solve)
         value, slope = solve(problem)
@@ -99,36 +105,58 @@ class ClosedForm:
         elif type(rule) is Scheduled:  # phi leads with time, the derivatives with the task
             slope = Scaled(slope.mantissa.swapaxes(0, 1), slope.exponent.swapaxes(0, 1))
         status, step = _status_of(value, np.minimum(of_value, of_slope), steps)
-        grad = type(phi)(slope.reshape(eta.shape))
+        if both:
+            grad = type(phi)(*(_part(slope, k).reshape(np.shape(x)) for k, x in enumerate(phi)))
+        else:
+            grad = type(phi)(slope.reshape(eta.shape))
         return Estimate(value, grad, status, step, digits=Digits(of_value, of_slope))
 
 
-def _checked_eta(phi: Any, task: Any, schedule: int | None, per_task: bool) -> Array:
-    """Return the step sizes in float64: one for all or a coordinate, or one a task; each a step where scheduled."""
-    found = getattr(phi, "eta", None)
+def _checked(phi: Any, name: str, task: Any, schedule: int | None, per_task: bool) -> Array:
+    """Return the field of phi in float64: one for all or a coordinate, or one a task; each a step where scheduled."""
+    found = getattr(phi, name, None)
     if isinstance(phi, type) or found is None:
         bad_type(WHERE, "phi", f"{phi!r}", "step sizes", "For example GradientDescent.Phi(0.1).")
-    eta = np.asarray(to_host(found))
-    if eta.dtype.kind not in "fiu":
-        bad_type(WHERE, "phi.eta", f"of dtype {eta.dtype}", "real numbers")
-    if not np.isfinite(eta).all():
-        bad_value(WHERE, "phi.eta", "not finite everywhere", "finite numbers")
+    x = np.asarray(to_host(found))
+    if x.dtype.kind not in "fiu":
+        bad_type(WHERE, f"phi.{name}", f"of dtype {x.dtype}", "real numbers")
+    if not np.isfinite(x).all():
+        bad_value(WHERE, f"phi.{name}", "not finite everywhere", "finite numbers")
     count, d = task.w0.shape
     one = ((count,), (count, 1), (count, d)) if per_task else ((), (d,))
     known = one if schedule is None else ((schedule, *one[0]),)
-    if eta.shape not in known:
+    if x.shape not in known:
         shapes = " or ".join(str(shape) for shape in known)
-        came = f"eta of shape {eta.shape} with per_task={per_task}"
+        came = f"{name} of shape {x.shape} with per_task={per_task}"
         bad_value(WHERE, "phi", came, f"shape {shapes} for {count} tasks of {d} coordinates", USE_REVERSE)
-    return eta.astype(np.float64)
+    return x.astype(np.float64)
 
 
-def _problem_of(task: Any, objective: Any, steps: int, gradient: GradientKind) -> Quadratics | Regressions:
+def _with_momentum(eta: Array, phi: Any, task: Any, per_task: bool) -> Array:
+    """Return eta and mu along a first axis, (2,) or (2, B)."""
+    pair = {"eta": eta, "mu": _checked(phi, "mu", task, None, per_task)}
+    for name, x in pair.items():
+        if x.ndim if not per_task else x.size != task.w0.shape[0]:
+            came = f"{name} of shape {x.shape} with momentum"
+            bad_value(WHERE, "phi", came, "one for all, or one a task with per_task=True", USE_REVERSE)
+    return np.stack([x.reshape(-1) if per_task else x for x in pair.values()])
+
+
+def _part(slope: Scaled, k: int) -> Scaled:
+    return Scaled(slope.mantissa[..., k], slope.exponent[..., k])
+
+
+def _problem_of(task: Any, rule: Any, objective: Any, steps: int, gradient: GradientKind) -> Quadratics | Regressions:
     """Return the closed forms for this very class of tasks: a subclass may have changed what its loss is."""
     if type(task) not in (Quadratic, DiagonalQuadratic, LeastSquares):
         expected = "a Quadratic, DiagonalQuadratic or LeastSquares"
         bad_value(WHERE, "task", f"a {type(task).__name__}", expected, USE_REVERSE)
     regression = type(task) is LeastSquares
+    if type(rule) is not GradientDescent:
+        if regression:
+            expected = "a Quadratic or DiagonalQuadratic"
+            bad_value(WHERE, "task", f"a LeastSquares with {type(rule).__name__}", expected, USE_REVERSE)
+        return Momenta(task, rule, objective, steps, gradient)
     known = (Final, LogFinal, LogExcess) if regression else (Final, LogFinal, WeightedSum, Mean, MeanLog)
     if type(objective) not in known:
         expected = f"one of {', '.join(o.__name__ for o in known)} on a {type(task).__name__}"
