@@ -9,12 +9,11 @@ Step k of T, k = 1..T, is the peak times
     inverse        1/k
     cooldown       1, and over the last fifth of the steps down to 0 along a line,
 
-and the peak is the one of the least expected loss after T steps: found exactly, by a scan and a bounded search on the
-logarithm of `sgd.noisy_quadratic.expected_loss`. `decay_gap` is that loss over the loss of the optimal schedule of
-`sgd.noisy_schedules`. In one dimension without curvature to know, A_k = 1/(1/A_0 + k/s^2) is the best, by steps that
-fall like 1/k; with many curvatures the later part of the schedule looks after the flat ones. Shapes as in common use
-(linear: Defazio, Cutkosky, Mehta and Mishchenko 2023; cosine: Loshchilov and Hutter 2017; cooldown: Haegele et al.
-2024). Derived; checked by tests.
+and the peak is the one of the least expected loss after T steps: the best of a fine scan, as there may be many minima
+(the loss is a polynomial of degree 2T in the peak), refined on the logarithm of `sgd.noisy_quadratic.expected_loss`.
+`decay_gap` is that loss over the loss of the optimal schedule of `sgd.noisy_schedules`. In one dimension the best is
+A_k = 1/(1/A_0 + k/s^2), by steps that fall like 1/k. Shapes as in common use (linear: Defazio, Cutkosky, Mehta and
+Mishchenko 2023; cosine: Loshchilov and Hutter 2017; cooldown: Haegele et al. 2024). Derived; checked by tests.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from metagrad.theory.sgd.noisy_schedules import optimal_schedule
 
 Shape = Literal["constant", "linear", "cosine", "inverse_sqrt", "inverse", "cooldown"]
 SHAPES: tuple[Shape, ...] = ("constant", "linear", "cosine", "inverse_sqrt", "inverse", "cooldown")
-_SCAN = 241
-_DECADES = 6.0
+_A_DECADE = 200
+_AT_ONCE = 2**20
 
 
 def decay_shape(shape: Shape, steps: int) -> Floats:
@@ -57,7 +56,9 @@ def decay_shape(shape: Shape, steps: int) -> Floats:
 
 
 def best_peak(problem: NoisyQuadratic, shape: Shape, steps: int, *, largest: float = np.inf) -> float:
-    """Return the peak of the least loss after T = `steps` steps, up to `largest`, and to 10^6 times 1/max h.
+    """Return the peak of the least loss after T = `steps` steps, up to `largest`.
+
+    The scan has 200 peaks a decade, from 10^-4/max h to 100/min h.
 
     >>> round(best_peak(NoisyQuadratic([1.0], [1.0], [3.0]), "constant", 1), 6)
     0.75
@@ -68,18 +69,24 @@ def best_peak(problem: NoisyQuadratic, shape: Shape, steps: int, *, largest: flo
     unit = decay_shape(shape, steps)
     top = _largest("best_peak", largest)
 
-    def log_loss(log_peak: float) -> float:
-        return float(expected_loss(problem, np.exp(log_peak) * unit)[-1].log)
+    def log_losses(log_peaks: Floats) -> Floats:
+        return expected_loss(problem, np.exp(log_peaks)[:, None] * unit)[:, -1].log
 
-    middle, reach = -np.log(problem.curvatures.max()), _DECADES * np.log(10.0)
-    grid = np.linspace(middle - reach, min(middle + reach, top), _SCAN)
-    if grid[0] >= grid[-1]:
+    low, high = np.log(1e-4 / problem.curvatures.max()), min(np.log(1e2 / problem.curvatures.min()), top)
+    if low >= high:
         bad_value("best_peak", "largest", largest, "a step size that moves the weights", "Take a larger one.")
-    losses = [log_loss(x) for x in grid]
+    count = int(np.ceil(_A_DECADE * (high - low) / np.log(10.0))) + 1
+    grid = np.linspace(low, high, count)
+    at_once = max(1, _AT_ONCE // (unit.size * problem.curvatures.size))
+    losses = np.concatenate([log_losses(grid[k : k + at_once]) for k in range(0, count, at_once)])
     at = int(np.argmin(losses))
-    ends = grid[max(at - 1, 0)], grid[min(at + 1, _SCAN - 1)]
-    found = minimize_scalar(log_loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
-    return float(np.exp(found.x if found.fun <= losses[at] else grid[at]))
+    found = minimize_scalar(
+        lambda x: float(log_losses(np.array([x]))[0]),
+        bounds=(grid[max(at - 1, 0)], grid[min(at + 1, count - 1)]),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    return float(min(np.exp(found.x if found.fun <= losses[at] else grid[at]), largest))
 
 
 def decay_gap(problem: NoisyQuadratic, shape: Shape, steps: int, *, largest: float = np.inf) -> SignedLog:
