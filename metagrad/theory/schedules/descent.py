@@ -23,6 +23,7 @@ from metagrad.theory.schedules.risk import d_risk, excess_risk
 
 _MOST = 100
 _SCAN = 400
+_FAR = 200.0  # a line search may try steps of any size
 
 
 def best_constant(problem: AverageCase, steps: int, *, decay: float = 0.0) -> float:
@@ -83,14 +84,14 @@ def descended(problem: AverageCase, schedule: Floats, *, decay: float = 0.0) -> 
     number("descended", "decay", decay)
 
     def value(x: NDArray[np.float64]) -> tuple[float, Floats]:
-        etas = np.exp(x)
+        etas = np.exp(np.clip(x, -_FAR, _FAR))
         excess = excess_risk(problem, etas, decay=decay)
         slope = d_risk(problem, etas, decay=decay) / excess
         return float(excess.log), slope.to_float(ieee=True) * etas
 
     # BFGS stops where rounding hides the slope, and says so by `success`, which nothing here depends on
     found = minimize(value, start, jac=True, method="BFGS", options={"gtol": 1e-12, "maxiter": 2000})
-    return np.asarray(np.exp(found.x), np.float64)
+    return np.asarray(np.exp(np.clip(found.x, -_FAR, _FAR)), np.float64)
 
 
 def _starts(problem: AverageCase, steps: int) -> list[Floats]:
