@@ -25,8 +25,8 @@ from metagrad.theory.schedules import AverageCase, descent, proportional, regime
 from metagrad.xp import rng
 
 claim = (
-    "With noise the best T steps of descent are steps on the loss with weight decay: tuned by gradient, the two "
-    "reach the least risk that any polynomial of degree T - 1 has, which falls to the Bayes risk at a predicted rate "
+    "With noise the best t steps of descent are steps on the loss with weight decay: tuned by gradient, the two "
+    "reach the least risk that any polynomial of degree t - 1 has, which falls to the Bayes risk at a predicted rate "
     "(derived). Steps alone reach it up to a predicted noise, and beyond it stall above it. Gaussian samples agree; on "
     "diabetes with 64 inputs decay changes the test error of a tuned schedule by less than a tenth."
 )
@@ -192,12 +192,12 @@ def _limit_checks(config: Config, a: dict[str, np.ndarray]) -> list[Check]:
     apart = np.abs(alone - a["limit_alone_theory"])
     return [
         at_most("least", "steps and decay: risk less the least of any polynomial, largest", np.abs(risk - best), 1e-8),
-        at_most("four_steps", "steps and decay: risk at T = 4, off 17/41 by", abs(risk[four] - 17 / 41), 1e-8),
+        at_most("four_steps", "steps and decay: risk at t = 4, off 17/41 by", abs(risk[four] - 17 / 41), 1e-8),
         between(
-            "rate", "slope of the log of the excess over T, in 2 log rho", fitted / (2 * a["log_rate"]), 0.95, 1.05
+            "rate", "slope of the log of the excess over t, in 2 log rho", fitted / (2 * a["log_rate"]), 0.95, 1.05
         ),
-        between("alone", "steps alone: risk at T = 4", alone[four], 0.429985, 0.429995, said="0.42999"),
-        at_least("stalls", "steps alone: risk above that with decay, least over T", alone - risk, 0.005),
+        between("alone", "steps alone: risk at t = 4", alone[four], 0.429985, 0.429995, said="0.42999"),
+        at_least("stalls", "steps alone: risk above that with decay, least over t", alone - risk, 0.005),
         at_most("theory_alone", "steps alone: risk less the best that theory finds, largest", apart, 1e-8),
     ]
 

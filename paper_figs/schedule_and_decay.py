@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import COLOURS, letter, measured, new_figure, theory
+from paper_figs.framework.style import COLOURS, HORIZON, MARKERS, SAMPLES, letter, measured, new_figure, theory
 
 title = "With noise the best schedule needs weight decay"
 alt = (
     "Four panels. The excess over the Bayes risk falls along a straight line with weight decay, and stays above a "
-    "hundredth without. In the plane of d/n and noise, boundaries for several numbers of steps fall; points below them "
+    "hundredth without. In the plane of n/d and noise there is a boundary for each number of steps; points below them "
     "are filled, points above open. On Gaussian samples the mean risk with decay is below that of steps alone, each "
     "on its limit. On diabetes data three tuned schedules have the same test error."
 )
@@ -40,23 +40,24 @@ def _excess(ax: Axes, result: Result) -> None:
     measured(ax, a["steps"], np.exp(a["limit_log_excess"]), 0, label="steps and decay")
     theory(ax, a["steps"], a["limit_alone_theory"] - bayes, 1)
     measured(ax, a["steps"], a["limit_alone"] - bayes, 1, label="steps alone")
-    ax.set(yscale="log", xlabel="steps $T$", ylabel="risk above the Bayes risk")
-    ax.set_title(rf"$d/n = {config['gamma']:g}$, $\sigma = {config['sigma']:g}$")
+    ax.set(yscale="log", xlabel=HORIZON, ylabel="risk above the Bayes risk")
+    ax.set_title(rf"$n/d = {1 / config['gamma']:g}$, $\sigma = {config['sigma']:g}$")
     ax.legend(loc="lower left")
 
 
 def _boundary(ax: Axes, result: Result) -> None:
     a = result.arrays
     for k, steps in enumerate(a["lines_steps"]):
-        theory(ax, a["lines_gamma"], a["lines"][k], k, label=f"$T = {steps}$")
+        theory(ax, 1 / a["lines_gamma"], a["lines"][k], k, label=f"$t = {steps}$")
     reached = (a["edge_alone"] - a["edge_best"]) / a["edge_best"] < 1e-6
     for (i, j), noise in np.ndenumerate(a["edge_noise"]):
         k = list(a["lines_steps"]).index(a["edge_steps"][i]) if a["edge_steps"][i] in a["lines_steps"] else 6
         face = COLOURS[k] if reached[i, j] else "white"
-        ax.plot(a["edge_gamma"][i], noise, "o", color=COLOURS[k], markerfacecolor=face, zorder=3)
-    ax.set(xscale="log", yscale="log", xlabel="inputs per sample $d/n$", ylabel=r"variance of the noise $\sigma^2$")
+        look = {"color": COLOURS[k], "marker": MARKERS[k], "markerfacecolor": face, "linestyle": "none"}
+        ax.plot(1 / a["edge_gamma"][i], noise, **look, zorder=3)
+    ax.set(xscale="log", yscale="log", xlabel=SAMPLES, ylabel=r"variance of the noise $\sigma^2$")
     ax.set_title("filled: steps alone suffice")
-    ax.legend(ncols=2, fontsize=7, loc="lower left")
+    ax.legend(ncols=2, fontsize=7, loc="lower center")
 
 
 def _finite(ax: Axes, result: Result) -> None:
@@ -67,10 +68,10 @@ def _finite(ax: Axes, result: Result) -> None:
         each = result.series("finite", name)
         middle, half = each.mean(axis=1), _half(each)
         measured(ax, d * 1.03 ** (2 * k - 1), middle, k, (middle - half, middle + half), label=name)
-    ax.set(xscale="log", xlabel="inputs $d$", ylabel=r"risk $\|w_T - w^*\|^2$")
+    ax.set(xscale="log", xlabel="inputs $d$", ylabel=r"risk $\|w_t - w^*\|^2$")
     ax.set_xticks(d, [f"{x:g}" for x in d])
     ax.minorticks_off()
-    ax.set_title(f"Gaussian samples, $T = {result.config['finite_steps']}$")
+    ax.set_title(f"Gaussian samples, $t = {result.config['finite_steps']}$")
     ax.legend(loc="upper right")
 
 
@@ -82,7 +83,7 @@ def _real(ax: Axes, result: Result) -> None:
         measured(ax, [k], [middle], k, ([middle - half], [middle + half]))
     ax.set(xlim=(-0.5, len(names) - 0.5), ylim=(0, None), ylabel="test error (variances of the target)")
     ax.set_xticks(range(len(names)), [name.replace(" and ", "\nand ") for name in names])
-    ax.set_title(f"diabetes, 64 inputs, $T = {result.config['real_steps']}$")
+    ax.set_title(f"diabetes, 64 inputs, $t = {result.config['real_steps']}$")
 
 
 def _half(each: np.ndarray) -> np.ndarray:
@@ -99,7 +100,7 @@ def caption(result: Result) -> str:
     return (
         f"Steps and decay tuned by gradient (points) reach the least risk of any polynomial to "
         f"{told('least', '.0e')}, and fall to the Bayes risk at {told('rate', '.3f')} times the predicted rate (line). "
-        f"Steps alone stall: {told('alone', '.5f')} at T = 4, not 17/41. They suffice below the lines of (b). On "
+        f"Steps alone stall: {told('alone', '.5f')} at t = 4, not 17/41. They suffice below the lines of (b). On "
         f"diabetes decay changes the test error by {told('real_decay', '.1f', _percent)} %."
     )
 
@@ -120,7 +121,7 @@ def details(result: Result) -> str:
 def headline(claims: Claims) -> str:
     """Return the measured values in one sentence."""
     return (
-        f"steps and decay: 17/41 to {claims.told('four_steps', '.0e')} at T = 4, rate {claims.told('rate', '.3f')} "
+        f"steps and decay: 17/41 to {claims.told('four_steps', '.0e')} at t = 4, rate {claims.told('rate', '.3f')} "
         f"times the predicted one; steps alone {claims.told('alone', '.5f')}; Gaussian samples gain "
         f"{claims.told('finite_gain', '.4f')} by decay, diabetes {claims.told('real_decay', '.1f', _percent)} %"
     )
