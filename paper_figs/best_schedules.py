@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
@@ -37,6 +38,8 @@ def draw(result: Result) -> Figure:
     axes[1].set(yscale="log", xlabel=HORIZON, ylabel=r"risk $\|w_t - w^*\|^2$", title="grey: constant step")
     axes[2].axhline(1e-8, color="#444444", linewidth=0.7)
     axes[2].set(yscale="log", xlabel=HORIZON, ylabel="largest relative error of a step", title="all starts")
+    for ax in axes:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
