@@ -78,7 +78,7 @@ def _learned(config: Config, dtype: Any) -> dict[str, np.ndarray]:
     ends = {"smallest": 1.0, "largest": config.condition}
     least = float(chebyshev.chebyshev_factor(config.steps, **ends).to_float())
     etas = line(config.steps, 2 / (1 + config.condition))
-    path, kept = [etas], etas
+    path = [etas]
     for power in _POWERS[: 3 if dtype == np.float64 else 2]:
         etas = _on_powers(config, etas, power, dtype)
         path.append(etas)

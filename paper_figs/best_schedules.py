@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import HORIZON, letter, measured, new_figure, theory
+from paper_figs.framework.style import HORIZON, LINES, letter, measured, new_figure, theory
 
 title = "The best schedules, found by gradient"
 alt = (
@@ -30,12 +30,12 @@ def draw(result: Result) -> Figure:
         measured(axes[0], place, a["etas"][k, -1], k, label=label)
         theory(axes[1], a["steps"], a["best"][k], k)
         measured(axes[1], a["steps"], a["risk"][k], k)
-        axes[1].plot(a["steps"], a["constant"][k], color="#999999", linewidth=0.9, zorder=1)
+        axes[1].plot(a["steps"], a["constant"][k], color="#999999", linestyle=LINES[6], linewidth=1.2, zorder=1)
         worst = np.maximum(a["errors"][k].max(axis=1), 1e-17)
         measured(axes[2], a["steps"] + 0.15 * (k - 1), worst, k)
     axes[0].set(yscale="log", xlabel="step, the largest first", ylabel=r"step size $\eta$ (1/curvature)")
     axes[0].set_title(f"$t = {longest}$")
-    axes[1].set(yscale="log", xlabel=HORIZON, ylabel=r"risk $\|w_t - w^*\|^2$", title="grey: constant step")
+    axes[1].set(yscale="log", xlabel=HORIZON, ylabel=r"risk $\|w_t - w^*\|^2$", title="grey, dotted: constant step")
     axes[2].axhline(1e-8, color="#444444", linewidth=0.7)
     axes[2].set(yscale="log", xlabel=HORIZON, ylabel="largest relative error of a step", title="all starts")
     for ax in axes:

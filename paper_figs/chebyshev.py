@@ -66,20 +66,21 @@ def details(result: Result) -> str:
     """Say how it was made."""
     config, told = result.config, result.told
     return (
-        f"From a line of steps, whose worst factor is above Chebyshev's by {told('line', '.2g')} times that: BFGS on means "
-        f"of powers over a grid of eigenvalues, then rounds of Remez's exchange with the engine's gradient at each of "
-        f"the worst eigenvalues. float32: {told('learned_float32', '.0e')} above the least. (c) {config['rotations']} "
-        f"random rotations, median and range. Largest prefix in the fractal order: {told('fractal', '.2g')} times the "
-        f"condition number. Plain float32 loses the two other orders at the largest size; scaled, its error is at most "
-        f"{told('scaled_float32', '.0e')}."
+        f"The line of steps at the start has a worst factor above Chebyshev's by {told('line', '.2g')} times that. "
+        f"BFGS on means of powers over a grid of eigenvalues, then rounds of Remez's exchange with the engine's gradient at "
+        f"each of the worst eigenvalues. float32: {told('learned_float32', '.0e')} above the least. (c) "
+        f"{config['rotations']} random rotations, median and range. Largest prefix in the fractal order: "
+        f"{told('fractal', '.2g')} times the condition number. Plain float32 loses the two other orders at the largest "
+        f"size; scaled, its error is at most {told('scaled_float32', '.0e')}."
     )
 
 
 def headline(claims: Claims) -> str:
     """Return the measured values in one sentence."""
+    told = claims.told
     return (
-        f"worst factor within {claims.told('learned_float64', '.0e', abs)} of Chebyshev's (float64), "
-        f"{claims.told('learned_float32', '.0e')} (float32); range of the other orders "
-        f"10^{claims.told('ordered', '.0f')}, fractal {claims.told('fractal', '.2g')} times the condition number; scaled gradients right to "
-        f"{claims.told('scaled_float64', '.0e')} in every order"
+        f"worst factor within {told('learned_float64', '.0e', abs)} of Chebyshev's (float64), "
+        f"{told('learned_float32', '.0e')} (float32); range of the other orders 10^{told('ordered', '.0f')}, fractal "
+        f"{told('fractal', '.2g')} times the condition number; scaled gradients right to "
+        f"{told('scaled_float64', '.0e')} in every order"
     )

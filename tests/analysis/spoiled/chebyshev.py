@@ -1,7 +1,5 @@
 """What would be wrong with Chebyshev's schedule and its orders."""
 
-import numpy as np
-
 from metagrad.theory.schedules.chebyshev import ORDERS
 
 
@@ -17,7 +15,7 @@ def corruptions(config, arrays):
     trace[:, 0] = 1e-3  # it began at the end
     engine64, engine32, plain = (arrays["engine"].copy() for _ in range(3))
     engine64[1, large, 0, 0] = 1e-6
-    engine32[-1, fractal, 1, 0] = np.nan
+    engine32[-1, fractal, 1, 0] = 0.1
     plain[-1, large, 1, 1] = 1e-4  # plain floats have it too
     return {
         "learned_float64": {"worst": worst * np.array([1 + 1e-5, 1.0])},
