@@ -67,8 +67,8 @@ def details(result: Result) -> str:
     config, told = result.config, result.told
     return (
         f"The line of steps at the start has a worst factor above Chebyshev's by {told('line', '.2g')} times that. "
-        f"BFGS on means of powers over a grid of eigenvalues, then rounds of Remez's exchange with the engine's gradient at "
-        f"each of the worst eigenvalues. float32: {told('learned_float32', '.0e')} above the least. (c) "
+        f"BFGS on means of powers over a grid of eigenvalues, then rounds of Remez's exchange with the engine's "
+        f"gradient at each of the worst eigenvalues. float32: {told('learned_float32', '.0e')} above the least. (c) "
         f"{config['rotations']} random rotations, median and range. Largest prefix in the fractal order: "
         f"{told('fractal', '.2g')} times the condition number. Plain float32 loses the two other orders at the largest "
         f"size; scaled, its error is at most {told('scaled_float32', '.0e')}."

@@ -1,5 +1,7 @@
 """What would be wrong with Chebyshev's schedule and its orders."""
 
+import numpy as np
+
 from metagrad.theory.schedules.chebyshev import ORDERS
 
 
