@@ -5,7 +5,8 @@ straight line: first BFGS on a mean of high powers of the error over a grid of e
 worst eigenvalues are found anew in each round and the steps follow the engine's gradients there, one a task, until all
 of them are equally bad (Remez's exchange, with meta-gradients as its derivatives). The best round is kept.
 In any order the last error is the same. On a diagonal H the engine is asked for the log of the loss and its gradient in
-three orders; on a dense H plain float64 takes the steps, where rounding leaks from one eigenvalue to the others.
+three orders; on a dense H plain float64 takes the steps, where rounding leaks from one eigenvalue to the others. The
+bounds on these errors were set after a first look at them.
 """
 
 from __future__ import annotations
