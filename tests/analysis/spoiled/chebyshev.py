@@ -18,7 +18,7 @@ def corruptions(config, arrays):
     engine64, engine32, plain = (arrays["engine"].copy() for _ in range(3))
     engine64[1, large, 0, 0] = 1e-6
     engine32[-1, fractal, 1, 0] = 0.1
-    plain[-1, large, 1, 1] = 1e-4  # plain floats have it too
+    plain[[0, -1], large, 1, 1] = plain[[-1, 0], large, 1, 1]  # plain floats have the largest, and lose the smallest
     return {
         "learned_float64": {"worst": worst * np.array([1 + 1e-5, 1.0])},
         "learned_float32": {"worst": worst + np.array([0.0, 1e-4])},
