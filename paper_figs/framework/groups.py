@@ -33,7 +33,7 @@ GROUPS = (
         "The cure",
         "The logarithm of the loss has a bounded meta-gradient; exponents beside the digits compute it. Meta-training "
         "then finds the best step size, and where the logarithm fails something else helps.",
-        ("log_bounded", "meta_training", "learned_eta", "outer_step", "loss_floor", "momentum_landscape"),
+        ("log_bounded", "meta_training", "learned_eta", "outer_step", "loss_floor"),
     ),
     Group(
         "generalizes",
@@ -61,6 +61,12 @@ GROUPS = (
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",
         ("adam_tuning", "short_horizon", "implicit_gradient", "hyperparameters"),
+    ),
+    Group(
+        "schedules",
+        "The best schedules and momenta",
+        "What the best step sizes, decays and momenta are in closed form, and that a gradient finds them.",
+        ("best_schedules", "schedule_and_decay", "chebyshev", "momentum_landscape"),
     ),
     Group(
         "starts",
