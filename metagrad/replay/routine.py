@@ -153,15 +153,16 @@ class Routines:
         pull: Callable[..., Tree],
         value: Callable[..., Tree],
         trees: Trees,
-        adjoint: Tree,
+        made: Tree,
         beside: Trees,
     ) -> None:
-        """Record step(*trees) and pull(*trees, adjoint), and the two with what the first keeps for the second.
+        """Record step(*trees) and pull(*trees, made), and the two with what the first keeps for the second.
 
-        The keeping one gives value(*trees), too. They are compared there and, without the adjoint, `beside`.
+        The keeping one gives value(*trees), too. `made`: the adjoint, and what stands beside it. They are compared there
+        and, but for what is made, `beside`.
         NotReplayable where that cannot be done.
         """
-        whole = (*trees, adjoint)
+        whole = (*trees, made)
         self.step.make_room()
         try:
             recording = Recording(whole)
@@ -175,19 +176,19 @@ class Routines:
             self.given.adopt(Program(of_pull, given=worth), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
-        for given, g in ((trees, adjoint), (beside, moved(adjoint, 7))):
+        for given, g in ((trees, made), (beside, moved(made, 7))):
             if self.step.knows(given):
                 self._check((step(*given), value(*given)), pull(*given, g), given, g)
 
-    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, adjoint: Tree) -> None:
+    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, made: Tree) -> None:
         """Raise NotReplayable unless the programs give what the tape gave."""
         self.step.check(stepped[0], trees)
-        self.pull.check(pulled, (*trees, adjoint))
+        self.pull.check(pulled, (*trees, made))
         found = self.keeping.run(trees)
         if found is not None:
             if not same_bits(found[0], stepped):
                 self.step.differs()
-            self.given.check(pulled, (*trees, adjoint, found[1]))
+            self.given.check(pulled, (*trees, made, found[1]))
 
     @property
     def why_not_compiled(self) -> str | None:

@@ -24,9 +24,9 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.record import Program
-from metagrad.replay.routine import LONG, Routine, Routines, applied, layout, leaves_of, moved
-from metagrad.replay.terms import ReplayTerms, along_tasks
+from metagrad.replay.routine import LONG, Routines, moved
+from metagrad.replay.running import Running, is_float, with_term
+from metagrad.replay.terms import ReplayTerms
 from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.xp import Array, rng
@@ -57,12 +57,13 @@ class ReplayStep:
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
         self._tape, self._room, self._bytes, self._forwards = tape, room, 0, forwards
-        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
+        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...], int]] = {}  # w, state, what was kept, bytes; by time
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
         # Going forwards the last step always: what changes late, and not at the start, is seen there.
         self._compared = {steps - 1} | (self.looked_at if forwards else set())
+        self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
@@ -79,15 +80,15 @@ class ReplayStep:
         if not self._is_on:
             return self._stepped(*trees)
         if not self._is_sure:
-            return self._first(trees)
+            return self._first(t, trees)
         if t in self._compared:
             self.by_tape += 1
             expected = self._stepped(*trees)
-            self._routines.step.check(expected, trees)
+            self._check(t, expected, trees)
             return expected
         found = self._routines.keeping.run(trees) if self._room else None
         if found is not None:
-            self._keep(t, trees, found[1])
+            self._keep(t, w, state, found[1])
             found = found[0][0]
         else:
             found = self._routines.step.run(trees)
@@ -105,18 +106,16 @@ class ReplayStep:
         pairs: list[Pair] = []
         values: list[Any] = []
         may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
-        run = _Run(self._routines.keeping) if may_run else None
-        for t in range(lo, hi if run else lo):
+        run, sample, offset = Running(self._routines.keeping), self._system.sample, self._offset
+        for t in range(lo, hi if may_run else lo):
             if t in self._compared:
                 break
-            time = self._offset + t
-            trees = (time, phi_at(t), w, state, self._system.sample(time))
-            found = run.next(trees, None)  # type: ignore[union-attr]
+            found = run.next(offset + t, phi_at(t), w, state, sample(offset + t))
             if found is None:
                 break
             (pair, value), kept = found
             if not self._forwards:
-                self._keep(t, trees, kept)
+                self._keep(t, w, state, kept)
             w, state = pair
             pairs.append(pair)
             values.append(value)
@@ -140,28 +139,25 @@ class ReplayStep:
         step that no program takes.
         """
         results: list[Any] = []
-        run = _Run(self._routines.given) if self._is_on and self._is_sure else None
-        for k, t in enumerate(times if run else ()):
-            kept = self._kept.get(t)
-            at = states[k]
+        run, sample, offset = Running(self._routines.given), self._system.sample, self._offset
+        for k, t in enumerate(times if self._is_on and self._is_sure else ()):
+            at, kept = states[k], self._kept.get(t)
             if t in self.looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
                 break
-            time = self._offset + t
-            trees = (time, phi_at(t), at.w, at.state, self._system.sample(time), adjoint)
-            found = run.next(trees, kept[2])  # type: ignore[union-attr]
+            trees = (offset + t, phi_at(t), at.w, at.state, sample(offset + t))
+            factor = self._unit(at.w) if factors is None else factors[k]
+            found = run.next(*trees, (adjoint, factor), kept[2])
             if found is None:
                 break
-            phi_bar, pulled, slope = found
+            phi_bar, pulled, _, after = found
             if fold is not None:
-                folded = run.next((*trees[:5], _shifted(adjoint, fold)), kept[2])  # type: ignore[union-attr]
+                folded = run.next(*trees, (_shifted(adjoint, fold), factor), kept[2])
                 if folded is None:
                     break
                 phi_bar = folded[0]
-            adjoint = pulled
-            if factors is not None:
-                if slope is None:
-                    break
-                adjoint = _with_term(pulled, slope, factors[k])
+            adjoint = pulled if factors is None else after
+            if adjoint is None:  # no term is known here
+                break
             results.append((phi_bar, pulled, adjoint))
         return results
 
@@ -171,31 +167,42 @@ class ReplayStep:
         for t in times:
             self._drop(t)
 
-    def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
+    def _keep(self, t: int, w: Tree, state: Tree, found: tuple[Any, ...]) -> None:
         """Keep what a step found for its pullback; what was kept first goes where there is no room."""
-        size = sum(x.nbytes for x in found)
+        size = 0
+        for x in found:
+            size += x.nbytes
         if size > self._room:
             self._room = 0
             return
-        self._bytes += size
         if t in self._kept:
             self._drop(t)
-        self._kept[t] = trees[2], trees[3], found
+        self._bytes += size
+        self._kept[t] = w, state, found, size
         while self._bytes > self._room:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, t: int) -> None:
-        *_, found = self._kept.pop(t)
-        self._bytes -= sum(x.nbytes for x in found)
+        self._bytes -= self._kept.pop(t)[3]
 
-    def _first(self, trees: Any) -> Pair:
+    def _check(self, t: int, expected: Pair, trees: Any) -> bool:
+        """Compare the programs with what the tape found of a step, and keep what the pullback needs; tell if they apply."""
+        found = self._routines.keeping.run(trees) if self._room else None
+        if found is None:
+            return self._routines.step.check(expected, trees)
+        if not same_bits(found[0][0], expected):
+            self._routines.step.differs()
+        self._keep(t, trees[2], trees[3], found[1])
+        return True
+
+    def _first(self, t: int, trees: Any) -> Pair:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
         routines = self._routines
         self.by_tape += 1
         expected = self._stepped(*trees)
         if routines.step.knows(trees):
             try:
-                self._is_sure = routines.step.check(expected, trees)
+                self._is_sure = self._check(t, expected, trees)
                 return expected
             except NotReplayable:  # of another run: its data have been changed since
                 routines.begin_anew()
@@ -213,7 +220,8 @@ class ReplayStep:
         time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        self._routines.learn(self._stepped, self._pulled, self._valued, trees, _adjoint((w, state), 4), beside)
+        made = _adjoint((w, state), 4), self._unit(w)
+        self._routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
@@ -282,10 +290,10 @@ class ReplayStep:
         return of_state, of_phi
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
-        found = self._replayed(t, (*trees, adjoint)) if self._is_on else None
+        found = self._replayed(t, trees, adjoint) if self._is_on else None
         if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
-            phi_bar, pair, slope = found
+            phi_bar, pair, slope, _ = found
             if slope is not None and self._terms is not None:
                 self._terms.hand(trees[2], slope)
             return phi_bar, pair
@@ -293,19 +301,26 @@ class ReplayStep:
         pull = self._recorded(*trees)
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
-        slope = None if found is None or self._terms is None else self._terms.slope(trees[2], trees[4])
-        if found is not None and not same_bits(found, (phi_bar, (w_bar, state_bar), slope)):
+        if found is not None and not same_bits(found, self._with_slope(trees, phi_bar, (w_bar, state_bar), self._unit(trees[2]))):
             self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
 
-    def _replayed(self, t: int, trees: Any) -> Any:
+    def _replayed(self, t: int, trees: Any, adjoint: Pair) -> Any:
         """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
-        w, state, found = self._kept.get(t, (None, None, None))
-        if found is not None and w is trees[2] and state is trees[3]:
-            pulled = self._routines.given.run((*trees, found))
+        w, state, kept, _ = self._kept.get(t, (None, None, None, 0))
+        made = adjoint, self._unit(trees[2])
+        if kept is not None and w is trees[2] and state is trees[3]:
+            pulled = self._routines.given.run((*trees, made, kept))
             if pulled is not None:
                 return pulled
-        return self._routines.pull.run(trees)
+        return self._routines.pull.run((*trees, made))
+
+    def _unit(self, w: Tree) -> Array:
+        """Return a factor of 1 of a term, (B,): where none is added, and to compare with."""
+        if self._ones is None:
+            first = next(x for x in ad.leaves(w) if is_float(x))
+            self._ones = np.ones(len(first), first.dtype)
+        return self._ones
 
     def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         return self._system.stepped(time, phi, w, state, sample)
@@ -313,57 +328,30 @@ class ReplayStep:
     def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
         return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
 
-    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> Any:
+    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
         """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
 
-        The two have the gradient of the loss in common, which is then computed once.
+        The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
+        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
         """
-        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
-        return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
+        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(made[0])
+        return self._with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), made[1])
+
+    def _with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, factor: Array) -> Any:
+        if self._terms is None:
+            return phi_bar, pulled, None, None
+        slope = self._terms.slope(trees[2], trees[4])
+        return phi_bar, pulled, slope, with_term(pulled, slope, factor)
 
     def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
         return None if self._terms is None else self._terms.valued(w, sample)
 
 
-class _Run:
-    """One program, step after step; layouts are looked at until they stay, and those of samples at every step."""
-
-    def __init__(self, routine: Routine) -> None:
-        self._routine = routine
-        self._key: Any = None
-        self._program: Program | None = None
-        self._is_settled = False
-
-    def next(self, trees: tuple[Any, ...], kept: tuple[Any, ...] | None) -> Any:
-        """Return what the program gives, None where there is none that applies."""
-        flat = leaves_of(trees)
-        if kept is not None:
-            flat += kept
-        if not self._is_settled:
-            key = layout(trees if kept is None else (*trees, kept), flat)
-            self._is_settled = key == self._key and trees[4] is None
-            if key != self._key:
-                self._key, self._program = key, self._routine.program(key)
-        return None if self._program is None else applied(self._program, flat)
-
-
-def _with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
-    """Return an adjoint with what a term gives to that of w, slope times factor (B,)."""
-    w_bar = pulled[0]
-    if type(w_bar) is np.ndarray and type(slope) is np.ndarray:
-        return w_bar + slope * along_tasks(factor, slope), pulled[1]
-    return ad.tree_map(lambda x, s: x + s * along_tasks(factor, s) if _is_float(x) else x, w_bar, slope), pulled[1]
-
-
-def _is_float(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0
-
-
 def _adjoint(pair: Pair, seed: int) -> Pair:
     """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
     draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair)
+    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
     return found
 
 
@@ -372,6 +360,6 @@ def _shifted(adjoint: Pair, by: Array) -> Pair:
     if not by.any():
         return adjoint
     found: Pair = ad.tree_map(
-        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if _is_float(x) else x, adjoint
+        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint
     )
     return found
