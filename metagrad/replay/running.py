@@ -19,7 +19,7 @@ Pair = tuple[Tree, Tree]  # (w, state)
 class Running:
     """The program of a routine for one step after the other.
 
-    Layouts are looked at until they stay, as what a program gives is what it is given next, and those of samples always.
+    Layouts are looked at until they stay, as what a program gives is what it is given next; those of samples always.
     """
 
     def __init__(self, routine: Routine) -> None:

@@ -61,13 +61,14 @@ class ReplayStep:
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
-        # Going forwards the last step always: what changes late, and not at the start, is seen there.
-        self._compared = {steps - 1} | (self.looked_at if forwards else set())
+        # Going forwards both ends always: what changes late, and not at the start, is seen there.
+        self._compared = self.looked_at | {0, steps - 1} if forwards else routines.ends(0, steps - 1)
+        self.ends_by_tape = steps - 1 in self._compared
         self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
-        self._is_sure = False  # whether a step of this run has been compared
+        self._is_sure = False  # whether a step of this run has been compared, or those of all runs before
         self.why_not = routines.why_not
         self.replayed = 0  # steps, forwards and backwards
         self.by_tape = 0
@@ -80,7 +81,9 @@ class ReplayStep:
         if not self._is_on:
             return self._stepped(*trees)
         if not self._is_sure:
-            return self._first(t, trees)
+            if 0 in self._compared or not self._routines.step.knows(trees):
+                return self._first(t, trees)
+            self._is_sure = True  # by the runs before, until the end of this one
         if t in self._compared:
             self.by_tape += 1
             expected = self._stepped(*trees)
@@ -108,7 +111,7 @@ class ReplayStep:
         may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
         run, sample, offset = Running(self._routines.keeping), self._system.sample, self._offset
         for t in range(lo, hi if may_run else lo):
-            if t in self._compared:
+            if t in self._compared or t == 0:
                 break
             found = run.next(offset + t, phi_at(t), w, state, sample(offset + t))
             if found is None:
@@ -301,7 +304,9 @@ class ReplayStep:
         pull = self._recorded(*trees)
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
-        if found is not None and not same_bits(found, self._with_slope(trees, phi_bar, (w_bar, state_bar), self._unit(trees[2]))):
+        if found is not None and not same_bits(
+            found, self._with_slope(trees, phi_bar, (w_bar, state_bar), self._unit(trees[2]))
+        ):
             self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
 

@@ -42,6 +42,14 @@ class Accumulator:
             self._sum.add(summed, exponent)
         self._rows.add(ad.tree_map(lambda leaf, is_entry: leaf if is_entry else None, phi_bar, self._entries), exponent)
 
+    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+        """Add what several steps give, one after the other, each times 2**exponent."""
+        if self._entries is None:
+            self._sum.add_many(phi_bars, exponent)
+            return
+        for phi_bar in phi_bars:
+            self.add(phi_bar, exponent)
+
     def add_term(self, phi_bar: Tree, exponent: Array | int) -> None:
         """Add what the objective's term gives right away, phi_bar * 2**exponent; entries are those of the next step."""
         if self._entries is None:
@@ -94,6 +102,17 @@ class _Sum:
         self._pending.append((phi_bar, self._xp.asarray(exponent, dtype=np.int64)))
         if len(self._pending) >= _CHUNK:
             self._flush()
+
+    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+        if self._plain:
+            for phi_bar in phi_bars:
+                self.add(phi_bar, exponent)
+            return
+        power = self._xp.asarray(exponent, dtype=np.int64)
+        for phi_bar in phi_bars:
+            self._pending.append((phi_bar, power))
+            if len(self._pending) >= _CHUNK:
+                self._flush()
 
     def result(self) -> Tree:
         if not self._plain:

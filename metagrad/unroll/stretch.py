@@ -125,7 +125,9 @@ class Backwards:
         sweep, unroll = self._sweep, self._sweep.unroll
         is_weighed = unroll.tally.weight(t) is not None
         first = max(lo, t - self._length + 1)
-        end = next((k for k in range(t, first - 1, -1) if self._ends_at(k, is_weighed=is_weighed)), first - 1)
+        end, weight, looked_at = t, unroll.tally.weight, sweep.kernel.looked_at
+        while end >= first and end > 0 and end not in looked_at and (weight(end) is not None) is is_weighed:
+            end -= 1  # a step to be looked at is taken by itself, and one whose term is of another kind (at 0 none is added)
         times = range(t, end, -1)
         if not times:
             return 0, 0
@@ -143,11 +145,6 @@ class Backwards:
         if count:
             sweep.pulled_many(times[:count], at[:count], results[:count], top, with_terms=factors is not None)
         return count, len(times)
-
-    def _ends_at(self, t: int, *, is_weighed: bool) -> bool:
-        """Whether the step at t is one to be looked at, or its term is of another kind (at 0 none is added)."""
-        is_looked_at = t in self._sweep.kernel.looked_at
-        return t == 0 or is_looked_at or (self._sweep.unroll.tally.weight(t) is not None) is not is_weighed
 
     def _within(self, results: list[Any], with_terms: bool) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""

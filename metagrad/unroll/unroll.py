@@ -257,8 +257,7 @@ class Unroll:
             self.monitor.observe_block("STATE", t, sizes)
         self.lost.state(most)
         self.frontier, self._last = t + len(carries), carries[-1]
-        for k, carry in enumerate(carries):
-            self._trust.see(carry, t + k, in_sum=self.tally.weight(t + k) is not None)
+        self._trust.see_many(carries, t, self.tally)
         self.tally.add_many(carries, t, found)
 
     def observe_block(self, lo: int, sizes: Array) -> None:
