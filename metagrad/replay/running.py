@@ -45,14 +45,18 @@ class Running:
         """Return what the program gives, None where there is none that applies; `made` and `kept` for pullbacks."""
         if phi is not self._phi:
             self._phi, self._of_phi = phi, leaves_of((phi,))
-        flat = [time, *self._of_phi, *leaves_of((w, state))]
+        flat = [time, *self._of_phi]
+        _collect(flat, w)
+        _collect(flat, state)
         of_sample = None
         if sample is not None:
             drawn = leaves_of((sample,))
             of_sample = layout((sample,), drawn)
             flat += drawn
         if made is not None:
-            flat += leaves_of((*made[0], made[1]))
+            _collect(flat, made[0][0])
+            _collect(flat, made[0][1])
+            flat.append(made[1])
             flat += kept
         if not self._is_settled or of_sample != self._of_sample:
             trees = (time, phi, w, state, sample)
@@ -61,6 +65,14 @@ class Running:
             if not self._is_settled:
                 self._key, self._program = key, self._routine.program(key)
         return None if self._program is None else applied(self._program, flat)
+
+
+def _collect(flat: list[Any], tree: Tree) -> None:
+    """Add the leaves of a tree; the usual kinds at once."""
+    if type(tree) is np.ndarray:
+        flat.append(tree)
+    elif type(tree) is not tuple or tree:
+        flat += ad.leaves(tree)
 
 
 def with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
