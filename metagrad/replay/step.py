@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,16 @@ from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
+
+
+class _Step(NamedTuple):
+    """A step that was taken from (w, state): what its pullback needs, the bytes of that, and maybe the sample."""
+
+    w: Tree
+    state: Tree
+    found: tuple[Any, ...]
+    size: int
+    sample: Tree
 
 
 class ReplayStep:
@@ -57,7 +67,8 @@ class ReplayStep:
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
         self._tape, self._room, self._bytes, self._forwards = tape, room, 0, forwards
-        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...], int]] = {}  # w, state, what was kept, bytes; by time
+        self._kept: dict[int, _Step] = {}  # by time
+        self._data: list[Any] = []  # what the arrays of the latest sample are views of
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
@@ -91,7 +102,7 @@ class ReplayStep:
             return expected
         found = self._routines.keeping.run(trees) if self._room else None
         if found is not None:
-            self._keep(t, w, state, found[1])
+            self._keep(t, trees, found[1])
             found = found[0][0]
         else:
             found = self._routines.step.run(trees)
@@ -113,12 +124,13 @@ class ReplayStep:
         for t in range(lo, hi if may_run else lo):
             if t in self._compared or t == 0:
                 break
-            found = run.next(offset + t, phi_at(t), w, state, sample(offset + t))
+            trees = (offset + t, phi_at(t), w, state, sample(offset + t))
+            found = run.next(*trees)
             if found is None:
                 break
             (pair, value), kept = found
             if not self._forwards:
-                self._keep(t, w, state, kept)
+                self._keep(t, trees, kept)
             w, state = pair
             pairs.append(pair)
             values.append(value)
@@ -145,16 +157,17 @@ class ReplayStep:
         run, sample, offset = Running(self._routines.given), self._system.sample, self._offset
         for k, t in enumerate(times if self._is_on and self._is_sure else ()):
             at, kept = states[k], self._kept.get(t)
-            if t in self.looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
+            if t in self.looked_at or kept is None or kept.w is not at.w or kept.state is not at.state:
                 break
-            trees = (offset + t, phi_at(t), at.w, at.state, sample(offset + t))
+            drawn = sample(offset + t) if kept.sample is None else kept.sample
+            trees = (offset + t, phi_at(t), at.w, at.state, drawn)
             factor = self._unit(at.w) if factors is None else factors[k]
-            found = run.next(*trees, (adjoint, factor), kept[2])
+            found = run.next(*trees, (adjoint, factor), kept.found)
             if found is None:
                 break
             phi_bar, pulled, _, after = found
             if fold is not None:
-                folded = run.next(*trees, (_shifted(adjoint, fold), factor), kept[2])
+                folded = run.next(*trees, (_shifted(adjoint, fold), factor), kept.found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
@@ -170,7 +183,7 @@ class ReplayStep:
         for t in times:
             self._drop(t)
 
-    def _keep(self, t: int, w: Tree, state: Tree, found: tuple[Any, ...]) -> None:
+    def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
         """Keep what a step found for its pullback; what was kept first goes where there is no room."""
         size = 0
         for x in found:
@@ -181,12 +194,20 @@ class ReplayStep:
         if t in self._kept:
             self._drop(t)
         self._bytes += size
-        self._kept[t] = w, state, found, size
+        sample = trees[4] if trees[4] is not None and self._holds_nothing(trees[4]) else None
+        self._kept[t] = _Step(trees[2], trees[3], found, size, sample)
         while self._bytes > self._room:
             self._drop(next(iter(self._kept)))
 
+    def _holds_nothing(self, sample: Tree) -> bool:
+        """Whether a sample's arrays are views of what the one before was, so that to keep it takes no memory."""
+        data, self._data = self._data, [getattr(x, "base", None) for x in ad.leaves(sample)]
+        return len(data) == len(self._data) and all(
+            x is not None and x is y for x, y in zip(data, self._data, strict=True)
+        )
+
     def _drop(self, t: int) -> None:
-        self._bytes -= self._kept.pop(t)[3]
+        self._bytes -= self._kept.pop(t).size
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
         """Compare the programs with what the tape found, and keep what the pullback needs; tell if they apply."""
@@ -195,7 +216,7 @@ class ReplayStep:
             return self._routines.step.check(expected, trees)
         if not same_bits(found[0][0], expected):
             self._routines.step.differs()
-        self._keep(t, trees[2], trees[3], found[1])
+        self._keep(t, trees, found[1])
         return True
 
     def _first(self, t: int, trees: Any) -> Pair:
@@ -312,10 +333,9 @@ class ReplayStep:
 
     def _replayed(self, t: int, trees: Any, adjoint: Pair) -> Any:
         """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
-        w, state, kept, _ = self._kept.get(t, (None, None, None, 0))
-        made = adjoint, self._unit(trees[2])
-        if kept is not None and w is trees[2] and state is trees[3]:
-            pulled = self._routines.given.run((*trees, made, kept))
+        made, kept = (adjoint, self._unit(trees[2])), self._kept.get(t)
+        if kept is not None and kept.w is trees[2] and kept.state is trees[3]:
+            pulled = self._routines.given.run((*trees, made, kept.found))
             if pulled is not None:
                 return pulled
         return self._routines.pull.run((*trees, made))
