@@ -111,7 +111,7 @@ class ReplayStep:
             self.by_tape += 1
             return self._stepped(*trees)
         self.replayed += 1
-        return found  # type: ignore[no-any-return]
+        return found
 
     def ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> tuple[list[Pair], Any]:
         """Return (w, state) at lo + 1, lo + 2, ... up to hi, and what is measured at lo, lo + 1, ..., None if unknown.
@@ -172,9 +172,9 @@ class ReplayStep:
                 if folded is None:
                     break
                 phi_bar = folded[0]
-            adjoint = pulled if factors is None else after
-            if adjoint is None:  # no term is known here
+            if factors is not None and after is None:  # no term is known here
                 break
+            adjoint = pulled if factors is None else after
             results.append((phi_bar, pulled, adjoint))
         return results
 

@@ -99,7 +99,7 @@ class Growth:
         after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
         states = [steps[0].later, *(step.w for step in steps)]
         if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
-            products = _scaled_products(before, states[1:]), _scaled_products(after, states[1:])
+            products = [_scaled_products(before, states[1:]), _scaled_products(after, states[1:])]
             added = _scaled_products(after, [step.later for step in steps])
         else:
             *products, added = _log2_products(before, after, states)
@@ -213,7 +213,7 @@ def _sums(before: list[Array], after: list[Array], states: list[Array]) -> tuple
         if a.shape[2] >= _LONG:
             return np.vecdot(a, w[1:]), np.vecdot(b, w[1:]), np.vecdot(b, w[:-1])
     room = np.empty_like(a)
-    return tuple(_row_sums(np.multiply(x, y, out=room)) for x, y in ((a, w[1:]), (b, w[1:]), (b, w[:-1])))  # type: ignore[return-value]
+    return tuple(_row_sums(np.multiply(x, y, out=room)) for x, y in ((a, w[1:]), (b, w[1:]), (b, w[:-1])))
 
 
 def _magnitudes(arrays: list[Array]) -> Array:

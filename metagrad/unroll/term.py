@@ -29,4 +29,5 @@ class Block(NamedTuple):
     def at(self, t: int) -> Term:
         """Return what there is at one time."""
         k = t - self.start
-        return Term(*(Scaled(x.mantissa[k], x.exponent[k]) for x in self[1:4]), self.found[k])
+        term, inner, slope = (Scaled(x.mantissa[k], x.exponent[k]) for x in (self.term, self.inner, self.slope))
+        return Term(term, inner, slope, self.found[k])
