@@ -18,6 +18,7 @@ compiled      the program with chains of cheap calls compiled (Numba), when that
 routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own, and `reached`: where it changes, nothing is replayed
 step          a step of an unroll and its pullback
+running       one program for step after step of a stretch
 terms         what the objective measures, and its gradient
 cache         programs are kept as long as their task, and while nothing that they hold changes
 asked         whether steps are replayed, and when programs are compiled

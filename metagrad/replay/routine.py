@@ -55,6 +55,11 @@ class Routine:
         """Whether there is a program for such inputs."""
         return layout(trees, leaves_of(trees)) in self._programs
 
+    def stay_numpy(self) -> None:
+        """Leave the programs uncompiled."""
+        for program in self._programs.values():
+            program.stay_numpy()
+
     def run(self, trees: Trees) -> Tree | None:
         """Return what the program gives, None where there is none that applies."""
         flat = leaves_of(trees)
@@ -141,11 +146,18 @@ class Routines:
         is_due = self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
         return [times[self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY) % len(times)]] if is_due else []
 
+    def ends(self, first: int, last: int) -> set[int]:
+        """Return at which ends of a run its steps are compared: at both at first, later at one, in turn."""
+        if not self.are_recorded or self.is_unsure or self.asked <= _RUNS_LOOKED_AT:
+            return {first, last}
+        return {last if self.asked % 2 else first}
+
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.push = Routine(f"the tangent of {self._what}")
+        self.first: Routines | None = None  # those of the first step, where it branches on the time another way
 
     def learn(
         self,
@@ -153,15 +165,16 @@ class Routines:
         pull: Callable[..., Tree],
         value: Callable[..., Tree],
         trees: Trees,
-        adjoint: Tree,
+        made: Tree,
         beside: Trees,
     ) -> None:
-        """Record step(*trees) and pull(*trees, adjoint), and the two with what the first keeps for the second.
+        """Record step(*trees) and pull(*trees, made), and the two with what the first keeps for the second.
 
-        The keeping one gives value(*trees), too. They are compared there and, without the adjoint, `beside`.
+        The keeping one gives value(*trees), too. `made`: the adjoint, and what stands beside it. They are compared
+        there and, but for what is made, `beside`.
         NotReplayable where that cannot be done.
         """
-        whole = (*trees, adjoint)
+        whole = (*trees, made)
         self.step.make_room()
         try:
             recording = Recording(whole)
@@ -175,19 +188,19 @@ class Routines:
             self.given.adopt(Program(of_pull, given=worth), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
-        for given, g in ((trees, adjoint), (beside, moved(adjoint, 7))):
+        for given, g in ((trees, made), (beside, moved(made, 7))):
             if self.step.knows(given):
                 self._check((step(*given), value(*given)), pull(*given, g), given, g)
 
-    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, adjoint: Tree) -> None:
+    def _check(self, stepped: Tree, pulled: Tree, trees: Trees, made: Tree) -> None:
         """Raise NotReplayable unless the programs give what the tape gave."""
         self.step.check(stepped[0], trees)
-        self.pull.check(pulled, (*trees, adjoint))
+        self.pull.check(pulled, (*trees, made))
         found = self.keeping.run(trees)
         if found is not None:
             if not same_bits(found[0], stepped):
                 self.step.differs()
-            self.given.check(pulled, (*trees, adjoint, found[1]))
+            self.given.check(pulled, (*trees, made, found[1]))
 
     @property
     def why_not_compiled(self) -> str | None:
@@ -201,7 +214,13 @@ class Routines:
 
     @property
     def _all(self) -> tuple[Routine, ...]:
-        return self.step, self.pull, self.keeping, self.given, self.push
+        of_first = () if self.first is None else self.first._all
+        return self.step, self.pull, self.keeping, self.given, self.push, *of_first
+
+    def stay_numpy(self) -> None:
+        """Leave all programs uncompiled: they run once a run."""
+        for routine in self._all:
+            routine.stay_numpy()
 
     @property
     def are_recorded(self) -> bool:

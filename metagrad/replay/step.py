@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,23 @@ from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.record import Program
-from metagrad.replay.routine import LONG, Routine, Routines, applied, layout, leaves_of, moved
-from metagrad.replay.terms import ReplayTerms, along_tasks
-from metagrad.scaled import ldexp
+from metagrad.replay.routine import LONG, Routines, moved
+from metagrad.replay.running import Pair, Running, drawn_adjoint, is_float, shifted, with_term
+from metagrad.replay.terms import ReplayTerms
 from metagrad.system import Training
-from metagrad.xp import Array, rng
+from metagrad.xp import Array
 
-Pair = tuple[Tree, Tree]  # (w, state)
+_BEGINNINGS = 2  # runs, after which the first step is recorded for itself, where it is like no other
+
+
+class _Step(NamedTuple):
+    """A step that was taken from (w, state): what its pullback needs, the bytes of that, and maybe the sample."""
+
+    w: Tree
+    state: Tree
+    found: tuple[Any, ...]
+    size: int
+    sample: Tree
 
 
 class ReplayStep:
@@ -57,16 +66,20 @@ class ReplayStep:
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
         self._tape, self._room, self._bytes, self._forwards = tape, room, 0, forwards
-        self._kept: dict[int, tuple[Tree, Tree, tuple[Any, ...]]] = {}  # w, state, and what was kept, by time
+        self._kept: dict[int, _Step] = {}  # by time
+        self._data: list[Any] = []  # what the arrays of the latest sample are views of
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
-        # Going forwards the last step always: what changes late, and not at the start, is seen there.
-        self._compared = {steps - 1} | (self.looked_at if forwards else set())
+        # Going forwards both ends always: what changes late, and not at the start, is seen there.
+        self._compared = self.looked_at | {0, steps - 1} if forwards else routines.ends(0, steps - 1)
+        self.ends_by_tape = steps - 1 in self._compared
+        self._is_begun = False  # whether the first step was one of programs of its own
+        self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
-        self._is_sure = False  # whether a step of this run has been compared
+        self._is_sure = False  # whether a step of this run has been compared, or those of all runs before
         self.why_not = routines.why_not
         self.replayed = 0  # steps, forwards and backwards
         self.by_tape = 0
@@ -74,16 +87,17 @@ class ReplayStep:
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> Pair:
         """Return the next (w, state)."""
         time = self._offset + t
-        sample = self._system.sample(time)
-        trees = (time, phi, w, state, sample)
+        trees = (time, phi, w, state, self._system.sample(time))
         if not self._is_on:
             return self._stepped(*trees)
         if not self._is_sure:
-            return self._first(trees)
+            if 0 in self._compared or not self._routines.step.knows(trees):
+                return self._first(t, trees)
+            self._is_sure = True  # by the runs before, until the end of this one
         if t in self._compared:
             self.by_tape += 1
             expected = self._stepped(*trees)
-            self._routines.step.check(expected, trees)
+            self._check(t, expected, trees)
             return expected
         found = self._routines.keeping.run(trees) if self._room else None
         if found is not None:
@@ -91,11 +105,13 @@ class ReplayStep:
             found = found[0][0]
         else:
             found = self._routines.step.run(trees)
+        if found is None and t == 0:
+            found = self._begun(trees)
         if found is None:
             self.by_tape += 1
             return self._stepped(*trees)
         self.replayed += 1
-        return found  # type: ignore[no-any-return]
+        return found
 
     def ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> tuple[list[Pair], Any]:
         """Return (w, state) at lo + 1, lo + 2, ... up to hi, and what is measured at lo, lo + 1, ..., None if unknown.
@@ -105,13 +121,12 @@ class ReplayStep:
         pairs: list[Pair] = []
         values: list[Any] = []
         may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
-        run = _Run(self._routines.keeping) if may_run else None
-        for t in range(lo, hi if run else lo):
-            if t in self._compared:
+        run, sample, offset = Running(self._routines.keeping), self._system.sample, self._offset
+        for t in range(lo, hi if may_run else lo):
+            if t in self._compared or t == 0:
                 break
-            time = self._offset + t
-            trees = (time, phi_at(t), w, state, self._system.sample(time))
-            found = run.next(trees, None)  # type: ignore[union-attr]
+            trees = (offset + t, phi_at(t), w, state, sample(offset + t))
+            found = run.next(*trees)
             if found is None:
                 break
             (pair, value), kept = found
@@ -140,28 +155,26 @@ class ReplayStep:
         step that no program takes.
         """
         results: list[Any] = []
-        run = _Run(self._routines.given) if self._is_on and self._is_sure else None
-        for k, t in enumerate(times if run else ()):
-            kept = self._kept.get(t)
-            at = states[k]
-            if t in self.looked_at or kept is None or kept[0] is not at.w or kept[1] is not at.state:
+        run, sample, offset = Running(self._routines.given), self._system.sample, self._offset
+        for k, t in enumerate(times if self._is_on and self._is_sure else ()):
+            at, kept = states[k], self._kept.get(t)
+            if t in self.looked_at or kept is None or kept.w is not at.w or kept.state is not at.state:
                 break
-            time = self._offset + t
-            trees = (time, phi_at(t), at.w, at.state, self._system.sample(time), adjoint)
-            found = run.next(trees, kept[2])  # type: ignore[union-attr]
+            drawn = sample(offset + t) if kept.sample is None else kept.sample
+            trees = (offset + t, phi_at(t), at.w, at.state, drawn)
+            factor = self._unit(at.w) if factors is None else factors[k]
+            found = run.next(*trees, (adjoint, factor), kept.found)
             if found is None:
                 break
-            phi_bar, pulled, slope = found
+            phi_bar, pulled, _, after = found
             if fold is not None:
-                folded = run.next((*trees[:5], _shifted(adjoint, fold)), kept[2])  # type: ignore[union-attr]
+                folded = run.next(*trees, (shifted(adjoint, fold), factor), kept.found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
-            adjoint = pulled
-            if factors is not None:
-                if slope is None:
-                    break
-                adjoint = _with_term(pulled, slope, factors[k])
+            if factors is not None and after is None:  # no term is known here
+                break
+            adjoint = pulled if factors is None else after
             results.append((phi_bar, pulled, adjoint))
         return results
 
@@ -173,29 +186,50 @@ class ReplayStep:
 
     def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
         """Keep what a step found for its pullback; what was kept first goes where there is no room."""
-        size = sum(x.nbytes for x in found)
+        size = 0
+        for x in found:
+            size += x.nbytes
         if size > self._room:
             self._room = 0
             return
-        self._bytes += size
         if t in self._kept:
             self._drop(t)
-        self._kept[t] = trees[2], trees[3], found
+        self._bytes += size
+        sample = trees[4] if trees[4] is not None and self._holds_nothing(trees[4]) else None
+        self._kept[t] = _Step(trees[2], trees[3], found, size, sample)
         while self._bytes > self._room:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, t: int) -> None:
-        *_, found = self._kept.pop(t)
-        self._bytes -= sum(x.nbytes for x in found)
+    def _holds_nothing(self, sample: Tree) -> bool:
+        """Whether a sample's arrays are views of what the one before was, so that to keep it takes no memory."""
+        data, self._data = self._data, [getattr(x, "base", None) for x in ad.leaves(sample)]
+        return len(data) == len(self._data) and all(
+            x is not None and x is y for x, y in zip(data, self._data, strict=True)
+        )
 
-    def _first(self, trees: Any) -> Pair:
+    def _drop(self, t: int) -> None:
+        self._bytes -= self._kept.pop(t).size
+
+    def _check(self, t: int, expected: Pair, trees: Any) -> bool:
+        """Compare the programs with what the tape found, and keep what the pullback needs; tell if they apply."""
+        found = self._routines.keeping.run(trees) if self._room else None
+        if found is None:
+            return self._routines.step.check(expected, trees)
+        if not same_bits(found[0][0], expected):
+            self._routines.step.differs()
+        self._keep(t, trees, found[1])
+        return True
+
+    def _first(self, t: int, trees: Any) -> Pair:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
         routines = self._routines
         self.by_tape += 1
         expected = self._stepped(*trees)
         if routines.step.knows(trees):
             try:
-                self._is_sure = routines.step.check(expected, trees)
+                self._is_sure = self._check(t, expected, trees)
+                if t == 0 and not self._is_sure:
+                    self._check_begun(expected, trees)
                 return expected
             except NotReplayable:  # of another run: its data have been changed since
                 routines.begin_anew()
@@ -209,15 +243,38 @@ class ReplayStep:
             self._is_on, self.why_not = False, str(why)
         return expected
 
-    def _learn(self, trees: Any) -> None:
+    def _begun(self, trees: Any) -> Pair | None:
+        """Return the first step by its own programs, None where there are none that apply."""
+        first = self._routines.first
+        found = None if first is None or not self._room else first.keeping.run(trees)
+        self._is_begun = found is not None
+        if found is None:
+            return None
+        self._keep(0, trees, found[1])
+        return found[0][0]  # type: ignore[no-any-return]
+
+    def _check_begun(self, expected: Pair, trees: Any) -> None:
+        """Compare the first step, which the programs of the others do not take, with the tape; or record it."""
+        if self._routines.first is None and self._routines.asked > _BEGINNINGS and self._room:
+            self._routines.first = first = Routines("the first step")
+            with suppress(NotReplayable):  # the others may be replayed all the same
+                self._learn(trees, first, later=0)
+            first.stay_numpy()
+        found = self._begun(trees)
+        if found is not None and not same_bits(found, expected):
+            self._routines.step.differs()
+
+    def _learn(self, trees: Any, routines: Routines | None = None, *, later: int = 1) -> None:
+        """Record a step, and compare with it, and with one beside it that is `later`."""
         time, phi, w, state, _ = trees
-        kept = Kept(self._system.task, self._system.rule)
-        beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        self._routines.learn(self._stepped, self._pulled, self._valued, trees, _adjoint((w, state), 4), beside)
+        kept, routines = Kept(self._system.task, self._system.rule), routines or self._routines
+        beside = (time + later, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + later))
+        made = drawn_adjoint((w, state), 4), self._unit(w)
+        routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
-            self._routines.step.forget(str(why))
+            routines.step.forget(str(why))
 
     def give_up(self, why: str) -> None:
         """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
@@ -239,7 +296,7 @@ class ReplayStep:
         trees = (time, phi, *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
         if fold is not None:
-            whole = self._cotangents(t, trees, _shifted(adjoint, fold), again=True)[0], whole[1]
+            whole = self._cotangents(t, trees, shifted(adjoint, fold), again=True)[0], whole[1]
         if t in self._kept:
             self._drop(t)
         return whole
@@ -282,10 +339,10 @@ class ReplayStep:
         return of_state, of_phi
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
-        found = self._replayed(t, (*trees, adjoint)) if self._is_on else None
+        found = self._replayed(t, trees, adjoint) if self._is_on else None
         if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
-            phi_bar, pair, slope = found
+            phi_bar, pair, slope, _ = found
             if slope is not None and self._terms is not None:
                 self._terms.hand(trees[2], slope)
             return phi_bar, pair
@@ -293,19 +350,29 @@ class ReplayStep:
         pull = self._recorded(*trees)
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
-        slope = None if found is None or self._terms is None else self._terms.slope(trees[2], trees[4])
-        if found is not None and not same_bits(found, (phi_bar, (w_bar, state_bar), slope)):
-            self._routines.pull.differs()
+        if found is not None:
+            expected = self._with_slope(trees, phi_bar, (w_bar, state_bar), self._unit(trees[2]))
+            if not same_bits(found, expected):
+                self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
 
-    def _replayed(self, t: int, trees: Any) -> Any:
+    def _replayed(self, t: int, trees: Any, adjoint: Pair) -> Any:
         """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
-        w, state, found = self._kept.get(t, (None, None, None))
-        if found is not None and w is trees[2] and state is trees[3]:
-            pulled = self._routines.given.run((*trees, found))
+        made, kept = (adjoint, self._unit(trees[2])), self._kept.get(t)
+        if kept is not None and kept.w is trees[2] and kept.state is trees[3]:
+            first = self._routines.first
+            given = first.given if first is not None and t == 0 and self._is_begun else self._routines.given
+            pulled = given.run((*trees, made, kept.found))
             if pulled is not None:
                 return pulled
-        return self._routines.pull.run(trees)
+        return self._routines.pull.run((*trees, made))
+
+    def _unit(self, w: Tree) -> Array:
+        """Return a factor of 1 of a term, (B,): where none is added, and to compare with."""
+        if self._ones is None:
+            first = next(x for x in ad.leaves(w) if is_float(x))
+            self._ones = np.ones(len(first), first.dtype)
+        return self._ones
 
     def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         return self._system.stepped(time, phi, w, state, sample)
@@ -313,65 +380,21 @@ class ReplayStep:
     def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
         return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
 
-    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, adjoint: Pair) -> Any:
+    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
         """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
 
-        The two have the gradient of the loss in common, which is then computed once.
+        The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
+        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
         """
-        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(adjoint)
-        return phi_bar, (w_bar, state_bar), None if self._terms is None else self._terms.slope(w, sample)
+        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(made[0])
+        return self._with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), made[1])
+
+    def _with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, factor: Array) -> Any:
+        if self._terms is None:
+            return phi_bar, pulled, None, None
+        slope = self._terms.slope(trees[2], trees[4])
+        return phi_bar, pulled, slope, with_term(pulled, slope, factor)
 
     def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
         return None if self._terms is None else self._terms.valued(w, sample)
-
-
-class _Run:
-    """One program, step after step; layouts are looked at until they stay, and those of samples at every step."""
-
-    def __init__(self, routine: Routine) -> None:
-        self._routine = routine
-        self._key: Any = None
-        self._program: Program | None = None
-        self._is_settled = False
-
-    def next(self, trees: tuple[Any, ...], kept: tuple[Any, ...] | None) -> Any:
-        """Return what the program gives, None where there is none that applies."""
-        flat = leaves_of(trees)
-        if kept is not None:
-            flat += kept
-        if not self._is_settled:
-            key = layout(trees if kept is None else (*trees, kept), flat)
-            self._is_settled = key == self._key and trees[4] is None
-            if key != self._key:
-                self._key, self._program = key, self._routine.program(key)
-        return None if self._program is None else applied(self._program, flat)
-
-
-def _with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
-    """Return an adjoint with what a term gives to that of w, slope times factor (B,)."""
-    w_bar = pulled[0]
-    if type(w_bar) is np.ndarray and type(slope) is np.ndarray:
-        return w_bar + slope * along_tasks(factor, slope), pulled[1]
-    return ad.tree_map(lambda x, s: x + s * along_tasks(factor, s) if _is_float(x) else x, w_bar, slope), pulled[1]
-
-
-def _is_float(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0
-
-
-def _adjoint(pair: Pair, seed: int) -> Pair:
-    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
-    draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if _is_float(x) else None, pair)
-    return found
-
-
-def _shifted(adjoint: Pair, by: Array) -> Pair:
-    """Return the adjoint times 2**by, task by task."""
-    if not by.any():
-        return adjoint
-    found: Pair = ad.tree_map(
-        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if _is_float(x) else x, adjoint
-    )
-    return found

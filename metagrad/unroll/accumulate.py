@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
-from metagrad.scaled import Scaled
+from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace
 
@@ -41,6 +42,14 @@ class Accumulator:
         if ad.leaves(summed):
             self._sum.add(summed, exponent)
         self._rows.add(ad.tree_map(lambda leaf, is_entry: leaf if is_entry else None, phi_bar, self._entries), exponent)
+
+    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+        """Add what several steps give, one after the other, each times 2**exponent."""
+        if self._entries is None:
+            self._sum.add_many(phi_bars, exponent)
+            return
+        for phi_bar in phi_bars:
+            self.add(phi_bar, exponent)
 
     def add_term(self, phi_bar: Tree, exponent: Array | int) -> None:
         """Add what the objective's term gives right away, phi_bar * 2**exponent; entries are those of the next step."""
@@ -95,6 +104,17 @@ class _Sum:
         if len(self._pending) >= _CHUNK:
             self._flush()
 
+    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+        if self._plain:
+            for phi_bar in phi_bars:
+                self.add(phi_bar, exponent)
+            return
+        power = self._xp.asarray(exponent, dtype=np.int64)
+        for phi_bar in phi_bars:
+            self._pending.append((phi_bar, power))
+            if len(self._pending) >= _CHUNK:
+                self._flush()
+
     def result(self) -> Tree:
         if not self._plain:
             self._flush()
@@ -105,12 +125,14 @@ class _Sum:
         if not self._pending:
             return
         rows = _stacked(self._xp, self._pending)
-        chunk = ad.tree_map(_sum_over_time, rows)
         self._pending = []
-        self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
         if self._xp is np:
-            spread = ad.tree_map(_spread_over_time, rows)
+            sums = [_sums(x) for x in ad.leaves(rows)]
+            chunk, spread = (_with_leaves(rows, [pair[i] for pair in sums]) for i in range(2))
             self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
+        else:
+            chunk = ad.tree_map(_sum_over_time, rows)
+        self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
 
 
 class _Rows:
@@ -137,15 +159,28 @@ class _Rows:
 
 
 def _stacked(xp: Namespace, rows: list[tuple[Tree, Array]]) -> Tree:
-    exponents = xp.stack([exponent for _, exponent in rows])
+    exponents = _stack(xp, [exponent for _, exponent in rows])
 
     def stack(*leaves: Any) -> Any:
         if not is_float(leaves[0]):
             return None
-        mantissa = xp.stack(leaves)
+        mantissa = _stack(xp, leaves)
         return Scaled.of(mantissa, exponents.reshape(exponents.shape + (1,) * (mantissa.ndim - exponents.ndim)))
 
     return ad.tree_map(stack, *[phi_bar for phi_bar, _ in rows])
+
+
+def _stack(xp: Namespace, arrays: Sequence[Any]) -> Any:
+    """Return arrays of one shape stacked: `stack` in a fraction of its time for many small ones on the host."""
+    if xp is np and all(type(x) is np.ndarray or isinstance(x, np.generic) for x in arrays):
+        return np.array(arrays)
+    return xp.stack(arrays)
+
+
+def _with_leaves(tree: Tree, leaves: list[Any]) -> Tree:
+    """Return a tree with other leaves, from left to right."""
+    rest = iter(leaves)
+    return ad.tree_map(lambda _: next(rest), tree)
 
 
 def _with_row(numbers: Scaled, t: int, row: Scaled) -> Scaled:
@@ -158,8 +193,15 @@ def _sum_over_time(numbers: Scaled) -> Scaled:
     return numbers.sum(axis=0)
 
 
-def _spread_over_time(numbers: Scaled) -> Scaled:
-    return abs(numbers).sum(axis=0)
+def _sums(numbers: Scaled) -> tuple[Scaled, Scaled]:
+    """Return the sum over time and that of the magnitudes: those of `Scaled.sum`, aligned once for both."""
+    lowest = np.iinfo(np.int64).min // 4
+    exponent = np.where(numbers.mantissa == 0, lowest, numbers.exponent)
+    top = exponent.max(axis=0, initial=lowest)
+    aligned = ldexp(numbers.mantissa, exponent - top)
+    totals = aligned.sum(axis=0), np.abs(aligned).sum(axis=0)
+    both = [Scaled.of(total, np.where(total == 0, 0, top)) for total in totals]
+    return both[0], both[1]
 
 
 def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:

@@ -25,6 +25,7 @@ from metagrad.unroll.rescale import is_float_array, log2_of
 from metagrad.xp import Array, Namespace
 
 _CHUNK, _BYTES = 256, 1 << 18
+_SMALL, _LONG = 1 << 13, 48  # bytes of an array, entries of a row
 _SHARE = 2.0  # by how much more a fresh term lessens growth than it adds to p: its own first step only seems to grow
 
 
@@ -94,12 +95,16 @@ class Growth:
         if not self._pending:
             return
         xp, steps, self._pending = self._xp, self._pending, []
-        of_adjoint, of_later, of_w = (xp.stack(rows) for rows in zip(*(step.powers for step in steps), strict=True))
-        w: Any = [step.w for step in steps]
-        w = np.array(w) if type(w[0]) is np.ndarray else w  # once for both products
-        q = _log2_products([step.before for step in steps], w) + (of_adjoint + of_w)
-        r = _log2_products([step.after for step in steps], w) + (of_adjoint + of_w)
-        p, fresh = self._log2_p(steps, q, of_adjoint + of_later)
+        of_adjoint, of_later, of_w = (np.array(rows) for rows in zip(*(step.powers for step in steps), strict=True))
+        after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
+        states = [steps[0].later, *(step.w for step in steps)]
+        if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
+            products = [_scaled_products(before, states[1:]), _scaled_products(after, states[1:])]
+            added = _scaled_products(after, [step.later for step in steps])
+        else:
+            *products, added = _log2_products(before, after, states)
+        q, r = (x + (of_adjoint + of_w) for x in products)
+        p, fresh = self._log2_p(steps, q, added + (of_adjoint + of_later))
         self._end = q[-1]
         made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
         so_far = self._most.add(q - p - _SHARE * fresh, made)
@@ -107,15 +112,18 @@ class Growth:
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
 
-    def _log2_p(self, steps: list[_Step], q: Array, power: Array) -> tuple[Array, Array]:
-        """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added."""
+    def _log2_p(self, steps: list[_Step], q: Array, known: Array) -> tuple[Array, Array]:
+        """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added.
+
+        `known`: what it is where one was.
+        """
         first = q[:1] if self._end is None else self._end[None]
         inherited = self._xp.concatenate([first, q[:-1]])
         added = [k for k, step in enumerate(steps) if step.begins]
         if not added:
             return inherited, self._xp.zeros(inherited.shape)
         p = inherited.copy()
-        p[added] = _log2_products([steps[k].after for k in added], [steps[k].later for k in added]) + power[added]
+        p[added] = known[added]
         if self._end is None:  # before the last time there is nothing to inherit
             inherited[0] = p[0]
         more = p - inherited
@@ -182,16 +190,53 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
 
 
-def _log2_products(adjoints: list[Tree], states: Any) -> Array:
-    """Return log2 sum_i |a_i b_i|, (n, B), of adjoints and what they are the adjoints of."""
-    if isinstance(adjoints[0], np.ndarray):  # the usual case, without a look at trees
-        return np.log2(_row_sums(np.array(adjoints), np.asarray(states)), dtype=np.float64)
-    if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
-        return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)])
-    flat = zip(*(ad.leaves(adjoint) for adjoint in adjoints), strict=True)
-    beside = zip(*(_beside(*pair) for pair in zip(adjoints, states, strict=True)), strict=True)
-    sums = [_row_sums(np.array(a), np.array(b)) for a, b in zip(flat, beside, strict=True)]
-    return np.log2(sum(sums[1:], sums[0]), dtype=np.float64)
+def _log2_products(before: list[Tree], after: list[Tree], states: list[Tree]) -> list[Array]:
+    """Return log2 sum_i |a_i b_i|, (n, B), of before and w, of after and w, and of after and the w one step later.
+
+    `states`: the w one step later than the first, and then all w; each is the later one of the next.
+    """
+    if type(states[0]) is np.ndarray:  # the usual case, without a look at trees
+        columns: Any = [(before, after, states)]
+    else:
+        flat = ([ad.leaves(tree) for tree in trees] for trees in (before, after))
+        beside = [_beside(before[0], state) for state in states]
+        columns = zip(*(zip(*rows, strict=True) for rows in (*flat, beside)), strict=True)
+    sums = [_sums(*column) for column in columns]
+    return [np.log2(sum(rest, first), dtype=np.float64) for first, *rest in zip(*sums, strict=True)]
+
+
+def _sums(before: list[Array], after: list[Array], states: list[Array]) -> tuple[Array, Array, Array]:
+    """Return the three sums of one leaf."""
+    a, b, w = (_magnitudes(arrays) for arrays in (before, after, states))
+    if a.ndim > 2:
+        a, b, w = (x.reshape(x.shape[0], x.shape[1], -1) for x in (a, b, w))
+        if a.shape[2] >= _LONG:
+            return np.vecdot(a, w[1:]), np.vecdot(b, w[1:]), np.vecdot(b, w[:-1])
+    room = np.empty_like(a)
+    return tuple(_row_sums(np.multiply(x, y, out=room)) for x, y in ((a, w[1:]), (b, w[1:]), (b, w[:-1])))
+
+
+def _magnitudes(arrays: list[Array]) -> Array:
+    """Return the magnitudes of arrays, one after the other."""
+    if arrays[0].nbytes < _SMALL:
+        found = np.array(arrays)
+        return np.abs(found, out=found)
+    found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
+    for row, x in zip(found, arrays, strict=True):
+        np.abs(x, out=row)
+    return found
+
+
+def _row_sums(rows: Array) -> Array:
+    if rows.ndim == 2:
+        return rows.copy()
+    found: Array = rows @ np.ones(rows.shape[2], dtype=rows.dtype)  # faster than sums of short rows
+    return found
+
+
+def _scaled_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+    """Return the same of scaled numbers."""
+    return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)])
 
 
 def _log2_product(adjoint: Tree, state: Tree) -> Array:
@@ -203,12 +248,3 @@ def _log2_product(adjoint: Tree, state: Tree) -> Array:
 
 def _beside(adjoint: Tree, state: Tree) -> list[Any]:
     return ad.leaves(ad.tree_map(lambda _, x: x, adjoint, state))
-
-
-def _row_sums(a: Array, b: Array) -> Array:
-    np.multiply(a, b, out=a)
-    np.abs(a, out=a)
-    if a.ndim == 2:
-        return a
-    rows = a.reshape(a.shape[0], a.shape[1], -1)
-    return rows @ np.ones(rows.shape[2], dtype=a.dtype)  # faster than sums of short rows

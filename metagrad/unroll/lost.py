@@ -114,6 +114,11 @@ class Lost:
         if not self._scaled:
             self._largest = self._xp.maximum(self._largest, size)
 
+    def states(self, sizes: Any) -> None:
+        """Note the sizes of several (`metagrad.unroll.stretch.Sizes`)."""
+        if not self._scaled:
+            self.state(sizes.most)
+
     def powers(self, top: Array) -> None:
         """Note the largest sum of the exponents of state and adjoint, (B,)."""
         self._top = self._xp.maximum(self._top, top)

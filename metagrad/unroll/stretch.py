@@ -47,7 +47,7 @@ def ahead(unroll: Any, kernel: Any, carry: Carry, lo: int, hi: int) -> list[Carr
         rows = None if sizes.are_within(tiny, np.inf) else sizes.rows()
         if unroll.options.count:
             unroll.lost.count_many([(c.w, c.state) for c in new], sizes.smallest)
-        unroll.reach_many(new, lo + 1 + fresh, [*values[fresh + 1 :], None], sizes.most, rows)
+        unroll.reach_many(new, lo + 1 + fresh, [*values[fresh + 1 :], None], sizes, rows)
     return carries
 
 
@@ -57,22 +57,33 @@ class Sizes:
     def __init__(self, trees: list[Tree]) -> None:
         """Look at n trees of one structure."""
         flat = [[x for x in ad.leaves(tree) if is_float_array(x)] for tree in trees]
-        self._stacks = [np.abs(np.array(leaves)) for leaves in zip(*flat, strict=True)]
-        self.most = _largest([_over_entries(x.max(axis=0)) for x in self._stacks])  # (B,), NaN wins
-        least = [x.min(axis=0) for x in self._stacks]
-        self._least = _largest([_over_entries(x) for x in least])  # some entry is at least that large at every time
-        self.smallest = min(float(x.min()) for x in least)  # of all entries, NaN wins or is passed by
+        self._stacks = [np.array(leaves) for leaves in zip(*flat, strict=True)]
+        for x in self._stacks:
+            np.abs(x, out=x)
+        self._ends = [(float(x.min()), float(x.max())) for x in self._stacks]  # NaN in both where there is one
+        self.smallest = min(low for low, _ in self._ends)  # of all entries, NaN wins or is passed by
+
+    @property
+    def most(self) -> Array:
+        """The largest of each row at any time, (B,), NaN wins."""
+        return _largest([_over_entries(x.max(axis=0)) for x in self._stacks])
+
+    def _least(self) -> Array:
+        """Return (B,) below which no row's largest ever is: some entry is at least that large at every time."""
+        return _largest([_over_entries(x.min(axis=0)) for x in self._stacks])
 
     def are_within(self, low: float, high: float) -> bool:
         """Whether all sizes are surely in [low, high), or in it but for what the bounds do not tell."""
-        if bool(self._least.min() >= low) and bool(self.most.max() < high):
+        some = any(least >= low for least, _ in self._ends)
+        if all(most < high for _, most in self._ends) and (some or bool(self._least().min() >= low)):
             return True
         rows = self.rows()
         return bool(rows.min() >= low) and bool(rows.max() < high)
 
     def first_outside(self, low: float, high: float) -> int:
         """Return the first tree with a size outside of (low, high), or how many there are."""
-        if bool(self._least.min() > low) and bool(self.most.max() < high):
+        some = any(least > low for least, _ in self._ends)
+        if all(most < high for _, most in self._ends) and (some or bool(self._least().min() > low)):
             return len(self._stacks[0])
         rows = self.rows()
         outside = ~((rows > low) & (rows < high)).all(axis=1)
@@ -125,7 +136,10 @@ class Backwards:
         sweep, unroll = self._sweep, self._sweep.unroll
         is_weighed = unroll.tally.weight(t) is not None
         first = max(lo, t - self._length + 1)
-        end = next((k for k in range(t, first - 1, -1) if self._ends_at(k, is_weighed=is_weighed)), first - 1)
+        # A step to be looked at is taken by itself, and one whose term is of another kind (at 0 none is added).
+        end, weight, looked_at = t, unroll.tally.weight, sweep.kernel.looked_at
+        while end >= first and end > 0 and end not in looked_at and (weight(end) is not None) is is_weighed:
+            end -= 1
         times = range(t, end, -1)
         if not times:
             return 0, 0
@@ -143,11 +157,6 @@ class Backwards:
         if count:
             sweep.pulled_many(times[:count], at[:count], results[:count], top, with_terms=factors is not None)
         return count, len(times)
-
-    def _ends_at(self, t: int, *, is_weighed: bool) -> bool:
-        """Whether the step at t is one to be looked at, or its term is of another kind (at 0 none is added)."""
-        is_looked_at = t in self._sweep.kernel.looked_at
-        return t == 0 or is_looked_at or (self._sweep.unroll.tally.weight(t) is not None) is not is_weighed
 
     def _within(self, results: list[Any], with_terms: bool) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""

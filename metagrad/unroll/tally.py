@@ -19,16 +19,8 @@ from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
+from metagrad.unroll.term import Block, Term
 from metagrad.xp import Array, float_info, namespace
-
-
-class _Term(NamedTuple):
-    """What the objective measures, what it makes of it, and the derivative of that; each (B,)."""
-
-    term: Scaled
-    inner: Scaled
-    slope: Scaled
-    found: Array  # what the measure returned
 
 
 class Pulled(NamedTuple):
@@ -48,6 +40,7 @@ class Times(NamedTuple):
 
 
 _MOST_KNOWN, _MOST_WEIGHTS = 1 << 24, 1 << 12  # bytes; times
+_AT_ONCE = 256  # terms that are summed at once
 
 
 class Tally:
@@ -80,8 +73,10 @@ class Tally:
         self.kept: Array | None = None  # (B,) bools, where some tasks weigh nothing
         self._degree: int | None = self.measure.degree(self.task)
         self._is_checked = False
-        self._terms: list[Scaled] = []
-        self._known: dict[int, _Term] = {}  # the latest ones: the backward sweep asks for them once more
+        self._terms: list[Scaled] = []  # (n, B): of one time, or of several
+        self._count = 0  # of times in them
+        self._known: dict[int, Term] = {}  # the latest ones: the backward sweep asks for them once more
+        self._blocks: list[Block] = []
         self._most_known = max(256, _MOST_KNOWN // (64 * self.batch))
         self._weights: dict[int, Scaled | None] = {}  # they are asked for several times a step
         self._total: Scaled | None = None
@@ -111,48 +106,76 @@ class Tally:
 
         `found`: what the measure is at each of them, None where it is not known.
         """
-        times = [(k, t + k, weight) for k in range(len(carries)) if (weight := self.weight(t + k)) is not None]
-        known = [k for k, _, _ in times if found[k] is not None]
-        if len(known) > 1 and self._is_checked and not self.scale_state:
-            self._know(t, known, np.array([found[k] for k in known]))
-        for k, time, weight in times:
-            self._add(self._term_at(carries[k], time), time, weight)
+        weights = [self.weight(t + k) for k in range(len(carries))]
+        block, first = None, 0
+        if self._is_checked and not self.scale_state:
+            known = [k for k, weight in enumerate(weights) if weight is not None and found[k] is not None]
+            if len(known) > 1 and len(known) == known[-1] - known[0] + 1:
+                first = known[0]
+                block = self._know(t + first, np.array(found[first : known[-1] + 1]))
+        for k, weight in enumerate(weights[:first] if block else weights):
+            if weight is not None:
+                self._add(self._term_at(carries[k], t + k), t + k, weight)
+        if block is not None:
+            count = len(block.found)
+            is_plain = all(weight is UNIT_WEIGHT for weight in weights[first : first + count])
+            if is_plain and self._count + count < _AT_ONCE and not parts.takes_a_logarithm(self.objective):
+                self._terms.append(block.inner)
+                self._count += count
+                first += count
+            for k, weight in enumerate(weights[first:], start=first):
+                if weight is not None:
+                    self._add(self._term_at(carries[k], t + k), t + k, weight)
 
-    def _know(self, t: int, places: list[int], found: Array) -> None:
-        """Keep what the objective makes of what was measured, (n, B), at some times from t on: all of it at once.
+    def _know(self, t: int, found: Array) -> Block | None:
+        """Keep and return what the objective makes of what was measured, (n, B), from t on: all of it at once.
 
         Only where that is the same as one by one: for objectives of ours, and numbers that have all their digits.
         """
         is_ours = type(self.objective).__module__.startswith("metagrad.objectives.")
         if not is_ours or not found.min() >= 2.0 ** float_info(self.dtype).min_exponent:
-            return
+            return None
         term = Scaled.of(found)
-        inner, slope = self.objective.inner(term)
-        columns = [x for number in (term, inner, slope) for x in (number.mantissa, number.exponent)]
-        self._make_room(len(places))
-        for row, k in enumerate(places):
-            a, b, c, d, e, f = [x[row] for x in columns]
-            self._known[t + k] = _Term(Scaled(a, b), Scaled(c, d), Scaled(e, f), found[row])
+        self._make_room(len(found))
+        block = Block(t, term, *self.objective.inner(term), found)
+        self._blocks.append(block)
+        return block
+
+    def _block_with(self, t: int) -> Block | None:
+        return next((b for b in self._blocks if b.start <= t < b.start + len(b.found)), None)
 
     def factors(self, carries: list[Carry], times: range, slope: Scaled) -> Scaled | None:
         """Return the derivative of the meta-objective in what is measured at some times, (n, B); all have a weight."""
         if self.joint or self.plain or self.scale_state:
             return None
-        known = [self._term_at(carry, t).slope for carry, t in zip(carries, times, strict=True)]
-        rows = Scaled(np.array([x.mantissa for x in known]), np.array([x.exponent for x in known]))
+        pieces: list[tuple[Array, Array]] = []
+        k = 0
+        while k < len(times):
+            block = self._block_with(times[k])
+            if block is None:
+                one = self._term_at(carries[k], times[k]).slope
+                pieces.append((one.mantissa[None], one.exponent[None]))
+                k += 1
+            else:
+                lo, hi = max(times[-1], block.start) - block.start, times[k] - block.start + 1
+                pieces.append((block.slope.mantissa[lo:hi][::-1], block.slope.exponent[lo:hi][::-1]))
+                k += hi - lo
+        rows = Scaled(*(np.concatenate(columns) for columns in zip(*pieces, strict=True)))
         weights: Any = [self.weight(t) for t in times]
         if any(weight is not UNIT_WEIGHT for weight in weights):
             mantissas = np.array([w.mantissa for w in weights], dtype=self.dtype)[:, None]
             rows = rows * Scaled(mantissas, np.array([w.exponent for w in weights])[:, None])
         return slope * rows
 
-    def _add(self, known: _Term, t: int, weight: Scaled) -> None:
+    def _add(self, known: Term, t: int, weight: Scaled) -> None:
         term, inner, *_ = known
         if parts.takes_a_logarithm(self.objective) and not surely_positive(term):
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
-        self._terms.append(self._weighted(inner, weight))
-        if len(self._terms) >= 256:
+        found = self._weighted(inner, weight)
+        self._terms.append(Scaled(found.mantissa[None], found.exponent[None]))
+        self._count += 1
+        if self._count >= _AT_ONCE:
             self._fold_terms()
 
     def finish(self) -> tuple[Scaled, Scaled]:
@@ -264,8 +287,10 @@ class Tally:
             return pullback.out, pullback
         return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
 
-    def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> _Term:
+    def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> Term:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
+        if t not in self._known and self._blocks and (block := self._block_with(t)) is not None:
+            self._known[t] = block.at(t)
         if t not in self._known:
             self._make_room(1)
             found = self.measured.at(carry, t) if found is None else found
@@ -274,14 +299,15 @@ class Tally:
                 self.measured.check(found, self.batch, self.dtype)
             term = Scaled.of(found, self._power(carry, self._degree))
             self._note_low(found, carry)
-            self._known[t] = _Term(term, *self.objective.inner(term), found)
+            self._known[t] = Term(term, *self.objective.inner(term), found)
         elif found is not None and self.xp is np and not same(found, self._known[t].found):
             self.measured.look_again(carry, t, self._known[t].found)
         return self._known[t]
 
     def _make_room(self, count: int) -> None:
-        if len(self._known) + count > self._most_known:
+        if len(self._known) + sum(len(block.found) for block in self._blocks) + count > self._most_known:
             self._known.clear()
+            self._blocks.clear()
 
     def _note_low(self, found: Array, carry: Carry) -> None:
         """Note where what is measured has lost its digits, or all of it, though the state is not zero."""
@@ -305,13 +331,13 @@ class Tally:
 
     def _fold_terms(self) -> None:
         xp = self.xp
-        kept = self._terms if self._total is None else [self._total, *self._terms]
-        if len(kept) == 1:
-            self._total = kept[0]
-        elif kept:
-            mantissas, exponents = (xp.stack([getattr(s, part) for s in kept]) for part in ("mantissa", "exponent"))
-            self._total = Scaled(mantissas, exponents).sum(axis=0)
-        self._terms = []
+        kept = [(x.mantissa, x.exponent) for x in self._terms]
+        if self._total is not None:
+            kept = [(self._total.mantissa[None], self._total.exponent[None]), *kept]
+        if kept:
+            rows = Scaled(*(xp.concatenate(columns) for columns in zip(*kept, strict=True)))
+            self._total = Scaled(rows.mantissa[0], rows.exponent[0]) if len(rows.mantissa) == 1 else rows.sum(axis=0)
+        self._terms, self._count = [], 0
 
     def _note_no_number(self) -> None:
         """Say so where what is measured left the range: the measure is a plain float, though the state is in range."""

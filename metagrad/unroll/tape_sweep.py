@@ -107,8 +107,8 @@ class TapeSweep:
         self, times: range, states: list[Carry], results: list[Any], top: Array | int, *, with_terms: bool
     ) -> None:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
-        for carry, (phi_bar, pulled, adjoint) in zip(states, results, strict=True):
-            self.gradient.add(phi_bar, top)
+        self.gradient.add_many([phi_bar for phi_bar, *_ in results], top)
+        for carry, (_, pulled, adjoint) in zip(states, results, strict=True):
             if self._growth is not None and self._later is not None:
                 powers = self.exponent, self._later.exponent, carry.exponent
                 self._growth.step((self.adjoint[0], self._later.w), (pulled[0], carry.w), powers)

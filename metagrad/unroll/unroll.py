@@ -246,19 +246,20 @@ class Unroll:
         """Whether the state has entries that are inf since the start, which is no overflow."""
         return bool(self._unset)
 
-    def reach_many(self, carries: list[Carry], t: int, found: list[Any], most: Array, sizes: Array | None) -> None:
+    def reach_many(
+        self, carries: list[Carry], t: int, found: list[Any], sizes: stretch.Sizes, rows: Array | None
+    ) -> None:
         """Let the states from t on enter the objective, which are reached for the first time.
 
-        `found`: what is measured at each, None where it is not known; `most`, (B,): their largest entry; `sizes`,
-        (n, B): the largest entry of each, None where all are in the range.
+        `found`: what is measured at each, None where it is not known; `rows`, (n, B): the largest entry of each, None
+        where all are in the range.
         """
-        if sizes is not None:
+        if rows is not None:
             self.monitor.flush()  # what earlier steps did came first
-            self.monitor.observe_block("STATE", t, sizes)
-        self.lost.state(most)
+            self.monitor.observe_block("STATE", t, rows)
+        self.lost.states(sizes)
         self.frontier, self._last = t + len(carries), carries[-1]
-        for k, carry in enumerate(carries):
-            self._trust.see(carry, t + k, in_sum=self.tally.weight(t + k) is not None)
+        self._trust.see_many(carries, t, self.tally)
         self.tally.add_many(carries, t, found)
 
     def observe_block(self, lo: int, sizes: Array) -> None:

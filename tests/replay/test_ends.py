@@ -1,0 +1,109 @@
+"""At which ends of a run programs are compared, first steps that are like no other, and what tells large arrays."""
+
+import numpy as np
+import pytest
+
+import metagrad as mg
+from metagrad.replay import replayed
+from metagrad.replay.kept import _content
+from metagrad.replay.routine import Routines
+from metagrad.unroll.purity import same
+
+STEPS = 40
+RULES = [(mg.GradientDescent(), mg.GradientDescent.Phi(0.05)), (mg.Adam(), mg.Adam.Phi(0.05))]
+
+
+def task_of(x):
+    return mg.FunctionTask(lambda w: np.sum(np.cosh(x * w), axis=-1), w0=np.full((2, 3), 0.3))
+
+
+def estimate(task, rule, phi, *, on=True, steps=STEPS):
+    with replayed(on):
+        return mg.meta_gradient(task, rule, mg.WeightedSum(), phi, steps=steps)
+
+
+def numbers(found):
+    parts = [found.value, *mg.ad.leaves(found.grad)]
+    return [(x.mantissa, x.exponent) for x in parts], found.status, found.digits.value, found.digits.gradient
+
+
+def test_later_runs_are_compared_at_one_end_in_turn():
+    routines = Routines()
+    assert routines.ends(0, 9) == {0, 9}  # nothing is recorded
+    routines.step._programs["any"] = None
+    routines.asked = 4
+    assert routines.ends(0, 9) == {0, 9}
+    seen = set()
+    for routines.asked in (5, 6):
+        (end,) = routines.ends(0, 9)
+        seen.add(end)
+    assert seen == {0, 9}
+    routines.is_unsure = True
+    assert routines.ends(0, 9) == {0, 9}
+
+
+@pytest.mark.parametrize(("rule", "phi"), RULES)
+def test_all_runs_have_the_bits_of_the_tape(rule, phi):
+    task = task_of(np.array([0.5, 1.0, 2.0]))
+    expected = numbers(estimate(task, rule, phi, on=False))
+    for _ in range(9):
+        assert same(numbers(estimate(task, rule, phi)), expected)
+
+
+@pytest.mark.parametrize("runs", [5, 6, 7, 8])
+@pytest.mark.parametrize(("rule", "phi"), RULES)
+def test_data_that_nothing_reaches_are_missed_at_neither_end(runs, rule, phi):
+    hidden = np.array([0.5, 1.0, 2.0])
+    held = memoryview(hidden)  # what a buffer holds is not looked at
+    task = mg.FunctionTask(lambda w: np.sum(np.cosh(np.asarray(held) * w), axis=-1), w0=np.full((2, 3), 0.3))
+    for _ in range(runs):
+        before = estimate(task, rule, phi)
+    assert "were replayed" in (before.replay or "")
+    hidden[1] = 1.25
+    assert same(numbers(estimate(task, rule, phi)), numbers(estimate(task, rule, phi, on=False)))
+
+
+@pytest.mark.parametrize("runs", [5, 6, 7, 8])
+def test_a_rule_that_changes_unseen_is_missed_at_neither_end(runs):
+    eta = np.array([0.05])
+    held = memoryview(eta)
+
+    class Rule:
+        Phi = mg.GradientDescent.Phi
+
+        def init(self, phi, w):
+            return ()
+
+        def step(self, phi, state, w, f):
+            return w - phi.eta * np.asarray(held) * f.gradient(w), state
+
+    task, phi = task_of(np.array([0.5, 1.0, 2.0])), Rule.Phi(0.5)
+    rule = Rule()
+    for _ in range(runs):
+        before = estimate(task, rule, phi)
+    assert "were replayed" in (before.replay or "")
+    eta[0] = 0.06
+    assert same(numbers(estimate(task, rule, phi)), numbers(estimate(task, rule, phi, on=False)))
+
+
+def test_adams_first_step_is_replayed_in_later_runs():
+    task = task_of(np.array([0.5, 1.0, 2.0]))
+    for _ in range(12):
+        found = estimate(task, mg.Adam(), mg.Adam.Phi(0.05))
+    assert found.replay is not None
+    count, total = (int(word) for word in found.replay.split() if word.isdigit())
+    assert total - count <= 2  # of 80: one end, compared, and maybe the step beside it
+
+
+@pytest.mark.parametrize("size", [1 << 14, (1 << 15) + 3, (1 << 19) - 1])
+def test_large_arrays_are_told_by_every_entry(size):
+    x = np.random.default_rng(0).standard_normal(size)
+    told = _content(x)
+    assert _content(x.copy()) == told
+    for k in (0, 1, size // 2, size - 2, size - 1):
+        y = x.copy()
+        y[k] = np.nextafter(y[k], np.inf)
+        assert _content(y) != told
+    swapped = x.copy()
+    swapped[[0, 1]] = x[[1, 0]]
+    assert _content(swapped) != told
