@@ -72,10 +72,6 @@ class Program:
                 self._settle(switched)
             return found
 
-    def stay_numpy(self) -> None:
-        """Never compile it."""
-        self._later = None
-
     def _settle(self, switched: Switched) -> None:
         self._later = None
         if switched.run is None:

@@ -55,11 +55,6 @@ class Routine:
         """Whether there is a program for such inputs."""
         return layout(trees, leaves_of(trees)) in self._programs
 
-    def stay_numpy(self) -> None:
-        """Leave the programs uncompiled."""
-        for program in self._programs.values():
-            program.stay_numpy()
-
     def run(self, trees: Trees) -> Tree | None:
         """Return what the program gives, None where there is none that applies."""
         flat = leaves_of(trees)
@@ -157,7 +152,6 @@ class Routines:
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.push = Routine(f"the tangent of {self._what}")
-        self.first: Routines | None = None  # those of the first step, where it branches on the time another way
 
     def learn(
         self,
@@ -214,13 +208,7 @@ class Routines:
 
     @property
     def _all(self) -> tuple[Routine, ...]:
-        of_first = () if self.first is None else self.first._all
-        return self.step, self.pull, self.keeping, self.given, self.push, *of_first
-
-    def stay_numpy(self) -> None:
-        """Leave all programs uncompiled: they run once a run."""
-        for routine in self._all:
-            routine.stay_numpy()
+        return self.step, self.pull, self.keeping, self.given, self.push
 
     @property
     def are_recorded(self) -> bool:

@@ -11,8 +11,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.record import Program
 from metagrad.replay.routine import Routine, applied, layout, leaves_of
 from metagrad.replay.terms import along_tasks
-from metagrad.scaled import ldexp
-from metagrad.xp import Array, rng
+from metagrad.xp import Array
 
 Pair = tuple[Tree, Tree]  # (w, state)
 
@@ -87,20 +86,3 @@ def with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
 def is_float(x: Any) -> bool:
     """Whether x is an array of floats with axes."""
     return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0
-
-
-def drawn_adjoint(pair: Pair, seed: int) -> Pair:
-    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
-    draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
-    return found
-
-
-def shifted(adjoint: Pair, by: Array) -> Pair:
-    """Return the adjoint times 2**by, task by task."""
-    if not by.any():
-        return adjoint
-    found: Pair = ad.tree_map(
-        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint
-    )
-    return found

@@ -25,12 +25,13 @@ from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.replay.running import Pair, Running, drawn_adjoint, is_float, shifted, with_term
+from metagrad.replay.running import Running, is_float, with_term
 from metagrad.replay.terms import ReplayTerms
+from metagrad.scaled import ldexp
 from metagrad.system import Training
-from metagrad.xp import Array
+from metagrad.xp import Array, rng
 
-_BEGINNINGS = 2  # runs, after which the first step is recorded for itself, where it is like no other
+Pair = tuple[Tree, Tree]  # (w, state)
 
 
 class _Step(NamedTuple):
@@ -74,7 +75,6 @@ class ReplayStep:
         # Going forwards both ends always: what changes late, and not at the start, is seen there.
         self._compared = self.looked_at | {0, steps - 1} if forwards else routines.ends(0, steps - 1)
         self.ends_by_tape = steps - 1 in self._compared
-        self._is_begun = False  # whether the first step was one of programs of its own
         self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
@@ -87,7 +87,8 @@ class ReplayStep:
     def step(self, t: int, phi: Tree, w: Tree, state: Tree) -> Pair:
         """Return the next (w, state)."""
         time = self._offset + t
-        trees = (time, phi, w, state, self._system.sample(time))
+        sample = self._system.sample(time)
+        trees = (time, phi, w, state, sample)
         if not self._is_on:
             return self._stepped(*trees)
         if not self._is_sure:
@@ -105,8 +106,6 @@ class ReplayStep:
             found = found[0][0]
         else:
             found = self._routines.step.run(trees)
-        if found is None and t == 0:
-            found = self._begun(trees)
         if found is None:
             self.by_tape += 1
             return self._stepped(*trees)
@@ -168,7 +167,7 @@ class ReplayStep:
                 break
             phi_bar, pulled, _, after = found
             if fold is not None:
-                folded = run.next(*trees, (shifted(adjoint, fold), factor), kept.found)
+                folded = run.next(*trees, (_shifted(adjoint, fold), factor), kept.found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
@@ -228,8 +227,6 @@ class ReplayStep:
         if routines.step.knows(trees):
             try:
                 self._is_sure = self._check(t, expected, trees)
-                if t == 0 and not self._is_sure:
-                    self._check_begun(expected, trees)
                 return expected
             except NotReplayable:  # of another run: its data have been changed since
                 routines.begin_anew()
@@ -243,38 +240,16 @@ class ReplayStep:
             self._is_on, self.why_not = False, str(why)
         return expected
 
-    def _begun(self, trees: Any) -> Pair | None:
-        """Return the first step by its own programs, None where there are none that apply."""
-        first = self._routines.first
-        found = None if first is None or not self._room else first.keeping.run(trees)
-        self._is_begun = found is not None
-        if found is None:
-            return None
-        self._keep(0, trees, found[1])
-        return found[0][0]  # type: ignore[no-any-return]
-
-    def _check_begun(self, expected: Pair, trees: Any) -> None:
-        """Compare the first step, which the programs of the others do not take, with the tape; or record it."""
-        if self._routines.first is None and self._routines.asked > _BEGINNINGS and self._room:
-            self._routines.first = first = Routines("the first step")
-            with suppress(NotReplayable):  # the others may be replayed all the same
-                self._learn(trees, first, later=0)
-            first.stay_numpy()
-        found = self._begun(trees)
-        if found is not None and not same_bits(found, expected):
-            self._routines.step.differs()
-
-    def _learn(self, trees: Any, routines: Routines | None = None, *, later: int = 1) -> None:
-        """Record a step, and compare with it, and with one beside it that is `later`."""
+    def _learn(self, trees: Any) -> None:
         time, phi, w, state, _ = trees
-        kept, routines = Kept(self._system.task, self._system.rule), routines or self._routines
-        beside = (time + later, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + later))
-        made = drawn_adjoint((w, state), 4), self._unit(w)
-        routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)
+        kept = Kept(self._system.task, self._system.rule)
+        beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
+        made = _adjoint((w, state), 4), self._unit(w)
+        self._routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
-            routines.step.forget(str(why))
+            self._routines.step.forget(str(why))
 
     def give_up(self, why: str) -> None:
         """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
@@ -296,7 +271,7 @@ class ReplayStep:
         trees = (time, phi, *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
         if fold is not None:
-            whole = self._cotangents(t, trees, shifted(adjoint, fold), again=True)[0], whole[1]
+            whole = self._cotangents(t, trees, _shifted(adjoint, fold), again=True)[0], whole[1]
         if t in self._kept:
             self._drop(t)
         return whole
@@ -360,9 +335,7 @@ class ReplayStep:
         """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
         made, kept = (adjoint, self._unit(trees[2])), self._kept.get(t)
         if kept is not None and kept.w is trees[2] and kept.state is trees[3]:
-            first = self._routines.first
-            given = first.given if first is not None and t == 0 and self._is_begun else self._routines.given
-            pulled = given.run((*trees, made, kept.found))
+            pulled = self._routines.given.run((*trees, made, kept.found))
             if pulled is not None:
                 return pulled
         return self._routines.pull.run((*trees, made))
@@ -398,3 +371,20 @@ class ReplayStep:
     def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
         return None if self._terms is None else self._terms.valued(w, sample)
+
+
+def _adjoint(pair: Pair, seed: int) -> Pair:
+    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
+    draw = rng(seed, "adjoint")
+    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
+    return found
+
+
+def _shifted(adjoint: Pair, by: Array) -> Pair:
+    """Return the adjoint times 2**by, task by task."""
+    if not by.any():
+        return adjoint
+    found: Pair = ad.tree_map(
+        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint
+    )
+    return found
