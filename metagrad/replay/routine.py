@@ -141,12 +141,6 @@ class Routines:
         is_due = self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
         return [times[self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY) % len(times)]] if is_due else []
 
-    def ends(self, first: int, last: int) -> set[int]:
-        """Return at which ends of a run its steps are compared: at both at first, later at one, in turn."""
-        if not self.are_recorded or self.is_unsure or self.asked <= _RUNS_LOOKED_AT:
-            return {first, last}
-        return {last if self.asked % 2 else first}
-
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")

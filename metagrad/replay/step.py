@@ -72,14 +72,13 @@ class ReplayStep:
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
-        # Going forwards both ends always: what changes late, and not at the start, is seen there.
-        self._compared = self.looked_at | {0, steps - 1} if forwards else routines.ends(0, steps - 1)
-        self.ends_by_tape = steps - 1 in self._compared
+        # Both ends always: what changes late, and not at the start, is seen there.
+        self._compared = {0, steps - 1} | (self.looked_at if forwards else set())
         self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
-        self._is_sure = False  # whether a step of this run has been compared, or those of all runs before
+        self._is_sure = False  # whether a step of this run has been compared
         self.why_not = routines.why_not
         self.replayed = 0  # steps, forwards and backwards
         self.by_tape = 0
@@ -92,9 +91,7 @@ class ReplayStep:
         if not self._is_on:
             return self._stepped(*trees)
         if not self._is_sure:
-            if 0 in self._compared or not self._routines.step.knows(trees):
-                return self._first(t, trees)
-            self._is_sure = True  # by the runs before, until the end of this one
+            return self._first(t, trees)
         if t in self._compared:
             self.by_tape += 1
             expected = self._stepped(*trees)

@@ -28,7 +28,6 @@ class ReplayTerms:
         self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
         self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
-        self._valued_at: int | None = None
         self._is_on, self._is_sure = routines.why_not is None, False
         self._are_old = routines.are_recorded  # by another run
         self._seen = 0  # terms
@@ -40,16 +39,8 @@ class ReplayTerms:
         self._seen += 1
         if self._is_on and not self._is_sure:
             return self._first(trees)
-        if t == self._valued_at and self._is_on:
-            expected = self.valued(*trees)
-            self._routines.step.check(expected, trees)
-            return expected
         found = self._routines.step.run(trees) if self._is_on else None
         return self.valued(*trees) if found is None else found
-
-    def value_at(self, t: int) -> None:
-        """Compare the value at a time with the tape's."""
-        self._valued_at = t
 
     def pullback(self, t: int, w: Tree) -> Callable[[Array], tuple[Tree]] | None:
         """Return the pullback of the measure at w, None where the tape has to find it."""

@@ -81,11 +81,7 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
         return None
     unroll.tally.measured.terms = terms
     tape = TapeStep(unroll.system, unroll.offset)
-    steps = unroll.steps
-    step = ReplayStep(unroll.system, unroll.offset, steps, tape, routines, beside, room=room, forwards=forwards)
-    if terms is not None and not step.ends_by_tape:
-        terms.value_at(steps)
-    return step
+    return ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room, forwards=forwards)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
