@@ -97,12 +97,10 @@ class ReplayStep:
             expected = self._stepped(*trees)
             self._check(t, expected, trees)
             return expected
-        found = self._routines.keeping.run(trees) if self._room else None
-        if found is not None:
-            self._keep(t, trees, found[1])
-            found = found[0][0]
-        else:
-            found = self._routines.step.run(trees)
+        kept = self._routines.keeping.run(trees) if self._room else None
+        if kept is not None:
+            self._keep(t, trees, kept[1])
+        found: Pair | None = self._routines.step.run(trees) if kept is None else kept[0][0]
         if found is None:
             self.by_tape += 1
             return self._stepped(*trees)
