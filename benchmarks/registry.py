@@ -14,6 +14,7 @@ NAMES = [
     "learned_starts",
     "least_squares",
     "experiment",
+    "schedules",
     "second_moment",
     "phase_diagram",
     "lstm",

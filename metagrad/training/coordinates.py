@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,13 +59,18 @@ class Coordinates:
 
     def slopes(self, x: Array) -> Array:
         """Return d phi/d x (P,), number by number."""
-        if self.free is None:
-            return np.ones(x.shape)
+        return np.ones(x.shape) if self.free is None else self._derivatives(self.free.slopes, x, 1.0)
+
+    def bends(self, x: Array) -> Array:
+        """Return d^2 phi/d x^2 (P,), number by number."""
+        return np.zeros(x.shape) if self.free is None else self._derivatives(self.free.bends, x, 0.0)
+
+    def _derivatives(self, of_rule: Callable[[Tree], Tree], x: Array, of_task: float) -> Array:
         moved = self._unflat(x)
         if not isinstance(moved, Joint):
-            return flat(self.free.slopes(moved)).astype(np.float64)
-        of_task = np.ones(flat(moved.task).size)
-        return np.concatenate([flat(self.free.slopes(moved.rule)).astype(np.float64), of_task])
+            return flat(of_rule(moved)).astype(np.float64)
+        others = np.full(flat(moved.task).size, of_task)
+        return np.concatenate([flat(of_rule(moved.rule)).astype(np.float64), others])
 
     def _unflat(self, x: Array) -> Tree:
         template, first, found = self._tree(self.template), 0, []

@@ -22,6 +22,7 @@ from metagrad.tasks import DiagonalQuadratic, LeastSquares, Quadratic
 from metagrad.unroll.carry import Ask, check_options
 from metagrad.xp import Array, to_host
 
+_USE_GRADIENTS = "Gradients are enough for `minimise` with method='BFGS'."
 _LARGEST_STEPS = 2**52  # up to which 2 T - 1 is exact
 
 
@@ -41,7 +42,7 @@ class ClosedForm:
     times that of a narrower dtype of H where they decide. Least squares whose targets are X w_star, or X w for some w,
     up to rounding count as noise-free. Every number is computed again on data that rounding cannot tell apart, at three
     to eight times the cost: Status.GRADIENT_ROUNDING where that leaves less than one digit of the value or of the
-    meta-gradient.
+    meta-gradient. `hessian` has the second derivatives of `Final` and `LogFinal` on the two quadratics.
 
     >>> task = Quadratic(np.ones((3, 3)) / 3, np.array([1.0, 2.0, 0.0]))
     >>> found = ClosedForm()(task, GradientDescent(), LogFinal(), GradientDescent.Phi(0.7), steps=20)
@@ -110,6 +111,46 @@ class ClosedForm:
         else:
             grad = type(phi)(slope.reshape(eta.shape))
         return Estimate(value, grad, status, step, digits=Digits(of_value, of_slope))
+
+    def hessian(self, task: Task, rule: Rule, objective: Objective, phi: Tree, *, steps: int) -> Scaled:
+        """Return the second derivatives (P, P) of the mean over tasks in the P numbers of phi: eta, or eta and mu.
+
+        Of `Final` and `LogFinal` on `Quadratic` and `DiagonalQuadratic`, for `GradientDescent` with one step size and
+        for `Momentum` and `Nesterov` with one eta and mu. Anything else is a ValueError.
+
+        >>> task = DiagonalQuadratic(np.array([1.0, 4.0]), np.ones(2))
+        >>> ClosedForm().hessian(task, GradientDescent(), Final(), GradientDescent.Phi(0.3), steps=1).to_float()
+        array([[65.]])
+        """
+        steps = Ask(task, rule, objective, phi, steps, 0, None, None).steps
+        bare = phi.rule if isinstance(phi, Joint) and phi.task is None else phi
+        self._check_second(task, rule, objective, bare)
+        given = parts.complete_phi(rule, bare, WHERE)
+        eta = _checked(given, "eta", task, None, False)
+        problem = _problem_of(task, rule, objective, steps, self.gradient)
+        if eta.ndim:
+            bad_value(WHERE, "phi", f"eta of shape {eta.shape}", "one for all, for second derivatives", _USE_GRADIENTS)
+        at = _with_momentum(eta, given, task, False) if isinstance(problem, Momenta) else eta
+        settled: Any = problem.settled(lambda what: what.solve(at, scheduled=False, per_task=False))
+        found: Scaled = settled.curvature(at).mean(axis=0)
+        return found
+
+    def _check_second(self, task: Any, rule: Any, objective: Any, phi: Any) -> None:
+        """Raise ValueError where there are no second derivatives."""
+        for name, came, known in (
+            ("task", task, (Quadratic, DiagonalQuadratic)),
+            ("rule", rule, (GradientDescent, Momentum, Nesterov)),
+            ("objective", objective, (Final, LogFinal)),
+        ):
+            if type(came) not in known:
+                expected = f"{' or '.join(kind.__name__ for kind in known)}, for second derivatives"
+                bad_value(WHERE, name, f"a {type(came).__name__}", expected, _USE_GRADIENTS)
+        if isinstance(phi, Joint):
+            bad_value(WHERE, "phi", "a Joint with meta-parameters of the task", "those of the rule", _USE_GRADIENTS)
+        if self.gradient != "full":
+            bad_value(WHERE, "gradient", repr(self.gradient), "'full', for second derivatives", _USE_GRADIENTS)
+        if self.per_task:
+            bad_value(WHERE, "per_task", True, "False, for second derivatives", _USE_GRADIENTS)
 
 
 def _checked(phi: Any, name: str, task: Any, schedule: int | None, per_task: bool) -> Array:

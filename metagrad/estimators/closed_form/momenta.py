@@ -68,3 +68,16 @@ class Momenta(Quadratics):
         in_eta, in_mu = (scaled(slope) for slope in slopes)
         mantissa = np.stack([in_eta.mantissa, in_mu.mantissa], axis=-1)
         return value, Scaled(mantissa, np.stack([in_eta.exponent, in_mu.exponent], axis=-1))
+
+    def curvature(self, eta: Array) -> Scaled:
+        """Return the second derivatives of `Final` and `LogFinal` (B, 2, 2) in eta and mu; `eta` is both, (2,)."""
+        at = self.kind, self.spectrum, eta[0], eta[1], self.steps
+        if isinstance(self.objective, Final):
+            found = [scaled(x) for x in self.momentum.d2_objective(*at, measure=self.measure)]
+        else:
+            found = [Scaled.of(x) for x in self.momentum.d2_log_objective(*at, measure=self.measure)]
+        entries = [found[k] for k in (0, 1, 1, 2)]
+        mantissa, exponent = (
+            np.stack(part, axis=-1) for part in zip(*((x.mantissa, x.exponent) for x in entries), strict=True)
+        )
+        return Scaled(mantissa, exponent).reshape(-1, 2, 2)

@@ -133,6 +133,15 @@ class Quadratics:
             return self._shared(eta.reshape(-1) if per_task else eta)
         return self._coordinates(eta)
 
+    def curvature(self, eta: Array) -> Scaled:
+        """Return the second derivatives of `Final` and `LogFinal` (B, 1, 1) in one step size for all tasks."""
+        at = self.spectrum, eta, self.steps
+        if isinstance(self.objective, Final):
+            found = scaled(self.theory.d2_objective(*at, measure=self.measure))
+        else:
+            found = Scaled.of(self.theory.d2_log_objective(*at, measure=self.measure))
+        return found.reshape(-1, 1, 1)
+
     def _shared(self, eta: Array) -> tuple[Scaled, Scaled]:
         theory, at = self.theory, (self.spectrum, eta, self.steps)
         objective, measure = self.objective, self.measure

@@ -15,21 +15,26 @@ from metagrad.xp import Array, is_array, namespace
 
 
 class Map(NamedTuple):
-    """The hyper-parameter `value(x)` of a coordinate x, its inverse, its derivative in x, and what it reaches.
+    """The hyper-parameter `value(x)` of a coordinate x, its inverse, its derivatives in x, and what it reaches.
 
-    `reaches`: examples; `bounds`: in words.
+    `slope`, `bend`: the first and the second derivative; `reaches`: examples; `bounds`: in words.
     """
 
     prefix: str
     value: Callable[[Any], Any]
     coordinate: Callable[[Any], Any]
     slope: Callable[[Any], Any]
+    bend: Callable[[Any], Any]
     reaches: tuple[float, ...]
     bounds: str
 
 
 def _decay(c: Any) -> Decay:
     return Decay(sigmoid(c), sigmoid(-c))
+
+
+def _bell(c: Any) -> Any:
+    return sigmoid(c) * sigmoid(-c)
 
 
 def _softplus(a: Any) -> Any:
@@ -46,10 +51,10 @@ def _inverse_softplus(x: Array) -> Array:
 
 # In this order, the first whose examples a rule takes is its default.
 MAPS = {
-    "identity": Map("", lambda x: x, lambda x: x, np.ones_like, (-2.0, 0.5, 2.0), "of any size"),
-    "log": Map("log_", np.exp, np.log, np.exp, (0.5, 2.0), "above 0"),
-    "logit": Map("logit_", _decay, _logit, lambda c: sigmoid(c) * sigmoid(-c), (0.5,), "in (0, 1)"),
-    "softplus": Map("inverse_softplus_", _softplus, _inverse_softplus, sigmoid, (0.5, 2.0), "above 0"),
+    "identity": Map("", lambda x: x, lambda x: x, np.ones_like, np.zeros_like, (-2.0, 0.5, 2.0), "of any size"),
+    "log": Map("log_", np.exp, np.log, np.exp, np.exp, (0.5, 2.0), "above 0"),
+    "logit": Map("logit_", _decay, _logit, _bell, lambda c: _bell(c) * (sigmoid(-c) - sigmoid(c)), (0.5,), "in (0, 1)"),
+    "softplus": Map("inverse_softplus_", _softplus, _inverse_softplus, sigmoid, _bell, (0.5, 2.0), "above 0"),
 }
 
 
@@ -80,6 +85,12 @@ def slope_at(kind: str, x: Any) -> Any:
     """Return the derivative of the hyper-parameter in its coordinate x."""
     with np.errstate(over="ignore", under="ignore"):
         return MAPS[kind].slope(x)
+
+
+def bend_at(kind: str, x: Any) -> Any:
+    """Return the second derivative of the hyper-parameter in its coordinate x."""
+    with np.errstate(over="ignore", under="ignore"):
+        return MAPS[kind].bend(x)
 
 
 def plain(value: Any) -> Any:

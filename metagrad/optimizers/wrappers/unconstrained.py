@@ -20,6 +20,7 @@ from metagrad.optimizers.wrappers._coordinates import (
     MAPS,
     Map,
     as_given,
+    bend_at,
     check_coordinate,
     check_number,
     coordinates_of,
@@ -183,10 +184,21 @@ class Unconstrained:
         >>> mg.Unconstrained(mg.GradientDescent()).slopes(mg.Unconstrained(mg.GradientDescent()).free(0.5))
         Coordinates(log_eta=0.5)
         """
-        numbers = self._numbers(free, "Unconstrained.slopes")
+        return self._of_coordinates(slope_at, free, "Unconstrained.slopes")
+
+    def bends(self, free: Any) -> Any:
+        """Return the second derivatives of what `slopes` has the first ones of, a tree like `free`.
+
+        >>> import metagrad as mg
+        >>> mg.Unconstrained(mg.Momentum()).bends(mg.Unconstrained(mg.Momentum()).free(mg.Momentum.Phi(0.5, 0.5)))
+        Coordinates(log_eta=0.5, logit_mu=0.0)
+        """
+        return self._of_coordinates(bend_at, free, "Unconstrained.bends")
+
+    def _of_coordinates(self, derivative: Any, free: Any, where: str) -> Any:
         found = [
-            tree_map(lambda leaf, kind=kind: _like(leaf, slope_at(kind, leaf)), x)
-            for kind, x in zip(self._kinds.values(), numbers, strict=True)
+            tree_map(lambda leaf, kind=kind: _like(leaf, derivative(kind, leaf)), x)
+            for kind, x in zip(self._kinds.values(), self._numbers(free, where), strict=True)
         ]
         return self.Phi(*found)
 
