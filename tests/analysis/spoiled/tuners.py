@@ -29,4 +29,6 @@ def corruptions(config, arrays):
         "schedule_risk": {"fresh": learns},
         "few_train": risk(0, [1.05, 0.97, 1.13]),  # not decided
         "few_validation": risk(1, [0.96, 0.91, 1.01]),
+        "alone": {"limit": arrays["limit"] * [1, 0.99, 1]},
+        "decay": {"limit": arrays["limit"][:, [0, 1, 1]]},  # decay adds nothing
     }
