@@ -181,6 +181,7 @@ DOORS: dict[str, Door] = {
     "Forward()": estimator(mg.Forward()),
     "Windows()": estimator(mg.Windows(1)),
     "ClosedForm()": estimator(mg.ClosedForm()),
+    "ClosedForm.hessian": Door(mg.ClosedForm().hessian, {**CALLED, "phi": PHI}, {"phi": NUMBER}, ETA),
     "Value()": estimator(mg.Value()),
     "Implicit()": Door(
         mg.Implicit(), {**CALLED, "task": TUNED, "phi": mg.Joint(PHI, np.array(0.5))}, {"at": NONE, "run": NONE}, ETA

@@ -37,6 +37,7 @@ RECORDS = {  # what the project returns, or raises: nobody makes them to be chec
     "Match": "what a comparison returns",
     "MetaCase": "what a strategy draws",
     "MetaRun": "what a run returns",
+    "Minimum": "what a minimisation returns",
     "NonFiniteError": "what a run raises",
     "Position": "where a run stands: looked at where it is used, as `at`",
     "RangeError": "what a conversion raises",

@@ -127,6 +127,7 @@ X = np.random.default_rng(0).standard_normal((6, 3))
         ({"rule": mg.Adam(), "phi": mg.Adam.Phi(0.1)}, r"rule is a Adam; expected .*second derivatives.*'BFGS'"),
         ({"rule": mg.Scheduled(mg.GradientDescent()), "phi": np.full(3, 0.1)}, r"rule is a Scheduled.*'BFGS'"),
         ({"task": mg.LeastSquares(X, X @ np.ones(3))}, r"task is a LeastSquares.*'BFGS'"),
+        ({"steps": 2**53}, r"steps is 9007199254740992; expected an integer from 1 to 2\^52"),
         ({"objective": mg.Mean()}, r"objective is a Mean; expected Final or LogFinal.*'BFGS'"),
         ({"phi": np.full(3, 0.1), "task": DIAGONAL}, r"phi is eta of shape \(3,\); expected one for all.*'BFGS'"),
         ({"estimator": mg.Reverse()}, r"minimise: estimator is Reverse\(.*; expected ClosedForm\(\), or None"),
@@ -160,3 +161,12 @@ def test_the_second_derivative_of_every_coordinate(kind):
     for k, bend in enumerate(rule.bends(free)):
         up, down = (rule.slopes(free._replace(**{free._fields[k]: free[k] + s * h}))[k] for s in (1, -1))
         np.testing.assert_allclose(bend, (up - down) / (2 * h), rtol=1e-6, atol=1e-9)
+
+
+def test_in_float32():
+    task = mg.DiagonalQuadratic(*(x.astype(np.float32) for x in (DIAGONAL.eigenvalues, DIAGONAL.w0)))
+    phi = mg.Momentum.Phi(np.array(0.2, "float32"), np.array(0.4, "float32"))
+    found = mg.minimise(task, mg.Momentum(), mg.LogFinal(), phi, steps=3, method="Newton", tolerance=1e-4)
+    exact = mg.minimise(DIAGONAL, mg.Momentum(), mg.LogFinal(), mg.Momentum.Phi(0.2, 0.4), steps=3, method="Newton")
+    assert found.phi.eta.dtype == np.float32
+    np.testing.assert_allclose(list(found.phi), list(exact.phi), rtol=1e-3)

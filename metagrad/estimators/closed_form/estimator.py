@@ -125,6 +125,8 @@ class ClosedForm:
         steps = Ask(task, rule, objective, phi, steps, 0, None, None).steps
         bare = phi.rule if isinstance(phi, Joint) and phi.task is None else phi
         self._check_second(task, rule, objective, bare)
+        if steps > _LARGEST_STEPS:
+            bad_value(WHERE, "steps", steps, "an integer from 1 to 2^52")
         given = parts.complete_phi(rule, bare, WHERE)
         eta = _checked(given, "eta", task, None, False)
         problem = _problem_of(task, rule, objective, steps, self.gradient)
