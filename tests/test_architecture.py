@@ -34,7 +34,7 @@ LAYERS = [
     {"__main__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-THEORY = ["numbers", "quadratic", "least_squares", "sgd", "starts", "no_free_lunch"]
+THEORY = ["numbers", "quadratic", "least_squares", "sgd", "schedules", "starts", "no_free_lunch"]
 PLUGIN_FOLDERS = {"tasks", "optimizers", "objectives", "kernels", "estimators"}
 SOURCES = sorted(p for p in (ROOT / "metagrad").rglob("*.py") if p != ROOT / "metagrad" / "__init__.py")
 MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in SOURCES}

@@ -1,7 +1,7 @@
 """Closed forms, bounds and range analysis of meta-objectives and meta-gradients: the oracle of the engine.
 
-Nothing here imports another part of metagrad, so that agreement with the engine is evidence. There are six folders,
-and each imports only from those above it:
+Nothing here imports another part of metagrad, so that agreement with the engine is evidence. There are seven
+folders, and each imports only from those above it:
 
 | folder          | what it has                                                                             |
 |-----------------|-----------------------------------------------------------------------------------------|
@@ -9,6 +9,7 @@ and each imports only from those above it:
 | `quadratic`     | gradient descent on w'Hw/2: objectives, derivatives, bounds, best step sizes, horizons  |
 | `least_squares` | gradient descent on a sample (X, y), its averages, its limit for many inputs            |
 | `sgd`           | minibatch SGD: on a sample, on fresh samples, on the noisy quadratic                    |
+| `schedules`     | the best schedules of step sizes: on average, under noise, and against the worst case   |
 | `starts`        | a learned start on quadratics: MAML, first-order MAML, Reptile, and their expansions    |
 | `no_free_lunch` | every search algorithm on every function of a few points                                |
 

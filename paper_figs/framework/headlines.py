@@ -191,6 +191,14 @@ LINES = {
         "gains as much.",
         lambda c: f"log10 loss {_gain(c, 'all')}; search {_gain(c, 'search')}",
     ),
+    "best_schedules": Short(
+        "Gradient finds the best schedule of step sizes that theory has in closed form, from a straight line.",
+        lambda c: f"steps to {c.told('line', '.0e')}, up to t = {c.config['steps'][-1]}",
+    ),
+    "schedule_and_decay": Short(
+        "With noise the best schedule needs weight decay: tuned by gradient, the two reach the least risk there is.",
+        lambda c: f"17/41 to {c.told('four_steps', '.0e')} at t = 4; steps alone {c.told('alone', '.5f')}",
+    ),
     "short_horizon": Short(
         "Step sizes tuned for the very next loss fall too early, and lose more the longer the run.",
         lambda c: f"{c.told('bias_10')} times the best at T = 10, {c.told('bias_100')} at T = 100",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import metagrad.theory
-from metagrad.theory import SignedLog, Spectrum, least_squares, no_free_lunch, quadratic, sgd, starts
+from metagrad.theory import SignedLog, Spectrum, least_squares, no_free_lunch, quadratic, schedules, sgd, starts
 from metagrad.theory.least_squares import proportional_limit
 from metagrad.theory.quadratic import bounds, horizons, meta_descent
 from metagrad.theory.sgd import noisy_quadratic, noisy_schedules, single_pass
@@ -119,6 +119,14 @@ VALID = {
     "tasks": starts.QuadraticTasks(np.eye(2)[None], np.ones((1, 2))),
     "phi": np.ones(2),
     "alpha": 0.1,
+    "nodes": [0.5, 1.0],
+    "at_zero": 0.1,
+    "decay": 0.1,
+    "smallest": 1.0,
+    "condition": 8.0,
+    "tolerance": 1e-6,
+    "order": "fractal",
+    "shape": "linear",
 }
 # where a name means something else in one function
 OVERRIDES = {
@@ -139,7 +147,13 @@ OVERRIDES = {
         "g_query": np.ones((1, 2)),
     },
     "few_samples_separate": {"ratio": 0.01, "sigma": 3.0},
+    "AverageCase": {"horizon": 3},
+    "AverageCase.limit": {"gamma": 0.5},
+    "silver_schedule": {"steps": 3},
+    "silver_bound": {"steps": 3},
 }
+AVERAGE = schedules.AverageCase([0.5, 1.0, 1.5, 2.0, 2.5], np.full(5, 0.2), noise=0.01)
+AVERAGED = ("risk", "orthogonal", "optimal", "regimes", "descent")
 NOISY = "metagrad.theory.sgd.noisy_schedules"
 BY_MODULE = {
     "metagrad.theory.starts.adaptation": {"method": "maml"},
@@ -147,6 +161,9 @@ BY_MODULE = {
     "metagrad.theory.sgd.single_pass": {"problem": single_pass.SinglePass([1.0, 0.5], [1.0, 1.0], sigma=0.5)},
     "metagrad.theory.sgd.noisy_quadratic": {"problem": noisy_quadratic.NoisyQuadratic([1.0], [1.0], [1.0])},
     NOISY: {"problem": noisy_quadratic.NoisyQuadratic([1.0], [1.0], [1.0])},
+    **{f"metagrad.theory.schedules.{name}": {"problem": AVERAGE} for name in AVERAGED},
+    "metagrad.theory.schedules.chebyshev": {"largest": 10.0},
+    "metagrad.theory.schedules.decays": {"problem": noisy_quadratic.NoisyQuadratic([1.0], [1.0], [1.0])},
     "metagrad.theory.sgd.losses": {"measure": sgd.train_measure(PROBLEM)},
 }
 NOTHING = [None, "3", "x", int, [], {}, object()]
@@ -161,7 +178,7 @@ BAD = {
     "steps": COUNT, "meta_steps": COUNT, "d": COUNT, "n": COUNT, "size": COUNT, "batch_size": COUNT, "points": COUNT,
     "values": COUNT, "seen": COUNT,
     "exponent_bits": COUNT, "mantissa_bits": COUNT,
-    "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
+    "order": CHOICE, "shape": CHOICE, "measure": CHOICE, "objective": CHOICE, "method": CHOICE,
     "whole": FLAG, "replacement": FLAG, "retrain": FLAG, "compiled": FLAG,
 }  # fmt: skip
 # a grid without a point: the result has none either
@@ -192,7 +209,7 @@ def valid_arguments(module, name, found):
 
 
 CALLABLES = [pytest.param(*each, id=".".join(each[:2]).removeprefix("metagrad.theory.")) for each in public_callables()]
-PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory"}  # containers of results, which nobody builds
+PLAIN = {"Horizon", "Parts", "Dual", "MetaTrajectory", "WorstCase"}  # containers of results, which nobody builds
 
 
 @pytest.mark.parametrize(("module", "name", "found"), CALLABLES)
