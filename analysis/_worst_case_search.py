@@ -1,9 +1,12 @@
 """A minimax by exchange: an adversary moves functions against a schedule, the schedule descends on all that it has met.
 
-    ascent     theta_b <- argmax f_b(x_n)                    mg.minimise of -f on many functions at once
-    descent    (h, t) <- argmin t  such that f_b(x_n) <= t   SLSQP in logs, values and derivatives by the engine
+    adversary   theta_b <- argmax f_b(x_n)                    many functions are tried, the worst ascend by meta-gradient
+    schedule    (h, t) <- argmin t  such that f_b(x_n) <= t   linear programs in a box, slopes by the engine
 
-until the worst function that the adversary finds is no worse than those known.
+until the adversary has found nothing worse than what is known, twice. No certificate and no formula is asked.
+
+The ascent takes sign steps (Rprop; Riedmiller and Braun 1993) in all functions at once: f_b depends on theta_b alone, so
+that one meta-gradient of the mean has the slopes of every one of them.
 """
 
 from __future__ import annotations
@@ -11,101 +14,144 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import linprog
 
 import metagrad as mg
 from analysis import _convex_functions as convex
 from metagrad.xp import Array
 
 _RULE = mg.Scheduled(mg.GradientDescent())
-_KEPT = 4  # functions that a round adds
-_DONE = 1e-6  # relative
+_END = mg.Final("validation")
+_KEPT = 6  # functions that a round adds
+_DONE = 2e-4  # relative: what the adversary may find beyond the level before the search goes on
+_BOX = 0.2  # how far a round moves a step, in the log
+_FLAT = 1e-6
+_PROGRAMS = 40
+
+
+@dataclass(frozen=True)
+class Search:
+    """How much is tried: functions that are looked at, those that ascend, steps of the ascent, rounds at most."""
+
+    tried: int = 20000
+    ascending: int = 24
+    ascent: int = 40
+    rounds: int = 20
 
 
 @dataclass(frozen=True)
 class Found:
-    """The schedule (n,), the value of the worst function that was found for it, and after how many rounds."""
+    """The schedule (n,), the value of the worst function that was found for it, the rounds, and whether all was quiet.
+
+    `schedules` (rounds, n) and `values` (rounds,): what each round began from, and the worst that was found for it.
+    """
 
     schedule: Array
     value: float
-    rounds: int
+    quiet: bool
+    schedules: Array
+    values: Array
 
 
-def minimax(start: Array, stream: np.random.Generator, *, functions: int, rounds: int) -> Found:
+def minimax(start: Array, stream: np.random.Generator, search: Search) -> Found:
     """Return the schedule of least worst value among convex functions of one variable, near `start` (n,)."""
-    schedule, best = np.array(start), None
+    best, box, ended = np.array(start, np.float64), _BOX, False
     known = np.zeros((0, 2, convex.INTERVALS, 2))
-    for k in range(rounds):
-        thetas, values = worst(schedule, np.concatenate([_starts(functions, stream), known[-functions:]]))
-        top = float(np.append(values, _values(schedule, known)).max())
-        if best is None or top < best.value:
-            best = Found(schedule, top, k + 1)
-        known = np.concatenate([known, thetas[np.argsort(values)[-_KEPT:]]])
-        schedule, level = _descended(schedule, known)
-        if top <= level * (1 + _DONE):
+    thetas, worst = adversary(best, known, stream, search)
+    least, schedules, values = float(worst[0]), [best], [float(worst[0])]
+    for _ in range(search.rounds):
+        known = np.concatenate([known, thetas[:_KEPT]])
+        least = max(least, float(left(best, known).max()))
+        moved, level = descended(best, known, box)
+        if ended := level > least * (1 - _DONE):
             break
-    assert best is not None
-    return best
+        thetas, worst = adversary(moved, known, stream, search)
+        schedules.append(moved)
+        values.append(float(worst[0]))
+        if values[-1] < least:
+            box = min(2 * box, _BOX) if values[-1] < (least + level) / 2 else box
+            best, least = moved, values[-1]
+        else:
+            box /= 2
+    return Found(best, least, ended, np.array(schedules), np.array(values))
 
 
-def _starts(functions: int, stream: np.random.Generator) -> Array:
-    """Return where the adversary begins: Huber's functions of all widths on either side, and what random lengths give.
+def adversary(schedule: Array, known: Array, stream: np.random.Generator, search: Search) -> tuple[Array, Array]:
+    """Return functions that the schedule leaves much of, the worst first, and f(x_n) of each."""
+    thetas = np.concatenate([tried(search.tried, stream), known])
+    values = left(schedule, thetas)
+    worst = np.argsort(values)[::-1][: search.ascending]
+    thetas, values = ascended(schedule, thetas[worst], search.ascent)
+    order = np.argsort(values)[::-1]
+    return thetas[order], values[order]
 
-    A run that crosses the minimum sees both sides, and where it lands is not a convex question: starts have to be many.
+
+def tried(count: int, stream: np.random.Generator) -> Array:
+    """Return `count` functions: Huber's of all widths on either side, every second with a second interval.
+
+    A run that crosses the minimum sees both sides, and where it lands is not a convex question: they have to be many.
     """
-    random = stream.standard_normal((functions, 2, convex.INTERVALS, 2)) - 1.0
-    random[:, :, 0, 0] = stream.uniform(np.log(0.02), np.log(2.0), (functions, 2))
-    random[::2, :, 0, 1] = np.log(convex.LONG)
-    return np.asarray(random)
+    logs = stream.uniform(np.log(0.02), np.log(2.0), (count, 2, convex.INTERVALS, 2))
+    logs[::2, :, 0, 1] = np.log(convex.LONG)  # no second interval is reached
+    far = stream.random((count, 2)) < 1 / 4  # as a quadratic on this side
+    logs[:, :, 0, 0][far] = np.log(convex.LONG)
+    return np.asarray(logs)
 
 
-def worst(schedule: Array, thetas: Array) -> tuple[Array, Array]:
-    """Return the functions, moved to where the schedule leaves the most, and f(x_n) of each."""
+def left(schedule: Array, thetas: Array) -> Array:
+    """Return f_b(x_n), (B,)."""
     phi = mg.Joint(rule=schedule, task=thetas)
-    settings = {"steps": len(schedule), "held": ("rule",), "method": "L-BFGS-B", "most": 40, "tolerance": 1e-8}
-    found = mg.minimise(convex.task(thetas, -1.0), _RULE, mg.Final("validation"), phi, **settings)  # type: ignore[arg-type]
-    return found.phi.task, _values(schedule, found.phi.task)
+    return np.asarray(mg.value(convex.task(thetas), _RULE, _END, phi, steps=len(schedule)).value.to_float())
 
 
-def _values(schedule: Array, thetas: Array) -> Array:
-    """Return f_b(x_n)."""
-    if not len(thetas):
-        return np.zeros(0)
-    phi = mg.Joint(rule=schedule, task=thetas)
-    found = mg.value(convex.task(thetas), _RULE, mg.Final("validation"), phi, steps=len(schedule)).value
-    return np.asarray(found.to_float())
+def ascended(schedule: Array, thetas: Array, steps: int) -> tuple[Array, Array]:
+    """Return the functions, moved uphill, and f(x_n) of each: the best that each has met."""
+    task, x = convex.task(thetas), np.array(thetas)
+    best, values = x.copy(), np.zeros(len(x))
+    size, last = np.full(x.shape, 0.1), np.zeros(x.shape)
+    for _ in range(steps):
+        found = mg.meta_gradient(task, _RULE, _END, mg.Joint(rule=schedule, task=x), steps=len(schedule))
+        now = found.value.to_float()
+        better = now > values
+        best[better], values[better] = x[better], now[better]
+        slope = np.sign(found.grad.task.to_float())
+        turned = slope * last
+        size = np.clip(np.where(turned < 0, size / 2, np.where(turned > 0, size * 1.3, size)), 1e-6, 0.5)
+        last = np.where(turned < 0, 0.0, slope)
+        x = np.minimum(x + size * last, np.log(convex.LONG))
+    return best, values
 
 
-def _descended(schedule: Array, thetas: Array) -> tuple[Array, float]:
-    """Return the schedule of least max_b f_b(x_n), and that value."""
-    task, count = convex.task(thetas), len(thetas)
+def descended(schedule: Array, thetas: Array, far: float) -> tuple[Array, float]:
+    """Return the schedule of least max_b f_b(x_n), and that value: a linear program in a box, time and again.
 
-    def at(x: Array) -> tuple[Array, Array]:
-        """Return log f_b and its derivatives (B, n) in the logs of the steps."""
-        etas = np.repeat(np.exp(x[:-1])[:, None], count, axis=1)
-        phi = mg.Joint(rule=mg.GradientDescent.Phi(etas), task=thetas)
-        found = mg.meta_gradient(task, _RULE, mg.Final("validation"), phi, steps=len(schedule), per_task=True)
-        f = np.maximum(found.value.to_float(), 1e-12)
-        return np.log(f), (found.grad.rule.eta.to_float() * etas / f).T
+    A step is taken where the largest f_b is less after it; else the box is made smaller.
+    """
+    n, count = len(schedule), len(thetas)
+    x = first = np.log(schedule)
+    box = far
+    f, slopes = _sloped(x, thetas)
+    cost, ends = np.append(np.zeros(n), 1.0), np.full((count, 1), -1.0)
+    for _ in range(_PROGRAMS):
+        top = f.max()
+        low, high = np.maximum(first - far - x, -box), np.minimum(first + far - x, box)
+        bounds = [*zip(low, high, strict=True), (None, None)]
+        program = linprog(cost, np.concatenate([slopes / top, ends], axis=1), -f / top, bounds=bounds)
+        if program.status != 0 or (expected := 1 - program.x[-1]) < _FLAT:
+            break
+        new = _sloped(x + program.x[:-1], thetas)
+        gain = 1 - new[0].max() / top
+        if gain > 0:
+            x, (f, slopes) = x + program.x[:-1], new
+        box = box / 3 if gain < expected / 4 else min(2 * box, far) if gain > expected / 2 else box
+        if box < _FLAT:
+            break
+    return np.exp(x), float(f.max())
 
-    def room(x: Array) -> Array:
-        return np.asarray(x[-1] - at(x)[0])
 
-    def slopes(x: Array) -> Array:
-        return np.concatenate([-at(x)[1], np.ones((count, 1))], axis=1)
-
-    x = np.append(np.log(schedule), 0.0)
-    x[-1] = at(x)[0].max()
-    far = 0.2  # a round moves no step by more than this in the log: beyond, the functions say little
-    bounds = [(a - far, a + far) for a in x[:-1]] + [(-30.0, 30.0)]
-    found = minimize(
-        lambda x: x[-1],
-        x,
-        jac=lambda x: np.append(np.zeros(len(schedule)), 1.0),
-        bounds=bounds,
-        constraints={"type": "ineq", "fun": room, "jac": slopes},
-        method="SLSQP",
-        options={"maxiter": 100, "ftol": 1e-12},
-    )
-    moved = np.exp(found.x[:-1])
-    return moved, float(np.exp(at(found.x)[0].max()))
+def _sloped(x: Array, thetas: Array) -> tuple[Array, Array]:
+    """Return f_b(x_n) and its derivatives (B, n) in x, the logs of the steps."""
+    etas = np.repeat(np.exp(x)[:, None], len(thetas), axis=1)
+    phi = mg.Joint(rule=mg.GradientDescent.Phi(etas), task=thetas)
+    found = mg.meta_gradient(convex.task(thetas), _RULE, _END, phi, steps=len(x), per_task=True)
+    return found.value.to_float(), (found.grad.rule.eta.to_float() * etas).T
