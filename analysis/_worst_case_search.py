@@ -1,12 +1,16 @@
-"""A minimax by exchange: an adversary moves functions against a schedule, the schedule descends on all that it has met.
+"""A minimax by an adversary: functions ascend against a schedule, the schedule descends on the worst of them.
 
-    adversary   theta_b <- argmax f_b(x_n)                    many functions are tried, the worst ascend by meta-gradient
-    schedule    (h, t) <- argmin t  such that f_b(x_n) <= t   linear programs in a box, slopes by the engine
+    adversary   theta_b <- argmax f_b(x_n)      of many functions that are tried the worst ascend, by meta-gradient
+    schedule    d <- argmin max_b v_b + g_b'd   a linear program in a box, d the change of the logs of the steps;
+                                                taken where the adversary finds less against it, else the box shrinks
 
-until the adversary has found nothing worse than what is known, twice. No certificate and no formula is asked.
+until no change is left that would gain anything. No certificate and no formula is asked.
 
-The ascent takes sign steps (Rprop; Riedmiller and Braun 1993) in all functions at once: f_b depends on theta_b alone, so
-that one meta-gradient of the mean has the slopes of every one of them.
+The worst function often has a step of the run land where f'' switches. There f(x_n) has a kink in theta, one side
+rising and one falling, and the slope in h is neither of the two: as theta follows the kink, it is the combination
+sum_i a_i dh_i, a >= 0, sum a = 1, of gradients from either side for which sum_i a_i dtheta_i = 0 (the optimality
+condition of Clarke). The gradients are sampled around theta (gradient sampling; Burke, Lewis and Overton 2005), the
+a_i found by least squares. At a kink ascent alone creeps, so that it is helped by random kicks, of which the best stays.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import linprog, nnls
 
 import metagrad as mg
 from analysis import _convex_functions as convex
@@ -22,33 +26,36 @@ from metagrad.xp import Array
 
 _RULE = mg.Scheduled(mg.GradientDescent())
 _END = mg.Final("validation")
-_KEPT = 6  # functions that a round adds
-_DONE = 2e-4  # relative: what the adversary may find beyond the level before the search goes on
 _BOX = 0.2  # how far a round moves a step, in the log
-_FLAT = 1e-6
-_PROGRAMS = 40
+_DONE = 1e-4  # relative gain in sight that ends the search
+_SHORT = 5e-4  # box that ends it
+_CLOUD = 48  # gradients around a function
+_RADIUS = 1e-3  # how far around, in the logs of lengths
+_NEAR = 0.2  # relative: functions this much better than the worst say nothing
 
 
 @dataclass(frozen=True)
 class Search:
-    """How much is tried: functions that are looked at, those that ascend, steps of the ascent, rounds at most."""
+    """How much is tried: functions looked at, those that ascend, steps of the ascent, rounds of kicks, rounds in all."""
 
     tried: int = 20000
-    ascending: int = 24
-    ascent: int = 40
-    rounds: int = 20
+    ascending: int = 48
+    ascent: int = 20
+    kicks: int = 6
+    copies: int = 100
+    rounds: int = 30
 
 
 @dataclass(frozen=True)
 class Found:
-    """The schedule (n,), the value of the worst function that was found for it, the rounds, and whether all was quiet.
+    """The schedule (n,), the value of the worst function that was found for it, and whether no gain was in sight.
 
-    `schedules` (rounds, n) and `values` (rounds,): what each round began from, and the worst that was found for it.
+    `schedules` (rounds, n) and `values` (rounds,): what was tried, and the worst that was found for it.
     """
 
     schedule: Array
     value: float
-    quiet: bool
+    ended: bool
     schedules: Array
     values: Array
 
@@ -56,34 +63,32 @@ class Found:
 def minimax(start: Array, stream: np.random.Generator, search: Search) -> Found:
     """Return the schedule of least worst value among convex functions of one variable, near `start` (n,)."""
     best, box, ended = np.array(start, np.float64), _BOX, False
-    known = np.zeros((0, 2, convex.INTERVALS, 2))
-    thetas, worst = adversary(best, known, stream, search)
+    thetas, worst = adversary(best, np.zeros((0, 2, convex.INTERVALS, 2)), stream, search)
     least, schedules, values = float(worst[0]), [best], [float(worst[0])]
     for _ in range(search.rounds):
-        known = np.concatenate([known, thetas[:_KEPT]])
-        least = max(least, float(left(best, known).max()))
-        moved, level = descended(best, known, box)
-        if ended := level > least * (1 - _DONE):
+        near = worst > least * (1 - max(_NEAR, 2 * box))
+        moved, gain = descended(best, worst[near], slopes(best, thetas[near], stream), box)
+        if ended := gain < _DONE or box < _SHORT:
             break
-        thetas, worst = adversary(moved, known, stream, search)
+        others, found = adversary(moved, thetas, stream, search)
         schedules.append(moved)
-        values.append(float(worst[0]))
-        if values[-1] < least:
-            box = min(2 * box, _BOX) if values[-1] < (least + level) / 2 else box
-            best, least = moved, values[-1]
-        else:
-            box /= 2
+        values.append(float(found[0]))
+        if found[0] < least:
+            box = min(2 * box, _BOX) if found[0] < least * (1 - gain / 2) else box
+            best, least, thetas, worst = moved, float(found[0]), others, found
+        else:  # what was worse there may be bad here too
+            box /= 3
+            thetas, worst = ascended(best, np.concatenate([thetas, others]), stream, search)
+            least = float(worst[0])
     return Found(best, least, ended, np.array(schedules), np.array(values))
 
 
 def adversary(schedule: Array, known: Array, stream: np.random.Generator, search: Search) -> tuple[Array, Array]:
     """Return functions that the schedule leaves much of, the worst first, and f(x_n) of each."""
-    thetas = np.concatenate([tried(search.tried, stream), known])
-    values = left(schedule, thetas)
-    worst = np.argsort(values)[::-1][: search.ascending]
-    thetas, values = ascended(schedule, thetas[worst], search.ascent)
-    order = np.argsort(values)[::-1]
-    return thetas[order], values[order]
+    thetas = tried(search.tried // search.ascending * search.ascending, stream)
+    groups = left(schedule, thetas).reshape(search.ascending, -1)
+    worst = np.argmax(groups, axis=1) + np.arange(search.ascending) * groups.shape[1]  # of each group: not all alike
+    return ascended(schedule, np.concatenate([thetas[worst], known]), stream, search)
 
 
 def tried(count: int, stream: np.random.Generator) -> Array:
@@ -104,54 +109,70 @@ def left(schedule: Array, thetas: Array) -> Array:
     return np.asarray(mg.value(convex.task(thetas), _RULE, _END, phi, steps=len(schedule)).value.to_float())
 
 
-def ascended(schedule: Array, thetas: Array, steps: int) -> tuple[Array, Array]:
-    """Return the functions, moved uphill, and f(x_n) of each: the best that each has met."""
-    task, x = convex.task(thetas), np.array(thetas)
+def gradients(schedule: Array, thetas: Array) -> tuple[Array, Array, Array]:
+    """Return f_b(x_n) (B,), its slopes in theta_b, and in the logs of the steps (B, n)."""
+    etas = np.repeat(schedule[:, None], len(thetas), axis=1)
+    phi = mg.Joint(rule=mg.GradientDescent.Phi(etas), task=thetas)
+    found = mg.meta_gradient(convex.task(thetas), _RULE, _END, phi, steps=len(schedule), per_task=True)
+    return found.value.to_float(), found.grad.task.to_float(), (found.grad.rule.eta.to_float() * etas).T
+
+
+def ascended(schedule: Array, thetas: Array, stream: np.random.Generator, search: Search) -> tuple[Array, Array]:
+    """Return functions after sign steps uphill and kicks, the worst first, no two of a value, and f(x_n) of each.
+
+    The sign steps are Rprop's (Riedmiller and Braun 1993).
+    """
+    x = np.array(thetas)
     best, values = x.copy(), np.zeros(len(x))
     size, last = np.full(x.shape, 0.1), np.zeros(x.shape)
-    for _ in range(steps):
-        found = mg.meta_gradient(task, _RULE, _END, mg.Joint(rule=schedule, task=x), steps=len(schedule))
-        now = found.value.to_float()
+    for _ in range(search.ascent):
+        now, slope, _ = gradients(schedule, x)
         better = now > values
         best[better], values[better] = x[better], now[better]
-        slope = np.sign(found.grad.task.to_float())
-        turned = slope * last
-        size = np.clip(np.where(turned < 0, size / 2, np.where(turned > 0, size * 1.3, size)), 1e-6, 0.5)
-        last = np.where(turned < 0, 0.0, slope)
+        slope = np.sign(slope)
+        size = np.clip(size * np.where(slope * last < 0, 0.5, 1.2), 1e-6, 0.5)
+        last = np.where(slope * last < 0, 0.0, slope)
         x = np.minimum(x + size * last, np.log(convex.LONG))
-    return best, values
+    best, values = _unlike(best, values, search.ascending)
+    for _ in range(search.kicks):
+        many = (search.copies, *best.shape)
+        sizes = 10.0 ** stream.uniform(-4, -0.5, many[:2])[:, :, None, None, None]
+        moved = best + sizes * stream.standard_normal(many) * (stream.random(many) < 1 / 2)
+        found = left(schedule, moved.reshape(-1, *best.shape[1:])).reshape(many[:2])
+        top = np.argmax(found, axis=0)
+        at = np.arange(len(best))
+        better = found[top, at] > values
+        best[better], values[better] = moved[top, at][better], found[top, at][better]
+    return _unlike(best, values, search.ascending)
 
 
-def descended(schedule: Array, thetas: Array, far: float) -> tuple[Array, float]:
-    """Return the schedule of least max_b f_b(x_n), and that value: a linear program in a box, time and again.
-
-    A step is taken where the largest f_b is less after it; else the box is made smaller.
-    """
-    n, count = len(schedule), len(thetas)
-    x = first = np.log(schedule)
-    box = far
-    f, slopes = _sloped(x, thetas)
-    cost, ends = np.append(np.zeros(n), 1.0), np.full((count, 1), -1.0)
-    for _ in range(_PROGRAMS):
-        top = f.max()
-        low, high = np.maximum(first - far - x, -box), np.minimum(first + far - x, box)
-        bounds = [*zip(low, high, strict=True), (None, None)]
-        program = linprog(cost, np.concatenate([slopes / top, ends], axis=1), -f / top, bounds=bounds)
-        if program.status != 0 or (expected := 1 - program.x[-1]) < _FLAT:
-            break
-        new = _sloped(x + program.x[:-1], thetas)
-        gain = 1 - new[0].max() / top
-        if gain > 0:
-            x, (f, slopes) = x + program.x[:-1], new
-        box = box / 3 if gain < expected / 4 else min(2 * box, far) if gain > expected / 2 else box
-        if box < _FLAT:
-            break
-    return np.exp(x), float(f.max())
+def _unlike(thetas: Array, values: Array, most: int) -> tuple[Array, Array]:
+    """Return at most so many functions, the worst first, no two of the same value to five digits."""
+    order = np.argsort(values)[::-1]
+    kept = [order[0]]
+    for k in order[1:]:
+        if len(kept) < most and values[k] < values[kept[-1]] * (1 - 1e-5):
+            kept.append(k)
+    return thetas[kept], values[kept]
 
 
-def _sloped(x: Array, thetas: Array) -> tuple[Array, Array]:
-    """Return f_b(x_n) and its derivatives (B, n) in x, the logs of the steps."""
-    etas = np.repeat(np.exp(x)[:, None], len(thetas), axis=1)
-    phi = mg.Joint(rule=mg.GradientDescent.Phi(etas), task=thetas)
-    found = mg.meta_gradient(convex.task(thetas), _RULE, _END, phi, steps=len(x), per_task=True)
-    return found.value.to_float(), (found.grad.rule.eta.to_float() * etas).T
+def slopes(schedule: Array, thetas: Array, stream: np.random.Generator) -> Array:
+    """Return the slopes (B, n), in the logs of the steps, of what each function can be raised to by moving with them."""
+    cloud = thetas[:, None] + _RADIUS * stream.standard_normal((len(thetas), _CLOUD, *thetas.shape[1:]))
+    _, inner, outer = gradients(schedule, cloud.reshape(-1, *thetas.shape[1:]))
+    inner, outer = inner.reshape(len(thetas), _CLOUD, -1), outer.reshape(len(thetas), _CLOUD, -1)
+    found = []
+    for of_theta, of_steps in zip(inner, outer, strict=True):
+        scale = np.abs(of_theta).max() + np.abs(of_steps).max()
+        rows = np.concatenate([of_theta.T / scale, np.full((1, _CLOUD), 10.0)])  # the sum of weights is 1
+        weights, _ = nnls(rows, np.append(np.zeros(len(rows) - 1), 10.0))
+        found.append(weights @ of_steps / weights.sum())
+    return np.array(found)
+
+
+def descended(schedule: Array, values: Array, slopes: Array, box: float) -> tuple[Array, float]:
+    """Return the schedule in the box at which the largest of the linear models is least, and the relative gain."""
+    n, top = len(schedule), values.max()
+    cost, rows = np.append(np.zeros(n), 1.0), np.concatenate([slopes / top, np.full((len(slopes), 1), -1.0)], axis=1)
+    program = linprog(cost, rows, -values / top, bounds=[(-box, box)] * n + [(None, None)])
+    return schedule * np.exp(program.x[:n]), float(1 - program.x[n])
