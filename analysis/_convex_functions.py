@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import metagrad as mg
-from metagrad.protocols import Tree
 from metagrad.xp import Array
 
 INTERVALS = 2  # on a side

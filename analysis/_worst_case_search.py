@@ -10,7 +10,7 @@ The worst function often has a step of the run land where f'' switches. There f(
 rising and one falling, and the slope in h is neither of the two: as theta follows the kink, it is the combination
 sum_i a_i dh_i, a >= 0, sum a = 1, of gradients from either side for which sum_i a_i dtheta_i = 0 (the optimality
 condition of Clarke). The gradients are sampled around theta (gradient sampling; Burke, Lewis and Overton 2005), the
-a_i found by least squares. At a kink ascent alone creeps, so that it is helped by random kicks, of which the best stays.
+a_i found by least squares. At a kink ascent creeps, so random kicks help it, the best of which stays.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NEAR = 0.2  # relative: functions this much better than the worst say nothing
 
 @dataclass(frozen=True)
 class Search:
-    """How much is tried: functions looked at, those that ascend, steps of the ascent, rounds of kicks, rounds in all."""
+    """Functions that are looked at, that ascend, the steps of the ascent, rounds of kicks, copies of each, rounds."""
 
     tried: int = 20000
     ascending: int = 48
@@ -74,7 +74,8 @@ def minimax(start: Array, stream: np.random.Generator, search: Search) -> Found:
         schedules.append(moved)
         values.append(float(found[0]))
         if found[0] < least:
-            box = min(2 * box, _BOX) if found[0] < least * (1 - gain / 2) else box
+            far = float(np.abs(np.log(moved / best)).max())  # less than the box where the models cross inside it
+            box = min(2 * far, _BOX) if found[0] < least * (1 - gain / 2) else box
             best, least, thetas, worst = moved, float(found[0]), others, found
         else:  # what was worse there may be bad here too
             box /= 3
@@ -157,7 +158,7 @@ def _unlike(thetas: Array, values: Array, most: int) -> tuple[Array, Array]:
 
 
 def slopes(schedule: Array, thetas: Array, stream: np.random.Generator) -> Array:
-    """Return the slopes (B, n), in the logs of the steps, of what each function can be raised to by moving with them."""
+    """Return the slopes (B, n), in the logs of the steps, of the values that functions have which move with them."""
     cloud = thetas[:, None] + _RADIUS * stream.standard_normal((len(thetas), _CLOUD, *thetas.shape[1:]))
     _, inner, outer = gradients(schedule, cloud.reshape(-1, *thetas.shape[1:]))
     inner, outer = inner.reshape(len(thetas), _CLOUD, -1), outer.reshape(len(thetas), _CLOUD, -1)

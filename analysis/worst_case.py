@@ -4,7 +4,9 @@ Gradient descent with steps h on convex f with L = 1, ||x_0 - x*|| <= 1; the val
 adversary moves convex functions of one variable by meta-gradient, the schedule descends on the worst of them
 (`_worst_case_search`). What it ends at is judged by a certificate over all convex functions of any dimension
 (`metagrad.theory.schedules.certificate`), and by the minimax values; the search sees neither. The starts: one plain one
-for each n, and random ones, steps uniform from 1 to 2.5. At n = 3 some of these end in another optimum.
+for each n, and random ones, steps uniform from 1 to 2.5. At n = 3 some of these end in other optima: at
+(sqrt2, 1.6012, 2.1888) in some order, 2.2 % above; and where one variable is too few. At (1.835, 2.512, 1.227) the
+adversary finds 0.0412, less than the minimax, and the certificate 0.1456, by functions of two variables.
 
 The bounds of `value_2` and `value_3` were set before the first run, those of `adversary`, the gains and `silver` after.
 """
@@ -33,6 +35,7 @@ BOUNDS = {2: 2e-3, 3: 5e-3}  # of the certified value above the minimax, relativ
 _RANDOM = (1.0, 2.5)
 _SILVER = (1, 3)
 _ROUNDING = 1e-7
+_FOOLED = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ expected_seconds = {"quick": 15.0, "default": 150.0, "paper": 1500.0}
 def keys(config: Config) -> tuple[str, ...]:
     """Return the keys of the checks, in their order."""
     found = ("value_2", "value_3", "above", "proof", "adversary", "bounded", "gain_2", "gain_3", "silver_3")
-    return (*found, "share_2", "share_3", "other_2", "other_3")
+    return (*found, *(f"{end}_{n}" for n in STARTS for end in ("share", "other", "fooled")))
 
 
 def shards(config: Config) -> list[dict[str, Any]]:
@@ -102,7 +105,6 @@ def verdict(config: Config, table: Table) -> Verdict:
     least = np.array([a["minimax"][n - 1] for n in a["steps"]])
     over, missed = a["certified"] / least - 1, 1 - a["value"] / a["certified"]
     plain = {n: int(np.flatnonzero(a["steps"] == n)[0]) for n in STARTS}
-    ends = {n: over[a["steps"] == n][1:] for n in STARTS}
     said = "certified worst case over the minimax, less 1"
     checks = [
         at_most(f"value_{n}", f"{n} steps, from the plain start: {said}", over[plain[n]], BOUNDS[n]) for n in STARTS
@@ -121,9 +123,13 @@ def verdict(config: Config, table: Table) -> Verdict:
     worst = a["certified"][plain[3]] / a["silver"][list(_SILVER).index(3)]
     checks.append(at_most("silver_3", "3 steps: worst case over that of the silver steps", worst, 0.925))
     for n in STARTS:
-        within = ends[n] <= BOUNDS[n]
-        what = f"{n} steps: share of random starts that end as near the minimax as is asked of the plain one"
-        checks.append(reported(f"share_{n}", what, within.mean(), share_interval(within)))
-    for n in STARTS:
-        checks.append(reported(f"other_{n}", f"{n} steps, random starts, median: {said}", np.median(ends[n])))
+        random = np.flatnonzero(a["steps"] == n)[1:]
+        near, fooled = over[random] <= BOUNDS[n], missed[random] > _FOOLED
+        said = f"{n} steps: share of random starts that end"
+        for name, end, mask in (
+            ("share", "as near the minimax as is asked of the plain one", near),
+            ("other", "at another schedule, with a worst case that the adversary finds", ~near & ~fooled),
+            ("fooled", f"where the adversary misses more than {_FOOLED:.0%} of the worst case", ~near & fooled),
+        ):
+            checks.append(reported(f"{name}_{n}", f"{said} {end}", mask.mean(), share_interval(mask)))
     return Verdict(claim, checks)
