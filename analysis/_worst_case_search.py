@@ -29,8 +29,11 @@ _END = mg.Final("validation")
 _BOX = 0.2  # how far a round moves a step, in the log
 _DONE = 1e-4  # relative gain in sight that ends the search
 _SHORT = 5e-4  # box that ends it
+_AGAIN = 0.02  # the box of a second look
+_LOOKS = 2  # in a row without a gain, before it ends
 _CLOUD = 48  # gradients around a function
 _RADIUS = 1e-3  # how far around, in the logs of lengths
+_SAME, _ALIKE = 1e-3, 1e-2  # in value and in slopes, relative: two functions of which one is kept
 _NEAR = 0.2  # relative: functions this much better than the worst say nothing
 
 
@@ -62,14 +65,21 @@ class Found:
 
 def minimax(start: Array, stream: np.random.Generator, search: Search) -> Found:
     """Return the schedule of least worst value among convex functions of one variable, near `start` (n,)."""
-    best, box, ended = np.array(start, np.float64), _BOX, False
+    best, box = np.array(start, np.float64), _BOX
     thetas, worst = adversary(best, np.zeros((0, 2, convex.INTERVALS, 2)), stream, search)
     least, schedules, values = float(worst[0]), [best], [float(worst[0])]
+    looks, before = 0, least
     for _ in range(search.rounds):
         near = worst > least * (1 - max(_NEAR, 2 * box))
         moved, gain = descended(best, worst[near], slopes(best, thetas[near], stream), box)
-        if ended := gain < _DONE or box < _SHORT:
-            break
+        if gain < _DONE or box < _SHORT:  # a look with new functions and a larger box: is it so?
+            looks = looks + 1 if least > before * (1 - _DONE) else 0
+            if looks == _LOOKS:
+                break
+            thetas, worst = adversary(best, thetas, stream, search)
+            box, least = _AGAIN, float(worst[0])
+            before = least
+            continue
         others, found = adversary(moved, thetas, stream, search)
         schedules.append(moved)
         values.append(float(found[0]))
@@ -81,7 +91,7 @@ def minimax(start: Array, stream: np.random.Generator, search: Search) -> Found:
             box /= 3
             thetas, worst = ascended(best, np.concatenate([thetas, others]), stream, search)
             least = float(worst[0])
-    return Found(best, least, ended, np.array(schedules), np.array(values))
+    return Found(best, least, looks == _LOOKS, np.array(schedules), np.array(values))
 
 
 def adversary(schedule: Array, known: Array, stream: np.random.Generator, search: Search) -> tuple[Array, Array]:
@@ -119,7 +129,7 @@ def gradients(schedule: Array, thetas: Array) -> tuple[Array, Array, Array]:
 
 
 def ascended(schedule: Array, thetas: Array, stream: np.random.Generator, search: Search) -> tuple[Array, Array]:
-    """Return functions after sign steps uphill and kicks, the worst first, no two of a value, and f(x_n) of each.
+    """Return functions after sign steps uphill and kicks, the worst first, no two alike, and f(x_n) of each.
 
     The sign steps are Rprop's (Riedmiller and Braun 1993).
     """
@@ -134,7 +144,7 @@ def ascended(schedule: Array, thetas: Array, stream: np.random.Generator, search
         size = np.clip(size * np.where(slope * last < 0, 0.5, 1.2), 1e-6, 0.5)
         last = np.where(slope * last < 0, 0.0, slope)
         x = np.minimum(x + size * last, np.log(convex.LONG))
-    best, values = _unlike(best, values, search.ascending)
+    best, values = _unlike(schedule, best, search.ascending)
     for _ in range(search.kicks):
         many = (search.copies, *best.shape)
         sizes = 10.0 ** stream.uniform(-4, -0.5, many[:2])[:, :, None, None, None]
@@ -144,16 +154,21 @@ def ascended(schedule: Array, thetas: Array, stream: np.random.Generator, search
         at = np.arange(len(best))
         better = found[top, at] > values
         best[better], values[better] = moved[top, at][better], found[top, at][better]
-    return _unlike(best, values, search.ascending)
+    return _unlike(schedule, best, search.ascending)
 
 
-def _unlike(thetas: Array, values: Array, most: int) -> tuple[Array, Array]:
-    """Return at most so many functions, the worst first, no two of the same value to five digits."""
-    order = np.argsort(values)[::-1]
-    kept = [order[0]]
-    for k in order[1:]:
-        if len(kept) < most and values[k] < values[kept[-1]] * (1 - 1e-5):
-            kept.append(k)
+def _unlike(schedule: Array, thetas: Array, most: int) -> tuple[Array, Array]:
+    """Return at most so many functions, the worst first, and f(x_n) of each: no two of one value and slope.
+
+    At a minimax functions that have nothing in common have one value; alike are those with one slope in the steps too.
+    """
+    values, _, slope = gradients(schedule, thetas)
+    marks = np.column_stack([values, slope]) / values.max()
+    kept: list[int] = []
+    for k in np.argsort(values)[::-1]:
+        apart = np.abs(marks[kept] - marks[k])
+        if len(kept) < most and not np.any((apart[:, 0] < _SAME) & (apart[:, 1:] < _ALIKE).all(axis=1)):
+            kept.append(int(k))
     return thetas[kept], values[kept]
 
 

@@ -47,8 +47,8 @@ class Config:
     tried: int = 20000
 
 
-presets = {"quick": Config((1, 1)), "default": Config((6, 16)), "paper": Config((50, 200))}
-expected_seconds = {"quick": 15.0, "default": 150.0, "paper": 1500.0}
+presets = {"quick": Config((1, 2)), "default": Config((6, 24)), "paper": Config((50, 200))}
+expected_seconds = {"quick": 13.0, "default": 90.0, "paper": 750.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
