@@ -13,7 +13,7 @@ from paper_figs.framework.style import HORIZON, IN_CURVATURES, letter, measured,
 title = "The least worst case, found by an adversary"
 alt = (
     "Two panels. On the left the certified worst case falls with the number of steps for the best constant step and, "
-    "below it, for the minimax schedules; two learned points lie on the minimax, silver at three steps lies above both. "
+    "below it, for the minimax schedules; two learned points lie on the minimax, and silver at three steps above both. "
     "On the right the three learned steps lie on the minimax steps, the middle one the longest."
 )
 
@@ -58,7 +58,7 @@ def caption(result: Result) -> str:
     told = result.told
     return (
         f"Learned on one-dimensional tasks (triangles), certified for all smooth convex functions: "
-        f"{told('value_2', '.2%')} and {told('value_3', '.2%')} above the minimax at t = 2 and 3, "
+        f"{told('value_2', '.3%')} and {told('value_3', '.3%')} above the minimax at t = 2 and 3, "
         f"{told('gain_2', '.3f')} and {told('gain_3', '.3f')} times the best constant step, {told('silver_3', '.3f')} "
         f"times silver. Of random starts at t = 3, {told('share_3', '.0%')} end there."
     )
@@ -79,7 +79,7 @@ def details(result: Result) -> str:
 def headline(claims: Claims) -> str:
     """Return the measured values in one sentence."""
     return (
-        f"certified worst cases {claims.told('value_2', '.2%')} (t = 2) and {claims.told('value_3', '.2%')} (t = 3) "
+        f"certified worst cases {claims.told('value_2', '.3%')} (t = 2) and {claims.told('value_3', '.3%')} (t = 3) "
         f"above the minimax, {claims.told('gain_2', '.3f')} and {claims.told('gain_3', '.3f')} times those of the best "
         f"constant step; {claims.told('share_3', '.0%')} of random starts end there at t = 3"
     )

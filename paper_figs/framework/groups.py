@@ -60,7 +60,7 @@ GROUPS = (
         "tuned",
         "Hand-designed optimizers, tuned",
         "Hyper-parameters and schedules of known optimizers, tuned by meta-gradient: what is gained, and what fails.",
-        ("adam_tuning", "short_horizon", "best_schedules", "schedule_and_decay", "chebyshev"),
+        ("adam_tuning", "short_horizon", "best_schedules", "schedule_and_decay", "chebyshev", "worst_case"),
     ),
 )
 
