@@ -6,11 +6,12 @@ adversary moves convex functions of one variable by meta-gradient, the schedule 
 (`metagrad.theory.schedules.certificate`), and by the minimax values; the search sees neither.
 
 The starts: one plain one for each n, (1.2, 1.6) and (1.2, 2.0, 1.6), and random ones, steps uniform from 1 to 2.5. The
-plain one of three steps has the middle the longest: increasing steps, (1.2, 1.6, 2.0), end at another optimum. Of the
-random ones some end at other optima, (sqrt3, 3/2), 1.6 % above the minimax, and (sqrt2, 1.6012, 2.1888) in some order,
-2.2 % above; and some where functions of one variable are too few: at (1.8354, 2.5119, 1.2272) the adversary finds
-0.0412, below the minimax, and the certificate 0.1456, by functions of two variables. So the adversary's own value can
-be trusted only with a certificate. How often each happens is reported.
+plain one of three steps has the middle the longest; it was chosen when it had been seen that increasing steps, (1.2,
+1.6, 2.0), and equal ones end at another optimum. Of the random ones some end at other optima, (sqrt3, 3/2), 1.6 % above
+the minimax, and (sqrt2, 1.6012, 2.1888) in some order, 2.2 % above; and some where functions of one variable are too
+few: at (1.8354, 2.5119, 1.2272) the adversary finds 0.0412, below the minimax, and the certificate 0.1456, by functions
+of two variables. So the adversary's own value can be trusted only with a certificate. How often each happens is
+reported.
 
 The bounds of `value_2` and `value_3` were set before the first run, those of `adversary`, the gains and `silver` after.
 """
@@ -39,6 +40,7 @@ STARTS = {2: (1.2, 1.6), 3: (1.2, 2.0, 1.6)}
 BOUNDS = {2: 2e-3, 3: 5e-3}  # of the certified value above the minimax, relative
 _RANDOM = (1.0, 2.5)
 _SILVER = (1, 3)
+_TOLERANCE = 1e-6  # of the certificate: how far above the worst case it may be, relative
 _ROUNDING = 1e-7
 _FOOLED = 0.01
 
@@ -53,7 +55,7 @@ class Config:
 
 
 presets = {"quick": Config((1, 1)), "default": Config((6, 24)), "paper": Config((50, 200))}
-expected_seconds = {"quick": 11.0, "default": 90.0, "paper": 750.0}
+expected_seconds = {"quick": 11.0, "default": 105.0, "paper": 850.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ def compute(config: Config, shard: dict[str, Any], context: Any) -> dict[str, np
     stream = rng(context.seed, "worst_case", n, k)
     start = stream.uniform(*_RANDOM, n) if k else np.array(STARTS[n])
     found = minimax(start, stream, Search(rounds=config.rounds, tried=config.tried))
-    proved = certificate.worst_case(found.schedule, tolerance=1e-8)
+    proved = certificate.worst_case(found.schedule, tolerance=_TOLERANCE)
     room = max(STARTS) - n
     return {
         "start": np.pad(start, (0, room), constant_values=np.nan),
@@ -91,8 +93,8 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
     arrays = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
     horizons = np.arange(1, LONGEST + 1)
     arrays["horizons"] = horizons
-    arrays["minimax"] = np.array([minimax_value(n) for n in horizons])
-    arrays["constant"] = _certified([np.full(n, best_constant(n)) for n in horizons])
+    arrays["minimax"] = np.array([minimax_value(int(n)) for n in horizons])
+    arrays["constant"] = _certified([np.full(n, best_constant(int(n))) for n in horizons])
     arrays["silver_horizons"] = np.array(_SILVER)
     arrays["silver"] = _certified([silver.silver_schedule(n) for n in _SILVER])
     arrays["minimax_3"] = minimax_schedule(3)
@@ -101,7 +103,7 @@ def assemble(config: Config, parts: list[dict[str, np.ndarray]]) -> Table:
 
 
 def _certified(schedules: list[np.ndarray]) -> np.ndarray:
-    return np.array([certificate.worst_case(one, tolerance=1e-8).upper for one in schedules])
+    return np.array([certificate.worst_case(one, tolerance=_TOLERANCE).upper for one in schedules])
 
 
 def verdict(config: Config, table: Table) -> Verdict:
@@ -118,7 +120,7 @@ def verdict(config: Config, table: Table) -> Verdict:
         at_least("above", f"all starts, least: {said}", over, -_ROUNDING),
         at_least("proof", "all starts: smallest eigenvalue of the certificate's matrix", a["margin"], 0.0),
         at_most(
-            "adversary", "plain starts: what the adversary misses of the worst case", missed[[*plain.values()]], 5e-3
+            "adversary", "plain starts: what the adversary misses of the worst case", missed[[*plain.values()]], 1e-3
         ),
         at_least("bounded", "all starts, least: what the adversary misses of the worst case", missed, -_ROUNDING),
     ]
