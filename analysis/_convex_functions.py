@@ -32,14 +32,10 @@ def value(x: Any, theta: Any) -> Any:
     return np.sum(d * d / 2 + (e - s) * np.maximum(u - e, 0.0), axis=(1, 2))
 
 
-def task(theta: Array, sign: float = 1.0) -> mg.FunctionTask:
-    """Return the functions as tasks from x_0 = 1, theta their meta-parameters; what is held out is `sign` f(x_T)."""
-    held: dict[str, Any] = {}
+def task(theta: Array) -> mg.FunctionTask:
+    """Return the functions as tasks from x_0 = 1, theta their meta-parameters."""
 
     def loss(w: Any, theta: Any) -> Any:
         return value(w[:, 0], theta)
 
-    def validation(w: Any, theta: Any) -> Any:
-        return sign * value(w[:, 0], theta)
-
-    return mg.FunctionTask(loss, np.ones((len(theta), 1)), validation=validation, theta=theta, **held)
+    return mg.FunctionTask(loss, np.ones((len(theta), 1)), theta=theta)

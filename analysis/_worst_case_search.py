@@ -25,7 +25,7 @@ from analysis import _convex_functions as convex
 from metagrad.xp import Array
 
 _RULE = mg.Scheduled(mg.GradientDescent())
-_END = mg.Final("validation")
+_END = mg.Final()
 _BOX = 0.2  # how far a round moves a step, in the log
 _DONE = 1e-4  # relative gain in sight that ends the search
 _SHORT = 5e-4  # box that ends it
@@ -34,7 +34,7 @@ _LOOKS = 2  # in a row without a gain, before it ends
 _CLOUD = 48  # gradients around a function
 _RADIUS = 1e-3  # how far around, in the logs of lengths
 _SAME, _ALIKE = 1e-3, 1e-2  # in value and in slopes, relative: two functions of which one is kept
-_NEAR = 0.2  # relative: functions this much better than the worst say nothing
+_NEAR = 0.2  # relative: functions whose value is farther below the worst are left out of the linear program
 
 
 @dataclass(frozen=True)
