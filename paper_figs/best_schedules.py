@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
-from paper_figs.framework.style import HORIZON, letter, measured, new_figure, theory
+from paper_figs.framework.style import HORIZON, LINES, letter, measured, new_figure, theory
 
 title = "The best schedules, found by gradient"
 alt = (
@@ -29,14 +30,16 @@ def draw(result: Result) -> Figure:
         measured(axes[0], place, a["etas"][k, -1], k, label=label)
         theory(axes[1], a["steps"], a["best"][k], k)
         measured(axes[1], a["steps"], a["risk"][k], k)
-        axes[1].plot(a["steps"], a["constant"][k], color="#999999", linewidth=0.9, zorder=1)
+        axes[1].plot(a["steps"], a["constant"][k], color="#999999", linestyle=LINES[6], linewidth=1.2, zorder=1)
         worst = np.maximum(a["errors"][k].max(axis=1), 1e-17)
         measured(axes[2], a["steps"] + 0.15 * (k - 1), worst, k)
     axes[0].set(yscale="log", xlabel="step, the largest first", ylabel=r"step size $\eta$ (1/curvature)")
     axes[0].set_title(f"$t = {longest}$")
-    axes[1].set(yscale="log", xlabel=HORIZON, ylabel=r"risk $\|w_t - w^*\|^2$", title="grey: constant step")
+    axes[1].set(yscale="log", xlabel=HORIZON, ylabel=r"risk $\|w_t - w^*\|^2$", title="grey, dotted: constant step")
     axes[2].axhline(1e-8, color="#444444", linewidth=0.7)
     axes[2].set(yscale="log", xlabel=HORIZON, ylabel="largest relative error of a step", title="all starts")
+    for ax in axes:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     letter(axes)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs.framework.claims import Claims
 from paper_figs.framework.results import Result
@@ -42,6 +43,7 @@ def _excess(ax: Axes, result: Result) -> None:
     measured(ax, a["steps"], a["limit_alone"] - bayes, 1, label="steps alone")
     ax.set(yscale="log", xlabel=HORIZON, ylabel="risk above the Bayes risk")
     ax.set_title(rf"$n/d = {1 / config['gamma']:g}$, $\sigma = {config['sigma']:g}$")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="lower left")
 
 

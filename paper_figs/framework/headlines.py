@@ -195,6 +195,12 @@ LINES = {
         "Gradient finds the best schedule of step sizes that theory has in closed form, from a straight line.",
         lambda c: f"steps to {c.told('line', '.0e')}, up to t = {c.config['steps'][-1]}",
     ),
+    "chebyshev": Short(
+        "Learned as a minimax, a schedule ends at Chebyshev's; in the fractal order of its steps nothing is lost.",
+        lambda c: (
+            f"worst factor to {c.told('learned_float64', '.0e', abs)}; others' range 10^{c.told('ordered', '.0f')}"
+        ),
+    ),
     "schedule_and_decay": Short(
         "With noise the best schedule needs weight decay: tuned by gradient, the two reach the least risk there is.",
         lambda c: f"17/41 to {c.told('four_steps', '.0e')} at t = 4; steps alone {c.told('alone', '.5f')}",

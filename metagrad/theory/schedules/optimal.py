@@ -12,12 +12,12 @@ orthogonal to every change, (s + delta) p(s) with p of degree at most T - 1: int
 R = pi_T/pi_T(-delta), which does not vanish at -delta < z_1. Its zeros are real and positive, and decay delta
 makes R = prod_k (1 - eta_k (s + delta)). The noise moves the steps and adds the decay; the zeros stay the same.
 
-Without noise this is the average-case method of Pedregosa and Scieur 2020, here as a schedule. With it, the estimate
-nearest in the literature that was searched is early stopping against ridge regression (Ali, Kolter and Tibshirani
-2019, within a factor of 1.69 at continuous time; Sheng and Ali 2021, classes of step sizes) and conjugate gradients on
-the penalised normal equations (Hucker and Reiss 2025; Gerth and Soodhalter 2025), which choose the polynomial by the
-data. The statement above was not found there; it is a short consequence of known facts. Without decay the best q has a
-residual 1 - s q whose zeros may be complex, see `regimes`.
+Without noise this is the average-case method of Pedregosa and Scieur 2020, here as a schedule. With it, the nearest in
+the literature that was searched is early stopping against ridge regression (Ali, Kolter and Tibshirani 2019, within a
+factor of 1.69 at continuous time; Richards, Dobriban and Rebeschini 2021, the best of a finite class of step sizes)
+and conjugate gradients on the penalised normal equations (Hucker, Reiss and Stark 2025; Gerth and Soodhalter 2025),
+which choose the polynomial by the data. The statement above was not found there; it is a short consequence of known
+facts. Without decay the best q has a residual 1 - s q whose zeros may be complex, see `regimes`.
 """
 
 from __future__ import annotations
