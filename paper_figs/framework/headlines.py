@@ -208,7 +208,7 @@ LINES = {
     "worst_case": Short(
         "An adversary on one-dimensional tasks leads to the step sizes of least worst case over all convex functions, "
         "from a plain start.",
-        lambda c: f"certified {c.told('value_2', '.3%')} (t = 2) and {c.told('value_3', '.3%')} above the minimax",
+        lambda c: f"{c.told('value_2', '.3%')}, {c.told('value_3', '.3%')} above the minimax (t = 2, 3)",
     ),
     "short_horizon": Short(
         "Step sizes tuned for the very next loss fall too early, and lose more the longer the run.",
