@@ -12,7 +12,7 @@ import numpy as np
 
 from metagrad import ad, checks, files, parts
 from metagrad.api import check_phi
-from metagrad.errors import bad_value
+from metagrad.errors import bad_type, bad_value
 from metagrad.estimators import ClosedForm, Reverse
 from metagrad.fingerprint import named_parts
 from metagrad.protocols import Estimator, Objective, Rule, Task, Tree
@@ -83,6 +83,7 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     most: int = 1000,
     logarithm: bool | None = None,
     ranges: bool = True,
+    held: tuple[str, ...] = (),
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: Callable[[int, float], None] | None = None,
@@ -93,7 +94,7 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     always computed with the same `seed`, so that it is a function; of random tasks it is that of this sample.
     `ranges`: whether hyper-parameters are moved in coordinates that may be any numbers, those of `Unconstrained`: eta
     in its log, a decay in its logit, so that none leaves its range. Weights of networks and meta-parameters of the task
-    are moved as they are. To hold some, minimise an `Unconstrained` with `fixed`.
+    are moved as they are. `held`: names of those that keep their value: ("mu",), or ("rule",) of a `Joint`.
     `logarithm`: whether the log of the objective is minimised, which has the same minimum and whose gradient neither
     explodes nor vanishes (Wang et al. 2021, section 3.1): None for yes where the objective is no logarithm and begins
     above 0. Values and gradients of any size are taken, as they are `Scaled`.
@@ -140,9 +141,16 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     phi = check_phi(_WHERE, task, rule, phi, steps)
     if second and isinstance(estimator, ClosedForm):
         estimator.hessian(task, rule, objective, phi, steps=steps)  # raises where there is none
-    where = Coordinates.of(rule, phi, ranges=ranges)
+    where = Coordinates.of(_WHERE, rule, phi, ranges=ranges, held=_names(held))
     given = {"task": task, "rule": rule, "objective": objective, "phi": phi, "steps": steps, "method": method}
-    given |= {"estimator": estimator, "tolerance": tolerance, "logarithm": logarithm, "ranges": ranges, "seed": seed}
+    given |= {
+        "estimator": estimator,
+        "tolerance": tolerance,
+        "logarithm": logarithm,
+        "ranges": ranges,
+        "held": held,
+        "seed": seed,
+    }
     with files.alone(path, _WHERE):
         kept = Evaluated(path, {} if path is None else named_parts(given), _WHERE)
         asked = _Asked((task, rule, objective), estimator, steps, seed, where, kept, logarithm, progress, second)
@@ -150,6 +158,13 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
             return _searched(asked, phi, method, tolerance, most)
         finally:
             kept.save()
+
+
+def _names(held: Any) -> tuple[str, ...]:
+    if not isinstance(held, tuple | list) or not all(isinstance(one, str) for one in held):
+        remedy = f"Write ({held!r},)." if isinstance(held, str) else "Write ('mu',) for a single one."
+        bad_type(_WHERE, "held", checks.shown(held), "a tuple of names", remedy)
+    return tuple(held)
 
 
 @dataclass
@@ -194,6 +209,7 @@ class _Asked:
         signs = np.concatenate([np.ravel(leaf.sign()) for leaf in leaves]).astype(np.float64)
         logs = np.concatenate([np.ravel(leaf.log2abs()) for leaf in leaves]).astype(np.float64)
         with np.errstate(all="ignore"):
+            signs, logs = signs[self.where.moved], logs[self.where.moved]
             moved = signs * self.where.slopes(x)
             if self._takes_log(sign, log2):
                 f, g = math.log(2.0) * log2 if sign > 0 else math.nan, moved * np.exp2(logs - log2)
@@ -221,7 +237,8 @@ class _Asked:
         key = x.tobytes()
         if key not in self.hessians:
             assert isinstance(self.estimator, ClosedForm)
-            second = self.estimator.hessian(*self.given, self.where.phi(x), steps=self.steps)
+            free = np.ix_(self.where.moved, self.where.moved)
+            second = self.estimator.hessian(*self.given, self.where.phi(x), steps=self.steps)[free]
             slopes, shift = self.where.slopes(x), found.value_log2 if self.logarithm else 0.0
             with np.errstate(all="ignore"):
                 curved = second.sign() * np.exp2(second.log2abs() - shift) * np.outer(slopes, slopes)

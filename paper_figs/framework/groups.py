@@ -66,7 +66,7 @@ GROUPS = (
         "schedules",
         "The best schedules and momenta",
         "What the best step sizes, decays and momenta are in closed form, and that a gradient finds them.",
-        ("best_schedules", "schedule_and_decay", "chebyshev", "momentum_landscape"),
+        ("best_schedules", "schedule_and_decay", "chebyshev", "worst_case", "momentum_landscape"),
     ),
     Group(
         "starts",

@@ -231,6 +231,11 @@ LINES = {
         "With noise the best schedule needs weight decay: tuned by gradient, the two reach the least risk there is.",
         lambda c: f"17/41 to {c.told('four_steps', '.0e')} at t = 4; steps alone {c.told('alone', '.5f')}",
     ),
+    "worst_case": Short(
+        "An adversary on one-dimensional tasks leads to the step sizes of least worst case over all convex functions, "
+        "from a plain start.",
+        lambda c: f"{c.told('value_2', '.3%')}, {c.told('value_3', '.3%')} above the minimax (t = 2, 3)",
+    ),
     "short_horizon": Short(
         "Step sizes tuned for the very next loss fall too early, and lose more the longer the run.",
         lambda c: f"{c.told('bias_10')} times the best at T = 10, {c.told('bias_100')} at T = 100",

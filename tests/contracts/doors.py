@@ -280,6 +280,7 @@ DOORS: dict[str, Door] = {
         {
             "phi": NUMBER,
             "tolerance": NUMBER,
+            "held": EMPTY,
             "estimator": NONE,
             "logarithm": NONE,
             "checkpoint": NONE | PATH,

@@ -71,6 +71,9 @@ def test_both_parts_and_held_ones():
     task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
     held = mg.minimise(task, rule, mg.LogFinal(), rule.free(), steps=6)
     assert held.names == ("log_eta",)
+    named = mg.minimise(task, mg.Momentum(), mg.LogFinal(), mg.Momentum.Phi(0.1, 0.5), steps=6, held=("mu",))
+    assert (named.names, named.phi.mu) == (("log_eta",), 0.5)
+    assert named.phi.eta == pytest.approx(float(rule.phi(held.phi).eta), rel=1e-6)
     both = mg.minimise(task, mg.Momentum(), mg.LogFinal(), mg.Momentum.Phi(0.1, 0.5), steps=3, most=30)
     assert not both.logarithm
     assert (
@@ -103,6 +106,22 @@ def test_a_decay_and_a_step_size():
     assert found.names == ("rule.log_eta", "task")
     thetas = np.linspace(-6, 3, 400)
     assert float(found.value.to_float()[0]) <= min(map(of_ridge, thetas)) * (1 + 1e-6)
+
+
+def test_the_task_alone_or_the_rule_alone():
+    def loss(w, theta):
+        return np.sum((w - theta) ** 2, axis=-1) / 2
+
+    task = mg.FunctionTask(
+        loss, np.zeros((1, 2)), validation=lambda w: np.sum((w - 3.0) ** 2, axis=-1), theta=np.ones(2)
+    )
+    phi = mg.Joint(rule=0.5, task=np.array([1.0, 2.0]))
+    found = mg.minimise(task, mg.GradientDescent(), mg.Final("validation"), phi, steps=1, held=("rule",))
+    assert found.phi.rule.eta == 0.5
+    np.testing.assert_allclose(found.phi.task, [6.0, 6.0], rtol=1e-5)
+    found = mg.minimise(task, mg.GradientDescent(), mg.Final("validation"), phi, steps=1, held=("task[0]", "rule"))
+    assert found.phi.task[0] == 1.0
+    assert found.phi.task[1] == pytest.approx(6.0, rel=1e-5)
 
 
 def test_weights_of_a_network_are_moved_as_they_are():
@@ -170,6 +189,9 @@ TASK = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
         ({"tolerance": 0.0}, ValueError, r"minimise: tolerance is 0\.0; expected a number above 0"),
         ({"most": 0}, ValueError, r"minimise: most is 0"),
         ({"steps": 0}, ValueError, r"minimise: steps is 0"),
+        ({"held": "eta"}, TypeError, r"minimise: held is 'eta'; expected a tuple of names. Write \('eta',\)"),
+        ({"held": ("eta",)}, ValueError, r"at least one meta-parameter that is free"),
+        ({"held": ("mu",)}, ValueError, r"minimise: held is 'mu'; expected a meta-parameter by its name"),
         ({"ranges": 1}, TypeError, r"minimise: ranges is"),
         ({"logarithm": "yes"}, TypeError, r"minimise: logarithm is"),
         ({"rule": mg.Momentum(), "phi": mg.Momentum.Phi(0.1, 0.0)}, ValueError, r"mu is 0\.0; expected a number in"),

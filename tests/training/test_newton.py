@@ -170,3 +170,13 @@ def test_in_float32():
     exact = mg.minimise(DIAGONAL, mg.Momentum(), mg.LogFinal(), mg.Momentum.Phi(0.2, 0.4), steps=3, method="Newton")
     assert found.phi.eta.dtype == np.float32
     np.testing.assert_allclose(list(found.phi), list(exact.phi), rtol=1e-3)
+
+
+def test_some_can_be_held():
+    phi = mg.Momentum.Phi(0.24, 0.5)  # near a minimum, of several
+    task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
+    given = (task, mg.Momentum(), mg.LogFinal(), phi)
+    found = mg.minimise(*given, steps=3, method="Newton", held=("mu",))
+    by_gradients = mg.minimise(*given, steps=3, held=("mu",))
+    assert (found.names, found.phi.mu) == (("log_eta",), 0.5)
+    assert found.phi.eta == pytest.approx(by_gradients.phi.eta, rel=1e-6)
