@@ -213,9 +213,10 @@ LINES = {
     "sinusoids": Short(
         "A few steps from a learned start fit a sine wave that random weights do not.",
         lambda c: (
-            f"{c.told('maml_random', '.2f')} (MAML, 1 step) and {c.told('reptile_random', '.2g')} (Reptile, 8 steps) "
-            "of the error from random weights"
+            f"{c.told('maml_random', '.2f')} (MAML), {c.told('reptile_random', '.2f')} (Reptile) of the error of random "
+            "weights"
         ),
+    ),
     ),
     "best_schedules": Short(
         "Gradient finds the best schedule of step sizes that theory has in closed form, from a straight line.",
