@@ -211,12 +211,8 @@ LINES = {
         lambda c: f"log10 loss {_gain(c, 'all')}; search {_gain(c, 'search')}",
     ),
     "sinusoids": Short(
-        "A few steps from a learned start fit a sine wave that random weights do not.",
-        lambda c: (
-            f"{c.told('maml_random', '.2f')} (MAML), {c.told('reptile_random', '.2f')} (Reptile) of the error of random "
-            "weights"
-        ),
-    ),
+        "A few steps from a learned start leave less of the error than the same steps from random weights.",
+        lambda c: f"{c.told('maml_random', '.2f')} of it (MAML), {c.told('reptile_random', '.2f')} (Reptile)",
     ),
     "best_schedules": Short(
         "Gradient finds the best schedule of step sizes that theory has in closed form, from a straight line.",
