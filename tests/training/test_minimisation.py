@@ -214,6 +214,7 @@ TASK = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
         ({"logarithm": "yes"}, TypeError, r"minimise: logarithm is"),
         ({"rule": mg.Momentum(), "phi": mg.Momentum.Phi(0.1, 0.0)}, ValueError, r"mu is 0\.0; expected a number in"),
         ({"phi": -0.1}, ValueError, r"eta"),
+        ({"estimator": mg.Reptile()}, ValueError, r"minimise: estimator is Reptile\(.*of the objective's gradient"),
         (
             {"objective": mg.LogFinal(), "logarithm": True},
             ValueError,
@@ -227,6 +228,19 @@ def test_clear_errors(given, error, expected):
     usual = {"task": TASK, "rule": mg.GradientDescent(), "objective": mg.Final(), "phi": 0.2, "steps": 10} | given
     with pytest.raises(error, match=expected):
         mg.minimise(**usual)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "Newton"])
+def test_converged_says_that_the_slope_is_within_the_tolerance(method):
+    """One step of one mode reaches 0 at 1/h, so that its log has no minimum: L-BFGS-B and TNC stop there content."""
+    one = mg.Quadratic(np.array([[2.0]]), np.ones(1))
+    never = mg.minimise(one, mg.GradientDescent(), mg.Final(), 0.3, steps=1, method=method)
+    assert never.slope > 1e4
+    assert never.converged == (method == "SLSQP")  # its tolerance is not one of the slope
+    if method in ("L-BFGS-B", "TNC"):
+        assert re.match(r"The slope is .*, above the tolerance\. ", never.message)
+    there = mg.minimise(TASK, mg.GradientDescent(), mg.Final(), 0.1, steps=5, method=method, tolerance=1e-6)
+    assert there.converged
 
 
 def test_the_derivative_of_every_coordinate():
