@@ -103,7 +103,8 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     above 0. Values and gradients of any size are taken, as they are `Scaled`.
     `method`: "BFGS", "L-BFGS-B", "CG", "TNC", "SLSQP" or "Newton", which takes exact second derivatives besides and
     arrives in fewer steps, with more digits: Newton's method within trust regions (SciPy's "trust-exact"), for what
-    `ClosedForm.hessian` covers; its estimator is `ClosedForm()`, which None stands for. `tolerance`: of the largest
+    `ClosedForm.hessian` covers; its estimator is `ClosedForm()`, which None stands for. "BFGS" and "SLSQP" hold a
+    matrix (P, P): for thousands of meta-parameters take "L-BFGS-B". `tolerance`: of the largest
     slope (of the change of the function, for "SLSQP"); `most`: iterations. `progress(evaluations, f)` is called after
     every evaluation. `checkpoint`: a file that keeps all evaluations; started again, the run takes them from there, and
     goes on to the same bits. Where the objective is no number the optimizer is told inf, and looks elsewhere.
