@@ -22,6 +22,7 @@ from metagrad.errors import Status, bad_value
 from metagrad.protocols import Estimate, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Ask, Options, check_options
+from metagrad.unroll.lost import any_entry
 from metagrad.unroll.phi import restore
 from metagrad.unroll.replay_sweep import forwards, valued
 from metagrad.unroll.rescale import is_float_array, magnitude, normalise, shift
@@ -89,7 +90,11 @@ class Reptile:
             of_task = ad.tree_map(lambda leaf: None if leaf is None else leaf / self.step_size, of_task)
             grad = Joint(ad.tree_map(_zeros, unroll.phi.rule), of_task)
             grad = restore(grad, unroll.given, unroll.batch, per_task=self.per_task)
-        found = replace(found, grad=grad, status=_status(found.status, of_task), end=None, notes=(*found.notes, _NOTE))
+        status = _status(found.status, of_task)
+        if unroll.scale_state and (fell := unroll.fell()):  # what fell out counts beside what outgrew the floats
+            lost = (status == 0) & any_entry(fell) & (unroll.end().exponent > 0)
+            status = unroll.xp.where(lost, Status.ENTRIES_LOST.code, status)
+        found = replace(found, grad=grad, status=status, end=None, notes=(*found.notes, _NOTE))
         return unroll.as_given(found)
 
     def _pulled(self, unroll: Unroll) -> Tree:

@@ -33,7 +33,7 @@ class Coordinates:
     def of(cls, where: str, rule: Rule, phi: Tree, *, ranges: bool, held: tuple[str, ...]) -> Coordinates:
         """Return the coordinates of a rule's meta-parameters; `ranges`: whether those with a range get others.
 
-        ValueError where phi stands at the end of a range, which no coordinate reaches.
+        ValueError where what is free stands at the end of a range, which no coordinate reaches.
         """
         moved = ~_held(where, flat_names(phi), held)
         made = cls(phi, _free(rule) if ranges and moved[: _rule_numbers(phi)].any() else None, moved)
@@ -47,7 +47,18 @@ class Coordinates:
     def _tree(self, phi: Tree) -> Tree:
         if self.free is None:
             return phi
-        return phi._replace(rule=self.free.free(phi.rule)) if isinstance(phi, Joint) else self.free.free(phi)
+        if isinstance(phi, Joint):
+            return phi._replace(rule=self.free.free(self._inside(phi.rule)))
+        return self.free.free(self._inside(phi))
+
+    def _inside(self, phi: Tree) -> Tree:
+        """Return the rule's phi with 0.5, which is in every range, for what is held: that may be at the end of one."""
+        first, found = 0, []
+        for leaf in ad.leaves(phi):
+            free = self.moved[first : first + np.size(leaf)].reshape(np.shape(leaf))
+            found.append(leaf if free.all() else like(leaf, np.where(free, leaf, 0.5)))
+            first += int(np.size(leaf))
+        return ad.unflatten(phi, found)
 
     @property
     def names(self) -> tuple[str, ...]:

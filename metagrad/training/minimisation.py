@@ -13,7 +13,7 @@ import numpy as np
 from metagrad import ad, checks, files, parts
 from metagrad.api import check_phi
 from metagrad.errors import bad_type, bad_value
-from metagrad.estimators import ClosedForm, Reverse
+from metagrad.estimators import ClosedForm, Reptile, Reverse
 from metagrad.fingerprint import named_parts
 from metagrad.protocols import Estimator, Objective, Rule, Task, Tree
 from metagrad.scaled import Scaled
@@ -35,7 +35,8 @@ class Minimum:
 
     `phi`: the best meta-parameters, a tree like those that it began with. `value`: the objective there, Scaled (1,),
     the mean over tasks. `slope`: the largest |d f/d x| there, f what was minimised (the log of the objective, where
-    `logarithm`), x the coordinates `names`. `converged`: whether the optimizer says so; `message`: its words.
+    `logarithm`), x the coordinates `names`. `converged`: whether the optimizer says so, and the slope where it ended is
+    within the tolerance (which for "SLSQP" is not one of the slope); `message`: its words.
     `iterations`; `evaluations` K. `path` (K, P): the coordinates of every evaluation, `value_log2`, `value_sign` (K,)
     the objective there, `status` (K,) how many tasks had a Status other than OK.
     """
@@ -90,7 +91,9 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
 ) -> Minimum:
     """Return the meta-parameters, near `phi`, at which the meta-objective is least: its mean over tasks.
 
-    `scipy.optimize.minimize` is given exact meta-gradients, by the `estimator`; None for `Reverse()`. The objective is
+    `scipy.optimize.minimize` is given exact meta-gradients, by the `estimator`; None for `Reverse()`. One that leaves
+    something out (`Windows`, `gradient="stop_gradient"`, `Implicit`) ends where what it gives vanishes, if it ends, and
+    that need not be a minimum; what has a gradient of 0 by it stays where it is. The objective is
     always computed with the same `seed`, so that it is a function; of random tasks it is that of this sample.
     `ranges`: whether hyper-parameters are moved in coordinates that may be any numbers, those of `Unconstrained`: eta
     in its log, a decay in its logit, so that none leaves its range. Weights of networks and meta-parameters of the task
@@ -100,7 +103,8 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     above 0. Values and gradients of any size are taken, as they are `Scaled`.
     `method`: "BFGS", "L-BFGS-B", "CG", "TNC", "SLSQP" or "Newton", which takes exact second derivatives besides and
     arrives in fewer steps, with more digits: Newton's method within trust regions (SciPy's "trust-exact"), for what
-    `ClosedForm.hessian` covers; its estimator is `ClosedForm()`, which None stands for. `tolerance`: of the largest
+    `ClosedForm.hessian` covers; its estimator is `ClosedForm()`, which None stands for. "BFGS" and "SLSQP" hold a
+    matrix (P, P): for thousands of meta-parameters take "L-BFGS-B". `tolerance`: of the largest
     slope (of the change of the function, for "SLSQP"); `most`: iterations. `progress(evaluations, f)` is called after
     every evaluation. `checkpoint`: a file that keeps all evaluations; started again, the run takes them from there, and
     goes on to the same bits. Where the objective is no number the optimizer is told inf, and looks elsewhere.
@@ -124,6 +128,9 @@ def minimise(  # noqa: PLR0913 - each of them named in a call
     if estimator is None:
         estimator = ClosedForm() if second else Reverse()
     parts.check_estimator(_WHERE, "estimator", estimator)
+    if isinstance(estimator, Reptile):
+        remedy = "MetaTrainer goes along it; for the start that is best for an objective take Reverse()."
+        bad_value(_WHERE, "estimator", repr(estimator), "one of the objective's gradient", remedy)
     if second and not isinstance(estimator, ClosedForm):
         came = f"{estimator!r} with method='Newton'"
         bad_value(_WHERE, "estimator", came, "ClosedForm(), or None", "Every other method takes gradients alone.")
@@ -274,13 +281,18 @@ def _searched(asked: _Asked, phi: Tree, method: str, tolerance: float, most: int
     best = min(range(len(kept.found)), key=lambda k: kept.found[k].f)
     if method == "Newton":  # the end may be above it by rounding
         best = next(k for k, x in enumerate(kept.points) if np.array_equal(x, ended.x))
-    found = kept.found[best]
+    found, last = kept.found[best], kept.get(np.asarray(ended.x, np.float64))
+    slopes = [float(np.abs(one.g).max()) for one in (found, last) if one is not None]
+    is_flat = method == "SLSQP" or min(slopes) <= tolerance  # L-BFGS-B and TNC also stop where f does not fall
+    said = str(ended.message)
+    if ended.success and not is_flat:
+        said = f"The slope is {min(slopes):.1e}, above the tolerance. {said}"
     return Minimum(
         phi=where.phi(kept.points[best]),
         value=Scaled.from_log(np.array([found.value_sign]), np.array([found.value_log2 * math.log(2.0)])),
-        slope=float(np.abs(found.g).max()),
-        converged=bool(ended.success),
-        message=str(ended.message),
+        slope=slopes[0],
+        converged=bool(ended.success) and is_flat,
+        message=said,
         logarithm=bool(asked.logarithm),
         names=where.names,
         iterations=int(ended.nit),

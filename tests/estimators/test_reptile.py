@@ -75,6 +75,16 @@ def test_a_run_that_outgrows_the_floats():
     assert near.grad.task.to_float() == 0.75, "w_k is 0 beside phi"
 
 
+def test_an_entry_that_is_lost_beside_one_that_grows_faster_has_a_status():
+    """w_k = (1 - 100 h)^k phi: with one exponent for both, 99^2000 is 0 beside 399^2000."""
+    task = mg.LearnedStart(mg.Quadratic(np.diag([1.0, 4.0]), np.ones((2, 2))))
+    ask = (task, mg.GradientDescent(), mg.Final(), mg.Joint(100.0, np.array([0.5, 0.2])))
+    found = mg.meta_gradient(*ask, steps=2000, method="reptile")
+    assert found.grad.task.log2abs()[0] == -np.inf
+    assert (found.status == Status.ENTRIES_LOST.code).all()
+    assert mg.meta_gradient(*ask, steps=20, method="reptile").ok
+
+
 def test_tasks_of_far_sizes_are_added_and_kept_apart():
     H = np.array([[[1.0]], [[0.5]]])
     task = mg.LearnedStart(mg.Quadratic(H, np.ones((2, 1))))

@@ -82,6 +82,24 @@ def test_both_parts_and_held_ones():
     )
 
 
+@pytest.mark.parametrize("method", ["BFGS", "Newton"])
+def test_what_is_held_may_be_at_the_end_of_its_range(method):
+    """Momentum held at 0 is gradient descent; of a schedule, a step may be held where no coordinate is."""
+    task = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
+    plain = mg.minimise(task, mg.GradientDescent(), mg.Final(), 0.1, steps=5, method=method)
+    held = mg.minimise(task, mg.Momentum(), mg.Final(), mg.Momentum.Phi(0.1, 0.0), steps=5, held=("mu",), method=method)
+    assert held.phi.mu == 0.0
+    assert held.phi.eta == pytest.approx(float(plain.phi.eta), rel=1e-8)
+    rule = mg.Scheduled(mg.Momentum())
+    start = mg.Momentum.Phi(np.full(3, 0.1), np.array([0.0, 0.5, 0.2]))
+    found = mg.minimise(task, rule, mg.Final(), start, steps=3, held=("eta", "mu[0]"))
+    np.testing.assert_array_equal(found.phi.eta, start.eta)
+    assert found.phi.mu[0] == 0.0
+    assert (found.phi.mu[1:] != start.mu[1:]).all()
+    with pytest.raises(ValueError, match=r"mu is 0.0; expected a number in \(0, 1\)"):
+        mg.minimise(task, mg.Momentum(), mg.Final(), mg.Momentum.Phi(0.1, 0.0), steps=3)
+
+
 def test_a_decay_and_a_step_size():
     """Ridge regression with so many steps that the minimum is at the best decay of the validation loss."""
     draw = np.random.default_rng(3)
@@ -196,6 +214,7 @@ TASK = mg.Quadratic(np.diag([1.0, 4.0]), np.ones(2))
         ({"logarithm": "yes"}, TypeError, r"minimise: logarithm is"),
         ({"rule": mg.Momentum(), "phi": mg.Momentum.Phi(0.1, 0.0)}, ValueError, r"mu is 0\.0; expected a number in"),
         ({"phi": -0.1}, ValueError, r"eta"),
+        ({"estimator": mg.Reptile()}, ValueError, r"minimise: estimator is Reptile\(.*of the objective's gradient"),
         (
             {"objective": mg.LogFinal(), "logarithm": True},
             ValueError,
@@ -209,6 +228,19 @@ def test_clear_errors(given, error, expected):
     usual = {"task": TASK, "rule": mg.GradientDescent(), "objective": mg.Final(), "phi": 0.2, "steps": 10} | given
     with pytest.raises(error, match=expected):
         mg.minimise(**usual)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "Newton"])
+def test_converged_says_that_the_slope_is_within_the_tolerance(method):
+    """One step of one mode reaches 0 at 1/h, so that its log has no minimum: L-BFGS-B and TNC stop there content."""
+    one = mg.Quadratic(np.array([[2.0]]), np.ones(1))
+    never = mg.minimise(one, mg.GradientDescent(), mg.Final(), 0.3, steps=1, method=method)
+    assert never.slope > 1e4
+    assert never.converged == (method == "SLSQP")  # its tolerance is not one of the slope
+    if method in ("L-BFGS-B", "TNC"):
+        assert re.match(r"The slope is .*, above the tolerance\. ", never.message)
+    there = mg.minimise(TASK, mg.GradientDescent(), mg.Final(), 0.1, steps=5, method=method, tolerance=1e-6)
+    assert there.converged
 
 
 def test_the_derivative_of_every_coordinate():

@@ -34,7 +34,8 @@ class ClosedForm:
     task. With `Scheduled`, and with eta per coordinate on `DiagonalQuadratic`: `Final` and `LogFinal`.
     `gradient="stop_gradient"`: `Final` and `LogFinal`, eta one for all or one a task.
     With `Momentum` and `Nesterov` on both: every objective but `MeanLog`, eta and mu one for all or one a task, up to
-    2^27 steps. mu may be any number here, 1 too, where nothing is damped; `meta_gradient` wants it in [0, 1).
+    2^27 steps. mu may be 1 here, where nothing is damped, and beyond it, but where |mu| > 1e12 |eta lambda| for a mode,
+    as all digits cancel there; `meta_gradient` wants it in [0, 1).
     `LeastSquares`, full batch: `Final`, `LogFinal` and `LogExcess` of every measure, eta one for all or one a task;
     with `Scheduled` the train loss and its excess. Anything else is a ValueError.
 

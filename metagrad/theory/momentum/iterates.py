@@ -26,11 +26,12 @@ import numpy as np
 
 from metagrad.theory.momentum._wide import Wide
 from metagrad.theory.momentum.lucas import sequences
-from metagrad.theory.numbers.checks import Floats
+from metagrad.theory.numbers.checks import Floats, bad_value
 
 Rule = Literal["heavy_ball", "nesterov", "nesterov_ahead"]
 RULES = ("heavy_ball", "nesterov", "nesterov_ahead")
 _CHUNK = 1 << 13  # modes at once: what they take stays in the cache
+_CANCELS = 1e12  # beta/h up to which 66 of 106 bits are left
 
 
 class Iterates(NamedTuple):
@@ -42,6 +43,16 @@ class Iterates(NamedTuple):
     h_h: Wide | None = None
     h_beta: Wide | None = None
     beta_beta: Wide | None = None
+
+
+def check_digits(function: str, eta: Floats, eigenvalues: Floats, beta: Floats, log_kappa: Floats) -> None:
+    """Raise ValueError where |beta| > 1 and beta/h cancels the digits of a mode that counts; arrays of one shape."""
+    with np.errstate(over="ignore", under="ignore"):
+        h = eta * eigenvalues
+    cancels = (np.abs(beta) > 1) & (np.abs(beta) / _CANCELS > np.abs(h)) & (log_kappa > -np.inf)
+    if np.any(cancels):
+        came = f"{beta[cancels][0]:.6g} beside h = {h[cancels][0]:.6g}"
+        bad_value(function, "beta", came, f"a number within 1, or within {_CANCELS:g} h in every mode")
 
 
 def iterates(rule: Rule, eta: Floats, eigenvalues: Floats, beta: Floats, steps: int, order: int) -> Iterates:

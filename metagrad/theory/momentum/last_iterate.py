@@ -13,7 +13,8 @@ With r_i = r_t(eta lambda_i, beta) of `iterates`, and kappa_i = c_i lambda_i / 2
 with m_a = F_a/(2F): the differences are taken before they are rounded, so that G_ab, a difference of terms t times
 its size, keeps its digits. Every function takes `(rule, spectrum, eta, beta, steps, *, measure)`. `rule` is
 "heavy_ball", "nesterov" (measured at w_t) or "nesterov_ahead" (measured at y_t, where the next gradient is taken).
-eta and beta: any finite reals; steps: integers from 1 to 2^27; they broadcast with the batch of the spectrum, the
+eta and beta: any finite reals, but |beta| > 1 only up to 1e12 |h| in every mode that counts, as P_t - beta P_{t-1}
+loses log2|beta/h| of 106 bits; steps: integers from 1 to 2^27; they broadcast with the batch of the spectrum, the
 axis of modes is summed. At beta = 0 this is gradient descent. At beta = 1 nothing is damped: for 0 < h < 4 the roots
 of heavy ball lie on the unit circle, and w_t neither grows nor shrinks; the formulas hold as they stand. F, F_a, F_ab
 are `SignedLog`, G and its derivatives float64. Where F = 0, which two modes can reach together at isolated (eta,
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.momentum._wide import Wide, stack
-from metagrad.theory.momentum.iterates import RULES, Iterates, Rule, iterates
+from metagrad.theory.momentum.iterates import RULES, Iterates, Rule, check_digits, iterates
 from metagrad.theory.momentum.lucas import LARGEST_STEPS
 from metagrad.theory.numbers.checks import (
     Floats,
@@ -178,6 +179,7 @@ class _Sums:
         entries = 64 * (order + 1) * arrays[0].size
         check_memory(function, "eta", f"of shape {step.shape}", entries // 8, "Ask for a part of the grid at a time.")
         one, modes, damping, t, kappa = arrays
+        check_digits(function, one, modes, damping, kappa)
         self.kappa = Wide.from_log(kappa)
         found = _each_horizon(rule, one, modes, damping, t, order)
         curvature = Wide.of(modes)

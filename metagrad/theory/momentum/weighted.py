@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from metagrad.theory.momentum._wide import Wide, join, stack
-from metagrad.theory.momentum.iterates import RULES, Rule
+from metagrad.theory.momentum.iterates import RULES, Rule, check_digits
 from metagrad.theory.momentum.last_iterate import Slope
 from metagrad.theory.momentum.lucas import LARGEST_STEPS
 from metagrad.theory.numbers.checks import (
@@ -91,6 +91,7 @@ def _sums(
     check_together(function, spectrum=spectrum.batch_shape, eta=step.shape, beta=decay.shape)
     kappa = log_kappa(spectrum, measure)
     arrays = np.broadcast_arrays(step[..., None], spectrum.eigenvalues, decay[..., None], kappa)
+    check_digits(function, arrays[0], arrays[1], arrays[2], arrays[3])
     shape = arrays[0].shape
     one, modes, damping = (np.ravel(x) for x in arrays[:3])
     chunks = [slice(at, at + _CHUNK) for at in range(0, max(1, one.size), _CHUNK)]

@@ -16,6 +16,7 @@ from metagrad.theory.momentum import (
     log_slope,
     objective,
     symbolic,
+    weighted_sum,
 )
 from metagrad.theory.momentum.iterates import RULES
 from metagrad.theory.momentum.roots import double_root_step, roots
@@ -176,3 +177,14 @@ def test_the_kinds_of_roots(rule):
     assert found.large[2] < 0
     product = 0.81 if rule == "heavy_ball" else 0.81 * (1 - first * 0.9)
     assert found.large[0] * found.small[0] == pytest.approx(product, rel=1e-14)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("beta", "modes"), [(2.0, [0.0, 1.0]), (1e30, [0.5, 1.0]), (-1.5, [1e-14, 1.0])])
+def test_a_beta_above_one_that_cancels_all_digits_is_refused(rule, beta, modes):
+    spectrum = Spectrum.diagonal(modes, [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"beta is .* beside h = .*; expected a number within 1"):
+        d_objective(rule, spectrum, 0.5, beta, 20, measure="squared_norm")
+    with pytest.raises(ValueError, match=r"weighted_sum: beta is .* beside h = "):
+        weighted_sum(rule, spectrum, 0.5, beta, 20, 1.0, measure="squared_norm")
+    objective(rule, spectrum, 0.5, min(1.0, beta, key=abs), 20, measure="squared_norm")
