@@ -24,24 +24,20 @@ def test_every_call_is_the_same_meta_gradient(case):
 
 @pytest.mark.parametrize("kind", ["sine waves", "characters"])
 def test_the_call_is_second_order(kind):
-    """A difference of two values along a random direction, in one task, against the gradient."""
-
-    case = learned_starts.Case(kind, 2, 1, seed=1)
-    value, *grad = learned_starts.ours(case)()
+    """A difference of two values along the gradient, in one task, against its length: small, as relu has kinks."""
+    case = learned_starts.Case(kind, 1, 1, seed=1)
+    _, *grad = learned_starts.ours(case)()
     numbers = learned_starts.given(case)
-    rng = np.random.default_rng(0)
-    direction = [rng.standard_normal(leaf.shape).astype(np.float32) for leaf in numbers.start]
-    h = 2e-4
+    length = np.sqrt(sum(float(np.sum(g.astype("float64") ** 2)) for g in grad))
+    h = 1e-4
 
     def at(sign):
-        moved = tuple(a + sign * np.float32(h) * d for a, d in zip(numbers.start, direction, strict=True))
+        moved = tuple(a + np.float32(sign * h / length) * g for a, g in zip(numbers.start, grad, strict=True))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(learned_starts, "given", lambda case: replace(numbers, start=moved))
             return float(learned_starts.ours(case)()[0])
 
-    slope = (at(1) - at(-1)) / (2 * h)
-    expected = sum(float(np.sum(g * d)) for g, d in zip(grad, direction, strict=True))
-    assert slope == pytest.approx(expected, rel=0.2, abs=0.02 * abs(float(value)))
+    assert (at(1) - at(-1)) / (2 * h) == pytest.approx(length, rel=0.02)
 
 
 def test_the_cases_are_those_of_the_goal():

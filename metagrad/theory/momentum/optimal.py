@@ -88,7 +88,7 @@ def best(
 
     >>> found = best("heavy_ball", Spectrum.diagonal([1.0, 2.0, 9.0], [1.0, 1.0, 1.0]), 8)
     >>> float(found.eta.round(4)), float(found.beta.round(4)), float(found.G.round(4))
-    (0.2495, 0.2463, -1.463)
+    (0.176, 0.4335, -1.3104)
     """
     check_choice("best", "rule", rule, RULES)
     check_kind("best", "spectrum", spectrum, Spectrum)
