@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.replay.agree_sums import agrees
+from metagrad.replay.cheap import Cheap
 from metagrad.replay.loops import Argument, Kernel, Loop, Step
 from metagrad.replay.machine import function_of
 from metagrad.replay.sums import ALONG, ROWS
@@ -38,6 +39,11 @@ def disagreeing(operations: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
 def are_known(operations: Iterable[tuple[str, str]]) -> bool:
     """Whether some operations have been tried."""
     return all(operation in _KNOWN for operation in operations)
+
+
+def operations_of(call: Cheap) -> set[tuple[str, str]]:
+    """Return what has to agree with NumPy's."""
+    return set() if call.name == "copy" else {(call.name, call.kinds[-1])}
 
 
 def special(kind: str) -> Any:

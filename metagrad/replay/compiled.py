@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from metagrad.replay.loops import Kernel, lowered
 from metagrad.replay.numpy_code import Run, Source, defined, ended, is_float
 from metagrad.replay.program import Value, replaced
 from metagrad.replay.sums import pattern
+
+if TYPE_CHECKING:
+    from metagrad.replay.whole import Planned
 
 PAYS, KNOWN = 1.0, 0.05  # seconds of runs from which on to compile, and to look whether others have compiled it
 _FEWEST = 3  # cheap calls that are worth it
@@ -39,6 +42,12 @@ class Recipe(NamedTuple):
     tree: Tree
     guards: list[tuple[Value, bool]]
     watched: list[Value]
+
+    def whole(self) -> Planned:
+        """Return it as one function; NotWhole where that cannot be."""
+        from metagrad.replay.whole import planned
+
+        return planned(self.inputs, self.calls.copy(), self.outputs, self.guards, self.watched)
 
     def light(self) -> Recipe:
         """Return a copy of its own that holds no large results."""
@@ -83,7 +92,7 @@ class Plan:
 
     def __init__(self, recipe: Recipe) -> None:
         """Find the chains; operations that do not agree with NumPy's are left out."""
-        from metagrad.replay.agree import disagreeing
+        from metagrad.replay.agree import disagreeing, operations_of
 
         calls = {v.number: found for v in recipe.calls if (found := cheap(v)) is not None}
         bad = disagreeing({operation for call in calls.values() for operation in operations_of(call)})
@@ -128,11 +137,6 @@ class Plan:
         source.scope |= {name: function_of(kernel) for name, kernel in source.kernels.items()}
         chains = [f"# {name}\n{kernel}".replace("\n", "\n# ") for name, kernel in source.kernels.items()]
         return defined(source, text), "\n".join([text, *chains])
-
-
-def operations_of(call: Cheap) -> set[tuple[str, str]]:
-    """Return what has to agree with NumPy's."""
-    return set() if call.name == "copy" else {(call.name, call.kinds[-1])}
 
 
 class _Source(Source):
@@ -224,13 +228,18 @@ class Later:
 
 def _is_known(recipe: Recipe) -> bool:
     """Whether all of a program has been compiled for others."""
+    from metagrad.replay.whole import NotWhole
+
     machine, agree = (sys.modules.get(f"metagrad.replay.{name}") for name in ("machine", "agree"))
     if machine is None or agree is None:
         return False
     calls = [found for v in recipe.calls if (found := cheap(v)) is not None]
-    if not agree.are_known({operation for call in calls for operation in operations_of(call)}):
+    if not agree.are_known({operation for call in calls for operation in agree.operations_of(call)}):
         return False
-    return all(kernel in machine.FUNCTIONS for kernel in Plan(recipe).kernels)
+    try:
+        return recipe.whole().whole in sys.modules["metagrad.replay.whole_code"].FUNCTIONS
+    except (NotWhole, KeyError):
+        return all(kernel in machine.FUNCTIONS for kernel in Plan(recipe).kernels)
 
 
 def _switched(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched:
@@ -241,13 +250,31 @@ def _switched(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched
     if missing is not None:
         return Switched(None, missing)
     try:
-        plan = Plan(recipe)
-        if plan.joined < _FEWEST:
-            return Switched(None, "it has few calls to join")
-        run, source = plan.code()
-        found = run(*inputs)
+        return _as_a_whole(recipe, inputs, expected) or _in_chains(recipe, inputs, expected)
     except Exception as error:  # of a compiler: whatever it is, NumPy's program is there
         return Switched(None, f"compiling it failed ({type(error).__name__}: {error})".splitlines()[0][:200])
+
+
+def _as_a_whole(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched | None:
+    """Return the program as one function; None where it cannot be one, or has other bits."""
+    from metagrad.replay.whole import NotWhole
+    from metagrad.replay.whole_program import WholeProgram
+
+    try:
+        whole = WholeProgram(recipe.whole(), recipe.tree)
+        found = whole(*inputs)
+    except NotWhole:
+        return None
+    return Switched(whole, "", whole.nbytes) if same_bits(found, expected, any_nan=True) else None
+
+
+def _in_chains(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched:
+    """Return the program with its chains compiled."""
+    plan = Plan(recipe)
+    if plan.joined < _FEWEST:
+        return Switched(None, "it has few calls to join")
+    run, source = plan.code()
+    found = run(*inputs)
     if not same_bits(found, expected, any_nan=True):
         return Switched(None, "compiled, it gives other bits than NumPy")
     return Switched(run, source, plan.buffers.nbytes)

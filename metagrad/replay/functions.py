@@ -137,7 +137,7 @@ FRESH = frozenset(
     {
         *(np.add.reduce, np.maximum.reduce, np.minimum.reduce, np.multiply.reduce, np.where, np.concatenate, np.stack),
         *(np.mean, np.sum, np.cumsum, np.take_along_axis, np.sort, np.argsort, put, put_along, add_at, method("mean")),
-        *(method("flatten"), operator.pow, np.linalg.inv, np.linalg.solve, np.linalg.cholesky),
+        *(np.copy, method("copy"), method("flatten"), operator.pow, np.linalg.inv, np.linalg.solve, np.linalg.cholesky),
     }
 )
 

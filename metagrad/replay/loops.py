@@ -40,6 +40,7 @@ class Argument(NamedTuple):
     axes: int | None = None  # None: a number, or an array in the table
     is_written: bool = False
     place: int | None = None  # of its address in the table
+    row: int | None = None  # where its address is that in a row, plus what the table has
 
 
 class Kernel(NamedTuple):
@@ -79,11 +80,14 @@ def lowered(unit: Unit, calls: dict[int, Cheap], watched: set[int], static: dict
     `watched` are the numbers of the values in which it is to look for NaN, `static` the arrays that stay where they
     are, by the numbers of their values.
     """
-    return _Lowering(unit, calls, watched, static).done()
+    return Lowering(unit, calls, watched, static).done()
 
 
-class _Lowering:
+class Lowering:
+    """How a chain becomes loops."""
+
     def __init__(self, unit: Unit, calls: dict[int, Cheap], watched: set[int], static: dict[int, Any]) -> None:
+        """Begin; see `lowered`."""
         self._unit, self._calls, self._watched, self._static = unit, calls, watched, static
         self._own = {v.number for v in unit.values}
         self._here: set[int] = set()  # values of the loop at hand
@@ -104,6 +108,7 @@ class _Lowering:
         self.looked: set[int] = set()
 
     def done(self) -> Lowered:
+        """Return the loops."""
         loops: list[Loop] = []
         for values in loops_of(self._unit.values):
             found = pattern(values[0])
@@ -130,8 +135,8 @@ class _Lowering:
             arrays |= {x.number: x for x in reads}
             if v.number in self._stored and v.is_array:
                 arrays[v.number] = v
-        steps = {number: _steps(x.example, len(shape), axes) for number, x in arrays.items()}
-        sizes, steps = _joined([shape[i] for i in axes], steps)
+        steps = {number: memory_steps(x.example, len(shape), axes) for number, x in arrays.items()}
+        sizes, steps = joined([shape[i] for i in axes], steps)
         places: dict[int, int] = {0: 0, 1: 1}
         codes = {number: tuple([self._step(s, places) for s in of]) for number, of in steps.items()}
         before, self._steps = self._names, []
@@ -268,13 +273,13 @@ def _kind(v: Value) -> str:
     return found
 
 
-def _steps(x: Any, count: int, axes: tuple[int, ...]) -> list[int]:
+def memory_steps(x: Any, count: int, axes: tuple[int, ...]) -> list[int]:
     """Return the steps in memory of an array along the axes of a loop over `count` of them, 0 where it is spread."""
-    lead = count - x.ndim
+    lead = count - np.ndim(x)
     return [0 if i < lead or x.shape[i - lead] == 1 else x.strides[i - lead] // x.itemsize for i in axes]
 
 
-def _joined(sizes: list[int], steps: dict[int, list[int]]) -> tuple[list[int], dict[int, list[int]]]:
+def joined(sizes: list[int], steps: dict[int, list[int]]) -> tuple[list[int], dict[int, list[int]]]:
     """Join neighbouring axes that all arrays walk through as if they were one."""
     i = len(sizes) - 2
     while i >= 0:

@@ -7,7 +7,7 @@ Kept in the process by what a kernel is, not on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -50,7 +50,12 @@ def _compiled(kernel: Kernel) -> Callable[..., Any]:
 
     def typed(context: Any, *args: Any) -> Any:
         def code(target: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return _Code(kernel, target, builder, signature.args, values).whole()
+            given = zip(signature.args, values, strict=True)
+            passed = (target.make_array(ty)(target, builder, x).data if hasattr(ty, "ndim") else x for ty, x in given)
+            table, saw = next(passed), flag(builder)
+            Code(kernel, builder, table, saw, passed=passed).whole()
+            seen = builder.load(saw)
+            return builder.icmp_unsigned("!=", seen, seen.type(0))
 
         return types.boolean(*args), code
 
@@ -65,34 +70,46 @@ def _compiled(kernel: Kernel) -> Callable[..., Any]:
     return entry  # what the dispatcher calls, having looked at the types of the arguments, which are known here
 
 
-class _Code:
+def flag(builder: Any) -> Any:
+    """Return where a kernel leaves whether it saw what it looks for: nothing yet."""
+    from llvmlite import ir
+    from numba.core import cgutils
+
+    util: Any = cgutils
+    return util.alloca_once_value(builder, ir.Constant(ir.IntType(8), 0))
+
+
+class Code:
     """The instructions of a kernel."""
 
-    def __init__(self, kernel: Kernel, target: Any, builder: Any, types: Any, values: Any) -> None:
+    def __init__(
+        self, kernel: Kernel, builder: Any, table: Any, saw: Any, *, row: Any = None, passed: Iterator[Any] = iter(())
+    ) -> None:
+        """Take the table, the row of what moves, the flag, and the arguments that are in neither."""
         from llvmlite import ir
         from numba.core import cgutils
 
         self._kernel, self._builder, self._ir = kernel, builder, ir
         self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
-        given = zip(types, values, strict=True)
-        passed = (target.make_array(ty)(target, builder, x).data if hasattr(ty, "ndim") else x for ty, x in given)
-        self._table, self._scopes = next(passed), _scopes(builder.module)
+        self._table, self._row, self._scopes = table, row, _scopes(builder.module)
         self._arguments = [next(passed) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
         self._index: list[Any] = []
-        self._flag = self._util.alloca_once_value(builder, ir.Constant(ir.IntType(8), 0))
+        self._flag = saw
 
     def _at(self, argument: Argument, place: int) -> Any:
-        """Return the pointer to an array whose address is in the table."""
-        entry = self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind]
-        return self._builder.inttoptr(self._entry(place), entry.as_pointer())
+        """Return the pointer to an array whose address is in the table, or in the row but for a distance."""
+        entry, address = self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind], self._entry(place)
+        if argument.row is not None:
+            start = self._builder.load(self._builder.gep(self._row, [self._types["i8"](argument.row)]))
+            address = self._builder.add(address, self._marked(start, None))
+        return self._builder.inttoptr(address, entry.as_pointer())
 
-    def whole(self) -> Any:
+    def whole(self) -> None:
+        """Write them all."""
         for loop in self._kernel.loops:
             self._enter(loop.steps, [self._entry(place) for place in loop.sizes])
-        seen = self._builder.load(self._flag)
-        return self._builder.icmp_unsigned("!=", seen, seen.type(0))
 
     def _enter(self, steps: Any, sizes: list[Any]) -> None:
         if not sizes:
@@ -130,14 +147,23 @@ class _Code:
             self._names[name] = b.fadd(self._types[kind](0.0), b.call(pairwise(b.module, kind), [at, size]))
         elif what == "look":
             x = self._names[step[1]]
-            saw = b.zext(b.fcmp_unordered("uno", x, x), self._ir.IntType(8))
-            b.store(b.or_(b.load(self._flag), saw), self._flag)
+            self._raise(b.fcmp_unordered("uno", x, x))
+        elif what == "guard":
+            self._raise(b.xor(self._names[step[1]], self._types["b1"](int(step[2]))))
         else:
             _, name, kind, names = step
             self._names[name] = self._computed(what, kind, [self._names[x] for x in names])
 
+    def _raise(self, is_seen: Any) -> None:
+        """Leave word of what was seen, if it was."""
+        b = self._builder
+        b.store(b.or_(b.load(self._flag), b.zext(is_seen, self._ir.IntType(8))), self._flag)
+
     def _computed(self, what: str, kind: str, xs: list[Any]) -> Any:
         b, x, y = self._builder, xs[0], xs[-1]
+        if what.startswith("int "):
+            how = what[4:]
+            return getattr(b, how)(x, y) if hasattr(b, how) else b.icmp_signed(how, x, y)
         if what.startswith("from "):
             return self._converted(x, what[5:], kind)
         if what in _ARITHMETIC:  # b.fadd(x, y)

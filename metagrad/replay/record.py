@@ -19,6 +19,7 @@ from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
 from metagrad.replay.schedule import scheduled
 from metagrad.replay.simplify import simplified
 from metagrad.replay.traced import RECORDING, Traced
+from metagrad.replay.whole_program import WholeProgram
 
 _MOST_BYTES = 1 << 26  # of buffers
 
@@ -56,6 +57,17 @@ class Program:
     def is_compiled(self) -> bool:
         """Whether chains of its calls are compiled."""
         return self._compiled is not None
+
+    @property
+    def whole(self) -> WholeProgram | None:
+        """The program as one function of machine code, where it is, and is asked for."""
+        found = self._compiled
+        return found if type(found) is WholeProgram and when_compiled() != "never" else None
+
+    @property
+    def lock(self) -> Any:
+        """Who runs it holds this: its buffers are one run's."""
+        return self._lock
 
     def __call__(self, inputs: Sequence[Any]) -> Tree | None:
         """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""

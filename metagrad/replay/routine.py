@@ -18,6 +18,7 @@ from metagrad.replay.keep import kept as worth_keeping
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Part, Program, Recording, recorded
+from metagrad.replay.stretches import Spare
 from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
@@ -120,6 +121,7 @@ class Routines:
         """Start with nothing recorded; `what` they compute is named in reasons."""
         self._what = what
         self.asked = 0  # how often they were asked for
+        self.spare = Spare()
         self._held: dict[str, Any] | None = None
         self.is_unsure = False  # whether there is more that it holds than was looked at
         self.begin_anew()
@@ -198,7 +200,7 @@ class Routines:
     @property
     def nbytes(self) -> int:
         """The memory of all buffers."""
-        return sum(x.nbytes for x in self._all)
+        return sum(x.nbytes for x in self._all) + self.spare.nbytes
 
     @property
     def _all(self) -> tuple[Routine, ...]:

@@ -15,33 +15,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
+from metagrad.replay.kept_steps import KeptSteps
+from metagrad.replay.many_steps import ManySteps, ones_of, shifted
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.replay.running import Running, is_float, with_term
+from metagrad.replay.running import is_float, with_term
+from metagrad.replay.stack import Stack
+from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
-from metagrad.scaled import ldexp
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
-
-
-class _Step(NamedTuple):
-    """A step that was taken from (w, state): what its pullback needs, the bytes of that, and maybe the sample."""
-
-    w: Tree
-    state: Tree
-    found: tuple[Any, ...]
-    size: int
-    sample: Tree
 
 
 class ReplayStep:
@@ -66,9 +57,9 @@ class ReplayStep:
         `forwards`: there is no way back, so that steps and tangents are looked at on the way.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._tape, self._room, self._bytes, self._forwards = tape, room, 0, forwards
-        self._kept: dict[int, _Step] = {}  # by time
-        self._data: list[Any] = []  # what the arrays of the latest sample are views of
+        self._tape, self._forwards = tape, forwards
+        self._kept = KeptSteps(room, routines.spare)
+        self._many = ManySteps(routines, system.sample, self._kept)
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
@@ -97,9 +88,9 @@ class ReplayStep:
             expected = self._stepped(*trees)
             self._check(t, expected, trees)
             return expected
-        kept = self._routines.keeping.run(trees) if self._room else None
+        kept = self._routines.keeping.run(trees) if self._kept.room else None
         if kept is not None:
-            self._keep(t, trees, kept[1])
+            self._kept.keep(t, *trees[2:], kept[1])
         found: Pair | None = self._routines.step.run(trees) if kept is None else kept[0][0]
         if found is None:
             self.by_tape += 1
@@ -107,30 +98,19 @@ class ReplayStep:
         self.replayed += 1
         return found
 
-    def ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> tuple[list[Pair], Any]:
+    def ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> tuple[Stack, Any]:
         """Return (w, state) at lo + 1, lo + 2, ... up to hi, and what is measured at lo, lo + 1, ..., None if unknown.
 
         They end before a step that no program takes: `step` takes it.
         """
-        pairs: list[Pair] = []
-        values: list[Any] = []
-        may_run = self._is_on and self._is_sure and (self._room > 0 or self._forwards)
-        run, sample, offset = Running(self._routines.keeping), self._system.sample, self._offset
-        for t in range(lo, hi if may_run else lo):
-            if t in self._compared or t == 0:
-                break
-            trees = (offset + t, phi_at(t), w, state, sample(offset + t))
-            found = run.next(*trees)
-            if found is None:
-                break
-            (pair, value), kept = found
-            if not self._forwards:
-                self._keep(t, trees, kept)
-            w, state = pair
-            pairs.append(pair)
-            values.append(value)
-        self.replayed += len(pairs)
-        return pairs, values
+        may_run, end = self._is_on and self._is_sure and (self._kept.room > 0 or self._forwards), lo
+        while may_run and end < hi and end > 0 and end not in self._compared:
+            end += 1
+        if end == lo:
+            return Stack([]), None
+        found = self._many.ahead(range(lo, end), phi_at, (w, state), self._offset, keep=not self._forwards)
+        self.replayed += len(found[0])
+        return found
 
     def back(
         self,
@@ -141,77 +121,34 @@ class ReplayStep:
         *,
         fold: Array | None,
         factors: Array | None,
-    ) -> list[Any]:
-        """Return (cotangent of phi, adjoint, adjoint with the term's) at some times, one after the other, backwards.
+    ) -> Pulled | None:
+        """Return cotangents of phi, adjoints, and those with the terms', at some times, one after the other, backwards.
 
         `states` are those at these times, with w and state; `fold` as in `pullback`; `factors`, (n, B), what the
         gradients of what is measured are multiplied by before they are added, None where nothing is. They end before a
-        step that no program takes.
+        step that no program takes; None where there is none.
         """
-        results: list[Any] = []
-        run, sample, offset = Running(self._routines.given), self._system.sample, self._offset
-        for k, t in enumerate(times if self._is_on and self._is_sure else ()):
-            at, kept = states[k], self._kept.get(t)
-            if t in self.looked_at or kept is None or kept.w is not at.w or kept.state is not at.state:
-                break
-            drawn = sample(offset + t) if kept.sample is None else kept.sample
-            trees = (offset + t, phi_at(t), at.w, at.state, drawn)
-            factor = self._unit(at.w) if factors is None else factors[k]
-            found = run.next(*trees, (adjoint, factor), kept.found)
-            if found is None:
-                break
-            phi_bar, pulled, _, after = found
-            if fold is not None:
-                folded = run.next(*trees, (_shifted(adjoint, fold), factor), kept.found)
-                if folded is None:
-                    break
-                phi_bar = folded[0]
-            if factors is not None and after is None:  # no term is known here
-                break
-            adjoint = pulled if factors is None else after
-            results.append((phi_bar, pulled, adjoint))
-        return results
+        may_run = self._is_on and self._is_sure
+        steps = self._kept.known(times, states, self.looked_at) if may_run else []
+        if not steps:
+            return None
+        here = times[: len(steps)]
+        return self._many.back(here, phi_at, steps, adjoint, self._offset, fold=fold, factors=factors)
 
     def passed(self, times: range) -> None:
         """Let go of what was kept for steps that have been pulled back by `back`."""
         self.replayed += len(times)
         for t in times:
-            self._drop(t)
-
-    def _keep(self, t: int, trees: Any, found: tuple[Any, ...]) -> None:
-        """Keep what a step found for its pullback; what was kept first goes where there is no room."""
-        size = 0
-        for x in found:
-            size += x.nbytes
-        if size > self._room:
-            self._room = 0
-            return
-        if t in self._kept:
-            self._drop(t)
-        self._bytes += size
-        sample = trees[4] if trees[4] is not None and self._holds_nothing(trees[4]) else None
-        self._kept[t] = _Step(trees[2], trees[3], found, size, sample)
-        while self._bytes > self._room:
-            self._drop(next(iter(self._kept)))
-
-    def _holds_nothing(self, sample: Tree) -> bool:
-        """Whether a sample's arrays are views of what the one before was, so that to keep it takes no memory."""
-        data, self._data = self._data, [getattr(x, "base", None) for x in ad.leaves(sample)]
-        return len(data) == len(self._data) and all(
-            x is not None and x is y for x, y in zip(data, self._data, strict=True)
-        )
-
-    def _drop(self, t: int) -> None:
-        self._bytes -= self._kept.pop(t).size
+            self._kept.drop(t)
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
         """Compare the programs with what the tape found, and keep what the pullback needs; tell if they apply."""
-        found = self._routines.keeping.run(trees) if self._room else None
+        found = self._routines.keeping.run(trees) if self._kept.room else None
         if found is None:
             return self._routines.step.check(expected, trees)
         if not same_bits(found[0][0], expected):
             self._routines.step.differs()
-        self._keep(t, trees, found[1])
+        self._kept.keep(t, *trees[2:], found[1])
         return True
 
     def _first(self, t: int, trees: Any) -> Pair:
@@ -266,9 +203,8 @@ class ReplayStep:
         trees = (time, phi, *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
         if fold is not None:
-            whole = self._cotangents(t, trees, _shifted(adjoint, fold), again=True)[0], whole[1]
-        if t in self._kept:
-            self._drop(t)
+            whole = self._cotangents(t, trees, shifted(adjoint, fold), again=True)[0], whole[1]
+        self._kept.drop(t)
         return whole
 
     def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
@@ -328,18 +264,16 @@ class ReplayStep:
 
     def _replayed(self, t: int, trees: Any, adjoint: Pair) -> Any:
         """Return what the program of the pullback gives, with what was kept of the step where it is that very one."""
-        made, kept = (adjoint, self._unit(trees[2])), self._kept.get(t)
-        if kept is not None and kept.w is trees[2] and kept.state is trees[3]:
-            pulled = self._routines.given.run((*trees, made, kept.found))
+        made, kept = (adjoint, self._unit(trees[2])), self._kept.get(t, trees[2], trees[3])
+        if kept is not None:
+            pulled = self._routines.given.run((*trees, made, kept.arrays))
             if pulled is not None:
                 return pulled
         return self._routines.pull.run((*trees, made))
 
     def _unit(self, w: Tree) -> Array:
-        """Return a factor of 1 of a term, (B,): where none is added, and to compare with."""
         if self._ones is None:
-            first = next(x for x in ad.leaves(w) if is_float(x))
-            self._ones = np.ones(len(first), first.dtype)
+            self._ones = ones_of(w)
         return self._ones
 
     def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
@@ -374,12 +308,3 @@ def _adjoint(pair: Pair, seed: int) -> Pair:
     found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
     return found
 
-
-def _shifted(adjoint: Pair, by: Array) -> Pair:
-    """Return the adjoint times 2**by, task by task."""
-    if not by.any():
-        return adjoint
-    found: Pair = ad.tree_map(
-        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint
-    )
-    return found

@@ -9,6 +9,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay import Stack
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.rescale import is_float_array
 from metagrad.xp import Array, Namespace
@@ -43,12 +44,12 @@ class Accumulator:
             self._sum.add(summed, exponent)
         self._rows.add(ad.tree_map(lambda leaf, is_entry: leaf if is_entry else None, phi_bar, self._entries), exponent)
 
-    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+    def add_many(self, phi_bars: Stack, exponent: Array | int) -> None:
         """Add what several steps give, one after the other, each times 2**exponent."""
         if self._entries is None:
-            self._sum.add_many(phi_bars, exponent)
+            self._sum.add_many(phi_bars.trees, exponent)
             return
-        for phi_bar in phi_bars:
+        for phi_bar in phi_bars.trees:
             self.add(phi_bar, exponent)
 
     def add_term(self, phi_bar: Tree, exponent: Array | int) -> None:

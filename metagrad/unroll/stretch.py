@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import ad
-from metagrad.protocols import Tree
-from metagrad.replay import ReplayStep
+from metagrad.replay import Pulled, ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import is_float_array, row_maxima
@@ -38,28 +36,25 @@ def ahead(unroll: Any, kernel: Any, carry: Carry, lo: int, hi: int) -> list[Carr
     pairs, values = kernel.ahead(lo, hi, unroll.phi_at, carry.w, carry.state)
     if not pairs:
         return []
-    carries = [Carry(w, state, carry.exponent) for w, state in pairs]
+    carries = [Carry(w, state, carry.exponent) for w, state in pairs.trees]
     fresh = max(0, unroll.frontier - lo - 1)
     if fresh < len(carries):
         new = carries[fresh:]
-        sizes = Sizes([(c.w, c.state) for c in new])
+        sizes = Sizes(pairs.part(fresh, len(pairs)).leaves)
         tiny = 2.0 ** float_info(unroll.dtype).min_exponent
         rows = None if sizes.are_within(tiny, np.inf) else sizes.rows()
         if unroll.options.count:
             unroll.lost.count_many([(c.w, c.state) for c in new], sizes.smallest)
-        unroll.reach_many(new, lo + 1 + fresh, [*values[fresh + 1 :], None], sizes, rows)
+        unroll.reach_many(new, lo + 1 + fresh, None if values is None else values[fresh + 1 :], sizes, rows)
     return carries
 
 
 class Sizes:
     """The largest entries of trees whose arrays lead with B, (n, B): bounds first, which cost less."""
 
-    def __init__(self, trees: list[Tree]) -> None:
-        """Look at n trees of one structure."""
-        flat = [[x for x in ad.leaves(tree) if is_float_array(x)] for tree in trees]
-        self._stacks = [np.array(leaves) for leaves in zip(*flat, strict=True)]
-        for x in self._stacks:
-            np.abs(x, out=x)
+    def __init__(self, leaves: list[Any]) -> None:
+        """Look at n trees of one structure, leaf by leaf, (n, B, ...)."""
+        self._stacks = [np.abs(x) for x in leaves if is_float_array(x) and x.ndim > 1]
         self._ends = [(float(x.min()), float(x.max())) for x in self._stacks]  # NaN in both where there is one
         self.smallest = min(low for low, _ in self._ends)  # of all entries, NaN wins or is passed by
 
@@ -152,20 +147,22 @@ class Backwards:
             alike = (found.exponent == sweep.exponent).all(axis=1)
             factors, room = found.mantissa, len(times) if alike.all() else int(alike.argmin())
         fold, top = sweep.fold(sweep.exponent + at[0].exponent)
-        results = sweep.kernel.back(times[:room], unroll.phi_at, at, sweep.adjoint, fold=fold, factors=factors)
-        count = self._within(results, factors is not None)
+        found = sweep.kernel.back(times[:room], unroll.phi_at, at, sweep.adjoint, fold=fold, factors=factors)
+        if found is None:
+            return 0, len(times)
+        count = self._within(found)
         if count:
-            sweep.pulled_many(times[:count], at[:count], results[:count], top, with_terms=factors is not None)
-        return count, len(times)
+            sweep.pulled_many(times[:count], at[:count], found.first(count), top)
+        return count, len(found.pulled)
 
-    def _within(self, results: list[Any], with_terms: bool) -> int:
+    def _within(self, found: Pulled) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""
-        if not results:
-            return 0
         limit = self._sweep.unroll.limit
-        count = Sizes([pulled for _, pulled, _ in results]).first_outside(2.0**-limit, 2.0**limit)
-        if count and with_terms:  # a term gives nothing to the adjoint of the rule's state
-            after = [adjoint for _, _, adjoint in results[:count]]
-            if Sizes([adjoint[0] for adjoint in after]).first_outside(2.0**-limit, 2.0**limit) < count:
-                count = Sizes(after).first_outside(2.0**-limit, 2.0**limit)
+        low, high = 2.0**-limit, 2.0**limit
+        count = Sizes(found.pulled.leaves).first_outside(low, high)
+        if count and found.has_terms:
+            # A term gives nothing to the adjoint of the rule's state.
+            after = found.after.part(0, count).leaves
+            if Sizes(after[: found.of_w]).first_outside(low, high) < count:
+                count = Sizes(after).first_outside(low, high)
         return count

@@ -101,18 +101,18 @@ class Tally:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
         self._add(self._term_at(carry, t), t, weight)
 
-    def add_many(self, carries: list[Carry], t: int, found: list[Any]) -> None:
+    def add_many(self, carries: list[Carry], t: int, found: Array | None) -> None:
         """Let the states from t on, which are reached for the first time, enter the sum where they have a weight.
 
-        `found`: what the measure is at each of them, None where it is not known.
+        `found`: what the measure is at the first of them, (n, B), None where it is not known.
         """
         weights = [self.weight(t + k) for k in range(len(carries))]
         block, first = None, 0
-        if self._is_checked and not self.scale_state:
-            known = [k for k, weight in enumerate(weights) if weight is not None and found[k] is not None]
+        if found is not None and self._is_checked and not self.scale_state:
+            known = [k for k, weight in enumerate(weights[: len(found)]) if weight is not None]
             if len(known) > 1 and len(known) == known[-1] - known[0] + 1:
                 first = known[0]
-                block = self._know(t + first, np.array(found[first : known[-1] + 1]))
+                block = self._know(t + first, found[first : known[-1] + 1])
         for k, weight in enumerate(weights[:first] if block else weights):
             if weight is not None:
                 self._add(self._term_at(carries[k], t + k), t + k, weight)

@@ -13,6 +13,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay import Pulled
 from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
@@ -103,18 +104,19 @@ class TapeSweep:
         if not self.plain:
             self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
-    def pulled_many(
-        self, times: range, states: list[Carry], results: list[Any], top: Array | int, *, with_terms: bool
-    ) -> None:
+    def pulled_many(self, times: range, states: list[Carry], found: Pulled, top: Array | int) -> None:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
-        self.gradient.add_many([phi_bar for phi_bar, *_ in results], top)
-        for carry, (_, pulled, adjoint) in zip(states, results, strict=True):
-            if self._growth is not None and self._later is not None:
-                powers = self.exponent, self._later.exponent, carry.exponent
-                self._growth.step((self.adjoint[0], self._later.w), (pulled[0], carry.w), powers)
-                if with_terms:
+        self.gradient.add_many(found.phi_bars, top)
+        adjoints = found.after.trees
+        if self._growth is not None and self._later is not None:
+            known = [self.adjoint[0], *[w for w, _ in adjoints[:-1]]]
+            later = [self._later, *states[:-1]]
+            for k, carry in enumerate(states):
+                powers = self.exponent, later[k].exponent, carry.exponent
+                self._growth.step((known[k], later[k].w), (found.pulled.trees[k][0], carry.w), powers)
+                if found.has_terms:
                     self._growth.term_added()
-            self.adjoint, self._later = adjoint, carry
+        self.adjoint, self._later = adjoints[-1], states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
         self.kernel.passed(times)

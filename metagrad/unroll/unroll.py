@@ -247,12 +247,12 @@ class Unroll:
         return bool(self._unset)
 
     def reach_many(
-        self, carries: list[Carry], t: int, found: list[Any], sizes: stretch.Sizes, rows: Array | None
+        self, carries: list[Carry], t: int, found: Array | None, sizes: stretch.Sizes, rows: Array | None
     ) -> None:
         """Let the states from t on enter the objective, which are reached for the first time.
 
-        `found`: what is measured at each, None where it is not known; `rows`, (n, B): the largest entry of each, None
-        where all are in the range.
+        `found`: what is measured at the first of them, None where that is not known; `rows`, (n, B): the largest entry
+        of each, None where all are in the range.
         """
         if rows is not None:
             self.monitor.flush()  # what earlier steps did came first

@@ -1,0 +1,103 @@
+"""What was found of the steps of a run that their pullbacks need, as far as there is room for it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.stretches import Spare, Taken
+
+
+class KeptStep(NamedTuple):
+    """A step that was taken from (w, state)."""
+
+    w: Tree
+    state: Tree
+    sample: Tree  # None, too, where it is to be drawn again
+    is_drawn_again: bool
+    found: tuple[Any, ...] | None  # what its pullback needs
+    taken: Taken | None  # of which it is one, at a place
+    place: int
+    size: int  # in bytes
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """What its pullback needs."""
+        if self.found is not None:
+            return self.found
+        assert self.taken is not None
+        return self.taken.arrays(self.place)
+
+
+class KeptSteps:
+    """The kept steps by time; what was kept first goes where there is no room."""
+
+    def __init__(self, room: int, spare: Spare) -> None:
+        """Keep at most `room` bytes; memory of many steps goes back to `spare`."""
+        self.room, self._spare, self._bytes = room, spare, 0
+        self._steps: dict[int, KeptStep] = {}
+        self._data: list[Any] = []  # what the arrays of the latest sample are views of
+
+    def keep(self, t: int, w: Tree, state: Tree, sample: Tree, found: tuple[Any, ...]) -> None:
+        """Keep what a step found for its pullback."""
+        size = 0
+        for x in found:
+            size += x.nbytes
+        if size > self.room:
+            self.room = 0
+            return
+        is_held = sample is not None and self._holds_nothing(sample)
+        drawn = sample if is_held else None
+        self._enter(t, KeptStep(w, state, drawn, sample is not None and not is_held, found, None, 0, size))
+
+    def keep_many(self, times: range, taken: Taken, pairs: list[tuple[Tree, Tree]]) -> None:
+        """Keep steps that were taken at once, from those (w, state)."""
+        size = taken.size
+        if size > self.room:
+            self.room = 0
+            return
+        for k, t in enumerate(times):
+            sample = taken.samples[k]
+            is_held = sample is None or self._holds_nothing(sample)
+            if not is_held:
+                taken.samples[k] = None
+            w, state = pairs[k]
+            self._enter(t, KeptStep(w, state, taken.samples[k], not is_held, None, taken, k, size))
+
+    def known(self, times: range, states: list[Any], looked_at: set[int]) -> list[KeptStep]:
+        """Return the first of some times at which a step from that very state is kept, and not to be looked at."""
+        found = []
+        for t, at in zip(times, states, strict=False):
+            step = self._steps.get(t)
+            if step is None or t in looked_at or step.w is not at.w or step.state is not at.state:
+                break
+            found.append(step)
+        return found
+
+    def get(self, t: int, w: Tree, state: Tree) -> KeptStep | None:
+        """Return the step at a time, where it was taken from that very state."""
+        step = self._steps.get(t)
+        return step if step is not None and step.w is w and step.state is state else None
+
+    def drop(self, t: int) -> None:
+        """Let go of a step, if it is kept."""
+        step = self._steps.pop(t, None)
+        if step is not None:
+            self._bytes -= step.size
+            if step.taken is not None:
+                step.taken.done(self._spare)
+
+    def _enter(self, t: int, step: KeptStep) -> None:
+        self.drop(t)
+        self._bytes += step.size
+        self._steps[t] = step
+        while self._bytes > self.room:
+            self.drop(next(iter(self._steps)))
+
+    def _holds_nothing(self, sample: Tree) -> bool:
+        """Whether a sample's arrays are views of what the one before was, so that to keep it takes no memory."""
+        data, self._data = self._data, [getattr(x, "base", None) for x in ad.leaves(sample)]
+        return len(data) == len(self._data) and all(
+            x is not None and x is y for x, y in zip(data, self._data, strict=True)
+        )

@@ -1,0 +1,193 @@
+"""Many steps of a run, one after the other with nothing in between: by one call of machine code, or program by program.
+
+The numbers are the same. What is not to be run at once (a program that is not compiled, an adjoint that is shifted) is
+run step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay import stretches
+from metagrad.replay.kept_steps import KeptStep, KeptSteps
+from metagrad.replay.routine import Routine, Routines, layout, leaves_of
+from metagrad.replay.running import Running, is_float
+from metagrad.replay.stack import Stack
+from metagrad.replay.stretches import Pulled
+from metagrad.scaled import ldexp
+from metagrad.xp import Array
+
+Pair = tuple[Tree, Tree]  # (w, state)
+
+
+class ManySteps:
+    """The steps of one run by their programs; times are those of the run."""
+
+    def __init__(self, routines: Routines, sample: Callable[[int], Tree], kept: KeptSteps) -> None:
+        """Take the programs, what draws the samples, and where steps are kept."""
+        self._routines, self._sample, self._kept = routines, sample, kept
+
+    def ahead(
+        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
+    ) -> tuple[Stack, Array | None]:
+        """Return the states after steps at `times`, and what was measured before each, as far as programs take them.
+
+        `offset`: the time of the run at time 0; `keep` them for their pullbacks.
+        """
+        found = self._at_once(times, phi_at, pair, offset, keep=keep)
+        return found or self._one_by_one(times, phi_at, pair, offset, keep=keep)
+
+    def _at_once(
+        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
+    ) -> tuple[Stack, Array | None] | None:
+        first, last = phi_at(times[0]), phi_at(times[-1])
+        start = offset + times[0]
+        program = _program(self._routines.keeping, (start, first, *pair, self._sample(start)))
+        if program is None:
+            return None
+        phis = [first] if last is first else [phi_at(t) for t in times]
+        with program.lock:
+            found = stretches.ahead(
+                program.whole,
+                range(start, start + len(times)),
+                phis,
+                pair,
+                self._sample,
+                self._routines.spare,
+            )
+        if found is None:
+            return None
+        taken, pairs, values = found
+        if keep:
+            self._kept.keep_many(times[: len(pairs)], taken, [pair, *pairs.trees])
+        else:
+            taken.release(self._routines.spare)
+        return pairs, values
+
+    def _one_by_one(
+        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
+    ) -> tuple[Stack, Array | None]:
+        pairs: list[Pair] = []
+        values: list[Any] = []
+        run, (w, state) = Running(self._routines.keeping), pair
+        for t in times:
+            sample = self._sample(offset + t)
+            found = run.next(offset + t, phi_at(t), w, state, sample)
+            if found is None:
+                break
+            (after, value), kept = found
+            if keep:
+                self._kept.keep(t, w, state, sample, kept)
+            w, state = after
+            pairs.append(after)
+            values.append(value)
+        return Stack(pairs), np.array(values) if values and values[0] is not None else None
+
+    def back(
+        self,
+        times: range,
+        phi_at: Callable[[int], Tree],
+        steps: list[KeptStep],
+        adjoint: Pair,
+        offset: int,
+        *,
+        fold: Array | None,
+        factors: Array | None,
+    ) -> Pulled | None:
+        """Pull an adjoint back over steps at `times`, the last one first, as far as programs do; None: over none.
+
+        `fold` as in `ReplayStep.pullback`; `factors`, (n, B), as in `ReplayStep.back`.
+        """
+        count = next((k for k, step in enumerate(steps) if (step.taken is None) is not (steps[0].taken is None)), len(steps))
+        times, steps = times[:count], steps[:count]
+        factors = None if factors is None else factors[:count]
+        found = self._back_at_once(times, phi_at, steps, adjoint, offset, factors) if fold is None else None
+        return found or self._back_one_by_one(times, phi_at, steps, adjoint, offset, fold=fold, factors=factors)
+
+    def _back_at_once(
+        self,
+        times: range,
+        phi_at: Callable[[int], Tree],
+        steps: list[KeptStep],
+        adjoint: Pair,
+        offset: int,
+        factors: Array | None,
+    ) -> Pulled | None:
+        taken = [(step.taken, step.place) for step in steps if step.taken is not None]
+        if not taken:
+            return None
+        ones = ones_of(steps[0].w)
+        given = np.broadcast_to(ones, (len(steps), len(ones))).copy() if factors is None else factors
+        samples = [
+            self._sample(offset + t) if step.is_drawn_again else None for t, step in zip(times, steps, strict=True)
+        ]
+        step = steps[0]
+        drawn = samples[0] if step.is_drawn_again else step.sample
+        trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (adjoint, given[0]), step.arrays)
+        program = _program(self._routines.given, trees)
+        if program is None:
+            return None
+        with program.lock:
+            return stretches.back(program.whole, taken, samples, adjoint, given, with_terms=factors is not None)
+
+    def _back_one_by_one(
+        self,
+        times: range,
+        phi_at: Callable[[int], Tree],
+        steps: list[KeptStep],
+        adjoint: Pair,
+        offset: int,
+        *,
+        fold: Array | None,
+        factors: Array | None,
+    ) -> Pulled | None:
+        results: list[Any] = []
+        run, ones = Running(self._routines.given), ones_of(steps[0].w)
+        for k, (t, step) in enumerate(zip(times, steps, strict=True)):
+            drawn = self._sample(offset + t) if step.is_drawn_again else step.sample
+            trees, found = (offset + t, phi_at(t), step.w, step.state, drawn), step.arrays
+            factor = ones if factors is None else factors[k]
+            got = run.next(*trees, (adjoint, factor), found)
+            if got is None:
+                break
+            phi_bar, pulled, _, after = got
+            if fold is not None:
+                folded = run.next(*trees, (shifted(adjoint, fold), factor), found)
+                if folded is None:
+                    break
+                phi_bar = folded[0]
+            if factors is not None and after is None:  # no term is known here
+                break
+            adjoint = pulled if factors is None else after
+            results.append((phi_bar, pulled, adjoint))
+        if not results:
+            return None
+        phi_bars, pulled, after = (Stack(list(of)) for of in zip(*results, strict=True))
+        return Pulled(phi_bars, pulled, pulled if factors is None else after, len(ad.leaves(adjoint[0])))
+
+
+def _program(routine: Routine, trees: Any) -> Any:
+    """Return the program for such inputs, where it is one function of machine code."""
+    program = routine.program(layout(trees, leaves_of(trees)))
+    return None if program is None or program.whole is None else program
+
+
+def ones_of(w: Tree) -> Array:
+    """Return a factor of 1 of a term, (B,): where none is added, and to compare with."""
+    first = next(x for x in ad.leaves(w) if is_float(x))
+    return np.ones(len(first), first.dtype)
+
+
+def shifted(adjoint: Pair, by: Array) -> Pair:
+    """Return the adjoint times 2**by, task by task."""
+    if not by.any():
+        return adjoint
+    found: Pair = ad.tree_map(
+        lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint
+    )
+    return found

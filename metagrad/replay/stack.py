@@ -1,0 +1,58 @@
+"""Trees of several steps, of one structure: one by one, or leaf by leaf with the steps in front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+
+
+class Stack:
+    """n trees; what was made leaf by leaf is taken apart when that is asked for, and the other way round."""
+
+    def __init__(
+        self,
+        trees: list[Tree] | None = None,
+        *,
+        leaves: list[Any] | None = None,
+        apart: Callable[[list[Any]], list[Tree]] | None = None,
+    ) -> None:
+        """Take the trees, or their leaves, each (n, ...), and what makes trees of them."""
+        self._trees, self._leaves, self._apart = trees, leaves, apart
+
+    def __len__(self) -> int:
+        """Return n."""
+        if self._trees is not None:
+            return len(self._trees)
+        assert self._leaves is not None
+        return len(self._leaves[0]) if self._leaves else 0
+
+    @property
+    def trees(self) -> list[Tree]:
+        """The trees, one by one."""
+        if self._trees is None:
+            assert self._apart is not None
+            assert self._leaves is not None
+            self._trees = self._apart(self._leaves)
+        return self._trees
+
+    @property
+    def leaves(self) -> list[Any]:
+        """The leaves, (n, ...) each; a list where they are no arrays."""
+        if self._leaves is None:
+            assert self._trees is not None
+            columns = zip(*map(ad.leaves, self._trees), strict=True)
+            self._leaves = [np.array(x) if type(x[0]) is np.ndarray else list(x) for x in columns]
+        return self._leaves
+
+    def part(self, first: int, end: int) -> Stack:
+        """Return those from `first` to before `end`."""
+        if first == 0 and end >= len(self):
+            return self
+        trees = None if self._trees is None else self._trees[first:end]
+        leaves = None if self._leaves is None else [x[first:end] for x in self._leaves]
+        return Stack(trees, leaves=leaves, apart=self._apart)

@@ -1,0 +1,285 @@
+"""A stretch of steps in one call: rows of addresses, one for each step, and what was found, leaf by leaf.
+
+Forwards what a step finds is what the next is given; so is the adjoint backwards. Where the two lie is known
+beforehand: side by side in memory, (n, ...). A row of the way back begins as that of the way there does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.stack import Stack
+from metagrad.replay.whole_program import Place, WholeProgram, address
+from metagrad.xp import Array
+
+_MOST_SPARE = 1 << 24  # bytes that are kept for the next run
+
+
+class Spare:
+    """Memory that was let go of, for the next who needs as much: to get new pages takes as long as to fill them."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._rooms: dict[Any, list[Array]] = {}
+        self.nbytes = 0
+
+    def room(self, place: Place, count: int) -> Array:
+        """Return memory for `count` leaves."""
+        found = self._rooms.get((place, count))
+        if not found:
+            return place.room(count)  # type: ignore[no-any-return]
+        room = found.pop()
+        self.nbytes -= room.nbytes
+        return room
+
+    def give(self, place: Place, room: Array) -> None:
+        """Take a room that nobody reads any more."""
+        if self.nbytes + room.nbytes <= _MOST_SPARE:
+            self.nbytes += room.nbytes
+            self._rooms.setdefault((place, len(room)), []).append(room)
+
+
+class Taken:
+    """Steps that were taken forwards, with what their pullbacks need."""
+
+    def __init__(self, whole: WholeProgram, rows: Array, given: int, kept: list[tuple[Place, Array]]) -> None:
+        """Keep the rows; of their columns `given` are what the steps were given, and the last are what is `kept`."""
+        self.whole, self.rows, self.given, self._kept = whole, rows, given, kept
+        self.held: list[Any] = []  # what the addresses are of
+        self.samples: list[Tree] = []  # None where it is to be drawn again
+        self.left = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that are kept of one step."""
+        return sum(place.nbytes for place, _ in self._kept)
+
+    def arrays(self, k: int) -> tuple[Any, ...]:
+        """Return what was kept of step k."""
+        return tuple([place.column(room[k : k + 1])[0] for place, room in self._kept])
+
+    def done(self, spare: Spare) -> None:
+        """Note that a step is needed no longer; the last one gives the memory back."""
+        self.left -= 1
+        if self.left == 0:
+            self.release(spare)
+
+    def release(self, spare: Spare) -> None:
+        """Give the memory back."""
+        for place, room in self._kept:
+            spare.give(place, room)
+        self._kept = []
+
+
+class Pulled(NamedTuple):
+    """What was pulled back over some steps: cotangents of phi, adjoints, and adjoints with their terms."""
+
+    phi_bars: Stack
+    pulled: Stack
+    after: Stack
+    of_w: int  # how many leaves of an adjoint are w's
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether terms were added."""
+        return self.after is not self.pulled
+
+    def first(self, count: int) -> Pulled:
+        """Return what was found over the first steps."""
+        pulled = self.pulled.part(0, count)
+        after = self.after.part(0, count) if self.has_terms else pulled
+        return Pulled(self.phi_bars.part(0, count), pulled, after, self.of_w)
+
+
+class _Rows:
+    """Rows of addresses, filled column by column."""
+
+    def __init__(self, whole: WholeProgram, count: int) -> None:
+        self.whole, self.count = whole, count
+        self.rows = np.empty((count, whole.width), np.int64)
+        self.held: list[Any] = []
+        self.column = 0
+
+    def same(self, x: Any) -> bool:
+        """Enter what is the same at all steps; tell whether it lies as it should."""
+        return self._enter(slice(None), x)
+
+    def each(self, k: int, x: Any, column: int) -> bool:
+        """Enter what step k is given, in a column."""
+        return self._enter(k, x, column)
+
+    def _enter(self, k: Any, x: Any, column: int | None = None) -> bool:
+        j = self.column if column is None else column
+        place = self.whole.inputs[j]
+        if Place.of(x) != place:
+            return False
+        if place.kind is not np.ndarray:
+            x = np.array(x, place.dtype)
+        self.held.append(x)
+        self.rows[k, j] = address(x)
+        self.column += column is None
+        return True
+
+    def along(self, room: Array, start: int | None = None) -> None:
+        """Enter what lies side by side; with a `start`, that first and then what is found at the steps before."""
+        here = address(room)
+        column = self.rows[:, self.column]
+        if start is None:
+            column[:] = np.arange(here, here + self.count * room.strides[0], room.strides[0]) if self.count else 0
+        else:
+            column[0] = start
+            column[1:] = here + room.strides[0] * np.arange(self.count - 1)
+        self.held.append(room)
+        self.column += 1
+
+    def given(self, x: Any, room: Array, place: Place) -> bool:
+        """Enter what the first step is given, and the others find in a room."""
+        if Place.of(x) != place or place != self.whole.inputs[self.column]:
+            return False
+        if place.kind is not np.ndarray:
+            x = np.array(x, place.dtype)
+        self.held.append(x)
+        self.along(room, address(x))
+        return True
+
+
+def ahead(
+    whole: WholeProgram,
+    times: range,
+    phis: Sequence[Tree],
+    pair: tuple[Tree, Tree],
+    sample: Callable[[int], Tree],
+    spare: Spare,
+) -> tuple[Taken, Stack, Any] | None:
+    """Take steps at `times`, from (w, state) on; return them, the states after them, and what was measured before.
+
+    `phis`: the meta-parameters of each, or one for all. None where no step could be taken.
+    """
+    (pair_tree, value_tree), _ = whole.tree
+    states, values = len(ad.leaves(pair_tree)), len(ad.leaves(value_tree))
+    rooms = [place.room(len(times)) for place in whole.outputs[: states + values]]
+    kept = [(place, spare.room(place, len(times))) for place in whole.outputs[states + values :]]
+    rows = _Rows(whole, len(times))
+    rows.along(np.arange(times.start, times.stop))
+    count = _enter_phis(rows, phis)
+    for x, place, room in zip(ad.leaves(pair), whole.outputs, rooms[:states], strict=False):
+        if not rows.given(x, room, place):
+            count = 0
+    samples: list[Tree] = []
+    count = _enter_samples(rows, [sample(t) for t in times[:count]], samples)
+    given = rows.column
+    if given != len(whole.inputs):
+        count = 0
+    if count:
+        for room in (*rooms, *[room for _, room in kept]):
+            rows.along(room)
+        count = whole.run(rows.rows[:count])
+    if not count:
+        for place, room in kept:
+            spare.give(place, room)
+        return None
+    taken = Taken(whole, rows.rows, given, kept)
+    taken.held, taken.samples, taken.left = rows.held, samples, count
+    found = [x[:count] for x in rooms]
+    pairs = Stack(leaves=found[:states], apart=whole.apart(0, states, pair_tree))
+    return taken, pairs, found[states] if values else None
+
+
+def _enter_phis(rows: _Rows, phis: Sequence[Tree]) -> int:
+    """Enter the meta-parameters; return of how many steps."""
+    if len(phis) == 1:
+        return rows.count if all([rows.same(x) for x in ad.leaves(phis[0])]) else 0
+    return _enter_each(rows, phis)
+
+
+def _enter_each(rows: _Rows, trees: Sequence[Tree]) -> int:
+    first, width = rows.column, len(ad.leaves(trees[0])) if trees else 0
+    rows.column += width
+    for k, tree in enumerate(trees):
+        flat = ad.leaves(tree)
+        if len(flat) != width or not all([rows.each(k, x, first + j) for j, x in enumerate(flat)]):
+            return k
+    return len(trees)
+
+
+def _enter_samples(rows: _Rows, drawn: list[Tree], samples: list[Tree]) -> int:
+    """Enter the samples, which are kept in `samples`; return of how many steps."""
+    samples += drawn
+    if all(x is None for x in drawn):
+        return len(drawn)
+    return _enter_each(rows, drawn)
+
+
+def back(
+    whole: WholeProgram,
+    steps: list[tuple[Taken, int]],
+    samples: list[Tree],
+    adjoint: tuple[Tree, Tree],
+    factors: Array,
+    *,
+    with_terms: bool,
+) -> Pulled | None:
+    """Pull an adjoint back over steps that were taken, the last one first; return what was found, as far as it went.
+
+    `factors`, (n, B): of the terms that are added, ones where none is. `samples`: those that were drawn again, None
+    where the one of the way there does. None where no step could be pulled back.
+    """
+    first = steps[0][0]
+    count, m = len(steps), first.given
+    if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
+        return None
+    sizes = [len(ad.leaves(tree)) for tree in whole.tree]
+    ends = [sum(sizes[:part]) for part in range(5)]
+    if with_terms and not sizes[3]:
+        return None
+    # The gradient of what is measured has gone into the adjoint: it is left in one place.
+    rooms = [place.room(1 if ends[2] <= i < ends[3] else count) for i, place in enumerate(whole.outputs)]
+    rows = _Rows(whole, count)
+    there = _rows_of(steps)
+    rows.rows[:, :m] = there[:, :m]
+    if any(x is not None for x in samples):
+        width = len(ad.leaves(samples[0]))
+        rows.column = m - width
+        count = _enter_each(rows, samples)
+    rows.column = m
+    begin = ends[3] if with_terms else ends[1]
+    given = ad.leaves(adjoint)
+    if len(given) != sizes[3 if with_terms else 1]:
+        return None
+    for x, room, place in zip(given, rooms[begin:], whole.outputs[begin:], strict=False):
+        if not rows.given(x, room, place):
+            return None
+    rows.along(factors)
+    kept = len(whole.inputs) - rows.column
+    rows.rows[:, rows.column : rows.column + kept] = there[:, first.whole.width - kept :]
+    rows.column += kept
+    for part, room in enumerate(rooms):
+        if ends[2] <= part < ends[3]:
+            rows.rows[:, rows.column] = address(room)
+            rows.column += 1
+        else:
+            rows.along(room)
+    count = whole.run(rows.rows[:count])
+    if not count:
+        return None
+
+    def stack(part: int) -> Stack:
+        lo, hi = ends[part], ends[part + 1]
+        return Stack(leaves=[x[:count] for x in rooms[lo:hi]], apart=whole.apart(lo, hi, whole.tree[part]))
+
+    pulled = stack(1)
+    return Pulled(stack(0), pulled, stack(3) if with_terms else pulled, len(ad.leaves(adjoint[0])))
+
+
+
+def _rows_of(steps: list[tuple[Taken, int]]) -> Array:
+    """Return the rows of the way there."""
+    (taken, last), first = steps[0], steps[-1][1]
+    if steps[-1][0] is taken and last - first + 1 == len(steps):
+        return taken.rows[first : last + 1][::-1]
+    return np.array([one.rows[k] for one, k in steps])

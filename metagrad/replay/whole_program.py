@@ -1,0 +1,121 @@
+"""A program that is one function of machine code: called for one step, or for a row of them (`stretches`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.buffers import Buffers
+from metagrad.replay.cheap import kind_of
+from metagrad.replay.numpy_code import Source
+from metagrad.replay.program import PLAIN
+from metagrad.replay.whole import NotWhole, Planned
+from metagrad.replay.whole_code import steps_of
+
+_STEP = np.dtype(np.int64).itemsize
+
+
+class Place(NamedTuple):
+    """How a leaf lies in memory: an array, or a number, which lies in an array of one entry."""
+
+    kind: type  # what code is given: an array, one of NumPy's numbers, or one of Python's
+    dtype: Any
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, x: Any) -> Place:
+        """Return how x lies."""
+        if type(x) is np.ndarray:
+            return cls(np.ndarray, x.dtype, x.shape, x.strides)
+        return cls(type(x), np.dtype(kind_of(x) or object), (), ())
+
+    @property
+    def nbytes(self) -> int:
+        """The distance from one to the next where many lie in a row."""
+        size: int = self.dtype.itemsize
+        for n in self.shape:
+            size *= n
+        return size
+
+    def room(self, count: int) -> Any:
+        """Return memory for `count` of them, (count, ...)."""
+        found = np.empty((count, *self.shape), self.dtype)
+        if found.strides[1:] == self.strides:
+            return found
+        return np.ndarray(found.shape, self.dtype, found, strides=(self.nbytes, *self.strides))
+
+    def column(self, room: Any) -> list[Any]:
+        """Return what lies in a room, one by one, as code is given it."""
+        if self.kind in PLAIN:
+            return room.tolist()  # type: ignore[no-any-return]
+        if self.kind is np.ndarray and not self.shape:
+            return [room[i : i + 1].reshape(()) for i in range(len(room))]
+        return list(room)
+
+
+def address(x: Any) -> int:
+    """Return where the entries of an array begin."""
+    found: int = x.__array_interface__["data"][0]
+    return found
+
+
+class WholeProgram:
+    """The function with its table, and how what it is given and what it returns lies in memory."""
+
+    def __init__(self, planned: Planned, tree: Tree) -> None:
+        """Compile it; `tree`: what the outputs are the leaves of."""
+        self._steps, self._table, self._held = steps_of(planned.whole), planned.table, planned.held
+        self._at = planned.table.ctypes.data
+        self.nbytes, self.width, self.tree = planned.nbytes, planned.whole.width, tree
+        self.inputs = [Place.of(v.example) for v in planned.inputs]
+        self.outputs = [Place.of(v.example) for v in planned.outputs]
+        if any(place.dtype == object for place in (*self.inputs, *self.outputs)):
+            raise NotWhole("a leaf that is no number")
+        self._built, self._apart = built(tree), dict[Any, Callable[..., Tree]]()
+
+    def run(self, rows: Any) -> int:
+        """Take as many steps as there are rows of addresses, (n, width), and return how many were taken."""
+        return self._steps(len(rows), self._at, address(rows))
+
+    def apart(self, first: int, end: int, tree: Tree) -> Callable[[list[Any]], list[Tree]]:
+        """Return what makes trees of some outputs that lie side by side; `tree` is the structure of one."""
+        places = self.outputs[first:end]
+        make = self._apart.get((first, end))
+        if make is None:
+            make = self._apart[first, end] = built(tree)
+
+        def trees(rooms: list[Any]) -> list[Tree]:
+            columns = [place.column(room) for place, room in zip(places, rooms, strict=True)]
+            return [make(*row) for row in zip(*columns, strict=True)]
+
+        return trees
+
+    def __call__(self, *inputs: Any) -> Tree | None:
+        """Return the outputs of one step as a tree, None where the program does not apply."""
+        held = []
+        row = np.empty((1, self.width), np.int64)
+        for i, (x, place) in enumerate(zip(inputs, self.inputs, strict=True)):
+            if type(x) is not np.ndarray:
+                x = np.array(x, place.dtype)  # noqa: PLW2901
+                held.append(x)
+            row[0, i] = address(x)
+        rooms = [place.room(1) for place in self.outputs]
+        row[0, len(inputs) :] = [address(x) for x in rooms]
+        if self.run(row) == 0:
+            return None
+        return self._built(*[place.column(x)[0] for place, x in zip(self.outputs, rooms, strict=True)])
+
+
+def built(tree: Tree) -> Callable[..., Tree]:
+    """Return the function that puts leaves into a tree's structure."""
+    source, count = Source(Buffers()), len(ad.leaves(tree))
+    names = [f"x{i}" for i in range(count)]
+    text = f"def built({', '.join(names)}):\n    return {source.tree(tree, iter(names))}\n"
+    exec(compile(text, "<metagrad.replay>", "exec"), source.scope)
+    found: Callable[..., Tree] = source.scope["built"]
+    return found
