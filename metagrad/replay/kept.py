@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.replay.closed import is_closed
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.reached import FEW, NUMBERS, reached, rest_of
 
@@ -34,6 +35,10 @@ class Kept:
     def seen(self) -> dict[str, Any]:
         """What was seen, without the parts themselves."""
         return self._was
+
+    def is_closed(self) -> bool:
+        """Whether all that the parts reach can be read through (`metagrad.replay.closed`)."""
+        return is_closed(*self._parts)
 
     def refuse_changes(self) -> None:
         """Raise NotReplayable where something is no longer what it was."""

@@ -124,14 +124,27 @@ class Routines:
         self.spare = Spare()
         self._held: dict[str, Any] | None = None
         self.is_unsure = False  # whether there is more that it holds than was looked at
+        self._is_closed = False  # whether nothing but what is looked at can change its numbers
         self.begin_anew()
 
     def depend_on(self, kept: Kept) -> None:
         """Drop what was recorded where what task, rule and measure hold is no longer what it was."""
-        if self._held not in (None, kept.seen):
-            self.begin_anew()
+        if self._held != kept.seen:
+            if self._held is not None:
+                self.begin_anew()
+            self._is_closed = not kept.is_cut and kept.is_closed()
         # What is seen, not the parts: a task would live for ever.
         self._held, self.is_unsure = kept.seen, kept.is_cut
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a run is to be compared with the tape, though nothing that is looked at has changed."""
+        return self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether a run need not be compared: of closed code, recorded and compared before."""
+        return self.are_recorded and self._is_closed and not self.is_due
 
     def looks(self, times: list[int]) -> list[int]:
         """Return at which of the times a run compares its pullbacks with the tape.
@@ -140,8 +153,8 @@ class Routines:
         """
         if not self.are_recorded or self.is_unsure:
             return times
-        is_due = self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
-        return [times[self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY) % len(times)]] if is_due else []
+        turn = self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY)
+        return [times[turn % len(times)]] if self.is_due else []
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""

@@ -63,13 +63,15 @@ class ReplayStep:
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
-        # Both ends always: what changes late, and not at the start, is seen there.
-        self._compared = {0, steps - 1} | (self.looked_at if forwards else set())
+        self._is_trusted = routines.is_trusted
+        # Both ends, but of closed code: what changes late, and not at the start, is seen there.
+        ends = set() if self._is_trusted else {0, steps - 1}
+        self._compared = ends | (self.looked_at if forwards else set())
         self._ones: Array | None = None
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
-        self._is_sure = False  # whether a step of this run has been compared
+        self._is_sure = self._is_trusted  # or a step of this run has been compared
         self.why_not = routines.why_not
         self.replayed = 0  # steps, forwards and backwards
         self.by_tape = 0
@@ -81,6 +83,8 @@ class ReplayStep:
         trees = (time, phi, w, state, sample)
         if not self._is_on:
             return self._stepped(*trees)
+        if self._is_trusted and not self._routines.step.knows(trees):  # inputs of another kind: record those, too
+            self._is_trusted = self._is_sure = False
         if not self._is_sure:
             return self._first(t, trees)
         if t in self._compared:
@@ -104,7 +108,7 @@ class ReplayStep:
         They end before a step that no program takes: `step` takes it.
         """
         may_run, end = self._is_on and self._is_sure and (self._kept.room > 0 or self._forwards), lo
-        while may_run and end < hi and end > 0 and end not in self._compared:
+        while may_run and end < hi and (end > 0 or self._is_trusted) and end not in self._compared:
             end += 1
         if end == lo:
             return Stack([]), None

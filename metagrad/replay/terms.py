@@ -28,7 +28,7 @@ class ReplayTerms:
         self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
         self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
-        self._is_on, self._is_sure = routines.why_not is None, False
+        self._is_on, self._is_sure = routines.why_not is None, routines.is_trusted
         self._are_old = routines.are_recorded  # by another run
         self._seen = 0  # terms
         self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step

@@ -62,15 +62,18 @@ class Measured:
 
     def valued(self, w: Tree, sample: Any) -> Array:
         """Return what is measured at w, by the tape where its slope is the tape's."""
-        if self._is_by_tape is None:
-            self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
-        if self._is_by_tape:
+        if self._takes_the_tape(w, sample):
             try:
                 found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
                 return found
             except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it
                 self._is_by_tape = False
         return self.measure.of(self.task, w, sample)
+
+    def _takes_the_tape(self, w: Tree, sample: Any) -> bool:
+        if self._is_by_tape is None:
+            self._is_by_tape = self.measure.gradient(self.task, w, sample) is None
+        return self._is_by_tape
 
     def slope(self, w: Tree, sample: Any) -> Tree:
         """Return the gradient of what is measured at w: the measure's own where it has one, else the tape's."""
@@ -86,8 +89,8 @@ class Measured:
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""
-        is_by_tape = self._is_by_tape and self.measure.name == "loss"
-        found = self.terms.gradient(w, None) if self.terms is not None and is_by_tape else None
+        may_replay = self.terms is not None and self.measure.name == "loss" and self._takes_the_tape(w, None)
+        found = self.terms.gradient(w, None) if self.terms is not None and may_replay else None
         return parts.gradient(self.task, w, None) if found is None else found
 
     def check(self, found: Array, batch: int, dtype: Any) -> None:

@@ -37,6 +37,8 @@ def ahead(unroll: Any, kernel: Any, carry: Carry, lo: int, hi: int) -> list[Carr
     if not pairs:
         return []
     carries = [Carry(w, state, carry.exponent) for w, state in pairs.trees]
+    if lo == 0:
+        unroll.check_first(carry, carries[0])
     fresh = max(0, unroll.frontier - lo - 1)
     if fresh < len(carries):
         new = carries[fresh:]

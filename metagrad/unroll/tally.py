@@ -108,7 +108,8 @@ class Tally:
         """
         weights = [self.weight(t + k) for k in range(len(carries))]
         block, first = None, 0
-        if found is not None and self._is_checked and not self.scale_state:
+        if found is not None and len(found) and not self.scale_state:
+            self._check(found[0])
             known = [k for k, weight in enumerate(weights[: len(found)]) if weight is not None]
             if len(known) > 1 and len(known) == known[-1] - known[0] + 1:
                 first = known[0]
@@ -126,6 +127,12 @@ class Tally:
             for k, weight in enumerate(weights[first:], start=first):
                 if weight is not None:
                     self._add(self._term_at(carries[k], t + k), t + k, weight)
+
+    def _check(self, found: Array) -> None:
+        """Check what is measured, the first time."""
+        if not self._is_checked:
+            self._is_checked = True
+            self.measured.check(found, self.batch, self.dtype)
 
     def _know(self, t: int, found: Array) -> Block | None:
         """Keep and return what the objective makes of what was measured, (n, B), from t on: all of it at once.
@@ -294,9 +301,7 @@ class Tally:
         if t not in self._known:
             self._make_room(1)
             found = self.measured.at(carry, t) if found is None else found
-            if not self._is_checked:
-                self._is_checked = True
-                self.measured.check(found, self.batch, self.dtype)
+            self._check(found)
             term = Scaled.of(found, self._power(carry, self._degree))
             self._note_low(found, carry)
             self._known[t] = Term(term, *self.objective.inner(term), found)

@@ -191,12 +191,19 @@ class Unroll:
         refuse_kept(self.rule, w)
         if self.wide:
             w, state = bounded((w, state))
-        if t == 0 and self.frontier <= 1:
-            before, after = (carry.w, carry.state), (w, state)
-            check_step(self.rule, before, after, batch=self.batch, per_task=self.options.per_task)
-            if self.scale_state and not self.system.is_ours:
-                check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
-        return self._settle(Carry(w, state, carry.exponent), t + 1)
+        after = Carry(w, state, carry.exponent)
+        if t == 0:
+            self.check_first(carry, after)
+        return self._settle(after, t + 1)
+
+    def check_first(self, carry: Carry, after: Carry) -> None:
+        """Check the first step, when it is taken for the first time."""
+        if self.frontier > 1:
+            return
+        pairs = (carry.w, carry.state), (after.w, after.state)
+        check_step(self.rule, *pairs, batch=self.batch, per_task=self.options.per_task)
+        if self.scale_state and not self.system.is_ours:
+            check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
 
     def record(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> list[Carry]:
         """Return the states at lo..hi from the state at `lo`."""

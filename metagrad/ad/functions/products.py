@@ -219,7 +219,7 @@ def _is_for_matmul(plan: _Plan, x: Any, y: Any) -> bool:
         if x.shape[i] != y.shape[j]:  # einsum broadcasts an axis of 1
             return False
         common *= x.shape[i]
-    return bool(common and x.size * y.size // common >= _MANY_PRODUCTS)
+    return bool(common)
 
 
 def _sum_of_products(subscripts: str, optimize: Any, *operands: Any) -> Any:
