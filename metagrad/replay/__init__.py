@@ -28,10 +28,25 @@ from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.cache import routines_of
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
+from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep
 from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.traced import Traced
 
-__all__ = ["Kept", "NotReplayable", "Pulled", "ReplayStep", "ReplayTerms", "Stack", "Traced", "is_asked", "replayed", "routines_of"]
+__all__ = [
+    "Kept",
+    "NotReplayable",
+    "Pulled",
+    "ReplayStep",
+    "ReplayTerms",
+    "Stack",
+    "Sums",
+    "Traced",
+    "is_asked",
+    "products",
+    "replayed",
+    "routines_of",
+    "sums_of",
+]

@@ -14,9 +14,10 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay import stretches
+from metagrad.replay.adjoints import Sums, is_float
 from metagrad.replay.kept_steps import KeptStep, KeptSteps
 from metagrad.replay.routine import Routine, Routines, layout, leaves_of
-from metagrad.replay.running import Running, is_float
+from metagrad.replay.running import Running
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled
 from metagrad.scaled import ldexp
@@ -155,7 +156,7 @@ class ManySteps:
             got = run.next(*trees, (adjoint, factor), found)
             if got is None:
                 break
-            phi_bar, pulled, _, after = got
+            phi_bar, pulled, _, after, sums = got
             if fold is not None:
                 folded = run.next(*trees, (shifted(adjoint, fold), factor), found)
                 if folded is None:
@@ -164,11 +165,14 @@ class ManySteps:
             if factors is not None and after is None:  # no term is known here
                 break
             adjoint = pulled if factors is None else after
-            results.append((phi_bar, pulled, adjoint))
+            results.append((phi_bar, pulled, adjoint, sums))
         if not results:
             return None
-        phi_bars, pulled, after = (Stack(list(of)) for of in zip(*results, strict=True))
-        return Pulled(phi_bars, pulled, pulled if factors is None else after, len(ad.leaves(adjoint[0])))
+        *columns, all_sums = zip(*results, strict=True)
+        phi_bars, pulled, after = (Stack(list(of)) for of in columns)
+        told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
+        sums = Sums(told[0], told[1], None if factors is None else told[2])
+        return Pulled(phi_bars, pulled, pulled if factors is None else after, sums, len(ad.leaves(adjoint[0])))
 
 
 def _program(routine: Routine, trees: Any) -> Any:

@@ -10,7 +10,6 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.record import Program
 from metagrad.replay.routine import Routine, applied, layout, leaves_of
-from metagrad.replay.terms import along_tasks
 from metagrad.xp import Array
 
 Pair = tuple[Tree, Tree]  # (w, state)
@@ -73,16 +72,3 @@ def _collect(flat: list[Any], tree: Tree) -> None:
         flat.append(tree)
     elif type(tree) is not tuple or tree:
         flat += ad.leaves(tree)
-
-
-def with_term(pulled: Pair, slope: Tree, factor: Array) -> Pair:
-    """Return an adjoint with what a term gives to that of w, slope times factor (B,)."""
-    w_bar = pulled[0]
-    if type(w_bar) is np.ndarray and type(slope) is np.ndarray:
-        return w_bar + slope * along_tasks(factor, slope), pulled[1]
-    return ad.tree_map(lambda x, s: x + s * along_tasks(factor, s) if is_float(x) else x, w_bar, slope), pulled[1]
-
-
-def is_float(x: Any) -> bool:
-    """Whether x is an array of floats with axes."""
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f" and np.ndim(x) > 0

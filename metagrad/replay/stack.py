@@ -49,6 +49,11 @@ class Stack:
             self._leaves = [np.array(x) if type(x[0]) is np.ndarray else list(x) for x in columns]
         return self._leaves
 
+    @property
+    def last(self) -> Tree:
+        """The last of them."""
+        return self.trees[-1] if self._trees is not None else self.part(len(self) - 1, len(self)).trees[0]
+
     def part(self, first: int, end: int) -> Stack:
         """Return those from `first` to before `end`."""
         if first == 0 and end >= len(self):

@@ -19,13 +19,13 @@ from typing import Any
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
 from metagrad.replay.many_steps import ManySteps, ones_of, shifted
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.replay.running import is_float, with_term
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
@@ -252,7 +252,7 @@ class ReplayStep:
         found = self._replayed(t, trees, adjoint) if self._is_on else None
         if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
-            phi_bar, pair, slope, _ = found
+            phi_bar, pair, slope, _, _ = found
             if slope is not None and self._terms is not None:
                 self._terms.hand(trees[2], slope)
             return phi_bar, pair
@@ -261,7 +261,7 @@ class ReplayStep:
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
         if found is not None:
-            expected = self._with_slope(trees, phi_bar, (w_bar, state_bar), self._unit(trees[2]))
+            expected = self._with_slope(trees, phi_bar, (w_bar, state_bar), adjoint, self._unit(trees[2]))
             if not same_bits(found, expected):
                 self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
@@ -293,13 +293,17 @@ class ReplayStep:
         gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
         """
         phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(made[0])
-        return self._with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), made[1])
+        return self._with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), *made)
 
-    def _with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, factor: Array) -> Any:
+    def _with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, given: Pair, factor: Array) -> Any:
+        """Return what `_pulled` does: cotangents, the gradient of what is measured, the adjoint with it, and sums."""
+        w = trees[2]
+        sums = sums_of(pulled[0], w), sums_of(given[0], w)
         if self._terms is None:
-            return phi_bar, pulled, None, None
-        slope = self._terms.slope(trees[2], trees[4])
-        return phi_bar, pulled, slope, with_term(pulled, slope, factor)
+            return phi_bar, pulled, None, None, Sums(*sums, None)
+        slope = self._terms.slope(w, trees[4])
+        after = with_term(pulled, slope, factor)
+        return phi_bar, pulled, slope, after, Sums(*sums, sums_of(after[0], w))
 
     def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""

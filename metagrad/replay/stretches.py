@@ -13,6 +13,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.adjoints import Sums
 from metagrad.replay.stack import Stack
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
@@ -82,6 +83,7 @@ class Pulled(NamedTuple):
     phi_bars: Stack
     pulled: Stack
     after: Stack
+    sums: Sums
     of_w: int  # how many leaves of an adjoint are w's
 
     @property
@@ -93,7 +95,8 @@ class Pulled(NamedTuple):
         """Return what was found over the first steps."""
         pulled = self.pulled.part(0, count)
         after = self.after.part(0, count) if self.has_terms else pulled
-        return Pulled(self.phi_bars.part(0, count), pulled, after, self.of_w)
+        sums = Sums(*(None if x is None else x[:count] for x in self.sums))
+        return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w)
 
 
 class _Rows:
@@ -234,7 +237,7 @@ def back(
     if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
         return None
     sizes = [len(ad.leaves(tree)) for tree in whole.tree]
-    ends = [sum(sizes[:part]) for part in range(5)]
+    ends = [sum(sizes[:part]) for part in range(6)]
     if with_terms and not sizes[3]:
         return None
     # The gradient of what is measured has gone into the adjoint: it is left in one place.
@@ -273,7 +276,9 @@ def back(
         return Stack(leaves=[x[:count] for x in rooms[lo:hi]], apart=whole.apart(lo, hi, whole.tree[part]))
 
     pulled = stack(1)
-    return Pulled(stack(0), pulled, stack(3) if with_terms else pulled, len(ad.leaves(adjoint[0])))
+    sums = [x[:count] for x in rooms[ends[4] :]]
+    told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
+    return Pulled(stack(0), pulled, stack(3) if with_terms else pulled, told, len(ad.leaves(adjoint[0])))
 
 
 

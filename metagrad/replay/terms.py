@@ -12,6 +12,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.adjoints import along_tasks
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
@@ -122,8 +123,3 @@ def _ones(w: Tree) -> Array:
 def _drawn(w: Tree) -> Array:
     first = ad.leaves(w)[0]
     return rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype)
-
-
-def along_tasks(factor: Array, leaf: Array) -> Array:
-    """Return `factor` (B,) shaped to broadcast against `leaf` (B, ...)."""
-    return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))

@@ -20,12 +20,12 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay import Sums, products, sums_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.rescale import is_float_array, log2_of
 from metagrad.xp import Array, Namespace
 
 _CHUNK, _BYTES = 256, 1 << 18
-_SMALL, _LONG = 1 << 13, 48  # bytes of an array, entries of a row
 _SHARE = 2.0  # by how much more a fresh term lessens growth than it adds to p: its own first step only seems to grow
 
 
@@ -59,6 +59,21 @@ class _Step(NamedTuple):
     begins: bool
 
 
+class _Logs(NamedTuple):
+    """Some steps: log2 of q, of r, and of p where a term was added; the exponents; and where that is; (n, B), (n,)."""
+
+    q: Array
+    r: Array
+    added: Array
+    powers: tuple[Array, Array, Array]
+    begins: Array
+
+    def part(self, first: int, end: int) -> _Logs:
+        """Return those from `first` to before `end`."""
+        powers = self.powers[0][first:end], self.powers[1][first:end], self.powers[2][first:end]
+        return _Logs(self.q[first:end], self.r[first:end], self.added[first:end], powers, self.begins[first:end])
+
+
 class Growth:
     """Collects the steps from the last to the first, and looks at them in chunks of about 256 kB."""
 
@@ -67,7 +82,9 @@ class Growth:
         self._xp = xp
         size = sum(int(leaf.nbytes) for leaf in ad.leaves(w) if is_float_array(leaf))
         self._room = min(_CHUNK, max(1, _BYTES // max(1, size)))
-        self._pending: list[_Step] = []
+        self._steps: list[_Step] = []  # the latest ones
+        self._logs: list[_Logs] = []  # those before them
+        self._count = 0
         self._begins = True  # whether the adjoint is not what the last step was pulled back to
         self._end: Array | None = None  # log2 q of the step before
         self._most = _Most(xp, batch)
@@ -80,10 +97,33 @@ class Growth:
 
     def step(self, after: tuple[Tree, Tree], before: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
         """Note step t: (lambda, w) at t + 1, (J'lambda, w) at t, and the exponents of lambda, w_{t+1} and w_t."""
-        self._pending.append(_Step(*after, *before, powers, self._begins))
+        self._steps.append(_Step(*after, *before, powers, self._begins))
         self._begins = False
-        if len(self._pending) >= self._room:
+        self._count += 1
+        if self._count >= self._room:
             self._flush()
+
+    def steps(self, sums: Sums, start: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
+        """Note steps of which the sums are known, the last first; `start`: (lambda, w) after the last.
+
+        The exponents are those of lambda, of the w after each, and of that before it, (n, B).
+        """
+        count = len(sums.pulled)
+        fresh = np.full(count, sums.after is not None)
+        fresh[0] = self._begins
+        p = sums.pulled if sums.after is None else sums.after
+        added = np.concatenate([sums_of(*start)[None], p[:-1]])
+        logs = _Logs(*(np.log2(x, dtype=np.float64) for x in (sums.pulled, sums.given, added)), powers, fresh)
+        self._begins = sums.after is not None
+        self._take_logs()
+        done = 0
+        while done < count:
+            here = min(count - done, self._room - self._count)
+            self._logs.append(logs.part(done, done + here))
+            self._count += here
+            done += here
+            if self._count >= self._room:
+                self._flush()
 
     def result(self, power: Array | int = 0) -> Grown:
         """Return what has grown; `power` is one more exponent of all adjoints."""
@@ -91,20 +131,35 @@ class Growth:
         rounding = self._xp.maximum(self._rounding, self._most.found)
         return Grown(self._most.found, rounding, self._value + power, self._size + power)
 
-    def _flush(self) -> None:
-        if not self._pending:
+    def _take_logs(self) -> None:
+        """Sum up the latest steps."""
+        steps, self._steps = self._steps, []
+        if not steps:
             return
-        xp, steps, self._pending = self._xp, self._pending, []
-        of_adjoint, of_later, of_w = (np.array(rows) for rows in zip(*(step.powers for step in steps), strict=True))
+        powers = [np.array(rows) for rows in zip(*(step.powers for step in steps), strict=True)]
         after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
-        states = [steps[0].later, *(step.w for step in steps)]
-        if any(type(leaf) is Scaled for leaf in ad.leaves(states[0])):
-            products = [_scaled_products(before, states[1:]), _scaled_products(after, states[1:])]
-            added = _scaled_products(after, [step.later for step in steps])
+        later, states = [step.later for step in steps], [step.w for step in steps]
+        if any(type(leaf) is Scaled for leaf in ad.leaves(later[0])):
+            products = [_scaled_products(*pair) for pair in ((before, states), (after, states), (after, later))]
         else:
-            *products, added = _log2_products(before, after, states)
-        q, r = (x + (of_adjoint + of_w) for x in products)
-        p, fresh = self._log2_p(steps, q, added + (of_adjoint + of_later))
+            products = [_log2_products(*pair) for pair in ((before, states), (after, states), (after, later))]
+        begins = np.array([step.begins for step in steps])
+        self._logs.append(_Logs(*products, (powers[0], powers[1], powers[2]), begins))
+
+    def _flush(self) -> None:
+        self._take_logs()
+        if not self._logs:
+            return
+        xp, logs, self._logs, self._count = self._xp, self._logs, [], 0
+        if len(logs) == 1:
+            all_of = logs[0]
+        else:
+            q, r, added, powers, begins = zip(*logs, strict=True)
+            of = [np.concatenate(rows) for rows in zip(*powers, strict=True)]
+            all_of = _Logs(*map(np.concatenate, (q, r, added)), (of[0], of[1], of[2]), np.concatenate(begins))
+        of_adjoint, of_later, of_w = all_of.powers
+        q, r = (x + (of_adjoint + of_w) for x in (all_of.q, all_of.r))
+        p, fresh = self._log2_p(all_of.begins, q, all_of.added + (of_adjoint + of_later))
         self._end = q[-1]
         made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
         so_far = self._most.add(q - p - _SHARE * fresh, made)
@@ -112,15 +167,15 @@ class Growth:
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
 
-    def _log2_p(self, steps: list[_Step], q: Array, known: Array) -> tuple[Array, Array]:
+    def _log2_p(self, begins: Array, q: Array, known: Array) -> tuple[Array, Array]:
         """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added.
 
         `known`: what it is where one was.
         """
         first = q[:1] if self._end is None else self._end[None]
         inherited = self._xp.concatenate([first, q[:-1]])
-        added = [k for k, step in enumerate(steps) if step.begins]
-        if not added:
+        added = np.flatnonzero(begins)
+        if not added.size:
             return inherited, self._xp.zeros(inherited.shape)
         p = inherited.copy()
         p[added] = known[added]
@@ -182,6 +237,14 @@ class _Most:
         return found
 
 
+def rows(arrays: list[Array]) -> Array:
+    """Return arrays (B,) one above the other, (n, B); those that are one and the same without a copy."""
+    first = arrays[0]
+    if all(x is first for x in arrays):
+        return np.broadcast_to(first, (len(arrays), *first.shape))
+    return np.array(arrays)
+
+
 def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     """Return log2 sqrt(sum of 4**logs) over the first axis; what is no number does not count."""
     logs = xp.where(xp.isfinite(logs), logs, -np.inf)
@@ -190,48 +253,16 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
 
 
-def _log2_products(before: list[Tree], after: list[Tree], states: list[Tree]) -> list[Array]:
-    """Return log2 sum_i |a_i b_i|, (n, B), of before and w, of after and w, and of after and the w one step later.
-
-    `states`: the w one step later than the first, and then all w; each is the later one of the next.
-    """
-    if type(states[0]) is np.ndarray:  # the usual case, without a look at trees
-        columns: Any = [(before, after, states)]
+def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+    """Return log2 sum_i |a_i w_i|, (n, B)."""
+    if type(adjoints[0]) is np.ndarray:  # the usual case, without a look at trees
+        found = products(np.array(adjoints), np.array(states), 2)
     else:
-        flat = ([ad.leaves(tree) for tree in trees] for trees in (before, after))
-        beside = [_beside(before[0], state) for state in states]
-        columns = zip(*(zip(*rows, strict=True) for rows in (*flat, beside)), strict=True)
-    sums = [_sums(*column) for column in columns]
-    return [np.log2(sum(rest, first), dtype=np.float64) for first, *rest in zip(*sums, strict=True)]
-
-
-def _sums(before: list[Array], after: list[Array], states: list[Array]) -> tuple[Array, Array, Array]:
-    """Return the three sums of one leaf."""
-    a, b, w = (_magnitudes(arrays) for arrays in (before, after, states))
-    if a.ndim > 2:
-        a, b, w = (x.reshape(x.shape[0], x.shape[1], -1) for x in (a, b, w))
-        if a.shape[2] >= _LONG:
-            return np.vecdot(a, w[1:]), np.vecdot(b, w[1:]), np.vecdot(b, w[:-1])
-    room = np.empty_like(a)
-    return tuple(_row_sums(np.multiply(x, y, out=room)) for x, y in ((a, w[1:]), (b, w[1:]), (b, w[:-1])))
-
-
-def _magnitudes(arrays: list[Array]) -> Array:
-    """Return the magnitudes of arrays, one after the other."""
-    if arrays[0].nbytes < _SMALL:
-        found = np.array(arrays)
-        return np.abs(found, out=found)
-    found = np.empty((len(arrays), *arrays[0].shape), arrays[0].dtype)
-    for row, x in zip(found, arrays, strict=True):
-        np.abs(x, out=row)
-    return found
-
-
-def _row_sums(rows: Array) -> Array:
-    if rows.ndim == 2:
-        return rows.copy()
-    found: Array = rows @ np.ones(rows.shape[2], dtype=rows.dtype)  # faster than sums of short rows
-    return found
+        pairs = zip(zip(*map(ad.leaves, adjoints), strict=True), zip(*map(_beside, adjoints, states), strict=True), strict=True)
+        sums = [products(np.array(a), np.array(w), 2) for a, w in pairs]
+        found = sum(sums[1:], sums[0])
+    logs: Array = np.log2(found, dtype=np.float64)
+    return logs
 
 
 def _scaled_products(adjoints: list[Tree], states: list[Tree]) -> Array:

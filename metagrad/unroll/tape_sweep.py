@@ -18,7 +18,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
-from metagrad.unroll.growth import growth_of
+from metagrad.unroll.growth import growth_of, rows
 from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
@@ -107,16 +107,11 @@ class TapeSweep:
     def pulled_many(self, times: range, states: list[Carry], found: Pulled, top: Array | int) -> None:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
         self.gradient.add_many(found.phi_bars, top)
-        adjoints = found.after.trees
         if self._growth is not None and self._later is not None:
-            known = [self.adjoint[0], *[w for w, _ in adjoints[:-1]]]
-            later = [self._later, *states[:-1]]
-            for k, carry in enumerate(states):
-                powers = self.exponent, later[k].exponent, carry.exponent
-                self._growth.step((known[k], later[k].w), (found.pulled.trees[k][0], carry.w), powers)
-                if found.has_terms:
-                    self._growth.term_added()
-        self.adjoint, self._later = adjoints[-1], states[-1]
+            count, later = len(times), [self._later, *states[:-1]]
+            powers = [[self.exponent] * count, *([carry.exponent for carry in some] for some in (later, states))]
+            self._growth.steps(found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2])))
+        self.adjoint, self._later = found.after.last, states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
         self.kernel.passed(times)
