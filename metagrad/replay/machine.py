@@ -132,7 +132,8 @@ class Code:
             self._names[step[1]] = self._arguments[step[2]]
         elif what == "number":
             _, name, kind, place = step
-            self._names[name] = self._literal(b.bitcast(self._entry(place), self._types["f8"]), kind)
+            bits = self._entry(place)
+            self._names[name] = bits if kind == "i8" else self._literal(b.bitcast(bits, self._types["f8"]), kind)
         elif what == "write":
             _, argument, steps, name = step
             self._store(name, argument, self._place(steps))
@@ -222,7 +223,7 @@ class Code:
     def _converted(self, x: Any, old: str, new: str) -> Any:
         b, to = self._builder, self._types[new]
         if old == "b1":
-            return b.uitofp(x, to)
+            return b.zext(x, to) if new == "i8" else b.uitofp(x, to)
         if old == "i8":  # as Python does it: by way of float64
             return self._literal(b.sitofp(x, self._types["f8"]), new)
         if new == "b1":

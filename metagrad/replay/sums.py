@@ -7,6 +7,8 @@ is used (`agree_sums`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from metagrad.replay.program import Value
@@ -21,17 +23,21 @@ def pattern(v: Value) -> tuple[str, tuple[int, int, int]] | None:
     """
     if v.function != np.add.reduce or v.kwargs or type(v.args[0]) is not Value or v.args[2:4] != (None, None):
         return None
-    x, axis = v.args[0].example, v.args[1]
+    return runs(v.args[0].example, v.args[1])
+
+
+def runs(x: Any, axis: Any) -> tuple[str, tuple[int, int, int]] | None:
+    """Return the same for what is summed, and along which axes."""
     if type(x) is not np.ndarray or not x.flags.c_contiguous or x.size < 2:
         return None
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     added = {i % x.ndim for i in axes}
-    runs: list[tuple[bool, int]] = []  # neighbouring axes of one kind, whether they are added, and their sizes
+    found: list[tuple[bool, int]] = []  # neighbouring axes of one kind, whether they are added, and their sizes
     for i, n in enumerate(x.shape):
         if n > 1:
-            is_same = bool(runs) and runs[-1][0] == (i in added)
-            runs[len(runs) - is_same :] = [(i in added, n * (runs[-1][1] if is_same else 1))]
-    kinds, sizes = [kind for kind, _ in runs], [n for _, n in runs]
+            is_same = bool(found) and found[-1][0] == (i in added)
+            found[len(found) - is_same :] = [(i in added, n * (found[-1][1] if is_same else 1))]
+    kinds, sizes = [kind for kind, _ in found], [n for _, n in found]
     return {  # type: ignore[return-value]
         (True,): (ALONG, (1, *sizes, 1)),
         (False, True): (ALONG, (*sizes, 1)),

@@ -19,7 +19,8 @@ import numpy as np
 from metagrad.replay.buffers import Unit, placed, takes_out
 from metagrad.replay.chains import grouped, has_axes, loop_of
 from metagrad.replay.cheap import FLOATS, Cheap, cheap, kind_of
-from metagrad.replay.functions import is_fresh
+from metagrad.replay import sums
+from metagrad.replay.functions import is_fresh, method, put
 from metagrad.replay.inner import inner_loop, power
 from metagrad.replay.loops import Argument, Kernel, Loop, Lowering, joined, memory_steps
 from metagrad.replay.program import PLAIN, Value
@@ -231,6 +232,8 @@ class _Planner:
             self._inner(v, v.function, v.args)
         elif v.function is operator.pow and not v.is_array and type(v.args[1]) in (int, float):
             self._power(v)
+        elif v.function in _MADE:
+            _MADE[v.function](self, v)
         elif not is_fresh(v.function, v.args):
             self._view(v)
         else:
@@ -307,6 +310,139 @@ class _Planner:
             raise NotWhole("a number that has no place")
         self._kernel([self._arrays[source.number], self._arrays[-v.number]], (("read", "x", 0, ()), ("write", 1, (), "x")))
 
+    def _own_room(self, v: Value) -> Any:
+        """Return memory of a result's own."""
+        found = self._arrays.get(v.number)
+        if found is None:
+            found = np.empty_like(v.example)
+            if found.strides != v.example.strides or not found.size:
+                raise NotWhole("a result with gaps in memory")
+            self._arrays[v.number] = found
+            self._held.append(found)
+            self._nbytes += found.nbytes
+        return found
+
+    def _entrywise(self, arrays: list[Any], steps: Any, numbers: tuple[int, ...] = ()) -> None:
+        """Add a loop over the entries of arrays of one shape, the last of which is written.
+
+        `steps` is a function of the steps in memory of each and of the places of some numbers: what is done.
+        """
+        out = arrays[-1]
+        axes = sorted([i for i, n in enumerate(out.shape) if n > 1], key=lambda i: (-out.strides[i], i))
+        if any(stride % x.itemsize for x in arrays for stride in x.strides):
+            raise NotWhole("an array that is not aligned")
+        of = {i: memory_steps(x, out.ndim, tuple(axes)) for i, x in enumerate(arrays)}
+        sizes, of = joined([out.shape[i] for i in axes], of)
+        table = [x.ctypes.data for x in arrays] + list(sizes)
+        codes = []
+        for i in range(len(arrays)):
+            codes.append(tuple(range(len(table), len(table) + len(of[i]))))
+            table += of[i]
+        places = tuple(range(len(table), len(table) + len(numbers)))
+        table += numbers
+        kinds = [x.dtype.str[1:] for x in arrays]
+        last = len(arrays) - 1
+        arguments = tuple([Argument(kind, None, i == last, place=i) for i, kind in enumerate(kinds)])
+        loops = tuple(range(len(arrays), len(arrays) + len(sizes)))
+        self._add(Kernel(arguments, (Loop(loops, tuple(steps(codes, places))),)), table)
+
+    def _copy(self, source: Any, out: Any) -> None:
+        """Add a copy of an array, of another kind maybe."""
+        kinds = source.dtype.str[1:], out.dtype.str[1:]
+        known = {("f8", "f8"), ("f4", "f4"), ("b1", "b1"), ("i8", "i8"), ("i8", "f8"), ("i8", "f4")}
+        if kinds not in known:
+            raise NotWhole(f"a copy of {kinds[0]} to {kinds[1]}")
+
+        def steps(codes: Any, places: Any) -> Any:
+            cast = [] if kinds[0] == kinds[1] else [("from i8", "y", kinds[1], ("x",))]
+            return [("read", "x", 0, codes[0]), *cast, ("write", 1, codes[1], "y" if cast else "x")]
+
+        self._entrywise([np.broadcast_to(source, out.shape), out], steps)
+
+    def _fill(self, out: Any) -> None:
+        """Add that an array is filled with zeros."""
+        kind = out.dtype.str[1:]
+        self._entrywise([out], lambda codes, places: [("number", "x", kind, places[0]), ("write", 0, codes[0], "x")], (0,))
+
+    def _array(self, x: Any) -> Any:
+        """Return an operand as an array."""
+        if type(x) is Value and not x.is_constant:
+            found = self._arrays.get(x.number)
+        else:
+            found = x.example if type(x) is Value else x
+        if type(found) is not np.ndarray:
+            raise NotWhole("an operand that has no place")
+        self._held.append(found)
+        return found
+
+    def _concatenate(self, v: Value) -> None:
+        """Add what lays arrays side by side."""
+        axis = v.kwargs.get("axis", v.args[1] if len(v.args) > 1 else 0)
+        if type(axis) is not int or not v.kwargs.keys() <= {"axis"}:
+            raise NotWhole("concatenate")
+        out, begin = np.moveaxis(self._own_room(v), axis, 0), 0
+        for x in v.args[0]:
+            part = np.moveaxis(self._array(x), axis, 0)
+            self._copy(part, out[begin : begin + len(part)])
+            begin += len(part)
+
+    def _put(self, v: Value) -> None:
+        """Add zeros with an array at a place."""
+        g, index = v.args[:2]
+        items = index if isinstance(index, tuple) else (index,)
+        if not all(x is None or x is Ellipsis or type(x) in (int, slice) for x in items):
+            raise NotWhole("put at an index that is no slice")
+        out = self._own_room(v)
+        place = out[index]
+        if place.shape != v.example.shape or place.strides != out.strides:
+            self._fill(out)
+        self._copy(self._array(g), place)
+
+    def _cast(self, v: Value) -> None:
+        """Add counts as floats."""
+        self._copy(self._array(v.args[0]), self._own_room(v))
+
+    def _reduce(self, v: Value) -> None:
+        """Add the largest or smallest of neighbours, by NumPy's own loop, or how many are true."""
+        x, out = self._array(v.args[0]), self._own_room(v)
+        runs = sums.runs(x, v.args[1])
+        if v.kwargs or v.args[2:4] != (None, None) or runs is None or runs[0] != sums.ALONG:
+            raise NotWhole("reduce")
+        (kept, added, _), flat = runs[1], x.reshape(-1)
+        rows, totals = flat.reshape(kept, added), out.reshape(kept, 1)
+        ufunc = getattr(v.function, "__self__", None)
+        if ufunc in (np.maximum, np.minimum) and x.dtype == out.dtype:
+            self._copy(rows[:, :1], totals)
+            if added > 1:
+                self._along(ufunc, rows, totals)
+        elif ufunc is np.add and x.dtype == bool and out.dtype == np.int64:
+            self._fill(out)
+            wide = np.broadcast_to(totals, rows.shape)
+            self._entrywise(
+                [rows, wide],
+                lambda codes, _: [
+                    ("read", "n", 1, codes[1]),
+                    ("read", "x", 0, codes[0]),
+                    ("from b1", "y", "i8", ("x",)),
+                    ("int add", "m", "i8", ("n", "y")),
+                    ("write", 1, codes[1], "m"),
+                ],
+            )
+        else:
+            raise NotWhole("reduce")
+
+    def _along(self, ufunc: Any, rows: Any, totals: Any) -> None:
+        """Add the call of an inner loop that adds all but the first entry of each row to its total."""
+        kind, loop = rows.dtype.str[1:], inner_loop(ufunc, (rows.dtype.str[1:],) * 3)
+        if loop is None:
+            raise NotWhole(ufunc.__name__)
+        arrays = [totals, rows[:, 1:], totals]
+        table = [a.ctypes.data for a in arrays] + [loop.function, loop.data, rows.shape[1] - 1, 0, rows.itemsize, 0]
+        table += [len(rows), totals.itemsize, rows.strides[0], totals.itemsize]
+        arguments = tuple([Argument(kind, None, i == 2, place=i) for i in range(3)])  # noqa: PLR2004
+        end = len(table)
+        self._add(Inner(arguments, 3, 1, (end - 4,), ((end - 3,), (end - 2,), (end - 1,))), table)
+
     def _power(self, v: Value) -> None:
         """Add x ** exponent of a number."""
         x, exponent = v.args
@@ -360,6 +496,16 @@ class _Planner:
         found = np.asarray(example)
         self._held.append(found)
         return found
+
+
+_MADE = {
+    np.concatenate: _Planner._concatenate,
+    put: _Planner._put,
+    method("astype"): _Planner._cast,
+    np.add.reduce: _Planner._reduce,
+    np.maximum.reduce: _Planner._reduce,
+    np.minimum.reduce: _Planner._reduce,
+}
 
 
 class _Lowering(Lowering):
