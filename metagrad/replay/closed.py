@@ -37,7 +37,8 @@ _NOT_CALLED = frozenset(
     "__setstate__ __init_subclass__ __class_getitem__ __replace__ __setattr__ __delattr__ __match_args__".split()
 )
 _INERT = (*NUMBERS, slice, range, np.dtype, type(Ellipsis), type(NotImplemented))
-_MOST, _LARGEST = 2000, 1 << 22  # things; bytes of an array that is looked at whole
+_MOST = 2000  # things
+LOOKED_AT = 1 << 26  # bytes of an array, which is told by all of them
 
 
 def is_closed(*parts: Any) -> bool:
@@ -72,7 +73,7 @@ class _Reading:
     def _below(self, x: Any) -> list[Any] | None:
         """Return what is to be read next, None where x is not to be read."""
         if isinstance(x, np.ndarray):
-            return None if x.dtype.hasobject or x.nbytes > _LARGEST or not _is_plain(x) else []
+            return None if x.dtype.hasobject or x.nbytes > LOOKED_AT or not _is_plain(x) else []
         if isinstance(x, dict):
             return [*x.keys(), *x.values()]
         if isinstance(x, tuple | list | set | frozenset | deque):

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.replay.closed import LOOKED_AT as MOST_BYTES
 from metagrad.replay.closed import is_closed
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.reached import FEW, NUMBERS, reached, rest_of
 
-_PIECE, _MOST_BYTES = 1 << 17, 1 << 22  # bytes at once, and that are looked at of one array
+_PIECE = 1 << 17  # bytes at once
 _DEPTH, _MOST, _SMALL = 8, 1000, 1 << 12  # levels, things; bytes of an array: what is larger is data
 
 
@@ -88,13 +89,13 @@ def _content(x: np.ndarray) -> Any:
     comparisons with the tape.
     """
     if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
-        return hash((x if x.nbytes <= _MOST_BYTES else x[:: 1 + x.nbytes // _MOST_BYTES]).tobytes())
+        return hash((x if x.nbytes <= MOST_BYTES else x[:: 1 + x.nbytes // MOST_BYTES]).tobytes())
     whole = x.ravel("K").view(np.uint8)
     words, rest = whole[: whole.size // 8 * 8].view(np.uint64), whole[whole.size // 8 * 8 :]
     size, step = _PIECE // 8, _PIECE // 8
-    if x.nbytes > _MOST_BYTES:
+    if x.nbytes > MOST_BYTES:
         size = size // 32
-        step = max(size, x.nbytes * size // _MOST_BYTES)
+        step = max(size, x.nbytes * size // MOST_BYTES)
     count = (len(words) - size) // step + 1
     pieces = np.lib.stride_tricks.as_strided(words, (count, size), (8 * step, 8), writeable=False)
     weights = _weights()[:size]

@@ -32,6 +32,11 @@ class Stack:
         return len(self._leaves[0]) if self._leaves else 0
 
     @property
+    def is_apart(self) -> bool:
+        """Whether the trees are there one by one."""
+        return self._trees is not None
+
+    @property
     def trees(self) -> list[Tree]:
         """The trees, one by one."""
         if self._trees is None:
@@ -46,7 +51,7 @@ class Stack:
         if self._leaves is None:
             assert self._trees is not None
             columns = zip(*map(ad.leaves, self._trees), strict=True)
-            self._leaves = [np.array(x) if type(x[0]) is np.ndarray else list(x) for x in columns]
+            self._leaves = [np.array(x) if isinstance(x[0], np.ndarray | np.generic) else list(x) for x in columns]
         return self._leaves
 
     @property

@@ -12,7 +12,7 @@ from metagrad.protocols import Tree
 from metagrad.replay import Stack
 from metagrad.scaled import Scaled, ldexp
 from metagrad.unroll.rescale import is_float_array
-from metagrad.xp import Array, Namespace
+from metagrad.xp import Array, Namespace, float_info
 
 _CHUNK = 128
 
@@ -47,7 +47,7 @@ class Accumulator:
     def add_many(self, phi_bars: Stack, exponent: Array | int) -> None:
         """Add what several steps give, one after the other, each times 2**exponent."""
         if self._entries is None:
-            self._sum.add_many(phi_bars.trees, exponent)
+            self._sum.add_many(phi_bars, exponent)
             return
         for phi_bar in phi_bars.trees:
             self.add(phi_bar, exponent)
@@ -89,7 +89,8 @@ class _Sum:
 
     def __init__(self, xp: Namespace, *, plain: bool) -> None:
         self._xp, self._plain = xp, plain
-        self._pending: list[tuple[Tree, Array]] = []
+        self._pending: list[tuple[Stack, Array]] = []
+        self._count = 0  # of steps in them
         self._total: Tree = None
         self._spread: Tree = None
 
@@ -98,22 +99,20 @@ class _Sum:
         return self._spread
 
     def add(self, phi_bar: Tree, exponent: Array | int) -> None:
-        if self._plain:
-            self._total = phi_bar if self._total is None else ad.tree_map(_plus, self._total, phi_bar)
-            return
-        self._pending.append((phi_bar, self._xp.asarray(exponent, dtype=np.int64)))
-        if len(self._pending) >= _CHUNK:
-            self._flush()
+        self.add_many(Stack([phi_bar]), exponent)
 
-    def add_many(self, phi_bars: list[Tree], exponent: Array | int) -> None:
+    def add_many(self, phi_bars: Stack, exponent: Array | int) -> None:
         if self._plain:
-            for phi_bar in phi_bars:
-                self.add(phi_bar, exponent)
+            for phi_bar in phi_bars.trees:
+                self._total = phi_bar if self._total is None else ad.tree_map(_plus, self._total, phi_bar)
             return
-        power = self._xp.asarray(exponent, dtype=np.int64)
-        for phi_bar in phi_bars:
-            self._pending.append((phi_bar, power))
-            if len(self._pending) >= _CHUNK:
+        power, done = self._xp.asarray(exponent, dtype=np.int64), 0
+        while done < len(phi_bars):
+            here = min(len(phi_bars) - done, _CHUNK - self._count)
+            self._pending.append((phi_bars.part(done, done + here), power))
+            self._count += here
+            done += here
+            if self._count >= _CHUNK:
                 self._flush()
 
     def result(self) -> Tree:
@@ -125,14 +124,15 @@ class _Sum:
     def _flush(self) -> None:
         if not self._pending:
             return
-        rows = _stacked(self._xp, self._pending)
-        self._pending = []
+        pending, self._pending, self._count = self._pending, [], 0
+        first = pending[0][0]
+        tree = first.trees[0] if first.is_apart else first.part(0, 1).trees[0]
         if self._xp is np:
-            sums = [_sums(x) for x in ad.leaves(rows)]
-            chunk, spread = (_with_leaves(rows, [pair[i] for pair in sums]) for i in range(2))
+            found = [_sums(self._xp, rows, pending) for rows in zip(*(stack.leaves for stack, _ in pending), strict=True)]
+            chunk, spread = (_with_leaves(tree, [pair[i] for pair in found]) for i in range(2))
             self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
         else:
-            chunk = ad.tree_map(_sum_over_time, rows)
+            chunk = ad.tree_map(_sum_over_time, _stacked(self._xp, [(x, p) for stack, p in pending for x in stack.trees]))
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
 
 
@@ -194,8 +194,22 @@ def _sum_over_time(numbers: Scaled) -> Scaled:
     return numbers.sum(axis=0)
 
 
-def _sums(numbers: Scaled) -> tuple[Scaled, Scaled]:
-    """Return the sum over time and that of the magnitudes: those of `Scaled.sum`, aligned once for both."""
+def _sums(xp: Namespace, rows: tuple[Any, ...], pending: list[tuple[Stack, Array]]) -> tuple[Any, Any]:
+    """Return the sum over time and that of the magnitudes of one leaf: those of `Scaled.sum`, aligned once for both."""
+    if not is_float(rows[0]) and not (isinstance(rows[0], list) and is_float(rows[0][0])):
+        return None, None
+    x = np.concatenate([np.asarray(row) for row in rows]) if len(rows) > 1 else np.asarray(rows[0])
+    power = pending[0][1]
+    if all(p is power or (p.shape == power.shape and (p == power).all()) for _, p in pending):
+        size, info = np.abs(x), float_info(x.dtype)
+        least = size.min(where=size > 0, initial=1.0)
+        if least > 2.0 ** (info.min_exponent // 2) and size.max(initial=0.0) < 2.0 ** (info.max_exponent // 2):
+            # Alike in range, and one exponent for all: what is aligned is the same digits, and so are the sums.
+            totals = x.sum(axis=0), size.sum(axis=0)
+            both = [_scaled_total(total, power) for total in totals]
+            return both[0], both[1]
+    exponents = _stack(xp, [p for stack, p in pending for _ in range(len(stack))])
+    numbers = Scaled.of(x, exponents.reshape(exponents.shape + (1,) * (x.ndim - exponents.ndim)))
     lowest = np.iinfo(np.int64).min // 4
     exponent = np.where(numbers.mantissa == 0, lowest, numbers.exponent)
     top = exponent.max(axis=0, initial=lowest)
@@ -203,6 +217,11 @@ def _sums(numbers: Scaled) -> tuple[Scaled, Scaled]:
     totals = aligned.sum(axis=0), np.abs(aligned).sum(axis=0)
     both = [Scaled.of(total, np.where(total == 0, 0, top)) for total in totals]
     return both[0], both[1]
+
+
+def _scaled_total(total: Array, power: Array) -> Scaled:
+    power = power.reshape(power.shape + (1,) * (np.ndim(total) - power.ndim)) if power.ndim else power
+    return Scaled.of(total, np.where(total == 0, 0, power))
 
 
 def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:

@@ -75,13 +75,13 @@ class _Logs(NamedTuple):
 
 
 class Growth:
-    """Collects the steps from the last to the first, and looks at them in chunks of about 256 kB."""
+    """Collects the steps from the last to the first, and looks at them in chunks; arrays are held up to 256 kB."""
 
     def __init__(self, xp: Namespace, batch: int, w: Tree) -> None:
         """Start with nothing grown; `w` is any state."""
         self._xp = xp
         size = sum(int(leaf.nbytes) for leaf in ad.leaves(w) if is_float_array(leaf))
-        self._room = min(_CHUNK, max(1, _BYTES // max(1, size)))
+        self._most_steps = max(1, _BYTES // max(1, size))
         self._steps: list[_Step] = []  # the latest ones
         self._logs: list[_Logs] = []  # those before them
         self._count = 0
@@ -100,7 +100,9 @@ class Growth:
         self._steps.append(_Step(*after, *before, powers, self._begins))
         self._begins = False
         self._count += 1
-        if self._count >= self._room:
+        if len(self._steps) >= self._most_steps:
+            self._take_logs()
+        if self._count >= _CHUNK:
             self._flush()
 
     def steps(self, sums: Sums, start: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
@@ -118,11 +120,11 @@ class Growth:
         self._take_logs()
         done = 0
         while done < count:
-            here = min(count - done, self._room - self._count)
+            here = min(count - done, _CHUNK - self._count)
             self._logs.append(logs.part(done, done + here))
             self._count += here
             done += here
-            if self._count >= self._room:
+            if self._count >= _CHUNK:
                 self._flush()
 
     def result(self, power: Array | int = 0) -> Grown:

@@ -56,31 +56,40 @@ class Sizes:
 
     def __init__(self, leaves: list[Any]) -> None:
         """Look at n trees of one structure, leaf by leaf, (n, B, ...)."""
-        self._stacks = [np.abs(x) for x in leaves if is_float_array(x) and x.ndim > 1]
-        self._ends = [(float(x.min()), float(x.max())) for x in self._stacks]  # NaN in both where there is one
-        self.smallest = min(low for low, _ in self._ends)  # of all entries, NaN wins or is passed by
+        self._stacks = [x for x in leaves if is_float_array(x) and x.ndim > 1]
+        # At any time, of each entry; NaN where there is one.
+        self._tops = [np.maximum(x.max(axis=0), -x.min(axis=0)) for x in self._stacks]
+        self._top = max(float(x.max()) for x in self._tops)
+        self._has_nan = any(np.isnan(x).any() for x in self._tops)
+
+    @property
+    def smallest(self) -> float:
+        """The smallest of all entries, NaN where there is one."""
+        return float(np.min([np.abs(x).min() for x in self._stacks]))
 
     @property
     def most(self) -> Array:
         """The largest of each row at any time, (B,), NaN wins."""
-        return _largest([_over_entries(x.max(axis=0)) for x in self._stacks])
+        return _largest([_over_entries(x) for x in self._tops])
 
-    def _least(self) -> Array:
-        """Return (B,) below which no row's largest ever is: some entry is at least that large at every time."""
-        return _largest([_over_entries(x.min(axis=0)) for x in self._stacks])
+    def _reaches(self, low: float, *, is_open: bool) -> bool:
+        """Whether it is found at once that no row's largest is ever below."""
+        for x in self._stacks:  # some entry of each row, which may do
+            first = np.abs(x.reshape((*x.shape[:2], -1))[..., 0])
+            if bool((first > low).all() if is_open else (first >= low).all()):
+                return True
+        return False
 
     def are_within(self, low: float, high: float) -> bool:
         """Whether all sizes are surely in [low, high), or in it but for what the bounds do not tell."""
-        some = any(least >= low for least, _ in self._ends)
-        if all(most < high for _, most in self._ends) and (some or bool(self._least().min() >= low)):
+        if not self._has_nan and self._top < high and self._reaches(low, is_open=False):
             return True
         rows = self.rows()
         return bool(rows.min() >= low) and bool(rows.max() < high)
 
     def first_outside(self, low: float, high: float) -> int:
         """Return the first tree with a size outside of (low, high), or how many there are."""
-        some = any(least > low for least, _ in self._ends)
-        if all(most < high for _, most in self._ends) and (some or bool(self._least().min() > low)):
+        if not self._has_nan and self._top < high and self._reaches(low, is_open=True):
             return len(self._stacks[0])
         rows = self.rows()
         outside = ~((rows > low) & (rows < high)).all(axis=1)
@@ -88,7 +97,8 @@ class Sizes:
 
     def rows(self) -> Array:
         """Return the sizes, (n, B)."""
-        return _largest([_over_entries(x.reshape((-1, *x.shape[2:]))).reshape(x.shape[:2]) for x in self._stacks])
+        sizes = [np.abs(x) for x in self._stacks]
+        return _largest([_over_entries(x.reshape((-1, *x.shape[2:]))).reshape(x.shape[:2]) for x in sizes])
 
 
 def _over_entries(x: Array) -> Array:
