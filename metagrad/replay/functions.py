@@ -133,6 +133,7 @@ def add_at(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 _TWO = 2  # operands
 spread = shapes._broadcast_to  # the tape's own: it copies small arrays, so that later sums have its order
 
+COPIES = frozenset({np.copy, np.positive, operator.pos, method("copy")})  # of one array, which compute nothing
 FRESH = frozenset(
     {
         *(np.add.reduce, np.maximum.reduce, np.minimum.reduce, np.multiply.reduce, np.where, np.concatenate, np.stack),

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from metagrad.replay.functions import COPIES
+
 MOST_BYTES, MOST_VALUES = 1 << 28, 20_000  # of results that are held while a function is recorded
 PLAIN = (int, float, bool)  # Python's numbers, which do not promote arrays
 
@@ -163,6 +165,8 @@ class Graph:
             values = [*values_in(args), *values_in(tuple(kwargs.values()))]
             if type(example) is np.ndarray and all(v.is_constant for v in values):
                 found = self.constant(example)
+            elif function in COPIES and not kwargs and _is_alike(args, example):
+                found = args[0]
             else:
                 found = self._new(example, function, args, kwargs)
             self._known[key] = found
@@ -172,6 +176,8 @@ class Graph:
         values = [x for x in args if type(x) is Value]
         if function in SAME and any(v.is_array for v in values):
             return SAME[function], args
+        if function is operator.getitem and values and values[0].function is np.split:
+            return function, _of_split(values[0], args)
         is_square = function is operator.pow and type(args[1]) in PLAIN and args[1] == 2
         if is_square and values and values[0].is_array and values[0].example.dtype.kind == "f":
             return np.square, args[:1]  # as NumPy does it
@@ -184,6 +190,23 @@ class Graph:
         if self.nbytes > MOST_BYTES or len(self.values) > MOST_VALUES:
             self.refuse(f"to record it would take {len(self.values)} values of {self.nbytes >> 20} MiB and more")
         return value
+
+
+def _is_alike(args: tuple[Any, ...], copy: Any) -> bool:
+    """Whether a copy of a value lies in memory as the value does."""
+    x = args[0].example if len(args) == 1 and type(args[0]) is Value else None
+    return type(x) is np.ndarray is type(copy) and x.strides == copy.strides and x.dtype == copy.dtype
+
+
+def _of_split(split: Value, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a part of what was split as that part of the whole, which a pullback asks for, too."""
+    x, count = split.args[:2]
+    axis = split.kwargs.get("axis", split.args[2] if len(split.args) > 2 else 0)  # noqa: PLR2004
+    if type(x) is not Value or not (type(count) is type(axis) is type(args[1]) is int):
+        return args
+    axis %= x.example.ndim
+    size, k = x.example.shape[axis] // count, args[1] % count
+    return x, (*[slice(None, None, None)] * axis, slice(k * size, (k + 1) * size, None))
 
 
 def _example(value: Value) -> Any:

@@ -6,18 +6,16 @@ function reads the same numbers either way, and its result lies in memory as it 
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
-from metagrad.replay.functions import method, spread
+from metagrad.replay.functions import COPIES, method, spread
 from metagrad.replay.program import Value, replaced
 
 _SPREADS = (spread, np.broadcast_to)
 _VIEWS: tuple[Any, ...] = (np.reshape, np.transpose, np.swapaxes, np.expand_dims, np.squeeze, np.matrix_transpose)
 _VIEWS += (method("reshape"), method("transpose"), method("swapaxes"), method("squeeze"))
-_COPIES = (np.copy, np.positive, operator.pos, method("copy"))
 
 
 def simplified(values: list[Value]) -> dict[int, Value]:
@@ -62,7 +60,7 @@ def _source(v: Value) -> Value:
     if v.function is method("reshape") and type(v.args[0]) is Value:
         x = v.args[0].example
         return v.args[0] if _is_straight(x) and _is_straight(v.example) and x.shape == v.example.shape else v
-    if v.function in _COPIES and len(v.args) == 1 and type(v.args[0]) is Value:
+    if v.function in COPIES and len(v.args) == 1 and type(v.args[0]) is Value:
         x = v.args[0].example
         if type(x) is type(v.example) and getattr(x, "strides", ()) == getattr(v.example, "strides", ()):
             return v.args[0]
