@@ -24,11 +24,11 @@ cache         programs are kept as long as their task, and while nothing that th
 asked         whether steps are replayed, and when programs are compiled
 """
 
+from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.cache import routines_of
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep
 from metagrad.replay.stretches import Pulled

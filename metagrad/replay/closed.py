@@ -1,4 +1,4 @@
-"""Whether code can be read through: whatever it names is data that is looked at, or a function that is known to be pure.
+"""Whether code can be read through: all that it names is data that is looked at, or a function known to be pure.
 
 Of such code nothing can change its numbers that a look at what it reaches (`kept`) does not see. Other code may read a
 clock, a file, the state of a library or memory behind a buffer: there every run is compared with the tape. What is
@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import builtins
 import dis
-import math
-import operator
 from collections import deque
+from collections.abc import Callable
 from functools import cache, cached_property, partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,20 +21,25 @@ import numpy as np
 from metagrad.replay.reached import NUMBERS
 
 _PURE_MODULES = ("numpy", "math", "operator", "metagrad", "scipy.special", "typing", "dataclasses", "collections.abc")
-_IMPURE = frozenset(  # attributes
+# Attributes: what they give may be another thing at another time.
+_IMPURE_NAMES = (
     "random load loads loadtxt genfromtxt fromfile fromregex memmap frombuffer geterr seterr setbufsize lib ctypeslib "
-    "core _core f2py testing show_config get_include __globals__ __dict__ __code__ __closure__ __builtins__ "
-    "time clock now open read readline readlines recv next environ getenv cell_contents".split()
+    "core _core f2py testing show_config get_include __globals__ __dict__ __code__ __closure__ __builtins__ time clock "
+    "now open read readline readlines recv next environ getenv cell_contents"
 )
-_PURE_BUILTINS = frozenset(
-    "abs all any bool callable complex dict divmod enumerate filter float frozenset getattr hasattr int isinstance "
-    "issubclass len list map max min object pow property range repr reversed round set slice sorted staticmethod str "
-    "sum super tuple type zip bytes format NotImplemented Ellipsis True False None __build_class__ __debug__".split()
+_BUILTIN_NAMES = (
+    "abs all any bool callable complex dict divmod enumerate filter float frozenset hasattr int isinstance issubclass "
+    "len list map max min object pow property range repr reversed round set slice sorted staticmethod str sum super "
+    "tuple type zip bytes format NotImplemented Ellipsis True False None __build_class__ __debug__"
 )
-_NOT_CALLED = frozenset(
+# Methods that make and compare objects: no step calls them.
+_NAMES_NOT_CALLED = (
     "__init__ __new__ __post_init__ __repr__ __str__ __eq__ __hash__ __reduce__ __reduce_ex__ __getstate__ "
-    "__setstate__ __init_subclass__ __class_getitem__ __replace__ __setattr__ __delattr__ __match_args__".split()
+    "__setstate__ __init_subclass__ __class_getitem__ __replace__ __setattr__ __delattr__ __match_args__"
 )
+_IMPURE, _PURE_BUILTINS = frozenset(_IMPURE_NAMES.split()), frozenset(_BUILTIN_NAMES.split())
+_NOT_CALLED = frozenset(_NAMES_NOT_CALLED.split())
+_DISPATCHER = type(np.sum)  # NumPy's functions that arrays of other kinds may take over
 _INERT = (*NUMBERS, slice, range, np.dtype, type(Ellipsis), type(NotImplemented))
 _MOST = 2000  # things
 LOOKED_AT = 1 << 26  # bytes of an array, which is told by all of them
@@ -72,27 +76,32 @@ class _Reading:
 
     def _below(self, x: Any) -> list[Any] | None:
         """Return what is to be read next, None where x is not to be read."""
-        if isinstance(x, np.ndarray):
-            return None if x.dtype.hasobject or x.nbytes > LOOKED_AT or not _is_plain(x) else []
-        if isinstance(x, dict):
-            return [*x.keys(), *x.values()]
-        if isinstance(x, tuple | list | set | frozenset | deque):
-            return [*x, *([] if type(x).__module__ == "builtins" else self._of_class(type(x)) or [])]
-        if isinstance(x, MethodType):
-            return [x.__self__, x.__func__]
-        if isinstance(x, partial):
-            return [x.func, x.args, x.keywords]
-        if isinstance(x, FunctionType):
-            return [] if _is_pure_module(x.__module__) else self._of_function(x)
-        if isinstance(x, ModuleType):
-            return [] if _is_pure_module(x.__name__) else None
-        if isinstance(x, type):
-            return self._of_class(x)
-        if isinstance(x, np.ufunc) or x in (math, operator):
+        for kinds, read in self._kinds:
+            if isinstance(x, kinds):
+                return read(x)
+        if isinstance(x, np.ufunc):
             return []
-        if callable(x) and _is_pure_module(getattr(x, "__module__", None)):
-            return self._of_object(x) if hasattr(x, "__dict__") else []
         return self._of_object(x)
+
+    @property
+    def _kinds(self) -> tuple[tuple[Any, Callable[[Any], list[Any] | None]], ...]:
+        """How things of each kind are read, the first that fits."""
+        return (
+            (np.ndarray, lambda x: [] if _is_looked_at(x) else None),
+            (dict, lambda x: [*x.keys(), *x.values()]),
+            ((tuple, list, set, frozenset, deque), self._of_entries),
+            (MethodType, lambda x: [x.__self__, x.__func__]),
+            (partial, lambda x: [x.func, x.args, x.keywords]),
+            (FunctionType, lambda x: [] if _is_pure_module(x.__module__) else self._of_function(x)),
+            (ModuleType, lambda x: [] if _is_pure_module(x.__name__) else None),
+            (type, self._of_class),
+            (BuiltinFunctionType, lambda x: [] if _is_pure_module(x.__module__) else None),
+            (_DISPATCHER, lambda x: [] if _is_pure_module(x.__module__) else None),
+        )
+
+    def _of_entries(self, x: Any) -> list[Any] | None:
+        of_class = [] if type(x).__module__ == "builtins" else self._of_class(type(x))
+        return None if of_class is None else [*x, *of_class]
 
     def _of_function(self, x: FunctionType) -> list[Any] | None:
         found: list[Any] = [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
@@ -145,8 +154,10 @@ class _Reading:
         return [*below, *getattr(x, "__dict__", {}).values(), *[getattr(x, name) for name in names]]
 
 
-def _is_plain(x: Any) -> bool:
-    """Whether an array's memory is NumPy's own."""
+def _is_looked_at(x: Any) -> bool:
+    """Whether an array is told by all its entries, and its memory is NumPy's own."""
+    if x.dtype.hasobject or x.nbytes > LOOKED_AT:
+        return False
     while isinstance(x, np.ndarray):
         if type(x) is not np.ndarray:
             return False
@@ -171,13 +182,17 @@ def _names(code: CodeType) -> frozenset[str] | None:
     for step in dis.get_instructions(code):
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             found.add(str(step.argval))
-        elif step.opname.startswith(("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT", "STORE_ATTR", "DELETE_ATTR")):
-            return None
-        elif step.opname.endswith("_DEREF") and not step.opname.startswith("LOAD") and step.argval in code.co_freevars:
-            return None
-        elif step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD")) and str(step.argval) in _IMPURE:
-            return None
-        elif ("YIELD" in step.opname and code.co_name != "<genexpr>") or "AWAIT" in step.opname:
+        elif (
+            step.opname.startswith(("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT", "STORE_ATTR", "DELETE_ATTR"))
+            or (
+                step.opname.endswith("_DEREF")
+                and not step.opname.startswith("LOAD")
+                and step.argval in code.co_freevars
+            )
+            or (step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD")) and str(step.argval) in _IMPURE)
+            or ("YIELD" in step.opname and code.co_name != "<genexpr>")
+            or "AWAIT" in step.opname
+        ):
             return None
     for const in code.co_consts:
         if isinstance(const, CodeType):

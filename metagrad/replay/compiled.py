@@ -228,7 +228,7 @@ class Later:
 
 def _is_known(recipe: Recipe) -> bool:
     """Whether all of a program has been compiled for others."""
-    from metagrad.replay.whole import NotWhole
+    from metagrad.replay.whole_table import NotWhole
 
     machine, agree = (sys.modules.get(f"metagrad.replay.{name}") for name in ("machine", "agree"))
     if machine is None or agree is None:
@@ -257,8 +257,8 @@ def _switched(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched
 
 def _as_a_whole(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched | None:
     """Return the program as one function; None where it cannot be one, or has other bits."""
-    from metagrad.replay.whole import NotWhole
     from metagrad.replay.whole_program import WholeProgram
+    from metagrad.replay.whole_table import NotWhole
 
     try:
         whole = WholeProgram(recipe.whole(), recipe.tree)

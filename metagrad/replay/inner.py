@@ -1,9 +1,11 @@
 """NumPy's own inner loops, by address: what machine code calls where NumPy's bits are wanted and its calls are not.
 
-A ufunc holds for each dtype a C function of pointers, sizes and steps in memory, void f(char **, intp *, intp *, void *)
-(NumPy's C API, `PyUFuncObject`); np.exp and np.matmul call it, too, once they have looked at what they were given. Read
-through ctypes, and tried before it is used: the layout of the object has to be the one that is known, and results have
-to have the bits of the ufunc's.
+A ufunc holds for each dtype a C function of pointers, sizes and steps in memory (NumPy's C API, `PyUFuncObject`),
+
+    void loop(char **arrays, intp *sizes, intp *steps, void *data)
+
+which np.exp and np.matmul call, too, once they have looked at what they were given. It is read through ctypes, and
+tried before it is used: the layout of the object has to be the one that is known, and results the bits of the ufunc's.
 """
 
 from __future__ import annotations

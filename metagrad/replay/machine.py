@@ -83,7 +83,14 @@ class Code:
     """The instructions of a kernel."""
 
     def __init__(
-        self, kernel: Kernel, builder: Any, table: Any, saw: Any, *, row: Any = None, passed: Iterator[Any] = iter(())
+        self,
+        kernel: Kernel,
+        builder: Any,
+        table: Any,
+        saw: Any,
+        *,
+        row: Any = None,
+        passed: Iterator[Any] | None = None,
     ) -> None:
         """Take the table, the row of what moves, the flag, and the arguments that are in neither."""
         from llvmlite import ir
@@ -93,14 +100,18 @@ class Code:
         self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
         self._table, self._row, self._scopes = table, row, _scopes(builder.module)
-        self._arguments = [next(passed) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
+        given = iter(()) if passed is None else passed
+        self._arguments = [next(given) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
         self._index: list[Any] = []
         self._flag = saw
 
     def _at(self, argument: Argument, place: int) -> Any:
         """Return the pointer to an array whose address is in the table, or in the row but for a distance."""
-        entry, address = self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind], self._entry(place)
+        entry, address = (
+            self._ir.IntType(8) if argument.kind == "b1" else self._types[argument.kind],
+            self._entry(place),
+        )
         if argument.row is not None:
             start = self._builder.load(self._builder.gep(self._row, [self._types["i8"](argument.row)]))
             address = self._builder.add(address, self._marked(start, None))
@@ -162,11 +173,9 @@ class Code:
 
     def _computed(self, what: str, kind: str, xs: list[Any]) -> Any:
         b, x, y = self._builder, xs[0], xs[-1]
-        if what.startswith("int "):
-            how = what[4:]
-            return getattr(b, how)(x, y) if hasattr(b, how) else b.icmp_signed(how, x, y)
-        if what.startswith("from "):
-            return self._converted(x, what[5:], kind)
+        kind_of_call, _, how = what.partition(" ")
+        if how:
+            return self._converted(x, how, kind) if kind_of_call == "from" else self._counted(how, x, y)
         if what in _ARITHMETIC:  # b.fadd(x, y)
             return getattr(b, _ARITHMETIC[what])(x, y)
         if what in _INTRINSICS:
@@ -177,6 +186,11 @@ class Code:
         if kind == "b1" and what in ("equal", "not_equal"):
             return b.icmp_unsigned("==" if what == "equal" else "!=", x, y)
         return b.fcmp_ordered(_TESTS[what], x, y) if what in _TESTS else getattr(self, f"_{what}")(*xs)
+
+    def _counted(self, how: str, x: Any, y: Any) -> Any:
+        """Return what is computed of counts: a sum, a difference or a product, or how they compare."""
+        b = self._builder
+        return getattr(b, how)(x, y) if hasattr(b, how) else b.icmp_signed(how, x, y)
 
     def _where(self, c: Any, x: Any, y: Any) -> Any:
         return self._builder.select(c, x, y)

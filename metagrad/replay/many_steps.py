@@ -104,7 +104,9 @@ class ManySteps:
 
         `fold` as in `ReplayStep.pullback`; `factors`, (n, B), as in `ReplayStep.back`.
         """
-        count = next((k for k, step in enumerate(steps) if (step.taken is None) is not (steps[0].taken is None)), len(steps))
+        count = next(
+            (k for k, step in enumerate(steps) if (step.taken is None) is not (steps[0].taken is None)), len(steps)
+        )
         times, steps = times[:count], steps[:count]
         factors = None if factors is None else factors[:count]
         found = self._back_at_once(times, phi_at, steps, adjoint, offset, factors) if fold is None else None

@@ -201,7 +201,7 @@ def _is_alike(args: tuple[Any, ...], copy: Any) -> bool:
 def _of_split(split: Value, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return a part of what was split as that part of the whole, which a pullback asks for, too."""
     x, count = split.args[:2]
-    axis = split.kwargs.get("axis", split.args[2] if len(split.args) > 2 else 0)  # noqa: PLR2004
+    axis = split.kwargs.get("axis", split.args[2] if len(split.args) > 2 else 0)
     if type(x) is not Value or not (type(count) is type(axis) is type(args[1]) is int):
         return args
     axis %= x.example.ndim

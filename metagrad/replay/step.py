@@ -94,7 +94,7 @@ class ReplayStep:
             return expected
         kept = self._routines.keeping.run(trees) if self._kept.room else None
         if kept is not None:
-            self._kept.keep(t, *trees[2:], kept[1])
+            self._kept.keep(t, w, state, sample, kept[1])
         found: Pair | None = self._routines.step.run(trees) if kept is None else kept[0][0]
         if found is None:
             self.by_tape += 1
@@ -152,7 +152,7 @@ class ReplayStep:
             return self._routines.step.check(expected, trees)
         if not same_bits(found[0][0], expected):
             self._routines.step.differs()
-        self._kept.keep(t, *trees[2:], found[1])
+        self._kept.keep(t, trees[2], trees[3], trees[4], found[1])
         return True
 
     def _first(self, t: int, trees: Any) -> Pair:
@@ -315,4 +315,3 @@ def _adjoint(pair: Pair, seed: int) -> Pair:
     draw = rng(seed, "adjoint")
     found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
     return found
-

@@ -33,7 +33,7 @@ class Spare:
         """Return memory for `count` leaves."""
         found = self._rooms.get((place, count))
         if not found:
-            return place.room(count)  # type: ignore[no-any-return]
+            return place.room(count)
         room = found.pop()
         self.nbytes -= room.nbytes
         return room
@@ -196,7 +196,7 @@ def ahead(
 def _enter_phis(rows: _Rows, phis: Sequence[Tree]) -> int:
     """Enter the meta-parameters; return of how many steps."""
     if len(phis) == 1:
-        return rows.count if all([rows.same(x) for x in ad.leaves(phis[0])]) else 0
+        return rows.count if all(rows.same(x) for x in ad.leaves(phis[0])) else 0
     return _enter_each(rows, phis)
 
 
@@ -205,7 +205,7 @@ def _enter_each(rows: _Rows, trees: Sequence[Tree]) -> int:
     rows.column += width
     for k, tree in enumerate(trees):
         flat = ad.leaves(tree)
-        if len(flat) != width or not all([rows.each(k, x, first + j) for j, x in enumerate(flat)]):
+        if len(flat) != width or not all(rows.each(k, x, first + j) for j, x in enumerate(flat)):
             return k
     return len(trees)
 
@@ -279,7 +279,6 @@ def back(
     sums = [x[:count] for x in rooms[ends[4] :]]
     told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
     return Pulled(stack(0), pulled, stack(3) if with_terms else pulled, told, len(ad.leaves(adjoint[0])))
-
 
 
 def _rows_of(steps: list[tuple[Taken, int]]) -> Array:

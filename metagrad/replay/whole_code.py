@@ -15,7 +15,8 @@ from typing import Any
 
 from metagrad.replay.loops import Kernel
 from metagrad.replay.machine import Code, flag
-from metagrad.replay.whole import Inner, Whole
+from metagrad.replay.whole import Whole
+from metagrad.replay.whole_table import Inner
 
 Steps = Callable[[int, int, int], int]
 _NAME = "steps"
@@ -106,9 +107,7 @@ class _Steps:
         arguments = self._util.alloca_once(b, pointer, size=self._number(len(starts)))
         for i, start in enumerate(starts):
             b.store(b.inttoptr(start, pointer), b.gep(arguments, [self._number(i)]))
-        kind = self._ir.FunctionType(
-            self._ir.VoidType(), [pointer.as_pointer(), numbers, numbers, pointer]
-        )
+        kind = self._ir.FunctionType(self._ir.VoidType(), [pointer.as_pointer(), numbers, numbers, pointer])
         function = b.inttoptr(self._entry(table, part.place), kind.as_pointer())
         data = b.inttoptr(self._entry(table, part.place + 1), pointer)
         first = part.place + 2

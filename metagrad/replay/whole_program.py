@@ -13,8 +13,9 @@ from metagrad.replay.buffers import Buffers
 from metagrad.replay.cheap import kind_of
 from metagrad.replay.numpy_code import Source
 from metagrad.replay.program import PLAIN
-from metagrad.replay.whole import NotWhole, Planned
+from metagrad.replay.whole import Planned
 from metagrad.replay.whole_code import steps_of
+from metagrad.replay.whole_table import NotWhole
 
 _STEP = np.dtype(np.int64).itemsize
 

@@ -128,11 +128,15 @@ class _Sum:
         first = pending[0][0]
         tree = first.trees[0] if first.is_apart else first.part(0, 1).trees[0]
         if self._xp is np:
-            found = [_sums(self._xp, rows, pending) for rows in zip(*(stack.leaves for stack, _ in pending), strict=True)]
+            found = [
+                _sums(self._xp, rows, pending) for rows in zip(*(stack.leaves for stack, _ in pending), strict=True)
+            ]
             chunk, spread = (_with_leaves(tree, [pair[i] for pair in found]) for i in range(2))
             self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
         else:
-            chunk = ad.tree_map(_sum_over_time, _stacked(self._xp, [(x, p) for stack, p in pending for x in stack.trees]))
+            chunk = ad.tree_map(
+                _sum_over_time, _stacked(self._xp, [(x, p) for stack, p in pending for x in stack.trees])
+            )
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
 
 

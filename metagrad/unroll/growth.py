@@ -115,7 +115,8 @@ class Growth:
         fresh[0] = self._begins
         p = sums.pulled if sums.after is None else sums.after
         added = np.concatenate([sums_of(*start)[None], p[:-1]])
-        logs = _Logs(*(np.log2(x, dtype=np.float64) for x in (sums.pulled, sums.given, added)), powers, fresh)
+        q, r, known = (np.log2(x, dtype=np.float64) for x in (sums.pulled, sums.given, added))
+        logs = _Logs(q, r, known, powers, fresh)
         self._begins = sums.after is not None
         self._take_logs()
         done = 0
@@ -142,23 +143,18 @@ class Growth:
         after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
         later, states = [step.later for step in steps], [step.w for step in steps]
         if any(type(leaf) is Scaled for leaf in ad.leaves(later[0])):
-            products = [_scaled_products(*pair) for pair in ((before, states), (after, states), (after, later))]
+            q, r, added = (_scaled_products(*pair) for pair in ((before, states), (after, states), (after, later)))
         else:
-            products = [_log2_products(*pair) for pair in ((before, states), (after, states), (after, later))]
+            q, r, added = (_log2_products(*pair) for pair in ((before, states), (after, states), (after, later)))
         begins = np.array([step.begins for step in steps])
-        self._logs.append(_Logs(*products, (powers[0], powers[1], powers[2]), begins))
+        self._logs.append(_Logs(q, r, added, (powers[0], powers[1], powers[2]), begins))
 
     def _flush(self) -> None:
         self._take_logs()
         if not self._logs:
             return
         xp, logs, self._logs, self._count = self._xp, self._logs, [], 0
-        if len(logs) == 1:
-            all_of = logs[0]
-        else:
-            q, r, added, powers, begins = zip(*logs, strict=True)
-            of = [np.concatenate(rows) for rows in zip(*powers, strict=True)]
-            all_of = _Logs(*map(np.concatenate, (q, r, added)), (of[0], of[1], of[2]), np.concatenate(begins))
+        all_of = logs[0] if len(logs) == 1 else _joined(logs)
         of_adjoint, of_later, of_w = all_of.powers
         q, r = (x + (of_adjoint + of_w) for x in (all_of.q, all_of.r))
         p, fresh = self._log2_p(all_of.begins, q, all_of.added + (of_adjoint + of_later))
@@ -239,6 +235,14 @@ class _Most:
         return found
 
 
+def _joined(logs: list[_Logs]) -> _Logs:
+    """Return steps of several pieces as one."""
+    q, r, added, powers, begins = zip(*logs, strict=True)
+    of = [np.concatenate(column) for column in zip(*powers, strict=True)]
+    found = [np.concatenate(column) for column in (q, r, added, begins)]
+    return _Logs(found[0], found[1], found[2], (of[0], of[1], of[2]), found[3])
+
+
 def rows(arrays: list[Array]) -> Array:
     """Return arrays (B,) one above the other, (n, B); those that are one and the same without a copy."""
     first = arrays[0]
@@ -260,7 +264,9 @@ def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
     if type(adjoints[0]) is np.ndarray:  # the usual case, without a look at trees
         found = products(np.array(adjoints), np.array(states), 2)
     else:
-        pairs = zip(zip(*map(ad.leaves, adjoints), strict=True), zip(*map(_beside, adjoints, states), strict=True), strict=True)
+        pairs = zip(
+            zip(*map(ad.leaves, adjoints), strict=True), zip(*map(_beside, adjoints, states), strict=True), strict=True
+        )
         sums = [products(np.array(a), np.array(w), 2) for a, w in pairs]
         found = sum(sums[1:], sums[0])
     logs: Array = np.log2(found, dtype=np.float64)

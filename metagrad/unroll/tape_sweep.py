@@ -110,7 +110,9 @@ class TapeSweep:
         if self._growth is not None and self._later is not None:
             count, later = len(times), [self._later, *states[:-1]]
             powers = [[self.exponent] * count, *([carry.exponent for carry in some] for some in (later, states))]
-            self._growth.steps(found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2])))
+            self._growth.steps(
+                found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2]))
+            )
         self.adjoint, self._later = found.after.last, states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)

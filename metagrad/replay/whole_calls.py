@@ -1,0 +1,279 @@
+"""Pass: calls as parts of a whole step: views, functions and products by NumPy's inner loops, copies, counts.
+
+A view is a place in memory that is known beforehand; of a function or a product NumPy's own inner loop is called
+(`inner`), so that its bits are NumPy's. What is none of these raises NotWhole, with its name.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from metagrad.replay import sums
+from metagrad.replay.chains import loop_of
+from metagrad.replay.cheap import FLOATS, kind_of
+from metagrad.replay.functions import is_fresh, method, put
+from metagrad.replay.inner import inner_loop, power
+from metagrad.replay.loops import Argument, joined, memory_steps
+from metagrad.replay.program import PLAIN, Value
+from metagrad.replay.whole_table import Inner, NotWhole, Table
+
+_COUNTS = {operator.add: "add", operator.sub: "sub", operator.mul: "mul"}
+_COMPARED = {
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
+
+
+def add_call(table: Table, v: Value) -> None:
+    """Add a call that is no part of a chain."""
+    if v.function in _COUNTS or v.function in _COMPARED:
+        _count(table, v)
+    elif isinstance(v.function, np.ufunc) and not v.kwargs:
+        _inner(table, v, v.function, v.args)
+    elif v.function is operator.pow and not v.is_array and type(v.args[1]) in (int, float):
+        _power(table, v)
+    elif v.function in _MADE:
+        _MADE[v.function](table, v)
+    elif not is_fresh(v.function, v.args):
+        _view(table, v)
+    else:
+        raise NotWhole(_name(v))
+
+
+def _name(v: Value) -> str:
+    return getattr(v.function, "__name__", str(v.function)).removeprefix("method_")
+
+
+def _view(table: Table, v: Value) -> None:
+    """Find where a view lies."""
+    name = _name(v)
+    for x in v.operands():
+        if x.is_constant:
+            table.constant(x)
+    if not all(x.number in table.arrays for x in v.operands()):
+        raise NotWhole(f"{name} of what has no place")
+    source = next((table.arrays[x.number] for x in v.operands()), None)
+    found = v.function(*_with(v.args, table.arrays), **_with(v.kwargs, table.arrays))  # type: ignore[misc]
+    if type(found) is np.ndarray:
+        is_same = found.shape == np.shape(v.example) and found.strides == v.example.strides
+        if not (is_same and type(source) in (np.ndarray, list, tuple)) or not _is_known(table, found):
+            raise NotWhole(f"{name}, which copies")
+    elif not isinstance(found, list | tuple):
+        raise NotWhole(name)
+    table.arrays[v.number] = found
+
+
+def _is_known(table: Table, view: Any) -> bool:
+    """Whether an array lies in memory that is held."""
+    return any(type(x) is np.ndarray and np.may_share_memory(x, view) for x in table.held)
+
+
+def _count(table: Table, v: Value) -> None:
+    """Add what Python computes of counts of steps."""
+    if not all(type(x.example if type(x) is Value else x) is int for x in v.args):
+        raise NotWhole("Python's own arithmetic of floats")
+    what = _COUNTS.get(v.function) or _COMPARED[v.function]  # type: ignore[arg-type, index]
+    out = table.cell(v, "i8" if v.function in _COUNTS else "b1")
+    cells = []
+    for x in v.args:
+        if type(x) is Value and not x.is_constant:
+            cells.append(table.arrays[x.number])
+        else:
+            cells.append(np.array(x.example if type(x) is Value else x, np.int64))
+            table.held.append(cells[-1])
+    steps = (
+        ("read", "a", 0, ()),
+        ("read", "b", 1, ()),
+        (f"int {what}", "c", "i8", ("a", "b")),
+        ("write", 2, (), "c"),
+    )
+    table.kernel([*cells, out], steps)
+
+
+def _power(table: Table, v: Value) -> None:
+    """Add x ** exponent of a number."""
+    x, exponent = v.args
+    kind = kind_of(v.example)
+    is_known = type(x) is Value and kind in FLOATS and kind_of(x.example) == kind
+    ufunc = power(exponent, kind, is_array=type(x.example) is np.ndarray) if is_known else None
+    if ufunc is None:
+        raise NotWhole("pow")
+    _inner(table, v, ufunc, v.args[: ufunc.nin])
+
+
+def _inner(table: Table, v: Value, ufunc: Any, args: tuple[Any, ...]) -> None:
+    """Add the call of an inner loop."""
+    kind = kind_of(v.example)
+    operands = [_operand(table, x, kind) for x in args]
+    if kind not in FLOATS or len(operands) != ufunc.nin or v.number not in table.arrays:
+        if v.is_array or kind not in FLOATS:
+            raise NotWhole(ufunc.__name__)
+        table.cell(v, str(kind))
+    out = table.arrays[v.number]
+    loop = inner_loop(ufunc, (kind,) * (ufunc.nin + 1)) if ufunc.nout == 1 else None
+    if loop is None or any(x.dtype != out.dtype for x in operands):
+        raise NotWhole(ufunc.__name__)
+    arrays = [*operands, out]
+    sizes, steps, outer = _product(arrays) if ufunc.signature is not None else _entries(v, arrays)
+    numbers = [x.ctypes.data for x in arrays] + [loop.function, loop.data, *sizes, *steps]
+    arguments = tuple([Argument(str(kind), None, i == len(operands), place=i) for i in range(len(arrays))])
+    outer_places, outer_steps = [], [list[int]() for _ in arrays]
+    for size, of in outer:
+        outer_places.append(len(numbers))
+        numbers.append(size)
+        for places, step in zip(outer_steps, of, strict=True):
+            places.append(len(numbers))
+            numbers.append(step)
+    part = Inner(arguments, len(arrays), len(sizes), tuple(outer_places), tuple(map(tuple, outer_steps)))
+    table.add(part, numbers)
+
+
+def _operand(table: Table, x: Any, kind: str | None) -> Any:
+    """Return an operand of an inner loop as an array."""
+    if type(x) is Value and not x.is_constant:
+        found = table.arrays.get(x.number)
+        if type(found) is not np.ndarray:
+            raise NotWhole("an operand that has no place")
+        return found
+    example = x.example if type(x) is Value else x
+    if type(example) in PLAIN:
+        example = np.array(example, kind)
+    elif not isinstance(example, np.ndarray | np.generic):
+        raise NotWhole(f"an operand that is a {type(example).__name__}")
+    found = np.asarray(example)
+    table.held.append(found)
+    return found
+
+
+def _concatenate(table: Table, v: Value) -> None:
+    """Add what lays arrays side by side."""
+    axis = v.kwargs.get("axis", v.args[1] if len(v.args) > 1 else 0)
+    if type(axis) is not int or not v.kwargs.keys() <= {"axis"}:
+        raise NotWhole("concatenate")
+    out, begin = np.moveaxis(table.own_room(v), axis, 0), 0
+    for x in v.args[0]:
+        part = np.moveaxis(table.array(x), axis, 0)
+        table.copy(part, out[begin : begin + len(part)])
+        begin += len(part)
+
+
+def _put(table: Table, v: Value) -> None:
+    """Add zeros with an array at a place."""
+    g, index = v.args[:2]
+    items = index if isinstance(index, tuple) else (index,)
+    if not all(x is None or x is Ellipsis or type(x) in (int, slice) for x in items):
+        raise NotWhole("put at an index that is no slice")
+    out = table.own_room(v)
+    place = out[index]
+    if place.shape != v.example.shape or place.strides != out.strides:
+        table.fill(out)
+    table.copy(table.array(g), place)
+
+
+def _cast(table: Table, v: Value) -> None:
+    """Add counts as floats."""
+    table.copy(table.array(v.args[0]), table.own_room(v))
+
+
+def _reduce(table: Table, v: Value) -> None:
+    """Add the largest or smallest of neighbours, by NumPy's own loop, or how many are true."""
+    x, out = table.array(v.args[0]), table.own_room(v)
+    runs = sums.runs(x, v.args[1])
+    if v.kwargs or v.args[2:4] != (None, None) or runs is None or runs[0] != sums.ALONG:
+        raise NotWhole("reduce")
+    (kept, added, _), flat = runs[1], x.reshape(-1)
+    rows, totals = flat.reshape(kept, added), out.reshape(kept, 1)
+    ufunc = getattr(v.function, "__self__", None)
+    if ufunc in (np.maximum, np.minimum) and x.dtype == out.dtype:
+        table.copy(rows[:, :1], totals)
+        if added > 1:
+            _along(table, ufunc, rows, totals)
+    elif ufunc is np.add and x.dtype == bool and out.dtype == np.int64:
+        table.fill(out)
+        wide = np.broadcast_to(totals, rows.shape)
+        table.entrywise(
+            [rows, wide],
+            lambda codes, _: [
+                ("read", "n", 1, codes[1]),
+                ("read", "x", 0, codes[0]),
+                ("from b1", "y", "i8", ("x",)),
+                ("int add", "m", "i8", ("n", "y")),
+                ("write", 1, codes[1], "m"),
+            ],
+        )
+    else:
+        raise NotWhole("reduce")
+
+
+def _along(table: Table, ufunc: Any, rows: Any, totals: Any) -> None:
+    """Add the call of an inner loop that adds all but the first entry of each row to its total."""
+    kind, loop = rows.dtype.str[1:], inner_loop(ufunc, (rows.dtype.str[1:],) * 3)
+    if loop is None:
+        raise NotWhole(ufunc.__name__)
+    arrays = [totals, rows[:, 1:], totals]
+    numbers = [a.ctypes.data for a in arrays] + [loop.function, loop.data, rows.shape[1] - 1, 0, rows.itemsize, 0]
+    numbers += [len(rows), totals.itemsize, rows.strides[0], totals.itemsize]
+    arguments = tuple([Argument(kind, None, i == 2, place=i) for i in range(3)])
+    end = len(numbers)
+    table.add(Inner(arguments, 3, 1, (end - 4,), ((end - 3,), (end - 2,), (end - 1,))), numbers)
+
+
+def _product(arrays: list[Any]) -> tuple[list[int], list[int], list[Any]]:
+    """Return sizes and steps of a stack of matrix products."""
+    x, y, out = arrays
+    if min(x.ndim, y.ndim) < 2:
+        raise NotWhole("a product with a vector")
+    lead = out.shape[:-2]
+    steps = {i: _leading(a, len(lead)) for i, a in enumerate(arrays)}
+    sizes, steps = joined([n for n in lead if n > 1], {i: [s for s, n in zip(of, lead, strict=True) if n > 1]
+                                                       for i, of in steps.items()})  # fmt: skip
+    inner = [s for a in arrays for s in a.strides[-2:]]
+    if not sizes:
+        return [1, *x.shape[-2:], y.shape[-1]], [0, 0, 0, *inner], []
+    outer = [(n, [steps[i][k] for i in range(3)]) for k, n in enumerate(sizes[:-1])]
+    return [sizes[-1], *x.shape[-2:], y.shape[-1]], [steps[i][-1] for i in range(3)] + inner, outer
+
+
+def _leading(a: Any, count: int) -> list[int]:
+    """Return the steps of the axes before the last two, 0 where an array is spread."""
+    shape, strides = a.shape[:-2], a.strides[:-2]
+    missing = count - len(shape)
+    return [0] * missing + [0 if n == 1 else s for n, s in zip(shape, strides, strict=True)]
+
+
+def _entries(v: Value, arrays: list[Any]) -> tuple[list[int], list[int], list[Any]]:
+    """Return sizes and steps of a function entry by entry."""
+    shape, axes = loop_of(v)
+    steps = {i: [s * a.itemsize for s in memory_steps(a, len(shape), axes)] for i, a in enumerate(arrays)}
+    sizes, steps = joined([shape[i] for i in axes], steps)
+    if not sizes:
+        return [1], [a.itemsize for a in arrays], []
+    outer = [(n, [steps[i][k] for i in range(len(arrays))]) for k, n in enumerate(sizes[:-1])]
+    return [sizes[-1]], [steps[i][-1] for i in range(len(arrays))], outer
+
+
+def _with(item: Any, arrays: dict[int, Any]) -> Any:
+    if type(item) is Value:
+        return arrays[item.number]
+    if isinstance(item, dict):
+        return {name: _with(x, arrays) for name, x in item.items()}
+    if isinstance(item, tuple | list):
+        return type(item)([_with(x, arrays) for x in item])
+    return item
+
+
+_MADE = {
+    np.concatenate: _concatenate,
+    put: _put,
+    method("astype"): _cast,
+    np.add.reduce: _reduce,
+    np.maximum.reduce: _reduce,
+    np.minimum.reduce: _reduce,
+}
