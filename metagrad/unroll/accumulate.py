@@ -125,18 +125,15 @@ class _Sum:
         if not self._pending:
             return
         pending, self._pending, self._count = self._pending, [], 0
-        first = pending[0][0]
-        tree = first.trees[0] if first.is_apart else first.part(0, 1).trees[0]
         if self._xp is np:
-            found = [
-                _sums(self._xp, rows, pending) for rows in zip(*(stack.leaves for stack, _ in pending), strict=True)
-            ]
-            chunk, spread = (_with_leaves(tree, [pair[i] for pair in found]) for i in range(2))
+            tree = pending[0][0].part(0, 1).trees[0]
+            columns = zip(*(stack.leaves for stack, _ in pending), strict=True)
+            sums = [_sums(rows, pending) for rows in columns]
+            chunk, spread = (_with_leaves(tree, [pair[i] for pair in sums]) for i in range(2))
             self._spread = spread if self._spread is None else ad.tree_map(_plus, self._spread, spread)
         else:
-            chunk = ad.tree_map(
-                _sum_over_time, _stacked(self._xp, [(x, p) for stack, p in pending for x in stack.trees])
-            )
+            rows = _stacked(self._xp, [(x, power) for stack, power in pending for x in stack.trees])
+            chunk = ad.tree_map(_sum_over_time, rows)
         self._total = chunk if self._total is None else ad.tree_map(_plus, self._total, chunk)
 
 
@@ -198,21 +195,20 @@ def _sum_over_time(numbers: Scaled) -> Scaled:
     return numbers.sum(axis=0)
 
 
-def _sums(xp: Namespace, rows: tuple[Any, ...], pending: list[tuple[Stack, Array]]) -> tuple[Any, Any]:
-    """Return the sum over time and that of the magnitudes of one leaf: those of `Scaled.sum`, aligned once for both."""
-    if not is_float(rows[0]) and not (isinstance(rows[0], list) and is_float(rows[0][0])):
+def _sums(rows: tuple[Any, ...], pending: list[tuple[Stack, Array]]) -> tuple[Any, Any]:
+    """Return the sum over time and that of the magnitudes of one leaf, in pieces: aligned once for both."""
+    if not is_float(rows[0][0]):
         return None, None
-    x = np.concatenate([np.asarray(row) for row in rows]) if len(rows) > 1 else np.asarray(rows[0])
-    power = pending[0][1]
-    if all(p is power or (p.shape == power.shape and (p == power).all()) for _, p in pending):
-        size, info = np.abs(x), float_info(x.dtype)
-        least = size.min(where=size > 0, initial=1.0)
-        if least > 2.0 ** (info.min_exponent // 2) and size.max(initial=0.0) < 2.0 ** (info.max_exponent // 2):
-            # Alike in range, and one exponent for all: what is aligned is the same digits, and so are the sums.
-            totals = x.sum(axis=0), size.sum(axis=0)
-            both = [_scaled_total(total, power) for total in totals]
-            return both[0], both[1]
-    exponents = _stack(xp, [p for stack, p in pending for _ in range(len(stack))])
+    powers = [power for _, power in pending]
+    if all(type(row) is np.ndarray for row in rows):
+        x = np.concatenate(rows) if len(rows) > 1 else rows[0]
+        alike = all(power is powers[0] or np.array_equal(power, powers[0]) for power in powers)
+        found = _sums_in_range(x, powers[0]) if alike else None
+        if found is not None:
+            return found
+    else:
+        x = _stack(np, [one for row in rows for one in row])
+    exponents = np.array([power for power, row in zip(powers, rows, strict=True) for _ in range(len(row))])
     numbers = Scaled.of(x, exponents.reshape(exponents.shape + (1,) * (x.ndim - exponents.ndim)))
     lowest = np.iinfo(np.int64).min // 4
     exponent = np.where(numbers.mantissa == 0, lowest, numbers.exponent)
@@ -223,9 +219,16 @@ def _sums(xp: Namespace, rows: tuple[Any, ...], pending: list[tuple[Stack, Array
     return both[0], both[1]
 
 
-def _scaled_total(total: Array, power: Array) -> Scaled:
-    power = power.reshape(power.shape + (1,) * (np.ndim(total) - power.ndim)) if power.ndim else power
-    return Scaled.of(total, np.where(total == 0, 0, power))
+def _sums_in_range(x: Array, power: Array) -> tuple[Scaled, Scaled] | None:
+    """Return the sums of numbers of one exponent, where aligning them would move no digit; else None."""
+    size, info = np.abs(x), float_info(x.dtype)
+    least = size.min(where=size > 0, initial=1.0)
+    if least <= 2.0 ** (info.min_exponent // 2) or not size.max(initial=0.0) < 2.0 ** (info.max_exponent // 2):
+        return None
+    totals = [x.sum(axis=0), size.sum(axis=0)]
+    powers = power.reshape(power.shape + (1,) * (x.ndim - 1 - power.ndim)) if power.ndim else power
+    both = [Scaled.of(total, np.where(total == 0, 0, powers)) for total in totals]
+    return both[0], both[1]
 
 
 def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:

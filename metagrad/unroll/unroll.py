@@ -198,11 +198,9 @@ class Unroll:
 
     def check_first(self, carry: Carry, after: Carry) -> None:
         """Check the first step, when it is taken for the first time."""
-        if self.frontier > 1:
-            return
-        pairs = (carry.w, carry.state), (after.w, after.state)
-        check_step(self.rule, *pairs, batch=self.batch, per_task=self.options.per_task)
-        if self.scale_state and not self.system.is_ours:
+        if self.frontier <= 1:
+            check_step(self.rule, carry[:2], after[:2], batch=self.batch, per_task=self.options.per_task)
+        if self.frontier <= 1 and self.scale_state and not self.system.is_ours:
             check_rule(self.system, self.offset, self.phi_at(0), carry.w, carry.state)
 
     def record(self, kernel: StepKernel, carry: Carry, lo: int, hi: int) -> list[Carry]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import agree, compiled, machine, replayed
+from metagrad.replay import agree, compiled, machine, replayed, whole_code
 from metagrad.replay.bits import same_bits
 from metagrad.replay.cheap import cheap
 from metagrad.replay.program import Graph
@@ -71,6 +71,7 @@ def test_a_compiler_that_fails(monkeypatch):
 
     monkeypatch.setattr(machine, "_compiled", fail)
     monkeypatch.setattr(machine, "FUNCTIONS", {})
+    monkeypatch.setattr(whole_code, "FUNCTIONS", {})
     monkeypatch.setattr(agree, "_KNOWN", {})
     program, x = program_of_three()
     with replayed(compiled="at once"):
@@ -81,6 +82,7 @@ def test_a_compiler_that_fails(monkeypatch):
 def test_a_compiler_that_is_wrong(monkeypatch):
     """One other bit, and the program stays NumPy's."""
     monkeypatch.setattr(machine, "FUNCTIONS", {})
+    monkeypatch.setattr(whole_code, "FUNCTIONS", {})
     monkeypatch.setitem(machine._ARITHMETIC, "add", "fsub")
     monkeypatch.setattr("metagrad.replay.agree.disagreeing", lambda operations: set())
     program, x = program_of_three()
@@ -92,6 +94,7 @@ def test_a_compiler_that_is_wrong(monkeypatch):
 
 def test_operations_that_do_not_agree_are_left_to_numpy(monkeypatch):
     monkeypatch.setattr(machine, "FUNCTIONS", {})
+    monkeypatch.setattr(whole_code, "FUNCTIONS", {})
     monkeypatch.setattr(agree, "_KNOWN", {})
     monkeypatch.setitem(machine._ARITHMETIC, "add", "fsub")
     assert agree.disagreeing({("add", "f8"), ("multiply", "f8")}) == {("add", "f8")}
@@ -106,9 +109,10 @@ def test_operations_that_do_not_agree_are_left_to_numpy(monkeypatch):
 def test_zeros_are_told_apart(monkeypatch):
     """A maximum that takes the other one of two equal zeros is found out."""
     monkeypatch.setattr(machine, "FUNCTIONS", {})
+    monkeypatch.setattr(whole_code, "FUNCTIONS", {})
     monkeypatch.setattr(agree, "_KNOWN", {})
-    extreme = machine._Code._extreme
-    monkeypatch.setattr(machine._Code, "_extreme", lambda self, how, x, y: extreme(self, how + "=", x, y))
+    extreme = machine.Code._extreme
+    monkeypatch.setattr(machine.Code, "_extreme", lambda self, how, x, y: extreme(self, how + "=", x, y))
     assert agree.disagreeing({("maximum", "f8"), ("minimum", "f4"), ("sign", "f8")}) == {
         ("maximum", "f8"),
         ("minimum", "f4"),

@@ -9,7 +9,7 @@ import pytest
 
 import metagrad as mg
 from metagrad import ad
-from metagrad.replay import ReplayStep
+from metagrad.replay.kept_steps import KeptSteps
 from metagrad.xp import rng
 from tests.replay.runs import Phi, bits, both, data, logistic
 
@@ -308,16 +308,16 @@ def test_what_is_kept_of_steps_changes_no_bit(rule, memory, monkeypatch):
     """There is room for all steps, for some, or for none; with few places for states they are taken several times."""
     task = logistic(8, 40, 10)
     both(task, rule, rule.Phi(0.1), steps=60, memory=memory)
-    kept, keep = [], ReplayStep._keep
+    kept, enter = [], KeptSteps._enter
 
     def noted(self, *args):
-        keep(self, *args)
-        kept.append(len(self._kept))
+        enter(self, *args)
+        kept.append(len(self._steps))
 
-    monkeypatch.setattr(ReplayStep, "_keep", noted)
+    monkeypatch.setattr(KeptSteps, "_enter", noted)
     mg.Reverse(memory=memory)(task, rule, mg.WeightedSum(), rule.Phi(0.1), steps=60)
-    assert (max(kept) > 50) == (memory == 1 << 30)
-    assert (max(kept) > 0) == (memory > 1 << 13)
+    assert (max(kept, default=0) > 50) == (memory == 1 << 30)
+    assert (max(kept, default=0) > 0) == (memory > 1 << 13)
 
 
 def test_windows_are_replayed_too():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import replayed
+from metagrad.replay import Stack, replayed
 from metagrad.unroll.stretch import Sizes
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.xp import rng
@@ -137,7 +137,7 @@ def test_sizes_are_those_of_the_trees(seed):
     draw = rng(seed, "sizes")
     for _ in range(40):
         trees = [tuple(_wild(draw, shape) for shape in ((3,), (3, 4), (3, 2, 2))) for _ in range(6)]
-        sizes = Sizes(trees)
+        sizes = Sizes(Stack(trees).leaves)
         expected = np.array([[max(np.abs(leaf[b]).max() for leaf in tree) for b in range(3)] for tree in trees])
         expected = np.where(
             [[any(np.isnan(leaf[b]).any() for leaf in t) for b in range(3)] for t in trees], np.nan, expected
