@@ -8,7 +8,7 @@ is left to NumPy. The sign and the digits of a NaN do not count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy as np
 from metagrad.replay.agree_sums import agrees
 from metagrad.replay.cheap import Cheap
 from metagrad.replay.loops import Argument, Kernel, Loop, Step
-from metagrad.replay.machine import function_of
 from metagrad.replay.sums import ALONG, ROWS
+from metagrad.replay.whole_code import run_kernel
 
 _LENGTHS = (*range(1, 18), 31)
+_OPERANDS = 3  # with the condition
 _KNOWN: dict[tuple[str, str], bool] = {}
 
 
@@ -64,7 +65,7 @@ def _tried(names: list[str], kind: str) -> list[bool]:
     same = [True] * len(names)
     for turns, x, y, numbers in _cases(kind):
         found = [np.empty(x.size, out) for out in outs]
-        run(np.array([0, 1, x.size], np.int64), turns, x, y, *found)
+        run(x.size, [turns, x, y, *found])
         with np.errstate(all="ignore"):
             for i, name in enumerate(names):
                 same[i] = same[i] and _bits_alike(found[i], _by_numpy(name, numbers, turns, x, y))
@@ -115,11 +116,18 @@ def _out(name: str, kind: str) -> str:
     return "b1" if name.startswith(tests) else kind
 
 
-def _kernel(names: list[str], kind: str) -> Any:
-    arguments = [Argument(k, 1) for k in ("b1", kind, kind)]
-    arguments += [Argument(_out(name, kind), 1, is_written=True) for name in names]
+def _kernel(names: list[str], kind: str) -> Callable[[int, list[Any]], None]:
+    """Return what does all operations on arrays of a size: a condition, two operands, and the results."""
+    kinds = ["b1", kind, kind, *[_out(name, kind) for name in names]]
+    arguments = [Argument(k, None, i >= _OPERANDS, place=3 + i) for i, k in enumerate(kinds)]
     steps: list[Step] = [("read", "c", 0, (1,)), ("read", "x", 1, (1,)), ("read", "y", 2, (1,))]
     for i, name in enumerate(names):
         operands = {"where": ("c", "x", "y")}.get(name) or ("x", "y")[: getattr(np, name).nin]
-        steps += [(name, f"r{i}", kind, operands), ("write", 3 + i, (1,), f"r{i}")]
-    return function_of(Kernel(tuple(arguments), (Loop((2,), tuple(steps)),)))
+        steps += [(name, f"r{i}", kind, operands), ("write", _OPERANDS + i, (1,), f"r{i}")]
+    kernel = Kernel(tuple(arguments), (Loop((2,), tuple(steps)),))
+
+    def run(size: int, arrays: list[Any]) -> None:
+        contiguous = [np.ascontiguousarray(x) for x in arrays]
+        run_kernel(kernel, np.array([0, 1, size, *[x.ctypes.data for x in contiguous]], np.int64))
+
+    return run

@@ -43,6 +43,16 @@ def replayed(asked: bool = True, *, compiled: When = "when it pays") -> Iterator
         _COMPILED.reset(other)
 
 
+@contextmanager
+def by_numpy() -> Iterator[None]:
+    """Let programs be NumPy's for as long as the block lasts: what is compared once is not worth compiling."""
+    token = _COMPILED.set("never")
+    try:
+        yield
+    finally:
+        _COMPILED.reset(token)
+
+
 def is_asked() -> bool:
     """Whether steps are to be replayed now."""
     return _ASKED.get()

@@ -99,7 +99,8 @@ class Code:
         self._kernel, self._builder, self._ir = kernel, builder, ir
         self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
-        self._table, self._row, self._scopes = table, row, _scopes(builder.module)
+        self._written = [i for i, argument in enumerate(kernel.arguments) if argument.is_written]
+        self._table, self._row, self._scopes = table, row, _scopes(builder.module, min(_SCOPES, len(self._written)))
         given = iter(()) if passed is None else passed
         self._arguments = [next(given) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
@@ -270,8 +271,7 @@ class Code:
 
     def _scope(self, argument: int) -> int | None:
         """Return which scope of its own an array that is written has; None for what is only read."""
-        written = [i for i, a in enumerate(self._kernel.arguments) if a.is_written]
-        return written.index(argument) % _SCOPES if argument in written else None
+        return self._written.index(argument) % _SCOPES if argument in self._written else None
 
     def _marked(self, instruction: Any, scope: int | None) -> Any:
         """Say that a reading or writing meets no array but its own."""
@@ -282,10 +282,10 @@ class Code:
         return instruction
 
 
-def _scopes(module: Any) -> list[Any]:
-    """Return one scope for each written array, and at last one for all that is only read."""
+def _scopes(module: Any, count: int) -> list[Any]:
+    """Return one scope for each of so many written arrays, and at last one for all that is only read."""
     domain = module.add_metadata(["chain"])
-    return [module.add_metadata([f"array {i}", domain]) for i in range(_SCOPES + 1)]
+    return [module.add_metadata([f"array {i}", domain]) for i in range(count + 1)]
 
 
 @cache

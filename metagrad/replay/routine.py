@@ -13,6 +13,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept as worth_keeping
 from metagrad.replay.kept import Kept
@@ -80,9 +81,10 @@ class Routine:
         except NotReplayable as why:
             self.forget(f"{self.what}: {why}")
         self.adopt(program, trees)
-        self.check(function(*trees), trees)
-        if beside is not None and self.knows(beside):
-            self.check(function(*beside), beside)
+        with by_numpy():
+            self.check(function(*trees), trees)
+            if beside is not None and self.knows(beside):
+                self.check(function(*beside), beside)
 
     def make_room(self) -> None:
         """Raise NotReplayable where nothing can be recorded, or more than enough has been."""
@@ -191,9 +193,10 @@ class Routines:
             self.given.adopt(Program(of_pull, given=worth), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
-        for given, g in ((trees, made), (beside, moved(made, 7))):
-            if self.step.knows(given):
-                self._check((step(*given), value(*given)), pull(*given, g), given, g)
+        with by_numpy():
+            for given, g in ((trees, made), (beside, moved(made, 7))):
+                if self.step.knows(given):
+                    self._check((step(*given), value(*given)), pull(*given, g), given, g)
 
     def _check(self, stepped: Tree, pulled: Tree, trees: Trees, made: Tree) -> None:
         """Raise NotReplayable unless the programs give what the tape gave."""

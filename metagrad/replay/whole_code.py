@@ -13,14 +13,14 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from metagrad.replay.llvm import machine_code, new_name
 from metagrad.replay.loops import Kernel
 from metagrad.replay.machine import Code, flag
 from metagrad.replay.whole import Whole
 from metagrad.replay.whole_table import Inner
 
 Steps = Callable[[int, int, int], int]
-_NAME = "steps"
-FUNCTIONS: dict[Whole, tuple[Steps, Any]] = {}  # with what keeps the code alive
+FUNCTIONS: dict[Whole, Steps] = {}
 
 
 def steps_of(whole: Whole) -> Steps:
@@ -28,25 +28,23 @@ def steps_of(whole: Whole) -> Steps:
     found = FUNCTIONS.get(whole)
     if found is None:
         found = FUNCTIONS[whole] = _compiled(whole)
-    return found[0]
+    return found
 
 
-def _compiled(whole: Whole) -> tuple[Steps, Any]:
+def run_kernel(kernel: Kernel, table: Any) -> None:
+    """Run a kernel of which all arguments are in its table, by their addresses."""
+    steps_of(Whole(((0, kernel),), 0))(1, table.ctypes.data, 0)
+
+
+def _compiled(whole: Whole) -> Steps:
     from llvmlite import ir
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
 
-    number, module = ir.IntType(64), ir.Module("metagrad")
+    number, module, name = ir.IntType(64), ir.Module("metagrad"), new_name()
     pointer = number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(number, [number, pointer, pointer]), _NAME)
+    function = ir.Function(module, ir.FunctionType(number, [number, pointer, pointer]), name)
     _Steps(function, whole).write()
-    context: Any = cpu_target.target_context
-    with global_compiler_lock:
-        library = context.codegen().create_library(_NAME)
-        library.add_ir_module(module)
-        library.finalize()
     prototype = ctypes.PYFUNCTYPE(ctypes.c_longlong, ctypes.c_longlong, ctypes.c_void_p, ctypes.c_void_p)
-    return prototype(library.get_pointer_to_function(_NAME)), library
+    return prototype(machine_code(module, name))
 
 
 class _Steps:

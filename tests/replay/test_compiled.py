@@ -70,6 +70,7 @@ def test_a_compiler_that_fails(monkeypatch):
         raise RuntimeError("no")
 
     monkeypatch.setattr(machine, "_compiled", fail)
+    monkeypatch.setattr(whole_code, "_compiled", fail)
     monkeypatch.setattr(machine, "FUNCTIONS", {})
     monkeypatch.setattr(whole_code, "FUNCTIONS", {})
     monkeypatch.setattr(agree, "_KNOWN", {})
