@@ -9,16 +9,20 @@ record        a function, its graph, and the passes:
     keep          what the step hands to its pullback
     buffers       where results are written, shared by those that live at different times
     numpy_code    one Python function of calls with out=
-compiled      the program with chains of cheap calls compiled (Numba), when that pays
-    cheap         which calls are cheap; sums, of which the order is known
+compiled      the program as machine code (Numba), when that pays
+    cheap         which calls are exactly rounded; sums, of which the order is known
     agree         which have NumPy's bits on this machine
     chains        which calls become one function
     loops         a chain as loops, without sizes
-    machine       loops as machine code; pairwise
+    machine       loops as instructions; pairwise
+    inner         NumPy's own inner loops, for exponentials and products
+    whole         a program as one function: whole_table, whole_calls, whole_code, llvm, whole_program
 routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own, and `reached`: where it changes, nothing is replayed
-step          a step of an unroll and its pullback
-running       one program for step after step of a stretch
+closed        whether code can be read through, so that nothing else can change its numbers
+step          a step of an unroll and its pullback, and what the latter computes beside it (adjoints)
+many_steps    a stretch of steps: in one call (stretches, stack), or program by program (running)
+kept_steps    what steps leave for their pullbacks
 terms         what the objective measures, and its gradient
 cache         programs are kept as long as their task, and while nothing that they hold changes
 asked         whether steps are replayed, and when programs are compiled
