@@ -19,6 +19,7 @@ _SCOPES = 48  # for written arrays; more share them
 _TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
 _TRUTH = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
 _ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_COUNTED = ("add", "sub", "mul")
 _INTRINSICS = {
     "absolute": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "rint": "rint", "trunc": "trunc"
 }  # fmt: skip
@@ -91,15 +92,19 @@ class Code:
         *,
         row: Any = None,
         passed: Iterator[Any] | None = None,
+        part: int = 0,
     ) -> None:
-        """Take the table, the row of what moves, the flag, and the arguments that are in neither."""
+        """Take the table, the row of what moves, the flag, and the arguments that are in neither.
+
+        `part`: which one of its function it is; what one part writes another may read.
+        """
         from llvmlite import ir
         from numba.core import cgutils
 
         self._kernel, self._builder, self._ir = kernel, builder, ir
         self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
-        self._table, self._row, self._scopes = table, row, _scopes(builder.module)
+        self._table, self._row, self._scopes = table, row, _scopes(builder.module, part)
         given = iter(()) if passed is None else passed
         self._arguments = [next(given) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
@@ -174,8 +179,10 @@ class Code:
     def _computed(self, what: str, kind: str, xs: list[Any]) -> Any:
         b, x, y = self._builder, xs[0], xs[-1]
         kind_of_call, _, how = what.partition(" ")
+        if kind_of_call == "from":
+            return self._converted(x, how, kind)
         if how:
-            return self._converted(x, how, kind) if kind_of_call == "from" else self._counted(how, x, y)
+            return b.add(x, y) if kind_of_call == "sum" else self._counted(how, x, y)
         if what in _ARITHMETIC:  # b.fadd(x, y)
             return getattr(b, _ARITHMETIC[what])(x, y)
         if what in _INTRINSICS:
@@ -188,9 +195,16 @@ class Code:
         return b.fcmp_ordered(_TESTS[what], x, y) if what in _TESTS else getattr(self, f"_{what}")(*xs)
 
     def _counted(self, how: str, x: Any, y: Any) -> Any:
-        """Return what is computed of counts: a sum, a difference or a product, or how they compare."""
+        """Return what is computed of counts: a sum, a difference or a product, or how they compare.
+
+        Python's integers have no largest one: where these would, that is seen.
+        """
         b = self._builder
-        return getattr(b, how)(x, y) if hasattr(b, how) else b.icmp_signed(how, x, y)
+        if how not in _COUNTED:
+            return b.icmp_signed(how, x, y)
+        found = getattr(b, f"s{how}_with_overflow")(x, y)
+        self._raise(b.extract_value(found, 1))
+        return b.extract_value(found, 0)
 
     def _where(self, c: Any, x: Any, y: Any) -> Any:
         return self._builder.select(c, x, y)
@@ -282,9 +296,9 @@ class Code:
         return instruction
 
 
-def _scopes(module: Any) -> list[Any]:
-    """Return one scope for each written array, and at last one for all that is only read."""
-    domain = module.add_metadata(["chain"])
+def _scopes(module: Any, part: int) -> list[Any]:
+    """Return one scope for each written array, and at last one for all that is only read; they hold within a part."""
+    domain = module.add_metadata([f"chain {part}"])
     return [module.add_metadata([f"array {i}", domain]) for i in range(_SCOPES + 1)]
 
 

@@ -204,7 +204,7 @@ def _reduce(table: Table, v: Value) -> None:
                 ("read", "n", 1, codes[1]),
                 ("read", "x", 0, codes[0]),
                 ("from b1", "y", "i8", ("x",)),
-                ("int add", "m", "i8", ("n", "y")),
+                ("sum add", "m", "i8", ("n", "y")),
                 ("write", 1, codes[1], "m"),
             ],
         )
