@@ -18,7 +18,7 @@ from metagrad.replay.sums import ALONG
 _SCOPES = 48  # for written arrays; more share them
 _TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
 _TRUTH = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
-_ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv", "count": "add"}
 _COUNTED = ("add", "sub", "mul")
 _INTRINSICS = {
     "absolute": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "rint": "rint", "trunc": "trunc"
@@ -179,10 +179,8 @@ class Code:
     def _computed(self, what: str, kind: str, xs: list[Any]) -> Any:
         b, x, y = self._builder, xs[0], xs[-1]
         kind_of_call, _, how = what.partition(" ")
-        if kind_of_call == "from":
-            return self._converted(x, how, kind)
         if how:
-            return b.add(x, y) if kind_of_call == "sum" else self._counted(how, x, y)
+            return self._converted(x, how, kind) if kind_of_call == "from" else self._counted(how, x, y)
         if what in _ARITHMETIC:  # b.fadd(x, y)
             return getattr(b, _ARITHMETIC[what])(x, y)
         if what in _INTRINSICS:
