@@ -103,6 +103,7 @@ def _same_entries(loop: InnerLoop, ufunc: Any, draw: Any, kinds: tuple[str, ...]
     for kind in kinds[: ufunc.nin]:
         x = draw.standard_normal(n) * 10.0 ** draw.uniform(-8, 3, n)
         x[draw.random(n) < 0.1] = np.inf
+        x[draw.random(n) < 0.1] = np.nan
         given.append(np.where(draw.random(n) < 0.1, -0.0, x).astype(kind))
     outs = [np.empty(n, kind) for kind in kinds[ufunc.nin :]]
     call(loop, (*given, *outs), (n,), [a.itemsize for a in (*given, *outs)])
