@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import sys
 from collections import deque
 from collections.abc import Callable
 from functools import cache, cached_property, partial
@@ -18,29 +19,33 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.reached import NUMBERS
+from metagrad.replay.reached import FEW
 
 _PURE_MODULES = ("numpy", "math", "operator", "metagrad", "scipy.special", "typing", "dataclasses", "collections.abc")
 # Attributes: what they give may be another thing at another time.
 _IMPURE_NAMES = (
     "random load loads loadtxt genfromtxt fromfile fromregex memmap frombuffer geterr seterr setbufsize lib ctypeslib "
     "core _core f2py testing show_config get_include __globals__ __dict__ __code__ __closure__ __builtins__ time clock "
-    "now open read readline readlines recv next environ getenv cell_contents"
+    "now open read readline readlines recv next environ getenv cell_contents datetime64 attrgetter methodcaller "
+    "geterrcall seterrcall getbufsize open_memmap DataSource modules"
 )
 _BUILTIN_NAMES = (
     "abs all any bool callable complex dict divmod enumerate filter float frozenset hasattr int isinstance issubclass "
     "len list map max min object pow property range repr reversed round set slice sorted staticmethod str sum super "
     "tuple type zip bytes format NotImplemented Ellipsis True False None __build_class__ __debug__"
 )
-# Methods that make and compare objects: no step calls them.
+# Methods that show and compare objects, which no step calls; those that make them are read where a class is named.
 _NAMES_NOT_CALLED = (
-    "__init__ __new__ __post_init__ __repr__ __str__ __eq__ __hash__ __reduce__ __reduce_ex__ __getstate__ "
-    "__setstate__ __init_subclass__ __class_getitem__ __replace__ __setattr__ __delattr__ __match_args__"
+    "__repr__ __str__ __eq__ __hash__ __reduce__ __reduce_ex__ __getstate__ __setstate__ __init_subclass__ "
+    "__class_getitem__ __replace__ __setattr__ __delattr__ __match_args__"
 )
+_MAKE = frozenset({"__init__", "__new__", "__post_init__"})
+_OF_TUPLES = frozenset({"_make", "_replace", "_asdict", "__new__", "__getnewargs__"})  # generated ones
 _IMPURE, _PURE_BUILTINS = frozenset(_IMPURE_NAMES.split()), frozenset(_BUILTIN_NAMES.split())
 _NOT_CALLED = frozenset(_NAMES_NOT_CALLED.split())
+_MEMBERS = ("member_descriptor", "getset_descriptor", "_tuplegetter")
 _DISPATCHER = type(np.sum)  # NumPy's functions that arrays of other kinds may take over
-_INERT = (*NUMBERS, slice, range, np.dtype, type(Ellipsis), type(NotImplemented))
+_INERT = frozenset({int, float, complex, str, bytes, bool, range, type(None), type(Ellipsis), type(NotImplemented)})
 _MOST = 2000  # things
 LOOKED_AT = 1 << 26  # bytes of an array, which is told by all of them
 
@@ -62,7 +67,7 @@ class _Reading:
         stack = things
         while stack:
             x = stack.pop()
-            if isinstance(x, _INERT) or id(x) in self._seen:
+            if _is_inert(x) or id(x) in self._seen:
                 continue
             self._seen.add(id(x))
             self._held.append(x)
@@ -79,8 +84,6 @@ class _Reading:
         for kinds, read in self._kinds:
             if isinstance(x, kinds):
                 return read(x)
-        if isinstance(x, np.ufunc):
-            return []
         return self._of_object(x)
 
     @property
@@ -88,26 +91,36 @@ class _Reading:
         """How things of each kind are read, the first that fits."""
         return (
             (np.ndarray, lambda x: [] if _is_looked_at(x) else None),
-            (dict, lambda x: [*x.keys(), *x.values()]),
-            ((tuple, list, set, frozenset, deque), self._of_entries),
+            ((dict, tuple, list, set, frozenset, deque), self._of_entries),
+            (slice, lambda x: [x.start, x.stop, x.step]),
             (MethodType, lambda x: [x.__self__, x.__func__]),
-            (partial, lambda x: [x.func, x.args, x.keywords]),
-            (FunctionType, lambda x: [] if _is_pure_module(x.__module__) else self._of_function(x)),
+            (FunctionType, self._of_function),
             (ModuleType, lambda x: [] if _is_pure_module(x.__name__) else None),
-            (type, self._of_class),
-            (BuiltinFunctionType, lambda x: [] if _is_pure_module(x.__module__) else None),
-            (_DISPATCHER, lambda x: [] if _is_pure_module(x.__module__) else None),
+            (type, self._of_type),
+            (np.ufunc, lambda x: [] if _is_numpys(x) else None),
+            ((BuiltinFunctionType, _DISPATCHER), lambda x: [] if _is_pure(x) else None),
         )
 
     def _of_entries(self, x: Any) -> list[Any] | None:
-        of_class = [] if type(x).__module__ == "builtins" else self._of_class(type(x))
-        return None if of_class is None else [*x, *of_class]
+        """Return the entries of a container; those that are told by their texts alone have to be texts and numbers."""
+        told = [*x] if isinstance(x, dict | set | frozenset) else []
+        if not all(_is_inert(key) or (type(key) is tuple and all(map(_is_inert, key))) for key in told):
+            return None
+        entries = [*x.values()] if isinstance(x, dict) else [*x]
+        if type(x).__module__ == "builtins":
+            return entries
+        of_class = self._of_class(type(x))
+        return None if of_class is None else [*entries, *getattr(x, "__dict__", {}).values(), *of_class]
 
-    def _of_function(self, x: FunctionType) -> list[Any] | None:
+    def _of_function(self, x: FunctionType, *, makes: bool = False) -> list[Any] | None:
+        """Return what a function reads; `makes`: it sets attributes of what is new."""
         found: list[Any] = [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
-        for cell in x.__closure__ or ():
-            found.append(cell.cell_contents)
-        names = _names(x.__code__)
+        for name, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
+            of_super = name == "__class__"  # whose methods are called, and which makes nothing
+            found += self._of_class(cell.cell_contents) if of_super else [cell.cell_contents]
+        if _is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
+            return None if x.__code__.co_name in _IMPURE else found if x.__closure__ else []
+        names = _names(x.__code__, makes=makes)
         if names is None:
             return None
         for name in names:
@@ -120,13 +133,29 @@ class _Reading:
             return None
         return found
 
-    def _of_class(self, cls: type) -> list[Any] | None:
-        found: list[Any] = []
+    def _of_type(self, cls: type) -> list[Any] | None:
+        """Return what a class reads that is named, and so may be called."""
+        if _is_pure_module(cls.__module__):
+            return [] if _is_pure(cls) else None
+        found = self._of_class(cls)
+        for base in cls.__mro__:
+            for name in _MAKE & vars(base).keys():
+                make = vars(base)[name]
+                make = make.__func__ if isinstance(make, staticmethod) else make
+                if isinstance(make, FunctionType) and not _is_of_tuple(make):
+                    more = self._of_function(make, makes=True)
+                    if more is None:
+                        return None
+                    found += more
+        return found
+
+    def _of_class(self, cls: type) -> list[Any]:
+        found: list[Any] = [] if type(cls) is type else [type(cls)]
         for base in cls.__mro__:
             if base.__module__ == "builtins" or _is_pure_module(base.__module__) or base.__module__ in ("abc", "enum"):
                 continue
             for name, item in vars(base).items():
-                if name in _NOT_CALLED or (name.startswith("__") and not callable(item)):
+                if name in _NOT_CALLED or name in _MAKE or _is_of_tuple(getattr(item, "__func__", item)):
                     continue
                 if isinstance(item, staticmethod | classmethod):
                     found.append(item.__func__)
@@ -134,24 +163,49 @@ class _Reading:
                     found += [f for f in (item.fget,) if f is not None]
                 elif isinstance(item, cached_property):
                     found.append(item.func)
-                elif type(item).__name__ in ("member_descriptor", "getset_descriptor", "_tuplegetter"):
-                    continue
-                else:
+                elif (callable(item) or not name.startswith("__")) and type(item).__name__ not in _MEMBERS:
                     found.append(item)
         return found
 
     def _of_object(self, x: Any) -> list[Any] | None:
         """Return what an object of a class that can be read holds."""
         cls = type(x)
+        if cls is partial:
+            return [x.func, x.args, x.keywords]
         of_python = [base for base in cls.__mro__ if base is not object and base.__module__ == "builtins"]
         if of_python or not (hasattr(x, "__dict__") or hasattr(cls, "__slots__")):
             return None
-        below = self._of_class(cls)
-        if below is None or getattr(cls, "__flags__", 0) & (1 << 9) == 0:  # a class that C made is no heap type
+        if getattr(cls, "__flags__", 0) & (1 << 9) == 0:  # a class that C made is no heap type
             return None
         slots = [base.__dict__.get("__slots__", ()) for base in cls.__mro__]
-        names = [name for of in slots for name in ((of,) if isinstance(of, str) else of) if hasattr(x, name)]
-        return [*below, *getattr(x, "__dict__", {}).values(), *[getattr(x, name) for name in names]]
+        names = [name for of in slots for name in ((of,) if isinstance(of, str) else of)]
+        held = getattr(x, "__dict__", {})
+        if len(held) > FEW or any(name.startswith("__") and not name.endswith("__") for name in names):
+            return None  # more than is looked at, or by other names
+        slotted = [getattr(x, name) for name in names if hasattr(x, name)]
+        return [*self._of_class(cls), *held.values(), *slotted]
+
+
+def _is_inert(x: Any) -> bool:
+    """Whether x is a number or a text, and does as those do."""
+    return type(x) in _INERT or isinstance(x, np.dtype) or (isinstance(x, np.generic) and type(x).__module__ == "numpy")
+
+
+def _is_pure(x: Any) -> bool:
+    """Whether a thing of a module's is known to be pure."""
+    return _is_pure_module(x.__module__) and x.__name__ not in _IMPURE
+
+
+def _is_numpys(x: np.ufunc) -> bool:
+    """Whether a ufunc is one of NumPy's, or of SciPy's special functions, and of no code of Python's."""
+    special = sys.modules.get("scipy.special")
+    return getattr(np, x.__name__, None) is x or getattr(special, x.__name__, None) is x
+
+
+def _is_of_tuple(x: Any) -> bool:
+    """Whether a function is one that every NamedTuple has."""
+    module = str(x.__globals__.get("__name__")) if isinstance(x, FunctionType) else ""
+    return (module == "collections" or module.startswith("namedtuple_")) and x.__name__ in _OF_TUPLES
 
 
 def _is_looked_at(x: Any) -> bool:
@@ -176,20 +230,24 @@ def _is_pure_module(name: str | None) -> bool:
 
 
 @cache
-def _names(code: CodeType) -> frozenset[str] | None:
-    """Return the globals that code reads, and the code within it; None where it does what is not to be read."""
+def _names(code: CodeType, *, makes: bool = False) -> frozenset[str] | None:
+    """Return the globals that code reads, and the code within it; None where it does what is not to be read.
+
+    `makes`: it may set attributes.
+    """
     found: set[str] = set()
     for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
             found.add(str(step.argval))
         elif (
-            step.opname.startswith(("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT", "STORE_ATTR", "DELETE_ATTR"))
+            step.opname.startswith(("STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT", "DELETE_ATTR"))
+            or (step.opname.startswith("STORE_ATTR") and not makes)
             or (
                 step.opname.endswith("_DEREF")
                 and not step.opname.startswith("LOAD")
                 and step.argval in code.co_freevars
             )
-            or (step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD")) and str(step.argval) in _IMPURE)
+            or (step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER")) and str(step.argval) in _IMPURE)
             or ("YIELD" in step.opname and code.co_name != "<genexpr>")
             or "AWAIT" in step.opname
         ):

@@ -50,7 +50,14 @@ class Kept:
 
     def _look(self) -> dict[str, Any]:
         seen: set[int] = set()
-        return {name: x for part in self._parts for name, x in self._contents(type(part).__name__, part, _DEPTH, seen)}
+        found: dict[str, Any] = {}
+        for part in self._parts:
+            for name, x in self._contents(type(part).__name__, part, _DEPTH, seen):
+                key = name
+                while key in found:  # two things of one name
+                    key += "'"
+                found[key] = x
+        return found
 
     def _contents(self, name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
         """Yield the names and values of numbers, small arrays and random streams that x is or holds."""

@@ -18,7 +18,8 @@ from metagrad.replay.sums import ALONG
 _SCOPES = 48  # for written arrays; more share them
 _TESTS = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "=="}
 _TRUTH = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
-_ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv", "count": "add"}
+_COUNTED = ("add", "sub", "mul")
 _INTRINSICS = {
     "absolute": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "rint": "rint", "trunc": "trunc"
 }  # fmt: skip
@@ -91,8 +92,12 @@ class Code:
         *,
         row: Any = None,
         passed: Iterator[Any] | None = None,
+        part: int = 0,
     ) -> None:
-        """Take the table, the row of what moves, the flag, and the arguments that are in neither."""
+        """Take the table, the row of what moves, the flag, and the arguments that are in neither.
+
+        `part`: which one of its function it is; what one part writes another may read.
+        """
         from llvmlite import ir
         from numba.core import cgutils
 
@@ -100,7 +105,8 @@ class Code:
         self._util: Any = cgutils
         self._types = {"f8": ir.DoubleType(), "f4": ir.FloatType(), "b1": ir.IntType(1), "i8": ir.IntType(64)}
         self._written = [i for i, argument in enumerate(kernel.arguments) if argument.is_written]
-        self._table, self._row, self._scopes = table, row, _scopes(builder.module, min(_SCOPES, len(self._written)))
+        count = min(_SCOPES, len(self._written))
+        self._table, self._row, self._scopes = table, row, _scopes(builder.module, part, count)
         given = iter(()) if passed is None else passed
         self._arguments = [next(given) if a.place is None else self._at(a, a.place) for a in kernel.arguments]
         self._names: dict[str, Any] = {}
@@ -189,9 +195,16 @@ class Code:
         return b.fcmp_ordered(_TESTS[what], x, y) if what in _TESTS else getattr(self, f"_{what}")(*xs)
 
     def _counted(self, how: str, x: Any, y: Any) -> Any:
-        """Return what is computed of counts: a sum, a difference or a product, or how they compare."""
+        """Return what is computed of counts: a sum, a difference or a product, or how they compare.
+
+        Python's integers have no largest one: where these would, that is seen.
+        """
         b = self._builder
-        return getattr(b, how)(x, y) if hasattr(b, how) else b.icmp_signed(how, x, y)
+        if how not in _COUNTED:
+            return b.icmp_signed(how, x, y)
+        found = getattr(b, f"s{how}_with_overflow")(x, y)
+        self._raise(b.extract_value(found, 1))
+        return b.extract_value(found, 0)
 
     def _where(self, c: Any, x: Any, y: Any) -> Any:
         return self._builder.select(c, x, y)
@@ -282,9 +295,12 @@ class Code:
         return instruction
 
 
-def _scopes(module: Any, count: int) -> list[Any]:
-    """Return one scope for each of so many written arrays, and at last one for all that is only read."""
-    domain = module.add_metadata(["chain"])
+def _scopes(module: Any, part: int, count: int) -> list[Any]:
+    """Return one scope for each of so many written arrays, and at last one for all that is only read.
+
+    They hold within a part.
+    """
+    domain = module.add_metadata([f"chain {part}"])
     return [module.add_metadata([f"array {i}", domain]) for i in range(count + 1)]
 
 

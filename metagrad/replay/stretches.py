@@ -121,8 +121,9 @@ class _Rows:
         place = self.whole.inputs[j]
         if Place.of(x) != place:
             return False
-        if place.kind is not np.ndarray:
-            x = np.array(x, place.dtype)
+        x = _as_array(x, place)
+        if x is None:
+            return False
         self.held.append(x)
         self.rows[k, j] = address(x)
         self.column += column is None
@@ -144,11 +145,20 @@ class _Rows:
         """Enter what the first step is given, and the others find in a room."""
         if Place.of(x) != place or place != self.whole.inputs[self.column]:
             return False
-        if place.kind is not np.ndarray:
-            x = np.array(x, place.dtype)
+        x = _as_array(x, place)
+        if x is None:
+            return False
         self.held.append(x)
         self.along(room, address(x))
         return True
+
+
+def _as_array(x: Any, place: Place) -> Any:
+    """Return a leaf as an array, None where it is an integer of Python's that is too large for one."""
+    try:
+        return x if place.kind is np.ndarray else np.array(x, place.dtype)
+    except OverflowError:
+        return None
 
 
 def ahead(

@@ -65,7 +65,8 @@ class _Planner:
         self._inputs, self._guards = inputs, {v.number: expected for v, expected in guards}
         self._looked = {v.number for v in watched if _is_float(v)}
         values = [v for v in calls if v.function is not None]
-        self._next = 1 + max((v.number for v in [*inputs, *values]), default=0)
+        read = [x for v in values for x in v.operands()]  # constants among them
+        self._next = 1 + max((v.number for v in [*inputs, *values, *read, *outputs]), default=0)
         found = {v.number: c for v in values if (c := cheap(v)) is not None}
         bad = disagreeing({operation for c in found.values() for operation in operations_of(c)})
         self._cheap = {number: c for number, c in found.items() if not bad.intersection(operations_of(c))}

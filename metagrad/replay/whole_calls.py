@@ -102,6 +102,7 @@ def _power(table: Table, v: Value) -> None:
     x, exponent = v.args
     kind = kind_of(v.example)
     is_known = type(x) is Value and kind in FLOATS and kind_of(x.example) == kind
+    is_known = is_known and type(x.example) is not float  # whose powers raise
     ufunc = power(exponent, kind, is_array=type(x.example) is np.ndarray) if is_known else None
     if ufunc is None:
         raise NotWhole("pow")
@@ -204,7 +205,7 @@ def _reduce(table: Table, v: Value) -> None:
                 ("read", "n", 1, codes[1]),
                 ("read", "x", 0, codes[0]),
                 ("from b1", "y", "i8", ("x",)),
-                ("int add", "m", "i8", ("n", "y")),
+                ("count", "m", "i8", ("n", "y")),
                 ("write", 1, codes[1], "m"),
             ],
         )

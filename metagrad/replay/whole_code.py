@@ -41,14 +41,33 @@ def _compiled(whole: Whole) -> Steps:
 
     number, module, name = ir.IntType(64), ir.Module("metagrad"), new_name()
     pointer = number.as_pointer()
-    function = ir.Function(module, ir.FunctionType(number, [number, pointer, pointer]), name)
-    _Steps(function, whole).write()
+    step = ir.Function(module, ir.FunctionType(ir.IntType(8), [pointer, pointer]), "step")
+    # A step reads what the one before it wrote; its parts tell the compiler that they do not.
+    step.attributes.add("noinline")
+    step.linkage = "internal"
+    _Step(step, whole).write()
+    steps = ir.Function(module, ir.FunctionType(number, [number, pointer, pointer]), name)
+    _write_loop(steps, step, whole.width)
     prototype = ctypes.PYFUNCTYPE(ctypes.c_longlong, ctypes.c_longlong, ctypes.c_void_p, ctypes.c_void_p)
     return prototype(machine_code(module, name))
 
 
-class _Steps:
-    """The instructions of a stretch."""
+def _write_loop(function: Any, step: Any, width: int) -> None:
+    """Write the loop over the rows."""
+    from llvmlite import ir
+    from numba.core import cgutils
+
+    util: Any = cgutils
+    b, (count, table, rows) = ir.IRBuilder(function.append_basic_block("entry")), function.args
+    with util.for_range(b, count) as loop:
+        saw = b.call(step, [table, b.gep(rows, [b.mul(loop.index, loop.index.type(width))])])
+        with b.if_then(b.icmp_unsigned("!=", saw, saw.type(0)), likely=False):
+            b.ret(loop.index)
+    b.ret(count)
+
+
+class _Step:
+    """The instructions of a step."""
 
     def __init__(self, function: Any, whole: Whole) -> None:
         from llvmlite import ir
@@ -60,21 +79,16 @@ class _Steps:
         self._number, self._byte = ir.IntType(64), ir.IntType(8)
 
     def write(self) -> None:
-        """Write them all."""
-        b, (count, table, rows) = self._b, self._function.args
+        """Write them all; it returns whether something was seen."""
+        b, (table, row) = self._b, self._function.args
         saw = flag(b)
-        with self._util.for_range(b, count) as loop:
-            b.store(self._byte(0), saw)
-            row = b.gep(rows, [b.mul(loop.index, self._number(self._whole.width))])
-            for base, part in self._whole.parts:
-                here = b.gep(table, [self._number(base)])
-                if isinstance(part, Kernel):
-                    Code(part, b, here, saw, row=row).whole()
-                else:
-                    self._inner(part, here, row)
-            with b.if_then(b.icmp_unsigned("!=", b.load(saw), self._byte(0)), likely=False):
-                b.ret(loop.index)
-        b.ret(count)
+        for i, (base, part) in enumerate(self._whole.parts):
+            here = b.gep(table, [self._number(base)])
+            if isinstance(part, Kernel):
+                Code(part, b, here, saw, row=row, part=i).whole()
+            else:
+                self._inner(part, here, row)
+        b.ret(b.load(saw))
 
     def _entry(self, table: Any, place: int) -> Any:
         return self._b.load(self._b.gep(table, [self._number(place)]))
