@@ -31,7 +31,7 @@ asked         whether steps are replayed, and when programs are compiled
 from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.cache import routines_of
-from metagrad.replay.kept import Kept
+from metagrad.replay.kept import Looked
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep
@@ -40,7 +40,7 @@ from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.traced import Traced
 
 __all__ = [
-    "Kept",
+    "Looked",
     "NotReplayable",
     "Pulled",
     "ReplayStep",

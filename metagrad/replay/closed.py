@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.reached import FEW
+from metagrad.replay.content import MOST_BYTES, content
 
 _PURE_MODULES = ("numpy", "math", "operator", "metagrad", "scipy.special", "typing", "dataclasses", "collections.abc")
 # Attributes: what they give may be another thing at another time.
@@ -47,37 +47,50 @@ _MEMBERS = ("member_descriptor", "getset_descriptor", "_tuplegetter")
 _DISPATCHER = type(np.sum)  # NumPy's functions that arrays of other kinds may take over
 _INERT = frozenset({int, float, complex, str, bytes, bool, range, type(None), type(Ellipsis), type(NotImplemented)})
 _MOST = 2000  # things
-LOOKED_AT = 1 << 26  # bytes of an array, which is told by all of them
+Signature = tuple[Any, ...]
 
 
 def is_closed(*parts: Any) -> bool:
     """Whether all that some parts reach can be read through."""
+    return read_through(*parts) is not None
+
+
+def read_through(*parts: Any) -> Signature | None:
+    """Return all that was read, in its order: which functions and objects, and what the data are.
+
+    Where it is equal, nothing that the code depends on has changed. None where not all can be read through.
+    """
     try:
         return _Reading().all_of(list(parts))
     except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
-        return False
+        return None
 
 
 class _Reading:
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._seen: dict[int, int] = {}
         self._held: list[Any] = []  # so that no number is given twice
 
-    def all_of(self, things: list[Any]) -> bool:
-        stack = things
+    def all_of(self, things: list[Any]) -> Signature | None:
+        stack, signature = things, list[Any]()
         while stack:
             x = stack.pop()
-            if _is_inert(x) or id(x) in self._seen:
+            if _is_inert(x):
+                signature.append((type(x), x if type(x) in (int, str) else repr(x)))
                 continue
-            self._seen.add(id(x))
+            order = self._seen.setdefault(id(x), len(self._seen))
+            if order < len(self._held):  # which thing is met again, too
+                signature.append(order)
+                continue
             self._held.append(x)
             if len(self._seen) > _MOST:
-                return False
+                return None
             more = self._below(x)
             if more is None:
-                return False
+                return None
+            signature.append((*_told(x), len(more)))
             stack += more
-        return True
+        return tuple(signature)
 
     def _below(self, x: Any) -> list[Any] | None:
         """Return what is to be read next, None where x is not to be read."""
@@ -180,10 +193,22 @@ class _Reading:
         slots = [base.__dict__.get("__slots__", ()) for base in cls.__mro__]
         names = [name for of in slots for name in ((of,) if isinstance(of, str) else of)]
         held = getattr(x, "__dict__", {})
-        if len(held) > FEW or any(name.startswith("__") and not name.endswith("__") for name in names):
-            return None  # more than is looked at, or by other names
+        if any(name.startswith("__") and not name.endswith("__") for name in names):
+            return None  # by another name
         slotted = [getattr(x, name) for name in names if hasattr(x, name)]
         return [*self._of_class(cls), *held.values(), *slotted]
+
+
+def _told(x: Any) -> tuple[Any, ...]:
+    """Return what tells a thing, beside what is read below it."""
+    if isinstance(x, np.ndarray):
+        return "array", x.shape, x.dtype.str, x.strides, content(x)
+    if isinstance(x, FunctionType):
+        return "code", x.__code__
+    if isinstance(x, type | ModuleType | np.ufunc | BuiltinFunctionType | _DISPATCHER):
+        return "this one", id(x)
+    keys = tuple(map(repr, x)) if isinstance(x, dict) else tuple(getattr(x, "__dict__", ()))
+    return id(type(x)), keys
 
 
 def _is_inert(x: Any) -> bool:
@@ -210,7 +235,7 @@ def _is_of_tuple(x: Any) -> bool:
 
 def _is_looked_at(x: Any) -> bool:
     """Whether an array is told by all its entries, and its memory is NumPy's own."""
-    if x.dtype.hasobject or x.nbytes > LOOKED_AT:
+    if x.dtype.hasobject or x.nbytes > MOST_BYTES:
         return False
     while isinstance(x, np.ndarray):
         if type(x) is not np.ndarray:

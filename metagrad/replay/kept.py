@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from metagrad.replay.closed import LOOKED_AT as MOST_BYTES
-from metagrad.replay.closed import is_closed
+from metagrad.replay.closed import Signature, read_through
+from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.reached import FEW, NUMBERS, reached, rest_of
 
-_PIECE = 1 << 17  # bytes at once
 _DEPTH, _MOST, _SMALL = 8, 1000, 1 << 12  # levels, things; bytes of an array: what is larger is data
 
 
@@ -37,10 +36,6 @@ class Kept:
         """What was seen, without the parts themselves."""
         return self._was
 
-    def is_closed(self) -> bool:
-        """Whether all that the parts reach can be read through (`metagrad.replay.closed`)."""
-        return is_closed(*self._parts)
-
     def refuse_changes(self) -> None:
         """Raise NotReplayable where something is no longer what it was."""
         now = self._look()
@@ -52,14 +47,14 @@ class Kept:
         seen: set[int] = set()
         found: dict[str, Any] = {}
         for part in self._parts:
-            for name, x in self._contents(type(part).__name__, part, _DEPTH, seen):
+            for name, x in self._things(type(part).__name__, part, _DEPTH, seen):
                 key = name
                 while key in found:  # two things of one name
                     key += "'"
                 found[key] = x
         return found
 
-    def _contents(self, name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    def _things(self, name: str, x: Any, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
         """Yield the names and values of numbers, small arrays and random streams that x is or holds."""
         if isinstance(x, NUMBERS):
             yield name, (type(x).__name__, repr(x))
@@ -75,7 +70,7 @@ class Kept:
                 yield name, id(x)
                 self.is_cut = self.is_cut or x.dtype == object
             else:
-                yield name, (x.shape, x.dtype.str, _content(x))
+                yield name, (x.shape, x.dtype.str, content(x))
         elif isinstance(x, np.random.Generator | np.random.RandomState):
             yield name, repr(x.bit_generator.state if isinstance(x, np.random.Generator) else x.get_state())
         else:
@@ -84,34 +79,22 @@ class Kept:
             if is_container and len(x) > FEW and rest_of(x) is None:
                 self.is_cut = True
             for key, item in reached(x):
-                yield from self._contents(f"{name}.{key}", item, depth - 1, seen)
+                yield from self._things(f"{name}.{key}", item, depth - 1, seen)
 
 
-def _content(x: np.ndarray) -> Any:
-    """Return what tells an array from what it was, within the process.
+class Looked:
+    """What some parts reach before a run, looked at when somebody asks, each way once."""
 
-    Of a small one Python's own hash of its bytes; of a larger one, for each piece, the sum of its words times odd
-    numbers drawn at random, modulo 2**64: it surely differs where one word does, and else but once in 2**63 or so, in a
-    third of the time. Of a very large array some pieces stand for all: what changes in others is left to the
-    comparisons with the tape.
-    """
-    if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
-        return hash((x if x.nbytes <= MOST_BYTES else x[:: 1 + x.nbytes // MOST_BYTES]).tobytes())
-    whole = x.ravel("K").view(np.uint8)
-    words, rest = whole[: whole.size // 8 * 8].view(np.uint64), whole[whole.size // 8 * 8 :]
-    size, step = _PIECE // 8, _PIECE // 8
-    if x.nbytes > MOST_BYTES:
-        size = size // 32
-        step = max(size, x.nbytes * size // MOST_BYTES)
-    count = (len(words) - size) // step + 1
-    pieces = np.lib.stride_tricks.as_strided(words, (count, size), (8 * step, 8), writeable=False)
-    weights = _weights()[:size]
-    last = words[len(words) - size :]
-    return hash((pieces @ weights).tobytes()), int(last @ weights), rest.tobytes()
+    def __init__(self, *parts: Any) -> None:
+        """Take the parts."""
+        self._parts = parts
 
+    @cached_property
+    def signature(self) -> Signature | None:
+        """What code that can be read through depends on; None for other code."""
+        return read_through(*self._parts)
 
-@cache
-def _weights() -> np.ndarray:
-    """Return odd numbers of this process, one for each word of a piece."""
-    drawn = np.random.default_rng().integers(0, 1 << 63, _PIECE // 8, dtype=np.uint64)
-    return (drawn << np.uint64(1)) | np.uint64(1)
+    @cached_property
+    def kept(self) -> Kept:
+        """What they keep."""
+        return Kept(*self._parts, whole=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.stretches import Spare, Taken
+from metagrad.replay.whole_program import address
 
 
 class KeptStep(NamedTuple):
@@ -96,8 +99,13 @@ class KeptSteps:
             self.drop(next(iter(self._steps)))
 
     def _holds_nothing(self, sample: Tree) -> bool:
-        """Whether a sample's arrays are views of what the one before was, so that to keep it takes no memory."""
-        data, self._data = self._data, [getattr(x, "base", None) for x in ad.leaves(sample)]
-        return len(data) == len(self._data) and all(
-            x is not None and x is y for x, y in zip(data, self._data, strict=True)
+        """Whether a sample's arrays are other views of what the one before was, so that to keep it takes no memory."""
+        before, self._data = self._data, [(getattr(x, "base", None), _place(x)) for x in ad.leaves(sample)]
+        return len(before) == len(self._data) and all(
+            base is not None and base is data and place != old
+            for (base, place), (data, old) in zip(self._data, before, strict=True)
         )
+
+
+def _place(x: Any) -> Any:
+    return address(x) if type(x) is np.ndarray else None

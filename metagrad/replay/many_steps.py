@@ -126,9 +126,12 @@ class ManySteps:
             return None
         ones = ones_of(steps[0].w)
         given = np.broadcast_to(ones, (len(steps), len(ones))).copy() if factors is None else factors
-        samples = [
-            self._sample(offset + t) if step.is_drawn_again else None for t, step in zip(times, steps, strict=True)
-        ]
+        again = [offset + t for t, step in zip(times, steps, strict=True) if step.is_drawn_again]
+        redrawn = stretches.drawn(self._sample, again)
+        if redrawn is None:
+            return None
+        rest = iter(redrawn)
+        samples = [next(rest) if step.is_drawn_again else None for step in steps]
         step = steps[0]
         drawn = samples[0] if step.is_drawn_again else step.sample
         trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (adjoint, given[0]), step.arrays)

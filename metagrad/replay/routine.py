@@ -16,7 +16,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept as worth_keeping
-from metagrad.replay.kept import Kept
+from metagrad.replay.kept import Looked
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Part, Program, Recording, recorded
 from metagrad.replay.stretches import Spare
@@ -126,15 +126,20 @@ class Routines:
         self.spare = Spare()
         self._held: dict[str, Any] | None = None
         self.is_unsure = False  # whether there is more that it holds than was looked at
-        self._is_closed = False  # whether nothing but what is looked at can change its numbers
+        self._signature: Any = None  # of code that can be read through: all that its numbers depend on
         self.begin_anew()
 
-    def depend_on(self, kept: Kept) -> None:
+    def depend_on(self, looked: Looked) -> None:
         """Drop what was recorded where what task, rule and measure hold is no longer what it was."""
+        if self._signature is not None:
+            if looked.signature == self._signature:
+                return
+            self._signature = None  # each run is compared from here on, unless all begins anew
+        kept = looked.kept
         if self._held != kept.seen:
             if self._held is not None:
                 self.begin_anew()
-            self._is_closed = not kept.is_cut and kept.is_closed()
+            self._signature = looked.signature
         # What is seen, not the parts: a task would live for ever.
         self._held, self.is_unsure = kept.seen, kept.is_cut
 
@@ -146,7 +151,7 @@ class Routines:
     @property
     def is_trusted(self) -> bool:
         """Whether a run need not be compared: of closed code, recorded and compared before."""
-        return self.are_recorded and self._is_closed and not self.is_due
+        return self.are_recorded and self._signature is not None and not self.is_due
 
     def looks(self, times: list[int]) -> list[int]:
         """Return at which of the times a run compares its pullbacks with the tape.

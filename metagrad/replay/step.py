@@ -178,7 +178,7 @@ class ReplayStep:
 
     def _learn(self, trees: Any) -> None:
         time, phi, w, state, _ = trees
-        kept = Kept(self._system.task, self._system.rule)
+        kept = Kept(self._system.task, self._system.rule, whole=True)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
         made = _adjoint((w, state), 4), self._unit(w)
         self._routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)

@@ -14,6 +14,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums
+from metagrad.replay.content import content
 from metagrad.replay.stack import Stack
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
@@ -183,8 +184,8 @@ def ahead(
     for x, place, room in zip(ad.leaves(pair), whole.outputs, rooms[:states], strict=False):
         if not rows.given(x, room, place):
             count = 0
-    samples: list[Tree] = []
-    count = _enter_samples(rows, [sample(t) for t in times[:count]], samples)
+    samples = drawn(sample, times[:count])
+    count = 0 if samples is None else _enter_samples(rows, samples)
     given = rows.column
     if given != len(whole.inputs):
         count = 0
@@ -197,7 +198,7 @@ def ahead(
             spare.give(place, room)
         return None
     taken = Taken(whole, rows.rows, given, kept)
-    taken.held, taken.samples, taken.left = rows.held, samples, count
+    taken.held, taken.samples, taken.left = rows.held, samples or [], count
     found = [x[:count] for x in rooms]
     pairs = Stack(leaves=found[:states], apart=whole.apart(0, states, pair_tree))
     return taken, pairs, found[states] if values else None
@@ -220,12 +221,24 @@ def _enter_each(rows: _Rows, trees: Sequence[Tree]) -> int:
     return len(trees)
 
 
-def _enter_samples(rows: _Rows, drawn: list[Tree], samples: list[Tree]) -> int:
-    """Enter the samples, which are kept in `samples`; return of how many steps."""
-    samples += drawn
-    if all(x is None for x in drawn):
-        return len(drawn)
-    return _enter_each(rows, drawn)
+def drawn(sample: Callable[[int], Tree], times: Sequence[int]) -> list[Tree] | None:
+    """Return the samples of some times; None where one was written over another, which a step is still to read."""
+    found: list[Tree] = []
+    known: dict[int, Any] = {}  # what lay where, as far as that is looked at
+    for k, t in enumerate(times):
+        found.append(sample(t))
+        for x in ad.leaves(found[-1]):
+            if type(x) is np.ndarray:
+                place = address(x)
+                if place in known and (known[place] is None or known[place] != content(x)):
+                    return None
+                known[place] = content(x) if k == 0 else known.get(place)
+    return found
+
+
+def _enter_samples(rows: _Rows, samples: list[Tree]) -> int:
+    """Enter the samples; return of how many steps."""
+    return len(samples) if all(x is None for x in samples) else _enter_each(rows, samples)
 
 
 def back(

@@ -96,7 +96,7 @@ class ReplayTerms:
     def _learn(self, trees: Any) -> None:
         w, sample = trees
         beside = moved(w, 2), sample
-        kept = Kept(self._task, self._measure)
+        kept = Kept(self._task, self._measure, whole=True)
         try:
             self._routines.step.learn(self.valued, trees, beside)
             self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))

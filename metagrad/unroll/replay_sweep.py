@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import Kept, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
+from metagrad.replay import Looked, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.steps import StepKernel, TapeStep
@@ -72,7 +72,7 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
         return None
     if unroll.steps < _FEWEST:
         return None
-    held = Kept(unroll.task, unroll.rule, unroll.tally.measure, whole=True)
+    held = Looked(unroll.task, unroll.rule, unroll.tally.measure)
     terms = _terms(unroll, held)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
@@ -91,7 +91,7 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(unroll: Unroll, held: Kept) -> ReplayTerms | None:
+def _terms(unroll: Unroll, held: Looked) -> ReplayTerms | None:
     """Return the programs of what is measured, where that depends on w alone."""
     tally = unroll.tally
     if tally.joint:

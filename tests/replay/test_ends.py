@@ -5,7 +5,7 @@ import pytest
 
 import metagrad as mg
 from metagrad.replay import replayed
-from metagrad.replay.kept import _content
+from metagrad.replay.content import content
 from metagrad.unroll.purity import same
 
 STEPS = 40
@@ -73,12 +73,12 @@ def test_a_rule_that_changes_unseen_is_missed_at_neither_end(runs):
 @pytest.mark.parametrize("size", [1 << 14, (1 << 15) + 3, (1 << 19) - 1])
 def test_large_arrays_are_told_by_every_entry(size):
     x = np.random.default_rng(0).standard_normal(size)
-    told = _content(x)
-    assert _content(x.copy()) == told
+    told = content(x)
+    assert content(x.copy()) == told
     for k in (0, 1, size // 2, size - 2, size - 1):
         y = x.copy()
         y[k] = np.nextafter(y[k], np.inf)
-        assert _content(y) != told
+        assert content(y) != told
     swapped = x.copy()
     swapped[[0, 1]] = x[[1, 0]]
-    assert _content(swapped) != told
+    assert content(swapped) != told
