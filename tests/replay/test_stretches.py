@@ -125,21 +125,22 @@ def test_rules(rule, dtype, taken):
     alike(taken, task_of(dtype), made, phi(65, dtype) if rule == "schedule" else phi(65), runs=9)
 
 
-@pytest.mark.parametrize("steps", [9, 40, 63, 64, 65, 130])
-@pytest.mark.parametrize("rule", ["GD", "counting"])
+@pytest.mark.parametrize(
+    ("rule", "steps"),
+    [("counting", 9), ("GD", 40), ("counting", 63), ("GD", 64), ("counting", 65), ("GD", 130), ("counting", 130)],
+)
 def test_lengths(rule, steps, taken):
     made, phi = RULES[rule]
     alike(taken, task_of(), made, phi(steps), steps=steps, at_once=steps > 9)
 
 
-@pytest.mark.parametrize("rule", ["GD", "Adam"])
 @pytest.mark.parametrize(
     "objective",
     [mg.Final(), mg.Mean(), mg.LogFinal(), mg.MeanLog(), mg.WeightedSum(0.9)],
     ids=lambda x: type(x).__name__,
 )
-def test_objectives(objective, rule, taken):
-    made, phi = RULES[rule]
+def test_objectives(objective, taken):
+    made, phi = RULES["Momentum"]
     alike(taken, task_of(), made, phi(70), objective, steps=70, runs=6, at_once=False)
     assert taken["ahead"] > 40
 
@@ -176,11 +177,11 @@ def _gd(steps):
     return rule, phi(steps)
 
 
-@pytest.mark.parametrize("memory", [1 << 12, 1 << 15, 1 << 18])
+@pytest.mark.parametrize("memory", [1 << 12, 1 << 16])
 @pytest.mark.parametrize("rule", ["GD", "counting"])
 def test_little_memory(rule, memory, taken):
     made, phi = RULES[rule]
-    alike(taken, task_of(), made, phi(130), steps=130, runs=6, at_once=False, memory=memory)
+    alike(taken, task_of(), made, phi(130), steps=130, runs=5, at_once=False, memory=memory)
 
 
 @pytest.mark.parametrize("options", [{"record": True}, {"scaling": "none"}, {"trust": True}], ids=str)
@@ -236,12 +237,12 @@ def test_windows(rule, taken):
     with replayed(False):
         expected = mg.meta_gradient(*ask, steps=130, method="windows", window=50, fused=False)
     with replayed(compiled="at once"):
-        for _ in range(6):
+        for _ in range(4):
             found = mg.meta_gradient(*ask, steps=130, method="windows", window=50)
             assert bits(found) == bits(expected)
 
 
-@pytest.mark.parametrize("eta", [3.0, 60.0, 1e3])
+@pytest.mark.parametrize("eta", [3.0, 1e3])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_states_and_adjoints_that_grow(eta, dtype, taken):
     """A curved loss and steps that are too long: overflow, exponents that shift, NaN."""
@@ -259,7 +260,8 @@ def test_a_count_that_grows_beyond_a_word(taken):
             return {"n": 1}
 
         def step(self, phi, state, w, f):
-            return w - phi.eta * f.gradient(w) / state["n"], {"n": 3 * state["n"] + 1}
+            rate = phi.eta if state["n"] > 0 else 9.0 * phi.eta  # what overflows would be below zero
+            return w - rate * f.gradient(w), {"n": 3 * state["n"] + 1}
 
     alike(taken, task_of(), Tripled(), Phi(0.3, 0.8), steps=90, at_once=False)
 
