@@ -19,6 +19,7 @@ from metagrad.replay.stack import Stack
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
+_LITTLE = 1 << 18  # bytes of a sample that are looked at at every step
 _MOST_SPARE = 1 << 24  # bytes that are kept for the next run
 
 
@@ -232,7 +233,7 @@ def drawn(sample: Callable[[int], Tree], times: Sequence[int]) -> list[Tree] | N
                 place = address(x)
                 if place in known and (known[place] is None or known[place] != content(x)):
                     return None
-                known[place] = content(x) if k == 0 else known.get(place)
+                known[place] = content(x) if k == 0 or x.nbytes <= _LITTLE else known.get(place)
     return found
 
 

@@ -15,18 +15,11 @@ import numpy as np
 from metagrad.replay.buffers import Unit, placed, takes_out
 from metagrad.replay.chains import grouped
 from metagrad.replay.cheap import cheap
-from metagrad.replay.loops import Kernel, Lowering
+from metagrad.replay.loops import Lowering
 from metagrad.replay.program import PLAIN, Value
 from metagrad.replay.sums import pattern
 from metagrad.replay.whole_calls import add_call
-from metagrad.replay.whole_table import Inner, NotWhole, Table
-
-
-class Whole(NamedTuple):
-    """What is compiled: parts one after the other, with where the table of each begins."""
-
-    parts: tuple[tuple[int, Kernel | Inner], ...]
-    width: int  # of a row: inputs, and outputs after them
+from metagrad.replay.whole_table import NotWhole, Table, Whole
 
 
 class Planned(NamedTuple):

@@ -16,8 +16,7 @@ from typing import Any
 from metagrad.replay.llvm import machine_code, new_name
 from metagrad.replay.loops import Kernel
 from metagrad.replay.machine import Code, flag
-from metagrad.replay.whole import Whole
-from metagrad.replay.whole_table import Inner
+from metagrad.replay.whole_table import Inner, Whole
 
 Steps = Callable[[int, int, int], int]
 FUNCTIONS: dict[Whole, Steps] = {}

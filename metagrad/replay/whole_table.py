@@ -35,6 +35,13 @@ class Inner(NamedTuple):
     outer_steps: tuple[tuple[int, ...], ...] = ()  # of each argument: places of steps, in bytes
 
 
+class Whole(NamedTuple):
+    """What is compiled: parts one after the other, with where the table of each begins."""
+
+    parts: tuple[tuple[int, Kernel | Inner], ...]
+    width: int  # of a row: inputs, and outputs after them
+
+
 class Table:
     """Parts, and the arrays by the numbers of their values."""
 
