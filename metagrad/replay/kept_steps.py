@@ -60,13 +60,14 @@ class KeptSteps:
         if size > self.room:
             self.room = 0
             return
+        samples = taken.samples
+        are_held = all([sample is None or self._holds_nothing(sample) for sample in samples][1:])
+        if not are_held:  # each is to be drawn again, and its memory is free until then
+            taken.samples = [None] * len(samples)
         for k, t in enumerate(times):
-            sample = taken.samples[k]
-            is_held = sample is None or self._holds_nothing(sample)
-            if not is_held:
-                taken.samples[k] = None
             w, state = pairs[k]
-            self._enter(t, KeptStep(w, state, taken.samples[k], not is_held, None, taken, k, size))
+            is_again = samples[k] is not None and not are_held
+            self._enter(t, KeptStep(w, state, taken.samples[k], is_again, None, taken, k, size))
 
     def known(self, times: range, states: list[Any], looked_at: set[int]) -> list[KeptStep]:
         """Return the first of some times at which a step from that very state is kept, and not to be looked at."""

@@ -52,15 +52,12 @@ class ManySteps:
         if program is None:
             return None
         phis = [first] if last is first else [phi_at(t) for t in times]
+        here = range(start, start + len(times))
+        samples = stretches.drawn(self._sample, here)  # code of the user's, which may run others
+        if samples is None:
+            return None
         with program.lock:
-            found = stretches.ahead(
-                program.whole,
-                range(start, start + len(times)),
-                phis,
-                pair,
-                self._sample,
-                self._routines.spare,
-            )
+            found = stretches.ahead(program.whole, here, phis, pair, samples, self._routines.spare)
         if found is None:
             return None
         taken, pairs, values = found
@@ -139,7 +136,13 @@ class ManySteps:
         if program is None:
             return None
         with program.lock:
-            return stretches.back(program.whole, taken, samples, adjoint, given, with_terms=factors is not None)
+            spare, has_terms = self._routines.spare, factors is not None
+            return stretches.back(program.whole, taken, samples, adjoint, given, spare, with_terms=has_terms)
+
+    def done(self, pulled: Pulled) -> None:
+        """Take back the memory of adjoints that nobody reads any more."""
+        for place, room in pulled.lent:
+            self._routines.spare.give(place, room)
 
     def _back_one_by_one(
         self,

@@ -139,9 +139,10 @@ class ReplayStep:
         here = times[: len(steps)]
         return self._many.back(here, phi_at, steps, adjoint, self._offset, fold=fold, factors=factors)
 
-    def passed(self, times: range) -> None:
-        """Let go of what was kept for steps that have been pulled back by `back`."""
+    def passed(self, times: range, pulled: Pulled) -> None:
+        """Let go of what was kept for steps that have been pulled back by `back`, and of the adjoints it gave."""
         self.replayed += len(times)
+        self._many.done(pulled)
         for t in times:
             self._kept.drop(t)
 

@@ -20,6 +20,7 @@ from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
 _LITTLE = 1 << 18  # bytes of a sample that are looked at at every step
+_PULLED, _SLOPE, _AFTER, _SUMS = 1, 2, 3, 4  # what a pullback's program returns, after the cotangents of phi
 _MOST_SPARE = 1 << 24  # bytes that are kept for the next run
 
 
@@ -33,10 +34,10 @@ class Spare:
 
     def room(self, place: Place, count: int) -> Array:
         """Return memory for `count` leaves."""
-        found = self._rooms.get((place, count))
-        if not found:
+        try:
+            room = self._rooms[place, count].pop()
+        except (KeyError, IndexError):  # another thread may have it
             return place.room(count)
-        room = found.pop()
         self.nbytes -= room.nbytes
         return room
 
@@ -53,8 +54,8 @@ class Taken:
     def __init__(self, whole: WholeProgram, rows: Array, given: int, kept: list[tuple[Place, Array]]) -> None:
         """Keep the rows; of their columns `given` are what the steps were given, and the last are what is `kept`."""
         self.whole, self.rows, self.given, self._kept = whole, rows, given, kept
-        self.held: list[Any] = []  # what the addresses are of
-        self.samples: list[Tree] = []  # None where it is to be drawn again
+        self.held: list[Any] = []  # what the addresses are of, but for the samples
+        self.samples: list[Tree] = []
         self.left = 0
 
     @property
@@ -87,6 +88,7 @@ class Pulled(NamedTuple):
     after: Stack
     sums: Sums
     of_w: int  # how many leaves of an adjoint are w's
+    lent: tuple[tuple[Place, Array], ...] = ()  # memory that goes back when nobody reads the adjoints any more
 
     @property
     def has_terms(self) -> bool:
@@ -98,7 +100,7 @@ class Pulled(NamedTuple):
         pulled = self.pulled.part(0, count)
         after = self.after.part(0, count) if self.has_terms else pulled
         sums = Sums(*(None if x is None else x[:count] for x in self.sums))
-        return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w)
+        return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w, self.lent)
 
 
 class _Rows:
@@ -109,6 +111,7 @@ class _Rows:
         self.rows = np.empty((count, whole.width), np.int64)
         self.held: list[Any] = []
         self.column = 0
+        self.used = count  # of the rows
 
     def same(self, x: Any) -> bool:
         """Enter what is the same at all steps; tell whether it lies as it should."""
@@ -168,7 +171,7 @@ def ahead(
     times: range,
     phis: Sequence[Tree],
     pair: tuple[Tree, Tree],
-    sample: Callable[[int], Tree],
+    samples: list[Tree],
     spare: Spare,
 ) -> tuple[Taken, Stack, Any] | None:
     """Take steps at `times`, from (w, state) on; return them, the states after them, and what was measured before.
@@ -185,8 +188,9 @@ def ahead(
     for x, place, room in zip(ad.leaves(pair), whole.outputs, rooms[:states], strict=False):
         if not rows.given(x, room, place):
             count = 0
-    samples = drawn(sample, times[:count])
-    count = 0 if samples is None else _enter_samples(rows, samples)
+    held, rows.held = rows.held, []
+    count = _enter_samples(rows, samples[:count])
+    numbers, rows.held = [x for x in rows.held if not x.ndim], held
     given = rows.column
     if given != len(whole.inputs):
         count = 0
@@ -199,7 +203,7 @@ def ahead(
             spare.give(place, room)
         return None
     taken = Taken(whole, rows.rows, given, kept)
-    taken.held, taken.samples, taken.left = rows.held, samples or [], count
+    taken.held, taken.samples, taken.left = [*rows.held, *numbers], samples[:count], count
     found = [x[:count] for x in rooms]
     pairs = Stack(leaves=found[:states], apart=whole.apart(0, states, pair_tree))
     return taken, pairs, found[states] if values else None
@@ -248,6 +252,7 @@ def back(
     samples: list[Tree],
     adjoint: tuple[Tree, Tree],
     factors: Array,
+    spare: Spare,
     *,
     with_terms: bool,
 ) -> Pulled | None:
@@ -256,42 +261,30 @@ def back(
     `factors`, (n, B): of the terms that are added, ones where none is. `samples`: those that were drawn again, None
     where the one of the way there does. None where no step could be pulled back.
     """
-    first = steps[0][0]
-    count, m = len(steps), first.given
-    if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
-        return None
     sizes = [len(ad.leaves(tree)) for tree in whole.tree]
-    ends = [sum(sizes[:part]) for part in range(6)]
-    if with_terms and not sizes[3]:
+    ends = [sum(sizes[:part]) for part in range(len(sizes) + 1)]
+    next_one, given = _AFTER if with_terms else _PULLED, len(ad.leaves(adjoint))
+    if sizes[next_one] != given:  # no term is known, or what is found is not what the next step is given
         return None
-    # The gradient of what is measured has gone into the adjoint: it is left in one place.
-    rooms = [place.room(1 if ends[2] <= i < ends[3] else count) for i, place in enumerate(whole.outputs)]
-    rows = _Rows(whole, count)
-    there = _rows_of(steps)
-    rows.rows[:, :m] = there[:, :m]
-    if any(x is not None for x in samples):
-        width = len(ad.leaves(samples[0]))
-        rows.column = m - width
-        count = _enter_each(rows, samples)
-    rows.column = m
-    begin = ends[3] if with_terms else ends[1]
-    given = ad.leaves(adjoint)
-    if len(given) != sizes[3 if with_terms else 1]:
+    # Cotangents of phi and sums are read later on; the gradient of what is measured, which has gone into the adjoint,
+    # is left in one place.
+    rooms: list[Any] = []
+    for k, place in enumerate(whole.outputs):
+        count = 1 if ends[_SLOPE] <= k < ends[_AFTER] else len(steps)
+        is_lent = ends[_PULLED] <= k < ends[_SUMS]
+        rooms.append(spare.room(place, count) if is_lent else place.room(count))
+    lent = tuple(zip(whole.outputs, rooms, strict=True))[ends[_PULLED] : ends[_SUMS]]
+    begin = ends[next_one]
+    rows = _rows_back(whole, steps, samples, adjoint, factors, rooms[begin : begin + given])
+    if rows is None:
         return None
-    for x, room, place in zip(given, rooms[begin:], whole.outputs[begin:], strict=False):
-        if not rows.given(x, room, place):
-            return None
-    rows.along(factors)
-    kept = len(whole.inputs) - rows.column
-    rows.rows[:, rows.column : rows.column + kept] = there[:, first.whole.width - kept :]
-    rows.column += kept
-    for part, room in enumerate(rooms):
-        if ends[2] <= part < ends[3]:
+    for k, room in enumerate(rooms):
+        if ends[_SLOPE] <= k < ends[_AFTER]:
             rows.rows[:, rows.column] = address(room)
             rows.column += 1
         else:
             rows.along(room)
-    count = whole.run(rows.rows[:count])
+    count = whole.run(rows.rows[: rows.used])
     if not count:
         return None
 
@@ -299,10 +292,40 @@ def back(
         lo, hi = ends[part], ends[part + 1]
         return Stack(leaves=[x[:count] for x in rooms[lo:hi]], apart=whole.apart(lo, hi, whole.tree[part]))
 
-    pulled = stack(1)
-    sums = [x[:count] for x in rooms[ends[4] :]]
+    pulled = stack(_PULLED)
+    sums = [x[:count] for x in rooms[ends[_SUMS] :]]
     told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
-    return Pulled(stack(0), pulled, stack(3) if with_terms else pulled, told, len(ad.leaves(adjoint[0])))
+    return Pulled(stack(0), pulled, stack(_AFTER) if with_terms else pulled, told, len(ad.leaves(adjoint[0])), lent)
+
+
+def _rows_back(
+    whole: WholeProgram,
+    steps: list[tuple[Taken, int]],
+    samples: list[Tree],
+    adjoint: tuple[Tree, Tree],
+    factors: Array,
+    rooms: list[Any],
+) -> _Rows | None:
+    """Return the rows but for what is found: those of the way there, adjoints, which are found in `rooms`, factors."""
+    first = steps[0][0]
+    rows, there, m = _Rows(whole, len(steps)), _rows_of(steps), first.given
+    if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
+        return None
+    rows.rows[:, :m] = there[:, :m]
+    for k, sample in enumerate(samples):
+        flat = ad.leaves(sample)
+        if not all(rows.each(k, x, m - len(flat) + j) for j, x in enumerate(flat)):
+            rows.used = k
+            break
+    rows.column = m
+    pairs = zip(ad.leaves(adjoint), rooms, strict=False)
+    if not rows.used or not all(rows.given(x, room, whole.inputs[rows.column]) for x, room in pairs):
+        return None
+    rows.along(factors)
+    kept = len(whole.inputs) - rows.column
+    rows.rows[:, rows.column : rows.column + kept] = there[:, first.whole.width - kept :]
+    rows.column += kept
+    return rows
 
 
 def _rows_of(steps: list[tuple[Taken, int]]) -> Array:

@@ -113,10 +113,10 @@ class TapeSweep:
             self._growth.steps(
                 found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2]))
             )
-        self.adjoint, self._later = found.after.last, states[-1]
+        self.adjoint, self._later = ad.tree_map(_copied, found.after.last), states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
-        self.kernel.passed(times)
+        self.kernel.passed(times, found)
 
     def _pull_start(self) -> None:
         """Add what the start gives to the meta-gradient: its adjoint is that of the true state, not of the digits."""
@@ -161,6 +161,10 @@ class TapeSweep:
         self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent, size)
         self._size = magnitude(self.adjoint)
         self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.copy("K") if is_float_array(leaf) else leaf
 
 
 def _plus(a: Any, b: Any) -> Any:
