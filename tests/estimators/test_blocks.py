@@ -64,7 +64,11 @@ def test_runs_that_leave_the_range_end_as_those_of_the_tape(d, scaling):
     task = task_of(3, d, "float64", 3)
     task = mg.Quadratic(task.H * np.array([1.0, 1e3, 1e6])[:, None, None], task.w0)
     ours, tape = both(task, 1.0, 60, scaling=scaling, rescue="never", per_task=False)
-    np.testing.assert_array_equal(ours.status, tape.status)
+    # Whether infinities of both signs meet in a sum, which is a NaN, is up to the order in which a library adds.
+    codes = [
+        np.where(e.status == mg.Status.STATE_NAN.code, mg.Status.STATE_OVERFLOW.code, e.status) for e in (ours, tape)
+    ]
+    np.testing.assert_array_equal(*codes)
     np.testing.assert_array_equal(ours.status_step, tape.status_step)
     kept = np.isfinite(tape.value.mantissa)
     np.testing.assert_array_equal(np.isfinite(ours.value.mantissa), kept)
