@@ -27,11 +27,13 @@ def one_minus_power(beta: Any, t: int) -> Any:
     """
     if isinstance(beta, Decay):
         return -np.expm1(t * _log(beta)) if t > 1 else beta.rest
-    if t == 1 or isinstance(beta, float):  # Python's floats are float64, and stay Python's
+    if isinstance(beta, float):  # Python's floats are float64, and stay Python's
         return 1.0 - beta**t
     is_zero = beta == 0
     power = -np.expm1(t * np.log(np.where(is_zero, 0.5, beta)))
-    return np.where(is_zero, 1.0, power)
+    # No branch on the time: the first step is then the same program as the others (`metagrad.replay`).
+    is_first = (beta < 1) & (t == 1)
+    return np.where(is_first, 1.0 - beta, np.where(is_zero, 1.0, power))
 
 
 def _log(decay: Decay) -> Any:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad.replay.library import LibraryPower, library_power, loop_of_calls
+
 _LETTERS = {"d": "f8", "f": "f4", "?": "b1"}
 _TRIED = (1, 2, 3, 7, 8, 31, 64)  # entries
 
@@ -58,6 +60,8 @@ def inner_loop(ufunc: Any, kinds: tuple[str, ...]) -> InnerLoop | None:
 
 def _read(ufunc: Any, kinds: tuple[str, ...]) -> InnerLoop | None:
     """Return what the object holds, None where it is not laid out as it is known to be."""
+    if type(ufunc) is LibraryPower:
+        return InnerLoop(loop_of_calls(kinds[0]), ufunc.address)
     if type(ufunc) is not np.ufunc:
         return None
     if object.__basicsize__ != _Ufunc.nin.offset or ctypes.sizeof(ctypes.c_void_p) != np.dtype(np.intp).itemsize:
@@ -117,14 +121,19 @@ def _same_zeros(a: Any, b: Any) -> bool:
 
 @cache
 def power(exponent: float, kind: str, *, is_array: bool) -> Any:
-    """Return the ufunc that Python's x ** exponent is for a number, or an array without axes; None where none is."""
+    """Return the ufunc, or `LibraryPower`, that Python's x ** exponent is for a number, or an array without axes.
+
+    None where none is.
+    """
     draw = np.random.Generator(np.random.PCG64(1))
     x = (10.0 ** draw.uniform(-6, 6, _POWERS)).astype(kind)
     numbers = [np.array(number) for number in x] if is_array else list(x)
     expected = np.array([number**exponent for number in numbers], kind)
     # Of numbers the library's power is asked for, which is not always the nearest number, as a square is.
     short = ((np.sqrt, ()), (np.square, ()), (np.reciprocal, ())) if is_array else ()
-    for ufunc, more in (*short, (np.power, (x.dtype.type(exponent),))):
+    by_library = library_power(kind)
+    long = (np.power,) if by_library is None else (np.power, by_library)
+    for ufunc, more in (*short, *[(one, (x.dtype.type(exponent),)) for one in long]):
         if ufunc(x, *more).tobytes() == expected.tobytes():
             return ufunc
     return None

@@ -50,6 +50,8 @@ class FunctionTask:
     validation: Callable[..., Array] | None = None
     theta: Tree = None
 
+    fixed_start = True
+
     def __post_init__(self) -> None:
         """Check the functions, the start and what the loss returns there."""
         for name, function in (("function", self.function), ("validation", self.validation)):

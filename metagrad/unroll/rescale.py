@@ -124,8 +124,11 @@ def add_aligned(
     `a_size`: the magnitude of a, or of its digits, where that is known.
     """
     xp = namespace(a_exponent)
-    if xp is np and type(a_size) is np.ndarray and a_size.all() and (a_exponent == b_exponent).all():
-        return tree_map(_added, a, b), a_exponent  # the usual case, found cheaply
+    if xp is np and type(a_size) is np.ndarray:  # the usual cases, found cheaply
+        if a_size.all() and (a_exponent == b_exponent).all():
+            return tree_map(_added, a, b), a_exponent
+        if not a_size.any() and magnitude(b).all():
+            return tree_map(_added, a, b), b_exponent
     lowest = np.iinfo(np.int64).min // 4
     weights = [xp.where(magnitude(x) == 0, lowest, e) for x, e in ((a, a_exponent), (b, b_exponent))]
     top = xp.maximum(*weights)

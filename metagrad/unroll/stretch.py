@@ -141,40 +141,48 @@ class Backwards:
     def _taken(self, t: int, lo: int, states: list[Carry], slope: Scaled) -> tuple[int, int]:
         """Return over how many steps the adjoint was pulled back, and over how many it might have been."""
         sweep, unroll = self._sweep, self._sweep.unroll
-        is_weighed = unroll.tally.weight(t) is not None
         first = max(lo, t - self._length + 1)
-        # A step to be looked at is taken by itself, and one whose term is of another kind (at 0 none is added).
-        end, weight, looked_at = t, unroll.tally.weight, sweep.kernel.looked_at
-        while end >= first and end > 0 and end not in looked_at and (weight(end) is not None) is is_weighed:
+        weights = unroll.tally.weights(range(t, first - 1, -1))
+        is_weighed = t > 0 and weights[0] is not None
+        # A step to be looked at is taken by itself, and one whose term is of another kind. At 0 none is added.
+        end, looked_at = t, sweep.kernel.looked_at
+        while end >= max(first, 1) and end not in looked_at and (weights[t - end] is not None) is is_weighed:
             end -= 1
+        if end == first == 0 and 0 not in looked_at and not unroll.tally.joint:
+            end = -1
         times = range(t, end, -1)
         if not times:
             return 0, 0
         at = states[: -len(times) - 1 : -1]  # the states at these times
         factors, room = None, len(times)
         if is_weighed:
-            found = unroll.tally.factors(at, times, slope)
+            weighed = times if times[-1] else times[:-1]
+            found = unroll.tally.factors(at, weighed, slope)
             if found is None:
                 return 0, len(times)
             alike = (found.exponent == sweep.exponent).all(axis=1)
-            factors, room = found.mantissa, len(times) if alike.all() else int(alike.argmin())
+            room = len(times) if alike.all() else int(alike.argmin())
+            # At 0 any factor will do.
+            factors = found.mantissa if weighed is times else np.concatenate([found.mantissa, found.mantissa[-1:]])
         fold, top = sweep.fold(sweep.exponent + at[0].exponent)
         found = sweep.kernel.back(times[:room], unroll.phi_at, at, sweep.adjoint, fold=fold, factors=factors)
         if found is None:
             return 0, len(times)
-        count = self._within(found)
+        count = self._within(found, times)
         if count:
             sweep.pulled_many(times[:count], at[:count], found.first(count), top)
         return count, len(found.pulled)
 
-    def _within(self, found: Pulled) -> int:
+    def _within(self, found: Pulled, times: range) -> int:
         """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""
         limit = self._sweep.unroll.limit
         low, high = 2.0**-limit, 2.0**limit
         count = Sizes(found.pulled.leaves).first_outside(low, high)
-        if count and found.has_terms:
+        with_terms = min(count, len(times) - (times[-1] == 0)) if found.has_terms else 0
+        if with_terms:
             # A term gives nothing to the adjoint of the rule's state.
-            after = found.after.part(0, count).leaves
-            if Sizes(after[: found.of_w]).first_outside(low, high) < count:
-                count = Sizes(after).first_outside(low, high)
+            after = found.after.part(0, with_terms).leaves
+            if Sizes(after[: found.of_w]).first_outside(low, high) < with_terms:
+                within = Sizes(after).first_outside(low, high)
+                count = count if within == with_terms else within
         return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ class Tally:
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
-        self.slope_at: tuple[Tree, Tree] | None = None  # the latest w whose slope the measure knows, and that slope
+        self.slope_at: tuple[Tree, Tree] | None = None  # the last w, and the slope of the measure there
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -97,16 +98,20 @@ class Tally:
         self._weights[t] = found
         return found  # type: ignore[no-any-return]
 
+    def weights(self, times: Iterable[int]) -> list[Scaled | None]:
+        """Return the weights of the states at some times."""
+        known = self._weights
+        return [known[t] if t in known else self.weight(t) for t in times]
+
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
         self._add(self._term_at(carry, t), t, weight)
 
-    def add_many(self, carries: list[Carry], t: int, found: Array | None) -> None:
+    def add_many(self, carries: list[Carry], t: int, found: Array | None, weights: list[Scaled | None]) -> None:
         """Let the states from t on, which are reached for the first time, enter the sum where they have a weight.
 
         `found`: what the measure is at the first of them, (n, B), None where it is not known.
         """
-        weights = [self.weight(t + k) for k in range(len(carries))]
         block, first = None, 0
         if found is not None and len(found) and not self.scale_state:
             self._check(found[0])
@@ -168,7 +173,7 @@ class Tally:
                 pieces.append((block.slope.mantissa[lo:hi][::-1], block.slope.exponent[lo:hi][::-1]))
                 k += hi - lo
         rows = Scaled(*(np.concatenate(columns) for columns in zip(*pieces, strict=True)))
-        weights: Any = [self.weight(t) for t in times]
+        weights: Any = self.weights(times)
         if any(weight is not UNIT_WEIGHT for weight in weights):
             mantissas = np.array([w.mantissa for w in weights], dtype=self.dtype)[:, None]
             rows = rows * Scaled(mantissas, np.array([w.exponent for w in weights])[:, None])
@@ -213,6 +218,8 @@ class Tally:
             (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
             return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        if t == self.steps:
+            self.slope_at = carry.w, w_bar
         w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar)
         return Pulled((w_bar, _nothing_like(carry.state)), factor.exponent)
 
@@ -285,7 +292,8 @@ class Tally:
         """Return the term, unless it need not be computed, and its pullback to w."""
         sample, measure, terms = self.measured.sample(t), self.measure, self.measured.terms
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
-        self.slope_at = None if slope is None else (carry.w, slope)
+        if slope is not None and t == self.steps:
+            self.slope_at = carry.w, slope
         if slope is None:
             known = None if terms is None else terms.pullback(t, carry.w)
             if known is not None:

@@ -113,7 +113,8 @@ class TapeSweep:
             self._growth.steps(
                 found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2]))
             )
-        self.adjoint, self._later = ad.tree_map(_copied, found.after.last), states[-1]
+        end = found.pulled if times[-1] == 0 else found.after  # no term is added at 0
+        self.adjoint, self._later = ad.tree_map(_copied, end.last), states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
         self.kernel.passed(times, found)

@@ -58,11 +58,12 @@ class Trust:
         if begins or t == 0 or t >= self._steps - 2:
             self._kept[t] = carry
 
-    def see_many(self, carries: list[Carry], t: int, tally: Tally) -> None:
-        """Note the states from t on, which are reached for the first time."""
-        first = 0 if self._sum_from is None or t == 0 else max(0, self._steps - 2 - t)
-        for k in range(first, len(carries)):
-            self.see(carries[k], t + k, in_sum=tally.weight(t + k) is not None)
+    def see_many(self, carries: list[Carry], t: int, weights: list[Scaled | None]) -> None:
+        """Note the states from t on, which are reached for the first time, with those weights."""
+        first = next((k for k, weight in enumerate(weights) if weight is not None), len(carries))
+        last = max(0, self._steps - 2 - t)
+        for k in sorted({0, first, *range(last, len(carries))} - {len(carries)}):
+            self.see(carries[k], t + k, in_sum=weights[k] is not None)
 
     def lost(self, tally: Tally, *, held: bool, done: int) -> Array | None:
         """Return GRADIENT_ROUNDING for the tasks whose meta-gradient is rounding, else 0, (B,); None if unknown.

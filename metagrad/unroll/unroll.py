@@ -160,6 +160,8 @@ class Unroll:
         """Return the pullback of the start to phi, or None where the start owes nothing to phi."""
         if self.ask.at is not None:
             return None
+        if not self.joint and not ad.leaves(self._start[1]):  # the rule has no state
+            return None
         w = self.w0
         of_state = None if self.joint else (lambda phi: (w, self.system.state(phi, w)))
         _, pull = ad.vjp(self.system.start if of_state is None else of_state, self.phi)
@@ -264,8 +266,9 @@ class Unroll:
             self.monitor.observe_block("STATE", t, rows)
         self.lost.states(sizes)
         self.frontier, self._last = t + len(carries), carries[-1]
-        self._trust.see_many(carries, t, self.tally)
-        self.tally.add_many(carries, t, found)
+        weights = self.tally.weights(range(t, self.frontier))
+        self._trust.see_many(carries, t, weights)
+        self.tally.add_many(carries, t, found, weights)
 
     def observe_block(self, lo: int, sizes: Array) -> None:
         """Note the sizes (n, B) of the states at lo+1..lo+n, where they are seen for the first time."""

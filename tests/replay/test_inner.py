@@ -5,8 +5,9 @@ import ctypes
 import numpy as np
 import pytest
 
-from metagrad.replay import inner
+from metagrad.replay import inner, library
 from metagrad.replay.inner import InnerLoop, call, inner_loop, power
+from metagrad.replay.library import library_power
 from metagrad.xp import rng
 
 KINDS = ["f8", "f4"]
@@ -169,6 +170,31 @@ def _products_the_other_way(kind):
 
 
 _ALIVE = []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@np.errstate(all="ignore")
+def test_the_librarys_power(kind):
+    """NumPy's numbers ask the C library for powers: the loop over its calls has their bits."""
+    power = library_power(kind)
+    if power is None:
+        pytest.skip("the C library cannot be asked")
+    loop, n = inner_loop(power, (kind,) * 3), 500
+    x, y = entries(0, 2 * n, kind)[::2], entries(1, n, kind)
+    out = np.empty(3 * n, kind)[::3]
+    call(loop, (x, y, out), (n,), [a.strides[0] for a in (x, y, out)])
+    assert same(out, np.array([a**b for a, b in zip(x, y, strict=True)], kind))
+
+
+def test_a_system_without_such_a_library(monkeypatch):
+    """Then powers of numbers are left to NumPy where np.power has other bits."""
+    library_power.cache_clear()
+    power.cache_clear()
+    monkeypatch.setitem(library._NAMES, "f8", ("no_such_function", ctypes.c_double))
+    assert library_power("f8") is None
+    assert power(3, "f8", is_array=False) in (None, np.power)
+    library_power.cache_clear()
+    power.cache_clear()
 
 
 @pytest.mark.parametrize("kind", KINDS)
