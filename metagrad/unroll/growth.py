@@ -14,6 +14,7 @@ On the host alone: on a device these few small products a step would take longer
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,18 +61,16 @@ class _Step(NamedTuple):
 
 
 class _Logs(NamedTuple):
-    """Some steps: log2 of q, of r, and of p where a term was added; the exponents; and where that is; (n, B), (n,)."""
+    """Some steps: log2 of q, of r, and of p where a term was added; and where that is; (n, B), (n,)."""
 
     q: Array
     r: Array
     added: Array
-    powers: tuple[Array, Array, Array]
     begins: Array
 
     def part(self, first: int, end: int) -> _Logs:
         """Return those from `first` to before `end`."""
-        powers = self.powers[0][first:end], self.powers[1][first:end], self.powers[2][first:end]
-        return _Logs(self.q[first:end], self.r[first:end], self.added[first:end], powers, self.begins[first:end])
+        return _Logs(*[x[first:end] for x in self])
 
 
 class Growth:
@@ -105,10 +104,10 @@ class Growth:
         if self._count >= _CHUNK:
             self._flush()
 
-    def steps(self, sums: Sums, start: tuple[Tree, Tree], powers: tuple[Array, Array, Array]) -> None:
+    def steps(self, sums: Sums, start: tuple[Tree, Tree], power: Array) -> None:
         """Note steps of which the sums are known, the last first; `start`: (lambda, w) after the last.
 
-        The exponents are those of lambda, of the w after each, and of that before it, (n, B).
+        `power`: the exponent of all adjoints, (B,); those of the states are 0.
         """
         count = len(sums.pulled)
         fresh = np.full(count, sums.after is not None)
@@ -116,7 +115,7 @@ class Growth:
         p = sums.pulled if sums.after is None else sums.after
         added = np.concatenate([sums_of(*start)[None], p[:-1]])
         q, r, known = (np.log2(x, dtype=np.float64) for x in (sums.pulled, sums.given, added))
-        logs = _Logs(q, r, known, powers, fresh)
+        logs = _Logs(q + power, r + power, known + power, fresh) if power.any() else _Logs(q, r, known, fresh)
         self._begins = sums.after is not None
         self._take_logs()
         done = 0
@@ -139,7 +138,7 @@ class Growth:
         steps, self._steps = self._steps, []
         if not steps:
             return
-        powers = [np.array(rows) for rows in zip(*(step.powers for step in steps), strict=True)]
+        of_adjoint, of_later, of_w = (np.array(rows) for rows in zip(*(step.powers for step in steps), strict=True))
         after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
         later, states = [step.later for step in steps], [step.w for step in steps]
         if any(type(leaf) is Scaled for leaf in ad.leaves(later[0])):
@@ -147,40 +146,43 @@ class Growth:
         else:
             q, r, added = (_log2_products(*pair) for pair in ((before, states), (after, states), (after, later)))
         begins = np.array([step.begins for step in steps])
-        self._logs.append(_Logs(q, r, added, (powers[0], powers[1], powers[2]), begins))
+        power = of_adjoint + of_w
+        self._logs.append(_Logs(q + power, r + power, added + (of_adjoint + of_later), begins))
 
     def _flush(self) -> None:
         self._take_logs()
         if not self._logs:
             return
         xp, logs, self._logs, self._count = self._xp, self._logs, [], 0
-        all_of = logs[0] if len(logs) == 1 else _joined(logs)
-        of_adjoint, of_later, of_w = all_of.powers
-        q, r = (x + (of_adjoint + of_w) for x in (all_of.q, all_of.r))
-        p, fresh = self._log2_p(all_of.begins, q, all_of.added + (of_adjoint + of_later))
+        q, r, known, begins = logs[0] if len(logs) == 1 else _Logs(*map(np.concatenate, zip(*logs, strict=True)))
+        before = 0.0 if self._end is None else self._end.sum()
+        are_finite = math.isfinite(before + q.sum() + r.sum() + known.sum())  # in the usual case
+        p, fresh = self._log2_p(begins, q, known, are_finite=are_finite)
         self._end = q[-1]
-        made = xp.where(xp.isfinite(r - p), xp.maximum(r - p, 0.0), 0.0)
-        so_far = self._most.add(q - p - _SHARE * fresh, made)
+        steps = r - p
+        made = xp.maximum(steps, 0.0)
+        if not are_finite:
+            made = xp.where(xp.isfinite(steps), made, 0.0)
+        so_far = self._most.add(q - p - _SHARE * fresh, made, are_finite=are_finite)
         self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
 
-    def _log2_p(self, begins: Array, q: Array, known: Array) -> tuple[Array, Array]:
+    def _log2_p(self, begins: Array, q: Array, known: Array, *, are_finite: bool) -> tuple[Array, Array | float]:
         """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added.
 
         `known`: what it is where one was.
         """
         first = q[:1] if self._end is None else self._end[None]
         inherited = self._xp.concatenate([first, q[:-1]])
-        added = np.flatnonzero(begins)
-        if not added.size:
-            return inherited, self._xp.zeros(inherited.shape)
-        p = inherited.copy()
-        p[added] = known[added]
+        if not begins.any():
+            return inherited, 0.0
+        p = known if begins.all() else self._xp.where(begins[:, None], known, inherited)
         if self._end is None:  # before the last time there is nothing to inherit
             inherited[0] = p[0]
         more = p - inherited
-        return p, self._xp.where(self._xp.isfinite(more), self._xp.maximum(more, 0.0), 0.0)
+        fresh = self._xp.maximum(more, 0.0)
+        return p, fresh if are_finite else self._xp.where(self._xp.isfinite(more), fresh, 0.0)
 
 
 class TangentGrowth:
@@ -220,35 +222,20 @@ class _Most:
         self._total = self.found = xp.zeros(batch)
         self._least = self._total + np.inf
 
-    def add(self, numbers: Array, above: Array | float = 0.0) -> Array:
+    def add(self, numbers: Array, above: Array | float = 0.0, *, are_finite: bool = False) -> Array:
         """Add rows (n, B), those that are no numbers as zero; return the largest sum that ends before each.
 
-        A sum that begins with a row is less by what is `above` it, (n, B).
+        A sum that begins with a row is less by what is `above` it, (n, B). `are_finite`: whether all are numbers.
         """
         xp = self._xp
-        total = self._total + xp.cumsum(xp.where(xp.isfinite(numbers), numbers, 0.0), axis=0)
+        known = numbers if are_finite else xp.where(xp.isfinite(numbers), numbers, 0.0)
+        total = self._total + xp.cumsum(known, axis=0)
         before = xp.concatenate([self._total[None], total[:-1]])
         least = xp.minimum(xp.minimum.accumulate(before + above, axis=0), self._least)
         self.found = xp.maximum(self.found, (total - least).max(axis=0))
         self._total, self._least = total[-1], least[-1]
         found: Array = xp.maximum(before - least, 0.0)
         return found
-
-
-def _joined(logs: list[_Logs]) -> _Logs:
-    """Return steps of several pieces as one."""
-    q, r, added, powers, begins = zip(*logs, strict=True)
-    of = [np.concatenate(column) for column in zip(*powers, strict=True)]
-    found = [np.concatenate(column) for column in (q, r, added, begins)]
-    return _Logs(found[0], found[1], found[2], (of[0], of[1], of[2]), found[3])
-
-
-def rows(arrays: list[Array]) -> Array:
-    """Return arrays (B,) one above the other, (n, B); those that are one and the same without a copy."""
-    first = arrays[0]
-    if all(x is first for x in arrays):
-        return np.broadcast_to(first, (len(arrays), *first.shape))
-    return np.array(arrays)
 
 
 def _root_of_squares(xp: Namespace, logs: Array) -> Array:

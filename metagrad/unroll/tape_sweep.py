@@ -18,7 +18,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.accumulate import Accumulator
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
-from metagrad.unroll.growth import growth_of, rows
+from metagrad.unroll.growth import growth_of
 from metagrad.unroll.purity import Purity
 from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
 from metagrad.unroll.steps import StepKernel
@@ -108,11 +108,7 @@ class TapeSweep:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
         self.gradient.add_many(found.phi_bars, top)
         if self._growth is not None and self._later is not None:
-            count, later = len(times), [self._later, *states[:-1]]
-            powers = [[self.exponent] * count, *([carry.exponent for carry in some] for some in (later, states))]
-            self._growth.steps(
-                found.sums, (self.adjoint[0], self._later.w), (rows(powers[0]), rows(powers[1]), rows(powers[2]))
-            )
+            self._growth.steps(found.sums, (self.adjoint[0], self._later.w), self.exponent)
         end = found.pulled if times[-1] == 0 else found.after  # no term is added at 0
         self.adjoint, self._later = ad.tree_map(_copied, end.last), states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
