@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -9,15 +12,17 @@ import numpy as np
 
 MOST_BYTES = 1 << 26  # that are looked at of one array
 _PIECE = 1 << 17  # bytes at once
+_HALF = np.uint64(32)  # bits
 
 
 def content(x: np.ndarray) -> Any:
     """Return what tells an array from what it was, within the process.
 
     Of a small one Python's own hash of its bytes; of a larger one, for each piece, the sum of its words times odd
-    numbers drawn at random, modulo 2**64: it surely differs where one word does, and else but once in 2**63 or so, in a
-    third of the time. Of a very large array some pieces stand for all: what changes in others is left to the
-    comparisons with the tape.
+    numbers drawn at random, modulo 2**64: it surely differs where one word does, and else but once in 2**32 or so, in a
+    third of the time. The upper half of a word is first laid over its lower one: a change of signs alone, the first
+    bits, would else be lost where their number is even. Of a very large array some pieces stand for all: what changes
+    in others is left to the comparisons with the tape.
     """
     if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
         return hash((x if x.nbytes <= MOST_BYTES else x[:: 1 + x.nbytes // MOST_BYTES]).tobytes())
@@ -29,9 +34,62 @@ def content(x: np.ndarray) -> Any:
         step = max(size, x.nbytes * size // MOST_BYTES)
     count = (len(words) - size) // step + 1
     pieces = np.lib.stride_tricks.as_strided(words, (count, size), (8 * step, 8), writeable=False)
-    weights = _weights()[:size]
-    last = words[len(words) - size :]
-    return hash((pieces @ weights).tobytes()), int(last @ weights), rest.tobytes()
+    return hash(_sums(pieces) + _sums(words[None, len(words) - size :]) + rest.tobytes())
+
+
+def _sums(pieces: np.ndarray) -> bytes:
+    """Return the sum of each piece, (count, words)."""
+    count, size = pieces.shape
+    weights, found = _weights(), np.empty(count, np.uint64)
+    code = _machine_code() if "llvmlite" in sys.modules else None
+    if code is not None:
+        at = [x.ctypes.data for x in (pieces, weights, found)]
+        code(count, size, pieces.strides[0] // 8, *at)
+        return found.tobytes()
+    at_once = max(1, _PIECE // 8 // size)
+    room = np.empty((min(at_once, count), size), np.uint64)
+    for first in range(0, count, at_once):
+        part = pieces[first : first + at_once]
+        mixed = np.right_shift(part, _HALF, out=room[: len(part)])
+        mixed ^= part
+        mixed *= weights[:size]
+        mixed.sum(axis=1, out=found[first : first + at_once])
+    return found.tobytes()
+
+
+@cache
+def _machine_code() -> Callable[..., None] | None:
+    """Return the same loop as machine code, which reads the words once; None where none can be made."""
+    try:
+        return _compiled()
+    except Exception:  # whatever a compiler has against it: the sums are the same without
+        return None
+
+
+def _compiled() -> Callable[..., None]:
+    from llvmlite import ir
+    from numba.core import cgutils
+
+    from metagrad.replay.llvm import machine_code, new_name
+
+    util: Any = cgutils
+    number, module, name = ir.IntType(64), ir.Module("metagrad"), new_name()
+    words = number.as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [number] * 3 + [words] * 3), name)
+    count, size, step, pieces, weights, found = function.args
+    b = ir.IRBuilder(function.append_basic_block("entry"))
+    total = util.alloca_once(b, number)
+    with util.for_range(b, count) as each:
+        b.store(number(0), total)
+        piece = b.gep(pieces, [b.mul(each.index, step)])
+        with util.for_range(b, size) as loop:
+            word, weight = (b.load(b.gep(start, [loop.index])) for start in (piece, weights))
+            mixed = b.xor(word, b.lshr(word, number(32)))
+            b.store(b.add(b.load(total), b.mul(mixed, weight)), total)
+        b.store(b.load(total), b.gep(found, [each.index]))
+    b.ret_void()
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_longlong] * 3, *[ctypes.c_void_p] * 3)
+    return prototype(machine_code(module, name))
 
 
 @cache

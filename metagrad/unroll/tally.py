@@ -267,7 +267,7 @@ class Tally:
         if weight is None or self._slope is None:
             return None
         known, power = self._term_at(carry, t), self._power(carry, self._degree)
-        measured = self.measured.of(self.measured.phi_at(t), near.w, near.state, t)
+        measured = self.measured.at(near, t)
         before = Scaled(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
         change = abs(measured - (before if type(measured) is Scaled else ldexp(before.mantissa, before.exponent)))
         slope = self._slope * self._weighted(known.slope, weight)

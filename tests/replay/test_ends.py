@@ -1,12 +1,16 @@
 """Later runs are compared with the tape at both ends, and large arrays are told by every entry."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import metagrad as mg
+import metagrad.replay.content
 from metagrad.replay import replayed
-from metagrad.replay.content import content
+from metagrad.replay.content import _machine_code, content
 from metagrad.unroll.purity import same
+from metagrad.xp import rng
 
 STEPS = 40
 RULES = [(mg.GradientDescent(), mg.GradientDescent.Phi(0.05)), (mg.Adam(), mg.Adam.Phi(0.05))]
@@ -82,3 +86,52 @@ def test_large_arrays_are_told_by_every_entry(size):
     swapped = x.copy()
     swapped[[0, 1]] = x[[1, 0]]
     assert content(swapped) != told
+    for signs in ([0, 1], [2, size - 1], slice(None), slice(0, size, 2)):  # an even number of first bits
+        y = x.copy()
+        y[signs] = -y[signs]
+        assert content(y) != told
+
+
+@pytest.mark.parametrize("nbytes", [(1 << 17) + 5, 1 << 20, (1 << 26) + (1 << 20) + 3])
+def test_machine_code_sums_up_what_numpy_does(nbytes, monkeypatch):
+    """Whether code can be compiled may change within a process: what was seen before is the same after."""
+    pytest.importorskip("numba")
+    x = rng(0, "bytes").integers(0, 256, nbytes, dtype=np.uint8)
+    assert _machine_code() is not None
+    assert "llvmlite" in sys.modules
+    compiled = content(x)
+    monkeypatch.delitem(sys.modules, "llvmlite")
+    assert content(x) == compiled
+
+
+def test_a_compiler_that_fails_is_not_missed(monkeypatch):
+    pytest.importorskip("numba")
+    x = rng(1, "bytes").standard_normal(1 << 16)
+    told = content(x)
+
+    def fails():
+        raise RuntimeError("no code today")
+
+    monkeypatch.setattr(metagrad.replay.content, "_compiled", fails)
+    _machine_code.cache_clear()
+    assert _machine_code() is None
+    assert content(x) == told
+    _machine_code.cache_clear()
+
+
+@pytest.mark.parametrize("rows", [20, 6000])
+def test_signs_of_data_that_change_between_runs(rows):
+    """A small and a large array of which all signs change in place: the next value is that of the new data."""
+    x = rng(rows, "signs").standard_normal((1, rows, 4))
+    y = (x[..., 0] > 0.2).astype(float)
+
+    def loss(w):
+        z = np.einsum("bni,bi->bn", 2.0 * x, w)  # a constant of the program
+        return np.mean(np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z, axis=-1)
+
+    task, rule = mg.FunctionTask(loss, w0=np.full((1, 4), 0.1)), mg.GradientDescent()
+    for _ in range(5):
+        estimate(task, rule, rule.Phi(0.1))
+    x *= -1.0
+    found = estimate(task, rule, rule.Phi(0.1))
+    assert same(numbers(found), numbers(estimate(task, rule, rule.Phi(0.1), on=False)))
