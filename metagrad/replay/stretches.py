@@ -112,50 +112,60 @@ class _Rows:
         self.held: list[Any] = []
         self.column = 0
         self.used = count  # of the rows
+        self._columns: list[tuple[int, int, int]] = []  # each with where it begins, and the distance of steps
+        self._firsts: list[tuple[int, int]] = []  # columns of which the first step is given something else
 
     def same(self, x: Any) -> bool:
         """Enter what is the same at all steps; tell whether it lies as it should."""
-        return self._enter(slice(None), x)
+        x = self._placed(x, self.whole.inputs[self.column])
+        if x is None:
+            return False
+        self._enter(address(x), 0)
+        return True
 
     def each(self, k: int, x: Any, column: int) -> bool:
         """Enter what step k is given, in a column."""
-        return self._enter(k, x, column)
-
-    def _enter(self, k: Any, x: Any, column: int | None = None) -> bool:
-        j = self.column if column is None else column
-        place = self.whole.inputs[j]
-        if Place.of(x) != place:
-            return False
-        x = _as_array(x, place)
+        x = self._placed(x, self.whole.inputs[column])
         if x is None:
             return False
-        self.held.append(x)
-        self.rows[k, j] = address(x)
-        self.column += column is None
+        self.rows[k, column] = address(x)
         return True
 
-    def along(self, room: Array, start: int | None = None) -> None:
-        """Enter what lies side by side; with a `start`, that first and then what is found at the steps before."""
-        here = address(room)
-        column = self.rows[:, self.column]
-        if start is None:
-            column[:] = np.arange(here, here + self.count * room.strides[0], room.strides[0]) if self.count else 0
-        else:
-            column[0] = start
-            column[1:] = here + room.strides[0] * np.arange(self.count - 1)
+    def along(self, room: Array) -> None:
+        """Enter what lies side by side; in a room for one, all steps in the same place."""
         self.held.append(room)
-        self.column += 1
+        self._enter(address(room), 0 if len(room) == 1 else room.strides[0])
 
     def given(self, x: Any, room: Array, place: Place) -> bool:
         """Enter what the first step is given, and the others find in a room."""
-        if Place.of(x) != place or place != self.whole.inputs[self.column]:
+        if place != self.whole.inputs[self.column]:
             return False
-        x = _as_array(x, place)
+        x = self._placed(x, place)
         if x is None:
             return False
-        self.held.append(x)
-        self.along(room, address(x))
+        self.held.append(room)
+        self._firsts.append((self.column, address(x)))
+        self._enter(address(room) - room.strides[0], room.strides[0])
         return True
+
+    def table(self, count: int) -> Array:
+        """Return the rows of the first steps, with all that was entered."""
+        columns, starts, steps = np.array(self._columns).T
+        self.rows[:, columns] = starts + np.multiply.outer(np.arange(self.count), steps)
+        for column, start in self._firsts:
+            self.rows[0, column] = start
+        return self.rows[:count]
+
+    def _enter(self, start: int, step: int) -> None:
+        self._columns.append((self.column, start, step))
+        self.column += 1
+
+    def _placed(self, x: Any, place: Place) -> Any:
+        """Return a leaf as an array that is held, None where it does not lie as it should."""
+        x = _as_array(x, place) if Place.of(x) == place else None
+        if x is not None:
+            self.held.append(x)
+        return x
 
 
 def _as_array(x: Any, place: Place) -> Any:
@@ -197,7 +207,7 @@ def ahead(
     if count:
         for room in (*rooms, *[room for _, room in kept]):
             rows.along(room)
-        count = whole.run(rows.rows[:count])
+        count = whole.run(rows.table(count), count)
     if not count:
         for place, room in kept:
             spare.give(place, room)
@@ -278,13 +288,9 @@ def back(
     rows = _rows_back(whole, steps, samples, adjoint, factors, rooms[begin : begin + given])
     if rows is None:
         return None
-    for k, room in enumerate(rooms):
-        if ends[_SLOPE] <= k < ends[_AFTER]:
-            rows.rows[:, rows.column] = address(room)
-            rows.column += 1
-        else:
-            rows.along(room)
-    count = whole.run(rows.rows[: rows.used])
+    for room in rooms:
+        rows.along(room)
+    count = whole.run(rows.table(rows.used), rows.used)
     if not count:
         return None
 

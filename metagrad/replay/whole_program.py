@@ -36,6 +36,11 @@ class Place(NamedTuple):
         return cls(type(x), np.dtype(kind_of(x) or object), (), ())
 
     @property
+    def is_usual(self) -> bool:
+        """Whether it is an array with axes, as a new one lies."""
+        return self.kind is np.ndarray and bool(self.shape) and self.strides == np.empty(self.shape, self.dtype).strides
+
+    @property
     def nbytes(self) -> int:
         """The distance from one to the next where many lie in a row."""
         size: int = self.dtype.itemsize
@@ -75,13 +80,14 @@ class WholeProgram:
         self.nbytes, self.width, self.tree = planned.nbytes, planned.whole.width, tree
         self.inputs = [Place.of(v.example) for v in planned.inputs]
         self.outputs = [Place.of(v.example) for v in planned.outputs]
+        self._made = [(place, place.is_usual) for place in self.outputs]
         if any(place.dtype == object for place in (*self.inputs, *self.outputs)):
             raise NotWhole("a leaf that is no number")
         self._built, self._apart = built(tree), dict[Any, Callable[..., Tree]]()
 
-    def run(self, rows: Any) -> int:
-        """Take as many steps as there are rows of addresses, (n, width), and return how many were taken."""
-        return self._steps(len(rows), self._at, address(rows))
+    def run(self, rows: Any, count: int) -> int:
+        """Take steps, with a row of addresses for each, (count, width), and return how many were taken."""
+        return self._steps(count, self._at, address(rows))
 
     def apart(self, first: int, end: int, tree: Tree) -> Callable[[list[Any]], list[Tree]]:
         """Return what makes trees of some outputs that lie side by side; `tree` is the structure of one."""
@@ -98,18 +104,15 @@ class WholeProgram:
 
     def __call__(self, *inputs: Any) -> Tree | None:
         """Return the outputs of one step as a tree, None where the program does not apply."""
-        held = []
-        row = np.empty((1, self.width), np.int64)
-        for i, (x, place) in enumerate(zip(inputs, self.inputs, strict=True)):
-            if type(x) is not np.ndarray:
-                x = np.array(x, place.dtype)  # noqa: PLW2901
-                held.append(x)
-            row[0, i] = address(x)
-        rooms = [place.room(1) for place in self.outputs]
-        row[0, len(inputs) :] = [address(x) for x in rooms]
-        if self.run(row) == 0:
+        given = [
+            x if type(x) is np.ndarray else np.array(x, place.dtype)
+            for x, place in zip(inputs, self.inputs, strict=True)
+        ]
+        rooms = [np.empty(place.shape, place.dtype) if usual else place.room(1) for place, usual in self._made]
+        if self.run(np.array([address(x) for x in (*given, *rooms)], np.int64), 1) == 0:
             return None
-        return self._built(*[place.column(x)[0] for place, x in zip(self.outputs, rooms, strict=True)])
+        pairs = zip(self._made, rooms, strict=True)
+        return self._built(*[room if usual else place.column(room)[0] for (place, usual), room in pairs])
 
 
 def built(tree: Tree) -> Callable[..., Tree]:

@@ -14,6 +14,20 @@ from metagrad.xp import Array, float_info, namespace, to_host
 _FAR = 1 << 16
 
 
+def _gives_0() -> bool:
+    """Whether frexp gives numbers without an exponent 0: C says so of 0 alone, and most libraries do of inf and NaN."""
+    for dtype in (np.float64, np.float32, np.float16):
+        for n in (1, 3, 64):
+            x, exponent = np.resize([np.inf, -np.inf, np.nan, 0.0, -0.0], n).astype(dtype), np.full(n, 7, np.intc)
+            np.frexp(x, np.empty_like(x), exponent)
+            if exponent.any():
+                return False
+    return True
+
+
+FREXP_GIVES_0 = _gives_0()
+
+
 def ldexp(x: Array, exponent: Array) -> Array:
     """Return x * 2**exponent for integer exponents of any size, in the dtype of `x`, as IEEE rounds it."""
     xp = namespace(x, exponent, where="ldexp")
@@ -86,7 +100,7 @@ def surely_finite(numbers: Any) -> bool:
 def surely_positive(numbers: Any) -> bool:
     """Whether a cheap look at the host shows that all numbers are above zero; False means nothing."""
     mantissa = numbers.mantissa
-    return isinstance(mantissa, np.ndarray | np.generic) and bool(np.greater(mantissa, 0).all())
+    return isinstance(mantissa, np.ndarray | np.generic) and bool(mantissa.size == 0 or mantissa.min() > 0)
 
 
 def shown(signs: Any, powers: Any) -> str:

@@ -87,7 +87,7 @@ def _usual_digits(value: Scaled, known: Known, most: float, *, shared: bool, has
     `free_digits` with all cases left out that do not occur.
     """
     grown = known.grown
-    if grown is None or grown.value is None or known.of_measure is None or known.cancelled is not None:
+    if grown is None or grown.value is None or known.of_measure is None:
         return None
     growth = float(grown.rounding.max())
     if (shared and grown.rounding.min() != growth) or not (surely_finite(value) and value.mantissa.all()):
@@ -97,6 +97,8 @@ def _usual_digits(value: Scaled, known: Known, most: float, *, shared: bool, has
     of_value = np.minimum(np.minimum(most, most + LOG10_2 * (size - grown.value)), by_measure)
     none = np.zeros(value.shape)
     of_gradient = np.float64(most - LOG10_2 * growth) if shared else most - LOG10_2 * grown.rounding
+    if known.cancelled is not None:
+        of_gradient = of_gradient - LOG10_2 * np.maximum(known.cancelled, 0.0)
     if known.floor is not None and -LOG10_2 * known.floor.max() < most:
         floor = _weighed(np.minimum(known.floor, 0.0), grown.size) if shared else known.floor
         of_gradient = np.minimum(of_gradient, -LOG10_2 * floor)

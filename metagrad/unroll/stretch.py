@@ -7,6 +7,7 @@ the step that it ends at is taken by itself. So every number is the same either 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,8 @@ class Sizes:
     def __init__(self, leaves: list[Any]) -> None:
         """Look at n trees of one structure, leaf by leaf, (n, B, ...)."""
         self._stacks = [x for x in leaves if is_float_array(x) and x.ndim > 1]
-        # At any time, of each entry; NaN where there is one.
-        self._tops = [np.maximum(x.max(axis=0), -x.min(axis=0)) for x in self._stacks]
-        self._top = max(float(x.max()) for x in self._tops)
-        self._has_nan = any(np.isnan(x).any() for x in self._tops)
+        ends = [float(end) for x in self._stacks for end in (x.max(), -x.min())]
+        self._top = math.nan if math.isnan(sum(ends)) else max(ends)  # NaN wins
 
     @property
     def smallest(self) -> float:
@@ -70,7 +69,7 @@ class Sizes:
     @property
     def most(self) -> Array:
         """The largest of each row at any time, (B,), NaN wins."""
-        return _largest([_over_entries(x) for x in self._tops])
+        return _largest([_over_entries(np.maximum(x.max(axis=0), -x.min(axis=0))) for x in self._stacks])
 
     def _reaches(self, low: float, *, is_open: bool) -> bool:
         """Whether it is found at once that no row's largest is ever below."""
@@ -82,14 +81,14 @@ class Sizes:
 
     def are_within(self, low: float, high: float) -> bool:
         """Whether all sizes are surely in [low, high), or in it but for what the bounds do not tell."""
-        if not self._has_nan and self._top < high and self._reaches(low, is_open=False):
+        if self._top < high and self._reaches(low, is_open=False):
             return True
         rows = self.rows()
         return bool(rows.min() >= low) and bool(rows.max() < high)
 
     def first_outside(self, low: float, high: float) -> int:
         """Return the first tree with a size outside of (low, high), or how many there are."""
-        if not self._has_nan and self._top < high and self._reaches(low, is_open=True):
+        if self._top < high and self._reaches(low, is_open=True):
             return len(self._stacks[0])
         rows = self.rows()
         outside = ~((rows > low) & (rows < high)).all(axis=1)

@@ -220,7 +220,7 @@ def test_a_step_reads_what_the_step_before_wrote():
         rows[:, 1] = [x.ctypes.data, *[at + step * k for k in range(99)]]
         rows[:, 2] = at + step * np.arange(100)
         rows[:, 3] = [columns[1][0].ctypes.data + 8 * k for k in range(100)]
-        assert whole.run(rows) == 100
+        assert whole.run(rows, len(rows)) == 100
         assert count.tolist() == list(range(101))
         for found in room:
             x = x * 0.5 + 1.0

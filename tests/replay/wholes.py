@@ -46,7 +46,7 @@ def whole_steps(f, *points):
             [x if type(x) is np.ndarray else np.array(x, p.dtype) for x, p in zip(flat, whole.inputs, strict=True)]
         )
         rows[k] = [address(x) for x in (*held[-1], *[room[k : k + 1] for room in rooms])]
-    count = whole.run(rows)
+    count = whole.run(rows, len(rows))
     for k, point in enumerate(points[: count + 1]):
         expected = program._run(*[x for tree in point for x in ad.leaves(tree)])
         if k == count:
