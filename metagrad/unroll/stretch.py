@@ -20,6 +20,7 @@ from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
 _LEAST, _MOST_FAILED = 4, 5
+_BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
 
 
 def is_plain(unroll: Any) -> bool:
@@ -116,7 +117,7 @@ class Backwards:
 
     def __init__(self, sweep: Any) -> None:
         """Bind the sweep (`metagrad.unroll.tape_sweep`)."""
-        self._sweep, self._length = sweep, MOST
+        self._sweep, self._most, self._length = sweep, 0, MOST
         self._failed = self._pause = 0
         unroll, kernel = sweep.unroll, sweep.kernel
         self._is_on = type(kernel) is ReplayStep and is_plain(unroll) and not sweep.plain
@@ -134,12 +135,15 @@ class Backwards:
             self._pause = (1 << self._failed) - 2
         elif count:
             self._failed = 0
-            self._length = min(MOST, 2 * self._length) if count == asked else max(_LEAST, min(2 * count, MOST))
+            longer = 2 * (self._length if count == asked else count)
+            self._length = max(_LEAST, min(self._most, longer))
         return count
 
     def _taken(self, t: int, lo: int, states: list[Carry], slope: Scaled) -> tuple[int, int]:
         """Return over how many steps the adjoint was pulled back, and over how many it might have been."""
         sweep, unroll = self._sweep, self._sweep.unroll
+        if not self._most:
+            self._most = self._length = max(_LEAST, min(MOST, _BYTES // unroll.carry_bytes(states[-1])))
         first = max(lo, t - self._length + 1)
         weights = unroll.tally.weights(range(t, first - 1, -1))
         is_weighed = t > 0 and weights[0] is not None

@@ -158,9 +158,7 @@ class Unroll:
 
     def start_pullback(self) -> ad.Pullback | None:
         """Return the pullback of the start to phi, or None where the start owes nothing to phi."""
-        if self.ask.at is not None:
-            return None
-        if not self.joint and not ad.leaves(self._start[1]):  # the rule has no state
+        if self.ask.at is not None or not (self.joint or ad.leaves(self._start[1])):
             return None
         w = self.w0
         of_state = None if self.joint else (lambda phi: (w, self.system.state(phi, w)))
@@ -326,8 +324,7 @@ class Unroll:
         """Return the digits that are known without another run; where there is none by far, note it."""
         floor = None if self.joint else self._trust.floor
         known = Known(self.grown, self._trust.of_measure(self.tally), floor, cancelled)
-        shared = not self.options.per_task
-        digits, code = free_digits(value, known, shared=shared, has_gradient=grad is not None)
+        digits, code = free_digits(value, known, shared=not self.options.per_task, has_gradient=grad is not None)
         if code is not None:
             self.monitor.flush()
             self.monitor.note(self.steps, code)

@@ -82,16 +82,17 @@ def test_places(x):
 
 def test_spare_memory(monkeypatch):
     place, spare = Place.of(np.ones((3, 2))), Spare()
-    room = spare.room(place, 5)
-    assert room.shape == (5, 3, 2)
+    room = spare.room(place, 8)
+    assert room.shape == (8, 3, 2)
     spare.give(place, room)
     assert spare.nbytes == room.nbytes
     assert spare.room(place, 4) is not room
-    assert spare.room(Place.of(np.ones((2, 3))), 5) is not room
-    assert spare.room(place, 5) is room
+    assert spare.room(place, 1).shape == (1, 3, 2)
+    assert spare.room(Place.of(np.ones((2, 3))), 8) is not room
+    assert spare.room(place, 6) is room  # some more than were asked for
     assert spare.nbytes == 0
-    assert spare.room(place, 5) is not room
+    assert spare.room(place, 8) is not room
     monkeypatch.setattr("metagrad.replay.stretches._MOST_SPARE", room.nbytes)
     for _ in range(3):
-        spare.give(place, place.room(5))
+        spare.give(place, place.room(8))
     assert spare.nbytes == room.nbytes
