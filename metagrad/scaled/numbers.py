@@ -17,7 +17,7 @@ import numpy as np
 from metagrad import checks
 from metagrad.errors import bad_type, bad_value
 from metagrad.scaled import ranges
-from metagrad.scaled.ranges import FREXP_GIVES_0, ldexp, shown, surely_in_range, surely_positive
+from metagrad.scaled.ranges import exponents, ldexp, shown, surely_in_range, surely_positive
 from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufunc
 from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
@@ -58,14 +58,7 @@ class Scaled:
         if x.dtype.kind != "f":
             bad_value("Scaled.of", "x", f"an array of {x.dtype}", "a float dtype", "Convert it first.")
         mantissa, shift = xp.frexp(x)
-        # frexp leaves zero, inf and NaN as they are: they carry no exponent
-        if xp is np and FREXP_GIVES_0:
-            if type(exponent) is int and exponent == 0:
-                return cls(mantissa, np.asarray(shift, dtype=np.int64))
-            if type(exponent) is np.ndarray and not exponent.any():
-                total = np.asarray(shift + exponent, dtype=np.int64)
-                return cls(mantissa if mantissa.shape == total.shape else np.broadcast_to(mantissa, total.shape), total)
-        total = xp.where(xp.isfinite(x) & (x != 0), shift + xp.asarray(exponent, dtype=np.int64), 0)
+        total = exponents(x, shift, exponent)
         return cls(mantissa if mantissa.shape == total.shape else xp.broadcast_to(mantissa, total.shape), total)
 
     @classmethod

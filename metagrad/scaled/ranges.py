@@ -25,7 +25,18 @@ def _gives_0() -> bool:
     return True
 
 
-FREXP_GIVES_0 = _gives_0()
+_FREXP_GIVES_0 = _gives_0()
+
+
+def exponents(x: Array, shift: Array, exponent: Array | int) -> Array:
+    """Return the exponents of x * 2**exponent, `shift` those of x by frexp; zero, inf and NaN have none, which is 0."""
+    xp = namespace(x)
+    if xp is np and _FREXP_GIVES_0:  # the usual cases, found cheaply
+        if type(exponent) is int and exponent == 0:
+            return np.asarray(shift, dtype=np.int64)
+        if type(exponent) is np.ndarray and not exponent.any():
+            return np.asarray(shift + exponent, dtype=np.int64)
+    return xp.where(xp.isfinite(x) & (x != 0), shift + xp.asarray(exponent, dtype=np.int64), 0)
 
 
 def ldexp(x: Array, exponent: Array) -> Array:
