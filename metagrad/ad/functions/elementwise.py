@@ -205,16 +205,17 @@ def own(name: str, forward: Callable[[Any], Any], rule: Rule) -> Function:
     return primitive(name, forward, (rule,), lambda call: entrywise(rule), (rule,))
 
 
-def inside(rule: Rule) -> Rule:
+def inside(rule: Rule, least: float | None = None) -> Rule:
     """Return the rule with NaN where the value is NaN: outside of the domain of a function there is no derivative.
 
-    What is not asked for, a cotangent of 0, stays 0 there.
+    What is not asked for, a cotangent of 0, stays 0 there. `least`: of a function of one argument, which has a value
+    from there on alone; then the value itself is not looked at, and need not be kept for its derivative.
     """
 
     def known(g: Any, out: Any, *args: Any) -> Any:
-        part, value = rule(g, out, *args), value_of(out)
+        part, value = rule(g, out, *args), value_of(out if least is None else args[0])
         xp = module_of(value)
-        none = xp.isnan(value)
+        none = xp.isnan(value) if least is None else xp.logical_not(value >= least)
         if xp is np and not np.any(none):
             return part
         asked = value_of(g) != 0
@@ -223,10 +224,10 @@ def inside(rule: Rule) -> Rule:
     return known
 
 
-log: Function = unary("log", inside(lambda g, out, x: g / x))
-log2 = unary("log2", inside(lambda g, out, x: g / (x * float(np.log(2.0)))))
-log10 = unary("log10", inside(lambda g, out, x: g / (x * float(np.log(10.0)))))
-log1p = unary("log1p", inside(lambda g, out, x: g / (1.0 + x)))
+log: Function = unary("log", inside(lambda g, out, x: g / x, 0.0))
+log2 = unary("log2", inside(lambda g, out, x: g / (x * float(np.log(2.0))), 0.0))
+log10 = unary("log10", inside(lambda g, out, x: g / (x * float(np.log(10.0))), 0.0))
+log1p = unary("log1p", inside(lambda g, out, x: g / (1.0 + x), -1.0))
 
 
 def ordered(name: str, values: Callable[[Any, Any], Any], derivative: Callable[[Any, Any], Any]) -> Function:
