@@ -79,7 +79,7 @@ class Config:
 presets = {
     "quick": Config(
         d=8,
-        inputs=32,
+        inputs=96,
         targets=(12, 48),
         per_octave=2,
         noises=30,

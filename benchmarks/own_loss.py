@@ -36,7 +36,7 @@ from benchmarks.settings import Settings
 
 SUMMARY = "a user's own loss and rule in NumPy code: logistic regression, a network, an LSTM; time, first call, memory"
 PEERS = {name: f"benchmarks.peers.{name}_own" for name in ("jax", "torch", "autograd")}
-TAPE, NUMPY, COMPILED = "tape", "replay, NumPy alone", "replay, compiled chains"
+TAPE, NUMPY, COMPILED = "tape", "replay, NumPy alone", "replay, compiled"
 JAX, JAX_AT_ONCE, JAX_ETA = "JAX, jit, scan", "JAX, jit, scan, loss and gradient at once", "JAX, jit, scan, eta alone"
 TORCH, AUTOGRAD = "PyTorch, eager", "HIPS autograd"
 LONGEST_FIRST_CALL = 2.0  # seconds

@@ -31,8 +31,6 @@ from metagrad.ad.tape import Function, Var, multilinear, primitive
 from metagrad.errors import bad_value
 from metagrad.xp import namespace
 
-_MANY_PRODUCTS = 8192  # below, NumPy's own loop is done before the axes are in order
-
 
 def _left(g: Any, out: Any, x: Any, y: Any) -> Any:
     """Return g y', summed over what was broadcast."""
@@ -211,7 +209,7 @@ def _by_matmul(subscripts: str, x: Any, y: Any) -> Any:
 
 
 def _is_for_matmul(plan: _Plan, x: Any, y: Any) -> bool:
-    """Tell whether a product of matrices is possible, and the faster way: where many products are summed."""
+    """Tell whether a sum of products is a product of matrices, which is taken at every size."""
     if not plan.summed or x.dtype != y.dtype or x.dtype.itemsize < 4:
         return False  # NumPy's product of float16 matrices is a slow loop
     common = 1
