@@ -7,7 +7,7 @@ run step by step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,26 +26,45 @@ from metagrad.xp import Array
 Pair = tuple[Tree, Tree]  # (w, state)
 
 
+class Course(NamedTuple):
+    """Times of an unroll, one after the other, the meta-parameters at each; the unroll begins `offset` later."""
+
+    times: range
+    phi_at: Callable[[int], Tree]
+    offset: int
+
+    def first(self, count: int) -> Course:
+        """Return the first so many."""
+        return self._replace(times=self.times[:count])
+
+
+class Adjoint(NamedTuple):
+    """What is pulled back, (w, state); `fold` as in `ReplayStep.pullback`, `factors`, (n, B), as in `ReplayStep.back`.
+
+    Each None where there is none.
+    """
+
+    pair: Pair
+    fold: Array | None
+    factors: Array | None
+
+
 class ManySteps:
-    """The steps of one run by their programs; times are those of the run."""
+    """The steps of one run by their programs."""
 
     def __init__(self, routines: Routines, sample: Callable[[int], Tree], kept: KeptSteps) -> None:
         """Take the programs, what draws the samples, and where steps are kept."""
         self._routines, self._sample, self._kept = routines, sample, kept
 
-    def ahead(
-        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
-    ) -> tuple[Stack, Array | None]:
-        """Return the states after steps at `times`, and what was measured before each, as far as programs take them.
+    def ahead(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
+        """Return the states after some steps, and what was measured before each, as far as programs take them.
 
-        `offset`: the time of the run at time 0; `keep` them for their pullbacks.
+        `keep` them for their pullbacks.
         """
-        found = self._at_once(times, phi_at, pair, offset, keep=keep)
-        return found or self._one_by_one(times, phi_at, pair, offset, keep=keep)
+        return self._at_once(course, pair, keep=keep) or self._one_by_one(course, pair, keep=keep)
 
-    def _at_once(
-        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
-    ) -> tuple[Stack, Array | None] | None:
+    def _at_once(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None] | None:
+        times, phi_at, offset = course
         first, last = phi_at(times[0]), phi_at(times[-1])
         start = offset + times[0]
         program = _program(self._routines.keeping, (start, first, *pair, self._sample(start)))
@@ -67,9 +86,8 @@ class ManySteps:
             taken.release(self._routines.spare)
         return pairs, values
 
-    def _one_by_one(
-        self, times: range, phi_at: Callable[[int], Tree], pair: Pair, offset: int, *, keep: bool
-    ) -> tuple[Stack, Array | None]:
+    def _one_by_one(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
+        times, phi_at, offset = course
         pairs: list[Pair] = []
         values: list[Any] = []
         run, (w, state) = Running(self._routines.keeping), pair
@@ -86,41 +104,22 @@ class ManySteps:
             values.append(value)
         return Stack(pairs), np.array(values) if values and values[0] is not None else None
 
-    def back(
-        self,
-        times: range,
-        phi_at: Callable[[int], Tree],
-        steps: list[KeptStep],
-        adjoint: Pair,
-        offset: int,
-        *,
-        fold: Array | None,
-        factors: Array | None,
-    ) -> Pulled | None:
-        """Pull an adjoint back over steps at `times`, the last one first, as far as programs do; None: over none.
-
-        `fold` as in `ReplayStep.pullback`; `factors`, (n, B), as in `ReplayStep.back`.
-        """
+    def back(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
+        """Pull an adjoint back over steps that were kept, the last one first, as far as programs do; None where none does."""
         count = next(
             (k for k, step in enumerate(steps) if (step.taken is None) is not (steps[0].taken is None)), len(steps)
         )
-        times, steps = times[:count], steps[:count]
-        factors = None if factors is None else factors[:count]
-        found = self._back_at_once(times, phi_at, steps, adjoint, offset, factors) if fold is None else None
-        return found or self._back_one_by_one(times, phi_at, steps, adjoint, offset, fold=fold, factors=factors)
+        factors = None if adjoint.factors is None else adjoint.factors[:count]
+        course, steps, adjoint = course.first(count), steps[:count], adjoint._replace(factors=factors)
+        found = self._back_at_once(course, steps, adjoint) if adjoint.fold is None else None
+        return found or self._back_one_by_one(course, steps, adjoint)
 
-    def _back_at_once(
-        self,
-        times: range,
-        phi_at: Callable[[int], Tree],
-        steps: list[KeptStep],
-        adjoint: Pair,
-        offset: int,
-        factors: Array | None,
-    ) -> Pulled | None:
+    def _back_at_once(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
         taken = [(step.taken, step.place) for step in steps if step.taken is not None]
         if not taken:
             return None
+        times, phi_at, offset = course
+        pair, _, factors = adjoint
         ones = ones_of(steps[0].w)
         given = np.broadcast_to(ones, (len(steps), len(ones))).copy() if factors is None else factors
         again = [offset + t for t, step in zip(times, steps, strict=True) if step.is_drawn_again]
@@ -131,56 +130,48 @@ class ManySteps:
         samples = [next(rest) if step.is_drawn_again else None for step in steps]
         step = steps[0]
         drawn = samples[0] if step.is_drawn_again else step.sample
-        trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (adjoint, given[0]), step.arrays)
+        trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (pair, given[0]), step.arrays)
         program = _program(self._routines.given, trees)
         if program is None:
             return None
         with program.lock:
-            spare, has_terms = self._routines.spare, factors is not None
-            return stretches.back(program.whole, taken, samples, adjoint, given, spare, with_terms=has_terms)
+            there = stretches.WayBack(taken, samples, pair, given)
+            return stretches.back(program.whole, there, self._routines.spare, with_terms=factors is not None)
 
     def done(self, pulled: Pulled) -> None:
         """Take back the memory of adjoints that nobody reads any more."""
         for place, room in pulled.lent:
             self._routines.spare.give(place, room)
 
-    def _back_one_by_one(
-        self,
-        times: range,
-        phi_at: Callable[[int], Tree],
-        steps: list[KeptStep],
-        adjoint: Pair,
-        offset: int,
-        *,
-        fold: Array | None,
-        factors: Array | None,
-    ) -> Pulled | None:
+    def _back_one_by_one(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
+        times, phi_at, offset = course
+        pair, fold, factors = adjoint
         results: list[Any] = []
         run, ones = Running(self._routines.given), ones_of(steps[0].w)
         for k, (t, step) in enumerate(zip(times, steps, strict=True)):
             drawn = self._sample(offset + t) if step.is_drawn_again else step.sample
             trees, found = (offset + t, phi_at(t), step.w, step.state, drawn), step.arrays
             factor = ones if factors is None else factors[k]
-            got = run.next(*trees, (adjoint, factor), found)
+            got = run.next(*trees, (pair, factor), found)
             if got is None:
                 break
             phi_bar, pulled, _, after, sums = got
             if fold is not None:
-                folded = run.next(*trees, (shifted(adjoint, fold), factor), found)
+                folded = run.next(*trees, (shifted(pair, fold), factor), found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
             if factors is not None and after is None:  # no term is known here
                 break
-            adjoint = pulled if factors is None else after
-            results.append((phi_bar, pulled, adjoint, sums))
+            pair = pulled if factors is None else after
+            results.append((phi_bar, pulled, pair, sums))
         if not results:
             return None
         *columns, all_sums = zip(*results, strict=True)
         phi_bars, pulled, after = (Stack(list(of)) for of in columns)
         told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
         sums = Sums(told[0], told[1], None if factors is None else told[2])
-        return Pulled(phi_bars, pulled, pulled if factors is None else after, sums, len(ad.leaves(adjoint[0])))
+        return Pulled(phi_bars, pulled, pulled if factors is None else after, sums, len(ad.leaves(pair[0])))
 
 
 def _program(routine: Routine, trees: Any) -> Any:

@@ -23,7 +23,7 @@ from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
-from metagrad.replay.many_steps import ManySteps, ones_of, shifted
+from metagrad.replay.many_steps import Adjoint, Course, ManySteps, ones_of, shifted
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
 from metagrad.replay.stack import Stack
@@ -112,7 +112,7 @@ class ReplayStep:
             end += 1
         if end == lo:
             return Stack([]), None
-        found = self._many.ahead(range(lo, end), phi_at, (w, state), self._offset, keep=not self._forwards)
+        found = self._many.ahead(Course(range(lo, end), phi_at, self._offset), (w, state), keep=not self._forwards)
         self.replayed += len(found[0])
         return found
 
@@ -136,8 +136,8 @@ class ReplayStep:
         steps = self._kept.known(times, states, self.looked_at) if may_run else []
         if not steps:
             return None
-        here = times[: len(steps)]
-        return self._many.back(here, phi_at, steps, adjoint, self._offset, fold=fold, factors=factors)
+        course = Course(times[: len(steps)], phi_at, self._offset)
+        return self._many.back(course, steps, Adjoint(adjoint, fold, factors))
 
     def passed(self, times: range, pulled: Pulled) -> None:
         """Let go of what was kept for steps that have been pulled back by `back`, and of the adjoints it gave."""

@@ -258,21 +258,21 @@ def _enter_samples(rows: _Rows, samples: list[Tree]) -> int:
     return len(samples) if all(x is None for x in samples) else _enter_each(rows, samples)
 
 
-def back(
-    whole: WholeProgram,
-    steps: list[tuple[Taken, int]],
-    samples: list[Tree],
-    adjoint: tuple[Tree, Tree],
-    factors: Array,
-    spare: Spare,
-    *,
-    with_terms: bool,
-) -> Pulled | None:
-    """Pull an adjoint back over steps that were taken, the last one first; return what was found, as far as it went.
+class WayBack(NamedTuple):
+    """Steps that were taken, the last one first; samples that were drawn again, None where that of the way there does.
 
-    `factors`, (n, B): of the terms that are added, ones where none is. `samples`: those that were drawn again, None
-    where the one of the way there does. None where no step could be pulled back.
+    Over them an adjoint is to be pulled back; `factors`, (n, B): of the terms that are added, ones where none is.
     """
+
+    steps: list[tuple[Taken, int]]
+    samples: list[Tree]
+    adjoint: tuple[Tree, Tree]
+    factors: Array
+
+
+def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -> Pulled | None:
+    """Pull an adjoint back; return what was found, as far as it went, None where no step could be pulled back."""
+    steps, adjoint = way.steps, way.adjoint
     sizes = [len(ad.leaves(tree)) for tree in whole.tree]
     ends = [sum(sizes[:part]) for part in range(len(sizes) + 1)]
     next_one, given = _AFTER if with_terms else _PULLED, len(ad.leaves(adjoint))
@@ -287,7 +287,7 @@ def back(
         rooms.append(spare.room(place, count) if is_lent else place.room(count))
     lent = tuple(zip(whole.outputs, rooms, strict=True))[ends[_PULLED] : ends[_SUMS]]
     begin = ends[next_one]
-    rows = _rows_back(whole, steps, samples, adjoint, factors, rooms[begin : begin + given])
+    rows = _rows_back(whole, way, rooms[begin : begin + given])
     if rows is None:
         return None
     for room in rooms:
@@ -306,15 +306,9 @@ def back(
     return Pulled(stack(0), pulled, stack(_AFTER) if with_terms else pulled, told, len(ad.leaves(adjoint[0])), lent)
 
 
-def _rows_back(
-    whole: WholeProgram,
-    steps: list[tuple[Taken, int]],
-    samples: list[Tree],
-    adjoint: tuple[Tree, Tree],
-    factors: Array,
-    rooms: list[Any],
-) -> _Rows | None:
+def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> _Rows | None:
     """Return the rows but for what is found: those of the way there, adjoints, which are found in `rooms`, factors."""
+    steps, samples, adjoint, factors = way
     first = steps[0][0]
     rows, there, m = _Rows(whole, len(steps)), _rows_of(steps), first.given
     if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
