@@ -105,7 +105,10 @@ class ManySteps:
         return Stack(pairs), np.array(values) if values and values[0] is not None else None
 
     def back(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
-        """Pull an adjoint back over steps that were kept, the last one first, as far as programs do; None where none does."""
+        """Pull an adjoint back over steps that were kept, the last one first, as far as programs do.
+
+        None where none does.
+        """
         count = next(
             (k for k, step in enumerate(steps) if (step.taken is None) is not (steps[0].taken is None)), len(steps)
         )
