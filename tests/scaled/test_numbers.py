@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metagrad import RangeError, Scaled, Status
+from metagrad.scaled import ranges
 
 mantissas = st.floats(min_value=-1e3, max_value=1e3, allow_nan=False).filter(lambda x: x == 0 or abs(x) > 1e-3)
 exponents = st.integers(min_value=-(10**6), max_value=10**6)
@@ -243,3 +244,21 @@ def test_it_becomes_no_array_and_no_key_unseen():
             s * other
     with pytest.raises(ValueError, match="the other operand is an integer beyond float64"):
         s * 10**400
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize("exponent", [0, 3, np.zeros(6, np.int64), np.arange(6), np.zeros((4, 6), np.int64)], ids=str)
+def test_exponents_of_numbers_without_one(exponent, dtype, monkeypatch):
+    """Zero, inf and NaN have exponent 0, whatever the C library's frexp says of them."""
+    x = np.array([0.0, -0.0, np.inf, np.nan, 1.5, -3.0], dtype)
+    for number in (x, x[4], np.array(x[2])):
+        one = exponent if np.ndim(number) else int(np.max(exponent))
+        usual = Scaled.of(number, one)
+        with monkeypatch.context() as patched:
+            patched.setattr(ranges, "_FREXP_GIVES_0", False)
+            careful = Scaled.of(number, one)
+        assert usual.shape == careful.shape
+        assert usual.exponent.dtype == careful.exponent.dtype == np.int64
+        assert np.array_equal(usual.exponent, careful.exponent)
+        assert np.array_equal(usual.mantissa, careful.mantissa, equal_nan=True)
+    assert (Scaled.of(x, exponent).exponent[..., :4] == 0).all()
