@@ -7,6 +7,7 @@ beforehand: side by side in memory, (n, ...). A row of the way back begins as th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,23 +32,30 @@ class Spare:
     def __init__(self) -> None:
         """Start with none."""
         self._rooms: dict[Any, list[Array]] = {}
+        self._lock = Lock()
         self.nbytes = 0
 
     def room(self, place: Place, count: int) -> Array:
-        """Return memory for `count` leaves, or a few more: runs that are compared have stretches that are shorter."""
-        count = 1 if count == 1 else -(-count // _FEW) * _FEW
-        try:
-            room = self._rooms[place, count].pop()
-        except (KeyError, IndexError):  # another thread may have it
-            return place.room(count)
-        self.nbytes -= room.nbytes
-        return room
+        """Return memory for `count` leaves, or for more where there is some; that for one leaf is for one alone.
+
+        A room that is too short makes way for the longer one.
+        """
+        with self._lock:
+            rooms = self._rooms.get((place, count == 1), [])
+            fitting = next((i for i, room in enumerate(rooms) if len(room) >= count), 0)
+            if rooms:
+                room = rooms.pop(fitting)
+                self.nbytes -= room.nbytes
+                if len(room) >= count:
+                    return room
+        return place.room(1 if count == 1 else -(-count // _FEW) * _FEW)
 
     def give(self, place: Place, room: Array) -> None:
         """Take a room that nobody reads any more."""
-        if self.nbytes + room.nbytes <= _MOST_SPARE:
-            self.nbytes += room.nbytes
-            self._rooms.setdefault((place, len(room)), []).append(room)
+        with self._lock:
+            if self.nbytes + room.nbytes <= _MOST_SPARE:
+                self.nbytes += room.nbytes
+                self._rooms.setdefault((place, len(room) == 1), []).append(room)
 
 
 class Taken:

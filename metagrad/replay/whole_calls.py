@@ -63,16 +63,11 @@ def _view(table: Table, v: Value) -> None:
     found = v.function(*_with(v.args, table.arrays), **_with(v.kwargs, table.arrays))  # type: ignore[misc]
     if type(found) is np.ndarray:
         is_same = found.shape == np.shape(v.example) and found.strides == v.example.strides
-        if not (is_same and type(source) in (np.ndarray, list, tuple)) or not _is_known(table, found):
+        if not (is_same and type(source) in (np.ndarray, list, tuple)) or not table.knows(found):
             raise NotWhole(f"{name}, which copies")
     elif not isinstance(found, list | tuple):
         raise NotWhole(name)
     table.arrays[v.number] = found
-
-
-def _is_known(table: Table, view: Any) -> bool:
-    """Whether an array lies in memory that is held."""
-    return any(type(x) is np.ndarray and np.may_share_memory(x, view) for x in table.held)
 
 
 def _count(table: Table, v: Value) -> None:

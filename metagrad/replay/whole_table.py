@@ -50,6 +50,7 @@ class Table:
         self.arrays, self.held, self.nbytes = arrays, held, nbytes
         self.parts: list[tuple[int, Kernel | Inner]] = []
         self._rooms: list[tuple[int, int, int]] = []  # of what moves: from where to where, and the place in a row
+        self._standing: list[Any] = []  # rooms that nothing is written into, needed while the table is made
         self._numbers: list[int] = []
 
     @property
@@ -71,8 +72,12 @@ class Table:
                 return  # who reads it finds nothing
             size, room = 8, np.zeros(1, kind).reshape(())
         self._rooms.append((room.ctypes.data, room.ctypes.data + size, row))
-        self.held.append(room)
+        self._standing.append(room)
         self.arrays[number] = room
+
+    def knows(self, view: Any) -> bool:
+        """Whether an array lies in memory that is held, or in a room of what moves."""
+        return any(type(x) is np.ndarray and np.may_share_memory(x, view) for x in (*self.held, *self._standing))
 
     def add(self, part: Kernel | Inner, table: Iterable[int]) -> None:
         """Add a part with what it finds in its table."""

@@ -86,12 +86,19 @@ def test_spare_memory(monkeypatch):
     assert room.shape == (8, 3, 2)
     spare.give(place, room)
     assert spare.nbytes == room.nbytes
-    assert spare.room(place, 4) is not room
-    assert spare.room(place, 1).shape == (1, 3, 2)
+    assert spare.room(place, 1).shape == (1, 3, 2)  # of its own: all steps may write there
     assert spare.room(Place.of(np.ones((2, 3))), 8) is not room
     assert spare.room(place, 6) is room  # some more than were asked for
     assert spare.nbytes == 0
     assert spare.room(place, 8) is not room
+    spare.give(place, room)
+    longer = spare.room(place, 9)  # the shorter one makes way
+    assert longer.shape == (12, 3, 2)
+    assert spare.nbytes == 0
+    spare.give(place, longer)
+    spare.give(place, one := spare.room(place, 1))
+    assert spare.room(place, 1) is one
+    assert spare.room(place, 2) is longer
     monkeypatch.setattr("metagrad.replay.stretches._MOST_SPARE", room.nbytes)
     for _ in range(3):
         spare.give(place, place.room(8))
