@@ -29,10 +29,9 @@ def one_minus_power(beta: Any, t: int) -> Any:
         return -np.expm1(t * _log(beta)) if t > 1 else beta.rest
     if isinstance(beta, float):  # Python's floats are float64, and stay Python's
         return 1.0 - beta**t
-    is_zero = beta == 0
-    power = -np.expm1(t * np.log(np.where(is_zero, 0.5, beta)))
     # No branch on the time: the first step is then the same program as the others (`metagrad.replay`).
-    is_first = (beta < 1) & (t == 1)
+    is_zero, is_first = beta == 0, (beta < 1) & (t == 1)
+    power = -np.expm1(t * np.log(np.where(is_zero | is_first, 0.5, beta)))
     return np.where(is_first, 1.0 - beta, np.where(is_zero, 1.0, power))
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 MOST_BYTES = 1 << 26  # that are looked at of one array
 _PIECE = 1 << 17  # bytes at once
-_HALF = np.uint64(32)  # bits
+# Bits, by which a word is laid over itself: signs of floats and integers of any width do not meet other signs there.
+_OVER = 33
 
 
 def content(x: np.ndarray) -> Any:
@@ -20,9 +21,9 @@ def content(x: np.ndarray) -> Any:
 
     Of a small one Python's own hash of its bytes; of a larger one, for each piece, the sum of its words times odd
     numbers drawn at random, modulo 2**64: it surely differs where one word does, and else but once in 2**32 or so, in a
-    third of the time. The upper half of a word is first laid over its lower one: a change of signs alone, the first
-    bits, would else be lost where their number is even. Of a very large array some pieces stand for all: what changes
-    in others is left to the comparisons with the tape.
+    third of the time. The first bits of a word are laid over later ones before: a change of signs alone would else be
+    lost where their number is even. Of a very large array some pieces stand for all: what changes in others is left to
+    the comparisons with the tape.
     """
     if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
         return hash((x if x.nbytes <= MOST_BYTES else x[:: 1 + x.nbytes // MOST_BYTES]).tobytes())
@@ -50,7 +51,7 @@ def _sums(pieces: np.ndarray) -> bytes:
     room = np.empty((min(at_once, count), size), np.uint64)
     for first in range(0, count, at_once):
         part = pieces[first : first + at_once]
-        mixed = np.right_shift(part, _HALF, out=room[: len(part)])
+        mixed = np.right_shift(part, np.uint64(_OVER), out=room[: len(part)])
         mixed ^= part
         mixed *= weights[:size]
         mixed.sum(axis=1, out=found[first : first + at_once])
@@ -84,7 +85,7 @@ def _compiled() -> Callable[..., None]:
         piece = b.gep(pieces, [b.mul(each.index, step)])
         with util.for_range(b, size) as loop:
             word, weight = (b.load(b.gep(start, [loop.index])) for start in (piece, weights))
-            mixed = b.xor(word, b.lshr(word, number(32)))
+            mixed = b.xor(word, b.lshr(word, number(_OVER)))
             b.store(b.add(b.load(total), b.mul(mixed, weight)), total)
         b.store(b.load(total), b.gep(found, [each.index]))
     b.ret_void()

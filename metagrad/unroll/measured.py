@@ -12,6 +12,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
+from metagrad.measures import Loss
 from metagrad.protocols import Joint, Measure, Tree
 from metagrad.replay import ReplayTerms
 from metagrad.system import Training
@@ -89,7 +90,7 @@ class Measured:
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""
-        may_replay = self.terms is not None and self.measure.name == "loss" and self._takes_the_tape(w, None)
+        may_replay = type(self.measure) is Loss and self.terms is not None and self._takes_the_tape(w, None)
         found = self.terms.gradient(w, None) if self.terms is not None and may_replay else None
         return parts.gradient(self.task, w, None) if found is None else found
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import Status, bad_value
-from metagrad.measures import as_measure
+from metagrad.measures import Loss, as_measure
 from metagrad.protocols import Objective, Tree
 from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
 from metagrad.system import Training
@@ -83,7 +83,7 @@ class Tally:
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
-        self.slope_at: tuple[Tree, Tree] | None = None  # the last w, and the slope of the measure there
+        self.slope_at: tuple[Tree, Tree] | None = None  # the last w, and the gradient of the loss there, where known
 
     def weight(self, t: int) -> Scaled | None:
         """Return the weight of the state at t, None where it has none; a number is one of any size."""
@@ -218,10 +218,14 @@ class Tally:
             (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
             return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
-        if t == self.steps:
-            self.slope_at = carry.w, w_bar
+        self._note_slope(carry, t, w_bar)
         w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar)
         return Pulled((w_bar, _nothing_like(carry.state)), factor.exponent)
+
+    def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
+        """Note the gradient of the loss at the last w: that of the measure, where it is ours of the loss."""
+        if t == self.steps and type(self.measure) is Loss:
+            self.slope_at = carry.w, slope
 
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
         phi = self.measured.phi_at(t)
@@ -292,8 +296,6 @@ class Tally:
         """Return the term, unless it need not be computed, and its pullback to w."""
         sample, measure, terms = self.measured.sample(t), self.measure, self.measured.terms
         slope = None if self.joint else measure.gradient(self.task, carry.w, sample)
-        if slope is not None and t == self.steps:
-            self.slope_at = carry.w, slope
         if slope is None:
             known = None if terms is None else terms.pullback(t, carry.w)
             if known is not None:

@@ -76,7 +76,7 @@ class Trust:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
-        known = tally.slope_at if measure == "loss" else None
+        known = tally.slope_at
         g = known[1] if known is not None and known[0] is at.w else None
         found = self._gradient_and_rounding(tally, at.w, g, fixed=tally.measured.sample(self._steps) is None)
         if found is None:

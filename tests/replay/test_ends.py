@@ -92,6 +92,20 @@ def test_large_arrays_are_told_by_every_entry(size):
         assert content(y) != told
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16", "i1", "i2", "i4", "i8"])
+@pytest.mark.parametrize("shape", [(1 << 18,), (600, 501), (1 << 17, 3)])
+def test_signs_of_numbers_of_any_width(shape, dtype):
+    """All signs, those of a row, of a column, of every other entry, of two: none is lost beside another."""
+    x = (rng(2, "signs").standard_normal(shape) * 100).astype(dtype)
+    x[x == 0] = 1
+    told, flat = content(x), (slice(None), 0, slice(None, None, 2), slice(0, 2), slice(0, 4), (Ellipsis, 0))
+    for place in flat:
+        y = x.copy()
+        y[place] = -y[place]
+        assert content(y) != told
+        assert content(np.asfortranarray(y)) != content(np.asfortranarray(x))
+
+
 @pytest.mark.parametrize("nbytes", [(1 << 17) + 5, 1 << 20, (1 << 26) + (1 << 20) + 3])
 def test_machine_code_sums_up_what_numpy_does(nbytes, monkeypatch):
     """Whether code can be compiled may change within a process: what was seen before is the same after."""
@@ -119,17 +133,18 @@ def test_a_compiler_that_fails_is_not_missed(monkeypatch):
     _machine_code.cache_clear()
 
 
-@pytest.mark.parametrize("rows", [20, 6000])
-def test_signs_of_data_that_change_between_runs(rows):
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("rows", [20, 12_000])
+def test_signs_of_data_that_change_between_runs(rows, dtype):
     """A small and a large array of which all signs change in place: the next value is that of the new data."""
-    x = rng(rows, "signs").standard_normal((1, rows, 4))
-    y = (x[..., 0] > 0.2).astype(float)
+    x = rng(rows, "signs").standard_normal((1, rows, 4)).astype(dtype)
+    y = (x[..., 0] > 0.2).astype(dtype)
 
     def loss(w):
         z = np.einsum("bni,bi->bn", 2.0 * x, w)  # a constant of the program
         return np.mean(np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z, axis=-1)
 
-    task, rule = mg.FunctionTask(loss, w0=np.full((1, 4), 0.1)), mg.GradientDescent()
+    task, rule = mg.FunctionTask(loss, w0=np.full((1, 4), 0.1, dtype)), mg.GradientDescent()
     for _ in range(5):
         estimate(task, rule, rule.Phi(0.1))
     x *= -1.0
