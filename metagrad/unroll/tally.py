@@ -182,6 +182,8 @@ class Tally:
     def _add(self, known: Term, t: int, weight: Scaled) -> None:
         term, inner, *_ = known
         if parts.takes_a_logarithm(self.objective) and not surely_positive(term):
+            if self.xp is np:
+                self.monitor.flush()  # what the state did came first
             sign = self.xp.where(term.mantissa == 0, Status.LOG_OF_ZERO.code, 0)
             self.monitor.note(t, self.xp.where(term.mantissa < 0, Status.LOG_OF_NEGATIVE.code, sign))
         found = self._weighted(inner, weight)

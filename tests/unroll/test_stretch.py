@@ -156,3 +156,21 @@ def _wild(draw, shape):
     if draw.random() < 0.2:
         x[draw.random(shape) < 0.1] = draw.choice([np.nan, np.inf, 1e9, 0.0])
     return x
+
+
+@pytest.mark.parametrize("per_task", [False, True])
+def test_a_state_that_vanishes_before_its_logarithm_is_taken(per_task):
+    """The tape and the replay say the same: what came first, the state."""
+    w0 = rng(0, "vanishes").standard_normal((2, 1))
+    task = mg.FunctionTask(lambda w: np.sum(0.5 * w * w + 1e-3 * w**4, axis=-1), w0=w0)
+    rule, phi = mg.GradientDescent(), mg.GradientDescent.Phi(np.ones(2) if per_task else 1.0)
+    ask = (task, rule, mg.LogFinal(), phi)
+    options = {"steps": 64, "per_task": per_task, "rescue": "never"}
+    with replayed(False):
+        plain = mg.meta_gradient(*ask, **options)
+    assert (plain.status == mg.Status.STATE_ZERO.code).any()
+    for _ in range(3):
+        with replayed():
+            found = mg.meta_gradient(*ask, **options)
+        assert np.array_equal(found.status, plain.status)
+        assert np.array_equal(found.status_step, plain.status_step)
