@@ -57,11 +57,11 @@ class Config:
 
 
 presets = {
-    "quick": Config(60, 16, 100, meta_steps=100, schedule_steps=120),
+    "quick": Config(60, 16, 100, meta_steps=200, schedule_steps=120),
     "default": Config(100, 30, 300, meta_steps=200, schedule_steps=300),
     "paper": Config(1000, 5, 30, meta_steps=200, schedule_steps=300),
 }
-expected_seconds = {"quick": 6.0, "default": 50.0, "paper": 2500.0}
+expected_seconds = {"quick": 8.0, "default": 50.0, "paper": 2500.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:
