@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ class KeptSteps:
     def __init__(self, room: int, spare: Spare) -> None:
         """Keep at most `room` bytes; memory of many steps goes back to `spare`."""
         self.room, self._spare, self._bytes = room, spare, 0
-        self._steps: dict[int, KeptStep] = {}
+        self._steps: OrderedDict[int, KeptStep] = OrderedDict()  # its first entry is found at once after many have gone
         self._data: list[Any] = []  # what the arrays of the latest sample are views of
 
     def keep(self, t: int, w: Tree, state: Tree, sample: Tree, found: tuple[Any, ...]) -> None:

@@ -20,7 +20,7 @@ from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
-from metagrad.unroll.term import Block, Term
+from metagrad.unroll.term import Block, Known, Term
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -76,9 +76,8 @@ class Tally:
         self._is_checked = False
         self._terms: list[Scaled] = []  # (n, B): of one time, or of several
         self._count = 0  # of times in them
-        self._known: dict[int, Term] = {}  # the latest ones: the backward sweep asks for them once more
-        self._blocks: list[Block] = []
-        self._most_known = max(256, _MOST_KNOWN // (64 * self.batch))
+        # The latest ones: the backward sweep asks for them once more.
+        self._known = Known(max(256, _MOST_KNOWN // (64 * self.batch)))
         self._weights: dict[int, Scaled | None] = {}  # they are asked for several times a step
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
@@ -148,13 +147,9 @@ class Tally:
         if not is_ours or not found.min() >= 2.0 ** float_info(self.dtype).min_exponent:
             return None
         term = Scaled.of(found)
-        self._make_room(len(found))
         block = Block(t, term, *self.objective.inner(term), found)
-        self._blocks.append(block)
+        self._known.keep_block(block)
         return block
-
-    def _block_with(self, t: int) -> Block | None:
-        return next((b for b in self._blocks if b.start <= t < b.start + len(b.found)), None)
 
     def factors(self, carries: list[Carry], times: range, slope: Scaled) -> Scaled | None:
         """Return the derivative of the meta-objective in what is measured at some times, (n, B); all have a weight."""
@@ -163,7 +158,7 @@ class Tally:
         pieces: list[tuple[Array, Array]] = []
         k = 0
         while k < len(times):
-            block = self._block_with(times[k])
+            block = self._known.block(times[k])
             if block is None:
                 one = self._term_at(carries[k], times[k]).slope
                 pieces.append((one.mantissa[None], one.exponent[None]))
@@ -308,23 +303,17 @@ class Tally:
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> Term:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""
-        if t not in self._known and self._blocks and (block := self._block_with(t)) is not None:
-            self._known[t] = block.at(t)
-        if t not in self._known:
-            self._make_room(1)
+        known = self._known.get(t)
+        if known is None:
             found = self.measured.at(carry, t) if found is None else found
             self._check(found)
             term = Scaled.of(found, self._power(carry, self._degree))
             self._note_low(found, carry)
-            self._known[t] = Term(term, *self.objective.inner(term), found)
-        elif found is not None and self.xp is np and not same(found, self._known[t].found):
-            self.measured.look_again(carry, t, self._known[t].found)
-        return self._known[t]
-
-    def _make_room(self, count: int) -> None:
-        if len(self._known) + sum(len(block.found) for block in self._blocks) + count > self._most_known:
-            self._known.clear()
-            self._blocks.clear()
+            known = Term(term, *self.objective.inner(term), found)
+            self._known.keep(t, known)
+        elif found is not None and self.xp is np and not same(found, known.found):
+            self.measured.look_again(carry, t, known.found)
+        return known
 
     def _note_low(self, found: Array, carry: Carry) -> None:
         """Note where what is measured has lost its digits, or all of it, though the state is not zero."""
