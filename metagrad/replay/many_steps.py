@@ -15,11 +15,13 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay import stretches
 from metagrad.replay.adjoints import Sums, is_float
+from metagrad.replay.bits import same_bits
 from metagrad.replay.kept_steps import KeptStep, KeptSteps
+from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routine, Routines, layout, leaves_of
 from metagrad.replay.running import Running
 from metagrad.replay.stack import Stack
-from metagrad.replay.stretches import Pulled
+from metagrad.replay.stretches import Pulled, Taken
 from metagrad.scaled import ldexp
 from metagrad.xp import Array
 
@@ -63,7 +65,29 @@ class ManySteps:
         """
         return self._at_once(course, pair, keep=keep) or self._one_by_one(course, pair, keep=keep)
 
+    def again(self, course: Course, states: list[Pair]) -> None:
+        """Keep steps that were taken from those (w, state), one after the other, and are kept no longer."""
+        found = self._taken(course, states[0])
+        if found is None:
+            return
+        taken, pairs, _ = found
+        if not same_bits(pairs.trees[: len(states) - 1], states[1 : len(pairs) + 1]):
+            raise NotReplayable("a step that was taken twice gave two results")
+        self._kept.keep_many(course.times[: len(pairs)], taken, states)
+
     def _at_once(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None] | None:
+        found = self._taken(course, pair)
+        if found is None:
+            return None
+        taken, pairs, values = found
+        if keep:
+            self._kept.keep_many(course.times[: len(pairs)], taken, [pair, *pairs.trees])
+        else:
+            taken.release(self._routines.spare)
+        return pairs, values
+
+    def _taken(self, course: Course, pair: Pair) -> tuple[Taken, Stack, Any] | None:
+        """Return the steps by one call, the states after them, and what was measured before."""
         times, phi_at, offset = course
         first, last = phi_at(times[0]), phi_at(times[-1])
         start = offset + times[0]
@@ -76,15 +100,7 @@ class ManySteps:
         if samples is None:
             return None
         with program.lock:
-            found = stretches.ahead(program.whole, here, phis, pair, samples, self._routines.spare)
-        if found is None:
-            return None
-        taken, pairs, values = found
-        if keep:
-            self._kept.keep_many(times[: len(pairs)], taken, [pair, *pairs.trees])
-        else:
-            taken.release(self._routines.spare)
-        return pairs, values
+            return stretches.ahead(program.whole, here, phis, pair, samples, self._routines.spare)
 
     def _one_by_one(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
         times, phi_at, offset = course
@@ -114,15 +130,14 @@ class ManySteps:
         )
         factors = None if adjoint.factors is None else adjoint.factors[:count]
         course, steps, adjoint = course.first(count), steps[:count], adjoint._replace(factors=factors)
-        found = self._back_at_once(course, steps, adjoint) if adjoint.fold is None else None
-        return found or self._back_one_by_one(course, steps, adjoint)
+        return self._back_at_once(course, steps, adjoint) or self._back_one_by_one(course, steps, adjoint)
 
     def _back_at_once(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
         taken = [(step.taken, step.place) for step in steps if step.taken is not None]
         if not taken:
             return None
         times, phi_at, offset = course
-        pair, _, factors = adjoint
+        pair, fold, factors = adjoint
         ones = ones_of(steps[0].w)
         given = np.broadcast_to(ones, (len(steps), len(ones))).copy() if factors is None else factors
         again = [offset + t for t, step in zip(times, steps, strict=True) if step.is_drawn_again]
@@ -137,9 +152,31 @@ class ManySteps:
         program = _program(self._routines.given, trees)
         if program is None:
             return None
+
+        def pulled(pair: Pair, given: Array) -> Pulled | None:
+            way = stretches.WayBack(taken, samples, pair, given)
+            return stretches.back(program.whole, way, self._routines.spare, with_terms=factors is not None)
+
         with program.lock:
-            there = stretches.WayBack(taken, samples, pair, given)
-            return stretches.back(program.whole, there, self._routines.spare, with_terms=factors is not None)
+            found = pulled(pair, given)
+            if fold is None or found is None:
+                return found
+            folded = pulled(shifted(pair, fold), ldexp(given, fold))
+        return None if folded is None else self._folded(found, folded, fold)
+
+    def _folded(self, found: Pulled, folded: Pulled, fold: Array) -> Pulled:
+        """Return what was found, with the cotangents of phi that shifted adjoints gave.
+
+        Those adjoints were shifted before the first step. They have to be what they are if shifted before each.
+        """
+        count, here = min(len(found.pulled), len(folded.pulled)), ad.leaves((found.pulled.leaves, found.after.leaves))
+        for x, y in zip(here, ad.leaves((folded.pulled.leaves, folded.after.leaves)), strict=True):
+            if is_float(x):
+                differ = ldexp(x[:count], fold.reshape(fold.shape + (1,) * (x.ndim - 2))) != y[:count]
+                differ = differ.reshape((count, -1)).any(axis=1)
+                count = int(differ.argmax()) + 1 if differ.any() else count
+        self.done(folded)
+        return found.first(count)._replace(phi_bars=folded.phi_bars.part(0, count))
 
     def done(self, pulled: Pulled) -> None:
         """Take back the memory of adjoints that nobody reads any more."""

@@ -33,6 +33,7 @@ from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
+_WORTH_TAKING_AGAIN = 4  # steps
 
 
 class ReplayStep:
@@ -132,8 +133,13 @@ class ReplayStep:
         gradients of what is measured are multiplied by before they are added, None where nothing is. They end before a
         step that no program takes; None where there is none.
         """
-        may_run = self._is_on and self._is_sure
-        steps = self._kept.known(times, states, self.looked_at) if may_run else []
+        if not (self._is_on and self._is_sure):
+            return None
+        steps = self._kept.known(times, states, self.looked_at)
+        if not steps and self._kept.room and len(times) >= _WORTH_TAKING_AGAIN and self.looked_at.isdisjoint(times):
+            # There was no room for them.
+            self._many.again(Course(times[::-1], phi_at, self._offset), [(at.w, at.state) for at in states[::-1]])
+            steps = self._kept.known(times, states, self.looked_at)
         if not steps:
             return None
         course = Course(times[: len(steps)], phi_at, self._offset)

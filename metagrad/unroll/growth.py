@@ -114,8 +114,7 @@ class Growth:
         fresh[0] = self._begins
         p = sums.pulled if sums.after is None else sums.after
         added = np.concatenate([sums_of(*start)[None], p[:-1]])
-        q, r, known = (np.log2(x, dtype=np.float64) for x in (sums.pulled, sums.given, added))
-        logs = _Logs(q + power, r + power, known + power, fresh) if power.any() else _Logs(q, r, known, fresh)
+        logs = _Logs(_log2(sums.pulled, power), _log2(sums.given, power), _log2(added, power), fresh)
         self._begins = sums.after is not None
         self._take_logs()
         done = 0
@@ -142,12 +141,12 @@ class Growth:
         after, before = ([getattr(step, name) for step in steps] for name in ("after", "before"))
         later, states = [step.later for step in steps], [step.w for step in steps]
         if any(type(leaf) is Scaled for leaf in ad.leaves(later[0])):
-            q, r, added = (_scaled_products(*pair) for pair in ((before, states), (after, states), (after, later)))
+            log2_products: Any = _scaled_products
         else:
-            q, r, added = (_log2_products(*pair) for pair in ((before, states), (after, states), (after, later)))
-        begins = np.array([step.begins for step in steps])
-        power = of_adjoint + of_w
-        self._logs.append(_Logs(q + power, r + power, added + (of_adjoint + of_later), begins))
+            log2_products = _log2_products
+        q, r = (log2_products(adjoints, states, of_adjoint + of_w) for adjoints in (before, after))
+        added = log2_products(after, later, of_adjoint + of_later)
+        self._logs.append(_Logs(q, r, added, np.array([step.begins for step in steps])))
 
     def _flush(self) -> None:
         self._take_logs()
@@ -246,8 +245,16 @@ def _root_of_squares(xp: Namespace, logs: Array) -> Array:
     return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
 
 
-def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
-    """Return log2 sum_i |a_i w_i|, (n, B)."""
+def _log2(x: Array, power: Array) -> Array:
+    """Return log2 of x 2**power: the same bits however the two share the exponent."""
+    digits, exponent = np.frexp(x)
+    found: Array = np.log2(digits, dtype=np.float64)
+    found += exponent + power
+    return found
+
+
+def _log2_products(adjoints: list[Tree], states: list[Tree], power: Array) -> Array:
+    """Return log2 of sum_i |a_i w_i| 2**power, (n, B)."""
     if type(adjoints[0]) is np.ndarray:  # the usual case, without a look at trees
         found = products(np.array(adjoints), np.array(states), 2)
     else:
@@ -256,13 +263,12 @@ def _log2_products(adjoints: list[Tree], states: list[Tree]) -> Array:
         )
         sums = [products(np.array(a), np.array(w), 2) for a, w in pairs]
         found = sum(sums[1:], sums[0])
-    logs: Array = np.log2(found, dtype=np.float64)
-    return logs
+    return _log2(found, power)
 
 
-def _scaled_products(adjoints: list[Tree], states: list[Tree]) -> Array:
+def _scaled_products(adjoints: list[Tree], states: list[Tree], power: Array) -> Array:
     """Return the same of scaled numbers."""
-    return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)])
+    return np.stack([_log2_product(*pair) for pair in zip(adjoints, states, strict=True)]) + power
 
 
 def _log2_product(adjoint: Tree, state: Tree) -> Array:

@@ -266,11 +266,37 @@ def test_a_count_that_grows_beyond_a_word(taken):
     alike(taken, task_of(), Tripled(), Phi(0.3, 0.8), steps=90, at_once=False)
 
 
+@pytest.mark.parametrize("sampled", [False, "rows"])
+def test_steps_that_had_to_go_are_taken_again(sampled, taken, monkeypatch):
+    """There is room for a few; stretches of the others are taken once more, not pulled back one by one."""
+    made, phi = RULES["Adam"]
+    monkeypatch.setattr("metagrad.unroll.replay_sweep._MOST_KEPT", 1 << 15)
+    alike(taken, task_of(sampled=sampled), made, phi(300), steps=300)
+    assert taken["ahead"] > 500
+
+
+def test_a_step_that_gives_two_results_is_the_tapes(taken, monkeypatch):
+    """As of a processor, or of code, that does not do the same twice: nothing of it is used."""
+    made, phi = RULES["GD"]
+    monkeypatch.setattr("metagrad.unroll.replay_sweep._MOST_KEPT", 1 << 13)
+    ask = task_of(), made, mg.WeightedSum(), phi(300)
+    again = ManySteps.again
+    with replayed(compiled="at once"):
+        for _ in range(4):
+            expected = mg.meta_gradient(*ask, steps=300)
+        monkeypatch.setattr(
+            ManySteps, "again", lambda self, course, states: again(self, course, [states[0], *states[:-1]])
+        )
+        found = mg.meta_gradient(*ask, steps=300)
+    assert bits(found) == bits(expected)
+    assert "taken twice gave two results" in found.replay
+
+
 def test_it_is_by_one_call_or_one_by_one(monkeypatch, taken):
     """What machine code takes at once, programs take step by step, with the same bits."""
     made, phi = RULES["counting"]
     with monkeypatch.context() as patched:
-        patched.setattr(ManySteps, "_at_once", lambda self, *args, **kwargs: None)
+        patched.setattr(ManySteps, "_taken", lambda self, *args: None)
         patched.setattr(ManySteps, "_back_at_once", lambda self, *args: None)
         alike(taken, task_of(), made, phi(65), runs=4, at_once=False)
         assert taken == {"ahead": 0, "back": 0}

@@ -78,6 +78,26 @@ def test_adjoints_that_leave_their_band(eta, objective, dtype, counted):
     _twice(task, mg.GradientDescent(), objective, eta, counted, steps=80 if dtype == "float32" else 240)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("rate", [0.2, 0.4])
+def test_terms_and_tasks_of_other_exponents(rate, dtype, counted):
+    """Far from 1, and task by task elsewhere: each adjoint has an exponent of its own, which terms have to be given."""
+    steps = 60 if dtype == "float32" else 400
+    start = np.array([[1.0, 0.1], [1e-3, 1.0], [0.3, 1e-4]], dtype) * np.array(2.0**-20, dtype)
+    scales = np.array([[0.7, 0.9], [0.5, 0.6], [1.0, 0.8]], dtype)
+    task = mg.FunctionTask(lambda w: np.sum(w * w * scales / 2, axis=-1), w0=start)
+    _twice(task, mg.GradientDescent(), mg.WeightedSum(), rate, counted, steps=steps)
+    assert counted["together"] > 0.7 * steps
+
+
+def test_entries_that_are_zero_are_not_risked(counted):
+    """Where digits may be lost, steps whose terms have another exponent are taken one by one."""
+    start = np.array([[1.0, 0.0], [0.0, 1.0]]) * 2.0**-200
+    task = mg.FunctionTask(lambda w: np.sum(w * w, axis=-1), w0=start)
+    _twice(task, mg.GradientDescent(), mg.WeightedSum(), 0.25, counted, steps=200)
+    assert counted["alone"] > 100
+
+
 @pytest.mark.parametrize("eta", [0.01, 3.0])
 def test_states_that_overflow(eta, counted):
     start = np.array([[1.0, 0.1], [1e-3, 1.0], [0.3, 1e-8]])
