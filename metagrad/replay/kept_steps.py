@@ -65,10 +65,13 @@ class KeptSteps:
         are_held = all([sample is None or self._holds_nothing(sample) for sample in samples][1:])
         if not are_held:  # each is to be drawn again, and its memory is free until then
             taken.samples = [None] * len(samples)
-        for k, t in enumerate(times):
-            w, state = pairs[k]
+        if not self._steps.keys().isdisjoint(times):
+            self.drop_many(times)
+        for k, (t, (w, state), sample) in enumerate(zip(times, pairs, taken.samples, strict=False)):
             is_again = samples[k] is not None and not are_held
-            self._enter(t, KeptStep(w, state, taken.samples[k], is_again, None, taken, k, size))
+            self._steps[t] = KeptStep(w, state, sample, is_again, None, taken, k, size)
+        self._bytes += size * len(times)
+        self._make_room()
 
     def known(self, times: range, states: list[Any], looked_at: set[int]) -> list[KeptStep]:
         """Return the first of some times at which a step from that very state is kept, and not to be looked at."""
@@ -93,10 +96,18 @@ class KeptSteps:
             if step.taken is not None:
                 step.taken.done(self._spare)
 
+    def drop_many(self, times: range) -> None:
+        """Let go of those of some times that are kept."""
+        for t in times:
+            self.drop(t)
+
     def _enter(self, t: int, step: KeptStep) -> None:
         self.drop(t)
         self._bytes += step.size
         self._steps[t] = step
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self._bytes > self.room:
             self.drop(next(iter(self._steps)))
 

@@ -149,8 +149,7 @@ class ReplayStep:
         """Let go of what was kept for steps that have been pulled back by `back`, and of the adjoints it gave."""
         self.replayed += len(times)
         self._many.done(pulled)
-        for t in times:
-            self._kept.drop(t)
+        self._kept.drop_many(times)
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
         """Compare the programs with what the tape found, and keep what the pullback needs; tell if they apply."""

@@ -251,8 +251,9 @@ def drawn(sample: Callable[[int], Tree], times: Sequence[int]) -> list[Tree] | N
     found: list[Tree] = []
     known: dict[int, Any] = {}  # what lay where, as far as that is looked at
     for k, t in enumerate(times):
-        found.append(sample(t))
-        for x in ad.leaves(found[-1]):
+        one = sample(t)
+        found.append(one)
+        for x in () if one is None else ad.leaves(one):
             if type(x) is np.ndarray:
                 place = address(x)
                 if place in known and (known[place] is None or known[place] != content(x)):
@@ -323,6 +324,8 @@ def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> _Rows | N
         return None
     rows.rows[:, :m] = there[:, :m]
     for k, sample in enumerate(samples):
+        if sample is None:
+            continue
         flat = ad.leaves(sample)
         if not all(rows.each(k, x, m - len(flat) + j) for j, x in enumerate(flat)):
             rows.used = k
