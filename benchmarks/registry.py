@@ -11,6 +11,7 @@ NAMES = [
     "reverse_mode",
     "meta_parameters",
     "own_loss",
+    "own_horizon",
     "learned_starts",
     "least_squares",
     "experiment",

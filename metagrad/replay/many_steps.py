@@ -1,7 +1,7 @@
 """Many steps of a run, one after the other with nothing in between: by one call of machine code, or program by program.
 
-The numbers are the same. What is not to be run at once (a program that is not compiled, an adjoint that is shifted) is
-run step by step.
+The numbers are the same. What is not to be run at once (a program that is not compiled, samples that lie in one place)
+is run step by step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay import stretches
 from metagrad.replay.adjoints import Sums, is_float
-from metagrad.replay.bits import same_bits
 from metagrad.replay.kept_steps import KeptStep, KeptSteps
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routine, Routines, layout, leaves_of
@@ -26,6 +25,7 @@ from metagrad.scaled import ldexp
 from metagrad.xp import Array
 
 Pair = tuple[Tree, Tree]  # (w, state)
+_WORTH_TAKING_AGAIN = 4  # steps
 
 
 class Course(NamedTuple):
@@ -57,6 +57,7 @@ class ManySteps:
     def __init__(self, routines: Routines, sample: Callable[[int], Tree], kept: KeptSteps) -> None:
         """Take the programs, what draws the samples, and where steps are kept."""
         self._routines, self._sample, self._kept = routines, sample, kept
+        self._may_take_again = True
 
     def ahead(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
         """Return the states after some steps, and what was measured before each, as far as programs take them.
@@ -66,12 +67,22 @@ class ManySteps:
         return self._at_once(course, pair, keep=keep) or self._one_by_one(course, pair, keep=keep)
 
     def again(self, course: Course, states: list[Pair]) -> None:
-        """Keep steps that were taken from those (w, state), one after the other, and are kept no longer."""
+        """Take steps again that went from one of those (w, state) to the next, and keep them: there was no room.
+
+        The last ones are first to be pulled back: as many of them as there is room for.
+        """
+        program = self._whole(course, states[0])
+        count = 0 if program is None else min(len(course.times), self._kept.room // stretches.kept_bytes(program.whole))
+        if count < _WORTH_TAKING_AGAIN or not self._may_take_again:
+            return
+        course, states = course._replace(times=course.times[-count:]), states[-count - 1 :]
         found = self._taken(course, states[0])
         if found is None:
+            self._may_take_again = False  # of samples that lie in one place, and are never taken at once
             return
         taken, pairs, _ = found
-        if not same_bits(pairs.trees[: len(states) - 1], states[1 : len(pairs) + 1]):
+        if not _are_same(pairs.leaves, Stack(states[1 : len(pairs) + 1]).leaves):
+            taken.release(self._routines.spare)
             raise NotReplayable("a step that was taken twice gave two results")
         self._kept.keep_many(course.times[: len(pairs)], taken, states)
 
@@ -89,11 +100,10 @@ class ManySteps:
     def _taken(self, course: Course, pair: Pair) -> tuple[Taken, Stack, Any] | None:
         """Return the steps by one call, the states after them, and what was measured before."""
         times, phi_at, offset = course
-        first, last = phi_at(times[0]), phi_at(times[-1])
-        start = offset + times[0]
-        program = _program(self._routines.keeping, (start, first, *pair, self._sample(start)))
+        program = self._whole(course, pair)
         if program is None:
             return None
+        start, first, last = offset + times[0], phi_at(times[0]), phi_at(times[-1])
         phis = [first] if last is first else [phi_at(t) for t in times]
         here = range(start, start + len(times))
         samples = stretches.drawn(self._sample, here)  # code of the user's, which may run others
@@ -101,6 +111,11 @@ class ManySteps:
             return None
         with program.lock:
             return stretches.ahead(program.whole, here, phis, pair, samples, self._routines.spare)
+
+    def _whole(self, course: Course, pair: Pair) -> Any:
+        """Return the program of steps that are to be kept, where it takes many at once, else None."""
+        start = course.offset + course.times[0]
+        return _program(self._routines.keeping, (start, course.phi_at(course.times[0]), *pair, self._sample(start)))
 
     def _one_by_one(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
         times, phi_at, offset = course
@@ -153,24 +168,28 @@ class ManySteps:
         if program is None:
             return None
 
-        def pulled(pair: Pair, given: Array) -> Pulled | None:
+        def by_program(pair: Pair, given: Array) -> Pulled | None:
             way = stretches.WayBack(taken, samples, pair, given)
             return stretches.back(program.whole, way, self._routines.spare, with_terms=factors is not None)
 
         with program.lock:
-            found = pulled(pair, given)
+            found = by_program(pair, given)
             if fold is None or found is None:
                 return found
-            folded = pulled(shifted(pair, fold), ldexp(given, fold))
-        return None if folded is None else self._folded(found, folded, fold)
+            folded = by_program(shifted(pair, fold), ldexp(given, fold))
+        if folded is None:
+            self.done(found)
+            return None
+        return self._folded(found, folded, fold)
 
     def _folded(self, found: Pulled, folded: Pulled, fold: Array) -> Pulled:
         """Return what was found, with the cotangents of phi that shifted adjoints gave.
 
         Those adjoints were shifted before the first step. They have to be what they are if shifted before each.
         """
-        count, here = min(len(found.pulled), len(folded.pulled)), ad.leaves((found.pulled.leaves, found.after.leaves))
-        for x, y in zip(here, ad.leaves((folded.pulled.leaves, folded.after.leaves)), strict=True):
+        count = min(len(found.pulled), len(folded.pulled))
+        some, others = (ad.leaves((of.pulled.leaves, of.after.leaves)) for of in (found, folded))
+        for x, y in zip(some, others, strict=True):
             if is_float(x):
                 differ = ldexp(x[:count], fold.reshape(fold.shape + (1,) * (x.ndim - 2))) != y[:count]
                 differ = differ.reshape((count, -1)).any(axis=1)
@@ -212,6 +231,11 @@ class ManySteps:
         told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
         sums = Sums(told[0], told[1], None if factors is None else told[2])
         return Pulled(phi_bars, pulled, pulled if factors is None else after, sums, len(ad.leaves(pair[0])))
+
+
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    """Whether leaves of several steps, as arrays or lists, have the same bits."""
+    return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(some, others, strict=True))
 
 
 def _program(routine: Routine, trees: Any) -> Any:

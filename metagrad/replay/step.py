@@ -33,7 +33,6 @@ from metagrad.system import Training
 from metagrad.xp import Array, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
-_WORTH_TAKING_AGAIN = 4  # steps
 
 
 class ReplayStep:
@@ -122,6 +121,7 @@ class ReplayStep:
         times: range,
         phi_at: Callable[[int], Tree],
         states: list[Any],
+        after: Any,
         adjoint: Pair,
         *,
         fold: Array | None,
@@ -129,16 +129,16 @@ class ReplayStep:
     ) -> Pulled | None:
         """Return cotangents of phi, adjoints, and those with the terms', at some times, one after the other, backwards.
 
-        `states` are those at these times, with w and state; `fold` as in `pullback`; `factors`, (n, B), what the
-        gradients of what is measured are multiplied by before they are added, None where nothing is. They end before a
-        step that no program takes; None where there is none.
+        `states` are those at these times, with w and state, and `after` that after the last; `fold` as in `pullback`;
+        `factors`, (n, B), what the gradients of what is measured are multiplied by before they are added, None where
+        nothing is. They end before a step that no program takes; None where there is none.
         """
         if not (self._is_on and self._is_sure):
             return None
         steps = self._kept.known(times, states, self.looked_at)
-        if not steps and self._kept.room and len(times) >= _WORTH_TAKING_AGAIN and self.looked_at.isdisjoint(times):
-            # There was no room for them.
-            self._many.again(Course(times[::-1], phi_at, self._offset), [(at.w, at.state) for at in states[::-1]])
+        if not steps and self._kept.room and self.looked_at.isdisjoint(times) and (times[-1] or self._is_trusted):
+            pairs = [(at.w, at.state) for at in (*states[::-1], after)]
+            self._many.again(Course(times[::-1], phi_at, self._offset), pairs)
             steps = self._kept.known(times, states, self.looked_at)
         if not steps:
             return None

@@ -229,6 +229,12 @@ def ahead(
     return taken, pairs, found[states] if values else None
 
 
+def kept_bytes(whole: WholeProgram) -> int:
+    """Return the bytes that are kept of a step."""
+    states_and_values = len(ad.leaves(whole.tree[0]))
+    return sum(place.nbytes for place in whole.outputs[states_and_values:])
+
+
 def _enter_phis(rows: _Rows, phis: Sequence[Tree]) -> int:
     """Enter the meta-parameters; return of how many steps."""
     if len(phis) == 1:

@@ -18,6 +18,7 @@ from metagrad.xp import Array, float_info, namespace
 # An exponent that no run with a rate of growth reaches; one that grows doubly exponentially is there in 40 steps.
 _FARTHEST = 1 << 40
 _SHORT = 48  # entries of a row
+_MOST_RAISED = 4  # times the limit of an adjoint: how much larger factors of terms may be made, in powers of two
 
 
 def is_float_array(leaf: Any) -> bool:
@@ -76,7 +77,7 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
     xp = namespace(size)
     if type(size) is Scaled:
         return bounded(tree), exponent  # every entry has an exponent of its own
-    if xp is np and _all_within(size, limit):
+    if xp is np and within(size, limit):
         return tree, exponent
     power = xp.frexp(size)[1].astype(np.int64)
     far = (xp.abs(power) > limit) & xp.isfinite(size) & (size > 0)
@@ -84,9 +85,21 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
     return shift(tree, -by), exponent + by
 
 
-def _all_within(size: Array, limit: int) -> bool:
-    # Only asked on the host, where looking costs nothing. NaN fails both comparisons, so that it is looked at below.
+def within(size: Array, limit: int) -> bool:
+    """Whether all sizes are in (2**-limit, 2**limit): on the host, where looking costs nothing. NaN is not."""
     return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)
+
+
+def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
+    """Return digits of factors of terms (..., B) beside the exponent of an adjoint, (B,), and if they may be, (...).
+
+    They may where none gets much larger; one that is far below adds nothing.
+    """
+    apart = factors.exponent - exponent
+    if not apart.any():
+        return factors.mantissa, np.ones(apart.shape[:-1], dtype=bool)
+    may = ((apart <= _MOST_RAISED * limit) | (factors.mantissa == 0)).all(axis=-1)
+    return ldexp(factors.mantissa, apart), may
 
 
 def log2_of(size: Array) -> Array:

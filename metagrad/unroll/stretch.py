@@ -2,7 +2,8 @@
 
 Of a stretch of steps the same is known afterwards as of each of them: that all states and adjoints were within the
 range, so that nothing had to be said or shifted, and what was measured. Where that is not so, the stretch ends before;
-the step that it ends at is taken by itself. So every number is the same either way, and every Status.
+the step that it ends at is taken by itself. A term gets the exponent of its adjoint in a stretch and by itself where it
+may (`rescale.beside`) and the sum stays in the band. So every number is the same either way, and every Status.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from metagrad.replay import Pulled, ReplayStep
-from metagrad.scaled import Scaled, ldexp
+from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
-from metagrad.unroll.rescale import is_float_array, row_maxima
+from metagrad.unroll.rescale import beside, is_float_array, row_maxima
 from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
 _LEAST, _MOST_FAILED = 4, 5
-_FARTHEST = 4  # times the limit of an adjoint: how far the exponent of a factor may be moved
 _BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
 
 
@@ -158,35 +158,29 @@ class Backwards:
         if not times:
             return 0, 0
         at = states[: -len(times) - 1 : -1]  # the states at these times
-        factors, room, is_moved = None, len(times), False
+        factors, room = None, len(times)
         if is_weighed:
             weighed = times if times[-1] else times[:-1]
             found = unroll.tally.factors(at, weighed, slope)
             if found is None:
                 return 0, len(times)
-            # Terms are added to digits of the adjoint, so that their factors get its exponent.
-            apart = found.exponent - sweep.exponent
-            factors, is_moved = found.mantissa, bool(apart.any())
-            if is_moved:
-                near = (np.abs(apart) <= _FARTHEST * unroll.limit).all(axis=1)
-                room = len(times) if near.all() else int(near.argmin())
-                factors = ldexp(factors, apart)
+            factors, may = beside(found, sweep.exponent, unroll.limit)
+            room = len(times) if may.all() else int(may.argmin())
             if weighed is not times:  # at 0 any factor will do
                 factors = np.concatenate([factors, factors[-1:]])
         fold, top = sweep.fold(sweep.exponent + at[0].exponent)
-        found = sweep.kernel.back(times[:room], unroll.phi_at, at, sweep.adjoint, fold=fold, factors=factors)
+        found = sweep.kernel.back(
+            times[:room], unroll.phi_at, at[:room], sweep.later, sweep.adjoint, fold=fold, factors=factors
+        )
         if found is None:
             return 0, len(times)
-        count = self._within(found, times, is_moved=is_moved)
+        count = self._within(found, times)
         if count:
             sweep.pulled_many(times[:count], at[:count], found.first(count), top)
         return count, len(found.pulled)
 
-    def _within(self, found: Pulled, times: range, *, is_moved: bool) -> int:
-        """Return over how many steps the adjoint stays where nothing is shifted, before and after its term.
-
-        `is_moved`: whether factors of terms were shifted, so that no entry may be where digits are lost.
-        """
+    def _within(self, found: Pulled, times: range) -> int:
+        """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""
         limit = self._sweep.unroll.limit
         low, high = 2.0**-limit, 2.0**limit
         count = Sizes(found.pulled.leaves).first_outside(low, high)
@@ -194,9 +188,6 @@ class Backwards:
         if with_terms:
             # A term gives nothing to the adjoint of the rule's state.
             after = found.after.part(0, with_terms).leaves
-            info = float_info(self._sweep.unroll.dtype)
-            if is_moved and not Sizes(after[: found.of_w]).smallest >= 2.0**info.min_exponent / info.eps:
-                return 0
             if Sizes(after[: found.of_w]).first_outside(low, high) < with_terms:
                 within = Sizes(after).first_outside(low, high)
                 count = count if within == with_terms else within

@@ -19,7 +19,7 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
-from metagrad.unroll.rescale import along_tasks, is_float_array, log2_of, magnitude, shift
+from metagrad.unroll.rescale import along_tasks, beside, exponent_limit, is_float_array, log2_of, magnitude, shift
 from metagrad.unroll.term import Block, Known, Term
 from metagrad.xp import Array, float_info, namespace
 
@@ -203,8 +203,13 @@ class Tally:
             slope = Scaled(self.xp.where(self.kept, slope.mantissa, nothing), slope.exponent)
         return value, slope
 
-    def pulled(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled | None:
-        """Return the derivative of the meta-objective in what stands at time t, or None if it has no weight."""
+    def pulled(
+        self, carry: Carry, t: int, slope: Scaled, *, per_task: bool, exponent: Array | None = None
+    ) -> Pulled | None:
+        """Return the derivative of the meta-objective in what stands at time t, or None if it has no weight.
+
+        It has the `exponent`, (B,), where it may (`metagrad.unroll.rescale.beside`) and another is not given by itself.
+        """
         if self.weight(t) is None:
             return None
         if self.joint:
@@ -216,8 +221,12 @@ class Tally:
             return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         self._note_slope(carry, t, w_bar)
-        w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(factor.mantissa, leaf), w_bar)
-        return Pulled((w_bar, _nothing_like(carry.state)), factor.exponent)
+        digits, power = factor.mantissa, factor.exponent
+        if exponent is not None and (power != exponent).any():
+            moved, may = beside(factor, exponent, exponent_limit(self.dtype))
+            digits, power = (moved, exponent) if may else (digits, power)
+        w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(digits, leaf), w_bar)
+        return Pulled((w_bar, _nothing_like(carry.state)), power)
 
     def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
         """Note the gradient of the loss at the last w: that of the measure, where it is ours of the loss."""

@@ -20,7 +20,7 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
 from metagrad.unroll.purity import Purity
-from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift
+from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift, within
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.stretch import Backwards
 from metagrad.unroll.unroll import Unroll
@@ -43,7 +43,7 @@ class TapeSweep:
         self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._size: Any = None  # of the adjoint
         self._growth = growth_of(unroll)
-        self._later: Carry | None = None
+        self.later: Carry | None = None
         self._stretch = Backwards(self)
 
     def run(self, memory: int) -> tuple[Scaled, Tree]:
@@ -75,7 +75,7 @@ class TapeSweep:
                     self._add_term(t, carry, slope)
                 if not unroll.wide:
                     unroll.lost.adjoint(carry, self.adjoint, self._size, self.exponent, last=t == unroll.steps)
-                self._later = carry
+                self.later = carry
                 if unroll.recorder is not None:
                     unroll.recorder.adjoint(t, magnitude(self.adjoint), self.exponent)
         assert value is not None
@@ -96,9 +96,9 @@ class TapeSweep:
         if self._after is not None:
             self._purity.compare(t, phi, carry, self._after)
         self.gradient.add(phi_bar, top)
-        if self._growth is not None and self._later is not None:
-            powers = self.exponent, self._later.exponent, carry.exponent
-            self._growth.step((known, self._later.w), (self.adjoint[0], carry.w), powers)
+        if self._growth is not None and self.later is not None:
+            powers = self.exponent, self.later.exponent, carry.exponent
+            self._growth.step((known, self.later.w), (self.adjoint[0], carry.w), powers)
         self._size = magnitude(self.adjoint)
         self.unroll.monitor.observe("ADJOINT", t, self._size)
         if not self.plain:
@@ -107,10 +107,10 @@ class TapeSweep:
     def pulled_many(self, times: range, states: list[Carry], found: Pulled, top: Array | int) -> None:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
         self.gradient.add_many(found.phi_bars, top)
-        if self._growth is not None and self._later is not None:
-            self._growth.steps(found.sums, (self.adjoint[0], self._later.w), self.exponent)
+        if self._growth is not None and self.later is not None:
+            self._growth.steps(found.sums, (self.adjoint[0], self.later.w), self.exponent)
         end = found.pulled if times[-1] == 0 else found.after  # no term is added at 0
-        self.adjoint, self._later = ad.tree_map(_copied, end.last), states[-1]
+        self.adjoint, self.later = ad.tree_map(_copied, end.last), states[-1]
         self._after, self._size = states[-1], magnitude(self.adjoint)
         self.unroll.lost.adjoint(states[0], self.adjoint, self._size, self.exponent, last=False)
         self.kernel.passed(times, found)
@@ -140,7 +140,8 @@ class TapeSweep:
         return power - top, top
 
     def _add_term(self, t: int, carry: Carry, slope: Scaled) -> None:
-        found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task)
+        shared = self._shared()
+        found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task, exponent=shared)
         if found is None:
             return
         if self._growth is not None:
@@ -154,10 +155,22 @@ class TapeSweep:
                 of_state = ad.tree_map(_plus, of_state, found.adjoint[1])
             self.adjoint = of_w, of_state
             return
-        size = self._size
-        self.adjoint, self.exponent = add_aligned(self.adjoint, self.exponent, found.adjoint, found.exponent, size)
-        self._size = magnitude(self.adjoint)
-        self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
+        both, exponent, size = self._added(found)
+        if found.exponent is shared and not within(size, self.unroll.limit):  # its own exponent, then
+            found = self.unroll.tally.pulled(carry, t, slope, per_task=self.per_task)
+            both, exponent, size = self._added(found)
+        self._size = size
+        self.adjoint, self.exponent = normalise(both, exponent, size, self.unroll.limit)
+
+    def _added(self, term: Any) -> tuple[tuple[Tree, Tree], Array, Any]:
+        """Return the adjoint with a term, its exponent and its size."""
+        both, exponent = add_aligned(self.adjoint, self.exponent, term.adjoint, term.exponent, self._size)
+        return both, exponent, magnitude(both)
+
+    def _shared(self) -> Array | None:
+        """Return the exponent of the adjoint where a term is to have it, too, as in a stretch of steps; else None."""
+        is_asked = type(self._size) is np.ndarray and not self.plain  # only on the host, where looking costs nothing
+        return self.exponent if is_asked and self._size.all() else None
 
 
 def _copied(leaf: Any) -> Any:

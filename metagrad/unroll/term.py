@@ -46,10 +46,8 @@ class Known:
 
     def get(self, t: int) -> Term | None:
         """Return that of one time, if it is known."""
-        found = self._terms.get(t)
-        if found is None and (block := self.block(t)) is not None:
-            found = self._terms[t] = block.at(t)
-        return found
+        block = None if t in self._terms else self.block(t)
+        return self._terms.get(t) if block is None else block.at(t)
 
     def block(self, t: int) -> Block | None:
         """Return the block that a time is in."""

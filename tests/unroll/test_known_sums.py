@@ -8,7 +8,7 @@ from metagrad.replay import Stack, Sums, sums_of
 from metagrad.scaled import Scaled
 from metagrad.unroll import accumulate
 from metagrad.unroll.accumulate import Accumulator
-from metagrad.unroll.growth import Growth
+from metagrad.unroll.growth import Growth, _log2
 from metagrad.unroll.stretch import Sizes
 from metagrad.xp import rng
 
@@ -165,3 +165,15 @@ def test_bounds_of_sizes_decide_as_the_sizes_do(seed, dtype):
             min(np.abs(x).min() for x in leaves[:3]) if not any(np.isnan(x).any() for x in leaves[:3]) else np.nan
         )
         assert sizes.smallest == smallest or np.isnan([sizes.smallest, smallest]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_logarithms_of_shared_exponents_have_the_same_bits(dtype):
+    """However digits and exponent share a number; zero, inf and NaN as they are."""
+    x = np.array([[1.5, 0.7, 3e-5, 2.0**-20, 0.0, np.inf, np.nan]], dtype)
+    power = np.full(7, 3)
+    with np.errstate(divide="ignore"):
+        expected, known = _log2(x, power), np.log2(x, dtype=np.float64) + 3
+        for by in (-90, -7, 40):
+            assert np.array_equal(_log2(np.ldexp(x, by), power - by), expected, equal_nan=True)
+    np.testing.assert_allclose(expected, known, rtol=1e-15)

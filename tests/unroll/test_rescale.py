@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from metagrad.unroll.rescale import add_aligned, exponent_limit, normalise
+from metagrad.scaled import Scaled
+from metagrad.unroll.rescale import add_aligned, beside, exponent_limit, normalise, within
 
 DTYPES = (np.float16, np.float32, np.float64)
 
@@ -63,3 +64,30 @@ def test_sums_of_other_exponents(apart):
     assert total[0, 0] == expected[0]
     assert exponent[0] == 10 + max(apart, 0)
     assert (total[1, 0], exponent[1]) == (7.0, 10 + apart)  # zeros set no exponent
+
+
+def test_factors_beside_the_exponent_of_an_adjoint():
+    limit = exponent_limit(np.float64)
+    factors = Scaled(np.array([[0.5, 0.75], [0.5, 0.0], [0.5, 0.75]]), np.array([[0, 7], [3, 0], [-9000, 4 * limit]]))
+    for at, expected in (
+        ([0, 7], [True, True, True]),
+        ([0, -1], [True, True, False]),
+        ([-4 * limit - 1, 0], [False] * 2),
+    ):
+        exponent = np.array(at)
+        digits, may = beside(factors, exponent, limit)
+        assert may[: len(expected)].tolist() == expected
+        for row in np.flatnonzero(may):
+            numbers = Scaled(digits[row], exponent)
+            same = numbers == Scaled(factors.mantissa[row], factors.exponent[row])
+            assert (same | (digits[row] == 0)).all()  # what is far below is nothing
+    digits, may = beside(factors, np.array([1, 1]), limit)
+    assert may.tolist() == [True, True, False]
+    assert digits[0].tolist() == [0.25, 0.75 * 2.0**6]
+
+
+def test_sizes_within_the_band():
+    assert within(np.array([1.0, 2.0**9]), 10)
+    assert not within(np.array([1.0, 2.0**10]), 10)
+    assert not within(np.array([2.0**-10, 1.0]), 10)
+    assert not within(np.array([1.0, np.nan]), 10)

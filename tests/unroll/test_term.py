@@ -42,6 +42,15 @@ def test_terms_are_found_by_time(seed):
             assert found.found.tolist() == [k, k]
 
 
+def test_what_is_looked_up_takes_no_room():
+    known = Known(8)
+    known.keep_block(block(1, 4))
+    for _ in range(3):
+        assert [float(known.get(t).term.to_float()[0]) for t in range(1, 5)] == [1, 2, 3, 4]
+    known.keep_block(block(5, 4))
+    assert known.block(1) is not None
+
+
 def test_all_go_where_there_is_no_room():
     known = Known(10)
     known.keep_block(block(0, 6))
