@@ -1,10 +1,9 @@
 """What a step of a user's own loss costs at any horizon: a step of a logistic regression, beside that at T = 1,000.
 
 Short runs are the engine's set-up (`own_loss`). Long ones are steps alone: states within the memory, what pullbacks
-need as far as there is room for it, stretches taken again where there is none. Of two that vanish, a loss whose states
-shrink by a factor a step, task by task another, asks for exponents that differ from task to task and from term to
-term; Adam's in float32 is run again with an exponent beside every entry where one has been lost. Compiled at once;
-the second call of each; seconds are those of the CPU.
+need as far as there is room for it, stretches taken again where there is none. Adam's become chaotic: adjoints grow by
+hundreds of digits. States that vanish, task by task at other rates, ask for exponents that differ from task to task and
+from term to term. Compiled at once; the second call of each; seconds are those of the CPU.
 """
 
 from __future__ import annotations
