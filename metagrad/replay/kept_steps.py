@@ -41,6 +41,7 @@ class KeptSteps:
         """Keep at most `room` bytes; memory of many steps goes back to `spare`."""
         self.room, self._spare, self._bytes = room, spare, 0
         self._steps: OrderedDict[int, KeptStep] = OrderedDict()  # its first entry is found at once after many have gone
+        self.is_short = False  # of room: steps had to go
         self._data: list[Any] = []  # what the arrays of the latest sample are views of
 
     def keep(self, t: int, w: Tree, state: Tree, sample: Tree, found: tuple[Any, ...]) -> None:
@@ -109,6 +110,7 @@ class KeptSteps:
 
     def _make_room(self) -> None:
         while self._bytes > self.room:
+            self.is_short = True
             self.drop(next(iter(self._steps)))
 
     def _holds_nothing(self, sample: Tree) -> bool:

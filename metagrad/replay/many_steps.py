@@ -72,8 +72,10 @@ class ManySteps:
         The last ones are first to be pulled back: as many of them as there is room for.
         """
         program = self._whole(course, states[0])
-        count = 0 if program is None else min(len(course.times), self._kept.room // stretches.kept_bytes(program.whole))
-        if count < _WORTH_TAKING_AGAIN or not self._may_take_again:
+        if program is None or not self._may_take_again:
+            return
+        count = min(len(course.times), self._kept.room // max(1, stretches.kept_bytes(program.whole)))
+        if count < _WORTH_TAKING_AGAIN:
             return
         course, states = course._replace(times=course.times[-count:]), states[-count - 1 :]
         found = self._taken(course, states[0])

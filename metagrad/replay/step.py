@@ -136,7 +136,8 @@ class ReplayStep:
         if not (self._is_on and self._is_sure):
             return None
         steps = self._kept.known(times, states, self.looked_at)
-        if not steps and self._kept.room and self.looked_at.isdisjoint(times) and (times[-1] or self._is_trusted):
+        may_take_again = self._kept.is_short and self.looked_at.isdisjoint(times)
+        if not steps and times and may_take_again and (times[-1] or self._is_trusted):
             pairs = [(at.w, at.state) for at in (*states[::-1], after)]
             self._many.again(Course(times[::-1], phi_at, self._offset), pairs)
             steps = self._kept.known(times, states, self.looked_at)

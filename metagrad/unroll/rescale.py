@@ -93,13 +93,16 @@ def within(size: Array, limit: int) -> bool:
 def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
     """Return digits of factors of terms (..., B) beside the exponent of an adjoint, (B,), and if they may be, (...).
 
-    They may where none gets much larger; one that is far below adds nothing.
+    They may where none gets much larger, and none becomes subnormal: what it is the factor of may be as large as a
+    float can be, so that one of which digits are lost may count. One that is nothing even then is zero.
     """
     apart = factors.exponent - exponent
     if not apart.any():
         return factors.mantissa, np.ones(apart.shape[:-1], dtype=bool)
-    may = ((apart <= _MOST_RAISED * limit) | (factors.mantissa == 0)).all(axis=-1)
-    return ldexp(factors.mantissa, apart), may
+    info = float_info(factors.dtype)
+    keeps_digits = (apart > info.min_exponent) & (apart <= _MOST_RAISED * limit)
+    is_nothing = (apart < 2 * (info.min_exponent - info.max_exponent)) | (factors.mantissa == 0)
+    return ldexp(factors.mantissa, apart), (keeps_digits | is_nothing).all(axis=-1)
 
 
 def log2_of(size: Array) -> Array:

@@ -166,6 +166,8 @@ class Backwards:
                 return 0, len(times)
             factors, may = beside(found, sweep.exponent, unroll.limit)
             room = len(times) if may.all() else int(may.argmin())
+            if not room:
+                return 0, len(times)
             if weighed is not times:  # at 0 any factor will do
                 factors = np.concatenate([factors, factors[-1:]])
         fold, top = sweep.fold(sweep.exponent + at[0].exponent)

@@ -311,7 +311,7 @@ def test_the_last_step_taken_again_is_compared_too(taken, monkeypatch):
 def test_a_step_that_gives_two_results_is_the_tapes(taken, monkeypatch):
     """As of a processor, or of code, that does not do the same twice: nothing of it is used."""
     made, phi = RULES["GD"]
-    monkeypatch.setattr("metagrad.unroll.replay_sweep._MOST_KEPT", 1 << 13)
+    monkeypatch.setattr("metagrad.unroll.replay_sweep._MOST_KEPT", 1 << 14)
     ask = task_of(), made, mg.WeightedSum(), phi(300)
     again = ManySteps.again
     with replayed(compiled="at once"):

@@ -81,9 +81,13 @@ def test_factors_beside_the_exponent_of_an_adjoint():
             numbers = Scaled(digits[row], exponent)
             same = numbers == Scaled(factors.mantissa[row], factors.exponent[row])
             assert (same | (digits[row] == 0)).all()  # what is far below is nothing
-    digits, may = beside(factors, np.array([1, 1]), limit)
+    for far, expected in ((-1021, True), (-1022, False), (-4092, False), (-4093, True)):  # subnormal, or nothing at all
+        assert beside(Scaled(np.array([[0.5, 0.5]]), np.array([[far, 0]])), np.array([0, 0]), limit)[1].tolist() == [
+            expected
+        ]
+    digits, may = beside(factors, np.array([1, -1]), limit)
     assert may.tolist() == [True, True, False]
-    assert digits[0].tolist() == [0.25, 0.75 * 2.0**6]
+    assert digits[0].tolist() == [0.25, 0.75 * 2.0**8]
 
 
 def test_sizes_within_the_band():

@@ -118,6 +118,67 @@ def test_terms_far_from_the_steps(power, held_out, seed, counted):
     assert counted["together"] > 30
 
 
+class Late(mg.WeightedSum):
+    """A tiny weight at 5, and 1 at 10, the end."""
+
+    tiny = mg.Scaled(np.asarray(0.7), np.asarray(0))
+
+    def weight(self, t, steps):
+        return {5: self.tiny, 10: 1.0}.get(t)
+
+
+class Moving:
+    """w_{t+1} = shrink w_t + phi: each step gives its adjoint to phi."""
+
+    def __init__(self, shrink):
+        self.shrink = shrink
+
+    def init(self, phi, w):
+        return ()
+
+    def step(self, phi, state, w, f):
+        return w * self.shrink + phi, state
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shrink", "large", "tiny"),
+    [("float32", -3, 120, x) for x in (-135, -140, -145, -147, -150)]
+    + [("float64", -24, 1000, x) for x in (-1050, -1060, -1070, -1080)],
+)
+def test_a_tiny_weight_of_a_huge_slope_keeps_its_digits(dtype, shrink, large, tiny):
+    """Beside the exponent of the adjoint the factor would be subnormal, though the term counts."""
+    f = np.dtype(dtype).type
+
+    def loss(w, sample):
+        return np.sum(np.square(w - 2) * sample, axis=-1)
+
+    def sampler(_, t):
+        return np.array([[0, np.ldexp(1.0, large)] if t == 5 else [0.5, 0]], dtype)
+
+    objective = Late()
+    objective.tiny = mg.Scaled(np.asarray(0.7), np.asarray(tiny))
+    task = mg.FunctionTask(loss, w0=np.array([[0.25, 0.25]], dtype), sampler=sampler)
+    found = mg.Reverse(fused=False)(task, Moving(f(2.0**shrink)), objective, np.array([0.5, 0.5], dtype), steps=10)
+    shrinks = 2.0**shrink
+    w, slope = 0.25, 0.0
+    for _ in range(5):
+        w, slope = shrinks * w + 0.5, shrinks * slope + 1.0
+    assert found.grad.mantissa.dtype == dtype
+    expected = mg.Scaled.of(np.asarray(2 * (w - 2) * slope * 0.7)).log2abs() + tiny + large
+    assert found.grad.log2abs()[1] == pytest.approx(float(expected), abs=4e-6 if dtype == "float32" else 1e-12)
+    assert not found.status.any()
+
+
+@pytest.mark.parametrize("steps", [130, 2000])
+@pytest.mark.parametrize("power", [1, 2, 4])
+@pytest.mark.parametrize("objective", [mg.WeightedSum(), mg.Final()], ids=["sum", "final"])
+def test_losses_of_which_pullbacks_keep_little(objective, power, steps, counted):
+    """That of a parabola needs nothing of a step; that of a line not even the state."""
+    start = np.array([[1.0, 0.1], [0.3, 2.0]])
+    task = mg.FunctionTask(lambda w: np.sum(w**power, axis=-1), w0=start)
+    _twice(task, mg.GradientDescent(), objective, 0.01 / power, counted, steps=steps)
+
+
 class TwoRates(NamedTuple):
     """Step sizes of two groups of coordinates."""
 
