@@ -69,12 +69,13 @@ class Config:
 
 _LONG = (5, 10, 20, 40, 80, 100, 160, 240, 320)
 _DIGITS = (5, 10, 20, 40, 80)
+# Quick: of 8 shipped runs on digits the mean growth was too uncertain at one seed in ten or so.
 presets = {
-    "quick": Config((8, 3), (8, 8), 6, (10, 40, 100), (5, 40), (10, 6), 3, 100, training_horizon=40),
+    "quick": Config((8, 3), (8, 16), 6, (10, 40, 100), (5, 40), (10, 6), 3, 100, training_horizon=40),
     "default": Config((12, 6), (12, 12), 10, _LONG, _DIGITS, (80, 30), 5, 500),
     "paper": Config((32, 12), (32, 32), 20, (*_LONG, 640, 1000), (*_DIGITS, 100), (300, 100), 20, 1000),
 }
-expected_seconds = {"quick": 14.0, "default": 200.0, "paper": 3500.0}
+expected_seconds = {"quick": 24.0, "default": 200.0, "paper": 3500.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:

@@ -76,10 +76,11 @@ class Config:
         return sorted({ratio / half for ratio in self.exact_ratios for half in (1, 2)})
 
 
+# Quick: with fewer than 16 inputs to a task one X that is nearly unstable decides, however many there are.
 presets = {
     "quick": Config(
-        d=8,
-        inputs=32,
+        d=16,
+        inputs=16,
         targets=(12, 48),
         per_octave=2,
         noises=30,
@@ -90,7 +91,7 @@ presets = {
     "default": Config(d=16, inputs=32, targets=(20, 80)),
     "paper": Config(d=24, inputs=32, targets=(40, 160), per_octave=8, exact_ratios=(0.5, 1.0, 2.0, 4.0, 8.0, 16.0)),
 }
-expected_seconds = {"quick": 6.0, "default": 110.0, "paper": 3600.0}
+expected_seconds = {"quick": 30.0, "default": 110.0, "paper": 3600.0}
 
 
 def keys(config: Config) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ _LIBRARIES = ("numpy", "scipy", "sympy", "numba")
 _GPU_LIBRARIES = ("cupy-cuda12x", "cupy-cuda13x")
 _FILES = (".py", ".cu", ".npz")
 _SHOWN = 3
+_OF_SIZES = {"presets", "expected_seconds"}
 
 
 def parts_of(source: Path, config: Any, seed: int, device: str) -> dict[str, str]:
@@ -89,8 +90,26 @@ def label(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return the hash of a file."""
-    return files.sha256(path.read_bytes())
+    """Return the hash of a file; of an experiment without its presets: a result has its own sizes among its parts."""
+    return files.sha256(_without_presets(path.read_bytes()))
+
+
+def _without_presets(source: bytes) -> bytes:
+    """Return Python source without the statements that give presets and their durations, and comments above them."""
+    if b"\npresets = " not in source:
+        return source
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError):  # whoever imports it is told
+        return source
+    lines = source.splitlines(keepends=True)
+    for node in reversed(body):
+        if isinstance(node, ast.Assign) and {ast.unparse(target) for target in node.targets} & _OF_SIZES:
+            first = node.lineno - 1
+            while first and lines[first - 1].startswith(b"#"):
+                first -= 1
+            del lines[first : node.end_lineno]
+    return b"".join(lines)
 
 
 def differences(wanted: dict[str, str], found: dict[str, str], there: str = "there", here: str = "here") -> str:

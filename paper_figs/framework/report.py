@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paper_figs
+from analysis.framework import depends as depends_on
 from analysis.framework import seeds
 from metagrad import files
 from paper_figs.framework import groups, headlines, tidy
@@ -156,7 +157,7 @@ def _code(name: str, result: Result) -> list[dict[str, str]]:
         path = _ROOT / label
         if path.is_file():
             data = path.read_bytes()
-            changed = label in depends and depends[label] != files.sha256(data)
+            changed = label in depends and depends[label] != depends_on.digest(path)
             note = ", changed since the result was computed" if changed else ""
             found.append({"label": label, "note": note, "text": data.decode("utf-8", errors="replace")})
     return found

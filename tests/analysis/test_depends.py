@@ -148,3 +148,32 @@ def test_the_workers_of_a_cluster_compare_the_same_files():
     assert "metagrad/trained/lstm_digits.npz" in named
     assert "metagrad/kernels/lstm_gates.cu" in named
     assert named <= set(worker.fingerprint("lstm_digits"))
+
+
+def test_another_preset_leaves_a_result_as_it_is(package, tiny, tmp_path, capsys):
+    """Its own sizes are parts by themselves; what is computed with them is in the rest of the file."""
+    out = tmp_path / "out"
+    assert run(out) == 0
+    before, text = depends.digest(tiny), tiny.read_text()
+    assert text.count("\npresets = ") == 1
+    changed = text.replace("\npresets = ", "\n# Why these: see there.\nother = None\npresets = presets_of_old = ", 1)
+    tiny.write_text(text.replace("\npresets = ", "\n# Why these sizes.\npresets = ", 1))
+    assert depends.digest(tiny) == before
+    capsys.readouterr()
+    call("list", out, "--long")
+    assert "is another file" not in capsys.readouterr().out
+    tiny.write_text(changed)
+    assert depends.digest(tiny) != before
+
+
+@pytest.mark.parametrize("rest", ["def f(:\n", "x = 1\n"])
+def test_source_without_its_presets(rest, tmp_path):
+    path, hashes = tmp_path / "experiment.py", []
+    for sizes in ("{'quick': 1}", "{\n    # few\n    'quick': 2,\n}"):
+        path.write_text(f"import math\n# sizes\npresets = {sizes}\nexpected_seconds = {sizes}\n\n\n{rest}")
+        hashes.append(depends.digest(path))
+    is_python = rest == "x = 1\n"
+    assert (hashes[0] == hashes[1]) is is_python
+    if is_python:
+        path.write_text("import math\n\n\nx = 1\n")
+        assert depends.digest(path) == hashes[0]
