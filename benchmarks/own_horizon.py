@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Contender, Timing, once
+from benchmarks.harness import Contender, Timing, interleave, once
 from benchmarks.own_tasks import ADAM, GD, Case, given, parts
 from benchmarks.results import Result, Row
 from benchmarks.settings import Settings
@@ -30,7 +30,8 @@ def run(settings: Settings) -> Result:
     """Compare what a step costs."""
     rows = []
     for what, make in _problems(settings.seed).items():
-        base, _ = _second(make(BASE))
+        short = Contender(f"T = {BASE}", make(BASE))
+        (base,) = interleave([short], settings.repetitions, cpu=True)
         rows += [_row(what, steps, *_second(make(steps)), base) for steps in LONG]
     return Result(rows)
 

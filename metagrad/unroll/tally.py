@@ -40,7 +40,7 @@ class Times(NamedTuple):
     offset: int
 
 
-_MOST_KNOWN, _MOST_WEIGHTS = 1 << 24, 1 << 12  # bytes; times
+_MOST_KNOWN, _MOST_WEIGHTS = 1 << 26, 1 << 12  # bytes; times
 _AT_ONCE = 256  # terms that are summed at once
 
 

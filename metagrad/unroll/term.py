@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
 
 class Known:
-    """The terms that are known by time; all of them go where there is no room for more."""
+    """The terms that are known by time; the oldest blocks go where there is no room for more, then all single ones."""
 
     def __init__(self, most: int) -> None:
         """Keep those of at most so many times."""
@@ -68,8 +68,8 @@ class Known:
         self._of_blocks += count
 
     def _make_room(self, count: int) -> None:
-        if len(self._terms) + self._of_blocks + count > self._most:
+        while self._blocks and len(self._terms) + self._of_blocks + count > self._most:
+            self._of_blocks -= len(self._blocks.pop(0).found)
+            self._starts.pop(0)
+        if len(self._terms) + count > self._most:
             self._terms.clear()
-            self._blocks.clear()
-            self._starts.clear()
-            self._of_blocks = 0

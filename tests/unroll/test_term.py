@@ -51,11 +51,16 @@ def test_what_is_looked_up_takes_no_room():
     assert known.block(1) is not None
 
 
-def test_all_go_where_there_is_no_room():
+def test_the_oldest_go_where_there_is_no_room():
     known = Known(10)
     known.keep_block(block(0, 6))
     known.keep(6, term(6))
     assert known.block(5) is not None
     known.keep_block(block(7, 4))
-    assert [known.get(t) is not None for t in (0, 5, 6, 7, 10, 11)] == [False, False, False, True, True, False]
+    assert [known.get(t) is not None for t in (0, 5, 6, 7, 10, 11)] == [False, False, True, True, True, False]
     assert known.block(5) is None
+    for t in range(20, 31):  # more single ones than there is room for
+        known.keep(t, term(t))
+        assert known.get(t) is not None
+    assert known.block(7) is None
+    assert known.get(20) is None
