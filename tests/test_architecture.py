@@ -181,10 +181,10 @@ def test_the_array_modules_are_named_only_where_they_may_be():
 
 
 def test_figures_import_neither_the_engine_nor_the_analysis():
-    """How files are written and read, how seeds are named, and how commands and errors are worded is all that they
-    share: a figure shows saved numbers, and computes none."""
+    """How files are written and read, how seeds are named and sources told apart, and how commands and errors are
+    worded is all that they share: a figure shows saved numbers, and computes none."""
     shared = {"metagrad.files", "metagrad.tables", "metagrad.errors.bad_value"}
-    shared |= {f"analysis.framework.{name}" for name in ("seeds", "commands", "needs")}
+    shared |= {f"analysis.framework.{name}" for name in ("seeds", "commands", "needs", "sources")}
     for path in (ROOT / "paper_figs").rglob("*.py"):
         tops = {name.split(".")[0] for name in imported_modules(path) - shared}
         assert not tops & {"metagrad", "analysis"}, path

@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from analysis.framework import store
+from analysis.framework import sources, store
 from metagrad import files
 
 _METAGRAD = store.ROOT / "metagrad"
@@ -17,7 +17,6 @@ _LIBRARIES = ("numpy", "scipy", "sympy", "numba")
 _GPU_LIBRARIES = ("cupy-cuda12x", "cupy-cuda13x")
 _FILES = (".py", ".cu", ".npz")
 _SHOWN = 3
-_OF_SIZES = {"presets", "expected_seconds"}
 
 
 def parts_of(source: Path, config: Any, seed: int, device: str) -> dict[str, str]:
@@ -26,8 +25,10 @@ def parts_of(source: Path, config: Any, seed: int, device: str) -> dict[str, str
     `source`: the file of the experiment; `config`: its sizes, a dataclass.
     """
     sizes = {f"config.{name}": _text(value) for name, value in dataclasses.asdict(config).items()}
-    sources = [source, *private_modules(source), *shared_sources(), *weights_of(source)]
-    return sizes | {"seed": str(seed), "device": device} | _versions(device) | {label(x): digest(x) for x in sources}
+    read = [source, *private_modules(source), *shared_sources(), *weights_of(source)]
+    return (
+        sizes | {"seed": str(seed), "device": device} | _versions(device) | {label(x): sources.digest(x) for x in read}
+    )
 
 
 def key_of(parts: dict[str, str]) -> str:
@@ -87,29 +88,6 @@ def label(path: Path) -> str:
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix()
     return path.name
-
-
-def digest(path: Path) -> str:
-    """Return the hash of a file; of an experiment without its presets: a result has its own sizes among its parts."""
-    return files.sha256(_without_presets(path.read_bytes()))
-
-
-def _without_presets(source: bytes) -> bytes:
-    """Return Python source without the statements that give presets and their durations, and comments above them."""
-    if b"\npresets = " not in source:
-        return source
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError):  # whoever imports it is told
-        return source
-    lines = source.splitlines(keepends=True)
-    for node in reversed(body):
-        if isinstance(node, ast.Assign) and {ast.unparse(target) for target in node.targets} & _OF_SIZES:
-            first = node.lineno - 1
-            while first and lines[first - 1].startswith(b"#"):
-                first -= 1
-            del lines[first : node.end_lineno]
-    return b"".join(lines)
 
 
 def differences(wanted: dict[str, str], found: dict[str, str], there: str = "there", here: str = "here") -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.framework import contract, depends, store
+from analysis.framework import contract, depends, sources, store
 from metagrad import files
 
 _FRAMEWORK = Path(__file__).parent
@@ -67,7 +67,7 @@ def digest(fingerprint: dict[str, str]) -> str:
 
 
 def _read(path: Path) -> str:
-    now = depends.digest(path)
+    now = sources.digest(path)
     if _first_read.setdefault(str(path), now) != now:
         return f"was changed after process {os.getpid()} on {platform.node()} read it"
     return now

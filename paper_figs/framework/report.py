@@ -16,8 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import paper_figs
-from analysis.framework import depends as depends_on
-from analysis.framework import seeds
+from analysis.framework import seeds, sources
 from metagrad import files
 from paper_figs.framework import groups, headlines, tidy
 from paper_figs.framework.results import Result, ResultError
@@ -151,13 +150,13 @@ def _readable(value: Any) -> str:
 def _code(name: str, result: Result) -> list[dict[str, str]]:
     """Return the source files of experiment and figure, and whether they are those that the result is of."""
     depends = result.sidecar["depends"]
-    sources = dict.fromkeys((f"analysis/{name}.py", *(one for one in depends if one.startswith("analysis/"))))
+    labels = dict.fromkeys((f"analysis/{name}.py", *(one for one in depends if one.startswith("analysis/"))))
     found = []
-    for label in (*sources, f"paper_figs/{name}.py"):
+    for label in (*labels, f"paper_figs/{name}.py"):
         path = _ROOT / label
         if path.is_file():
             data = path.read_bytes()
-            changed = label in depends and depends[label] != depends_on.digest(path)
+            changed = label in depends and depends[label] != sources.digest(path)
             note = ", changed since the result was computed" if changed else ""
             found.append({"label": label, "note": note, "text": data.decode("utf-8", errors="replace")})
     return found

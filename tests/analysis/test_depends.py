@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import analysis
-from analysis.framework import cli, contract, depends, runner, store, worker
+from analysis.framework import cli, contract, depends, runner, sources, store, worker
 
 SOURCE = Path(__file__).with_name("tiny_experiment.py.txt")
 LOADING = ("learned_explosion", "lstm_digits", "lstm_quadratics")
@@ -154,16 +154,16 @@ def test_another_preset_leaves_a_result_as_it_is(package, tiny, tmp_path, capsys
     """Its own sizes are parts by themselves; what is computed with them is in the rest of the file."""
     out = tmp_path / "out"
     assert run(out) == 0
-    before, text = depends.digest(tiny), tiny.read_text()
+    before, text = sources.digest(tiny), tiny.read_text()
     assert text.count("\npresets = ") == 1
     changed = text.replace("\npresets = ", "\n# Why these: see there.\nother = None\npresets = presets_of_old = ", 1)
     tiny.write_text(text.replace("\npresets = ", "\n# Why these sizes.\npresets = ", 1))
-    assert depends.digest(tiny) == before
+    assert sources.digest(tiny) == before
     capsys.readouterr()
     call("list", out, "--long")
     assert "is another file" not in capsys.readouterr().out
     tiny.write_text(changed)
-    assert depends.digest(tiny) != before
+    assert sources.digest(tiny) != before
 
 
 @pytest.mark.parametrize("rest", ["def f(:\n", "x = 1\n"])
@@ -171,9 +171,9 @@ def test_source_without_its_presets(rest, tmp_path):
     path, hashes = tmp_path / "experiment.py", []
     for sizes in ("{'quick': 1}", "{\n    # few\n    'quick': 2,\n}"):
         path.write_text(f"import math\n# sizes\npresets = {sizes}\nexpected_seconds = {sizes}\n\n\n{rest}")
-        hashes.append(depends.digest(path))
+        hashes.append(sources.digest(path))
     is_python = rest == "x = 1\n"
     assert (hashes[0] == hashes[1]) is is_python
     if is_python:
         path.write_text("import math\n\n\nx = 1\n")
-        assert depends.digest(path) == hashes[0]
+        assert sources.digest(path) == hashes[0]

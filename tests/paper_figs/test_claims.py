@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from analysis.framework import contract, depends, sidecar, store
+from analysis.framework import contract, depends, sidecar, sources, store
 from paper_figs.framework import groups, headlines, results, table
 from paper_figs.framework.claims import Claims
 
@@ -59,14 +59,14 @@ def test_a_headline_asks_for_checks_that_its_experiment_has(name):
 def test_what_is_claimed_was_measured_with_the_experiment_that_is_there(name):
     """Run it at the seeds that claims.json has, then `python -m paper_figs claims`, where this fails."""
     experiment = contract.load(name)
-    sources = {
-        depends.label(path): depends.digest(path)
+    found = {
+        depends.label(path): sources.digest(path)
         for path in (experiment.source, *depends.private_modules(experiment.source))
     }
     assert {"quick", "default"} <= set(KEPT[name])
     for preset, kept in KEPT[name].items():
         config = experiment.presets[preset]
-        assert kept["source"] == sources
+        assert kept["source"] == found
         assert kept["claim"] == experiment.claim
         assert kept["config"] == sidecar.plain_config(config)
         assert tuple(check["key"] for check in kept["checks"]) == tuple(experiment.keys(config))
