@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,20 +14,35 @@ from metagrad.xp import namespace
 UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
 
 
-def at_the_end(t: int, steps: int) -> Scaled | None:
-    """Return the weight 1 at t = T, and none before."""
-    return UNIT_WEIGHT if t == steps else None
+class Shared(NamedTuple):
+    """The one weight of all times that have a weight."""
+
+    times: range
+    weight: Scaled
+
+    def at(self, t: int) -> Scaled | None:
+        """Return the weight of a time, None where it has none."""
+        return self.weight if t in self.times else None
 
 
-def equal_share(t: int, steps: int) -> Scaled | None:
-    """Return the weight 1/T at t = 1..T: the mean over the trajectory."""
-    return _share(steps) if t >= 1 else None
+def shared_weight(objective: Any, steps: int) -> Shared | None:
+    """Return the weight that all times have that have one: of objectives of ours alone, which tell; else None.
+
+    A class of a user's that inherits from one of them may have other weights.
+    """
+    is_ours = type(objective).__module__.startswith("metagrad.objectives.")
+    return objective.shared_weight(steps) if is_ours else None
+
+
+def at_the_end(steps: int) -> Shared:
+    """Return the weight 1 at t = T alone."""
+    return Shared(range(steps, steps + 1), UNIT_WEIGHT)
 
 
 @lru_cache(maxsize=64)
-def _share(steps: int) -> Scaled:
-    """Return 1/T, which is asked for several times a step."""
-    return frozen(Scaled.of(np.asarray(1.0 / steps)))  # type: ignore[no-any-return]
+def equal_share(steps: int) -> Shared:
+    """Return the weight 1/T at t = 1..T: the mean over the trajectory."""
+    return Shared(range(1, steps + 1), frozen(Scaled.of(np.asarray(1.0 / steps))))
 
 
 def power_weight(rho: float, t: int) -> Scaled:

@@ -81,6 +81,11 @@ def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
     >>> namespace(np.zeros(3), 2.0).__name__
     'numpy'
     """
+    for x in arrays:
+        if type(x) is not np.ndarray:
+            break
+    else:  # the usual case, at once: this is asked often
+        return np
     found: Namespace | None = None
     first = 0
     for position, x in enumerate(arrays):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.transforms import at_the_end, unchanged
+from metagrad.transforms import Shared, at_the_end, unchanged
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Final:
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1 at the last iterate."""
-        return at_the_end(t, steps)
+        return at_the_end(steps).at(t)
+
+    def shared_weight(self, steps: int) -> Shared:
+        """Return that weight, and its times."""
+        return at_the_end(steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself."""

@@ -11,7 +11,7 @@ from metagrad.errors import bad_type, bad_value
 from metagrad.measures import EXCESS, AboveFloor, MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.transforms import at_the_end, log_and_slope, unchanged
+from metagrad.transforms import Shared, at_the_end, log_and_slope, unchanged
 from metagrad.xp import Array, is_array, namespace
 
 
@@ -50,7 +50,11 @@ class LogExcess:
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1 at the last iterate."""
-        return at_the_end(t, steps)
+        return at_the_end(steps).at(t)
+
+    def shared_weight(self, steps: int) -> Shared:
+        """Return that weight, and its times."""
+        return at_the_end(steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself: the logarithm is taken at the end."""

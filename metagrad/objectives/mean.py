@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.transforms import equal_share, unchanged
+from metagrad.transforms import Shared, equal_share, unchanged
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,11 @@ class Mean:
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1/T for t = 1..T."""
-        return equal_share(t, steps)
+        return equal_share(steps).at(t)
+
+    def shared_weight(self, steps: int) -> Shared:
+        """Return that weight, and its times."""
+        return equal_share(steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself."""

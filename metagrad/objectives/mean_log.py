@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.transforms import equal_share, log_and_slope, unchanged
+from metagrad.transforms import Shared, equal_share, log_and_slope, unchanged
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class MeanLog:
 
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return 1/T for t = 1..T."""
-        return equal_share(t, steps)
+        return equal_share(steps).at(t)
+
+    def shared_weight(self, steps: int) -> Shared:
+        """Return that weight, and its times."""
+        return equal_share(steps)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return log f(w_t) and 1/f(w_t)."""

@@ -8,7 +8,7 @@ from metagrad import checks
 from metagrad.measures import MeasureName, as_measure
 from metagrad.protocols import Measure
 from metagrad.scaled import Scaled
-from metagrad.transforms import power_weight, unchanged
+from metagrad.transforms import UNIT_WEIGHT, Shared, power_weight, unchanged
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class WeightedSum:
     def weight(self, t: int, steps: int) -> Scaled | None:
         """Return rho^t for t = 1..T."""
         return power_weight(self.rho, t) if t >= 1 else None
+
+    def shared_weight(self, steps: int) -> Shared | None:
+        """Return the weight 1 of t = 1..T where rho is 1."""
+        return Shared(range(1, steps + 1), UNIT_WEIGHT) if self.rho == 1 else None
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the term itself."""

@@ -70,6 +70,18 @@ class _Reading:
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
         self._held: list[Any] = []  # so that no number is given twice
+        # How things of each kind are read, the first that fits.
+        self._kinds: tuple[tuple[Any, Callable[[Any], list[Any] | None]], ...] = (
+            (np.ndarray, lambda x: [] if _is_looked_at(x) else None),
+            ((dict, tuple, list, set, frozenset, deque), self._of_entries),
+            (slice, lambda x: [x.start, x.stop, x.step]),
+            (MethodType, lambda x: [x.__self__, x.__func__]),
+            (FunctionType, self._of_function),
+            (ModuleType, lambda x: [] if _is_pure_module(x.__name__) else None),
+            (type, self._of_type),
+            (np.ufunc, lambda x: [] if _is_numpys(x) else None),
+            ((BuiltinFunctionType, _DISPATCHER), lambda x: [] if _is_pure(x) else None),
+        )
 
     def all_of(self, things: list[Any]) -> Signature | None:
         stack, signature = things, list[Any]()
@@ -98,21 +110,6 @@ class _Reading:
             if isinstance(x, kinds):
                 return read(x)
         return self._of_object(x)
-
-    @property
-    def _kinds(self) -> tuple[tuple[Any, Callable[[Any], list[Any] | None]], ...]:
-        """How things of each kind are read, the first that fits."""
-        return (
-            (np.ndarray, lambda x: [] if _is_looked_at(x) else None),
-            ((dict, tuple, list, set, frozenset, deque), self._of_entries),
-            (slice, lambda x: [x.start, x.stop, x.step]),
-            (MethodType, lambda x: [x.__self__, x.__func__]),
-            (FunctionType, self._of_function),
-            (ModuleType, lambda x: [] if _is_pure_module(x.__name__) else None),
-            (type, self._of_type),
-            (np.ufunc, lambda x: [] if _is_numpys(x) else None),
-            ((BuiltinFunctionType, _DISPATCHER), lambda x: [] if _is_pure(x) else None),
-        )
 
     def _of_entries(self, x: Any) -> list[Any] | None:
         """Return the entries of a container; those that are told by their texts alone have to be texts and numbers."""
@@ -248,6 +245,7 @@ def _is_exception(x: Any) -> bool:
     return isinstance(x, type) and issubclass(x, BaseException)
 
 
+@cache
 def _is_pure_module(name: str | None) -> bool:
     return any(name == m or str(name).startswith(f"{m}.") for m in _PURE_MODULES) and not str(name).startswith(
         ("numpy.random", "numpy.ctypeslib", "numpy.lib._npyio")

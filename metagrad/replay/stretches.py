@@ -160,8 +160,12 @@ class _Rows:
 
     def table(self, count: int) -> Array:
         """Return the rows of the first steps, with all that was entered."""
-        columns, starts, steps = np.array(self._columns).T
-        self.rows[:, columns] = starts + np.multiply.outer(np.arange(self.count), steps)
+        columns, starts, steps = zip(*self._columns, strict=True)
+        along = self.whole.distances(self.count, steps)
+        if len(columns) == len(self.rows[0]):
+            np.add(along, starts, out=self.rows)
+        else:
+            self.rows[:, columns] = along + starts
         for column, start in self._firsts:
             self.rows[0, column] = start
         return self.rows[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,10 +65,25 @@ class Place(NamedTuple):
         return list(room)
 
 
-def address(x: Any) -> int:
-    """Return where the entries of an array begin."""
-    found: int = x.__array_interface__["data"][0]
-    return found
+_HEAD = object.__basicsize__  # of a Python object: NumPy's C struct of an array goes on with where its entries begin
+_read = ctypes.c_void_p.from_address
+
+
+def _is_behind_the_head() -> bool:
+    some = [np.empty(3), np.empty((2, 5))[1:, ::2], np.empty((), np.float32), np.ndarray((2,), np.int64, bytearray(16))]
+    return all(_read(id(x) + _HEAD).value == x.ctypes.data for x in some)
+
+
+def _told_by_numpy(x: Any) -> int:
+    return int(x.__array_interface__["data"][0])
+
+
+def _read_off(x: Any) -> int:
+    return _read(id(x) + _HEAD).value or 0
+
+
+# Where the entries of an array begin: read where that is, which takes a tenth of the time that NumPy takes to tell.
+address: Callable[[Any], int] = _read_off if _is_behind_the_head() else _told_by_numpy
 
 
 class WholeProgram:
@@ -83,7 +99,14 @@ class WholeProgram:
         self._made = [(place, place.is_usual) for place in self.outputs]
         if any(place.dtype == object for place in (*self.inputs, *self.outputs)):
             raise NotWhole("a leaf that is no number")
+        self._distances: Any = None  # those that were asked for last
         self._built, self._apart = built(tree), dict[Any, Callable[..., Tree]]()
+
+    def distances(self, count: int, steps: tuple[int, ...]) -> Any:
+        """Return how far so many steps lie from the first, (count, columns), each column at a distance of its own."""
+        if self._distances is None or self._distances[0] != (count, steps):
+            self._distances = (count, steps), np.multiply.outer(np.arange(count), steps)
+        return self._distances[1]
 
     def run(self, rows: Any, count: int) -> int:
         """Take steps, with a row of addresses for each, (count, width), and return how many were taken."""

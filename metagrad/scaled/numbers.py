@@ -22,6 +22,7 @@ from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufun
 from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
+_LOWEST = np.iinfo(np.int64).min // 4  # an exponent below all others
 _LOG10_2 = math.log10(2.0)
 
 
@@ -49,6 +50,12 @@ class Scaled:
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
         """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
+        is_plain = type(exponent) is int or (type(exponent) is np.ndarray and exponent.dtype.kind == "i")
+        if is_plain and type(x) is np.ndarray and x.ndim and x.dtype.kind == "f":  # the usual case, at once
+            mantissa, shift = np.frexp(x)
+            total = exponents(x, shift, exponent)
+            if mantissa.shape == total.shape:
+                return cls(mantissa, total)
         if type(x) is cls:
             x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
@@ -219,7 +226,7 @@ class Scaled:
 
     def __mul__(self, other: Any) -> Scaled:
         """Return the products, entry by entry."""
-        b = self.beside(other)
+        b = other if type(other) is Scaled else self.beside(other)
         return NotImplemented if b is None else Scaled.of(self.mantissa * b.mantissa, self.exponent + b.exponent)
 
     def __truediv__(self, other: Any) -> Scaled:
@@ -309,9 +316,9 @@ class Scaled:
     def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
         xp = self._xp
-        lowest = np.iinfo(np.int64).min // 4  # a zero has no magnitude: it must not decide the alignment
-        exponent = xp.where(self.mantissa == 0, lowest, self.exponent)
-        top = exponent.max(axis=axis, keepdims=True, initial=lowest)
+        # A zero has no magnitude: it must not decide the alignment.
+        exponent = xp.where(self.mantissa == 0, _LOWEST, self.exponent)
+        top = exponent.max(axis=axis, keepdims=True, initial=_LOWEST)
         total = ldexp(self.mantissa, exponent - top).sum(axis=axis, keepdims=keepdims)
         return Scaled.of(total, xp.where(total == 0, 0, top.reshape(total.shape)))
 

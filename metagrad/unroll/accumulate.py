@@ -222,12 +222,11 @@ def _sums(rows: tuple[Any, ...], pending: list[tuple[Stack, Array]]) -> tuple[An
 def _sums_in_range(x: Array, power: Array) -> tuple[Scaled, Scaled] | None:
     """Return the sums of numbers of one exponent, where aligning them would move no digit; else None."""
     size, info = np.abs(x), float_info(x.dtype)
-    least = size.min(where=size > 0, initial=1.0)
+    least = size.min(initial=1.0) or size.min(where=size > 0, initial=1.0)
     if least <= 2.0 ** (info.min_exponent // 2) or not size.max(initial=0.0) < 2.0 ** (info.max_exponent // 2):
         return None
-    totals = [x.sum(axis=0), size.sum(axis=0)]
     powers = power.reshape(power.shape + (1,) * (x.ndim - 1 - power.ndim)) if power.ndim else power
-    both = [Scaled.of(total, np.where(total == 0, 0, powers)) for total in totals]
+    both = Scaled.of(np.array([x.sum(axis=0), size.sum(axis=0)]), powers)
     return both[0], both[1]
 
 

@@ -241,8 +241,18 @@ def check_state(rule: Any, state: Tree, member: str, batch: int) -> None:
             bad_value(where, f"the state{path}", f"of shape {np.shape(leaf)}", expected, remedy)
 
 
+def _are_arrays_alike(before: tuple[Tree, Tree], after: tuple[Tree, Tree]) -> bool:
+    """Whether w is one array before and after, of one kind, and there is no state: the usual case, seen at once."""
+    (was, held), (now, next_held) = before, after
+    if type(was) is not np.ndarray or type(now) is not np.ndarray or was.shape != now.shape or was.dtype != now.dtype:
+        return False
+    return type(held) is tuple and type(next_held) is tuple and not held and not next_held
+
+
 def check_step(rule: Any, before: tuple[Tree, Tree], after: tuple[Tree, Tree], *, batch: int, per_task: bool) -> None:
     """Raise where a step does not return a (w, state) like the one before."""
+    if _are_arrays_alike(before, after):
+        return
     where = f"{type(rule).__name__}.step"
     for name, was, now in zip(("w", "state"), before, after, strict=True):
         if ad.paths(was) != ad.paths(now):

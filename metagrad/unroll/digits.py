@@ -110,7 +110,9 @@ def _usual_digits(value: Scaled, known: Known, most: float, *, shared: bool, has
 def log2_length(numbers: list[Scaled]) -> Array:
     """Return log2 of the lengths of rows (B, n), which lie side by side."""
     xp = namespace(numbers[0].mantissa)
-    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1)
+    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1) if len(numbers) > 1 else numbers[0].log2abs()
+    if logs.shape[1] == 1:
+        return logs[:, 0]
     top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
     with np.errstate(all="ignore"):
         return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))

@@ -61,16 +61,14 @@ class _Step(NamedTuple):
 
 
 class _Logs(NamedTuple):
-    """Some steps: log2 of q, of r, and of p where a term was added; and where that is; (n, B), (n,)."""
+    """Some steps: log2 of q, of r, and of p where a term was added, (3, n, B); and where that is, (n,)."""
 
-    q: Array
-    r: Array
-    added: Array
+    rows: Array
     begins: Array
 
     def part(self, first: int, end: int) -> _Logs:
         """Return those from `first` to before `end`."""
-        return _Logs(*[x[first:end] for x in self])
+        return _Logs(self.rows[:, first:end], self.begins[first:end])
 
 
 class Growth:
@@ -88,7 +86,8 @@ class Growth:
         self._end: Array | None = None  # log2 q of the step before
         self._most = _Most(xp, batch)
         zero = xp.zeros(batch)
-        self._rounding, self._value, self._size = zero, zero - np.inf, zero - np.inf
+        self._rounding, self._size = zero, zero - np.inf
+        self._value: Array | None = None
 
     def term_added(self) -> None:
         """Note that the adjoint is no longer what the last step was pulled back to."""
@@ -113,8 +112,9 @@ class Growth:
         fresh = np.full(count, sums.after is not None)
         fresh[0] = self._begins
         p = sums.pulled if sums.after is None else sums.after
-        added = np.concatenate([sums_of(*start)[None], p[:-1]])
-        logs = _Logs(_log2(sums.pulled, power), _log2(sums.given, power), _log2(added, power), fresh)
+        rows = np.empty((3, *p.shape), p.dtype)
+        rows[0], rows[1], rows[2, 0], rows[2, 1:] = sums.pulled, sums.given, sums_of(*start), p[:-1]
+        logs = _Logs(_log2(rows, power), fresh)
         self._begins = sums.after is not None
         self._take_logs()
         done = 0
@@ -130,7 +130,8 @@ class Growth:
         """Return what has grown; `power` is one more exponent of all adjoints."""
         self._flush()
         rounding = self._xp.maximum(self._rounding, self._most.found)
-        return Grown(self._most.found, rounding, self._value + power, self._size + power)
+        value = self._size if self._value is None else self._value  # without a step both are log2 of 0
+        return Grown(self._most.found, rounding, value + power, self._size + power)
 
     def _take_logs(self) -> None:
         """Sum up the latest steps."""
@@ -146,16 +147,21 @@ class Growth:
             log2_products = _log2_products
         q, r = (log2_products(adjoints, states, of_adjoint + of_w) for adjoints in (before, after))
         added = log2_products(after, later, of_adjoint + of_later)
-        self._logs.append(_Logs(q, r, added, np.array([step.begins for step in steps])))
+        self._logs.append(_Logs(np.array([q, r, added]), np.array([step.begins for step in steps])))
 
     def _flush(self) -> None:
         self._take_logs()
         if not self._logs:
             return
         xp, logs, self._logs, self._count = self._xp, self._logs, [], 0
-        q, r, known, begins = logs[0] if len(logs) == 1 else _Logs(*map(np.concatenate, zip(*logs, strict=True)))
+        if len(logs) == 1:
+            rows, begins = logs[0]
+        else:
+            rows = np.concatenate([log.rows for log in logs], axis=1)
+            begins = np.concatenate([log.begins for log in logs])
+        q, r, known = rows
         before = 0.0 if self._end is None else self._end.sum()
-        are_finite = math.isfinite(before + q.sum() + r.sum() + known.sum())  # in the usual case
+        are_finite = math.isfinite(before + rows.sum())  # in the usual case
         p, fresh = self._log2_p(begins, q, known, are_finite=are_finite)
         self._end = q[-1]
         steps = r - p
@@ -165,7 +171,10 @@ class Growth:
         so_far = self._most.add(q - p - _SHARE * fresh, made, are_finite=are_finite)
         self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
-        self._value = _root_of_squares(xp, xp.concatenate([xp.maximum(p, r), self._value[None]]))
+        roundings = xp.maximum(p, r)
+        if self._value is not None:
+            roundings = xp.concatenate([roundings, self._value[None]])
+        self._value = _root_of_squares(xp, roundings, are_finite=are_finite)
 
     def _log2_p(self, begins: Array, q: Array, known: Array, *, are_finite: bool) -> tuple[Array, Array | float]:
         """Return log2 p of the steps, which is the q before it, but where a term was added; and what a term added.
@@ -237,11 +246,12 @@ class _Most:
         return found
 
 
-def _root_of_squares(xp: Namespace, logs: Array) -> Array:
+def _root_of_squares(xp: Namespace, logs: Array, *, are_finite: bool) -> Array:
     """Return log2 sqrt(sum of 4**logs) over the first axis; what is no number does not count."""
-    logs = xp.where(xp.isfinite(logs), logs, -np.inf)
+    logs = logs if are_finite else xp.where(xp.isfinite(logs), logs, -np.inf)
     top = logs.max(axis=0)
-    top = xp.where(xp.isfinite(top), top, 0.0)
+    if not are_finite:
+        top = xp.where(xp.isfinite(top), top, 0.0)
     return top + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=0))
 
 

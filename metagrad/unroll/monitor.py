@@ -71,8 +71,8 @@ class Monitor:
 
     def _look(self, kind: str, times: Sequence[int], sizes: Array) -> None:
         xp = self._xp
-        if xp is np and sizes.min() >= self._tiny and sizes.max() < np.inf:
-            return  # on the host a look is cheap, and NaN fails both comparisons
+        if xp is np and self._are_fine(kind, sizes):
+            return
         code = range_code(kind, sizes, self._tiny)
         if kind == "STATE":
             code = xp.where((sizes == 0) & self._zero_is_trouble, Status.STATE_ZERO.code, code)
@@ -82,6 +82,16 @@ class Monitor:
         fresh = (self.status == 0) & (found != 0)
         self.status = xp.where(fresh, found, self.status)
         self.step = xp.where(fresh, at, self.step)
+
+    def _are_fine(self, kind: str, sizes: Array) -> bool:
+        """Whether a look, which is cheap on the host, shows that there is nothing to note. NaN fails comparisons."""
+        if not sizes.max() < np.inf:
+            return False
+        if sizes.min() >= self._tiny:
+            return True
+        is_zero = sizes == 0
+        may_be_zero = is_zero & ~self._zero_is_trouble if kind == "STATE" else is_zero
+        return bool(((sizes >= self._tiny) | may_be_zero).all())
 
 
 def range_code(kind: str, size: Array, tiny: float) -> Array:

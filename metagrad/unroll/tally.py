@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_value
 from metagrad.measures import Loss, as_measure
 from metagrad.protocols import Objective, Tree
-from metagrad.scaled import Scaled, ldexp, surely_in_range, surely_positive
+from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT
 from metagrad.unroll.carry import Carry
@@ -21,6 +20,7 @@ from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import along_tasks, beside, exponent_limit, is_float_array, log2_of, magnitude, shift
 from metagrad.unroll.term import Block, Known, Term
+from metagrad.unroll.weights import Weights
 from metagrad.xp import Array, float_info, namespace
 
 
@@ -40,7 +40,7 @@ class Times(NamedTuple):
     offset: int
 
 
-_MOST_KNOWN, _MOST_WEIGHTS = 1 << 26, 1 << 12  # bytes; times
+_MOST_KNOWN = 1 << 26  # bytes
 _AT_ONCE = 256  # terms that are summed at once
 
 
@@ -78,29 +78,13 @@ class Tally:
         self._count = 0  # of times in them
         # The latest ones: the backward sweep asks for them once more.
         self._known = Known(max(256, _MOST_KNOWN // (64 * self.batch)))
-        self._weights: dict[int, Scaled | None] = {}  # they are asked for several times a step
+        weights = Weights(objective, self.steps)
+        self.weight, self.weights = weights.at, weights.of
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
         self.slope_at: tuple[Tree, Tree] | None = None  # the last w, and the gradient of the loss there, where known
-
-    def weight(self, t: int) -> Scaled | None:
-        """Return the weight of the state at t, None where it has none; a number is one of any size."""
-        try:
-            return self._weights[t]
-        except KeyError:
-            pass
-        found: Any = self.objective.weight(t, self.steps)
-        found = found if found is None or isinstance(found, Scaled) else Scaled.of(np.asarray(float(found)))
-        if len(self._weights) >= _MOST_WEIGHTS:
-            self._weights.clear()
-        self._weights[t] = found
-        return found  # type: ignore[no-any-return]
-
-    def weights(self, times: Iterable[int]) -> list[Scaled | None]:
-        """Return the weights of the states at some times."""
-        known = self._weights
-        return [known[t] if t in known else self.weight(t) for t in times]
+        self._pulled_at: tuple[Tree, Tree] | None = None  # w, and what was pulled back to it of a joint term
 
     def add(self, carry: Carry, t: int, weight: Scaled) -> None:
         """Let the state at t, which has a weight and is reached for the first time, enter the sum."""
@@ -243,6 +227,8 @@ class Tally:
             phi_bar, *adjoint = pull(factor.to_float(out_of_range="ieee"))
             return Pulled((adjoint[0], adjoint[1]), self.xp.zeros(self.batch, dtype=np.int64), phi_bar)
         _, *adjoint = pull(factor.mantissa, wrt=(1, 2))
+        if self.xp is np and factor.mantissa.all():
+            self._pulled_at = carry.w, adjoint[0]
         exponent = factor.exponent + self._power(carry, None if degree is None else degree - 1)
         power = factor.exponent + self._power(carry, degree)  # phi stands beside the true w, not beside its digits
         if per_task:
@@ -277,9 +263,7 @@ class Tally:
         if weight is None or self._slope is None:
             return None
         known, power = self._term_at(carry, t), self._power(carry, self._degree)
-        measured = self.measured.at(near, t)
-        before = Scaled(known.term.mantissa, known.term.exponent - power)  # what was measured, beside its exponent
-        change = abs(measured - (before if type(measured) is Scaled else ldexp(before.mantissa, before.exponent)))
+        change = abs(self.measured.at(near, t) - known.found)  # beside its exponent
         slope = self._slope * self._weighted(known.slope, weight)
         return slope.log2abs() + log2_of(change) + power
 
@@ -288,6 +272,11 @@ class Tally:
         factor, pull = self._linearised(carry, t)
         (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
         return factor, w_bar
+
+    def direction(self, carry: Carry, t: int) -> Tree:
+        """Return d term/d w at time t, which has a weight, times some number for each task that is not zero."""
+        known = self._pulled_at
+        return known[1] if known is not None and known[0] is carry.w else self.term_slope(carry, t)[1]
 
     def _linearised(self, carry: Carry, t: int) -> tuple[Scaled, Any]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent), not normalised, and the pullback of the term."""

@@ -89,11 +89,13 @@ class Trust:
         few, drift = _ROUNDINGS * level, _STEP_ROUNDINGS * (done + self._steps) * level
         if tally.xp is np and measure in ("loss", "train") and (size >= few + drift).all():
             return None  # the usual case, found cheaply
-        lost = (size < few) | (self._stalled(last) & (size < drift))
+        lost, is_slow = size < few, size < drift
+        if tally.xp is not np or is_slow.any():
+            lost = lost | (self._stalled(last) & is_slow)
         if measure == "excess":
             lost = lost | _differ(tally.term_slope(last, self._steps)[1], g)
         elif not of_loss:
-            lost = lost | _orthogonal(tally.term_slope(last, self._steps)[1], g, dg)
+            lost = lost | _orthogonal(tally.direction(last, self._steps), g, dg)
         lost = lost & ((size > 0) | self._moved(last))
         if self._sum_from is not None:
             lost = lost & self._late_terms_count(tally, self._sum_from, tally.xp.maximum(size, level), of_loss)
@@ -165,7 +167,8 @@ def _units(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def _change(before: Carry, last: Carry) -> Tree:
     """Return the last w less an earlier one, in the digits of the last."""
-    earlier = shift(before.w, before.exponent - last.exponent)
+    is_alike = before.exponent is last.exponent
+    earlier = before.w if is_alike else shift(before.w, before.exponent - last.exponent)
     return ad.tree_map(lambda a, b: a - b if is_float_array(a) else a, last.w, earlier)
 
 
