@@ -22,6 +22,7 @@ kept          what code keeps of its own, and `reached`: where it changes, nothi
 closed        whether code can be read through, so that nothing else can change its numbers
 step          a step of an unroll and its pullback, and what the latter computes beside it (adjoints)
 many_steps    a stretch of steps: in one call (stretches, stack), or program by program (running)
+whole_run     all steps of a run in two calls, in memory that stays
 kept_steps    what steps leave for their pullbacks
 terms         what the objective measures, and its gradient
 cache         programs are kept as long as their task, and while nothing that they hold changes
@@ -30,14 +31,16 @@ asked         whether steps are replayed, and when programs are compiled
 
 from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.asked import is_asked, replayed
-from metagrad.replay.cache import routines_of
+from metagrad.replay.cache import alike, are_laid_out, routines_of
 from metagrad.replay.kept import Looked
 from metagrad.replay.program import NotReplayable
+from metagrad.replay.routine import Routines, laid
 from metagrad.replay.stack import Stack
-from metagrad.replay.step import ReplayStep
+from metagrad.replay.step import ReplayStep, said
 from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.traced import Traced
+from metagrad.replay.whole_run import WholeRun
 
 __all__ = [
     "Looked",
@@ -45,12 +48,18 @@ __all__ = [
     "Pulled",
     "ReplayStep",
     "ReplayTerms",
+    "Routines",
     "Stack",
     "Sums",
     "Traced",
+    "WholeRun",
+    "alike",
+    "are_laid_out",
     "is_asked",
+    "laid",
     "products",
     "replayed",
     "routines_of",
+    "said",
     "sums_of",
 ]

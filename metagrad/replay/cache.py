@@ -27,7 +27,7 @@ def routines_of(what: str, system: Training, *more: Any) -> Routines:
     key = (what, system.rule, system.held, system.steps, *more)
     with _LOCK:
         pairs = _pairs_of(task)
-        routines = next((found for known, found in pairs if _alike(known, key)), None)
+        routines = next((found for known, found in pairs if alike(known, key)), None)
         if routines is None:
             routines = Routines(what)
             _make_room()
@@ -68,7 +68,14 @@ def _forget(number: int, ref: Any) -> None:
         _KEPT.pop(number, None)
 
 
-def _alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+def are_laid_out(task: Any) -> bool:
+    """Whether whole runs of a task were laid out."""
+    found = _KEPT.get(id(task))
+    return found is not None and found[0]() is task and any(routines.runs for _, routines in found[1])
+
+
+def alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether parts are the same ones, one by one, or equal settings of ours."""
     return len(a) == len(b) and all(map(_equal, a, b))
 
 

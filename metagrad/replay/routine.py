@@ -74,6 +74,11 @@ class Routine:
             self._latest = key, found
         return found
 
+    @property
+    def latest(self) -> Program | None:
+        """The program that was asked for last."""
+        return None if self._latest is None else self._latest[1]
+
     def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
         self.make_room()
@@ -172,6 +177,7 @@ class Routines:
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.push = Routine(f"the tangent of {self._what}")
+        self.runs: list[Any] = []  # whole runs that were laid out for these programs (`metagrad.unroll.quiet`)
 
     def learn(
         self,
@@ -225,7 +231,7 @@ class Routines:
     @property
     def nbytes(self) -> int:
         """The memory of all buffers."""
-        return sum(x.nbytes for x in self._all) + self.spare.nbytes
+        return sum(x.nbytes for x in self._all) + sum(int(x.nbytes) for x in self.runs) + self.spare.nbytes
 
     @property
     def _all(self) -> tuple[Routine, ...]:
@@ -271,6 +277,12 @@ def layout(trees: Trees, flat: list[Any]) -> Any:
     """Return what a program depends on in its inputs, beside their entries: structure, shapes, dtypes, places."""
     leaves = [(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat]
     return tuple(leaves), tuple([None if type(x) is np.ndarray else structure(x) for x in trees])
+
+
+def laid(trees: Trees) -> tuple[Any, list[Any]]:
+    """Return the layout of some trees, and their leaves."""
+    flat = leaves_of(trees)
+    return layout(trees, flat), flat
 
 
 def structure(tree: Tree) -> Any:

@@ -29,6 +29,7 @@ from metagrad.replay.routine import LONG, Routines, moved
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
+from metagrad.replay.whole_run import NotWholeRun, WholeRun
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
@@ -152,6 +153,26 @@ class ReplayStep:
         self._many.done(pulled)
         self._kept.drop_many(times)
 
+    @property
+    def routines(self) -> Routines:
+        """The programs."""
+        return self._routines
+
+    def was_whole(self, steps: int) -> bool:
+        """Whether a run of so many steps, which need not be compared, was all replayed, forwards and backwards."""
+        return self._is_trusted and self.by_tape == 0 and self.replayed == 2 * steps
+
+    def laid_out(self, trees: Any, steps: int) -> WholeRun | None:
+        """Return the run that was taken last, laid out for others; `trees` are those of its first step."""
+        forwards, backwards = (routine.latest for routine in (self._routines.keeping, self._routines.given))
+        _, phi, w, state, _ = trees
+        adjoints = sum(map(is_float, ad.leaves((w, state))))
+        if forwards is None or backwards is None:
+            return None
+        with suppress(NotWholeRun):
+            return WholeRun(forwards, backwards, steps, len(ad.leaves(phi)), adjoints)
+        return None
+
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
         """Compare the programs with what the tape found, and keep what the pullback needs; tell if they apply."""
         found = self._routines.keeping.run(trees) if self._kept.room else None
@@ -204,9 +225,7 @@ class ReplayStep:
         """Say in one line what was replayed."""
         if self.why_not is not None:
             return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
-        said = f"{self.replayed} of {self.replayed + self.by_tape} steps, forwards and backwards, were replayed."
-        reason = self._routines.why_not_compiled
-        return said if reason is None else f"{said} Programs stay NumPy's: {reason}."
+        return said(self.replayed, self.replayed + self.by_tape, self._routines.why_not_compiled)
 
     def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""
@@ -315,6 +334,12 @@ class ReplayStep:
     def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
         return None if self._terms is None else self._terms.valued(w, sample)
+
+
+def said(replayed: int, of: int, why_not_compiled: str | None) -> str:
+    """Say how many steps were replayed."""
+    found = f"{replayed} of {of} steps, forwards and backwards, were replayed."
+    return found if why_not_compiled is None else f"{found} Programs stay NumPy's: {why_not_compiled}."
 
 
 def _adjoint(pair: Pair, seed: int) -> Pair:

@@ -21,7 +21,7 @@ from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
 _LITTLE = 1 << 18  # bytes of a sample that are looked at at every step
-_PULLED, _SLOPE, _AFTER, _SUMS = 1, 2, 3, 4  # what a pullback's program returns, after the cotangents of phi
+PULLED, SLOPE, AFTER, SUMS = 1, 2, 3, 4  # what a pullback's program returns, after the cotangents of phi
 _MOST_SPARE = 1 << 24  # bytes that are kept for the next run
 _FEW = 4  # steps
 
@@ -294,17 +294,17 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
     steps, adjoint = way.steps, way.adjoint
     sizes = [len(ad.leaves(tree)) for tree in whole.tree]
     ends = [sum(sizes[:part]) for part in range(len(sizes) + 1)]
-    next_one, given = _AFTER if with_terms else _PULLED, len(ad.leaves(adjoint))
+    next_one, given = AFTER if with_terms else PULLED, len(ad.leaves(adjoint))
     if sizes[next_one] != given:  # no term is known, or what is found is not what the next step is given
         return None
     # Cotangents of phi and sums are read later on; the gradient of what is measured, which has gone into the adjoint,
     # is left in one place.
     rooms: list[Any] = []
     for k, place in enumerate(whole.outputs):
-        count = 1 if ends[_SLOPE] <= k < ends[_AFTER] else len(steps)
-        is_lent = ends[_PULLED] <= k < ends[_SUMS]
+        count = 1 if ends[SLOPE] <= k < ends[AFTER] else len(steps)
+        is_lent = ends[PULLED] <= k < ends[SUMS]
         rooms.append(spare.room(place, count) if is_lent else place.room(count))
-    lent = tuple(zip(whole.outputs, rooms, strict=True))[ends[_PULLED] : ends[_SUMS]]
+    lent = tuple(zip(whole.outputs, rooms, strict=True))[ends[PULLED] : ends[SUMS]]
     begin = ends[next_one]
     rows = _rows_back(whole, way, rooms[begin : begin + given])
     if rows is None:
@@ -319,10 +319,10 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
         lo, hi = ends[part], ends[part + 1]
         return Stack(leaves=[x[:count] for x in rooms[lo:hi]], apart=whole.apart(lo, hi, whole.tree[part]))
 
-    pulled = stack(_PULLED)
-    sums = [x[:count] for x in rooms[ends[_SUMS] :]]
+    pulled = stack(PULLED)
+    sums = [x[:count] for x in rooms[ends[SUMS] :]]
     told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
-    return Pulled(stack(0), pulled, stack(_AFTER) if with_terms else pulled, told, len(ad.leaves(adjoint[0])), lent)
+    return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, len(ad.leaves(adjoint[0])), lent)
 
 
 def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> _Rows | None:

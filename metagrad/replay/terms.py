@@ -24,7 +24,7 @@ class ReplayTerms:
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
         """Bind what an unroll measures (`metagrad.unroll.measured`)."""
-        self._measure, self._task, self._routines = measured.measure, measured.task, routines
+        self._measure, self._task, self.routines = measured.measure, measured.task, routines
         self._sample: Callable[[int], Any] = measured.sample
         self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
@@ -40,7 +40,7 @@ class ReplayTerms:
         self._seen += 1
         if self._is_on and not self._is_sure:
             return self._first(trees)
-        found = self._routines.step.run(trees) if self._is_on else None
+        found = self.routines.step.run(trees) if self._is_on else None
         return self.valued(*trees) if found is None else found
 
     def pullback(self, t: int, w: Tree) -> Callable[[Array], tuple[Tree]] | None:
@@ -51,14 +51,14 @@ class ReplayTerms:
         is_handed = handed is not None and handed[0] is w
         sample = self._sample(t) if t in self._looked_at or not is_handed else None
         if t in self._looked_at:
-            self._routines.step.check(self.valued(w, sample), (w, sample))
+            self.routines.step.check(self.valued(w, sample), (w, sample))
             self._compare_slopes((w, sample))
         if handed is not None and is_handed:
             slope = handed[1]
             return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), slope),)
 
         def pull(cotangent: Array) -> tuple[Tree]:
-            found = self._routines.pull.run((w, sample, cotangent))
+            found = self.routines.pull.run((w, sample, cotangent))
             return (self._pulled(w, sample, cotangent) if found is None else found,)
 
         return pull
@@ -69,16 +69,16 @@ class ReplayTerms:
 
     def gradient(self, w: Tree, sample: Any) -> Tree | None:
         """Return the gradient of what is measured, None where no program has it."""
-        return self._routines.pull.run((w, sample, _ones(w))) if self._is_sure else None
+        return self.routines.pull.run((w, sample, _ones(w))) if self._is_sure else None
 
     def give_up(self) -> None:
         """Drop programs of another run."""
         if self._are_old:
-            self._routines.begin_anew()
+            self.routines.begin_anew()
 
     def _first(self, trees: Any) -> Array:
         """Return what is measured, by the code itself, having compared the program with it, or recorded one."""
-        expected, routines = self.valued(*trees), self._routines
+        expected, routines = self.valued(*trees), self.routines
         if routines.step.knows(trees):
             try:
                 routines.step.check(expected, trees)
@@ -98,18 +98,18 @@ class ReplayTerms:
         beside = moved(w, 2), sample
         kept = Kept(self._task, self._measure, whole=True)
         try:
-            self._routines.step.learn(self.valued, trees, beside)
-            self._routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
+            self.routines.step.learn(self.valued, trees, beside)
+            self.routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
             kept.refuse_changes()
             self._is_sure = True
         except NotReplayable as why:
-            self._routines.step.why_not, self._is_on = str(why), False
+            self.routines.step.why_not, self._is_on = str(why), False
 
     def _compare_slopes(self, trees: Any) -> None:
         w, sample = trees
         given = w, sample, _ones(w)
-        if self._routines.pull.knows(given):
-            self._routines.pull.check(self._pulled(*given), given)
+        if self.routines.pull.knows(given):
+            self.routines.pull.check(self._pulled(*given), given)
 
     def _pulled(self, w: Tree, sample: Any, cotangent: Array) -> Tree:
         return ad.recorded(lambda u: self._measure.of(self._task, u, sample), w)(cotangent)[0]

@@ -70,7 +70,12 @@ _read = ctypes.c_void_p.from_address
 
 
 def _is_behind_the_head() -> bool:
-    some = [np.empty(3), np.empty((2, 5))[1:, ::2], np.empty((), np.float32), np.ndarray((2,), np.int64, bytearray(16))]
+    some: list[Any] = [
+        np.empty(3),
+        np.empty((2, 5))[1:, ::2],
+        np.empty((), np.float32),
+        np.ndarray((2,), np.int64, bytearray(16)),
+    ]
     return all(_read(id(x) + _HEAD).value == x.ctypes.data for x in some)
 
 

@@ -14,6 +14,7 @@ from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
+from metagrad.unroll.quiet import quiet
 from metagrad.unroll.replay_sweep import by_replay
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
@@ -37,6 +38,9 @@ def backward(
     with np.errstate(all="ignore"):
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
+        found = quiet(ask, options, where, memory) if fused else None
+        if found is not None:
+            return found
         estimate = _rescued(ask, options, where, memory, fused=fused)
         kept = those_that_stayed(estimate, options)
         if kept is None:

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad import ad
 from metagrad.errors import Status
-from metagrad.protocols import Digits
+from metagrad.protocols import Digits, Tree
 from metagrad.scaled import Scaled, surely_finite
 from metagrad.unroll.growth import Grown
 from metagrad.xp import Array, float_info, namespace
@@ -105,6 +106,14 @@ def _usual_digits(value: Scaled, known: Known, most: float, *, shared: bool, has
     if not (of_value.min() >= 0.0 and by_measure.min() >= FEW and of_gradient.min() >= 0.0):
         return None
     return Digits(of_value, none + of_gradient if has_gradient else None)
+
+
+def cancellation(grad: Tree, spread: Tree, rows: int) -> Array:
+    """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
+    pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
+    size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
+    xp = namespace(size)
+    return xp.where(xp.isneginf(of_parts), 0.0, of_parts - size)
 
 
 def log2_length(numbers: list[Scaled]) -> Array:

@@ -15,22 +15,25 @@ from metagrad.protocols import Estimate, Tree
 from metagrad.replay import Looked, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
+from metagrad.unroll.quiet import SHARE, lay_out
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 
 _FEWEST, _FEWEST_AT_FIRST = 8, 40  # steps
-_SHARE, _MOST_KEPT = 4, 1 << 26  # of the memory for states, and bytes: what is kept for pullbacks beside them
+_MOST_KEPT = 1 << 26  # bytes that are kept for pullbacks
 _DTYPES = ("float32", "float64")
 
 
 def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
     """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
-    step = replay_step(unroll, room=min(memory // _SHARE, _MOST_KEPT))
+    step = replay_step(unroll, room=min(memory // SHARE, _MOST_KEPT))
     if step is None:
         return None, None
     try:
-        return TapeSweep(unroll, step).run(memory), step.said()
+        found = TapeSweep(unroll, step).run(memory)
+        lay_out(unroll, step)
+        return found, step.said()
     except NotReplayable as why:
         given_up(unroll, step, why)
         return None, step.said()

@@ -21,7 +21,7 @@ from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
 _LEAST, _MOST_FAILED = 4, 5
-_BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
+BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
 
 
 def is_plain(unroll: Any) -> bool:
@@ -144,7 +144,7 @@ class Backwards:
         """Return over how many steps the adjoint was pulled back, and over how many it might have been."""
         sweep, unroll = self._sweep, self._sweep.unroll
         if not self._most:
-            self._most = self._length = max(_LEAST, min(MOST, _BYTES // unroll.carry_bytes(states[-1])))
+            self._most = self._length = max(_LEAST, min(MOST, BYTES // unroll.carry_bytes(states[-1])))
         first = max(lo, t - self._length + 1)
         weights = unroll.tally.weights(range(t, first - 1, -1))
         is_weighed = t > 0 and weights[0] is not None
@@ -176,21 +176,21 @@ class Backwards:
         )
         if found is None:
             return 0, len(times)
-        count = self._within(found, times)
+        count = reached(found, times, unroll.limit)
         if count:
             sweep.pulled_many(times[:count], at[:count], found.first(count), top)
         return count, len(found.pulled)
 
-    def _within(self, found: Pulled, times: range) -> int:
-        """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""
-        limit = self._sweep.unroll.limit
-        low, high = 2.0**-limit, 2.0**limit
-        count = Sizes(found.pulled.leaves).first_outside(low, high)
-        with_terms = min(count, len(times) - (times[-1] == 0)) if found.has_terms else 0
-        if with_terms:
-            # A term gives nothing to the adjoint of the rule's state.
-            after = found.after.part(0, with_terms).leaves
-            if Sizes(after[: found.of_w]).first_outside(low, high) < with_terms:
-                within = Sizes(after).first_outside(low, high)
-                count = count if within == with_terms else within
-        return count
+
+def reached(found: Pulled, times: range, limit: int) -> int:
+    """Return over how many steps the adjoint stays where nothing is shifted, before and after its term."""
+    low, high = 2.0**-limit, 2.0**limit
+    count = Sizes(found.pulled.leaves).first_outside(low, high)
+    with_terms = min(count, len(times) - (times[-1] == 0)) if found.has_terms else 0
+    if with_terms:
+        # A term gives nothing to the adjoint of the rule's state.
+        after = found.after.part(0, with_terms).leaves
+        if Sizes(after[: found.of_w]).first_outside(low, high) < with_terms:
+            within = Sizes(after).first_outside(low, high)
+            count = count if within == with_terms else within
+    return count

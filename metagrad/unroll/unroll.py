@@ -22,7 +22,7 @@ from metagrad.system import Training
 from metagrad.unroll import half, stretch
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.claims import check_rule, check_state, check_step, check_task
-from metagrad.unroll.digits import LOG10_2, Known, free_digits, log2_length
+from metagrad.unroll.digits import LOG10_2, Known, cancellation, free_digits
 from metagrad.unroll.growth import Grown
 from metagrad.unroll.lost import Lost
 from metagrad.unroll.monitor import Monitor
@@ -291,7 +291,8 @@ class Unroll:
         Plain numbers are checked for their own range.
         """
         notes: list[str] = []
-        cancelled = None if grad is None or self.spread is None else self._cancelled(grad, self.spread)
+        rows = self.batch if self.options.per_task else 1
+        cancelled = None if grad is None or self.spread is None else cancellation(grad, self.spread, rows)
         if grad is not None:
             grad = restore(grad, self.given, self.batch, per_task=self.options.per_task)
             self._note_gradient(grad)
@@ -329,13 +330,6 @@ class Unroll:
             self.monitor.flush()
             self.monitor.note(self.steps, code)
         return digits
-
-    def _cancelled(self, grad: Tree, spread: Tree) -> Array:
-        """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
-        pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
-        rows = self.batch if self.options.per_task else 1
-        size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
-        return self.xp.where(self.xp.isneginf(of_parts), 0.0, of_parts - size)
 
     def as_given(self, estimate: Estimate) -> Estimate:
         """Return the estimate with its digits in the dtype of the task, of which it may be carried in a wider one."""
