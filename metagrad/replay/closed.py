@@ -70,25 +70,14 @@ class _Reading:
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
         self._held: list[Any] = []  # so that no number is given twice
-        # How things of each kind are read, the first that fits.
-        self._kinds: tuple[tuple[Any, Callable[[Any], list[Any] | None]], ...] = (
-            (np.ndarray, lambda x: [] if _is_looked_at(x) else None),
-            ((dict, tuple, list, set, frozenset, deque), self._of_entries),
-            (slice, lambda x: [x.start, x.stop, x.step]),
-            (MethodType, lambda x: [x.__self__, x.__func__]),
-            (FunctionType, self._of_function),
-            (ModuleType, lambda x: [] if _is_pure_module(x.__name__) else None),
-            (type, self._of_type),
-            (np.ufunc, lambda x: [] if _is_numpys(x) else None),
-            ((BuiltinFunctionType, _DISPATCHER), lambda x: [] if _is_pure(x) else None),
-        )
 
     def all_of(self, things: list[Any]) -> Signature | None:
         stack, signature = things, list[Any]()
         while stack:
             x = stack.pop()
-            if _is_inert(x):
-                signature.append((type(x), x if type(x) in (int, str) else repr(x)))
+            kind = type(x)
+            if kind in _INERT or _is_inert(x):
+                signature.append((kind, x if kind is int or kind is str else repr(x)))
                 continue
             order = self._seen.setdefault(id(x), len(self._seen))
             if order < len(self._held):  # which thing is met again, too
@@ -106,9 +95,12 @@ class _Reading:
 
     def _below(self, x: Any) -> list[Any] | None:
         """Return what is to be read next, None where x is not to be read."""
-        for kinds, read in self._kinds:
+        read = _READ.get(type(x))
+        if read is not None:
+            return read(self, x)
+        for kinds, read in _KINDS:
             if isinstance(x, kinds):
-                return read(x)
+                return read(self, x)
         return self._of_object(x)
 
     def _of_entries(self, x: Any) -> list[Any] | None:
@@ -282,3 +274,18 @@ def _names(code: CodeType, *, makes: bool = False) -> frozenset[str] | None:
                 return None
             found |= inner
     return frozenset(found)
+
+
+# How things of each kind are read, the first that fits; what is of such a type and no other is found at once.
+_KINDS: tuple[tuple[Any, Callable[[_Reading, Any], list[Any] | None]], ...] = (
+    ((np.ndarray,), lambda _, x: [] if _is_looked_at(x) else None),
+    ((dict, tuple, list, set, frozenset, deque), _Reading._of_entries),
+    ((slice,), lambda _, x: [x.start, x.stop, x.step]),
+    ((MethodType,), lambda _, x: [x.__self__, x.__func__]),
+    ((FunctionType,), _Reading._of_function),
+    ((ModuleType,), lambda _, x: [] if _is_pure_module(x.__name__) else None),
+    ((type,), _Reading._of_type),
+    ((np.ufunc,), lambda _, x: [] if _is_numpys(x) else None),
+    ((BuiltinFunctionType, _DISPATCHER), lambda _, x: [] if _is_pure(x) else None),
+)
+_READ = {kind: read for kinds, read in _KINDS for kind in kinds}

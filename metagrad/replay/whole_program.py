@@ -132,15 +132,16 @@ class WholeProgram:
 
     def __call__(self, *inputs: Any) -> Tree | None:
         """Return the outputs of one step as a tree, None where the program does not apply."""
-        given = [
-            x if type(x) is np.ndarray else np.array(x, place.dtype)
-            for x, place in zip(inputs, self.inputs, strict=True)
-        ]
+        given = [_as_array(x, place) for x, place in zip(inputs, self.inputs, strict=True)]
         rooms = [np.empty(place.shape, place.dtype) if usual else place.room(1) for place, usual in self._made]
         if self.run(np.array([address(x) for x in (*given, *rooms)], np.int64), 1) == 0:
             return None
         pairs = zip(self._made, rooms, strict=True)
         return self._built(*[room if usual else place.column(room)[0] for (place, usual), room in pairs])
+
+
+def _as_array(x: Any, place: Place) -> Any:
+    return x if type(x) is np.ndarray else np.array(x, place.dtype)
 
 
 def built(tree: Tree) -> Callable[..., Tree]:

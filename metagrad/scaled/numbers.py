@@ -22,6 +22,7 @@ from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufun
 from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
+_NUMBERS = (np.float64, np.float32, np.float16)
 _LOWEST = np.iinfo(np.int64).min // 4  # an exponent below all others
 _LOG10_2 = math.log10(2.0)
 
@@ -56,6 +57,10 @@ class Scaled:
             total = exponents(x, shift, exponent)
             if mantissa.shape == total.shape:
                 return cls(mantissa, total)
+        elif is_plain and type(x) in _NUMBERS and np.ndim(exponent) == 0:  # a number, by Python's own function
+            digits, power = math.frexp(x)
+            known = 0 if digits == 0 or not math.isfinite(digits) else power + int(exponent)
+            return cls(type(x)(digits), np.asarray(known, np.int64))
         if type(x) is cls:
             x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
@@ -346,6 +351,8 @@ class Scaled:
         if positive or surely_positive(self):
             return xp.log2(self.mantissa, dtype=np.float64) + self.exponent
         magnitude = xp.abs(self.mantissa).astype(np.float64)
+        if xp is np and magnitude.all():
+            return np.log2(magnitude) + self.exponent
         zero = magnitude == 0
         return xp.where(zero, -xp.inf, xp.log2(xp.where(zero, 1.0, magnitude)) + self.exponent)
 

@@ -127,6 +127,7 @@ class _Quiet:
         self._shape, self._limit = Shape.of(unroll.w0, np, per_task=False), exponent_limit(unroll.dtype)
         self._tiny = 2.0 ** float_info(unroll.dtype).min_exponent
         self._none = np.zeros(unroll.batch, np.int64)  # exponents of states
+        self._said = said(2 * self._steps, 2 * self._steps, routines.why_not_compiled)
         self._failed = self._pause = 0
 
     def is_of(self, ask: Ask) -> bool:
@@ -194,7 +195,7 @@ class _Quiet:
         grown, spread, grad = growth.result(), gradient.spread(), gradient.result()
         cancelled = cancellation(grad, spread, 1)
         grad = restore(grad, given.phi, batch, per_task=False)
-        trust = self._trusted(given.begin, end, tally)
+        trust = self._shown(given.begin, end, tally)
         rounding = trust.lost(tally, held=False, done=0)
         known = Known(grown, trust.of_measure(tally), trust.floor, cancelled)
         digits, code = free_digits(value, known, shared=True, has_gradient=True)
@@ -205,13 +206,9 @@ class _Quiet:
             raise _SaidError
         if lost.matters(value, grad, given.prepared, steps, status).any():
             raise _SaidError
-        where, told = Position(end.w, end.state, self._none, steps), said(2 * steps, 2 * steps, self._why_not_compiled)
+        where, told = Position(end.w, end.state, self._none, steps), self._said
         growth_of = LOG10_2 * grown.chaos
         return Estimate(value, grad, status, at, end=where, digits=digits, growth=growth_of, replay=told)
-
-    @property
-    def _why_not_compiled(self) -> str | None:
-        return self._routines.why_not_compiled
 
     def _states(self, begin: Carry) -> Lost:
         """Return what is known of the sizes of all states, which have to be in the range."""
@@ -220,8 +217,7 @@ class _Quiet:
         if not is_fine or not sizes.are_within(self._tiny, np.inf):
             raise _SaidError
         lost = Lost(begin.w, limit=self._limit, scaled=False, precise=False)
-        lost.state(start)
-        lost.states(sizes)
+        lost.state(np.maximum(start, sizes.top))
         return lost
 
     def _measured(self, given: _Given, end: Carry, monitor: Monitor, terms: Routines) -> Tally:
@@ -250,7 +246,7 @@ class _Quiet:
         size = magnitude(adjoint)
         if not within(size, limit) or (exponent != exponent[0]).any():
             raise _SaidError
-        lost.adjoint(end, (adjoint, None), size, exponent, last=True)
+        lost.powers(exponent)
         for room, leaf in zip(run.adjoint, ad.leaves(adjoint), strict=False):  # that of the rule's state is zero
             room[0] = leaf
         if not run.has_values:
@@ -270,7 +266,7 @@ class _Quiet:
         assert found is not None
         return found
 
-    def _trusted(self, begin: Carry, end: Carry, tally: Tally) -> Trust:
+    def _shown(self, begin: Carry, end: Carry, tally: Tally) -> Trust:
         """Return what judges the last states, having seen the same ones as in a sweep."""
         trust, steps = Trust(self._steps), self._steps
         seen = {0: begin, steps: end}

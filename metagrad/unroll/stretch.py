@@ -61,7 +61,7 @@ class Sizes:
         """Look at n trees of one structure, leaf by leaf, (n, B, ...)."""
         self._stacks = [x for x in leaves if is_float_array(x) and x.ndim > 1]
         ends = [float(end) for x in self._stacks for end in (x.max(), -x.min())]
-        self._top = math.nan if math.isnan(sum(ends)) else max(ends)  # NaN wins
+        self.top = math.nan if math.isnan(sum(ends)) else max(ends)  # NaN wins
 
     @property
     def smallest(self) -> float:
@@ -83,14 +83,14 @@ class Sizes:
 
     def are_within(self, low: float, high: float) -> bool:
         """Whether all sizes are surely in [low, high), or in it but for what the bounds do not tell."""
-        if self._top < high and self._reaches(low, is_open=False):
+        if self.top < high and self._reaches(low, is_open=False):
             return True
         rows = self.rows()
         return bool(rows.min() >= low) and bool(rows.max() < high)
 
     def first_outside(self, low: float, high: float) -> int:
         """Return the first tree with a size outside of (low, high), or how many there are."""
-        if self._top < high and self._reaches(low, is_open=True):
+        if self.top < high and self._reaches(low, is_open=True):
             return len(self._stacks[0])
         rows = self.rows()
         outside = ~((rows > low) & (rows < high)).all(axis=1)

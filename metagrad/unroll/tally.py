@@ -79,7 +79,7 @@ class Tally:
         # The latest ones: the backward sweep asks for them once more.
         self._known = Known(max(256, _MOST_KNOWN // (64 * self.batch)))
         weights = Weights(objective, self.steps)
-        self.weight, self.weights = weights.at, weights.of
+        self.weight, self.weights, self._are_plain = weights.at, weights.of, weights.are_plain
         self._total: Scaled | None = None
         self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
@@ -107,7 +107,7 @@ class Tally:
                 self._add(self._term_at(carries[k], t + k), t + k, weight)
         if block is not None:
             count = len(block.found)
-            is_plain = all(weight is UNIT_WEIGHT for weight in weights[first : first + count])
+            is_plain = self._are_plain or all(weight is UNIT_WEIGHT for weight in weights[first : first + count])
             if is_plain and self._count + count < _AT_ONCE and not parts.takes_a_logarithm(self.objective):
                 self._terms.append(block.inner)
                 self._count += count
@@ -152,7 +152,7 @@ class Tally:
                 pieces.append((block.slope.mantissa[lo:hi][::-1], block.slope.exponent[lo:hi][::-1]))
                 k += hi - lo
         rows = Scaled(*(np.concatenate(columns) for columns in zip(*pieces, strict=True)))
-        weights: Any = self.weights(times)
+        weights: Any = () if self._are_plain else self.weights(times)
         if any(weight is not UNIT_WEIGHT for weight in weights):
             mantissas = np.array([w.mantissa for w in weights], dtype=self.dtype)[:, None]
             rows = rows * Scaled(mantissas, np.array([w.exponent for w in weights])[:, None])

@@ -9,7 +9,7 @@ import numpy as np
 
 from metagrad.protocols import Objective
 from metagrad.scaled import Scaled
-from metagrad.transforms import shared_weight
+from metagrad.transforms import UNIT_WEIGHT, shared_weight
 
 _MOST = 1 << 12  # times
 
@@ -22,6 +22,11 @@ class Weights:
         self._objective, self._steps = objective, steps
         self._shared = shared_weight(objective, steps)
         self._known: dict[int, Scaled | None] = {}
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether all weights are surely 1."""
+        return self._shared is not None and self._shared.weight is UNIT_WEIGHT
 
     def at(self, t: int) -> Scaled | None:
         """Return the weight of the state at t."""
