@@ -321,11 +321,13 @@ class Scaled:
     def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
         xp = self._xp
-        # A zero has no magnitude: it must not decide the alignment.
-        exponent = xp.where(self.mantissa == 0, _LOWEST, self.exponent)
+        exponent = self.exponent
+        if not (xp is np and self.mantissa.size and self.mantissa.all()):
+            # A zero has no magnitude: it must not decide the alignment.
+            exponent = xp.where(self.mantissa == 0, _LOWEST, exponent)
         top = exponent.max(axis=axis, keepdims=True, initial=_LOWEST)
         total = ldexp(self.mantissa, exponent - top).sum(axis=axis, keepdims=keepdims)
-        return Scaled.of(total, xp.where(total == 0, 0, top.reshape(total.shape)))
+        return Scaled.of(total, top.reshape(np.shape(total)))
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the mean over `axis` (all entries by default)."""

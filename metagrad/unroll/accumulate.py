@@ -226,6 +226,8 @@ def _sums_in_range(x: Array, power: Array) -> tuple[Scaled, Scaled] | None:
     if least <= 2.0 ** (info.min_exponent // 2) or not size.max(initial=0.0) < 2.0 ** (info.max_exponent // 2):
         return None
     powers = power.reshape(power.shape + (1,) * (x.ndim - 1 - power.ndim)) if power.ndim else power
+    if x.ndim == 1:
+        return Scaled.of(x.sum(), powers), Scaled.of(size.sum(), powers)
     both = Scaled.of(np.array([x.sum(axis=0), size.sum(axis=0)]), powers)
     return both[0], both[1]
 

@@ -119,7 +119,11 @@ def cancellation(grad: Tree, spread: Tree, rows: int) -> Array:
 def log2_length(numbers: list[Scaled]) -> Array:
     """Return log2 of the lengths of rows (B, n), which lie side by side."""
     xp = namespace(numbers[0].mantissa)
-    logs = xp.concatenate([n.log2abs() for n in numbers], axis=1) if len(numbers) > 1 else numbers[0].log2abs()
+    whole = numbers[0]
+    if len(numbers) > 1:
+        pairs = [(n.mantissa, n.exponent) for n in numbers]
+        whole = Scaled(*(xp.concatenate(parts, axis=1) for parts in zip(*pairs, strict=True)))
+    logs = whole.log2abs()
     if logs.shape[1] == 1:
         return logs[:, 0]
     top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)

@@ -164,12 +164,13 @@ class Growth:
         are_finite = math.isfinite(before + rows.sum())  # in the usual case
         p, fresh = self._log2_p(begins, q, known, are_finite=are_finite)
         self._end = q[-1]
-        steps = r - p
-        made = xp.maximum(steps, 0.0)
-        if not are_finite:
-            made = xp.where(xp.isfinite(steps), made, 0.0)
-        so_far = self._most.add(q - p - _SHARE * fresh, made, are_finite=are_finite)
-        self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
+        steps, grows = r - p, q - p - _SHARE * fresh
+        if not (are_finite and steps.max() <= 0 and self._most.passes(grows)):
+            made = xp.maximum(steps, 0.0)
+            if not are_finite:
+                made = xp.where(xp.isfinite(steps), made, 0.0)
+            so_far = self._most.add(grows, made, are_finite=are_finite)
+            self._rounding = xp.maximum(self._rounding, (so_far + made).max(axis=0))
         self._size = xp.maximum(self._size, xp.maximum(p, q).max(axis=0))
         roundings = xp.maximum(p, r)
         if self._value is not None:
@@ -229,6 +230,16 @@ class _Most:
         self._xp = xp
         self._total = self.found = xp.zeros(batch)
         self._least = self._total + np.inf
+        self._has_begun = False
+
+    def passes(self, numbers: Array) -> bool:
+        """Add rows (n, B) of numbers to begin with where none is above 0, so that no sum is; tell whether."""
+        if self._has_begun or not numbers.max() <= 0:
+            return False
+        total = self._xp.cumsum(numbers, axis=0)
+        self._has_begun = True
+        self._total, self._least = total[-1], total[-2] if len(total) > 1 else self._total
+        return True
 
     def add(self, numbers: Array, above: Array | float = 0.0, *, are_finite: bool = False) -> Array:
         """Add rows (n, B), those that are no numbers as zero; return the largest sum that ends before each.
@@ -236,6 +247,7 @@ class _Most:
         A sum that begins with a row is less by what is `above` it, (n, B). `are_finite`: whether all are numbers.
         """
         xp = self._xp
+        self._has_begun = True
         known = numbers if are_finite else xp.where(xp.isfinite(numbers), numbers, 0.0)
         total = self._total + xp.cumsum(known, axis=0)
         before = xp.concatenate([self._total[None], total[:-1]])
