@@ -178,9 +178,10 @@ class Graph:
             return SAME[function], args
         if function is operator.getitem and values and values[0].function is np.split:
             return function, _of_split(values[0], args)
-        is_square = function is operator.pow and type(args[1]) in PLAIN and args[1] == 2
-        if is_square and values and values[0].is_array and values[0].example.dtype.kind == "f":
-            return np.square, args[:1]  # as NumPy does it
+        is_power = function is operator.pow and type(args[1]) in (int, float) and type(args[0]) is Value
+        if is_power and args[0].is_array and args[0].example.dtype.kind == "f":  # as NumPy does
+            known = _POWERS.get(args[1])
+            return (np.power, args) if known is None else (known, args[:1])
         return function, args
 
     def _new(self, example: Any, function: Any = None, args: Any = (), kwargs: Any = None, **named: Any) -> Value:
@@ -190,6 +191,10 @@ class Graph:
         if self.nbytes > MOST_BYTES or len(self.values) > MOST_VALUES:
             self.refuse(f"to record it would take {len(self.values)} values of {self.nbytes >> 20} MiB and more")
         return value
+
+
+# What Python's x ** exponent of an array is for some exponents; for others it is np.power.
+_POWERS: dict[float, Any] = {2: np.square, 1: np.positive, 0.5: np.sqrt, -1: np.reciprocal}
 
 
 def _is_alike(args: tuple[Any, ...], copy: Any) -> bool:

@@ -42,14 +42,15 @@ from metagrad.unroll.lost import Lost
 from metagrad.unroll.monitor import Monitor
 from metagrad.unroll.phi import Shape, first_float, prepare, restore
 from metagrad.unroll.rescale import beside, exponent_limit, is_float_array, magnitude, within
-from metagrad.unroll.stretch import BYTES, MOST, Sizes, reached
+from metagrad.unroll.stretch import Sizes, reached
 from metagrad.unroll.tally import Tally, Times
 from metagrad.unroll.trust import Trust
 from metagrad.xp import Array, float_info
 
 _USUAL = Options()
 SHARE = 4  # of the memory for states: what is kept for pullbacks beside them
-_FEWEST, _MOST_RUNS = 4, 4  # steps; runs that are laid out for one task and measure
+_FEWEST, _MOST = 8, 128  # steps
+_MOST_RUNS = 4  # that are laid out for one task and measure
 _MOST_BYTES = 1 << 24  # of what stays of a run
 _LONGEST_PAUSE = 64  # runs: where something had to be said, the next ones are the sweep's
 
@@ -74,7 +75,7 @@ def quiet(ask: Ask, options: Options, where: str, memory: int) -> Estimate | Non
 
     `memory`: bytes for states, of which what is kept for pullbacks may take a share, as in a sweep.
     """
-    if options != _USUAL or ask.at is not None or ask.run is not None or ask.steps > MOST:
+    if options != _USUAL or ask.at is not None or ask.run is not None or ask.steps > _MOST:
         return None
     if not is_asked() or not are_laid_out(ask.task) or isinstance(ask.phi, Joint):
         return None
@@ -104,14 +105,13 @@ def lay_out(unroll: Any, step: ReplayStep) -> None:
 def _is_usual(unroll: Any) -> bool:
     """Whether a run is of the kind that can be quiet."""
     ask, tally, steps = unroll.ask, unroll.tally, unroll.steps
-    if unroll.options != _USUAL or ask.at is not None or ask.run is not None or not _FEWEST <= steps <= MOST:
+    if unroll.options != _USUAL or ask.at is not None or ask.run is not None or not _FEWEST <= steps <= _MOST:
         return False
     if unroll.joint or tally.joint or unroll.is_half or unroll.scale_state or unroll.entries is not None:
         return False
     weights = shared_weight(ask.objective, steps)
     are_known = weights is not None and weights.times in (range(1, steps + 1), range(steps, steps + 1))
-    is_small = steps * unroll.carry_bytes(unroll.start()) <= BYTES
-    if not are_known or not is_small or unroll.watches_some or parts.is_random(unroll.task):
+    if not are_known or unroll.watches_some or parts.is_random(unroll.task):
         return False
     return not isinstance(ask.phi, Joint) and unroll.start_pullback() is None
 

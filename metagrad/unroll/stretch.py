@@ -21,7 +21,7 @@ from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
 _LEAST, _MOST_FAILED = 4, 5
-BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
+_BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
 
 
 def is_plain(unroll: Any) -> bool:
@@ -144,7 +144,7 @@ class Backwards:
         """Return over how many steps the adjoint was pulled back, and over how many it might have been."""
         sweep, unroll = self._sweep, self._sweep.unroll
         if not self._most:
-            self._most = self._length = max(_LEAST, min(MOST, BYTES // unroll.carry_bytes(states[-1])))
+            self._most = self._length = max(_LEAST, min(MOST, _BYTES // unroll.carry_bytes(states[-1])))
         first = max(lo, t - self._length + 1)
         weights = unroll.tally.weights(range(t, first - 1, -1))
         is_weighed = t > 0 and weights[0] is not None

@@ -65,6 +65,9 @@ MADE = {
     "how many are true": lambda x, y, z, v: np.sum(x > y, axis=-1).astype(x.dtype) * v,
     "truth": lambda x, y, z, v: np.where((x > 0) & ~(y < 0.5), x, y * 2.0),
     "powers": lambda x, y, z, v: x**2 + np.power(np.abs(y), 1.7),
+    "powers by Python": lambda x, y, z, v: [x**n for n in (0, 1, 3, 4, -1, -2, 2.0, 1.0)] + [x[:, ::2] ** 3],
+    "roots by Python": lambda x, y, z, v: [abs(x) ** n for n in (0.5, 1.5, -0.5, 1.7)] + [abs(y[..., 1:]) ** 0.5],
+    "pullback of powers": lambda x, y, z, v: grad(lambda u: (u - y) ** 2 + u**3 + abs(u) ** 1.5)(x),
     "the same twice": lambda x, y, z, v: [x * y, x * y, (y * x) + 0.0],
     "inputs and constants": lambda x, y, z, v: (x, v, np.arange(3.0).astype(x.dtype), x * y, x),
     "views of what is made": lambda x, y, z, v: (made := x * y, made[1], made.T, np.reshape(made, (12, 5))[2:]),
@@ -86,7 +89,6 @@ MADE = {
 NOT_WHOLE = {
     "einsum": lambda x, y, z, v: np.einsum("bnd,bd->bn", x, y[:, 0]),
     "mean": lambda x, y, z, v: np.mean(x > y, axis=-1),
-    "pow": lambda x, y, z, v: x**3,
     "reduce": lambda x, y, z, v: np.max(x, axis=1),
     "multiply": lambda x, y, z, v: np.sum(x > y, axis=-1) * 0.5,
     "cumsum": lambda x, y, z, v: np.cumsum(x, axis=1),
