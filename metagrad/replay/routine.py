@@ -177,7 +177,8 @@ class Routines:
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.push = Routine(f"the tangent of {self._what}")
-        self.runs: list[Any] = []  # whole runs that were laid out for these programs (`metagrad.unroll.quiet`)
+        # Whole runs that were laid out for these programs (`metagrad.unroll.quiet`), and kinds of runs that cannot be.
+        self.runs, self.not_laid_out = list[Any](), list[Any]()
 
     def learn(
         self,

@@ -159,8 +159,10 @@ class ReplayStep:
         return self._routines
 
     def was_whole(self, steps: int) -> bool:
-        """Whether a run of so many steps, which need not be compared, was all replayed, forwards and backwards."""
-        return self._is_trusted and self.by_tape == 0 and self.replayed == 2 * steps
+        """Whether a run of so many steps, which need not be compared, was all machine code, forwards and backwards."""
+        ways = self._routines.keeping.latest, self._routines.given.latest
+        are_compiled = all(program is not None and program.whole is not None for program in ways)
+        return self._is_trusted and self.by_tape == 0 and self.replayed == 2 * steps and are_compiled
 
     def laid_out(self, trees: Any, steps: int) -> WholeRun | None:
         """Return the run that was taken last, laid out for others; `trees` are those of its first step."""

@@ -60,7 +60,8 @@ def _rescued(
 
     unroll, estimate = sweep(ask, options)
     found = rescued(unroll, estimate, again=sweep, looked=sweep, whole=kept is not None)
-    return found if found.record is not None else replace(found, record=estimate.record)
+    is_lost = found.record is None and estimate.record is not None
+    return replace(found, record=estimate.record) if is_lost else found
 
 
 def _swept(

@@ -89,38 +89,52 @@ def quiet(ask: Ask, options: Options, where: str, memory: int) -> Estimate | Non
 
 
 def lay_out(unroll: Any, step: ReplayStep) -> None:
-    """Let later runs like one that a sweep has taken be quiet ones, where they can be."""
-    terms = unroll.tally.measured.terms
-    if terms is None or not step.was_whole(unroll.steps) or not _is_usual(unroll):
+    """Let later runs like one that a sweep has taken be quiet ones, where they can be; that is asked once."""
+    ask, steps, terms = unroll.ask, unroll.steps, unroll.tally.measured.terms
+    if unroll.options != _USUAL or ask.at is not None or ask.run is not None or isinstance(ask.phi, Joint):
         return
-    runs = terms.routines.runs
-    if len(runs) >= _MOST_RUNS or any(one.is_of(unroll.ask) for one in runs):
+    if terms is None or not step.was_whole(steps) or not _FEWEST <= steps <= _MOST:
+        return
+    routines = terms.routines
+    known = [*routines.runs, *routines.not_laid_out]
+    if len(known) >= _MOST_RUNS or any(one.is_of(ask) for one in known):
         return
     given = 0, unroll.phi, *unroll.start()[:2], None
-    run = step.laid_out(given, unroll.steps)
-    if run is not None and run.nbytes <= _MOST_BYTES:
-        runs.append(_Quiet(unroll, step.routines, run, given))
+    run = step.laid_out(given, steps) if _is_usual(unroll) else None
+    if run is None or run.nbytes > _MOST_BYTES:
+        routines.not_laid_out.append(_Kind(ask))
+    else:
+        routines.runs.append(_Quiet(unroll, step.routines, run, given))
 
 
 def _is_usual(unroll: Any) -> bool:
     """Whether a run is of the kind that can be quiet."""
-    ask, tally, steps = unroll.ask, unroll.tally, unroll.steps
-    if unroll.options != _USUAL or ask.at is not None or ask.run is not None or not _FEWEST <= steps <= _MOST:
-        return False
+    steps, tally = unroll.steps, unroll.tally
     if unroll.joint or tally.joint or unroll.is_half or unroll.scale_state or unroll.entries is not None:
         return False
-    weights = shared_weight(ask.objective, steps)
+    weights = shared_weight(unroll.ask.objective, steps)
     are_known = weights is not None and weights.times in (range(1, steps + 1), range(steps, steps + 1))
     if not are_known or unroll.watches_some or parts.is_random(unroll.task):
         return False
-    return not isinstance(ask.phi, Joint) and unroll.start_pullback() is None
+    return unroll.start_pullback() is None
 
 
-class _Quiet:
-    """A run that is laid out, of one rule, one objective, and inputs of one layout."""
+class _Kind:
+    """The rule, the objective and the steps of a run."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._objective, self._rule, self._steps = ask.objective, ask.rule, ask.steps
+
+    def is_of(self, ask: Ask) -> bool:
+        """Whether those of a run are the same."""
+        return ask.steps == self._steps and alike((self._objective, self._rule), (ask.objective, ask.rule))
+
+
+class _Quiet(_Kind):
+    """A run that is laid out, for inputs of one layout."""
 
     def __init__(self, unroll: Any, routines: Routines, run: WholeRun, given: Any) -> None:
-        self._objective, self._rule, self._steps = unroll.ask.objective, unroll.ask.rule, unroll.steps
+        super().__init__(unroll.ask)
         self._run, self._routines, self.nbytes = run, routines, run.nbytes
         self._programs = routines.keeping, routines.given
         self._layout, _ = laid(given)
@@ -129,10 +143,6 @@ class _Quiet:
         self._none = np.zeros(unroll.batch, np.int64)  # exponents of states
         self._said = said(2 * self._steps, 2 * self._steps, routines.why_not_compiled)
         self._failed = self._pause = 0
-
-    def is_of(self, ask: Ask) -> bool:
-        """Whether this is the run of the steps of a rule with an objective."""
-        return ask.steps == self._steps and alike((self._objective, self._rule), (ask.objective, ask.rule))
 
     def found(self, ask: Ask, system: Training, terms: Routines, where: str) -> Estimate | None:
         """Return the estimate, None where the sweep has to find it."""
