@@ -70,7 +70,8 @@ def check_phi(kind: Any, phi: Any, where: str, ranges: dict[str, Range]) -> Any:
 
 def check_field(where: str, name: str, value: Any, within: Range) -> Any:
     """Return one hyper-parameter, a number, an array or a tree of them, as a float or arrays; raise as `check_phi`."""
-    number = value.item() if type(value) is np.ndarray and value.ndim == 0 else value
+    is_number = type(value) is np.ndarray and value.ndim == 0 and value.dtype.kind == "f"
+    number = value.item() if is_number else value
     if type(number) is float and math.isfinite(number) and within.holds(number):  # the usual case, at once
         return value
     if is_branch(value):  # one for each array of w

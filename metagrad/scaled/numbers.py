@@ -22,8 +22,6 @@ from metagrad.scaled.tables import FUNCTIONS, UFUNCS, apply_function, apply_ufun
 from metagrad.xp import Array, Namespace, is_array, namespace, register_namespace, to_host
 
 _LN2 = math.log(2.0)
-_NUMBERS = (np.float64, np.float32, np.float16)
-_LOWEST = np.iinfo(np.int64).min // 4  # an exponent below all others
 _LOG10_2 = math.log10(2.0)
 
 
@@ -51,16 +49,9 @@ class Scaled:
     @classmethod
     def of(cls, x: Array, exponent: Array | int = 0) -> Scaled:
         """Return x * 2**exponent, normalised; `x` a float array or number, `exponent` broadcast against it."""
-        is_plain = type(exponent) is int or (type(exponent) is np.ndarray and exponent.dtype.kind == "i")
-        if is_plain and type(x) is np.ndarray and x.ndim and x.dtype.kind == "f":  # the usual case, at once
-            mantissa, shift = np.frexp(x)
-            total = exponents(x, shift, exponent)
-            if mantissa.shape == total.shape:
-                return cls(mantissa, total)
-        elif is_plain and type(x) in _NUMBERS and np.ndim(exponent) == 0:  # a number, by Python's own function
-            digits, power = math.frexp(x)
-            known = 0 if digits == 0 or not math.isfinite(digits) else power + int(exponent)
-            return cls(type(x)(digits), np.asarray(known, np.int64))
+        known = ranges.in_the_usual_case(x, exponent)
+        if known is not None:
+            return cls(*known)
         if type(x) is cls:
             x, exponent = x.mantissa, x.exponent + exponent
         xp = namespace(x, where="Scaled.of")
@@ -320,12 +311,8 @@ class Scaled:
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Scaled:
         """Return the sum over `axis` (all entries by default), aligned at the largest exponent."""
-        xp = self._xp
-        exponent = self.exponent
-        if not (xp is np and self.mantissa.size and self.mantissa.all()):
-            # A zero has no magnitude: it must not decide the alignment.
-            exponent = xp.where(self.mantissa == 0, _LOWEST, exponent)
-        top = exponent.max(axis=axis, keepdims=True, initial=_LOWEST)
+        exponent = ranges.of_digits(self.mantissa, self.exponent)
+        top = exponent.max(axis=axis, keepdims=True, initial=ranges.LOWEST)
         total = ldexp(self.mantissa, exponent - top).sum(axis=axis, keepdims=keepdims)
         return Scaled.of(total, top.reshape(np.shape(total)))
 
@@ -353,10 +340,8 @@ class Scaled:
         if positive or surely_positive(self):
             return xp.log2(self.mantissa, dtype=np.float64) + self.exponent
         magnitude = xp.abs(self.mantissa).astype(np.float64)
-        if xp is np and magnitude.all():
-            return np.log2(magnitude) + self.exponent
-        zero = magnitude == 0
-        return xp.where(zero, -xp.inf, xp.log2(xp.where(zero, 1.0, magnitude)) + self.exponent)
+        with np.errstate(divide="ignore"):
+            return xp.log2(magnitude) + self.exponent
 
     def log(self, positive: bool = False) -> Array:
         """Return the natural logarithm in float64: -inf for zero, NaN for negative numbers; see `log2abs`."""

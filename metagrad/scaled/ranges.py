@@ -12,6 +12,8 @@ from metagrad.xp import Array, float_info, namespace, to_host
 
 # ldexp takes 32-bit exponents; beyond this every dtype is far over or under its range, so the clip changes nothing.
 _FAR = 1 << 16
+LOWEST = np.iinfo(np.int64).min // 4  # an exponent below all others
+_NUMBERS = (np.float64, np.float32, np.float16)
 
 
 def _gives_0() -> bool:
@@ -37,6 +39,29 @@ def exponents(x: Array, shift: Array, exponent: Array | int) -> Array:
         if type(exponent) is np.ndarray and not exponent.any():
             return np.asarray(shift + exponent, dtype=np.int64)
     return xp.where(xp.isfinite(x) & (x != 0), shift + xp.asarray(exponent, dtype=np.int64), 0)
+
+
+def of_digits(mantissa: Array, exponent: Array) -> Array:
+    """Return exponents, those of zeros below all others: they have no magnitude, and must not decide an alignment."""
+    xp = namespace(mantissa)
+    if xp is np and mantissa.size and mantissa.all():
+        return exponent
+    return xp.where(mantissa == 0, LOWEST, exponent)
+
+
+def in_the_usual_case(x: Any, exponent: Any) -> tuple[Any, Any] | None:
+    """Return the digits and exponents of x * 2**exponent for floats on the host, at once; None for all others."""
+    if type(exponent) is not int and not (type(exponent) is np.ndarray and exponent.dtype.kind == "i"):
+        return None
+    if type(x) is np.ndarray and x.ndim and x.dtype.kind == "f":
+        digits, shift = np.frexp(x)
+        total = exponents(x, shift, exponent)
+        return (digits, total) if digits.shape == total.shape else None
+    if type(x) in _NUMBERS and np.ndim(exponent) == 0:  # a number, by Python's own function
+        digit, power = math.frexp(x)
+        known = 0 if digit == 0 or not math.isfinite(digit) else power + int(exponent)
+        return type(x)(digit), np.asarray(known, np.int64)
+    return None
 
 
 def ldexp(x: Array, exponent: Array) -> Array:

@@ -14,15 +14,13 @@ import numpy as np
 
 from metagrad.scaled.entrywise import where, widen
 from metagrad.scaled.numbers import Scaled, narrow
-from metagrad.scaled.ranges import ldexp
+from metagrad.scaled.ranges import LOWEST, ldexp, of_digits
 from metagrad.scaled.tables import FUNCTIONS, MOVING, REDUCTIONS, UFUNCS, refuse, together
 from metagrad.xp import float_info
 
-_LOWEST = np.iinfo(np.int64).min // 4  # the exponent of a zero, where exponents are compared
-
 
 def _powers(x: Scaled) -> Any:
-    return np.where(x.mantissa == 0, _LOWEST, x.exponent)
+    return of_digits(x.mantissa, x.exponent)
 
 
 def _sum(a: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
@@ -44,7 +42,7 @@ def _extreme(largest: bool) -> Callable[..., Scaled]:
         key = _key(a)
         best = key == pick(key, axis=axis, keepdims=True)  # by sign and exponent first, then by digits
         digits = pick(np.where(best, a.mantissa, -np.inf if largest else np.inf), axis=axis, keepdims=True)
-        power = np.where(best, a.exponent, _LOWEST).max(axis=axis, keepdims=True)
+        power = np.where(best, a.exponent, LOWEST).max(axis=axis, keepdims=True)
         no_number = np.isnan(a.mantissa).any(axis=axis, keepdims=True)
         found = Scaled.of(np.where(no_number, np.nan, digits).astype(a.dtype), np.where(no_number, 0, power))
         return found if keepdims else found.squeeze(tuple(range(a.ndim)) if axis is None else axis)
@@ -116,9 +114,9 @@ def _add_at(full: Scaled, index: Any, g: Any) -> None:
 def _spread(x: Scaled, axis: int) -> int:
     """Return by how many powers of two the entries along an axis differ, at most."""
     powers = _powers(x)
-    top = powers.max(axis=axis, initial=_LOWEST)
-    low = np.where(x.mantissa == 0, -_LOWEST, x.exponent).min(axis=axis, initial=-_LOWEST)
-    return int(np.where(top == _LOWEST, 0, top - low).max(initial=0))
+    top = powers.max(axis=axis, initial=LOWEST)
+    low = np.where(x.mantissa == 0, -LOWEST, x.exponent).min(axis=axis, initial=-LOWEST)
+    return int(np.where(top == LOWEST, 0, top - low).max(initial=0))
 
 
 def _matmul(x1: Any, x2: Any) -> Any:
@@ -143,8 +141,8 @@ def _product(a: Scaled, b: Scaled) -> Scaled:
 def _aligned(x: Scaled, axis: int) -> tuple[Any, Any]:
     """Return digits relative to the largest entry along an axis, and its exponent, along an axis of 1."""
     powers = _powers(x)
-    top = powers.max(axis=axis, keepdims=True, initial=_LOWEST)
-    return ldexp(x.mantissa, powers - top), np.where(top == _LOWEST, 0, top)
+    top = powers.max(axis=axis, keepdims=True, initial=LOWEST)
+    return ldexp(x.mantissa, powers - top), np.where(top == LOWEST, 0, top)
 
 
 def _einsum(subscripts: Any, *operands: Any, optimize: Any = False) -> Scaled:

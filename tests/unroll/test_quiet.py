@@ -93,8 +93,7 @@ def etas(seed, count=12):
     return [float(x) for x in rng(seed, "etas").uniform(0.01, 0.2, count)]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(("objective", "seed"), list(zip(OBJECTIVES, range(3), strict=True)), ids=str)
 @pytest.mark.parametrize("name", RULES)
 def test_the_bits_of_the_sweep(name, objective, seed, counted, monkeypatch):
     rule, phi = RULES[name]
@@ -131,8 +130,11 @@ def wild(w):
     return np.sum(w**4 + 0.25 * w * w, axis=-1)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("objective", [mg.WeightedSum(), mg.Final(), mg.LogFinal()], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    ("objective", "dtype"),
+    [(mg.WeightedSum(), "float64"), (mg.Final(), "float32"), (mg.LogFinal(), "float64")],
+    ids=str,
+)
 def test_what_is_to_be_said_is_said(objective, dtype, counted, monkeypatch):
     """Runs that explode, that end at zero or at NaN, in the middle of a series of usual ones."""
     w0 = np.array([[1.0, 0.5], [0.25, -1.0]], dtype)
