@@ -9,6 +9,7 @@ import metagrad as mg
 from metagrad import ad
 from metagrad.ad.domains import DOMAINS, as_reals, draw
 from metagrad.xp import rng
+from tests.ad.examples import every_case
 
 X = np.array([1.0, -2.0, 0.5])
 MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0])
@@ -254,12 +255,9 @@ def test_the_deviation_of_one_entry_is_flat():
         assert np.isnan(pullback(np.float64(1.0))[0]).all()
 
 
-CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
-
-
-@pytest.mark.parametrize(("function", "i"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
-def test_what_is_returned_is_yours(function, i):
-    example = draw(DOMAINS[function][i], rng(0, function.__name__, i))
+@every_case
+def test_what_is_returned_is_yours(function, index):
+    example = draw(DOMAINS[function][index], rng(0, function.__name__, index))
     is_float = lambda x: any(getattr(v, "dtype", None) is X.dtype for v in ad.leaves(x))  # noqa: E731
     where = [k for k, x in enumerate(example) if is_float(x)]
 

@@ -8,8 +8,7 @@ from metagrad import ad, xp
 from metagrad.ad.domains import DOMAINS, as_reals, draw
 from metagrad.xp import rng
 from tests.ad.device_array import DEVICE, DeviceArray, Scipy
-
-CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
+from tests.ad.examples import every_case
 
 # CuPy lacks these, or what their derivatives are made of: refused by name.
 NOT_ON_DEVICE = {
@@ -70,9 +69,9 @@ def outcome(function, args):
     return ad.vjp(loss, *values)[0], gradient(*values), ad.jvp(gradient, values, tangent)[1]
 
 
-@pytest.mark.parametrize(("function", "i"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
-def test_every_function_is_the_same_there(function, i):
-    args = draw(DOMAINS[function][i], rng(0, function.__name__, i))
+@every_case
+def test_every_function_is_the_same_there(function, index):
+    args = draw(DOMAINS[function][index], rng(0, function.__name__, index))
     if function in NOT_ON_DEVICE:
         with pytest.raises(TypeError, match="CuPy has no such function"):
             outcome(function, moved(args))

@@ -6,7 +6,8 @@ import pytest
 from metagrad import ad
 from metagrad.ad import tape
 from metagrad.xp import GRADIENT_TOLERANCE, rng
-from tests.ad.test_table import FLOATS, agree, arguments, every_case, random_like
+from tests.ad.examples import every_case
+from tests.ad.test_table import FLOATS, agree, arguments, random_like
 
 TOLERANCE = GRADIENT_TOLERANCE["float64"]
 

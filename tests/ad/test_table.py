@@ -11,13 +11,10 @@ from metagrad import ad
 from metagrad.ad import table
 from metagrad.ad.domains import DOMAINS, Draw, as_reals, draw
 from metagrad.xp import GRADIENT_TOLERANCE, VALUE_TOLERANCE, rng
-
-table.load_late()  # the families that import SciPy
+from tests.ad.examples import every_case
 
 CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
-CASE_IDS = [f"{function.__name__}-{i}" for function, i in CASES]
 FLOATS = ("float16", "float32")
-every_case = pytest.mark.parametrize(("function", "index"), CASES, ids=CASE_IDS)
 
 
 def arguments(function, index, dtype="float64"):

@@ -15,6 +15,7 @@ import pytest
 
 from analysis.framework import contract, store
 from metagrad import tables
+from tests.analysis.quantiles import each_found_once
 
 SAVED = Path(__file__).with_name("saved")
 _ENTRIES = 12  # of each array are made NaN, one at a time
@@ -72,6 +73,8 @@ def _read(experiment, table, before, name, entry):
     for shift in _SHIFTS:
         x = table.arrays[name].copy()
         x[entry] = shift(x[entry])
+        if x.tobytes() == table.arrays[name].tobytes():  # 0 stays 0: this is the table as it was
+            continue
         try:
             after = decide(experiment, table, {name: x})
         except (ValueError, IndexError, FloatingPointError, ArithmeticError):  # a number that nothing can be made of
@@ -81,7 +84,8 @@ def _read(experiment, table, before, name, entry):
 
 
 @pytest.mark.parametrize("name", contract.names())
-def test_a_nan_fails_every_check_that_reads_it(name):
+def test_a_nan_fails_every_check_that_reads_it(name, monkeypatch):
+    each_found_once(monkeypatch)
     experiment, _, table = saved(name)
     before = decide(experiment, table, {})
     left_out = getattr(spoiled(name), "NAN_IS_DATA", {})

@@ -261,16 +261,19 @@ def test_an_objective(objective):
 @pytest.mark.parametrize("objective", [mg.LogFinal(), mg.WeightedSum(), mg.LogExcess(-0.5, "loss")], ids=repr)
 def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, objective):
     task, (rule, phi) = TASKS[task_name](), RULES[rule_name]
-    reverse, forward = (e(task, rule, objective, phi, steps=6, seed=5) for e in (mg.Reverse(), mg.Forward()))
+    reverse, forward, alone = (
+        e(task, rule, objective, phi, steps=6, seed=5) for e in (mg.Reverse(), mg.Forward(), mg.Value())
+    )
     assert reverse.ok
     assert forward.ok
+    assert worst_difference(reverse.value, alone.value) <= 1e-15  # so the quotients below are of either
     for which, (a, b) in enumerate(zip(ad.leaves(reverse.grad), ad.leaves(forward.grad), strict=True)):
         assert worst_difference(a.reshape((-1,)), b.reshape((-1,))) <= 1e-11
         flat = ad.leaves(phi)
         h = np.zeros_like(flat[which])
         h[(0,) * h.ndim] = 1e-6
         ahead, behind = (
-            mg.Reverse()(
+            mg.Value()(
                 task,
                 rule,
                 objective,

@@ -9,6 +9,7 @@ data and the meta-parameters move once, in float64.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.fuzz.rules import RULES
 
 COPIES = 4
 MOST_DIRECTIONS = 4
+_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Rounding:
     """Moves numbers of the copies 1, 2, 3 by a unit roundoff, by random signs."""
 
     def __init__(self, unit: float, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
+        self._rng, self._drawn = np.random.default_rng(seed), np.zeros(0, np.int64)
         one = digits.exact(1.0)[()]
         unit = digits.exact(unit)[()]
         self._table = np.array([one - unit, one, one + unit], dtype=object)
@@ -59,10 +61,19 @@ class Rounding:
 
     def _factors(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._bias:
-            self._bias[shape] = self._rng.integers(0, 2, size=shape[1:]) * 2
-        index = self._rng.integers(0, 2, size=shape) * 2
+            self._bias[shape] = self._signs(shape[1:])
+        index = self._signs(shape)
         index[0], index[1] = 1, self._bias[shape]
-        return self._table[index]
+        return self._table.take(index)
+
+    def _signs(self, shape: tuple[int, ...]) -> Any:
+        """Return 0 or 2 by chance: thousands are drawn at a time, which are those of as many calls."""
+        count = math.prod(shape)
+        if len(self._drawn) < count:
+            more = 2 * self._rng.integers(0, 2, size=max(count, _AT_A_TIME))
+            self._drawn = np.concatenate([self._drawn, more])
+        found, self._drawn = self._drawn[:count].reshape(shape), self._drawn[count:]
+        return found
 
 
 def answer(case: Case, seed: int = 0) -> Answer:

@@ -138,6 +138,13 @@ def empty(figure):
     return found
 
 
+def test_it_tells_what_was_measured(drawn):
+    result, _ = drawn
+    module = results.load_figure(result.name)
+    assert re.search(r"\d", module.caption(result))
+    assert re.search(r"\d", module.headline(result.claims))
+
+
 def test_axes_say_what_they_show(drawn):
     assert panels(drawn[1])
     assert unlabelled(drawn[1]) == []

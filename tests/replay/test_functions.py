@@ -9,9 +9,8 @@ from metagrad.replay.bits import same_bits
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routine
 from metagrad.xp import rng
+from tests.ad.examples import every_case
 
-CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
-IDS = [f"{function.__name__}-{i}" for function, i in CASES]
 # By name: some of their examples are not replayed. Their shapes depend on entries, they call code of Python's, or the
 # tape computes them on the host in another way than where nothing is looked at, with other roundings.
 NOT_REPLAYED = {
@@ -50,7 +49,7 @@ def random_cotangents(out):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("function", "index"), CASES, ids=IDS)
+@every_case
 def test_the_bits_are_those_of_the_tape(function, index, dtype):
     f, _ = arguments(function, index, 0, dtype)
     points = [arguments(function, index, seed, dtype)[1] for seed in range(3)]

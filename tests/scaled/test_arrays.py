@@ -12,8 +12,8 @@ from metagrad.ad.domains import DOMAINS, Draw, as_reals, draw
 from metagrad.ad.functions import special
 from metagrad.scaled import Scaled, narrow
 from metagrad.xp import rng
+from tests.ad.examples import every_case
 
-CASES = [(function, i) for function, examples in DOMAINS.items() for i in range(len(examples))]
 # Functions whose values come from code that knows floats alone: refused by name.
 NOT_CARRIED = {
     np.arctan2,
@@ -138,7 +138,7 @@ def agree(found, expected):
         assert np.abs(narrow(x) - y).max(initial=0.0) <= 1e-12 * np.abs(y).max(initial=1.0)
 
 
-@pytest.mark.parametrize(("function", "index"), CASES, ids=[f"{f.__name__}-{i}" for f, i in CASES])
+@every_case
 def test_values_and_gradients_of_the_tapes_functions_are_those_of_floats(function, index):
     f, plain, scaled = with_scaled(function, index)
     if function in NOT_CARRIED:

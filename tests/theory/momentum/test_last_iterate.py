@@ -1,5 +1,6 @@
 """F, G and their derivatives under momentum, against roots at 300 digits, in every case of the roots."""
 
+import functools
 import itertools
 
 import mpmath as mp
@@ -51,16 +52,21 @@ def cases(rule):
 CASES = [pytest.param(rule, name, id=f"{rule}, {name}") for rule in RULES for name in cases("heavy_ball")]
 
 
+@functools.cache
+def functions(rule):
+    """Return r_t and its derivatives as functions of h, beta and t; that sympy writes them takes most of the time."""
+    return [symbolic.numeric(x) for x in symbolic.derivatives(rule)]
+
+
 def references(rule, eigenvalues, eta, beta, t):
     """F and its derivatives in the order of the functions, at 300 digits, from r_t for symbolic t by sympy."""
-    function = [symbolic.numeric(x) for x in symbolic.derivatives(rule)]
     total = [mp.mpf(0)] * 6
     for eigenvalue, c in zip(eigenvalues, WEIGHTS, strict=False):
         lam = mp.mpf(eigenvalue)
         h, b = lam * mp.mpf(eta), mp.mpf(beta)
         if beta == 0:  # z2 = 0: its power is no polynomial where sympy divides by it
             b = mp.mpf(10) ** -200
-        r, r_h, r_b, r_hh, r_hb, r_bb = (mp.re(f(mp.mpc(h), b, t)) for f in function)
+        r, r_h, r_b, r_hh, r_hb, r_bb = (mp.re(f(mp.mpc(h), b, t)) for f in functions(rule))
         r_e, r_ee, r_eb = lam * r_h, lam**2 * r_hh, lam * r_hb
         terms = (
             r * r,
