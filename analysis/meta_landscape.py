@@ -238,7 +238,7 @@ def _sample_checks(config: Config, arrays: dict[str, np.ndarray]) -> list[Check]
     near = arrays["compared"]  # decided by theory alone
     allowed = arrays["allowed"]
     over = np.abs(arrays["mean"] - arrays["points_finite"])[near] / allowed[near]
-    width = (allowed / arrays["points_limit"])[..., 0][near]
+    width = allowed[near][..., 0] / arrays["points_limit"][near][..., 0]
     where = f"{int(near.sum())} points below the edge whose first order is at most {_SMALL:g} of the limit"
     gain, low, high = _medians(arrays["gain"])
     few = np.array(config.ratios) <= 1
