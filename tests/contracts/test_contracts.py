@@ -266,7 +266,7 @@ def test_reverse_is_forward_is_the_difference_quotient(task_name, rule_name, obj
     )
     assert reverse.ok
     assert forward.ok
-    assert worst_difference(reverse.value, alone.value) <= 1e-15  # so the quotients below are of either
+    assert worst_difference(reverse.value, alone.value) <= 1e-13  # so the quotients below are of either
     for which, (a, b) in enumerate(zip(ad.leaves(reverse.grad), ad.leaves(forward.grad), strict=True)):
         assert worst_difference(a.reshape((-1,)), b.reshape((-1,))) <= 1e-11
         flat = ad.leaves(phi)
