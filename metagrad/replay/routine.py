@@ -79,6 +79,16 @@ class Routine:
         """The program that was asked for last."""
         return None if self._latest is None else self._latest[1]
 
+    def beginning_with(self, key: Any) -> Program | None:
+        """Return a program whose first inputs have a `layout`, the latest one if that has, None where there is none."""
+        leaves, structures = key
+
+        def begins(other: Any) -> bool:
+            return bool(other[0][: len(leaves)] == leaves and other[1][: len(structures)] == structures)
+
+        known = [*self._programs.items(), *([] if self._latest is None else [self._latest])]
+        return next((program for other, program in reversed(known) if begins(other)), None)
+
     def learn(self, function: Callable[..., Tree], trees: Trees, beside: Trees | None = None) -> None:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
         self.make_room()

@@ -25,11 +25,11 @@ from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
 from metagrad.replay.many_steps import Adjoint, Course, ManySteps, ones_of, shifted
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import LONG, Routines, moved
+from metagrad.replay.routine import LONG, Routines, laid, moved
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
-from metagrad.replay.whole_run import NotWholeRun, WholeRun
+from metagrad.replay.whole_run import Inputs, NotWholeRun, WholeRun
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
@@ -166,13 +166,14 @@ class ReplayStep:
 
     def laid_out(self, trees: Any, steps: int) -> WholeRun | None:
         """Return the run that was taken last, laid out for others; `trees` are those of its first step."""
-        forwards, backwards = (routine.latest for routine in (self._routines.keeping, self._routines.given))
+        known, flat = laid(trees)
+        forwards, backwards = self._routines.keeping.program(known), self._routines.given.beginning_with(known)
         _, phi, w, state, _ = trees
         adjoints = sum(map(is_float, ad.leaves((w, state))))
         if forwards is None or backwards is None:
             return None
         with suppress(NotWholeRun):
-            return WholeRun(forwards, backwards, steps, len(ad.leaves(phi)), adjoints)
+            return WholeRun(forwards, backwards, steps, Inputs(flat, len(ad.leaves(phi)), adjoints))
         return None
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:

@@ -7,7 +7,7 @@ The rows are those of `stretches`, where a step finds what the one before it lef
 from __future__ import annotations
 
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from metagrad.replay.adjoints import Sums
 from metagrad.replay.record import Program
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import AFTER, PULLED, SLOPE, SUMS, Pulled
-from metagrad.replay.whole_program import WholeProgram, address
+from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
 
@@ -25,11 +25,19 @@ class NotWholeRun(Exception):  # noqa: N818  # it is an answer
     """The steps of a run cannot be taken in two calls."""
 
 
+class Inputs(NamedTuple):
+    """The leaves of what a run is given, (time, phi, w, state), how many are phi's, and how many an adjoint has."""
+
+    leaves: list[Any]
+    of_phi: int
+    adjoints: int
+
+
 class WholeRun:
     """The steps of a run, all of one kind, of a task that draws no samples."""
 
-    def __init__(self, forwards: Program, backwards: Program, steps: int, given: int, adjoints: int) -> None:
-        """Lay out memory for so many steps; `given`: leaves of phi; `adjoints`: leaves of an adjoint, (w, state)."""
+    def __init__(self, forwards: Program, backwards: Program, steps: int, inputs: Inputs) -> None:
+        """Lay out memory for so many steps; NotWholeRun where the programs are not those of such inputs."""
         there, back = forwards.whole, backwards.whole
         if there is None or back is None:
             raise NotWholeRun
@@ -38,20 +46,25 @@ class WholeRun:
         states = len(ad.leaves(pair_tree))
         self._states = states
         self._pair_of = there.apart(0, states, pair_tree)
-        begin = 1 + given  # the time comes first, then phi
+        begin = 1 + inputs.of_phi  # the time comes first, then phi
         if len(there.inputs) != begin + states or there.inputs[begin:] != there.outputs[:states]:
             raise NotWholeRun  # a sample, or states that do not stay as they are
-        self._inputs = [place.room(1) for place in there.inputs[1:]]
+        if [Place.of(x) for x in inputs.leaves[1:]] != there.inputs[1:]:
+            raise NotWholeRun  # programs of another layout
+        try:
+            self._inputs = [place.room(1) for place in there.inputs[1:]]
+        except ValueError:  # an array with gaps, for which there is no room of its own
+            raise NotWholeRun from None
         self._found = [place.room(steps) for place in there.outputs]
         self.has_values = bool(ad.leaves(value_tree))
         times = np.arange(steps)
         columns = [_along(times)]
-        columns += [_same(room, steps) for room in self._inputs[:given]]
-        columns += [_following(*rooms) for rooms in zip(self._inputs[given:], self._found, strict=False)]
+        columns += [_same(room, steps) for room in self._inputs[: inputs.of_phi]]
+        columns += [_following(*rooms) for rooms in zip(self._inputs[inputs.of_phi :], self._found, strict=False)]
         columns += [_along(room) for room in self._found]
         self._rows = np.stack(columns, axis=1)
         self._held = [times]
-        self._lay_out_the_way_back(there, back, adjoints)
+        self._lay_out_the_way_back(there, back, inputs.adjoints)
         rooms = [*self._inputs, *self._found, *self.adjoint, *self._pulled, self.factors]
         self.nbytes = sum(room.nbytes for room in rooms) + self._rows.nbytes + self._rows_back.nbytes
 

@@ -125,7 +125,7 @@ def log2_length(numbers: list[Scaled]) -> Array:
         whole = Scaled(*(xp.concatenate(parts, axis=1) for parts in zip(*pairs, strict=True)))
     logs = whole.log2abs()
     if logs.shape[1] == 1:
-        return logs[:, 0]
+        return xp.where(xp.isposinf(logs[:, 0]), np.nan, logs[:, 0])
     top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
     with np.errstate(all="ignore"):
         return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))

@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from metagrad import ad, parts
+from metagrad.guard import frozen
 from metagrad.measures import as_measure
 from metagrad.protocols import Estimate, Joint, Position, Tree
 from metagrad.replay import (
     Looked,
+    NotReplayable,
     Pulled,
     ReplayStep,
     ReplayTerms,
@@ -152,7 +154,7 @@ class _Quiet(_Kind):
         self._routines.asked += 1
         try:
             found = self._as_usual(ask, system, terms, where)
-        except _SaidError:
+        except (_SaidError, NotReplayable):  # or another thread has changed what is kept of the task
             found = None
             self._failed += 1
             self._pause = min(2**self._failed, _LONGEST_PAUSE)
@@ -165,6 +167,13 @@ class _Quiet(_Kind):
     def _as_usual(self, ask: Ask, system: Training, terms: Routines, where: str) -> Estimate | None:
         """Return the estimate, None where the run is to be compared, or is another one."""
         run, routines = self._run, self._routines
+        w = system.example()
+        if first_float(w, where).dtype != self._shape.dtype:
+            return None
+        phi = parts.complete_phi(ask.rule, ask.phi, where)
+        given = prepare(phi, None, self._shape, where)
+        begin = Carry(w, self._state(system, given, w), self._none)
+        # Only now: code of the user's that makes the start may have changed what is looked at.
         looked = Looked(ask.task, ask.rule, as_measure(type(ask.objective).__name__, ask.objective.measure))
         terms.depend_on(looked)
         routines.depend_on(looked)
@@ -172,12 +181,6 @@ class _Quiet(_Kind):
             return None
         if self not in terms.runs or (routines.keeping, routines.given) != self._programs:
             return None
-        w = system.example()
-        if first_float(w, where).dtype != self._shape.dtype:
-            return None
-        phi = parts.complete_phi(ask.rule, ask.phi, where)
-        given = prepare(phi, None, self._shape, where)
-        begin = Carry(w, system.state(given, w), self._none)
         layout, leaves = laid((0, given, begin.w, begin.state, None))
         if layout != self._layout or not run.lock.acquire(blocking=False):
             return None
@@ -185,6 +188,15 @@ class _Quiet(_Kind):
             return self._looked_at(_Given(ask, system, phi, given, begin, leaves), terms)
         finally:
             run.lock.release()
+
+    def _state(self, system: Training, phi: Tree, w: Tree) -> Tree:
+        """Return the state of the rule at the start, which owes nothing to phi: a user's may, at some phi."""
+        state = system.state(phi, w)
+        if not system.is_ours and ad.leaves(state):
+            _, pull = ad.vjp(lambda p: (w, system.state(p, w)), phi)
+            if pull.depends:
+                raise _SaidError
+        return state
 
     def _looked_at(self, given: _Given, terms: Routines) -> Estimate:
         """Return the estimate from the run; every look that a sweep takes is taken here."""
@@ -216,7 +228,7 @@ class _Quiet(_Kind):
             raise _SaidError
         if lost.matters(value, grad, given.prepared, steps, status).any():
             raise _SaidError
-        where, told = Position(end.w, end.state, self._none, steps), self._said
+        where, told = Position(frozen(end.w), frozen(end.state), self._none.copy(), steps), self._said
         growth_of = LOG10_2 * grown.chaos
         return Estimate(value, grad, status, at, end=where, digits=digits, growth=growth_of, replay=told)
 
@@ -289,7 +301,7 @@ class _Quiet(_Kind):
 
 
 def _copied(leaf: Any) -> Any:
-    return leaf.copy("K") if is_float_array(leaf) else leaf
+    return leaf.copy("K") if type(leaf) is np.ndarray else leaf
 
 
 def _plus_zero(leaf: Any) -> Any:
