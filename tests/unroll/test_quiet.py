@@ -415,7 +415,8 @@ class Shrinking:
         return w * phi.beta - phi.eta * f.gradient(w), state
 
 
-SCALES, W0 = np.array([1.0, 1.9]), np.array([[1.0, 0.5], [0.25, 1.0]])
+SCALES, W0 = np.array([1.0, 1.9]), np.array([[0.91, 0.52], [0.23, 0.87]])
+X = rng(14, "x").standard_normal((2, 5, 2))
 
 
 def linear(w):
@@ -424,6 +425,15 @@ def linear(w):
 
 def squares(w):
     return np.sum(w * w, axis=-1)
+
+
+def fitted(w):
+    return np.mean(((X @ w[..., None])[..., 0] - np.sin(X[..., 0])) ** 2, axis=-1) + 0.1
+
+
+def folded(w):
+    """A loss of which gradient descent with step size 1 is the chaotic map w -> 4 w (1 - w)."""
+    return np.sum(4 / 3 * w**3 - 1.5 * w**2, axis=-1) + 3.0
 
 
 # The loss, the rule, the objective, phi as usual, and phi for which something is to be said or shifted.
@@ -435,9 +445,9 @@ LOOKS = {
     "negative": (lambda w: squares(w) - 0.1, mg.GradientDescent(), mg.WeightedSum(), 1e-4, 0.2),
     "tiny": (lambda w: np.sum(w**4, axis=-1), Shrinking(), mg.WeightedSum(), Phi(0.0, 0.9), Phi(0.0, 0.01)),
     "tiny at the end": (lambda w: np.sum(w**4, axis=-1), Shrinking(), mg.Final(), Phi(0.0, 0.9), Phi(0.0, 0.01)),
-    "rounding": (lambda w: squares(w - 1.0) + 1.0, mg.GradientDescent(), mg.Final(), 1e-3, 0.3),
-    "chaos": (lambda w: np.sum(np.cos(9.0 * w), axis=-1) + 3.0, mg.GradientDescent(), mg.Final(), 1e-3, 0.9),
-    "logarithms": (squares, mg.GradientDescent(), mg.MeanLog(), 1e-3, 0.4999),
+    "rounding": (fitted, mg.GradientDescent(), mg.Final(), 1e-3, 0.3),
+    "chaos": (folded, mg.GradientDescent(), mg.Final(), 1e-3, 1.0),
+    "logarithms": (lambda w: np.array([1.0, 1.3]) * squares(w), mg.GradientDescent(), mg.MeanLog(), 1e-5, 0.4999),
     "exponents": (lambda w: SCALES * (squares(0.4 * w) + 0.85), mg.GradientDescent(), mg.LogFinal(), 1e-6, 0.5),
 }
 
