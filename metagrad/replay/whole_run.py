@@ -1,7 +1,8 @@
 """A whole run in two calls of machine code, forwards and backwards, in memory and by rows of addresses that stay.
 
 What a run is given is copied to where the rows of the first steps point to; the next run writes over what it finds.
-The rows are those of `stretches`, where a step finds what the one before it left.
+The rows are those of `stretches`, where a step finds what the one before it left. The memory is that which sweeps leave
+(`stretches.Spare`), and is given back before one is made: so it is not there twice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums
 from metagrad.replay.record import Program
 from metagrad.replay.stack import Stack
-from metagrad.replay.stretches import AFTER, PULLED, SLOPE, SUMS, Pulled
+from metagrad.replay.stretches import AFTER, PULLED, SLOPE, SUMS, Pulled, Spare
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
@@ -34,62 +35,99 @@ class Inputs(NamedTuple):
 
 
 class WholeRun:
-    """The steps of a run, all of one kind, of a task that draws no samples."""
+    """The steps of a run, all of one kind, of a task that draws no samples; memory is taken when it is asked for."""
 
     def __init__(self, forwards: Program, backwards: Program, steps: int, inputs: Inputs) -> None:
-        """Lay out memory for so many steps; NotWholeRun where the programs are not those of such inputs."""
+        """Hold so many steps; NotWholeRun where the programs are not those of such inputs."""
         there, back = forwards.whole, backwards.whole
         if there is None or back is None:
             raise NotWholeRun
         self.programs, self._wholes, self.steps, self.lock = (forwards, backwards), (there, back), steps, Lock()
         (pair_tree, value_tree), _ = there.tree
-        states = len(ad.leaves(pair_tree))
-        self._states = states
-        self._pair_of = there.apart(0, states, pair_tree)
-        begin = 1 + inputs.of_phi  # the time comes first, then phi
-        if len(there.inputs) != begin + states or there.inputs[begin:] != there.outputs[:states]:
-            raise NotWholeRun  # a sample, or states that do not stay as they are
-        if [Place.of(x) for x in inputs.leaves[1:]] != there.inputs[1:]:
-            raise NotWholeRun  # programs of another layout
+        self._of_phi, self._adjoints = inputs.of_phi, inputs.adjoints
+        self._states, self.has_values = len(ad.leaves(pair_tree)), bool(ad.leaves(value_tree))
+        self._pair_of = there.apart(0, self._states, pair_tree)
+        sizes = [len(ad.leaves(tree)) for tree in back.tree]
+        self._ends = [sum(sizes[:part]) for part in range(len(sizes) + 1)]
+        self._next = AFTER if self.has_values else PULLED  # what the next step back is given
+        self._kept = len(back.inputs) - len(there.inputs) - inputs.adjoints - 1
+        if not self._fits(there, back, sizes) or [Place.of(x) for x in inputs.leaves[1:]] != there.inputs[1:]:
+            raise NotWholeRun
         try:
             self._inputs = [place.room(1) for place in there.inputs[1:]]
         except ValueError:  # an array with gaps, for which there is no room of its own
             raise NotWholeRun from None
-        self._found = [place.room(steps) for place in there.outputs]
-        self.has_values = bool(ad.leaves(value_tree))
-        times = np.arange(steps)
-        columns = [_along(times)]
-        columns += [_same(room, steps) for room in self._inputs[: inputs.of_phi]]
-        columns += [_following(*rooms) for rooms in zip(self._inputs[inputs.of_phi :], self._found, strict=False)]
-        columns += [_along(room) for room in self._found]
-        self._rows = np.stack(columns, axis=1)
-        self._held = [times]
-        self._lay_out_the_way_back(there, back, inputs.adjoints)
-        rooms = [*self._inputs, *self._found, *self.adjoint, *self._pulled, self.factors]
-        self.nbytes = sum(room.nbytes for room in rooms) + self._rows.nbytes + self._rows_back.nbytes
+        slopes = range(self._ends[SLOPE], self._ends[AFTER])
+        self._counts = [1 if k in slopes else steps for k in range(len(back.outputs))]
+        places = zip((*there.outputs, *back.outputs), (*[steps] * len(there.outputs), *self._counts), strict=True)
+        self.size = sum(place.nbytes * count for place, count in places)
+        self._rows: Array | None = None  # while memory is taken
 
-    def _lay_out_the_way_back(self, there: WholeProgram, back: WholeProgram, adjoints: int) -> None:
-        steps, m = self.steps, len(there.inputs)
-        sizes = [len(ad.leaves(tree)) for tree in back.tree]
-        self._ends = [sum(sizes[:part]) for part in range(len(sizes) + 1)]
-        next_one = AFTER if self.has_values else PULLED
-        begin = self._ends[next_one]
-        kept = len(back.inputs) - m - adjoints - 1
-        fits = back.inputs[:m] == there.inputs and sizes[PULLED] == adjoints and sizes[next_one] == adjoints
-        fits = fits and back.inputs[m : m + adjoints] == back.outputs[begin : begin + adjoints]
-        if not fits or back.inputs[m + adjoints + 1 :] != there.outputs[len(there.outputs) - kept :]:
-            raise NotWholeRun
-        is_slope = [self._ends[SLOPE] <= k < self._ends[AFTER] for k in range(len(back.outputs))]
+    def _fits(self, there: WholeProgram, back: WholeProgram, sizes: list[int]) -> bool:
+        """Whether a step is given what the one before it found, on both ways, and no sample."""
+        begin, m, adjoints = 1 + self._of_phi, len(there.inputs), self._adjoints  # the time comes first, then phi
+        if m != begin + self._states or there.inputs[begin:] != there.outputs[: self._states]:
+            return False
+        at = self._ends[self._next]
+        fits = self._kept >= 0 and back.inputs[:m] == there.inputs and sizes[PULLED] == sizes[self._next] == adjoints
+        fits = fits and back.inputs[m : m + adjoints] == back.outputs[at : at + adjoints]
+        return fits and back.inputs[m + adjoints + 1 :] == there.outputs[len(there.outputs) - self._kept :]
+
+    def take(self, spare: Spare) -> None:
+        """Take memory, as a sweep does, where none is taken."""
+        if self._rows is None:
+            self._lay_out_the_way_there(spare)
+            self._lay_out_the_way_back(spare)
+
+    def _lay_out_the_way_there(self, spare: Spare) -> None:
+        there, steps, of_phi = self._wholes[0], self.steps, self._of_phi
+        first = len(there.outputs) - self._kept
+        self._found = [place.room(steps) for place in there.outputs[:first]]
+        self._lent = [(place, spare.room(place, steps)) for place in there.outputs[first:]]
+        self._times = np.arange(steps)
+        columns = [_along(self._times, steps)]
+        columns += [_same(room, steps) for room in self._inputs[:of_phi]]
+        columns += [_following(*rooms, steps) for rooms in zip(self._inputs[of_phi:], self._found, strict=False)]
+        columns += [_along(room, steps) for room in (*self._found, *[room for _, room in self._lent])]
+        self._rows = np.stack(columns, axis=1)
+
+    def _lay_out_the_way_back(self, spare: Spare) -> None:
+        back, steps, m, adjoints = self._wholes[1], self.steps, len(self._wholes[0].inputs), self._adjoints
+        assert self._rows is not None
         self.adjoint = [place.room(1) for place in back.inputs[m : m + adjoints]]
         for room in self.adjoint:
             room.fill(0)
         self.factors = back.inputs[m + adjoints].room(steps)
-        self._pulled = [place.room(1 if one else steps) for place, one in zip(back.outputs, is_slope, strict=True)]
-        pairs = zip(self.adjoint, self._pulled[begin : begin + adjoints], strict=True)
-        columns = [*self._rows[::-1, :m].T, *(_following(*rooms) for rooms in pairs), _along(self.factors)]
-        columns += [*self._rows[::-1, self._rows.shape[1] - kept :].T] if kept else []
-        columns += [_along(x) if len(x) == steps else _same(x, steps) for x in self._pulled]
+        lent = range(self._ends[PULLED], self._ends[SUMS])
+        self._pulled = []
+        for k, (place, count) in enumerate(zip(back.outputs, self._counts, strict=True)):
+            room = spare.room(place, count) if k in lent else place.room(count)
+            self._lent += [(place, room)] if k in lent else []
+            self._pulled.append(room[:count])
+        at = self._ends[self._next]
+        pairs = zip(self.adjoint, self._pulled[at : at + adjoints], strict=True)
+        columns = [
+            *self._rows[::-1, :m].T,
+            *(_following(*rooms, steps) for rooms in pairs),
+            _along(self.factors, steps),
+        ]
+        columns += [*self._rows[::-1, self._rows.shape[1] - self._kept :].T] if self._kept else []
+        columns += [_along(x, steps) if len(x) == steps else _same(x, steps) for x in self._pulled]
         self._rows_back = np.stack(columns, axis=1)
+
+    def release(self, spare: Spare) -> None:
+        """Give the memory back, for a sweep, where no other thread's run is in it."""
+        if self._rows is None or not self.lock.acquire(blocking=False):
+            return
+        for place, room in self._lent:
+            spare.give(place, room)
+        self._rows, self._lent, self._found, self._pulled = None, [], [], []
+        self.lock.release()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that is taken."""
+        return 0 if self._rows is None else self.size
 
     @property
     def is_current(self) -> bool:
@@ -140,15 +178,15 @@ class WholeRun:
             return self._wholes[way].run(rows, self.steps) == self.steps
 
 
-def _along(room: Array) -> Array:
+def _along(room: Array, steps: int) -> Array:
     """Return the addresses of what lies side by side."""
-    return address(room) + room.strides[0] * np.arange(len(room))
+    return address(room) + room.strides[0] * np.arange(steps)
 
 
 def _same(room: Array, steps: int) -> Array:
     return np.full(steps, address(room))
 
 
-def _following(first: Array, found: Array) -> Array:
+def _following(first: Array, found: Array, steps: int) -> Array:
     """Return the addresses of what the first step is given, and the others find one before."""
-    return np.concatenate([[address(first)], _along(found)[:-1]])
+    return np.concatenate([[address(first)], _along(found, steps)[:-1]])

@@ -83,7 +83,7 @@ def quiet(ask: Ask, options: Options, where: str, memory: int) -> Estimate | Non
         return None
     system = Training(ask.task, ask.rule, ask.seed, steps=ask.horizon)
     terms = routines_of("what is measured", system, as_measure(type(ask.objective).__name__, ask.objective.measure))
-    run = next((one for one in terms.runs if one.is_of(ask) and one.nbytes <= memory // SHARE), None)
+    run = next((one for one in terms.runs if one.is_of(ask) and one.size <= memory // SHARE), None)
     found = None if run is None else run.found(ask, system, terms, where)
     if found is None:
         terms.asked -= 1  # the sweep asks for them
@@ -103,7 +103,7 @@ def lay_out(unroll: Any, step: ReplayStep) -> None:
         return
     given = 0, unroll.phi, *unroll.start()[:2], None
     run = step.laid_out(given, steps) if _is_usual(unroll) else None
-    if run is None or run.nbytes > _MOST_BYTES:
+    if run is None or run.size > _MOST_BYTES:
         routines.not_laid_out.append(_Kind(ask))
     else:
         routines.runs.append(_Quiet(unroll, step.routines, run, given))
@@ -137,7 +137,7 @@ class _Quiet(_Kind):
 
     def __init__(self, unroll: Any, routines: Routines, run: WholeRun, given: Any) -> None:
         super().__init__(unroll.ask)
-        self._run, self._routines, self.nbytes = run, routines, run.nbytes
+        self._run, self._routines, self.size = run, routines, run.size
         self._programs = routines.keeping, routines.given
         self._layout, _ = laid(given)
         self._shape, self._limit = Shape.of(unroll.w0, np, per_task=False), exponent_limit(unroll.dtype)
@@ -145,6 +145,11 @@ class _Quiet(_Kind):
         self._none = np.zeros(unroll.batch, np.int64)  # exponents of states
         self._said = said(2 * self._steps, 2 * self._steps, routines.why_not_compiled)
         self._failed = self._pause = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that is taken now."""
+        return self._run.nbytes
 
     def found(self, ask: Ask, system: Training, terms: Routines, where: str) -> Estimate | None:
         """Return the estimate, None where the sweep has to find it."""
@@ -160,6 +165,7 @@ class _Quiet(_Kind):
             self._pause = min(2**self._failed, _LONGEST_PAUSE)
         if found is None:
             self._routines.asked -= 1
+            self._run.release(self._routines.spare)  # the sweep takes its memory from there
         else:
             self._failed = 0
         return found
@@ -185,6 +191,7 @@ class _Quiet(_Kind):
         if layout != self._layout or not run.lock.acquire(blocking=False):
             return None
         try:
+            run.take(routines.spare)
             return self._looked_at(_Given(ask, system, phi, given, begin, leaves), terms)
         finally:
             run.lock.release()
