@@ -7,7 +7,7 @@ The rows are those of `stretches`, where a step finds what the one before it lef
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,9 @@ class WholeRun:
         there, back = forwards.whole, backwards.whole
         if there is None or back is None:
             raise NotWholeRun
-        self.programs, self._wholes, self.steps, self.lock = (forwards, backwards), (there, back), steps, Lock()
+        self.programs, self._wholes, self.steps = (forwards, backwards), (there, back), steps
+        # Whose run is in the memory. A thread may take it twice: Ctrl-C may come before it is given back.
+        self.lock = RLock()
         (pair_tree, value_tree), _ = there.tree
         self._of_phi, self._adjoints = inputs.of_phi, inputs.adjoints
         self._states, self.has_values = len(ad.leaves(pair_tree)), bool(ad.leaves(value_tree))

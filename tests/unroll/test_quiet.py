@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import replayed
+from metagrad.replay import cache, replayed
 from metagrad.scaled import Scaled
 from metagrad.unroll import backward, quiet
 from metagrad.xp import rng
@@ -379,6 +379,20 @@ def test_states_that_are_no_floats_are_answers_own(counted):
             x.end.exponent[:] -= 3
     assert [told(x) for x in found] == known
     assert counted["quiet"] >= 6
+
+
+def test_a_lock_that_an_interruption_left(counted):
+    """Ctrl-C may come between taking the lock and what gives it back: the next call of the thread goes on."""
+    ask = logistic(2), mg.GradientDescent(), mg.WeightedSum()
+    with replayed(compiled="at once"):
+        for eta in etas(15, 6):
+            mg.meta_gradient(*ask, eta, steps=16)
+        (run,) = (run for _, routines in cache._KEPT[id(ask[0])][1] for run in routines.runs)
+        assert run._run.lock.acquire(blocking=False)
+        before = counted["quiet"]
+        for eta in etas(16, 8):
+            mg.meta_gradient(*ask, eta, steps=16)
+    assert counted["quiet"] > before
 
 
 def test_threads_with_meta_parameters_of_different_shapes():
