@@ -63,7 +63,7 @@ class WholeRun:
         self._counts = [1 if k in slopes else steps for k in range(len(back.outputs))]
         places = zip((*there.outputs, *back.outputs), (*[steps] * len(there.outputs), *self._counts), strict=True)
         self.size = sum(place.nbytes * count for place, count in places)
-        self._rows: Array | None = None  # while memory is taken
+        self._rows: tuple[Array, Array] | None = None  # of both ways, while memory is taken: set last, and unset first
 
     def _fits(self, there: WholeProgram, back: WholeProgram, sizes: list[int]) -> bool:
         """Whether a step is given what the one before it found, on both ways, and no sample."""
@@ -78,10 +78,10 @@ class WholeRun:
     def take(self, spare: Spare) -> None:
         """Take memory, as a sweep does, where none is taken."""
         if self._rows is None:
-            self._lay_out_the_way_there(spare)
-            self._lay_out_the_way_back(spare)
+            there = self._rows_there(spare)
+            self._rows = there, self._rows_back(spare, there)
 
-    def _lay_out_the_way_there(self, spare: Spare) -> None:
+    def _rows_there(self, spare: Spare) -> Array:
         there, steps, of_phi = self._wholes[0], self.steps, self._of_phi
         first = len(there.outputs) - self._kept
         self._found = [place.room(steps) for place in there.outputs[:first]]
@@ -91,11 +91,10 @@ class WholeRun:
         columns += [_same(room, steps) for room in self._inputs[:of_phi]]
         columns += [_following(*rooms, steps) for rooms in zip(self._inputs[of_phi:], self._found, strict=False)]
         columns += [_along(room, steps) for room in (*self._found, *[room for _, room in self._lent])]
-        self._rows = np.stack(columns, axis=1)
+        return np.stack(columns, axis=1)
 
-    def _lay_out_the_way_back(self, spare: Spare) -> None:
+    def _rows_back(self, spare: Spare, there: Array) -> Array:
         back, steps, m, adjoints = self._wholes[1], self.steps, len(self._wholes[0].inputs), self._adjoints
-        assert self._rows is not None
         self.adjoint = [place.room(1) for place in back.inputs[m : m + adjoints]]
         for room in self.adjoint:
             room.fill(0)
@@ -109,21 +108,22 @@ class WholeRun:
         at = self._ends[self._next]
         pairs = zip(self.adjoint, self._pulled[at : at + adjoints], strict=True)
         columns = [
-            *self._rows[::-1, :m].T,
+            *there[::-1, :m].T,
             *(_following(*rooms, steps) for rooms in pairs),
             _along(self.factors, steps),
         ]
-        columns += [*self._rows[::-1, self._rows.shape[1] - self._kept :].T] if self._kept else []
+        columns += [*there[::-1, there.shape[1] - self._kept :].T] if self._kept else []
         columns += [_along(x, steps) if len(x) == steps else _same(x, steps) for x in self._pulled]
-        self._rows_back = np.stack(columns, axis=1)
+        return np.stack(columns, axis=1)
 
     def release(self, spare: Spare) -> None:
         """Give the memory back, for a sweep, where no other thread's run is in it."""
         if self._rows is None or not self.lock.acquire(blocking=False):
             return
-        for place, room in self._lent:
+        self._rows = None
+        lent, self._lent, self._found, self._pulled = self._lent, [], [], []
+        for place, room in lent:
             spare.give(place, room)
-        self._rows, self._lent, self._found, self._pulled = None, [], [], []
         self.lock.release()
 
     @property
@@ -143,7 +143,7 @@ class WholeRun:
                 room[0] = x
         except OverflowError:  # an integer of Python's
             return False
-        return self._run(0, self._rows)
+        return self._run(0)
 
     @property
     def states(self) -> list[Any]:
@@ -162,7 +162,7 @@ class WholeRun:
 
     def backwards(self) -> Pulled | None:
         """Pull `adjoint` back over all steps, with terms of `factors`; None where not over all of them."""
-        if not self._run(1, self._rows_back):
+        if not self._run(1):
             return None
         ends, back = self._ends, self._wholes[1]
 
@@ -175,9 +175,10 @@ class WholeRun:
         after = stack(AFTER) if self.has_values else pulled
         return Pulled(stack(0), pulled, after, told, len(ad.leaves(back.tree[PULLED][0])))
 
-    def _run(self, way: int, rows: Array) -> bool:
+    def _run(self, way: int) -> bool:
+        assert self._rows is not None, "no memory is taken"
         with self.programs[way].lock:
-            return self._wholes[way].run(rows, self.steps) == self.steps
+            return self._wholes[way].run(self._rows[way], self.steps) == self.steps
 
 
 def _along(room: Array, steps: int) -> Array:

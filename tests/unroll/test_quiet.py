@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import cache, replayed
+from metagrad.replay import WholeRun, cache, replayed
 from metagrad.scaled import Scaled
 from metagrad.unroll import backward, quiet
 from metagrad.xp import rng
@@ -393,6 +393,34 @@ def test_a_lock_that_an_interruption_left(counted):
         for eta in etas(16, 8):
             mg.meta_gradient(*ask, eta, steps=16)
     assert counted["quiet"] > before
+
+
+def test_memory_that_an_interruption_left_half_taken(counted, monkeypatch):
+    """Rows of addresses are those of the memory that is taken, or there are none."""
+    ask = logistic(2), mg.Momentum(), mg.WeightedSum()
+    phis = [mg.Momentum.Phi(eta) for eta in etas(17, 16)]
+    expected = [bits(mg.meta_gradient(*ask, phi, steps=16)) for phi in phis]
+    interrupted, rows_back = [], WholeRun._rows_back
+
+    def broken_off(*args):
+        if len(interrupted) in (1, 3):
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        interrupted.append(False)
+        return rows_back(*args)
+
+    monkeypatch.setattr(WholeRun, "_rows_back", broken_off)
+    found = []
+    with replayed(compiled="at once"):
+        for _ in range(3):
+            for phi in phis:
+                try:
+                    found.append(bits(mg.meta_gradient(*ask, phi, steps=16)))
+                except KeyboardInterrupt:
+                    found.append(None)
+    assert all(x in (None, y) for x, y in zip(found, expected * 3, strict=True))
+    assert found.count(None) == 2
+    assert counted["quiet"] >= 8
 
 
 def test_threads_with_meta_parameters_of_different_shapes():
