@@ -24,7 +24,7 @@ from metagrad.xp import rng
 
 _MOST_LAYOUTS = 4
 _RUNS_LOOKED_AT, _EVERY = 4, 8
-_COMPARED_FIRST = 2  # runs of code that can be read through
+_EVERY_READ = 64  # of code that can be read through, of which all that it depends on is looked at before every run
 LONG = 100  # steps, from which on a run is looked at in between, too
 Trees = Sequence[Tree]
 
@@ -160,15 +160,21 @@ class Routines:
         self._held, self.is_unsure = kept.seen, kept.is_cut
 
     @property
-    def is_due(self) -> bool:
-        """Whether a run is to be compared with the tape, though nothing that is looked at has changed."""
-        return self.asked <= _RUNS_LOOKED_AT or self.asked % _EVERY == 0
+    def _turn(self) -> int | None:
+        """Which one it is of the runs that are compared with the tape on the way back; None where it is not."""
+        run = self.asked
+        if self._signature is None:
+            if run <= _RUNS_LOOKED_AT:
+                return run
+            return None if run % _EVERY else run // _EVERY
+        if run & (run - 1) == 0:  # 1, 2, 4, 8, ...
+            return run.bit_length()
+        return None if run % _EVERY_READ else run // _EVERY_READ
 
     @property
     def is_trusted(self) -> bool:
         """Whether a run need not be compared: of code that can be read through, recorded and compared before."""
-        is_due = self.asked <= _COMPARED_FIRST or self.asked % _EVERY == 0
-        return self.are_recorded and self._signature is not None and not is_due
+        return self.are_recorded and self._signature is not None and self._turn is None
 
     def looks(self, times: list[int]) -> list[int]:
         """Return at which of the times a run compares its pullbacks with the tape.
@@ -177,10 +183,8 @@ class Routines:
         """
         if not self.are_recorded or self.is_unsure:
             return times
-        if self.is_trusted:
-            return []
-        turn = self.asked // (1 if self.asked <= _RUNS_LOOKED_AT else _EVERY)
-        return [times[turn % len(times)]] if self.is_due else []
+        turn = self._turn
+        return [] if turn is None else [times[turn % len(times)]]
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""

@@ -412,13 +412,13 @@ def test_memory_that_an_interruption_left_half_taken(counted, monkeypatch):
     monkeypatch.setattr(WholeRun, "_rows_back", broken_off)
     found = []
     with replayed(compiled="at once"):
-        for _ in range(3):
+        for _ in range(5):  # the sweep takes the memory for runs that are compared, the 32nd and the 64th among them
             for phi in phis:
                 try:
                     found.append(bits(mg.meta_gradient(*ask, phi, steps=16)))
                 except KeyboardInterrupt:
                     found.append(None)
-    assert all(x in (None, y) for x, y in zip(found, expected * 3, strict=True))
+    assert all(x in (None, y) for x, y in zip(found, expected * 5, strict=True))
     assert found.count(None) == 2
     assert counted["quiet"] >= 8
 
