@@ -13,6 +13,7 @@ from metagrad.xp import move, namespace_for
 
 Method = Literal["reverse", "forward", "closed_form", "windows", "implicit", "reptile"]
 Device = Literal["auto", "cpu", "gpu"]
+_USUAL: dict[type, Estimator] = {}  # without options: they are frozen, and are made and checked once
 
 
 def meta_gradient(  # noqa: PLR0913 - each of them named in a call
@@ -133,11 +134,16 @@ def _estimator(where: str, method: Any, options: dict[str, Any]) -> Estimator:
     if method not in METHODS:
         bad_value(where, "method", repr(method), "a known method", nearest(method, list(METHODS)))
     chosen = METHODS[method]
+    if not options and chosen in _USUAL:
+        return _USUAL[chosen]
     _check_options(where, method, list(chosen.__dataclass_fields__), options)
     for name, one in chosen.__dataclass_fields__.items():
         if one.default is MISSING and one.default_factory is MISSING and name not in options:
             bad_type(where, "options", f"no `{name}`", f"one for method {method!r}", f"Write {name}=20, say.")
-    return cast(Estimator, chosen(**options))
+    estimator = cast(Estimator, chosen(**options))
+    if not options:
+        _USUAL[chosen] = estimator
+    return estimator
 
 
 def _check_options(where: str, method: str, known: list[str], options: dict[str, Any]) -> None:

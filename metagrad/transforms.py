@@ -9,7 +9,7 @@ import numpy as np
 
 from metagrad.guard import frozen
 from metagrad.scaled import Scaled, surely_positive
-from metagrad.xp import namespace
+from metagrad.xp import filled, namespace
 
 UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
 
@@ -60,7 +60,7 @@ def power_weight(rho: float, t: int) -> Scaled:
 def unchanged(x: Scaled) -> tuple[Scaled, Scaled]:
     """Return x and its derivative 1, in the shape and dtype of x."""
     xp = namespace(x.mantissa)
-    return x, Scaled(xp.full(x.shape, 0.5, dtype=x.dtype), xp.ones(x.shape, dtype=np.int64))
+    return x, Scaled(filled(xp, x.shape, 0.5, x.dtype), filled(xp, x.shape, 1, np.int64))
 
 
 def log_and_slope(x: Scaled, scale: float = 1.0) -> tuple[Scaled, Scaled]:

@@ -7,7 +7,7 @@ from functools import partial
 
 from metagrad.protocols import Estimate, GradientKind, Objective, Position, Rule, Task, Tree
 from metagrad.unroll.backward import backward
-from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
+from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options, options_of
 from metagrad.unroll.neighbours import with_trust
 
 _DEFAULT_MEMORY = 1 << 30
@@ -67,7 +67,7 @@ class Reverse:
         objective counts its own time from 0, and sees both ends; what came before is held constant. `run`: the horizon
         that the rule is told, by default the last time of these steps.
         """
-        options = Options(self.gradient, self.scaling, self.per_task, self.diverged, self.record, self.rescue)
+        options = options_of(self.gradient, self.scaling, self.per_task, self.diverged, self.record, self.rescue)
         ask = Ask(task, rule, objective, phi, steps, seed, at, run)
         return with_trust(partial(self._run, ask), ask, options, self.trust)
 

@@ -16,7 +16,7 @@ from metagrad.replay.adjoints import along_tasks
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.xp import Array, rng
+from metagrad.xp import Array, filled, rng
 
 
 class ReplayTerms:
@@ -117,7 +117,7 @@ class ReplayTerms:
 
 def _ones(w: Tree) -> Array:
     first = ad.leaves(w)[0]
-    return np.ones(first.shape[0], first.dtype)
+    return filled(np, first.shape[0], 1, first.dtype)
 
 
 def _drawn(w: Tree) -> Array:

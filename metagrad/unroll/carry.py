@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from metagrad import ad, checks, parts
@@ -130,3 +131,6 @@ class Options:
     def __post_init__(self) -> None:
         """Check the choices."""
         check_options(_WHERE, self)
+
+
+options_of = lru_cache(maxsize=64)(Options)  # those of an estimator are the same at every call, and are checked once

@@ -111,9 +111,17 @@ def _usual_digits(value: Scaled, known: Known, most: float, *, shared: bool, has
 def cancellation(grad: Tree, spread: Tree, rows: int) -> Array:
     """Return log2 of how far the steps' shares of the meta-gradient cancel, one a task or for all."""
     pairs = [(g, c) for g, c in zip(ad.leaves(grad), ad.leaves(spread), strict=True) if c is not None]
-    size, of_parts = (log2_length([x.reshape((rows, -1)) for x in side]) for side in zip(*pairs, strict=True))
-    xp = namespace(size)
-    return xp.where(xp.isneginf(of_parts), 0.0, of_parts - size)
+    both = log2_length([_one_above_the_other(*pair, rows) for pair in pairs])
+    xp = namespace(both)
+    size, of_parts = both[:rows], both[rows:]
+    return xp.where(of_parts == -np.inf, 0.0, of_parts - size)
+
+
+def _one_above_the_other(a: Scaled, b: Scaled, rows: int) -> Scaled:
+    """Return both numbers as rows of one array: what is asked of both is asked once."""
+    xp = namespace(a.mantissa)
+    parts = (a.mantissa, b.mantissa), (a.exponent, b.exponent)
+    return Scaled(*(xp.concatenate([x.reshape((rows, -1)) for x in pair]) for pair in parts))
 
 
 def log2_length(numbers: list[Scaled]) -> Array:
@@ -125,7 +133,7 @@ def log2_length(numbers: list[Scaled]) -> Array:
         whole = Scaled(*(xp.concatenate(parts, axis=1) for parts in zip(*pairs, strict=True)))
     logs = whole.log2abs()
     if logs.shape[1] == 1:
-        return xp.where(xp.isposinf(logs[:, 0]), np.nan, logs[:, 0])
+        return xp.where(logs[:, 0] == np.inf, np.nan, logs[:, 0])
     top = xp.maximum(logs.max(axis=1, keepdims=True), -1e300)
     with np.errstate(all="ignore"):
         return top[:, 0] + 0.5 * xp.log2(xp.exp2(2 * (logs - top)).sum(axis=1))

@@ -24,7 +24,7 @@ from metagrad.protocols import Tree
 from metagrad.replay import Sums, products, sums_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.rescale import is_float_array, log2_of
-from metagrad.xp import Array, Namespace
+from metagrad.xp import Array, Namespace, filled
 
 _CHUNK, _BYTES = 256, 1 << 18
 _SHARE = 2.0  # by how much more a fresh term lessens growth than it adds to p: its own first step only seems to grow
@@ -109,7 +109,7 @@ class Growth:
         `power`: the exponent of all adjoints, (B,); those of the states are 0.
         """
         count = len(sums.pulled)
-        fresh = np.full(count, sums.after is not None)
+        fresh = filled(np, count, sums.after is not None, bool)
         fresh[0] = self._begins
         p = sums.pulled if sums.after is None else sums.after
         rows = np.empty((3, *p.shape), p.dtype)

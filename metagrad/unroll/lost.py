@@ -26,7 +26,7 @@ from metagrad.protocols import Joint, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.rescale import is_float_array
-from metagrad.xp import Array, float_info, namespace
+from metagrad.xp import Array, filled, float_info, namespace
 
 _LOWEST = -(2.0**60)
 # What says of itself that a number fell out of the range at its lower end.
@@ -52,7 +52,7 @@ class Lost:
         self._coordinates = {leaf.shape[1:] for leaf in arrays if leaf[0].size > 1}
         self._entries = sum(leaf[0].size for leaf in arrays)
         self.precise = precise
-        self._top = xp.full(batch, _LOWEST)  # log2: of the largest products of exponents, or of E
+        self._top = filled(xp, batch, _LOWEST, np.float64)  # log2: of the largest products of exponents, or of E
         self._largest = xp.zeros(batch, dtype=dtype)
         self._dips: list[Array] | None = None
         self._pending: list[tuple[int, int, Array, Array, Array]] = []

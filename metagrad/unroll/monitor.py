@@ -9,7 +9,7 @@ import numpy as np
 
 from metagrad.errors import Status
 from metagrad.scaled import digits_of
-from metagrad.xp import Array, Namespace, float_info, namespace
+from metagrad.xp import Array, Namespace, filled, float_info, namespace
 
 _CHUNK = 256
 
@@ -27,8 +27,8 @@ class Monitor:
         self._xp = xp
         self._pending: dict[str, list[tuple[int, Array]]] = {"STATE": [], "ADJOINT": []}
         self.status = xp.zeros(batch, dtype=np.int64)
-        self.step = xp.full(batch, -1, dtype=np.int64)
-        self._zero_is_trouble = xp.ones(batch, dtype=bool)
+        self.step = filled(xp, batch, -1, np.int64)
+        self._zero_is_trouble = filled(xp, batch, True, bool)
 
     def start(self, size: Array) -> None:
         """Note the size of the first state: to a task that starts at zero, zero is a state like any other."""

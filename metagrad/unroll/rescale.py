@@ -13,7 +13,7 @@ import numpy as np
 from metagrad.ad import leaves, tree_map
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled, ldexp
-from metagrad.xp import Array, float_info, namespace
+from metagrad.xp import Array, filled, float_info, namespace
 
 # An exponent that no run with a rate of growth reaches; one that grows doubly exponentially is there in 40 steps.
 _FARTHEST = 1 << 40
@@ -98,7 +98,7 @@ def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
     """
     apart = factors.exponent - exponent
     if not apart.any():
-        return factors.mantissa, np.ones(apart.shape[:-1], dtype=bool)
+        return factors.mantissa, filled(np, apart.shape[:-1], True, bool)
     info = float_info(factors.dtype)
     keeps_digits = (apart > info.min_exponent) & (apart <= _MOST_RAISED * limit)
     is_nothing = (apart < 2 * (info.min_exponent - info.max_exponent)) | (factors.mantissa == 0)

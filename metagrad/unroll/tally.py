@@ -21,7 +21,7 @@ from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import along_tasks, beside, exponent_limit, is_float_array, log2_of, magnitude, shift
 from metagrad.unroll.term import Block, Known, Term
 from metagrad.unroll.weights import Weights
-from metagrad.xp import Array, float_info, namespace
+from metagrad.xp import Array, filled, float_info, namespace
 
 
 class Pulled(NamedTuple):
@@ -81,7 +81,7 @@ class Tally:
         weights = Weights(objective, self.steps)
         self.weight, self.weights, self._are_plain = weights.at, weights.of, weights.are_plain
         self._total: Scaled | None = None
-        self._low = self.xp.full(self.batch, -np.inf)  # log2 of the largest term that may have been lost
+        self._low = filled(self.xp, self.batch, -np.inf, np.float64)  # log2 of the largest term that may have been lost
         self._slope: Scaled | None = None  # of the objective in the sum, once it is finished
         self.slope_at: tuple[Tree, Tree] | None = None  # the last w, and the gradient of the loss there, where known
         self._pulled_at: tuple[Tree, Tree] | None = None  # w, and what was pulled back to it of a joint term
@@ -203,7 +203,7 @@ class Tally:
         if self.plain:
             (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
             return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
-        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        (w_bar,) = pull(filled(self.xp, self.batch, 1, self.dtype))
         self._note_slope(carry, t, w_bar)
         digits, power = factor.mantissa, factor.exponent
         if exponent is not None and (power != exponent).any():
@@ -270,7 +270,7 @@ class Tally:
     def term_slope(self, carry: Carry, t: int) -> tuple[Scaled, Tree]:
         """Return weight * inner'(term) * 2**((degree - 1) exponent) and d term/d w at time t, which has a weight."""
         factor, pull = self._linearised(carry, t)
-        (w_bar,) = pull(self.xp.ones(self.batch, dtype=self.dtype))
+        (w_bar,) = pull(filled(self.xp, self.batch, 1, self.dtype))
         return factor, w_bar
 
     def direction(self, carry: Carry, t: int) -> Tree:
