@@ -67,6 +67,10 @@ class LstmWindow:
         update[~self._xp.isfinite(coordinates)] = np.nan  # saturating units would hide it
         return ad.add(w, scatter(update.reshape(self._shape), w))
 
+    def gradient(self, k: int, w: Tree) -> Tree:
+        """Return the gradient that the k-th step was given, like w; it lies where later steps write theirs."""
+        return scatter(self._gradients[k].reshape(self._shape), w)
+
     def backward(self, k: int, adjoint: Tree, *, full: bool, fold: Array | None = None) -> Tree:
         """Pull the adjoint of the next w back through the k-th step; return that of g where `full`, else None.
 

@@ -106,15 +106,29 @@ class Tally:
             if weight is not None:
                 self._add(self._term_at(carries[k], t + k), t + k, weight)
         if block is not None:
-            count = len(block.found)
-            is_plain = self._are_plain or all(weight is UNIT_WEIGHT for weight in weights[first : first + count])
-            if is_plain and self._count + count < _AT_ONCE and not parts.takes_a_logarithm(self.objective):
-                self._terms.append(block.inner)
-                self._count += count
-                first += count
+            first += self._add_block(block, weights[first : first + len(block.found)])
             for k, weight in enumerate(weights[first:], start=first):
                 if weight is not None:
                     self._add(self._term_at(carries[k], t + k), t + k, weight)
+
+    def add_all(self, carries: list[Carry], t: int, found: list[Array], weights: list[Scaled]) -> None:
+        """Let the states from t on, which all have a weight, enter the sum; what is measured at each was `found`."""
+        self._check(found[0])
+        are_alike = all(type(x) is np.ndarray and x.shape == found[0].shape for x in found)
+        block = self._know(t, np.array(found)) if are_alike else None
+        first = 0 if block is None else self._add_block(block, weights)
+        for k in range(first, len(found)):
+            self._add(self._term_at(carries[k], t + k, found[k]), t + k, weights[k])
+
+    def _add_block(self, block: Block, weights: Any) -> int:
+        """Let terms enter the sum at once, where they are to be added as they are; return how many did."""
+        count = len(block.found)
+        is_plain = self._are_plain or all(weight is UNIT_WEIGHT for weight in weights)
+        if not is_plain or self._count + count >= _AT_ONCE or parts.takes_a_logarithm(self.objective):
+            return 0
+        self._terms.append(block.inner)
+        self._count += count
+        return count
 
     def _check(self, found: Array) -> None:
         """Check what is measured, the first time."""

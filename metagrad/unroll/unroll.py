@@ -285,6 +285,12 @@ class Unroll:
             if weight is not None:
                 self.tally.add(carry, t, weight)
 
+    def reach_all(self, carries: list[Carry], t: int, found: list[Array], weights: list[Scaled]) -> None:
+        """Let states from t on, reached for the first time, enter the objective; what is measured at each was found."""
+        self.frontier, self._last = t + len(carries), carries[-1]
+        self._trust.see_many(carries, t, list(weights))
+        self.tally.add_all(carries, t, found, weights)
+
     def estimate(self, value: Scaled, grad: Tree) -> Estimate:
         """Return the estimate, with the status of every task; `grad` as of the prepared phi, or None.
 

@@ -14,12 +14,13 @@ did is asked once, at the end. So it is with scaling="none".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from metagrad import ad, parts
 from metagrad.kernels import hessian_product
+from metagrad.measures import Loss
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
@@ -28,6 +29,8 @@ from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.range_watch import OutOfRange, RangeWatch
+from metagrad.unroll.rescale import along_tasks
+from metagrad.unroll.tally import Pulled
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_powers import WindowPowers
 from metagrad.xp import Array, float_info
@@ -48,6 +51,10 @@ class WindowKernel(Protocol):
 
     def forward(self, k: int, w: Tree, g: Tree) -> Tree:
         """Take the k-th step from w, where the gradient is g; return the next w."""
+        ...
+
+    def gradient(self, k: int, w: Tree) -> Tree:
+        """Return the gradient that the k-th step was given, like w."""
         ...
 
     def backward(self, k: int, adjoint: Tree, *, full: bool, fold: Array | None) -> Tree:
@@ -86,6 +93,10 @@ class WindowSweep:
         self._kept: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
         self._zeros = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._powers = WindowPowers(unroll, self._kernel)
+        # Where the loss is measured its slope is the gradient that the step was given.
+        own = type(unroll.tally.measure) is Loss and getattr(unroll.task, "gradient", None) is not None
+        self._is_slope_known = own and unroll.xp is np
+        self._factors: tuple[range, Scaled | None] = range(0), None  # of terms, and their times
 
     def run(self) -> tuple[Scaled, Tree] | None:
         """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
@@ -109,7 +120,7 @@ class WindowSweep:
                             if t and unroll.tally.weight(t) is not None:
                                 growth.term_added()
                     later = w
-                    adjoint = adjoint if t == 0 else self._with_term(t, w, slope, adjoint)
+                    adjoint = adjoint if t == 0 else self._with_term(t, lo, states, slope, adjoint)
                     adjoint = powers.settled(t, adjoint)
         except OutOfRange:
             return None
@@ -140,6 +151,7 @@ class WindowSweep:
         """Take the steps from lo to hi; return w at lo..hi."""
         kernel, unroll, ws, copy = self._kernel, self.unroll, [carry.w], self.unroll.options.copy
         kernel.load(carry.state)
+        weights, carries, found = self._weights(lo, hi), list[Carry](), list[Array]()
         for t in range(lo, hi):
             w = ws[-1]
             g = parts.gradient(unroll.task, w, self._sample(t))
@@ -148,8 +160,23 @@ class WindowSweep:
             ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
             state = kernel.state(hi - lo) if t + 1 == unroll.steps else ()
-            unroll.reach(Carry(ws[-1], state, self._zeros), t + 1)
+            carry = Carry(ws[-1], state, self._zeros)
+            if weights is None:
+                unroll.reach(carry, t + 1)
+            else:
+                carries.append(carry)
+                found.append(unroll.tally.measured.at(carry, t + 1))
+        if weights is not None:
+            unroll.reach_all(carries, lo + 1, found, weights)
         return ws
+
+    def _weights(self, lo: int, hi: int) -> list[Scaled] | None:
+        """Return the weights at lo+1..hi if all of these states are new and have one: then they are added at once."""
+        unroll = self.unroll
+        if lo == hi or unroll.frontier > lo + 1 or unroll.xp is not np or unroll.tally.plain:
+            return None
+        weights = unroll.tally.weights(range(lo + 1, hi + 1))
+        return None if any(weight is None for weight in weights) else cast(list[Scaled], weights)
 
     def _pull(self, t: int, k: int, w: Tree, adjoint: Tree) -> Tree:
         of_gradient = self._kernel.backward(k, adjoint, full=self._full, fold=self._powers.fold)
@@ -157,11 +184,31 @@ class WindowSweep:
             return ad.add(adjoint, self._hessian_product(t, w, of_gradient))
         return adjoint
 
-    def _with_term(self, t: int, w: Tree, slope: Scaled, adjoint: Tree) -> Tree:
-        found = self.unroll.tally.pulled(Carry(w, (), self._zeros), t, slope, per_task=False)
+    def _with_term(self, t: int, lo: int, states: list[Tree], slope: Scaled, adjoint: Tree) -> Tree:
+        found, w = self._known_term(t, lo, states, slope), states[t - lo]
         if found is None:
-            return adjoint
-        return self._powers.with_term(adjoint, found)
+            found = self.unroll.tally.pulled(Carry(w, (), self._zeros), t, slope, per_task=False)
+        return adjoint if found is None else self._powers.with_term(adjoint, found)
+
+    def _known_term(self, t: int, lo: int, states: list[Tree], slope: Scaled) -> Pulled | None:
+        """Return what the term at t gives to the adjoint, where its slope is the gradient of step t; `states`: lo..hi.
+
+        The factors of all terms of the block are found at once.
+        """
+        tally = self.unroll.tally
+        if t == self.unroll.steps or not self._is_slope_known:
+            return None
+        if t not in self._factors[0]:
+            times = range(t, max(lo, 1) - 1, -1)
+            carries = [Carry(states[s - lo], (), self._zeros) for s in times]
+            are_weighed = all(weight is not None for weight in tally.weights(times))
+            self._factors = times, tally.factors(carries, times, slope) if are_weighed else None
+        times, factors = self._factors
+        if factors is None:
+            return None
+        digits, power = factors.mantissa[times[0] - t], factors.exponent[times[0] - t]
+        g = self._kernel.gradient(t - lo, states[t - lo])
+        return Pulled((ad.tree_map(lambda leaf: leaf * along_tasks(digits, leaf), g), ()), power)
 
     def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
         task, sample = self.unroll.task, self._sample(t)
