@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"checks"},
-    {"xp", "archives", "tables"},
+    {"xp", "archives", "tables", "llvm"},
     {"scaled", "files", "fingerprint", "guard", "reads"},
     {"summary"},
     {"protocols"},

@@ -71,7 +71,7 @@ def _compiled() -> Callable[..., None]:
     from llvmlite import ir
     from numba.core import cgutils
 
-    from metagrad.replay.llvm import machine_code, new_name
+    from metagrad.llvm import machine_code, new_name
 
     util: Any = cgutils
     number, module, name = ir.IntType(64), ir.Module("metagrad"), new_name()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.llvm import machine_code, new_name
+from metagrad.llvm import machine_code, new_name
 
 _NAMES: dict[str, tuple[str, Any]] = {"f8": ("pow", ctypes.c_double), "f4": ("powf", ctypes.c_float)}
 

@@ -13,7 +13,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from metagrad.replay.llvm import machine_code, new_name
+from metagrad.llvm import machine_code, new_name
 from metagrad.replay.loops import Kernel
 from metagrad.replay.machine import Code, flag
 from metagrad.replay.whole_table import Inner, Whole
