@@ -97,9 +97,9 @@ class CompiledGates:
 
     def __init__(self, room: Array) -> None:
         """Bind room (4H, N) for what lies between."""
-        from metagrad.kernels import _lstm_loops
+        from metagrad.kernels import _lstm_loops, _lstm_products
 
-        self._some, self._add = room[: len(room) // 4], _lstm_loops.add_products
+        self._some, self._add = room[: len(room) // 4], _lstm_products.adder(room.dtype.name)
         self._open, self._close = _lstm_loops.opener(room.dtype.name), _lstm_loops.close_gates
 
     def forward(self, z: Array, c: Array, c_next: Array, h: Array) -> None:

@@ -1,4 +1,4 @@
-"""Compiled loops over the gates of an LSTM layer, and a product (needs the extra `fast`, which is Numba).
+"""Compiled loops over the gates of an LSTM layer (needs the extra `fast`, which is Numba).
 
 The formulas, the order of the gates i, f, o, j and the sign of the first three are those of `_lstm_cell`.
 """
@@ -13,9 +13,7 @@ from numba import njit
 
 from metagrad.kernels._exponentials import FAST, exponentials
 
-_SUMS = {*FAST, "reassoc"}  # and sums in any order
 _CELLS = 1024  # at a time: their gates stay in the first-level cache
-_COLUMNS = 512  # of two arrays, of which a few rows stay in the first-level cache
 
 
 @cache
@@ -70,48 +68,3 @@ def close_gates(z: Any, c: Any, t: Any, dh: Any, sent: Any, dc: Any) -> None:
         z[2 * n + m] = of_h * t[m] * (o * (o - one))
         z[3 * n + m] = adjoint * i * (one - j * j)
         dc[m] = adjoint * f
-
-
-@njit(inline="always")
-def _add_row(row: Any, b: Any, x: Any, y: Any, z: Any) -> None:
-    row[b] += x
-    row[b + 1] += y
-    row[b + 2] += z
-
-
-@njit(fastmath=_SUMS, error_model="numpy", nogil=True)
-def add_products(z: Any, r: Any, total: Any) -> None:
-    """Add z r' to total, z (4H, N) and r (K, N) with rows that lie in one piece: 1.3 to 1.6 times as fast as BLAS.
-
-    Four rows of z meet three of r, twelve sums in registers for seven numbers read, and nothing is packed. BLAS copies
-    both operands, of which each number is used 80 times at most.
-    """
-    rows, others = len(z), len(r)
-    for lo in range(0, z.shape[1], _COLUMNS):
-        hi = min(z.shape[1], lo + _COLUMNS)
-        for a in range(0, rows, 4):
-            z0, z1, z2, z3 = z[a, lo:hi], z[a + 1, lo:hi], z[a + 2, lo:hi], z[a + 3, lo:hi]
-            whole = others - others % 3
-            for b in range(0, whole, 3):
-                r0, r1, r2 = r[b, lo:hi], r[b + 1, lo:hi], r[b + 2, lo:hi]
-                s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = z.dtype.type(0)
-                for m in range(hi - lo):
-                    x0, x1, x2, x3, y0, y1, y2 = z0[m], z1[m], z2[m], z3[m], r0[m], r1[m], r2[m]
-                    s00, s01, s02 = s00 + x0 * y0, s01 + x0 * y1, s02 + x0 * y2
-                    s10, s11, s12 = s10 + x1 * y0, s11 + x1 * y1, s12 + x1 * y2
-                    s20, s21, s22 = s20 + x2 * y0, s21 + x2 * y1, s22 + x2 * y2
-                    s30, s31, s32 = s30 + x3 * y0, s31 + x3 * y1, s32 + x3 * y2
-                _add_row(total[a], b, s00, s01, s02)
-                _add_row(total[a + 1], b, s10, s11, s12)
-                _add_row(total[a + 2], b, s20, s21, s22)
-                _add_row(total[a + 3], b, s30, s31, s32)
-            for b in range(whole, others):
-                r0 = r[b, lo:hi]
-                s0 = s1 = s2 = s3 = z.dtype.type(0)
-                for m in range(hi - lo):
-                    s0, s1 = s0 + z0[m] * r0[m], s1 + z1[m] * r0[m]
-                    s2, s3 = s2 + z2[m] * r0[m], s3 + z3[m] * r0[m]
-                total[a, b] += s0
-                total[a + 1, b] += s1
-                total[a + 2, b] += s2
-                total[a + 3, b] += s3

@@ -93,9 +93,8 @@ class WindowSweep:
         self._kept: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
         self._zeros = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._powers = WindowPowers(unroll, self._kernel)
-        # Where the loss is measured its slope is the gradient that the step was given.
-        own = type(unroll.tally.measure) is Loss and getattr(unroll.task, "gradient", None) is not None
-        self._is_slope_known = own and unroll.xp is np
+        # Where the loss is measured, and the task has a formula for it, its slope is what the step was given.
+        self._is_slope_known = type(unroll.tally.measure) is Loss and unroll.xp is np
         self._factors: tuple[range, Scaled | None] = range(0), None  # of terms, and their times
 
     def run(self) -> tuple[Scaled, Tree] | None:
@@ -154,7 +153,7 @@ class WindowSweep:
         weights, carries, found = self._weights(lo, hi), list[Carry](), list[Array]()
         for t in range(lo, hi):
             w = ws[-1]
-            g = parts.gradient(unroll.task, w, self._sample(t))
+            g = self._gradient(w, self._sample(t))
             self._kept = t, g
             w = kernel.forward(t - lo, w, g)
             ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
@@ -169,6 +168,13 @@ class WindowSweep:
         if weights is not None:
             unroll.reach_all(carries, lo + 1, found, weights)
         return ws
+
+    def _gradient(self, w: Tree, sample: Any) -> Tree:
+        found = parts.known_gradient(self.unroll.task, w, sample)
+        if found is not None:
+            return found
+        self._is_slope_known = False
+        return parts.gradient(self.unroll.task, w, sample)
 
     def _weights(self, lo: int, hi: int) -> list[Scaled] | None:
         """Return the weights at lo+1..hi if all of these states are new and have one: then they are added at once."""

@@ -31,12 +31,16 @@ def affine(layer: Affine, x: Array) -> Array:
 
 def gather(tree: Tree) -> Array:
     """Return all coordinates of each task in one row, (B, n)."""
+    if type(tree) is np.ndarray:  # the usual case, at once
+        return tree.reshape((len(tree), -1))
     rows = [leaf.reshape((leaf.shape[0], -1)) for leaf in leaves(tree)]
     return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
 
 
 def scatter(rows: Array, tree: Tree) -> Tree:
     """Return the coordinates (B, n) in the shapes of `tree`: the inverse of `gather`."""
+    if type(tree) is np.ndarray and type(rows) is np.ndarray:
+        return rows.reshape(tree.shape)
     parts, position = [], 0
     for leaf in leaves(tree):
         count = math.prod(leaf.shape[1:])
