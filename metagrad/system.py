@@ -19,6 +19,7 @@ from metagrad import ad, checks, parts
 from metagrad.errors import bad_type
 from metagrad.guard import called, frozen, frozen_pair
 from metagrad.protocols import GradientKind, Joint, Position, Rule, Task, Tree
+from metagrad.tasks import LearnedStart
 from metagrad.views import TaskView
 from metagrad.xp import Array, Namespace, namespace
 
@@ -62,6 +63,13 @@ class Training:
     def example(self) -> Tree:
         """Return w_0 as the task has it without meta-parameters: for shapes, dtype and device."""
         return parts.start_of(self.task, self.seed)
+
+    def like(self, phi: Tree) -> Tree:
+        """Return `example()`, or zeros like it, of the host, where phi has the start: no other one has to be drawn."""
+        if isinstance(phi, Joint) and type(self.task) is LearnedStart:
+            on_host = all(type(leaf) is np.ndarray for leaf in ad.leaves(phi.task))
+            return self.task.like(self.seed) if on_host else self.example()
+        return self.example()
 
     def start(self, phi: Tree, w: Tree = None) -> tuple[Tree, Tree]:
         """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi."""

@@ -79,7 +79,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     phi, offset = bare(_checked(task, rule, phi, steps if run is None else run, at)), 0 if at is None else at.t
     horizon = max(offset + steps, 0 if run is None else run)
     system = Training(task, rule, seed, steps=horizon)
-    w = system.example() if at is None else at.w
+    w = system.like(phi) if at is None else at.w
     first_float(w, _WHERE)
     system.xp = namespace(*leaves(w))
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)

@@ -61,7 +61,7 @@ class Unroll:
         else:
             phi = parts.complete_phi(ask.rule, phi, where)
         self.given = Joint(phi) if isinstance(ask.phi, Joint) and not self.joint else phi
-        w = self.system.example() if at is None else at.w
+        w = self.system.like(phi) if at is None else at.w
         first = first_float(w, where)
         self.xp, self.dtype, self.batch = namespace(first), first.dtype, first.shape[0]
         if at is not None and np.shape(at.exponent) != (self.batch,):

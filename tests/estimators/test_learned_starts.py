@@ -185,3 +185,46 @@ def test_zero_inner_steps(method):
         mg.meta_gradient(
             few, mg.GradientDescent(), mg.Final("validation"), mg.Joint(0.1, few.first()), steps=0, method=method
         )
+
+
+class _Drawn(mg.Quadratic):
+    """Quadratics whose start is drawn, and counted."""
+
+    def init(self, rng):
+        DRAWN.append(True)
+        return rng.standard_normal(self.w0.shape).astype(self.w0.dtype)
+
+
+DRAWN = []
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_a_start_is_given_none_is_drawn(method, dtype):
+    """But once, for its shapes: what is drawn without one stays what it was."""
+    inner = _Drawn(np.diag([1.0, 4.0]).astype(dtype), np.ones((3, 2), dtype))
+    task, start = mg.LearnedStart(inner), np.array([0.5, -0.25], dtype)
+    ask = mg.GradientDescent(), mg.Final()
+    found = mg.meta_gradient(task, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
+    fixed = mg.LearnedStart(mg.Quadratic(inner.H, inner.w0))
+    expected = mg.meta_gradient(fixed, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
+    for x, y in zip(mg.ad.leaves(found.grad), mg.ad.leaves(expected.grad), strict=True):
+        np.testing.assert_array_equal(x.to_float(), y.to_float())
+    DRAWN.clear()
+    mg.meta_gradient(task, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
+    mg.rollout(task, ask[0], mg.Joint(rule=0.125, task=start), steps=2)
+    assert not DRAWN
+    by_itself = mg.meta_gradient(task, *ask, 0.125, steps=2, method=method, seed=5)
+    again = mg.meta_gradient(inner, *ask, 0.125, steps=2, method=method, seed=5)
+    assert DRAWN
+    np.testing.assert_array_equal(by_itself.value.to_float(), again.value.to_float())
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+def test_a_start_in_float16_is_asked_for_again(method):
+    """The run is carried in float32, of which the task itself must not learn."""
+    task = mg.LearnedStart(mg.Quadratic(np.diag([1.0, 4.0]).astype(np.float16), np.ones((3, 2), np.float16)))
+    phi = mg.Joint(rule=0.125, task=np.array([0.5, -0.25], np.float16))
+    ask = task, mg.GradientDescent(), mg.Final()
+    found = [mg.meta_gradient(*ask, phi, steps=2, method=method).grad.task for _ in range(3)]
+    assert all(x.dtype == np.float16 and (x == found[0]).all() for x in found)

@@ -13,6 +13,7 @@ from metagrad import checks, parts
 from metagrad.ad import leaves, paths, tree_map
 from metagrad.errors import bad_type, bad_value
 from metagrad.protocols import Task, Tree
+from metagrad.scaled import Scaled
 from metagrad.xp import Array, rng
 
 _WHERE = "LearnedStart"
@@ -44,7 +45,7 @@ class LearnedStart:
 
     def __post_init__(self) -> None:
         """Check the task."""
-        object.__setattr__(self, "_like", [])  # the shapes of w once they are known, for all copies
+        object.__setattr__(self, "_like", [])  # the shapes of w once they are known, for all that `given` makes
         given: Any = self.task
         if isinstance(given, type):
             name = given.__name__
@@ -55,6 +56,12 @@ class LearnedStart:
         checks.count(_WHERE, "starts", self.starts)
         if self.w0 is not None:
             self._check_start(self.w0, _WHERE, "w0")
+
+    def __copy__(self) -> LearnedStart:
+        """Return a copy that knows of no shapes yet: what it holds may become another dtype, or move to a device."""
+        moved = object.__new__(type(self))
+        vars(moved).update(vars(self), _like=[])
+        return moved
 
     def __getattr__(self, name: str) -> Any:
         """Return what the task has: its measures, its gradient, what it declares."""
@@ -94,8 +101,12 @@ class LearnedStart:
             self._remember(self.task.init(draw))  # type: ignore[arg-type]
         return self._like[0]
 
+    def like(self, seed: int) -> Tree:
+        """Return arrays of the host in the shapes and dtypes of w_0: zeros, which take no memory."""
+        return self._shapes(rng(seed, "init"))
+
     def _remember(self, w: Tree) -> None:
-        self._like[:] = [tree_map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), w)]
+        self._like[:] = [tree_map(_zeros, w)]
 
     def _check_start(self, start: Tree, where: str, name: str) -> None:
         w = self._shapes(rng(0, "init"))
@@ -114,6 +125,7 @@ class LearnedStart:
     def given(self, phi: Tree) -> LearnedStart:
         """Return the task with this start, and with its own meta-parameters where it has some."""
         moved = copy.copy(self)  # not a new construction: phi may be traced
+        object.__setattr__(moved, "_like", self._like)
         start, theta = phi if parts.has_given(self.task) else (phi, None)
         object.__setattr__(moved, "w0", start)
         object.__setattr__(moved, "task", parts.given(self.task, theta))
@@ -138,3 +150,10 @@ class LearnedStart:
             return start.reshape(w.shape)
         came, expected = f"of shape {start.shape}", f"{w.shape[1:]}, or {w.shape} with one for every task"
         return bad_value(_WHERE, "phi.task", came, expected, "With per_task=True every task has a start of its own.")
+
+
+def _zeros(leaf: Any) -> Any:
+    """Return zeros like a leaf that share one place in memory."""
+    if type(leaf) is Scaled:
+        return Scaled(_zeros(leaf.mantissa), _zeros(leaf.exponent))
+    return np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape)
