@@ -6,6 +6,7 @@ A set that is chosen by its outcome may be empty: the largest of nothing is NaN,
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def mean_interval(values: Any, level: float = 0.95, axis: int = -1) -> tuple[Any
     n = x.shape[axis]
     if n < 2:
         return (np.full(np.delete(x.shape, axis), np.nan),) * 2
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * x.std(axis=axis, ddof=1) / np.sqrt(n)
+    half = _t_quantile(0.5 + level / 2, n - 1) * x.std(axis=axis, ddof=1) / np.sqrt(n)
     return x.mean(axis=axis) - half, x.mean(axis=axis) + half
 
 
@@ -124,7 +125,18 @@ def share_interval(mask: Any, level: float = 0.95) -> tuple[float, float]:
     x = np.asarray(mask).ravel()
     if not x.size or np.isnan(x.astype(float)).any():
         return np.nan, np.nan
-    found = stats.binomtest(int(x.astype(bool).sum()), x.size).proportion_ci(level, method="exact")
+    return _share_interval(int(x.astype(bool).sum()), x.size, level)
+
+
+# An experiment asks for few quantiles and counts, each of them many times; SciPy is slow at both.
+@cache
+def _t_quantile(probability: float, freedom: int) -> Any:
+    return stats.t.ppf(probability, freedom)
+
+
+@cache
+def _share_interval(count: int, size: int, level: float) -> tuple[float, float]:
+    found = stats.binomtest(count, size).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)
 
 
