@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import platform
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,20 @@ def private_modules(source: Path) -> list[Path]:
 
 def _imported(source: Path) -> list[Path]:
     folder = store.ROOT / "analysis"
+    names = _private_names(source.read_text(encoding="utf-8"))
+    return [folder / f"{name}.py" for name in names if (folder / f"{name}.py").is_file()]
+
+
+@lru_cache(maxsize=256)  # by the text itself: a result is looked at several times, and each time its source is parsed
+def _private_names(text: str) -> frozenset[str]:
+    """Return the names with an underscore that Python source imports."""
     names = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("analysis"):
             names |= set((node.module or "").split(".")) | {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {part for alias in node.names for part in alias.name.split(".")}
-    return [folder / f"{name}.py" for name in names if name.startswith("_") and (folder / f"{name}.py").is_file()]
+    return frozenset(name for name in names if name.startswith("_"))
 
 
 def _versions(device: str) -> dict[str, str]:
@@ -84,9 +92,11 @@ def _text(value: Any) -> str:
 
 def label(path: Path) -> str:
     """Return the name of a file in messages: its path in the project, or its name outside of it."""
+    whole = path.as_posix()
     for root in (_METAGRAD.parent, store.ROOT):
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
+        within = whole.removeprefix(f"{root.as_posix()}/")  # `relative_to` of pathlib is slow for so many files
+        if within != whole:
+            return within
     return path.name
 
 
