@@ -1,6 +1,8 @@
-"""Profiles of hypothesis, and the reason why GPU tests are skipped."""
+"""Profiles of hypothesis, the reason why GPU tests are skipped, and how often garbage is looked for."""
 
+import gc
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fuzz-cases", type=int, help="how many cases by chance")
     group.addoption("--fuzz-seed", type=int, default=0, help="the seed that they are a function of")
     group.addoption("--fuzz-longest", type=int, default=120, help="the longest horizon")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the collector of garbage look at what tests make alone: items and modules, a million objects, stay anyway."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
