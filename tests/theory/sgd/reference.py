@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import combinations, product
 from typing import Any
 
@@ -44,11 +45,27 @@ def dot(a: Vector, b: Vector) -> Fraction:
 
 def runs(
     sample: Sample, size: int, replacement: bool, etas: Vector, direction: Vector
-) -> Iterator[tuple[Vector, Vector]]:
-    """Yield w_T and its derivative along `direction` in the space of schedules, for every sequence of minibatches."""
-    X, y = exact(sample.X), exact(sample.y)
-    for sequence in product(sample.batches(size, replacement), repeat=len(etas)):
-        w, dw = exact(sample.w0), [Fraction(0)] * sample.X.shape[1]
+) -> tuple[tuple[Vector, Vector], ...]:
+    """Return w_T and its derivative along `direction` in the space of schedules, for every sequence of minibatches."""
+    X, y, w0 = (_frozen(exact(array)) for array in (sample.X, sample.y, sample.w0))
+    return _runs(X, y, w0, tuple(sample.batches(size, replacement)), tuple(etas), tuple(direction))
+
+
+@lru_cache(maxsize=64)  # each measure of a sample asks for the same runs
+def _runs(
+    X: tuple[Any, ...],
+    y: tuple[Fraction, ...],
+    w0: tuple[Fraction, ...],
+    batches: tuple[tuple[int, ...], ...],
+    etas: tuple[Fraction, ...],
+    direction: tuple[Fraction, ...],
+) -> tuple[tuple[Vector, Vector], ...]:
+    return tuple(_all_runs(X, y, w0, batches, etas, direction))
+
+
+def _all_runs(X: Any, y: Any, w0: Any, batches: Any, etas: Any, direction: Any) -> Iterator[tuple[Vector, Vector]]:
+    for sequence in product(batches, repeat=len(etas)):
+        w, dw = list(w0), [Fraction(0)] * len(w0)
         for batch, eta, slope in zip(sequence, etas, direction, strict=True):
             g = _mean([[x * (dot(X[i], w) - y[i]) for x in X[i]] for i in batch])
             dg = _mean([[x * dot(X[i], dw) for x in X[i]] for i in batch])
@@ -71,6 +88,10 @@ def enumerated(
             slope += 2 * error * dot(a, dw)
         count += 1
     return value / count, slope / count
+
+
+def _frozen(nested: Any) -> Any:
+    return tuple(map(_frozen, nested)) if isinstance(nested, list) else nested
 
 
 def _mean(vectors: list[Vector]) -> Vector:
