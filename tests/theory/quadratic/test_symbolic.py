@@ -1,6 +1,7 @@
 """What sympy derives from the recursion, against the printed formulas and against the numbers of `quadratic`."""
 
 from fractions import Fraction
+from functools import cache
 
 import mpmath as mp
 import numpy as np
@@ -13,6 +14,7 @@ from tests.theory.reference import MEASURES, log_error, relative_error
 
 DIMENSIONS = (1, 2, 3)
 ERROR = 1e-12
+numeric = cache(symbolic.numeric)  # sympy takes longer to write a function than mpmath to call it
 
 
 def dyadic(rng, low: float, high: float) -> Fraction:
@@ -34,7 +36,7 @@ def evaluate(expression, d, eta, steps, eigenvalues, weights, **more):
     extra = tuple(s[key] for key in more)
     arguments = (s["eta"], s["t"], *s["eigenvalues"], *s["weights"], *extra)
     numbers = [mp.mpf(x.numerator) / x.denominator for x in (*eigenvalues, *weights, *more.values())]
-    return symbolic.numeric(expression, arguments)(mp.mpf(eta.numerator) / eta.denominator, steps, *numbers)
+    return numeric(expression, arguments)(mp.mpf(eta.numerator) / eta.denominator, steps, *numbers)
 
 
 def as_floats(eigenvalues, weights) -> Spectrum:
@@ -106,7 +108,7 @@ def test_the_schedule(measure):
     numbers = [mp.mpf(x.numerator) / x.denominator for x in (*etas, *modes[0], *modes[1])]
 
     def value(name):
-        return symbolic.numeric(derived[name], (*symbols, *s["eigenvalues"], *s["weights"]))(*numbers)
+        return numeric(derived[name], (*symbols, *s["eigenvalues"], *s["weights"]))(*numbers)
 
     at = (as_floats(*modes), [float(x) for x in etas])
     assert log_error(q.schedule_objective(*at, measure=measure), value("F")) < ERROR
