@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.tape import Var
+from metagrad.replay.bounds import has_no_minus
 from metagrad.replay.functions import METHODS, RECORDED, add_at, imag, method, put, put_along, real, reduction, spread
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
+from metagrad.replay.refused import LOOKS
 from metagrad.xp import register_namespace
 
 _MOST_COUNTED = 1 << 24  # entries, which float32 counts without rounding
@@ -128,6 +130,17 @@ class Traced:
     def watched(self) -> None:
         """Let every run look whether there is a NaN here: where there is one, the tape makes zeros strong."""
         self.graph.watched.append(self.value)
+
+    def surely_numbers(self) -> bool:
+        """Whether there is no NaN, where every run then looks; data that have some, as they are recorded, may have."""
+        if np.isnan(self.value.example).any():
+            return False
+        self.watched()
+        return True
+
+    def surely_from(self, least: float) -> bool:
+        """Whether all entries are at least that, whatever the numbers are, for every run looks that none is NaN."""
+        return least <= 0.0 and has_no_minus(self.value) and self.surely_numbers()
 
     def __array_ufunc__(self, ufunc: Any, called: str, *inputs: Any, **kwargs: Any) -> Any:
         """Record a ufunc; let the tape go first, whose values come back here."""
@@ -262,20 +275,7 @@ def _refusing(what: str) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: self.graph.refuse(what)
 
 
-_LOOKS = {
-    "__float__": "it looks at a number: float(x), or a function of `math`",
-    "__int__": "it looks at a number: int(x)",
-    "__index__": "it looks at a number: range(x), or X[i] (let the sampler return X[i])",
-    "__complex__": "it looks at a number: complex(x)",
-    "__round__": "it looks at a number: round(x)",
-    "__array__": "np.asarray(x), or X[i], takes the numbers out (let the sampler return X[i])",
-    "__contains__": "it branches on numbers: `x in y`",
-    "item": "it looks at a number: x.item()",
-    "tolist": "it looks at numbers: x.tolist()",
-    "fill": "x.fill() writes in place",
-    "sort": "x.sort() writes in place",
-}
-for _name, _why in _LOOKS.items():
+for _name, _why in LOOKS.items():
     setattr(Traced, _name, _refusing(_why))
 
 

@@ -149,10 +149,20 @@ def _where_larger(g: Any, x: Any, y: Any) -> Any:
     a, b = value_of(x), value_of(y)
     known = (a > b) | (a <= b)
     xp = module_of(known)
-    if xp is np and np.all(known):
+    if (xp is np and np.all(known)) or (_is_recorded(known) and _surely_numbers(a) and _surely_numbers(b)):
         return where(a > b, g, where(a == b, 0.5 * g, 0.0))
     half = xp.where(known, xp.asarray(0.5, g.dtype), xp.asarray(np.nan, g.dtype))
     return where(a > b, g, where(a < b, 0.0, half * g))
+
+
+def _is_recorded(x: Any) -> bool:
+    """Whether an array is one that `metagrad.replay` records: what is asked of it holds in every run of the program."""
+    return hasattr(x, "surely_numbers")
+
+
+def _surely_numbers(x: Any) -> bool:
+    """Whether there is no NaN in an operand of what is recorded."""
+    return bool(x.surely_numbers() if _is_recorded(x) else not np.isnan(x).any())
 
 
 def _sigmoid(x: Array) -> Array:
@@ -214,6 +224,8 @@ def inside(rule: Rule, least: float | None = None) -> Rule:
 
     def known(g: Any, out: Any, *args: Any) -> Any:
         part, value = rule(g, out, *args), value_of(out if least is None else args[0])
+        if least is not None and _is_recorded(value) and value.surely_from(least):  # an exponential, say
+            return part
         xp = module_of(value)
         none = xp.isnan(value) if least is None else xp.logical_not(value >= least)
         if xp is np and not np.any(none):
