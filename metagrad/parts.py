@@ -63,12 +63,12 @@ def missing(part: Any, kind: Any) -> list[str]:
 
 # Tasks of ours that hold no code of others, and write into nothing: they are called without a guard.
 _OURS = ("diagonal_quadratic", "quadratic", "least_squares.task", "mlp_classifier", "mlp_regressor.task")
-_MODULES = frozenset(f"metagrad.tasks.{name}" for name in _OURS)
+OF_OURS = frozenset(f"metagrad.tasks.{name}" for name in _OURS)
 
 
 def _asked(task: Any, member: str, function: Callable[..., Any], *args: Any) -> Any:
     """Return function(*args), a member of a task; a user's on arrays that it cannot write into."""
-    return function(*args) if type(task).__module__ in _MODULES else called(task, member, function, *args)
+    return function(*args) if type(task).__module__ in OF_OURS else called(task, member, function, *args)
 
 
 def known_gradient(task: Task, w: Tree, sample: Any) -> Tree | None:

@@ -66,7 +66,7 @@ class Training:
 
     def like(self, phi: Tree) -> Tree:
         """Return `example()`, or zeros like it, of the host, where phi has the start: no other one has to be drawn."""
-        if isinstance(phi, Joint) and type(self.task) is LearnedStart:
+        if isinstance(phi, Joint) and type(self.task) is LearnedStart and self.task.is_of_ours:
             on_host = all(type(leaf) is np.ndarray for leaf in ad.leaves(phi.task))
             return self.task.like(self.seed) if on_host else self.example()
         return self.example()

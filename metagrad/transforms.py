@@ -30,8 +30,12 @@ def shared_weight(objective: Any, steps: int) -> Shared | None:
 
     A class of a user's that inherits from one of them may have other weights.
     """
-    is_ours = type(objective).__module__.startswith("metagrad.objectives.")
-    return objective.shared_weight(steps) if is_ours else None
+    return objective.shared_weight(steps) if is_of_ours(objective) else None
+
+
+def is_of_ours(objective: Any) -> bool:
+    """Whether an objective is of a class of ours, and none that inherits: its weights and slopes are of known kinds."""
+    return type(objective).__module__.startswith("metagrad.objectives.")
 
 
 def at_the_end(steps: int) -> Shared:

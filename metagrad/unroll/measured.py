@@ -51,7 +51,7 @@ class Measured:
         if self.terms is not None:
             return self.terms.value(t, carry.w)
         if self.joint or self._is_by_tape is False:
-            return self.of(self.phi_at(t), carry.w, carry.state, t)
+            return _own(self.of(self.phi_at(t), carry.w, carry.state, t))
         return self.valued(carry.w, self.sample(t))
 
     def of(self, phi: Tree, w: Tree, state: Tree, t: int) -> Array:
@@ -66,10 +66,10 @@ class Measured:
         if self._takes_the_tape(w, sample):
             try:
                 found: Array = ad.recorded(lambda u: self.measure.of(self.task, u, sample), w).out
-                return found
+                return _own(found)
             except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it
                 self._is_by_tape = False
-        return self.measure.of(self.task, w, sample)
+        return _own(self.measure.of(self.task, w, sample))
 
     def _takes_the_tape(self, w: Tree, sample: Any) -> bool:
         if self._is_by_tape is None:
@@ -111,3 +111,8 @@ class Measured:
             check_sample(self.system, self._offset + t)
             where = f"the measure {self.measure.name!r} of {type(self.task).__name__}"
             refuse(where, f"another result at time {self._offset + t} when it was taken again at the same place")
+
+
+def _own(found: Any) -> Any:
+    """Return what was measured in memory of its own: a user's code may write the next number into the same array."""
+    return found.copy() if type(found) is np.ndarray else found

@@ -13,7 +13,7 @@ from metagrad.measures import Loss, as_measure
 from metagrad.protocols import Objective, Tree
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.system import Training
-from metagrad.transforms import UNIT_WEIGHT
+from metagrad.transforms import UNIT_WEIGHT, is_of_ours
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
@@ -114,7 +114,7 @@ class Tally:
     def add_all(self, carries: list[Carry], t: int, found: list[Array], weights: list[Scaled]) -> None:
         """Let the states from t on, which all have a weight, enter the sum; what is measured at each was `found`."""
         self._check(found[0])
-        are_alike = all(type(x) is np.ndarray and x.shape == found[0].shape for x in found)
+        are_alike = all(type(x) is np.ndarray and (x.shape, x.dtype) == (found[0].shape, self.dtype) for x in found)
         block = self._know(t, np.array(found)) if are_alike else None
         first = 0 if block is None else self._add_block(block, weights)
         for k in range(first, len(found)):
@@ -141,8 +141,7 @@ class Tally:
 
         Only where that is the same as one by one: for objectives of ours, and numbers that have all their digits.
         """
-        is_ours = type(self.objective).__module__.startswith("metagrad.objectives.")
-        if not is_ours or not found.min() >= 2.0 ** float_info(self.dtype).min_exponent:
+        if not is_of_ours(self.objective) or not found.min() >= 2.0 ** float_info(self.dtype).min_exponent:
             return None
         term = Scaled.of(found)
         block = Block(t, term, *self.objective.inner(term), found)

@@ -23,6 +23,7 @@ from metagrad.kernels import hessian_product
 from metagrad.measures import Loss
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
+from metagrad.transforms import is_of_ours
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
@@ -94,7 +95,8 @@ class WindowSweep:
         self._zeros = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._powers = WindowPowers(unroll, self._kernel)
         # Where the loss is measured, and the task has a formula for it, its slope is what the step was given.
-        self._is_slope_known = type(unroll.tally.measure) is Loss and unroll.xp is np
+        is_loss = type(unroll.tally.measure) is Loss and is_of_ours(unroll.objective)
+        self._is_slope_known = is_loss and unroll.xp is np
         self._factors: tuple[range, Scaled | None] = range(0), None  # of terms, and their times
 
     def run(self) -> tuple[Scaled, Tree] | None:

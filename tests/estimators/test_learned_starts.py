@@ -7,6 +7,7 @@ import pytest
 
 import metagrad as mg
 from metagrad.theory import starts
+from metagrad.xp import rng
 
 ALPHA, D, COUNT = 0.125, 3, 4
 REVERSE, FIRST_ORDER = mg.Reverse(), mg.Reverse(gradient="stop_gradient")
@@ -187,37 +188,63 @@ def test_zero_inner_steps(method):
         )
 
 
-class _Drawn(mg.Quadratic):
-    """Quadratics whose start is drawn, and counted."""
-
-    def init(self, rng):
-        DRAWN.append(True)
-        return rng.standard_normal(self.w0.shape).astype(self.w0.dtype)
-
-
 DRAWN = []
+
+
+class Network(mg.MLP):
+    """A network whose starts are counted as they are drawn."""
+
+    def draw(self, *args, **kwargs):
+        DRAWN.append(True)
+        return super().draw(*args, **kwargs)
 
 
 @pytest.mark.parametrize("method", ["reverse", "forward"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_where_a_start_is_given_none_is_drawn(method, dtype):
-    """But once, for its shapes: what is drawn without one stays what it was."""
-    inner = _Drawn(np.diag([1.0, 4.0]).astype(dtype), np.ones((3, 2), dtype))
-    task, start = mg.LearnedStart(inner), np.array([0.5, -0.25], dtype)
-    ask = mg.GradientDescent(), mg.Final()
-    found = mg.meta_gradient(task, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
-    fixed = mg.LearnedStart(mg.Quadratic(inner.H, inner.w0))
-    expected = mg.meta_gradient(fixed, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
-    for x, y in zip(mg.ad.leaves(found.grad), mg.ad.leaves(expected.grad), strict=True):
-        np.testing.assert_array_equal(x.to_float(), y.to_float())
+    """But once, for its shapes, of a task of ours; what is drawn without one stays what it was."""
+    sines = mg.Sinusoids.maml(count=3, dtype=dtype)(1)
+    inner = mg.MLPRegressor(Network((1, 3, 1)), sines.x, sines.y, sines.validation)
+    task, start = mg.LearnedStart(inner), mg.LearnedStart(inner).first(7)
+    ask, phi = (mg.GradientDescent(), mg.Final()), mg.Joint(rule=0.125, task=start)
+    found = mg.meta_gradient(task, *ask, phi, steps=2, method=method)
     DRAWN.clear()
-    mg.meta_gradient(task, *ask, mg.Joint(rule=0.125, task=start), steps=2, method=method)
-    mg.rollout(task, ask[0], mg.Joint(rule=0.125, task=start), steps=2)
+    again = mg.meta_gradient(task, *ask, phi, steps=2, method=method)
+    mg.rollout(task, ask[0], phi, steps=2)
     assert not DRAWN
+    for x, y in zip(mg.ad.leaves(found.grad), mg.ad.leaves(again.grad), strict=True):
+        np.testing.assert_array_equal(x.to_float(), y.to_float())
     by_itself = mg.meta_gradient(task, *ask, 0.125, steps=2, method=method, seed=5)
-    again = mg.meta_gradient(inner, *ask, 0.125, steps=2, method=method, seed=5)
+    without = mg.meta_gradient(inner, *ask, 0.125, steps=2, method=method, seed=5)
     assert DRAWN
-    np.testing.assert_array_equal(by_itself.value.to_float(), again.value.to_float())
+    np.testing.assert_array_equal(by_itself.value.to_float(), without.value.to_float())
+
+
+class Seeded:
+    """As many tasks as the seed says, with data that it draws as it starts."""
+
+    full_batch = True
+
+    def init(self, rng):
+        count = 2 + int(rng.integers(0, 5))
+        self.scale = rng.random((count, 3)) + 0.5
+        return rng.standard_normal((count, 3))
+
+    def loss(self, w, sample):
+        return np.sum(np.cosh(w) * self.scale, axis=-1)
+
+
+@pytest.mark.parametrize("method", ["reverse", "forward"])
+def test_a_start_in_a_task_that_the_seed_makes(method):
+    """A class of the user's is asked at every seed, though the start that it gives is not taken."""
+    task, phi = mg.LearnedStart(Seeded()), mg.Joint(rule=0.05, task=np.full(3, 0.3))
+    for seed in (0, 1, 2, 3, 1):
+        found = mg.meta_gradient(task, mg.GradientDescent(), mg.Final(), phi, steps=3, seed=seed, method=method)
+        alone = Seeded()
+        w = np.broadcast_to(phi.task, alone.init(rng(seed, "init")).shape)
+        for _ in range(3):
+            w = w - 0.05 * np.sinh(w) * alone.scale
+        np.testing.assert_allclose(found.value.to_float(), alone.loss(w, None), rtol=1e-13)
 
 
 @pytest.mark.parametrize("method", ["reverse", "forward"])

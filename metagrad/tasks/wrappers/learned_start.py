@@ -101,6 +101,11 @@ class LearnedStart:
             self._remember(self.task.init(draw))  # type: ignore[arg-type]
         return self._like[0]
 
+    @property
+    def is_of_ours(self) -> bool:
+        """Whether the task is one of ours: a user's may have other shapes under another seed, or draw its data."""
+        return type(self.task).__module__ in parts.OF_OURS
+
     def like(self, seed: int) -> Tree:
         """Return arrays of the host in the shapes and dtypes of w_0: zeros, which take no memory."""
         return self._shapes(rng(seed, "init"))
