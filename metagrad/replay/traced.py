@@ -133,7 +133,8 @@ class Traced:
 
     def surely_numbers(self) -> bool:
         """Whether there is no NaN, where every run then looks; data that have some, as they are recorded, may have."""
-        if np.isnan(self.value.example).any():
+        is_whole = type(self.value.example) is int  # which may be too large for NumPy to look at
+        if not is_whole and np.isnan(self.value.example).any():
             return False
         self.watched()
         return True

@@ -124,6 +124,20 @@ def test_data_with_gaps_are_replayed(compiled):
     np.testing.assert_allclose(found.grad.eta.to_float(), whole.grad.eta.to_float(), rtol=1e-10)
 
 
+@pytest.mark.parametrize("compiled", ["never", "at once"])
+def test_whole_numbers_beyond_64_bits_are_replayed(compiled):
+    def loss(w):
+        return np.sum(np.minimum(w * w, 10**25) + np.clip(w, -(10**30), 10**30), axis=-1)
+
+    ask = mg.FunctionTask(loss, w0=np.ones((2, 3))), mg.Momentum(), mg.WeightedSum(), mg.Momentum.Phi(0.1)
+    with replayed(compiled=compiled):
+        found = [mg.meta_gradient(*ask, steps=40) for _ in range(3)]
+    with replayed(False):
+        expected = mg.meta_gradient(*ask, steps=40)
+    assert all(bits(x) == bits(expected) for x in found)
+    assert found[-1].replay.startswith("80 of 80")
+
+
 def test_a_program_does_not_choose_where_it_knows():
     """Of the logistic loss two choices are left in a gradient, those of the larger one of z and 0."""
 

@@ -162,6 +162,8 @@ def _is_recorded(x: Any) -> bool:
 
 def _surely_numbers(x: Any) -> bool:
     """Whether there is no NaN in an operand of what is recorded."""
+    if type(x) is int:  # which may be too large for NumPy to look at
+        return True
     return bool(x.surely_numbers() if _is_recorded(x) else not np.isnan(x).any())
 
 
