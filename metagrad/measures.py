@@ -183,6 +183,11 @@ _KNOWN: dict[str, Measure] = {
 _OURS = frozenset(map(type, _KNOWN.values()))  # known to be measures: asking a Protocol takes 10 us
 
 
+def is_of_ours(measure: Measure) -> bool:
+    """Whether a measure is one of the known ones, which look at nothing but the loss, the data and w."""
+    return type(measure) in _OURS
+
+
 def as_measure(where: str, measure: Any) -> Measure:
     """Return the measure of a name, of a function of w, or the measure itself.
 

@@ -51,6 +51,12 @@ class Training:
         # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
         self.is_ours = parts.foreign(rule) is None
         self._moved = rule.step if self.is_ours else partial(called, rule, "step", rule.step)
+        # Where all is ours, a learned start is where a run begins and nothing else: steps are of the task that has it.
+        self.under_start: Task | None = task.task if type(task) is LearnedStart and self._begins_only(task) else None
+
+    def _begins_only(self, task: LearnedStart) -> bool:
+        """Whether steps owe nothing to a learned start: a user's rule may ask the task for it."""
+        return self.is_ours and task.is_of_ours and not parts.has_given(task.task)
 
     def given(self, phi: Tree) -> Task:
         """Return the task with its meta-parameters in it."""
@@ -87,7 +93,8 @@ class Training:
     def stepped(self, t: int, phi: Tree, w: Tree, state: Tree, sample: Any) -> tuple[Tree, Tree]:
         """Return the step on a sample: a function of its arguments alone."""
         seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
-        f = TaskView(self.given(seen), sample, t, self.steps)
+        shown = self.given(seen) if self.under_start is None else self.under_start
+        f = TaskView(shown, sample, t, self.steps)
         of_rule = _of_rule(phi)
         if self._by_function:
             of_rule = parts.at(self.rule, of_rule, t)

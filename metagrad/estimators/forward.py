@@ -100,7 +100,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
     for tangent in tangents:
         if pull is not None:
             tangent.begin(carry)
-        if unroll.tally.joint:
+        if unroll.tally.measured.begins_in_phi:
             tangent.measure(carry, 0)
     for t in range(unroll.steps):
         for tangent in tangents:

@@ -1,7 +1,7 @@
 """What an objective looks at along a run: the measure at one time, as plain numbers, by the tape, or by a program.
 
-It depends on w alone, unless the task has meta-parameters of its own or the rule an `answer`: then it is `joint`, a
-function of phi and of the state of the rule too.
+It depends on w alone, unless the task has meta-parameters of its own, other than a learned start, or the rule an
+`answer`: then it is `joint`, a function of phi and of the state of the rule too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
-from metagrad.measures import Loss
+from metagrad.measures import Loss, is_of_ours
 from metagrad.protocols import Joint, Measure, Tree
 from metagrad.replay import ReplayTerms
 from metagrad.system import Training
@@ -27,7 +27,11 @@ class Measured:
     def __init__(self, system: Training, measure: Measure, phi: Tree, offset: int) -> None:
         """Bind the parts."""
         self.system, self.measure, self.phi, self._offset = system, measure, phi, offset
-        self.task, self.joint = system.given(phi), isinstance(phi, Joint) or parts.answer_of(system.rule) is not None
+        self.task, self.joint = system.given(phi), isinstance(phi, Joint)
+        if system.under_start is not None and is_of_ours(measure):
+            self.task, self.joint = system.under_start, False
+        self.joint = self.joint or parts.answer_of(system.rule) is not None
+        self.begins_in_phi = self.joint or isinstance(phi, Joint)  # whether it owes phi something at time 0
         self.terms: ReplayTerms | None = None  # programs, where there are some
         self._is_by_tape: bool | None = False
 

@@ -152,7 +152,7 @@ class Backwards:
         end, looked_at = t, sweep.kernel.looked_at
         while end >= max(first, 1) and end not in looked_at and (weights[t - end] is not None) is is_weighed:
             end -= 1
-        if end == first == 0 and 0 not in looked_at and not unroll.tally.joint:
+        if end == first == 0 and 0 not in looked_at and not unroll.tally.measured.begins_in_phi:
             end = -1
         times = range(t, end, -1)
         if not times:

@@ -226,9 +226,10 @@ class Tally:
         return Pulled((w_bar, _nothing_like(carry.state)), power)
 
     def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
-        """Note the gradient of the loss at the last w: that of the measure, where it is ours of the loss."""
-        if t == self.steps and type(self.measure) is Loss:
-            self.slope_at = carry.w, slope
+        """Note the gradient of the measure at the last w, which is that of the loss where it is ours of the loss."""
+        if t == self.steps:
+            self._pulled_at = carry.w, slope
+            self.slope_at = self._pulled_at if type(self.measure) is Loss else None
 
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
         phi = self.measured.phi_at(t)

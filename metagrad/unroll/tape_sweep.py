@@ -71,7 +71,7 @@ class TapeSweep:
                 else:
                     self._pull(t, carry)
                 self._after = carry
-                if t > 0 or unroll.tally.joint:
+                if t > 0 or unroll.tally.measured.begins_in_phi:
                     self._add_term(t, carry, slope)
                 if not unroll.wide:
                     unroll.lost.adjoint(carry, self.adjoint, self._size, self.exponent, last=t == unroll.steps)
