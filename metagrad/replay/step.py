@@ -19,11 +19,12 @@ from typing import Any
 
 from metagrad import ad
 from metagrad.protocols import Tree
-from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
+from metagrad.replay.adjoints import is_float
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
 from metagrad.replay.many_steps import Adjoint, Course, ManySteps, ones_of, shifted
+from metagrad.replay.of_step import OfStep, adjoint_like
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, laid, moved
 from metagrad.replay.stack import Stack
@@ -31,7 +32,7 @@ from metagrad.replay.stretches import Pulled
 from metagrad.replay.terms import ReplayTerms
 from metagrad.replay.whole_run import Inputs, NotWholeRun, WholeRun
 from metagrad.system import Training
-from metagrad.xp import Array, rng
+from metagrad.xp import Array
 
 Pair = tuple[Tree, Tree]  # (w, state)
 
@@ -58,6 +59,7 @@ class ReplayStep:
         `forwards`: there is no way back, so that steps and tangents are looked at on the way.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
+        self._of = OfStep(system, terms)
         self._tape, self._forwards = tape, forwards
         self._kept = KeptSteps(room, routines.spare)
         self._many = ManySteps(routines, system.sample, self._kept)
@@ -83,14 +85,14 @@ class ReplayStep:
         sample = self._system.sample(time)
         trees = (time, phi, w, state, sample)
         if not self._is_on:
-            return self._stepped(*trees)
+            return self._of.stepped(*trees)
         if self._is_trusted and not self._routines.step.knows(trees):  # inputs of another kind: record those, too
             self._is_trusted = self._is_sure = False
         if not self._is_sure:
             return self._first(t, trees)
         if t in self._compared:
             self.by_tape += 1
-            expected = self._stepped(*trees)
+            expected = self._of.stepped(*trees)
             self._check(t, expected, trees)
             return expected
         kept = self._routines.keeping.run(trees) if self._kept.room else None
@@ -99,7 +101,7 @@ class ReplayStep:
         found: Pair | None = self._routines.step.run(trees) if kept is None else kept[0][0]
         if found is None:
             self.by_tape += 1
-            return self._stepped(*trees)
+            return self._of.stepped(*trees)
         self.replayed += 1
         return found
 
@@ -190,7 +192,7 @@ class ReplayStep:
         """Return the step, by the tape, having compared the program with it, or recorded one."""
         routines = self._routines
         self.by_tape += 1
-        expected = self._stepped(*trees)
+        expected = self._of.stepped(*trees)
         if routines.step.knows(trees):
             try:
                 self._is_sure = self._check(t, expected, trees)
@@ -211,8 +213,8 @@ class ReplayStep:
         time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule, whole=True)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        made = _adjoint((w, state), 4), self._unit(w)
-        self._routines.learn(self._stepped, self._pulled, self._valued, trees, made, beside)
+        made = adjoint_like((w, state), 4), self._unit(w)
+        self._routines.learn(self._of.stepped, self._of.pulled, self._of.valued, trees, made, beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
@@ -286,11 +288,11 @@ class ReplayStep:
                 self._terms.hand(trees[2], slope)
             return phi_bar, pair
         self.by_tape += 1
-        pull = self._recorded(*trees)
+        pull = self._of.recorded(*trees)
         self.taken = pull.out
         phi_bar, w_bar, state_bar = pull(adjoint)
         if found is not None:
-            expected = self._with_slope(trees, phi_bar, (w_bar, state_bar), adjoint, self._unit(trees[2]))
+            expected = self._of.with_slope(trees, phi_bar, (w_bar, state_bar), adjoint, self._unit(trees[2]))
             if not same_bits(found, expected):
                 self._routines.pull.differs()
         return phi_bar, (w_bar, state_bar)
@@ -309,44 +311,8 @@ class ReplayStep:
             self._ones = ones_of(w)
         return self._ones
 
-    def _stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
-        return self._system.stepped(time, phi, w, state, sample)
-
-    def _recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
-        return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
-
-    def _pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
-        """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
-
-        The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
-        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
-        """
-        phi_bar, w_bar, state_bar = self._recorded(time, phi, w, state, sample)(made[0])
-        return self._with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), *made)
-
-    def _with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, given: Pair, factor: Array) -> Any:
-        """Return what `_pulled` does: cotangents, the gradient of what is measured, the adjoint with it, and sums."""
-        w = trees[2]
-        sums = sums_of(pulled[0], w), sums_of(given[0], w)
-        if self._terms is None:
-            return phi_bar, pulled, None, None, Sums(*sums, None)
-        slope = self._terms.slope(w, trees[4])
-        after = with_term(pulled, slope, factor)
-        return phi_bar, pulled, slope, after, Sums(*sums, sums_of(after[0], w))
-
-    def _valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
-        """Return what is measured at w, where that is at most times: the step computes most of it."""
-        return None if self._terms is None else self._terms.valued(w, sample)
-
 
 def said(replayed: int, of: int, why_not_compiled: str | None) -> str:
     """Say how many steps were replayed."""
     found = f"{replayed} of {of} steps, forwards and backwards, were replayed."
     return found if why_not_compiled is None else f"{found} Programs stay NumPy's: {why_not_compiled}."
-
-
-def _adjoint(pair: Pair, seed: int) -> Pair:
-    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
-    draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
-    return found

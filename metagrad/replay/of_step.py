@@ -1,0 +1,59 @@
+"""What programs of a step are recorded of: the step by the tape, its pullback, and what is measured beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metagrad import ad
+from metagrad.protocols import Tree
+from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
+from metagrad.system import Training
+from metagrad.xp import Array, rng
+
+Pair = tuple[Tree, Tree]  # (w, state)
+
+
+class OfStep:
+    """Functions of (time, phi, w, state, sample), and of the adjoint."""
+
+    def __init__(self, system: Training, terms: Any | None) -> None:
+        """Bind the system, and what is measured at most times (it has `valued` and `slope`), None where nothing is."""
+        self._system, self._terms = system, terms
+
+    def stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
+        """Return the next (w, state)."""
+        return self._system.stepped(time, phi, w, state, sample)
+
+    def recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
+        """Return the pullback of the step, with all that was recorded."""
+        return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
+
+    def pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
+        """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
+
+        The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
+        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
+        """
+        phi_bar, w_bar, state_bar = self.recorded(time, phi, w, state, sample)(made[0])
+        return self.with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), *made)
+
+    def with_slope(self, trees: Any, phi_bar: Tree, pulled: Pair, given: Pair, factor: Array) -> Any:
+        """Return what `pulled` does: cotangents, the gradient of what is measured, the adjoint with it, and sums."""
+        w = trees[2]
+        sums = sums_of(pulled[0], w), sums_of(given[0], w)
+        if self._terms is None:
+            return phi_bar, pulled, None, None, Sums(*sums, None)
+        slope = self._terms.slope(w, trees[4])
+        after = with_term(pulled, slope, factor)
+        return phi_bar, pulled, slope, after, Sums(*sums, sums_of(after[0], w))
+
+    def valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
+        """Return what is measured at w, where that is at most times: the step computes most of it."""
+        return None if self._terms is None else self._terms.valued(w, sample)
+
+
+def adjoint_like(pair: Pair, seed: int) -> Pair:
+    """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
+    draw = rng(seed, "adjoint")
+    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
+    return found
