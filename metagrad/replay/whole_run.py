@@ -95,10 +95,10 @@ class WholeRun:
 
     def _rows_back(self, spare: Spare, there: Array) -> Array:
         back, steps, m, adjoints = self._wholes[1], self.steps, len(self._wholes[0].inputs), self._adjoints
-        self.adjoint = [place.room(1) for place in back.inputs[m : m + adjoints]]
-        for room in self.adjoint:
+        self._adjoint = [place.room(1) for place in back.inputs[m : m + adjoints]]
+        for room in self._adjoint:
             room.fill(0)
-        self.factors = back.inputs[m + adjoints].room(steps)
+        self._factors = back.inputs[m + adjoints].room(steps)
         lent = range(self._ends[PULLED], self._ends[SUMS])
         self._pulled = []
         for k, (place, count) in enumerate(zip(back.outputs, self._counts, strict=True)):
@@ -106,11 +106,11 @@ class WholeRun:
             self._lent += [(place, room)] if k in lent else []
             self._pulled.append(room[:count])
         at = self._ends[self._next]
-        pairs = zip(self.adjoint, self._pulled[at : at + adjoints], strict=True)
+        pairs = zip(self._adjoint, self._pulled[at : at + adjoints], strict=True)
         columns = [
             *there[::-1, :m].T,
             *(_following(*rooms, steps) for rooms in pairs),
-            _along(self.factors, steps),
+            _along(self._factors, steps),
         ]
         columns += [*there[::-1, there.shape[1] - self._kept :].T] if self._kept else []
         columns += [_along(x, steps) if len(x) == steps else _same(x, steps) for x in self._pulled]
@@ -160,8 +160,22 @@ class WholeRun:
         """What was measured before each step, (T, B); None where nothing is."""
         return self._found[self._states] if self.has_values else None
 
-    def backwards(self) -> Pulled | None:
-        """Pull `adjoint` back over all steps, with terms of `factors`; None where not over all of them."""
+    def end(self) -> tuple[Tree, Tree]:
+        """Return (w, state) after the last step, in memory of their own."""
+        found: tuple[Tree, Tree] = ad.tree_map(_copied, self.pair(self.steps))
+        return found
+
+    def backwards(self, adjoint: Tree, factors: Array | None) -> Pulled | None:
+        """Pull the adjoint of w at the end, and a zero one of the state, back over all steps; None if not over all.
+
+        `factors`, (T - 1, B), of the terms at T - 1, ..., 1, where there are values; at 0 any will do.
+        """
+        for room, leaf in zip(self._adjoint, ad.leaves(adjoint), strict=False):
+            room[0] = leaf
+        if factors is None:
+            self._factors.fill(1)
+        else:
+            self._factors[:-1], self._factors[-1] = factors, factors[-1]
         if not self._run(1):
             return None
         ends, back = self._ends, self._wholes[1]
@@ -179,6 +193,10 @@ class WholeRun:
         assert self._rows is not None, "no memory is taken"
         with self.programs[way].lock:
             return self._wholes[way].run(self._rows[way], self.steps) == self.steps
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.copy("K") if type(leaf) is np.ndarray else leaf
 
 
 def _along(room: Array, steps: int) -> Array:

@@ -85,6 +85,21 @@ def normalise(tree: Tree, exponent: Array, size: Array, limit: int) -> tuple[Tre
     return shift(tree, -by), exponent + by
 
 
+def folded(tree: Tree, power: Array) -> tuple[Array | None, Array | int]:
+    """Return by how much each task of a tree times 2**power is shifted before tasks are summed, and what all have then.
+
+    None where all have one exponent already.
+    """
+    if len(power) == 1:
+        return None, power[0]
+    xp = namespace(power)
+    if xp is np and bool((power == power[0]).all()):
+        return None, power[0]  # one sweep does for all tasks
+    lowest = np.iinfo(np.int64).min // 4
+    top = xp.where(magnitude(tree) == 0, lowest, power).max()
+    return power - top, top
+
+
 def within(size: Array, limit: int) -> bool:
     """Whether all sizes are in (2**-limit, 2**limit): on the host, where looking costs nothing. NaN is not."""
     return bool(size.min() > 2.0**-limit) and bool(size.max() < 2.0**limit)

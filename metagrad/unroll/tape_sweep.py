@@ -20,7 +20,7 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
 from metagrad.unroll.growth import growth_of
 from metagrad.unroll.purity import Purity
-from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise, shift, within
+from metagrad.unroll.rescale import add_aligned, folded, is_float_array, magnitude, normalise, shift, within
 from metagrad.unroll.steps import StepKernel
 from metagrad.unroll.stretch import Backwards
 from metagrad.unroll.unroll import Unroll
@@ -131,13 +131,7 @@ class TapeSweep:
 
     def fold(self, power: Array) -> tuple[Array | None, Array | int]:
         """Return by how much each task is shifted before tasks are summed, and the exponent that all have then."""
-        if self.per_task or self.unroll.batch == 1:
-            return None, power if self.per_task else power[0]
-        if self.unroll.xp is np and bool((power == power[0]).all()):
-            return None, power[0]  # one sweep does for all tasks
-        lowest = np.iinfo(np.int64).min // 4
-        top = self.unroll.xp.where(magnitude(self.adjoint) == 0, lowest, power).max()
-        return power - top, top
+        return (None, power) if self.per_task else folded(self.adjoint, power)
 
     def _add_term(self, t: int, carry: Carry, slope: Scaled) -> None:
         shared = self._shared()
