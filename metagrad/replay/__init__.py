@@ -24,6 +24,8 @@ closed        whether code can be read through, so that nothing else can change 
 step          a step of an unroll and its pullback, and what the latter computes beside it (adjoints)
 many_steps    a stretch of steps: in one call (stretches, stack), or program by program (running)
 whole_run     all steps of a run in two calls, in memory that stays
+program_run   all steps of a short run, program by program
+of_step       what programs of a step are recorded of
 kept_steps    what steps leave for their pullbacks
 terms         what the objective measures, and its gradient
 cache         programs are kept as long as their task, and while nothing that they hold changes
@@ -32,10 +34,14 @@ asked         whether steps are replayed, and when programs are compiled
 
 from metagrad.replay.adjoints import Sums, products, sums_of
 from metagrad.replay.asked import is_asked, replayed
+from metagrad.replay.bits import same_bits
 from metagrad.replay.cache import alike, are_laid_out, routines_of
 from metagrad.replay.kept import Looked
+from metagrad.replay.many_steps import ones_of
+from metagrad.replay.of_step import OfStep, adjoint_like
 from metagrad.replay.program import NotReplayable
-from metagrad.replay.routine import Routines, laid
+from metagrad.replay.program_run import ProgramRun
+from metagrad.replay.routine import Routine, Routines, laid, moved
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep, said
 from metagrad.replay.stretches import Pulled
@@ -46,21 +52,28 @@ from metagrad.replay.whole_run import WholeRun
 __all__ = [
     "Looked",
     "NotReplayable",
+    "OfStep",
+    "ProgramRun",
     "Pulled",
     "ReplayStep",
     "ReplayTerms",
+    "Routine",
     "Routines",
     "Stack",
     "Sums",
     "Traced",
     "WholeRun",
+    "adjoint_like",
     "alike",
     "are_laid_out",
     "is_asked",
     "laid",
+    "moved",
+    "ones_of",
     "products",
     "replayed",
     "routines_of",
     "said",
+    "same_bits",
     "sums_of",
 ]

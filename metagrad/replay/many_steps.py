@@ -226,13 +226,16 @@ class ManySteps:
                 break
             pair = pulled if factors is None else after
             results.append((phi_bar, pulled, pair, sums))
-        if not results:
-            return None
-        *columns, all_sums = zip(*results, strict=True)
-        phi_bars, pulled, after = (Stack(list(of)) for of in columns)
-        told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
-        sums = Sums(told[0], told[1], None if factors is None else told[2])
-        return Pulled(phi_bars, pulled, pulled if factors is None else after, sums, len(ad.leaves(pair[0])))
+        return pulled_of(results, with_terms=factors is not None) if results else None
+
+
+def pulled_of(results: list[Any], *, with_terms: bool) -> Pulled:
+    """Return what was found of some steps one by one: (cotangents of phi, adjoint, that with its term, sums) each."""
+    *columns, all_sums = zip(*results, strict=True)
+    phi_bars, pulled, after = (Stack(list(of)) for of in columns)
+    told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
+    sums = Sums(told[0], told[1], told[2] if with_terms else None)
+    return Pulled(phi_bars, pulled, after if with_terms else pulled, sums, len(ad.leaves(results[0][1][0])))
 
 
 def _are_same(some: list[Any], others: list[Any]) -> bool:

@@ -15,6 +15,7 @@ from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
 from metagrad.unroll.carry import Ask, Options
 from metagrad.unroll.quiet import quiet
+from metagrad.unroll.quiet_starts import run_from_start
 from metagrad.unroll.replay_sweep import by_replay
 from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
@@ -39,9 +40,14 @@ def backward(
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
         found = quiet(ask, options, where, memory) if fused else None
+        from_start = run_from_start(ask, options) if fused and found is None else None
+        if from_start is not None:
+            found = from_start.found(where)
         if found is not None:
             return found
         estimate = _rescued(ask, options, where, memory, fused=fused)
+        if from_start is not None:
+            from_start.see(estimate, where)
         kept = those_that_stayed(estimate, options)
         if kept is None:
             return estimate

@@ -49,7 +49,10 @@ class SaidError(Exception):
 class WasRun(Protocol):
     """A run that was taken forwards."""
 
-    has_values: bool
+    @property
+    def has_values(self) -> bool:
+        """Whether something is measured before each step."""
+        ...
 
     @property
     def states(self) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,27 @@ class MLPRegressor:
     def full_batch(self) -> bool:
         """Whether every step sees all points."""
         return self.batch_size is None
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """What the task is beside its data."""
+        return self.net, self.count, self.batch_size, self.epoch_seed
+
+    @property
+    def data(self) -> tuple[Array, ...]:
+        """The arrays (x, y), and those held out, which `with_data` takes."""
+        return self.x, self.y, *(self.validation or ())
+
+    def with_data(self, data: tuple[Array, ...]) -> MLPRegressor:
+        """Return the task with other data of the same shapes, which are not looked at: they may be traced."""
+        moved = copy.copy(self)
+        vars(moved).update(x=data[0], y=data[1], validation=(data[2], data[3]) if len(data) > 2 else None)
+        return moved
+
+    def like(self) -> Tree:
+        """Return arrays of the host in the shapes and dtypes of w: zeros, which take no memory."""
+        zero = np.zeros((), self.x.dtype)
+        return tuple(np.broadcast_to(zero, (self.networks, *shape)) for shape in self.net.shapes)
 
     def init(self, rng: np.random.Generator) -> Tree:
         """Return (W_1, b_1, W_2, b_2, ...), each (B, ...), drawn as `net` says."""

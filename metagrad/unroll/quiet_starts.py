@@ -1,0 +1,300 @@
+"""Short runs from a learned start, of tasks that are new at each call: by programs that serve all tasks of a kind.
+
+Of a run of a few steps most of the time is the engine's and the tape's. Where a start is learned (MAML), such runs
+come by the thousand, each of other tasks, which differ by nothing but their data (`metagrad.tasks.kinds`). So the step,
+what is measured and the way back to the start are recorded of a task whose data are inputs. All is code of ours, which
+is a function of its arguments: nothing has to be read through, and data may change as they like.
+
+The third run of a kind records, once the sweep has found its answer. The first run by programs, the 2nd, the 4th, the
+8th, ... and every 64th is made by the sweep, too, and every bit of the two estimates has to be the same; else the kind
+is the sweep's for good. Looks are taken at once (`looks`); where anything has to be said, the sweep says it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from metagrad import ad, parts
+from metagrad.measures import as_measure, is_of_ours
+from metagrad.protocols import Estimate, Joint, Measure, Tree
+from metagrad.replay import (
+    NotReplayable,
+    OfStep,
+    ProgramRun,
+    Routine,
+    Routines,
+    adjoint_like,
+    alike,
+    is_asked,
+    laid,
+    ones_of,
+    said,
+    same_bits,
+)
+from metagrad.replay import moved as beside
+from metagrad.system import Training
+from metagrad.tasks import LearnedStart
+from metagrad.tasks.kinds import Told, on_data, told
+from metagrad.transforms import is_of_ours as is_objective_of_ours
+from metagrad.transforms import shared_weight
+from metagrad.unroll.carry import Ask, Carry, Options
+from metagrad.unroll.looks import Given, Looks, SaidError
+from metagrad.unroll.measured import Measured
+from metagrad.unroll.phi import Shape, first_float, prepare
+from metagrad.unroll.rescale import along_tasks, is_float_array
+from metagrad.xp import Array
+
+_OPTIONS = (Options(), Options(gradient="stop_gradient"))
+_MOST = 32  # steps
+_RECORDED_AT = 3  # which run of a kind
+_EVERY = 64  # runs, of which one is compared
+_MOST_KINDS = 8
+_LONGEST_PAUSE = 64  # runs: where something had to be said, the next ones are the sweep's
+_LOCK = Lock()
+_KINDS: list[_Kind] = []  # what was asked for last is the last
+
+
+def run_from_start(ask: Ask, options: Options) -> RunFromStart | None:
+    """Return the run that is asked for, where it is one of a kind; None where it is the sweep's at once."""
+    if type(ask.task) is not LearnedStart or not isinstance(ask.phi, Joint) or options not in _OPTIONS:
+        return None
+    if ask.at is not None or ask.run is not None or ask.steps > _MOST or not is_asked():
+        return None
+    apart = told(ask.task.task)
+    measure = as_measure(type(ask.objective).__name__, ask.objective.measure)
+    if apart is None or not is_of_ours(measure) or not is_objective_of_ours(ask.objective) or ask.phi.task is None:
+        return None
+    system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
+    if system.under_start is None or parts.entries(ask.rule) is not None or parts.answer_of(ask.rule) is not None:
+        return None
+    return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data)
+
+
+def _kind_of(ask: Ask, apart: Told, *, held: bool) -> _Kind:
+    """Return the kind of a run, a new one where there is none yet."""
+    assert isinstance(ask.task, LearnedStart)
+    key = apart.settings, laid((apart.data,))[0], ask.steps, held, ask.task.starts
+    with _LOCK:
+        kind = next((one for one in _KINDS if one.is_of(key, ask)), None)
+        if kind is None:
+            kind = _Kind(key, ask)
+        else:
+            _KINDS.remove(kind)
+        _KINDS.append(kind)
+        del _KINDS[:-_MOST_KINDS]
+        kind.asked += 1
+        return kind
+
+
+class _Programs(NamedTuple):
+    """What is recorded of a kind: steps, what is measured at the end with its gradient, and the way to the start."""
+
+    step: Routines
+    end: Routine
+    start: Routine
+    looks: Looks
+
+
+class RunFromStart:
+    """One run: by programs where they are recorded, and beside the sweep where it is to be recorded or compared."""
+
+    def __init__(self, kind: _Kind, ask: Ask, system: Training, data: tuple[Array, ...]) -> None:
+        """Take what is asked for, of that kind, and the data."""
+        self._kind, self._ask, self._system, self._data = kind, ask, system, data
+        self._found: Estimate | None = None
+
+    def found(self, where: str) -> Estimate | None:
+        """Return the estimate; None where the sweep is to find it, or one to compare with."""
+        kind = self._kind
+        if kind.programs is None or kind.is_pausing():
+            return None
+        try:
+            self._found = self._by_programs(kind.programs, where)
+        except (SaidError, NotReplayable):
+            kind.failed()
+            return None
+        return None if kind.is_to_be_compared() else self._found
+
+    def see(self, estimate: Estimate, where: str) -> None:
+        """Compare with what the sweep found, or record programs."""
+        kind, mine = self._kind, self._found
+        if mine is not None and not _are_same(mine, estimate):
+            kind.give_up()
+        if kind.is_to_be_recorded() and estimate.ok:
+            try:
+                kind.programs = self._recorded(where)
+            except NotReplayable:
+                kind.give_up()
+
+    def _given(self, shape: Shape, where: str) -> tuple[Joint, Joint]:
+        """Return phi as the parts complete it, and as a run takes it."""
+        ask = self._ask
+        of_rule = parts.complete_phi(ask.rule, ask.phi.rule, where)
+        phi = Joint(of_rule, parts.check_given(ask.task, ask.phi.task, where))
+        prepared = prepare(phi, None, shape, where)
+        if not all(type(leaf) is np.ndarray for leaf in ad.leaves(prepared)):
+            raise NotReplayable("meta-parameters on a device")
+        return phi, prepared
+
+    def _begun(self, phi: Joint) -> tuple[Tree, Tree]:
+        """Return (w, state) at 0, where w lies in memory as the w of later steps does."""
+        w, state = self._system.start(phi)
+        return ad.tree_map(np.ascontiguousarray, w), state
+
+    def _by_programs(self, programs: _Programs, where: str) -> Estimate:
+        steps, looks = self._ask.steps, programs.looks
+        phi, prepared = self._given(looks.shape, where)
+        pair = self._begun(prepared)
+        run = ProgramRun(programs.step, prepared.rule, self._data, steps)
+        if not run.forwards(pair):
+            raise SaidError
+
+        def pull_start(adjoint: tuple[Tree, Tree]) -> Joint:
+            return _known(programs.start.run((prepared, adjoint)))  # type: ignore[no-any-return]
+
+        given = Given(
+            self._ask,
+            self._system,
+            phi,
+            prepared,
+            Carry(*pair, looks.none),
+            lambda _: _AtTheEnd(programs.end, self._data),
+            pull_start,
+        )
+        return looks.estimate(given, run, said(2 * steps, 2 * steps, programs.step.why_not_compiled))
+
+    def _recorded(self, where: str) -> _Programs:
+        """Return programs of the kind; NotReplayable where they cannot be had, or have other bits than the tape."""
+        ask, system, data = self._ask, self._system, self._data
+        shape = Shape.of(system.like(ask.phi), np, per_task=False)
+        _, phi = self._given(shape, where)
+        w, state = self._begun(phi)
+        if first_float(w, where).dtype.name not in ("float32", "float64") or not _is_plain(system, phi, w, state):
+            raise NotReplayable("a state of the rule that is not of the usual kind")
+        weights = shared_weight(ask.objective, ask.steps)
+        ways = range(1, ask.steps + 1), range(ask.steps, ask.steps + 1)
+        if weights is None or weights.times not in ways:
+            raise NotReplayable("other weights than those of the end, or of all times")
+        of_kind = Training(on_data(system.under_start), ask.rule, ask.seed, gradient=_kind(system), steps=ask.horizon)
+        measured = Measured(of_kind, _measure(ask), phi.rule, 0)
+        measured.take_the_tape()
+        of = OfStep(of_kind, measured if weights.times == ways[0] and ask.steps > 1 else None)
+        trees, made = (0, phi.rule, w, state, data), (adjoint_like((w, state), 4), ones_of(w))
+        near = beside(w, 2), beside(data, 8)
+        looks = Looks(shape, ask.steps, held=system.held)
+        programs = _Programs(Routines(), Routine("what is measured"), Routine("the start"), looks)
+        trees_near = 1, beside(phi.rule, 1), near[0], beside(state, 3), near[1]
+        programs.step.learn(of.stepped, of.pulled, of.valued, trees, made, trees_near)
+        programs.end.learn(lambda w, data: (measured.valued(w, data), measured.slope(w, data)), (w, data), near)
+        programs.start.learn(self._pulled_to_start, (phi, made[0]), (beside(phi, 1), beside(made[0], 7)))
+        return programs
+
+    def _pulled_to_start(self, phi: Joint, adjoint: tuple[Tree, Tree]) -> Joint:
+        _, pull = ad.vjp(self._system.start, phi)
+        found: Joint = pull(adjoint)[0]
+        return found
+
+
+class _Kind:
+    """The runs of one kind: what all have in common, how many there were, and their programs."""
+
+    def __init__(self, key: tuple[Any, ...], ask: Ask) -> None:
+        self._key, self._rule, self._objective = key, ask.rule, ask.objective
+        self.asked = 0
+        self.programs: _Programs | None = None
+        self._is_given_up = False
+        self._made = self._failed = self._pause = 0
+
+    def is_of(self, key: tuple[Any, ...], ask: Ask) -> bool:
+        """Whether a run is of this kind."""
+        return self._key == key and alike((self._rule, self._objective), (ask.rule, ask.objective))
+
+    def is_to_be_recorded(self) -> bool:
+        """Whether it is time to."""
+        return self.programs is None and not self._is_given_up and self.asked >= _RECORDED_AT
+
+    def is_pausing(self) -> bool:
+        """Whether something had to be said in runs before this one."""
+        self._pause -= self._pause > 0
+        return self._pause > 0
+
+    def is_to_be_compared(self) -> bool:
+        """Whether the run that was made now is one of those that the sweep makes, too."""
+        self._made, self._failed = self._made + 1, 0
+        return self._made & (self._made - 1) == 0 or self._made % _EVERY == 0
+
+    def failed(self) -> None:
+        """Note that something had to be said."""
+        self._failed += 1
+        self._pause = min(2**self._failed, _LONGEST_PAUSE)
+
+    def give_up(self) -> None:
+        """Leave all runs of this kind to the sweep."""
+        self._is_given_up, self.programs = True, None
+
+
+class _AtTheEnd:
+    """What is measured at the end of a run, and its gradient, by one program: what `Tally` asks of `ReplayTerms`."""
+
+    def __init__(self, routine: Routine, data: tuple[Array, ...]) -> None:
+        self._routine, self._data = routine, data
+        self._known: tuple[Tree, Any] = (None, None)  # w, and what is known there
+
+    def value(self, t: int, w: Tree) -> Array:
+        """Return what is measured."""
+        found: Array = self._at(w)[0]
+        return found
+
+    def pullback(self, t: int, w: Tree) -> Any:
+        """Return the pullback of what is measured to w."""
+        slope = self._at(w)[1]
+        return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), slope),)
+
+    def gradient(self, w: Tree, sample: Any) -> None:
+        """Return None: the task has its own."""
+
+    def _at(self, w: Tree) -> Any:
+        if self._known[0] is not w:
+            self._known = w, _known(self._routine.run((w, self._data)))
+        return self._known[1]
+
+
+def _known(found: Any) -> Any:
+    """Return what a program gave; SaidError where none applied."""
+    if found is None:
+        raise SaidError
+    return found
+
+
+def _measure(ask: Ask) -> Measure:
+    return as_measure(type(ask.objective).__name__, ask.objective.measure)
+
+
+def _kind(system: Training) -> Any:
+    return "stop_gradient" if system.held else "full"
+
+
+def _is_plain(system: Training, phi: Joint, w: Tree, state: Tree) -> bool:
+    """Whether the state at the start owes nothing to phi, and has no inf, which would mean "none yet"."""
+    floats = [leaf for leaf in ad.leaves(state) if is_float_array(leaf)]
+    if any(np.isinf(leaf).any() for leaf in floats):
+        return False
+    return not floats or not ad.vjp(lambda p: (w, system.state(p, w)), phi.rule)[1].depends
+
+
+def _are_same(a: Estimate, b: Estimate) -> bool:
+    """Whether two estimates have the same bits, but for what is said of replaying."""
+    a, b = (replace(x, replay=None) for x in (a, b))
+    assert a.record is None
+    rest = (a.notes, a.carrier, a.record, a.stderr) == (b.notes, b.carrier, b.record, b.stderr)
+    return rest and same_bits(_bits(a), _bits(b))
+
+
+def _bits(x: Estimate) -> Tree:
+    grad = [(leaf.mantissa, leaf.exponent) for leaf in ad.leaves(x.grad)]
+    numbers = (x.value.mantissa, x.value.exponent), grad, x.status, x.status_step, x.growth
+    return numbers, tuple(x.end), None if x.digits is None else tuple(x.digits)
