@@ -35,10 +35,7 @@ class Sums(NamedTuple):
 def products(a: Array, w: Array, lead: int = 1) -> Array:
     """Return sum_i |a_i w_i| over all axes but the first `lead`, in the order in which a program does it, too."""
     size = np.abs(a * w)
-    if size.ndim == lead:
-        return size
-    rows = size.reshape((*size.shape[:lead], -1))
-    return rows[..., 0] if rows.shape[lead] == 1 else rows.sum(axis=lead)  # one entry is its sum
+    return size.reshape((*size.shape[:lead], -1)).sum(axis=lead) if size.ndim > lead else size
 
 
 def sums_of(adjoint: Tree, w: Tree) -> Array:

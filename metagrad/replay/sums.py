@@ -37,6 +37,8 @@ def runs(x: Any, axis: Any) -> tuple[str, tuple[int, int, int]] | None:
         if n > 1:
             is_same = bool(found) and found[-1][0] == (i in added)
             found[len(found) - is_same :] = [(i in added, n * (found[-1][1] if is_same else 1))]
+    if added and not any(kind for kind, _ in found):  # each is the sum of one entry
+        found.append((True, 1))
     kinds, sizes = [kind for kind, _ in found], [n for _, n in found]
     return {  # type: ignore[return-value]
         (True,): (ALONG, (1, *sizes, 1)),

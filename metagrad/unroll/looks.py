@@ -77,10 +77,21 @@ class WasRun(Protocol):
         ...
 
 
+class Terms(NamedTuple):
+    """What is measured: what makes the programs of it, and what is known of the end already.
+
+    `near`: what is measured beside the last w, (B,). `are_kept`: whether the meta-gradient is seen to have digits.
+    """
+
+    programs: Callable[[Any], Any]
+    near: Array | None = None
+    are_kept: bool = False
+
+
 class Given(NamedTuple):
     """What a run is given: phi as the rule completes it and prepared, where it begins, and what is measured.
 
-    `terms`: programs of what is measured. `pull_start`: the pullback of the start to phi, a `Joint`, where it owes phi
+    `pull_start`: the pullback of the start to phi, a `Joint`, where it owes phi
     something.
     """
 
@@ -89,7 +100,7 @@ class Given(NamedTuple):
     phi: Tree
     prepared: Tree
     begin: Carry
-    terms: Any
+    terms: Terms
     pull_start: Callable[[tuple[Tree, Tree]], Joint] | None = None
 
 
@@ -124,8 +135,8 @@ class Looks:
         cancelled = None if spread is None else cancellation(grad, spread, 1)
         grad = restore(grad, given.phi, batch, per_task=False)
         trust = self._shown(given.begin, run, end, tally)
-        rounding = trust.lost(tally, held=self._held, done=0)
-        known = Known(grown, trust.of_measure(tally), None if is_joint else trust.floor, cancelled)
+        rounding = None if given.terms.are_kept else trust.lost(tally, held=self._held, done=0)
+        known = Known(grown, trust.of_measure(tally, given.terms.near), None if is_joint else trust.floor, cancelled)
         digits, code = free_digits(value, known, shared=True, has_gradient=True)
         status, at = monitor.finish()
         if any(x is not None and x.any() for x in (rounding, code, status, tally.low())) or not value.mantissa.all():
@@ -156,7 +167,7 @@ class Looks:
             given.system, given.ask.objective, given.prepared, times, monitor, w, scale_state=False, plain=False
         )
         tally.measured.take_the_tape()
-        tally.measured.terms = given.terms(tally.measured)
+        tally.measured.terms = given.terms.programs(tally.measured)
         found = None if values is None else values[1:]
         if found is not None and not found.min(initial=np.inf) >= self._tiny:
             raise SaidError

@@ -33,7 +33,7 @@ from metagrad.replay import (
 from metagrad.system import Training
 from metagrad.transforms import shared_weight
 from metagrad.unroll.carry import Ask, Carry, Options
-from metagrad.unroll.looks import Given, Looks, SaidError
+from metagrad.unroll.looks import Given, Looks, SaidError, Terms
 from metagrad.unroll.phi import Shape, first_float, prepare
 
 _USUAL = Options()
@@ -167,7 +167,7 @@ class _Quiet(_Kind):
             if not run.forwards(leaves[1:]):
                 raise SaidError
             of_terms = partial(ReplayTerms, steps=self._steps, routines=terms)
-            return self._looks.estimate(Given(ask, system, phi, given, begin, of_terms), run, self._said)
+            return self._looks.estimate(Given(ask, system, phi, given, begin, Terms(of_terms)), run, self._said)
         finally:
             run.lock.release()
 

@@ -13,6 +13,7 @@ is the sweep's for good. Looks are taken at once (`looks`); where anything has t
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -42,10 +43,11 @@ from metagrad.tasks.kinds import Told, on_data, told
 from metagrad.transforms import is_of_ours as is_objective_of_ours
 from metagrad.transforms import shared_weight
 from metagrad.unroll.carry import Ask, Carry, Options
-from metagrad.unroll.looks import Given, Looks, SaidError
+from metagrad.unroll.looks import Given, Looks, SaidError, Terms
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.phi import Shape, first_float, prepare
 from metagrad.unroll.rescale import along_tasks, is_float_array
+from metagrad.unroll.trust import is_of_the_loss, neighbour, surely_kept
 from metagrad.xp import Array
 
 _OPTIONS = (Options(), Options(gradient="stop_gradient"))
@@ -156,15 +158,10 @@ class RunFromStart:
         def pull_start(adjoint: tuple[Tree, Tree]) -> Joint:
             return _known(programs.start.run((prepared, adjoint)))  # type: ignore[no-any-return]
 
-        given = Given(
-            self._ask,
-            self._system,
-            phi,
-            prepared,
-            Carry(*pair, looks.none),
-            lambda _: _AtTheEnd(programs.end, self._data),
-            pull_start,
-        )
+        value, slope, near, are_kept = _known(programs.end.run((run.pair(steps - 1)[0], run.end()[0], self._data)))
+        end = _AtTheEnd(run.end()[0], value, slope)
+        terms = Terms(lambda _: end, near, bool(are_kept.all()))
+        given = Given(self._ask, self._system, phi, prepared, Carry(*pair, looks.none), terms, pull_start)
         return looks.estimate(given, run, said(2 * steps, 2 * steps, programs.step.why_not_compiled))
 
     def _recorded(self, where: str) -> _Programs:
@@ -189,7 +186,8 @@ class RunFromStart:
         programs = _Programs(Routines(), Routine("what is measured"), Routine("the start"), looks)
         trees_near = 1, beside(phi.rule, 1), near[0], beside(state, 3), near[1]
         programs.step.learn(of.stepped, of.pulled, of.valued, trees, made, trees_near)
-        programs.end.learn(lambda w, data: (measured.valued(w, data), measured.slope(w, data)), (w, data), near)
+        end = partial(_at_the_end, of_kind, measured)
+        programs.end.learn(end, (w, w, data), (near[0], beside(w, 9), near[1]))
         programs.start.learn(self._pulled_to_start, (phi, made[0]), (beside(phi, 1), beside(made[0], 7)))
         return programs
 
@@ -237,30 +235,41 @@ class _Kind:
         self._is_given_up, self.programs = True, None
 
 
-class _AtTheEnd:
-    """What is measured at the end of a run, and its gradient, by one program: what `Tally` asks of `ReplayTerms`."""
+def _at_the_end(system: Training, measured: Measured, before: Tree, w: Tree, data: tuple[Array, ...]) -> Any:
+    """Return what is measured at the last w and its gradient, what is measured beside it, and where digits are kept.
 
-    def __init__(self, routine: Routine, data: tuple[Array, ...]) -> None:
-        self._routine, self._data = routine, data
-        self._known: tuple[Tree, Any] = (None, None)  # w, and what is known there
+    `before`: the w of the last step.
+    """
+    name, steps = measured.measure.name, system.steps
+    assert steps is not None, "the horizon is known"
+    value, slope = measured.valued(w, data), measured.slope(w, data)
+    at = w if is_of_the_loss(name) else before
+    g, near = (parts.gradient(system.task, u, data) for u in (at, ad.tree_map(neighbour, at)))
+    return value, slope, measured.valued(ad.tree_map(neighbour, w), data), surely_kept(name, slope, g, near, steps)
+
+
+class _AtTheEnd:
+    """What is measured at the last w, and its gradient: what `Tally` asks of `ReplayTerms`."""
+
+    def __init__(self, w: Tree, value: Array, slope: Tree) -> None:
+        self._w, self._value, self._slope = w, value, slope
 
     def value(self, t: int, w: Tree) -> Array:
         """Return what is measured."""
-        found: Array = self._at(w)[0]
-        return found
+        self._check(w)
+        return self._value
 
     def pullback(self, t: int, w: Tree) -> Any:
         """Return the pullback of what is measured to w."""
-        slope = self._at(w)[1]
-        return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), slope),)
+        self._check(w)
+        return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), self._slope),)
 
     def gradient(self, w: Tree, sample: Any) -> None:
         """Return None: the task has its own."""
 
-    def _at(self, w: Tree) -> Any:
-        if self._known[0] is not w:
-            self._known = w, _known(self._routine.run((w, self._data)))
-        return self._known[1]
+    def _check(self, w: Tree) -> None:
+        if w is not self._w:
+            raise SaidError
 
 
 def _known(found: Any) -> Any:

@@ -271,13 +271,13 @@ class Tally:
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
 
-    def moved(self, carry: Carry, near: Carry, t: int) -> Array | None:
-        """Return log2 of what the objective, which is finished, changes from one state at t to one near it."""
+    def moved(self, carry: Carry, near: Array, t: int) -> Array | None:
+        """Return log2 of what the objective, which is finished, changes from a state at t to where `near` is measured."""
         weight = self.weight(t)
         if weight is None or self._slope is None:
             return None
         known, power = self._term_at(carry, t), self._power(carry, self._degree)
-        change = abs(self.measured.at(near, t) - known.found)  # beside its exponent
+        change = abs(near - known.found)  # beside its exponent
         slope = self._slope * self._weighted(known.slope, weight)
         return slope.log2abs() + log2_of(change) + power
 

@@ -38,6 +38,11 @@ _ROUNDINGS, _STEP_ROUNDINGS = 8.0, 2.0
 _OF_THE_LOSS = ("loss", "train", "excess")
 
 
+def is_of_the_loss(measure: str) -> bool:
+    """Whether a measure, by its name, is the training loss, so that its digits are those of the last gradient."""
+    return measure in _OF_THE_LOSS
+
+
 class Trust:
     """The few states of an unroll by which its digits are judged."""
 
@@ -71,7 +76,7 @@ class Trust:
         `held`: whether the gradient was held constant; `done`: the steps before time 0.
         """
         measure = tally.measure.name
-        of_loss = measure in _OF_THE_LOSS
+        of_loss = is_of_the_loss(measure)
         if held and not of_loss:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
@@ -101,10 +106,15 @@ class Trust:
             lost = lost & self._late_terms_count(tally, self._sum_from, tally.xp.maximum(size, level), of_loss)
         return tally.xp.where(lost, Status.GRADIENT_ROUNDING.code, 0)
 
-    def of_measure(self, tally: Tally) -> Array | None:
-        """Return log2 |dF|, (B,): what the objective changes as w_T moves by a float; None where it has no weight."""
+    def of_measure(self, tally: Tally, near: Array | None = None) -> Array | None:
+        """Return log2 |dF|, (B,): what the objective changes as w_T moves by a float; None where it has no weight.
+
+        `near`: what is measured there, where that is known.
+        """
         last = self._kept[self._steps]
-        moved = tally.moved(last, last._replace(w=self._neighbour(last.w)), self._steps)
+        if near is None and tally.weight(self._steps) is not None:
+            near = tally.measured.at(last._replace(w=self._neighbour(last.w)), self._steps)
+        moved = None if near is None else tally.moved(last, near, self._steps)
         if moved is None:
             return None
         return tally.xp.where(self._moved(last), moved, -np.inf)
@@ -118,7 +128,7 @@ class Trust:
     def _neighbour(self, w: Tree) -> Tree:
         """Return floats near those of w, which is asked for twice."""
         if self._near is None or self._near[0] is not w:
-            self._near = w, ad.tree_map(_neighbour, w)
+            self._near = w, ad.tree_map(neighbour, w)
         return self._near[1]
 
     def _gradient_and_rounding(self, tally: Tally, w: Tree, g: Tree, *, fixed: bool) -> tuple[Tree, Tree] | None:
@@ -152,7 +162,19 @@ class Trust:
         return late.log2abs() + np.log2(10.0 * self._steps) > early.log2abs()
 
 
-def _neighbour(leaf: Any) -> Any:
+def surely_kept(measure: str, h: Tree, g: Tree, near: Tree, steps: int) -> Array:
+    """Return where the meta-gradient surely has digits, as `Trust.lost` finds it, (B,): a function of arrays alone.
+
+    `measure` is its name, `h` its gradient at the end; `g` and `near` are those of the loss, where they are looked at,
+    and beside that.
+    """
+    dg = ad.tree_map(lambda a, b: abs(a - b) / 2, g, near)
+    size, level = magnitude(g), magnitude(dg)
+    is_kept: Array = size >= _ROUNDINGS * level + _STEP_ROUNDINGS * steps * level
+    return is_kept if measure in ("loss", "train") else is_kept & ~_orthogonal(h, g, dg)
+
+
+def neighbour(leaf: Any) -> Any:
     """Return floats near those of a leaf: one or two units in the last place up or down, alike for all tasks."""
     if not is_float_array(leaf):
         return leaf
