@@ -192,10 +192,14 @@ class Lost:
         widest = self._limit if self._scaled else max(self._limit, math.frexp(float(self._largest.max()))[1])
         bound = float(self._top.max()) + self._info.min_exponent + math.log2((steps + 1.0) * self._entries) + widest
         least, sure = int(value.exponent.min()) - 1, bool(value.mantissa.all())
-        for slope, leaf in zip(ad.leaves(grad), ad.leaves(phi), strict=True) if grad is not None else ():
+        of_rule = len(ad.leaves(phi.rule if isinstance(phi, Joint) else phi))
+        pairs = [] if grad is None else zip(ad.leaves(grad), ad.leaves(phi), strict=True)
+        for i, (slope, leaf) in enumerate(pairs):
             if slope is not None and slope.mantissa.size:
                 scale = math.frexp(float(abs(leaf).max()))[1] - 1
-                least, sure = min(least, int(slope.exponent.min()) - 1 + scale), sure and bool(slope.mantissa.all())
+                least = min(least, int(slope.exponent.min()) - 1 + scale)
+                # A zero among the task's own does not count; its exponent, 0, may only lessen the least.
+                sure = sure and (i >= of_rule or bool(slope.mantissa.all()))
         return sure and bound < least + math.log2(self._info.eps) - _MARGIN
 
     def _least(self, slope: Scaled, leaf: Array, *, zero_counts: bool) -> Any:

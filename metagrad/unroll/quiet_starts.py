@@ -93,12 +93,16 @@ def _kind_of(ask: Ask, apart: Told, *, held: bool) -> _Kind:
 
 
 class _Programs(NamedTuple):
-    """What is recorded of a kind: steps, what is measured at the end with its gradient, and the way to the start."""
+    """What is recorded of a kind: steps, what is measured at the end with its gradient, and the way to the start.
+
+    `layout`: that of a start that was checked.
+    """
 
     step: Routines
     end: Routine
     start: Routine
     looks: Looks
+    layout: Any
 
 
 class RunFromStart:
@@ -132,15 +136,17 @@ class RunFromStart:
             except NotReplayable:
                 kind.give_up()
 
-    def _given(self, shape: Shape, where: str) -> tuple[Joint, Joint]:
-        """Return phi as the parts complete it, and as a run takes it."""
+    def _given(self, shape: Shape, where: str, checked: Any = None) -> tuple[Joint, Joint]:
+        """Return phi as the parts complete it, and as a run takes it; `checked`: the layout of a start that is right."""
         ask = self._ask
-        of_rule = parts.complete_phi(ask.rule, ask.phi.rule, where)
-        phi = Joint(of_rule, parts.check_given(ask.task, ask.phi.task, where))
-        prepared = prepare(phi, None, shape, where)
-        if not all(type(leaf) is np.ndarray for leaf in ad.leaves(prepared)):
-            raise NotReplayable("meta-parameters on a device")
-        return phi, prepared
+        of_rule, start = parts.complete_phi(ask.rule, ask.phi.rule, where), ask.phi.task
+        layout, leaves = laid((start,))
+        if layout != checked:
+            start = parts.check_given(ask.task, start, where)
+        if not all(type(leaf) is np.ndarray for leaf in leaves):
+            raise NotReplayable("a start on a device, or one of numbers")
+        phi = Joint(of_rule, start)
+        return phi, prepare(phi, None, shape, where)
 
     def _begun(self, phi: Joint) -> tuple[Tree, Tree]:
         """Return (w, state) at 0, where w lies in memory as the w of later steps does."""
@@ -149,7 +155,7 @@ class RunFromStart:
 
     def _by_programs(self, programs: _Programs, where: str) -> Estimate:
         steps, looks = self._ask.steps, programs.looks
-        phi, prepared = self._given(looks.shape, where)
+        phi, prepared = self._given(looks.shape, where, programs.layout)
         pair = self._begun(prepared)
         run = ProgramRun(programs.step, prepared.rule, self._data, steps)
         if not run.forwards(pair):
@@ -183,7 +189,8 @@ class RunFromStart:
         trees, made = (0, phi.rule, w, state, data), (adjoint_like((w, state), 4), ones_of(w))
         near = beside(w, 2), beside(data, 8)
         looks = Looks(shape, ask.steps, held=system.held)
-        programs = _Programs(Routines(), Routine("what is measured"), Routine("the start"), looks)
+        layout, _ = laid((ask.phi.task,))
+        programs = _Programs(Routines(), Routine("what is measured"), Routine("the start"), looks, layout)
         trees_near = 1, beside(phi.rule, 1), near[0], beside(state, 3), near[1]
         programs.step.learn(of.stepped, of.pulled, of.valued, trees, made, trees_near)
         end = partial(_at_the_end, of_kind, measured)
