@@ -28,8 +28,8 @@ class ProgramRun:
         self._kept: list[tuple[Any, ...]] = []
         self._values: list[Array | None] = []
 
-    def forwards(self, pair: Pair) -> bool:
-        """Take all steps from (w, state); tell whether programs took all of them."""
+    def forwards(self, pair: Pair, room: int) -> bool:
+        """Take all steps from (w, state); tell whether programs took all of them, within so many bytes."""
         run = Running(self._routines.keeping)
         self._pairs = [pair]
         for t in range(self._steps):
@@ -40,6 +40,9 @@ class ProgramRun:
             self._pairs.append(after)
             self._kept.append(kept)
             self._values.append(value)
+            room -= sum(x.nbytes for x in (*ad.leaves(after), *kept) if isinstance(x, np.ndarray))
+            if room < 0:
+                return False
         return True
 
     @property

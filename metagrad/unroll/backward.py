@@ -40,7 +40,7 @@ def backward(
         if kept is not None:
             return _of_those_kept(ask, options, where, kept, memory)
         found = quiet(ask, options, where, memory) if fused else None
-        from_start = run_from_start(ask, options) if fused and found is None else None
+        from_start = run_from_start(ask, options, memory) if fused and found is None else None
         if from_start is not None:
             found = from_start.found(where)
         if found is not None:

@@ -12,6 +12,7 @@ is the sweep's for good. Looks are taken at once (`looks`); where anything has t
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -46,6 +47,7 @@ from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.looks import Given, Looks, SaidError, Terms
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.phi import Shape, first_float, prepare
+from metagrad.unroll.quiet import SHARE
 from metagrad.unroll.rescale import along_tasks, is_float_array
 from metagrad.unroll.trust import is_of_the_loss, neighbour, surely_kept
 from metagrad.xp import Array
@@ -55,13 +57,17 @@ _MOST = 32  # steps
 _RECORDED_AT = 3  # which run of a kind
 _EVERY = 64  # runs, of which one is compared
 _MOST_KINDS = 8
+_MOST_BYTES = 1 << 25  # of what is kept of a run, and of the buffers of a kind
 _LONGEST_PAUSE = 64  # runs: where something had to be said, the next ones are the sweep's
 _LOCK = Lock()
 _KINDS: list[_Kind] = []  # what was asked for last is the last
 
 
-def run_from_start(ask: Ask, options: Options) -> RunFromStart | None:
-    """Return the run that is asked for, where it is one of a kind; None where it is the sweep's at once."""
+def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | None:
+    """Return the run that is asked for, where it is one of a kind; None where it is the sweep's at once.
+
+    `memory`: bytes for states, of which those of all steps and what is kept beside them may take a share.
+    """
     if type(ask.task) is not LearnedStart or not isinstance(ask.phi, Joint) or options not in _OPTIONS:
         return None
     if ask.at is not None or ask.run is not None or ask.steps > _MOST or not is_asked():
@@ -70,10 +76,23 @@ def run_from_start(ask: Ask, options: Options) -> RunFromStart | None:
     measure = as_measure(type(ask.objective).__name__, ask.objective.measure)
     if apart is None or not is_of_ours(measure) or not is_objective_of_ours(ask.objective) or ask.phi.task is None:
         return None
+    if not (is_fixed(ask.rule) and is_fixed(ask.objective)):
+        return None
     system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
     if system.under_start is None or parts.entries(ask.rule) is not None or parts.answer_of(ask.rule) is not None:
         return None
-    return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data)
+    room = min(memory // SHARE, _MOST_BYTES)
+    return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data, room)
+
+
+def is_fixed(part: Any) -> bool:
+    """Whether settings cannot be changed in place: arrays and lists could, and a program would not see it."""
+    if isinstance(part, tuple):
+        return all(map(is_fixed, part))
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return isinstance(part, int | float | str | type(None))
+    is_frozen = type(part).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    return is_frozen and all(is_fixed(getattr(part, field.name)) for field in dataclasses.fields(part))
 
 
 def _kind_of(ask: Ask, apart: Told, *, held: bool) -> _Kind:
@@ -108,9 +127,9 @@ class _Programs(NamedTuple):
 class RunFromStart:
     """One run: by programs where they are recorded, and beside the sweep where it is to be recorded or compared."""
 
-    def __init__(self, kind: _Kind, ask: Ask, system: Training, data: tuple[Array, ...]) -> None:
-        """Take what is asked for, of that kind, and the data."""
-        self._kind, self._ask, self._system, self._data = kind, ask, system, data
+    def __init__(self, kind: _Kind, ask: Ask, system: Training, data: tuple[Array, ...], room: int) -> None:
+        """Take what is asked for, of that kind, and the data; `room`: bytes for what is kept of all steps."""
+        self._kind, self._ask, self._system, self._data, self._room = kind, ask, system, data, room
         self._found: Estimate | None = None
 
     def found(self, where: str) -> Estimate | None:
@@ -137,7 +156,7 @@ class RunFromStart:
                 kind.give_up()
 
     def _given(self, shape: Shape, where: str, checked: Any = None) -> tuple[Joint, Joint]:
-        """Return phi as the parts complete it, and as a run takes it; `checked`: the layout of a start that is right."""
+        """Return phi as the parts complete it, and as a run takes it; a start of the layout `checked` is right."""
         ask = self._ask
         of_rule, start = parts.complete_phi(ask.rule, ask.phi.rule, where), ask.phi.task
         layout, leaves = laid((start,))
@@ -158,7 +177,7 @@ class RunFromStart:
         phi, prepared = self._given(looks.shape, where, programs.layout)
         pair = self._begun(prepared)
         run = ProgramRun(programs.step, prepared.rule, self._data, steps)
-        if not run.forwards(pair):
+        if not run.forwards(pair, self._room):
             raise SaidError
 
         def pull_start(adjoint: tuple[Tree, Tree]) -> Joint:
@@ -196,6 +215,8 @@ class RunFromStart:
         end = partial(_at_the_end, of_kind, measured)
         programs.end.learn(end, (w, w, data), (near[0], beside(w, 9), near[1]))
         programs.start.learn(self._pulled_to_start, (phi, made[0]), (beside(phi, 1), beside(made[0], 7)))
+        if programs.step.nbytes + programs.end.nbytes + programs.start.nbytes > _MOST_BYTES:
+            raise NotReplayable("its buffers would take much memory")
         return programs
 
     def _pulled_to_start(self, phi: Joint, adjoint: tuple[Tree, Tree]) -> Joint:

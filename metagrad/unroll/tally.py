@@ -272,7 +272,7 @@ class Tally:
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))
 
     def moved(self, carry: Carry, near: Array, t: int) -> Array | None:
-        """Return log2 of what the objective, which is finished, changes from a state at t to where `near` is measured."""
+        """Return log2 of what the objective, which is finished, changes from a state to where `near` is measured."""
         weight = self.weight(t)
         if weight is None or self._slope is None:
             return None
