@@ -99,7 +99,7 @@ class Tally:
         if found is not None and len(found) and not self.scale_state:
             self._check(found[0])
             known = [k for k, weight in enumerate(weights[: len(found)]) if weight is not None]
-            if len(known) > 1 and len(known) == known[-1] - known[0] + 1:
+            if known and len(known) == known[-1] - known[0] + 1:
                 first = known[0]
                 block = self._know(t + first, found[first : known[-1] + 1])
         for k, weight in enumerate(weights[:first] if block else weights):
