@@ -170,7 +170,7 @@ class RunFromStart:
     def _begun(self, phi: Joint) -> tuple[Tree, Tree]:
         """Return (w, state) at 0, where w lies in memory as the w of later steps does."""
         w, state = self._system.start(phi)
-        return ad.tree_map(np.ascontiguousarray, w), state
+        return ad.tree_map(_laid_out, w), state
 
     def _by_programs(self, programs: _Programs, where: str) -> Estimate:
         steps, looks = self._ask.steps, programs.looks
@@ -298,6 +298,10 @@ class _AtTheEnd:
     def _check(self, w: Tree) -> None:
         if w is not self._w:
             raise SaidError
+
+
+def _laid_out(leaf: Array) -> Array:
+    return np.array(leaf, order="C")
 
 
 def _known(found: Any) -> Any:
