@@ -1,28 +1,20 @@
 """Runs that are laid out: the bits of the sweep, and the sweep itself where anything is to be said."""
 
 from threading import Thread
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import metagrad as mg
 from metagrad.replay import WholeRun, cache, replayed
-from metagrad.scaled import Scaled
-from metagrad.unroll import backward, quiet
+from metagrad.unroll import quiet
 from metagrad.xp import rng
 from tests.replay.runs import bits, logistic
+from tests.unroll.quiet_runs import Phi, alike, by_sweep
 
 pytest.importorskip("numba")
 
 BEFORE = 5  # calls of a task object that is seen for the first time, until a run is laid out
-
-
-class Phi(NamedTuple):
-    """The meta-parameters of the rule below."""
-
-    eta: object
-    beta: object
 
 
 class Counting:
@@ -46,45 +38,6 @@ RULES = {
     "counting": (Counting(), lambda eta: Phi(eta, 0.8)),
 }
 OBJECTIVES = (mg.WeightedSum(), mg.Final(), mg.Mean())
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Count the runs that were answered at once, and those that the sweep found."""
-    found, quietly = {"quiet": 0, "sweep": 0}, quiet.quiet
-
-    def counting(*args):
-        got = quietly(*args)
-        found["sweep" if got is None else "quiet"] += 1
-        return got
-
-    monkeypatch.setattr(backward, "quiet", counting)
-    return found
-
-
-def by_sweep(monkeypatch, *ask, **options):
-    with monkeypatch.context() as patch:
-        patch.setattr(backward, "quiet", lambda *_: None)
-        return mg.meta_gradient(*ask, **options)
-
-
-def alike(monkeypatch, task, rule, objective, phis, **options):
-    """Return the last estimate of a series, each of which has the bits of the sweep and is found twice."""
-    with replayed(compiled="at once"):
-        for phi in phis:
-            found = mg.meta_gradient(task, rule, objective, phi, **options)
-            expected = by_sweep(monkeypatch, task, rule, objective, phi, **options)
-            assert bits(found) == bits(expected)
-            assert (found.notes, found.carrier) == (expected.notes, expected.carrier)
-            for ours, theirs in zip(found.end[:3], expected.end[:3], strict=True):
-                assert mg.ad.tree_map(same, ours, theirs) is not False
-            assert found.end.t == expected.end.t
-    return found
-
-
-def same(x, y):
-    for ours, theirs in ((x.mantissa, y.mantissa), (x.exponent, y.exponent)) if type(x) is Scaled else ((x, y),):
-        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
 
 
 def told(estimate):
@@ -443,65 +396,3 @@ def test_threads_with_meta_parameters_of_different_shapes():
     for thread in threads:
         thread.join()
     assert not wrong
-
-
-class Shrinking:
-    """beta w, less the gradient: states and adjoints that vanish or explode, as beta has it."""
-
-    Phi = Phi
-
-    def init(self, phi, w):
-        return ()
-
-    def step(self, phi, state, w, f):
-        return w * phi.beta - phi.eta * f.gradient(w), state
-
-
-SCALES, W0 = np.array([1.0, 1.9]), np.array([[0.91, 0.52], [0.23, 0.87]])
-X = rng(14, "x").standard_normal((2, 5, 2))
-
-
-def linear(w):
-    return np.sum(w, axis=-1) + 9.0
-
-
-def squares(w):
-    return np.sum(w * w, axis=-1)
-
-
-def fitted(w):
-    return np.mean(((X @ w[..., None])[..., 0] - np.sin(X[..., 0])) ** 2, axis=-1) + 0.1
-
-
-def folded(w):
-    """A loss of which gradient descent with step size 1 is the chaotic map w -> 4 w (1 - w)."""
-    return np.sum(4 / 3 * w**3 - 1.5 * w**2, axis=-1) + 3.0
-
-
-# The loss, the rule, the objective, phi as usual, and phi for which something is to be said or shifted.
-LOOKS = {
-    "adjoints": (linear, Shrinking(), mg.Final(), Phi(1e-3, 0.9), Phi(1e-3, 1e-3)),
-    "adjoints that grow": (linear, Shrinking(), mg.Final(), Phi(1e-3, 0.9), Phi(1e-3, 20.0)),
-    "states": (linear, Shrinking(), mg.WeightedSum(), Phi(0.0, 0.9), Phi(0.0, 1e-9)),
-    "states that grow": (linear, Shrinking(), mg.WeightedSum(), Phi(0.0, 0.9), Phi(0.0, 1e9)),
-    "negative": (lambda w: squares(w) - 0.1, mg.GradientDescent(), mg.WeightedSum(), 1e-4, 0.2),
-    "tiny": (lambda w: np.sum(w**4, axis=-1), Shrinking(), mg.WeightedSum(), Phi(0.0, 0.9), Phi(0.0, 0.01)),
-    "tiny at the end": (lambda w: np.sum(w**4, axis=-1), Shrinking(), mg.Final(), Phi(0.0, 0.9), Phi(0.0, 0.01)),
-    "rounding": (fitted, mg.GradientDescent(), mg.Final(), 1e-3, 0.3),
-    "chaos": (folded, mg.GradientDescent(), mg.Final(), 1e-3, 1.0),
-    "logarithms": (lambda w: np.array([1.0, 1.3]) * squares(w), mg.GradientDescent(), mg.MeanLog(), 1e-5, 0.4999),
-    "exponents": (lambda w: SCALES * (squares(0.4 * w) + 0.85), mg.GradientDescent(), mg.LogFinal(), 1e-6, 0.5),
-}
-
-
-@pytest.mark.parametrize("steps", [64, 128])  # powers of two, by which logarithms are divided
-@pytest.mark.parametrize("name", LOOKS)
-def test_each_look(name, steps, counted, monkeypatch):
-    """After usual calls comes one at which a look finds something: the answer is that of the sweep."""
-    loss, rule, objective, usual, other = LOOKS[name]
-    task = mg.FunctionTask(loss, w0=W0)
-    alike(monkeypatch, task, rule, objective, [usual] * 6, steps=steps)
-    before = counted["quiet"]
-    assert before >= 3
-    alike(monkeypatch, task, rule, objective, [other], steps=steps)
-    assert counted["quiet"] == before
