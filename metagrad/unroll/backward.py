@@ -47,7 +47,7 @@ def backward(
             return found
         estimate = _rescued(ask, options, where, memory, fused=fused)
         if from_start is not None:
-            from_start.see(estimate, where)
+            estimate = from_start.beside(estimate, where)
         kept = those_that_stayed(estimate, options)
         if kept is None:
             return estimate

@@ -144,16 +144,19 @@ class RunFromStart:
             return None
         return None if kind.is_to_be_compared() else self._found
 
-    def see(self, estimate: Estimate, where: str) -> None:
-        """Compare with what the sweep found, or record programs."""
+    def beside(self, estimate: Estimate, where: str) -> Estimate:
+        """Return what the sweep found, having compared with it, or recorded programs."""
         kind, mine = self._kind, self._found
-        if mine is not None and not _are_same(mine, estimate):
+        if mine is not None:
+            if _are_same(mine, estimate):
+                return mine
             kind.give_up()
         if kind.is_to_be_recorded() and estimate.ok:
             try:
                 kind.programs = self._recorded(where)
             except NotReplayable:
                 kind.give_up()
+        return estimate
 
     def _given(self, shape: Shape, where: str, checked: Any = None) -> tuple[Joint, Joint]:
         """Return phi as the parts complete it, and as a run takes it; a start of the layout `checked` is right."""
