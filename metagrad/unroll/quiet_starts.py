@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -52,7 +52,6 @@ from metagrad.unroll.rescale import along_tasks, is_float_array
 from metagrad.unroll.trust import is_of_the_loss, neighbour, surely_kept
 from metagrad.xp import Array
 
-_OPTIONS = (Options(), Options(gradient="stop_gradient"))
 _MOST = 32  # steps
 _RECORDED_AT = 3  # which run of a kind
 _EVERY = 64  # runs, of which one is compared
@@ -68,7 +67,7 @@ def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | No
 
     `memory`: bytes for states, of which those of all steps and what is kept beside them may take a share.
     """
-    if type(ask.task) is not LearnedStart or not isinstance(ask.phi, Joint) or options not in _OPTIONS:
+    if type(ask.task) is not LearnedStart or not isinstance(ask.phi, Joint) or not _are_usual(options):
         return None
     if ask.at is not None or ask.run is not None or ask.steps > _MOST or not is_asked():
         return None
@@ -83,6 +82,12 @@ def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | No
         return None
     room = min(memory // SHARE, _MOST_BYTES)
     return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data, room)
+
+
+@cache
+def _are_usual(options: Options) -> bool:
+    """Whether options are the usual ones, but for the gradient and for what is done where something is to be said."""
+    return replace(options, gradient="full", diverged="keep", rescue="auto") == Options()
 
 
 def is_fixed(part: Any) -> bool:

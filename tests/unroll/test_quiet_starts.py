@@ -97,12 +97,16 @@ def test_the_bits_of_the_tape(net, objective, steps, dtype, name, when):
     assert is_replayed(found) or (name, dtype) == ("Adam", "float32")
 
 
-@pytest.mark.parametrize("gradient", ["full", "stop_gradient"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"gradient": "stop_gradient"}, {"diverged": "skip"}, {"rescue": "never"}, {"rescue": "always"}],
+    ids=str,
+)
 @pytest.mark.parametrize(("count", "starts"), [(1, 1), (4, 2), (6, 1)])
-def test_counts_and_groups(count, starts, gradient):
+def test_counts_and_groups(count, starts, options):
     for seed in range(6):
         few, start = started(regression(seed, count=count), seed, starts)
-        found = alike(few, GD, FINAL, mg.Joint(0.03, start), 2, gradient=gradient)
+        found = alike(few, GD, FINAL, mg.Joint(0.03, start), 2, **options)
     assert is_replayed(found)
 
 
@@ -156,7 +160,6 @@ def test_exponents_that_differ_from_task_to_task_are_the_sweeps():
         {"record": True},
         {"memory": "2 KiB"},
         {"fused": False},
-        {"diverged": "skip"},
     ],
     ids=str,
 )
