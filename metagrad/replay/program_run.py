@@ -8,10 +8,10 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.adjoints import is_float
 from metagrad.replay.many_steps import ones_of, pulled_of
 from metagrad.replay.routine import Routines
 from metagrad.replay.running import Running
-from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled
 from metagrad.xp import Array
 
@@ -47,8 +47,9 @@ class ProgramRun:
 
     @property
     def states(self) -> list[Any]:
-        """The leaves of (w, state) after each step, (T, ...) each."""
-        return Stack(self._pairs[1:]).leaves
+        """The entries of all float leaves of (w, state) after each step, (T, B, n), in one array."""
+        pairs = [[x for x in ad.leaves(pair) if is_float(x)] for pair in self._pairs[1:]]
+        return [np.array([np.concatenate([x.reshape((len(x), -1)) for x in leaves], axis=1) for leaves in pairs])]
 
     @property
     def has_values(self) -> bool:
@@ -89,5 +90,4 @@ class ProgramRun:
 
 
 def _nothing(leaf: Any) -> Any:
-    is_float = getattr(getattr(leaf, "dtype", None), "kind", "") == "f" and leaf.ndim > 0
-    return np.zeros_like(leaf) if is_float else None
+    return np.zeros_like(leaf) if is_float(leaf) else None

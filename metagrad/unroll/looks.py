@@ -56,7 +56,7 @@ class WasRun(Protocol):
 
     @property
     def states(self) -> list[Any]:
-        """The leaves of (w, state) after each step, (T, ...) each."""
+        """What there is of (w, state) after each step, in arrays (T, B, ...)."""
         ...
 
     @property
@@ -126,14 +126,16 @@ class Looks:
         tally = self._measured(given, run, end, monitor)
         value, slope = tally.finish()
         pulled, adjoint, exponent = self._pulled(run, tally, end, slope, lost)
-        grad, spread = _summed(given, pulled, exponent)
+        grad, spread, of_start = _summed(given, pulled, exponent)
         grown = None
         if not self._held:
             growth = Growth(np, batch, given.begin.w)
             growth.steps(pulled.sums, (adjoint, end.w), exponent)
             grown = growth.result()
         cancelled = None if spread is None else cancellation(grad, spread, 1)
-        grad = restore(grad, given.phi, batch, per_task=False)
+        grad = restore(grad, given.phi.rule if is_joint else given.phi, batch, per_task=False)
+        if of_start is not None:
+            grad = Joint(grad, of_start)
         trust = self._shown(given.begin, run, end, tally)
         rounding = None if given.terms.are_kept else trust.lost(tally, held=self._held, done=0)
         known = Known(grown, trust.of_measure(tally, given.terms.near), None if is_joint else trust.floor, cancelled)
@@ -209,19 +211,33 @@ class Looks:
         return trust
 
 
-def _summed(given: Given, pulled: Pulled, exponent: Array) -> tuple[Tree, Tree | None]:
-    """Return the meta-gradient, and the sum of the magnitudes of what steps gave, None where the start gives some."""
+def _summed(given: Given, pulled: Pulled, exponent: Array) -> tuple[Tree, Tree | None, Tree]:
+    """Return the sum over tasks and steps, that of magnitudes, None where the start gives some, and a start's gradient.
+
+    The last is None where none is learned; it is of the mean over tasks.
+    """
     gradient = Accumulator(np, entries=None, plain=False)
     gradient.add_many(pulled.phi_bars, exponent[0])
     if given.pull_start is None:
-        return gradient.result(), gradient.spread()
+        return gradient.result(), gradient.spread(), None
     adjoint = pulled.pulled.last
     adjoint, power = normalise(adjoint, exponent, magnitude(adjoint), 0)
     fold, top = folded(adjoint, power)
     of_start = given.pull_start(adjoint if fold is None else shift(adjoint, fold))
     gradient.add_whole(of_start.rule, top)
+    return gradient.result(), None, _mean_over_tasks(of_start.task, top, len(exponent))
+
+
+def _mean_over_tasks(tree: Tree, top: Array | int, batch: int) -> Tree:
+    """Return sums over tasks, times 2**top, as the gradient of the mean: all leaves at once, which are small."""
+    leaves = ad.leaves(tree)
     # Steps give nothing to a start: what a sweep adds is zero.
-    return Joint(gradient.result(), ad.tree_map(lambda leaf: Scaled.of(leaf + 0.0, top), of_start.task)), None
+    found = Scaled.of(np.concatenate([leaf.reshape(-1) for leaf in leaves]) + 0.0, top)
+    if batch > 1:
+        found = Scaled.of(found.mantissa / batch, found.exponent)
+    ends = np.cumsum([leaf.size for leaf in leaves]).tolist()
+    parts = iter([found[end - leaf.size : end].reshape(leaf.shape) for leaf, end in zip(leaves, ends, strict=True)])
+    return ad.tree_map(lambda _: next(parts), tree)
 
 
 def _plus_zero(leaf: Any) -> Any:

@@ -18,6 +18,7 @@ from metagrad.xp import Array, filled, float_info, namespace
 # An exponent that no run with a rate of growth reaches; one that grows doubly exponentially is there in 40 steps.
 _FARTHEST = 1 << 40
 _SHORT = 48  # entries of a row
+_FEW = 1 << 16  # entries that are copied rather than looked at array by array
 _MOST_RAISED = 4  # times the limit of an adjoint: how much larger factors of terms may be made, in powers of two
 
 
@@ -28,11 +29,20 @@ def is_float_array(leaf: Any) -> bool:
 
 def magnitude(tree: Tree) -> Array:
     """Return the largest absolute value of each task over all float arrays of `tree`, shape (B,); NaN wins."""
-    sizes = [_largest(leaf) for leaf in leaves(tree) if is_float_array(leaf)]
+    arrays = [leaf for leaf in leaves(tree) if is_float_array(leaf)]
+    if len(arrays) > 2 and sum(leaf.size for leaf in arrays) <= _FEW and all(type(x) is np.ndarray for x in arrays):
+        return row_maxima(np.abs(side_by_side(arrays)))  # one look instead of many
+    sizes = [_largest(leaf) for leaf in arrays]
     total = sizes[0]
     for size in sizes[1:]:
         total = namespace(total).maximum(total, size)
     return total
+
+
+def side_by_side(arrays: list[Any]) -> Any:
+    """Return the entries of arrays of the host that lead with B, task by task, (B, n)."""
+    found = arrays[0].reshape((len(arrays[0]), -1))
+    return found if len(arrays) == 1 else np.concatenate([found, *[x.reshape((len(x), -1)) for x in arrays[1:]]], 1)
 
 
 def _largest(leaf: Array) -> Array:
