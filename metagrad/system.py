@@ -10,6 +10,7 @@ Sweeps, rollouts, windows and trainers take their steps here and nowhere else.
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -57,6 +58,12 @@ class Training:
     def _begins_only(self, task: LearnedStart) -> bool:
         """Whether steps owe nothing to a learned start: a user's rule may ask the task for it."""
         return self.is_ours and task.is_of_ours and not parts.has_given(task.task)
+
+    def on(self, task: Task) -> Training:
+        """Return the same system of another task of the same kind, which is not looked at: its data may be recorded."""
+        moved = copy.copy(self)
+        moved.task = task
+        return moved
 
     def given(self, phi: Tree) -> Task:
         """Return the task with its meta-parameters in it."""

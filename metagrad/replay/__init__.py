@@ -28,20 +28,24 @@ program_run   all steps of a short run, program by program
 of_step       what programs of a step are recorded of
 kept_steps    what steps leave for their pullbacks
 terms         what the objective measures, and its gradient
+apart         a task of a user's, its code and its data, and the task with other data
+shared        kinds of tasks of one code, which share their programs
 cache         programs are kept as long as their task, and while nothing that they hold changes
 asked         whether steps are replayed, and when programs are compiled
 """
 
 from metagrad.replay.adjoints import Sums, products, sums_of
+from metagrad.replay.apart import Apart
 from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.bits import same_bits
-from metagrad.replay.cache import alike, are_laid_out, routines_of
+from metagrad.replay.cache import alike, are_laid_out, has_programs, routines_of
 from metagrad.replay.kept import Looked
 from metagrad.replay.many_steps import ones_of
 from metagrad.replay.of_step import OfStep, adjoint_like
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.program_run import ProgramRun
 from metagrad.replay.routine import Routine, Routines, laid, moved
+from metagrad.replay.shared import Kind, LookedApart, kind_of
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep, said
 from metagrad.replay.stretches import Pulled
@@ -50,7 +54,10 @@ from metagrad.replay.traced import Traced
 from metagrad.replay.whole_run import WholeRun
 
 __all__ = [
+    "Apart",
+    "Kind",
     "Looked",
+    "LookedApart",
     "NotReplayable",
     "OfStep",
     "ProgramRun",
@@ -66,7 +73,9 @@ __all__ = [
     "adjoint_like",
     "alike",
     "are_laid_out",
+    "has_programs",
     "is_asked",
+    "kind_of",
     "laid",
     "moved",
     "ones_of",

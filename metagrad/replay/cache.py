@@ -21,9 +21,12 @@ _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
 
-def routines_of(what: str, system: Training, *more: Any) -> Routines:
-    """Return the programs of a system, and of what else they depend on: new ones where there are none yet."""
-    task = system.task
+def routines_of(what: str, system: Training, *more: Any, kind: Any = None) -> Routines:
+    """Return the programs of a system, and of what else they depend on: new ones where there are none yet.
+
+    They are those of its task, or of a `kind` of tasks (`metagrad.replay.shared`).
+    """
+    task = system.task if kind is None else kind
     key = (what, system.rule, system.held, system.steps, *more)
     with _LOCK:
         pairs = _pairs_of(task)
@@ -72,6 +75,12 @@ def are_laid_out(task: Any) -> bool:
     """Whether whole runs of a task were laid out."""
     found = _KEPT.get(id(task))
     return found is not None and found[0]() is task and any(routines.runs for _, routines in found[1])
+
+
+def has_programs(task: Any) -> bool:
+    """Whether anything was recorded of a task itself."""
+    found = _KEPT.get(id(task))
+    return found is not None and found[0]() is task and any(routines.are_recorded for _, routines in found[1])
 
 
 def alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

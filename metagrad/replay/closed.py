@@ -61,26 +61,35 @@ def read_through(*parts: Any) -> Signature | None:
     Where it is equal, nothing that the code depends on has changed. None where not all can be read through.
     """
     try:
-        return _Reading().all_of(list(parts))
+        return Reading().all_of(list(parts))
     except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
         return None
 
 
-class _Reading:
+class Reading:
+    """One reading of some parts, and of all that they reach."""
+
     def __init__(self) -> None:
+        """Start with nothing read."""
         self._seen: dict[int, int] = {}
         self._held: list[Any] = []  # so that no number is given twice
 
-    def all_of(self, things: list[Any]) -> Signature | None:
-        stack, signature = things, list[Any]()
+    def all_of(self, things: list[Any], own: int = 0) -> Signature | None:
+        """Return the signature of things, the last first; None where not all can be read.
+
+        `own`: how many of the first ones hold what is theirs alone (`apart`).
+        """
+        stack, signature = [(x, k < own) for k, x in enumerate(things)], list[Any]()
         while stack:
-            x = stack.pop()
+            x, is_own = stack.pop()
             kind = type(x)
             if kind in _INERT or _is_inert(x):
                 signature.append((kind, x if kind is int or kind is str else repr(x)))
                 continue
             order = self._seen.setdefault(id(x), len(self._seen))
             if order < len(self._held):  # which thing is met again, too
+                if not self.may_meet_again(x, is_own=is_own):
+                    return None
                 signature.append(order)
                 continue
             self._held.append(x)
@@ -89,12 +98,26 @@ class _Reading:
             more = self._below(x)
             if more is None:
                 return None
-            signature.append((*_told(x), len(more)))
-            stack += more
+            signature.append((*self.told(x, is_own=is_own), len(more)))
+            is_own = is_own and self.is_apart(x)
+            stack += [(one, is_own and k < self._of_its_own) for k, one in enumerate(more)]
         return tuple(signature)
 
+    def may_meet_again(self, x: Any, *, is_own: bool) -> bool:
+        """Whether a thing may be met on this way, too."""
+        return True
+
+    def is_apart(self, x: Any) -> bool:
+        """Whether what a thing holds is its own alone."""
+        return True
+
+    def told(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
+        """Return what tells a thing, beside what is read below it."""
+        return _told(x)
+
     def _below(self, x: Any) -> list[Any] | None:
-        """Return what is to be read next, None where x is not to be read."""
+        """Return what is to be read next, None where x is not to be read; the first `_of_its_own` are held by x."""
+        self._of_its_own = 0
         read = _READ.get(type(x))
         if read is not None:
             return read(self, x)
@@ -103,12 +126,17 @@ class _Reading:
                 return read(self, x)
         return self._of_object(x)
 
+    def _of_method(self, x: MethodType) -> list[Any]:
+        self._of_its_own = 1
+        return [x.__self__, x.__func__]
+
     def _of_entries(self, x: Any) -> list[Any] | None:
         """Return the entries of a container; those that are told by their texts alone have to be texts and numbers."""
         told = [*x] if isinstance(x, dict | set | frozenset) else []
         if not all(_is_inert(key) or (type(key) is tuple and all(map(_is_inert, key))) for key in told):
             return None
         entries = [*x.values()] if isinstance(x, dict) else [*x]
+        self._of_its_own = 0 if isinstance(x, set | frozenset) else len(entries)
         if type(x).__module__ == "builtins":
             return entries
         of_class = self._of_class(type(x))
@@ -116,10 +144,13 @@ class _Reading:
 
     def _of_function(self, x: FunctionType, *, makes: bool = False) -> list[Any] | None:
         """Return what a function reads; `makes`: it sets attributes of what is new."""
-        found: list[Any] = [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
-        for name, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
-            of_super = name == "__class__"  # whose methods are called, and which makes nothing
-            found += self._of_class(cell.cell_contents) if of_super else [cell.cell_contents]
+        cells = list(zip(x.__code__.co_freevars, x.__closure__ or (), strict=True))
+        # `__class__` is that of `super()`, whose methods are called, and which makes nothing.
+        found: list[Any] = [cell.cell_contents for name, cell in cells if name != "__class__"]
+        self._of_its_own = len(found)
+        found += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
+        for name, cell in cells:
+            found += self._of_class(cell.cell_contents) if name == "__class__" else []
         if _is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
             return None if x.__code__.co_name in _IMPURE else found if x.__closure__ else []
         names = _names(x.__code__, makes=makes)
@@ -149,6 +180,7 @@ class _Reading:
                     if more is None:
                         return None
                     found += more
+        self._of_its_own = 0
         return found
 
     def _of_class(self, cls: type) -> list[Any]:
@@ -173,6 +205,7 @@ class _Reading:
         """Return what an object of a class that can be read holds."""
         cls = type(x)
         if cls is partial:
+            self._of_its_own = 3
             return [x.func, x.args, x.keywords]
         of_python = [base for base in cls.__mro__ if base is not object and base.__module__ == "builtins"]
         if of_python or not (hasattr(x, "__dict__") or hasattr(cls, "__slots__")):
@@ -185,7 +218,8 @@ class _Reading:
         if any(name.startswith("__") and not name.endswith("__") for name in names):
             return None  # by another name
         slotted = [getattr(x, name) for name in names if hasattr(x, name)]
-        return [*self._of_class(cls), *held.values(), *slotted]
+        self._of_its_own = len(held)
+        return [*held.values(), *slotted, *self._of_class(cls)]
 
 
 def _told(x: Any) -> tuple[Any, ...]:
@@ -277,14 +311,14 @@ def _names(code: CodeType, *, makes: bool = False) -> frozenset[str] | None:
 
 
 # How things of each kind are read, the first that fits; what is of such a type and no other is found at once.
-_KINDS: tuple[tuple[Any, Callable[[_Reading, Any], list[Any] | None]], ...] = (
+_KINDS: tuple[tuple[Any, Callable[[Reading, Any], list[Any] | None]], ...] = (
     ((np.ndarray,), lambda _, x: [] if _is_looked_at(x) else None),
-    ((dict, tuple, list, set, frozenset, deque), _Reading._of_entries),
+    ((dict, tuple, list, set, frozenset, deque), Reading._of_entries),
     ((slice,), lambda _, x: [x.start, x.stop, x.step]),
-    ((MethodType,), lambda _, x: [x.__self__, x.__func__]),
-    ((FunctionType,), _Reading._of_function),
+    ((MethodType,), Reading._of_method),
+    ((FunctionType,), Reading._of_function),
     ((ModuleType,), lambda _, x: [] if _is_pure_module(x.__name__) else None),
-    ((type,), _Reading._of_type),
+    ((type,), Reading._of_type),
     ((np.ufunc,), lambda _, x: [] if _is_numpys(x) else None),
     ((BuiltinFunctionType, _DISPATCHER), lambda _, x: [] if _is_pure(x) else None),
 )

@@ -7,6 +7,7 @@ from typing import Any
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
+from metagrad.replay.apart import Apart
 from metagrad.system import Training
 from metagrad.xp import Array, rng
 
@@ -14,19 +15,37 @@ Pair = tuple[Tree, Tree]  # (w, state)
 
 
 class OfStep:
-    """Functions of (time, phi, w, state, sample), and of the adjoint."""
+    """Functions of (time, phi, w, state, sample), and of the adjoint.
 
-    def __init__(self, system: Training, terms: Any | None) -> None:
+    Where a task is taken `apart`, phi is (phi, data): what is constant in a program of one task alone.
+    """
+
+    def __init__(self, system: Training, terms: Any | None, apart: Apart | None = None) -> None:
         """Bind the system, and what is measured at most times (it has `valued` and `slope`), None where nothing is."""
-        self._system, self._terms = system, terms
+        self._system, self._terms, self._apart = system, terms, apart
+
+    def _on(self, phi: Tree) -> tuple[Training, Tree]:
+        """Return the system on the data beside phi, and phi alone."""
+        if self._apart is None:
+            return self._system, phi
+        phi, data = phi
+        if data is self._apart.data:
+            return self._system, phi
+        return self._system.on(self._apart.with_data(data)), phi
+
+    def _sample(self, phi: Tree, sample: Tree) -> Tree:
+        """Return the sample as what is measured takes it."""
+        return sample if self._apart is None else (sample, phi[1])
 
     def stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         """Return the next (w, state)."""
-        return self._system.stepped(time, phi, w, state, sample)
+        system, phi = self._on(phi)
+        return system.stepped(time, phi, w, state, sample)
 
     def recorded(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> ad.Pullback:
         """Return the pullback of the step, with all that was recorded."""
-        return ad.recorded(lambda p, x, s: self._system.stepped(time, p, x, s, sample), phi, w, state)
+        system, phi = self._on(phi)
+        return ad.recorded(lambda p, x, s: system.stepped(time, p, x, s, sample), phi, w, state)
 
     def pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
         """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
@@ -43,13 +62,26 @@ class OfStep:
         sums = sums_of(pulled[0], w), sums_of(given[0], w)
         if self._terms is None:
             return phi_bar, pulled, None, None, Sums(*sums, None)
-        slope = self._terms.slope(w, trees[4])
+        slope = self._terms.slope(w, self._sample(trees[1], trees[4]))
         after = with_term(pulled, slope, factor)
         return phi_bar, pulled, slope, after, Sums(*sums, sums_of(after[0], w))
 
     def valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
-        return None if self._terms is None else self._terms.valued(w, sample)
+        return None if self._terms is None else self._terms.valued(w, self._sample(phi, sample))
+
+    def pushed(
+        self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, d_phi: Tree, tangent: Pair
+    ) -> tuple[Pair, Pair]:
+        """Return what the tangents of (w, state) and of phi add to the next tangent."""
+        system, phi = self._on(phi)
+
+        def step(phi: Tree, w: Tree, state: Tree) -> Pair:
+            return system.stepped(time, phi, w, state, sample)
+
+        _, of_state = ad.jvp(lambda *at: step(phi, *at), (w, state), tangent)
+        _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
+        return of_state, of_phi
 
 
 def adjoint_like(pair: Pair, seed: int) -> Pair:

@@ -16,7 +16,6 @@ from metagrad.protocols import Tree
 from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
 from metagrad.replay.keep import kept as worth_keeping
-from metagrad.replay.kept import Looked
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Part, Program, Recording, recorded
 from metagrad.replay.stretches import Spare
@@ -145,7 +144,7 @@ class Routines:
         self._signature: Any = None  # of code that can be read through: all that its numbers depend on
         self.begin_anew()
 
-    def depend_on(self, looked: Looked) -> None:
+    def depend_on(self, looked: Any) -> None:
         """Drop what was recorded where what task, rule and measure hold is no longer what it was."""
         if self._signature is not None:
             if looked.signature == self._signature:

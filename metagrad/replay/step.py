@@ -20,6 +20,7 @@ from typing import Any
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.adjoints import is_float
+from metagrad.replay.apart import Apart
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
@@ -40,7 +41,7 @@ Pair = tuple[Tree, Tree]  # (w, state)
 class ReplayStep:
     """The step of a system, by its programs where they apply, else by the tape."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - most are named
         self,
         system: Training,
         offset: int,
@@ -51,15 +52,18 @@ class ReplayStep:
         *,
         room: int = 0,
         forwards: bool = False,
+        apart: Apart | None = None,
     ) -> None:
         """Bind the system; times are those of the unroll, which begins `offset` later in the run.
 
         `tape`: what takes the same steps by the tape, for tangents. `terms`: what is measured at most times; its
         gradient is then found beside the pullback of the step. `room`: bytes to keep of steps for their pullbacks.
-        `forwards`: there is no way back, so that steps and tangents are looked at on the way.
+        `forwards`: there is no way back, so that steps and tangents are looked at on the way. `apart`: the task, where
+        its programs are those of its kind, and its data beside phi.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._of = OfStep(system, terms)
+        self._of, self._apart = OfStep(system, terms, apart), apart
+        self._beside: tuple[Tree, Tree] | None = None  # phi, and phi with the data
         self._tape, self._forwards = tape, forwards
         self._kept = KeptSteps(room, routines.spare)
         self._many = ManySteps(routines, system.sample, self._kept)
@@ -83,7 +87,7 @@ class ReplayStep:
         """Return the next (w, state)."""
         time = self._offset + t
         sample = self._system.sample(time)
-        trees = (time, phi, w, state, sample)
+        trees = (time, self._given(phi), w, state, sample)
         if not self._is_on:
             return self._of.stepped(*trees)
         if self._is_trusted and not self._routines.step.knows(trees):  # inputs of another kind: record those, too
@@ -115,7 +119,7 @@ class ReplayStep:
             end += 1
         if end == lo:
             return Stack([]), None
-        found = self._many.ahead(Course(range(lo, end), phi_at, self._offset), (w, state), keep=not self._forwards)
+        found = self._many.ahead(self._course(range(lo, end), phi_at), (w, state), keep=not self._forwards)
         self.replayed += len(found[0])
         return found
 
@@ -142,18 +146,34 @@ class ReplayStep:
         may_take_again = self._kept.is_short and self.looked_at.isdisjoint(times)
         if not steps and times and may_take_again and (times[-1] or self._is_trusted):
             pairs = [(at.w, at.state) for at in (*states[::-1], after)]
-            self._many.again(Course(times[::-1], phi_at, self._offset), pairs)
+            self._many.again(self._course(times[::-1], phi_at), pairs)
             steps = self._kept.known(times, states, self.looked_at)
         if not steps:
             return None
-        course = Course(times[: len(steps)], phi_at, self._offset)
+        course = self._course(times[: len(steps)], phi_at)
         return self._many.back(course, steps, Adjoint(adjoint, fold, factors))
+
+    def _given(self, phi: Tree) -> Tree:
+        """Return phi as programs take it: with the data beside it, where they are the kind's."""
+        if self._apart is None:
+            return phi
+        if self._beside is None or self._beside[0] is not phi:
+            self._beside = phi, (phi, self._apart.data)
+        return self._beside[1]
+
+    def _course(self, times: range, phi_at: Callable[[int], Tree]) -> Course:
+        return Course(times, phi_at if self._apart is None else lambda t: self._given(phi_at(t)), self._offset)
 
     def passed(self, times: range, pulled: Pulled) -> None:
         """Let go of what was kept for steps that have been pulled back by `back`, and of the adjoints it gave."""
         self.replayed += len(times)
         self._many.done(pulled)
         self._kept.drop_many(times)
+
+    @property
+    def is_of_kind(self) -> bool:
+        """Whether programs are those of a kind of tasks."""
+        return self._apart is not None
 
     @property
     def routines(self) -> Routines:
@@ -168,14 +188,14 @@ class ReplayStep:
 
     def laid_out(self, trees: Any, steps: int) -> WholeRun | None:
         """Return the run that was taken last, laid out for others; `trees` are those of its first step."""
-        known, flat = laid(trees)
+        time, phi, w, state, sample = trees
+        known, flat = laid((time, self._given(phi), w, state, sample))
         forwards, backwards = self._routines.keeping.program(known), self._routines.given.beginning_with(known)
-        _, phi, w, state, _ = trees
         adjoints = sum(map(is_float, ad.leaves((w, state))))
         if forwards is None or backwards is None:
             return None
         with suppress(NotWholeRun):
-            return WholeRun(forwards, backwards, steps, Inputs(flat, len(ad.leaves(phi)), adjoints))
+            return WholeRun(forwards, backwards, steps, Inputs(flat, len(ad.leaves(self._given(phi))), adjoints))
         return None
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
@@ -235,7 +255,7 @@ class ReplayStep:
     def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""
         time = self._offset + t
-        trees = (time, phi, *at, self._system.sample(time))
+        trees = (time, self._given(phi), *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
         if fold is not None:
             whole = self._cotangents(t, trees, shifted(adjoint, fold), again=True)[0], whole[1]
@@ -247,7 +267,7 @@ class ReplayStep:
         push, time = self._routines.push, self._offset + t
         if not (self._is_on and self._is_sure) or push.why_not is not None:
             return self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        trees = (time, phi, *at, self._system.sample(time), d_phi, tangent)
+        trees = (time, self._given(phi), *at, self._system.sample(time), d_phi, tangent)
         found = None if t in self.looked_at else push.run(trees)
         if found is not None:
             self.replayed += 1
@@ -256,9 +276,10 @@ class ReplayStep:
         if push.knows(trees):
             push.check(expected, trees)
         else:
+            _, phi, *_ = trees
             beside = (time + 1, moved(phi, 1), moved(at[0], 2), moved(at[1], 3), self._system.sample(time + 1), d_phi)
             with suppress(NotReplayable):  # the steps may be replayed all the same
-                push.learn(self._pushed, trees, (*beside, moved(tangent, 5)))
+                push.learn(self._of.pushed, trees, (*beside, moved(tangent, 5)))
         return expected
 
     def _pushed_by_tape(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
@@ -266,18 +287,6 @@ class ReplayStep:
         found: tuple[Pair, Pair] = self._tape.pushforward(t, phi, at, d_phi, tangent)
         self.taken = self._tape.taken
         return found
-
-    def _pushed(
-        self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, d_phi: Tree, tangent: Pair
-    ) -> tuple[Pair, Pair]:
-        """Return what the tangents of (w, state) and of phi add to the next tangent."""
-
-        def step(phi: Tree, w: Tree, state: Tree) -> Pair:
-            return self._system.stepped(time, phi, w, state, sample)
-
-        _, of_state = ad.jvp(lambda *at: step(phi, *at), (w, state), tangent)
-        _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
-        return of_state, of_phi
 
     def _cotangents(self, t: int, trees: Any, adjoint: Pair, *, again: bool = False) -> tuple[Tree, Pair]:
         found = self._replayed(t, trees, adjoint) if self._is_on else None

@@ -24,10 +24,12 @@ class ReplayTerms:
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
         """Bind what an unroll measures (`metagrad.unroll.measured`)."""
-        self._measure, self._task, self.routines = measured.measure, measured.task, routines
+        self._looked, self.routines = (measured.task, measured.measure), routines
         self._sample: Callable[[int], Any] = measured.sample
         self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
+        self._near: Callable[[Any], Any] = measured.near
+        self._of_w: Callable[[Tree, Any], Any] = measured.of_w
         self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
         self._is_on, self._is_sure = routines.why_not is None, routines.is_trusted
         self._are_old = routines.are_recorded  # by another run
@@ -67,9 +69,9 @@ class ReplayTerms:
         """Take the gradient at w, found on the way."""
         self._handed = w, slope
 
-    def gradient(self, w: Tree, sample: Any) -> Tree | None:
-        """Return the gradient of what is measured, None where no program has it."""
-        return self.routines.pull.run((w, sample, _ones(w))) if self._is_sure else None
+    def gradient(self, w: Tree) -> Tree | None:
+        """Return the gradient of what is measured, None where no program has it; of a task that draws no samples."""
+        return self.routines.pull.run((w, self._sample(0), _ones(w))) if self._is_sure else None
 
     def give_up(self) -> None:
         """Drop programs of another run."""
@@ -95,8 +97,8 @@ class ReplayTerms:
 
     def _learn(self, trees: Any) -> None:
         w, sample = trees
-        beside = moved(w, 2), sample
-        kept = Kept(self._task, self._measure, whole=True)
+        beside = moved(w, 2), self._near(sample)
+        kept = Kept(*self._looked, whole=True)
         try:
             self.routines.step.learn(self.valued, trees, beside)
             self.routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
@@ -112,7 +114,7 @@ class ReplayTerms:
             self.routines.pull.check(self._pulled(*given), given)
 
     def _pulled(self, w: Tree, sample: Any, cotangent: Array) -> Tree:
-        return ad.recorded(lambda u: self._measure.of(self._task, u, sample), w)(cotangent)[0]
+        return ad.recorded(lambda u: self._of_w(u, sample), w)(cotangent)[0]
 
 
 def _ones(w: Tree) -> Array:

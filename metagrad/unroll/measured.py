@@ -6,6 +6,7 @@ It depends on w alone, unless the task has meta-parameters of its own, other tha
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import Loss, is_of_ours
-from metagrad.protocols import Joint, Measure, Tree
+from metagrad.protocols import Joint, Measure, Task, Tree
 from metagrad.replay import ReplayTerms
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
@@ -65,6 +66,20 @@ class Measured:
         task, answer = self.system.measured(phi, w, state)
         return self.measure.of(task, answer, self.sample(t))
 
+    def on(self, task: Task) -> Measured:
+        """Return the same measure of another task of the same kind, which is not joint."""
+        moved = copy.copy(self)
+        moved.system, moved.task = self.system.on(task), task
+        return moved
+
+    def of_w(self, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w, as its code has it; where it is not joint."""
+        return self.measure.of(self.task, w, sample)
+
+    def near(self, sample: Any) -> Any:
+        """Return the sample to try a program with, beside the one that it was recorded with."""
+        return sample
+
     def valued(self, w: Tree, sample: Any) -> Array:
         """Return what is measured at w, by the tape where its slope is the tape's."""
         if self._takes_the_tape(w, sample):
@@ -95,7 +110,7 @@ class Measured:
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""
         may_replay = type(self.measure) is Loss and self.terms is not None and self._takes_the_tape(w, None)
-        found = self.terms.gradient(w, None) if self.terms is not None and may_replay else None
+        found = self.terms.gradient(w) if self.terms is not None and may_replay else None
         return parts.gradient(self.task, w, None) if found is None else found
 
     def check(self, found: Array, batch: int, dtype: Any) -> None:

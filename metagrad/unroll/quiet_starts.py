@@ -300,7 +300,7 @@ class _AtTheEnd:
         self._check(w)
         return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), self._slope),)
 
-    def gradient(self, w: Tree, sample: Any) -> None:
+    def gradient(self, w: Tree) -> None:
         """Return None: the task has its own."""
 
     def _check(self, w: Tree) -> None:

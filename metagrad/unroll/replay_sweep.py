@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import Looked, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
+from metagrad.replay import Looked, LookedApart, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
+from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared
 from metagrad.unroll.quiet import SHARE, lay_out
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -32,7 +34,8 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
         return None, None
     try:
         found = TapeSweep(unroll, step).run(memory)
-        lay_out(unroll, step)
+        if not step.is_of_kind:
+            lay_out(unroll, step)
         return found, step.said()
     except NotReplayable as why:
         given_up(unroll, step, why)
@@ -75,33 +78,43 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
         return None
     if unroll.steps < _FEWEST:
         return None
-    held = Looked(unroll.task, unroll.rule, unroll.tally.measure)
-    terms = _terms(unroll, held)
+    of_kind = shared(unroll)
+    kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
+    held = Looked(unroll.task, unroll.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
+    terms = _terms(unroll, held, of_kind)
     beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
-    routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure)
+    routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure, kind=kind)
     routines.depend_on(held)
+    if kind is not None and (routines.why_not or (terms is not None and terms.routines.why_not)):
+        kind.is_refused = True
+        return replay_step(unroll, room=room, forwards=forwards)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None
     unroll.tally.measured.terms = terms
-    tape = TapeStep(unroll.system, unroll.offset)
-    return ReplayStep(unroll.system, unroll.offset, unroll.steps, tape, routines, beside, room=room, forwards=forwards)
+    tape, steps = TapeStep(unroll.system, unroll.offset), unroll.steps
+    options: Any = {"room": room, "forwards": forwards, "apart": apart}
+    return ReplayStep(unroll.system, unroll.offset, steps, tape, routines, beside, **options)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
     """Note that a program had other bits than the tape: the run is to be made by the tape, of a new unroll."""
     step.give_up(str(why))
+    if step.is_of_kind and (of_kind := shared(unroll)) is not None:
+        of_kind.kind.is_refused = True
     if unroll.tally.measured.terms is not None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(unroll: Unroll, held: Looked) -> ReplayTerms | None:
+def _terms(unroll: Unroll, held: Looked | LookedApart, of_kind: Shared | None) -> ReplayTerms | None:
     """Return the programs of what is measured, where that depends on w alone."""
     tally = unroll.tally
     if tally.joint:
         return None
-    routines = routines_of("what is measured", unroll.system, tally.measure)
+    kind = None if of_kind is None else of_kind.kind
+    routines = routines_of("what is measured", unroll.system, tally.measure, kind=kind)
     routines.depend_on(held)
-    return ReplayTerms(tally.measured, tally.steps, routines)
+    measured: Any = tally.measured if of_kind is None else MeasuredOfKind(tally.measured, of_kind.apart)
+    return ReplayTerms(measured, tally.steps, routines)
 
 
 def _is_weighed_often(unroll: Unroll) -> bool:

@@ -1,0 +1,163 @@
+"""A user's task apart: its code, and its data. Tasks of one code are one kind, and share their programs.
+
+In meta-training tasks are new at every call: another closure over other arrays, by the same lines. Data are the arrays
+that the task alone holds: in cells of its functions, in attributes, in tuples, lists and dicts of these. What a global
+names, or a class has, is part of the kind, as are numbers and texts. Only code that can be read through (`closed`) is
+taken apart. A task is put together again with other arrays, which may be recorded (`traced`), by copies of its
+functions and objects: nothing of it is constructed anew, and nothing is written into.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from functools import cache, partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+
+from metagrad.replay.closed import Reading, Signature
+
+_MOST_ARRAYS, _MOST_BYTES = 32, 1 << 26
+_CONTAINERS = (list, dict, set, frozenset, deque)
+
+
+class Apart:
+    """A task, with the signature of its kind and its data, array by array; `others` are what steps are made of, too.
+
+    `signature` is None where it cannot be taken apart.
+    """
+
+    def __init__(self, task: Any, *others: Any) -> None:
+        """Read the task, and the others."""
+        self._task, self._reading = task, _Apart()
+        self.signature: Signature | None = None
+        try:
+            self.signature = self._reading.all_of([task, *others], own=1)
+        except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
+            self.signature = None
+        self.data = tuple(self._reading.data)
+        if not 0 < len(self.data) <= _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES:
+            self.signature = None
+
+    @property
+    def named(self) -> list[Any]:
+        """What the signature tells by its place in memory: it has to live as long as signatures are compared."""
+        return self._reading.named
+
+    def with_data(self, data: tuple[Any, ...]) -> Any:
+        """Return the task with other arrays in the place of its data."""
+        instead = {id(x): new for x, new in zip(self.data, data, strict=True)}
+        return _Copies(instead, self._reading.own).of(self._task)
+
+
+class _Apart(Reading):
+    def __init__(self) -> None:
+        super().__init__()
+        self.data, self.named = list[Any](), list[Any]()
+        self.own: set[int] = set()
+
+    def may_meet_again(self, x: Any, *, is_own: bool) -> bool:
+        """Refuse what the task holds and a global names, too: its copy would not be that one."""
+        return is_own is (id(x) in self.own) or not _is_copied(x) or x == ()
+
+    def is_apart(self, x: Any) -> bool:
+        return _is_copied(x)
+
+    def told(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
+        if is_own:
+            self.own.add(id(x))
+        if type(x) is np.ndarray:
+            if is_own and x.dtype.kind in "fiub":
+                self.data.append(x)
+                return "data", x.shape, x.dtype.str, x.strides
+        else:
+            self.named.append(type(x) if _is_copied(x) else x)
+        return super().told(x, is_own=is_own)
+
+
+def _is_copied(x: Any) -> bool:
+    """Whether a thing that a task holds is put together anew."""
+    kind = type(x)
+    if kind is FunctionType:
+        return x.__closure__ is not None
+    if kind in (tuple, list, dict, MethodType, partial, np.ndarray):
+        return True
+    return hasattr(kind, "_make") if isinstance(x, tuple) else hasattr(x, "__dict__") and _is_plain(kind)
+
+
+@cache
+def _is_plain(kind: Any) -> bool:
+    """Whether objects of a class are their attributes, and nothing more."""
+    if issubclass(kind, (type, Enum, FunctionType, *_CONTAINERS)) or kind.__flags__ & 1 << 9 == 0:
+        return False
+    slots = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
+    return not slots and all(base is object or base.__flags__ & 1 << 9 for base in kind.__mro__)
+
+
+class _Copies:
+    """Copies of what a task holds, each made once."""
+
+    def __init__(self, instead: dict[int, Any], own: set[int]) -> None:
+        self._known, self._own = instead, own
+        self._held: list[Any] = []  # so that no number is given twice
+
+    def of(self, x: Any) -> Any:
+        """Return the copy of a thing; what is not the task's own stays what it is."""
+        known = self._known.get(id(x))
+        if known is not None:
+            return known
+        if id(x) not in self._own or not _is_copied(x):
+            return x
+        self._held.append(x)
+        copy = _COPIED.get(type(x), _Copies._tuple if isinstance(x, tuple) else _Copies._object)
+        return copy(self, x)
+
+    def _made(self, x: Any, new: Any) -> Any:
+        self._known[id(x)] = new
+        return new
+
+    def _tuple(self, x: Any) -> Any:
+        items = [self.of(item) for item in x]
+        return tuple(items) if type(x) is tuple else type(x)._make(items)
+
+    def _list(self, x: list[Any]) -> Any:
+        new = self._made(x, [])
+        new += [self.of(item) for item in x]
+        return new
+
+    def _dict(self, x: dict[Any, Any]) -> Any:
+        new = self._made(x, {})
+        new.update({key: self.of(item) for key, item in x.items()})
+        return new
+
+    def _method(self, x: Any) -> Any:
+        return MethodType(x.__func__, self.of(x.__self__))
+
+    def _partial(self, x: Any) -> Any:
+        return partial(self.of(x.func), *map(self.of, x.args), **{k: self.of(v) for k, v in x.keywords.items()})
+
+    def _object(self, x: Any) -> Any:
+        new = self._made(x, object.__new__(type(x)))
+        vars(new).update({name: self.of(item) for name, item in vars(x).items()})
+        return new
+
+    def _function(self, x: Any) -> Any:
+        cells = tuple([CellType() for _ in x.__closure__])
+        new = self._made(x, FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells))
+        new.__kwdefaults__, new.__qualname__, new.__module__ = x.__kwdefaults__, x.__qualname__, x.__module__
+        vars(new).update(vars(x))
+        for name, cell, old in zip(x.__code__.co_freevars, cells, x.__closure__, strict=True):
+            cell.cell_contents = old.cell_contents if name == "__class__" else self.of(old.cell_contents)
+        return new
+
+
+_COPIED: dict[type, Any] = {
+    tuple: _Copies._tuple,
+    list: _Copies._list,
+    dict: _Copies._dict,
+    MethodType: _Copies._method,
+    partial: _Copies._partial,
+    FunctionType: _Copies._function,
+}

@@ -1,0 +1,65 @@
+"""Programs that tasks of one kind share: tasks of a user's that are new at every call, of one code and other data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from metagrad.protocols import Tree
+from metagrad.replay import Apart, Kind, has_programs, kind_of, moved
+from metagrad.tasks import FunctionTask
+from metagrad.unroll.measured import Measured
+from metagrad.xp import Array
+
+
+class Shared(NamedTuple):
+    """A task apart, and its kind."""
+
+    apart: Apart
+    kind: Kind
+
+
+def shared(unroll: Any) -> Shared | None:
+    """Return the task of an unroll apart, where its programs are to be those of its kind; None where its own.
+
+    A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
+    """
+    task = unroll.task
+    if not (type(task) is FunctionTask or not type(task).__module__.startswith("metagrad.")) or has_programs(task):
+        return None
+    apart = Apart(task, unroll.rule, unroll.tally.measure)
+    kind = kind_of(apart, task)
+    return None if kind is None or kind.is_refused or not kind.has_several else Shared(apart, kind)
+
+
+class MeasuredOfKind:
+    """What `ReplayTerms` asks of `Measured`, with data beside the sample."""
+
+    def __init__(self, measured: Measured, apart: Apart) -> None:
+        """Bind what an unroll measures, and its task apart."""
+        self._measured, self._apart = measured, apart
+        self.measure, self.task = measured.measure, measured.task
+
+    def sample(self, t: int) -> Any:
+        """Return the randomness of time t, and the data."""
+        return self._measured.sample(t), self._apart.data
+
+    def near(self, sample: Any) -> Any:
+        """Return a sample with other data."""
+        drawn, data = sample
+        return drawn, moved(data, 8)
+
+    def valued(self, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w."""
+        return self._on(sample).valued(w, sample[0])
+
+    def slope(self, w: Tree, sample: Any) -> Tree:
+        """Return its gradient."""
+        return self._on(sample).slope(w, sample[0])
+
+    def of_w(self, w: Tree, sample: Any) -> Array:
+        """Return what is measured at w, as its code has it."""
+        return self._on(sample).of_w(w, sample[0])
+
+    def _on(self, sample: Any) -> Measured:
+        data = sample[1]
+        return self._measured if data is self._apart.data else self._measured.on(self._apart.with_data(data))
