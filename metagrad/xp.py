@@ -157,6 +157,16 @@ def to_host(x: Array) -> Any:
     return x.get() if hasattr(x, "get") else np.asarray(x)
 
 
+def is_laid_out(x: Any) -> bool:
+    """Whether an array of the host lies in memory as a copy of it does: without gaps, and with no axis turned round.
+
+    Else the order of a sum may be another one for a copy, which the tape takes of small constants.
+    """
+    if type(x) is not np.ndarray or not (x.flags.aligned and x.dtype.isnative):
+        return False
+    return x.flags.c_contiguous or np.empty_like(x).strides == x.strides
+
+
 def picked(x: Any, *index: Any) -> Any:
     """Return x[index], where an index may be recorded (`metagrad.replay`), which an array would not ask."""
     for i in index:

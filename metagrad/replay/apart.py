@@ -1,23 +1,24 @@
 """A user's task apart: its code, and its data. Tasks of one code are one kind, and share their programs.
 
 In meta-training tasks are new at every call: another closure over other arrays, by the same lines. Data are the arrays
-that the task alone holds: in cells of its functions, in attributes, in tuples, lists and dicts of these. What a global
-names, or a class has, is part of the kind, as are numbers and texts. Only code that can be read through (`closed`) is
-taken apart. A task is put together again with other arrays, which may be recorded (`traced`), by copies of its
-functions and objects: nothing of it is constructed anew, and nothing is written into.
+that the task alone holds: in cells and defaults of its functions, in attributes, in tuples, lists and dicts of these.
+What a global names, or a class has, is part of the kind, as are numbers and texts. Only code that can be read through
+(`closed`) is taken apart. A task is put together again with other arrays, which may be recorded (`traced`), by copies
+of its functions and objects: nothing of it is constructed anew, and nothing is written into.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from functools import cache, partial
+from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from metagrad.replay.closed import Reading, Signature
+from metagrad.xp import is_laid_out
 
 _MOST_ARRAYS, _MOST_BYTES = 32, 1 << 26
 _CONTAINERS = (list, dict, set, frozenset, deque)
@@ -38,7 +39,8 @@ class Apart:
         except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
             self.signature = None
         self.data = tuple(self._reading.data)
-        if not 0 < len(self.data) <= _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES:
+        is_much = len(self.data) > _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES
+        if is_much or not self.data or not all(map(is_laid_out, self.data)):
             self.signature = None
 
     @property
@@ -81,14 +83,13 @@ def _is_copied(x: Any) -> bool:
     """Whether a thing that a task holds is put together anew."""
     kind = type(x)
     if kind is FunctionType:
-        return x.__closure__ is not None
+        return bool(x.__closure__ or x.__defaults__ or x.__kwdefaults__)
     if kind in (tuple, list, dict, MethodType, partial, np.ndarray):
         return True
     return hasattr(kind, "_make") if isinstance(x, tuple) else hasattr(x, "__dict__") and _is_plain(kind)
 
 
-@cache
-def _is_plain(kind: Any) -> bool:
+def _is_plain(kind: type) -> bool:
     """Whether objects of a class are their attributes, and nothing more."""
     if issubclass(kind, (type, Enum, FunctionType, *_CONTAINERS)) or kind.__flags__ & 1 << 9 == 0:
         return False
@@ -144,11 +145,13 @@ class _Copies:
         return new
 
     def _function(self, x: Any) -> Any:
-        cells = tuple([CellType() for _ in x.__closure__])
-        new = self._made(x, FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells))
-        new.__kwdefaults__, new.__qualname__, new.__module__ = x.__kwdefaults__, x.__qualname__, x.__module__
+        cells = tuple([CellType() for _ in x.__closure__ or ()])
+        new = self._made(x, FunctionType(x.__code__, x.__globals__, x.__name__, None, cells))
+        new.__qualname__, new.__module__ = x.__qualname__, x.__module__
+        new.__defaults__ = None if x.__defaults__ is None else tuple(map(self.of, x.__defaults__))
+        new.__kwdefaults__ = x.__kwdefaults__ and {k: self.of(v) for k, v in x.__kwdefaults__.items()}
         vars(new).update(vars(x))
-        for name, cell, old in zip(x.__code__.co_freevars, cells, x.__closure__, strict=True):
+        for name, cell, old in zip(x.__code__.co_freevars, cells, x.__closure__ or (), strict=True):
             cell.cell_contents = old.cell_contents if name == "__class__" else self.of(old.cell_contents)
         return new
 

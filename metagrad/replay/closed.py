@@ -147,12 +147,16 @@ class Reading:
         cells = list(zip(x.__code__.co_freevars, x.__closure__ or (), strict=True))
         # `__class__` is that of `super()`, whose methods are called, and which makes nothing.
         found: list[Any] = [cell.cell_contents for name, cell in cells if name != "__class__"]
+        found += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
         self._of_its_own = len(found)
-        found += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *vars(x).values()]
+        found += vars(x).values()
         for name, cell in cells:
             found += self._of_class(cell.cell_contents) if name == "__class__" else []
         if _is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
-            return None if x.__code__.co_name in _IMPURE else found if x.__closure__ else []
+            if x.__code__.co_name not in _IMPURE and x.__closure__:
+                return found
+            self._of_its_own = 0
+            return None if x.__code__.co_name in _IMPURE else []
         names = _names(x.__code__, makes=makes)
         if names is None:
             return None

@@ -10,7 +10,9 @@ from typing import Any
 from metagrad.replay.apart import Apart
 from metagrad.replay.closed import Signature
 
-_MOST_KINDS = 16
+_MOST_KINDS, _MOST_AGAIN = 32, 3
+_LATEST = 64  # tasks, from which on programs are shared at the latest
+_GONE = [0]  # how many kinds that shared programs had to go: where they come and go, later ones have to wait
 _LOCK = Lock()
 _KINDS: list[Kind] = []  # what was asked for last is the last
 
@@ -18,22 +20,29 @@ _KINDS: list[Kind] = []  # what was asked for last is the last
 class Kind:
     """Tasks of one code, with rules and measures of one code."""
 
-    def __init__(self, apart: Apart) -> None:
-        """Take the signature, and hold what it tells by its place in memory."""
-        self.signature, self._named = apart.signature, apart.named
+    def __init__(self, apart: Apart, enough: int) -> None:
+        """Take the signature, and hold what it tells by its place in memory; so many tasks are `enough` to share."""
+        self.signature, self._named, self._enough = apart.signature, apart.named, enough
         self.is_refused = False  # its programs cannot be shared
-        self.has_several = False  # tasks that have been seen
-        self._first: Any = None
+        self._tasks = 0  # that were seen, each as often as another one came before it
+        self._last: Any = None
+        self._again = 0
 
     def see(self, task: Any) -> None:
         """Note a task of this kind."""
-        if self._first is None:
-            try:
-                self._first = weakref.ref(task)
-            except TypeError:  # it cannot be held weakly, and no programs are kept for it
-                self.is_refused = True
-        elif self._first() is not task:
-            self.has_several = True
+        if self._last is not None and self._last() is task:
+            self._again += 1
+            return
+        self._tasks, self._again = self._tasks + 1, 0
+        try:
+            self._last = weakref.ref(task)
+        except TypeError:  # it cannot be held weakly, and no programs are kept for it
+            self.is_refused = True
+
+    @property
+    def is_to_share(self) -> bool:
+        """Whether programs are to be shared: by several tasks, of which none is asked for again and again."""
+        return self._tasks >= self._enough and not self.is_refused and self._again < _MOST_AGAIN
 
 
 class LookedApart:
@@ -59,10 +68,11 @@ def kind_of(apart: Apart, task: Any) -> Kind | None:
     with _LOCK:
         kind = next((one for one in reversed(_KINDS) if one.signature == apart.signature), None)
         if kind is None:
-            kind = Kind(apart)
+            kind = Kind(apart, min(2 + _GONE[0], _LATEST))
         else:
             _KINDS.remove(kind)
         _KINDS.append(kind)
+        _GONE[0] += sum(one.is_to_share for one in _KINDS[:-_MOST_KINDS])
         del _KINDS[:-_MOST_KINDS]
         kind.see(task)
         return kind

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from metagrad.protocols import Task, Tree
+from metagrad.tasks._network import MLP
 from metagrad.tasks.mlp_regressor import MLPRegressor
-from metagrad.xp import Array
+from metagrad.xp import Array, is_laid_out
 
 
 class Told(NamedTuple):
@@ -19,11 +18,14 @@ class Told(NamedTuple):
 
 
 def told(task: Task) -> Told | None:
-    """Return what a task of ours is made of, which draws no samples; None for others, and for data on a device."""
-    if type(task) is not MLPRegressor or not task.full_batch:
+    """Return what a task of ours is made of, which draws no samples; None for others, and for data on a device.
+
+    None for a network of a class of a user's, too, which may be more than its settings.
+    """
+    if type(task) is not MLPRegressor or type(task.net) is not MLP or not task.full_batch:
         return None
     data = task.data
-    if not all(type(x) is np.ndarray for x in data):
+    if not all(map(is_laid_out, data)):
         return None
     return Told((MLPRegressor, *task.settings), data)
 
@@ -37,7 +39,7 @@ def on_data(task: Task | None) -> OnData:
 class OnData:
     """All tasks that are like one of them, whose data come in the place of a sample.
 
-    >>> import metagrad as mg
+    >>> import numpy as np, metagrad as mg
     >>> one, other = (mg.Sinusoids.maml(count=2)(seed) for seed in range(2))
     >>> w = one.init(np.random.default_rng(0))
     >>> bool((OnData(one).loss(w, other.data) == other.loss(w, None)).all())

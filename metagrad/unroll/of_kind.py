@@ -28,7 +28,7 @@ def shared(unroll: Any) -> Shared | None:
         return None
     apart = Apart(task, unroll.rule, unroll.tally.measure)
     kind = kind_of(apart, task)
-    return None if kind is None or kind.is_refused or not kind.has_several else Shared(apart, kind)
+    return None if kind is None or not kind.is_to_share else Shared(apart, kind)
 
 
 class MeasuredOfKind:

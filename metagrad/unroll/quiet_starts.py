@@ -53,12 +53,12 @@ from metagrad.unroll.trust import is_of_the_loss, neighbour, surely_kept
 from metagrad.xp import Array
 
 _MOST = 32  # steps
-_RECORDED_AT = 3  # which run of a kind
+_RECORDED_AT = 3  # which run of a kind; later, where kinds that were recorded had to go
 _EVERY = 64  # runs, of which one is compared
-_MOST_KINDS = 8
+_MOST_KINDS = 16
 _MOST_BYTES = 1 << 25  # of what is kept of a run, and of the buffers of a kind
 _LONGEST_PAUSE = 64  # runs: where something had to be said, the next ones are the sweep's
-_LOCK = Lock()
+_LOCK, _GONE = Lock(), [0]  # how many kinds with programs had to go
 _KINDS: list[_Kind] = []  # what was asked for last is the last
 
 
@@ -67,21 +67,25 @@ def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | No
 
     `memory`: bytes for states, of which those of all steps and what is kept beside them may take a share.
     """
-    if type(ask.task) is not LearnedStart or not isinstance(ask.phi, Joint) or not _are_usual(options):
+    phi, few = ask.phi, ask.task
+    if not isinstance(phi, Joint) or isinstance(phi.rule, Joint) or type(few) is not LearnedStart:
         return None
-    if ask.at is not None or ask.run is not None or ask.steps > _MOST or not is_asked():
+    is_whole = ask.at is None and ask.run is None and ask.steps <= _MOST and phi.task is not None
+    apart = told(few.task) if is_whole and is_asked() and _are_usual(options) else None
+    if apart is None or not _is_of_ours(ask):
         return None
-    apart = told(ask.task.task)
-    measure = as_measure(type(ask.objective).__name__, ask.objective.measure)
-    if apart is None or not is_of_ours(measure) or not is_objective_of_ours(ask.objective) or ask.phi.task is None:
-        return None
-    if not (is_fixed(ask.rule) and is_fixed(ask.objective)):
-        return None
-    system = Training(ask.task, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
-    if system.under_start is None or parts.entries(ask.rule) is not None or parts.answer_of(ask.rule) is not None:
+    system = Training(few, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
+    if system.under_start is None:
         return None
     room = min(memory // SHARE, _MOST_BYTES)
     return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data, room)
+
+
+def _is_of_ours(ask: Ask) -> bool:
+    """Whether rule, objective and measure are ours, with settings that stay, and w is what is looked at."""
+    if not (is_fixed(ask.rule) and is_fixed(ask.objective) and is_objective_of_ours(ask.objective)):
+        return False
+    return is_of_ours(_measure(ask)) and parts.entries(ask.rule) is None and parts.answer_of(ask.rule) is None
 
 
 @cache
@@ -107,10 +111,11 @@ def _kind_of(ask: Ask, apart: Told, *, held: bool) -> _Kind:
     with _LOCK:
         kind = next((one for one in _KINDS if one.is_of(key, ask)), None)
         if kind is None:
-            kind = _Kind(key, ask)
+            kind = _Kind(key, ask, min(_RECORDED_AT + _GONE[0], _EVERY))
         else:
             _KINDS.remove(kind)
         _KINDS.append(kind)
+        _GONE[0] += sum(one.programs is not None for one in _KINDS[:-_MOST_KINDS])
         del _KINDS[:-_MOST_KINDS]
         kind.asked += 1
         return kind
@@ -236,8 +241,8 @@ class RunFromStart:
 class _Kind:
     """The runs of one kind: what all have in common, how many there were, and their programs."""
 
-    def __init__(self, key: tuple[Any, ...], ask: Ask) -> None:
-        self._key, self._rule, self._objective = key, ask.rule, ask.objective
+    def __init__(self, key: tuple[Any, ...], ask: Ask, recorded_at: int) -> None:
+        self._recorded_at, self._key, self._rule, self._objective = recorded_at, key, ask.rule, ask.objective
         self.asked = 0
         self.programs: _Programs | None = None
         self._is_given_up = False
@@ -249,7 +254,7 @@ class _Kind:
 
     def is_to_be_recorded(self) -> bool:
         """Whether it is time to."""
-        return self.programs is None and not self._is_given_up and self.asked >= _RECORDED_AT
+        return self.programs is None and not self._is_given_up and self.asked >= self._recorded_at
 
     def is_pausing(self) -> bool:
         """Whether something had to be said in runs before this one."""

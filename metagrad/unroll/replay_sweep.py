@@ -22,7 +22,7 @@ from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 
-_FEWEST, _FEWEST_AT_FIRST = 8, 40  # steps
+_FEWEST, _FEWEST_SHARED, _FEWEST_AT_FIRST = 8, 2, 40  # steps
 _MOST_KEPT = 1 << 26  # bytes that are kept for pullbacks
 _DTYPES = ("float32", "float64")
 
@@ -76,9 +76,9 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
         return None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
-    if unroll.steps < _FEWEST:
+    of_kind = shared(unroll) if unroll.steps >= _FEWEST_SHARED else None
+    if of_kind is None and unroll.steps < _FEWEST:
         return None
-    of_kind = shared(unroll)
     kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
     held = Looked(unroll.task, unroll.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
     terms = _terms(unroll, held, of_kind)

@@ -268,6 +268,41 @@ def test_a_users_task_that_inherits():
     assert not is_replayed(found)
 
 
+class Gained(mg.MLP):
+    """A user's network, with a gain that is no setting."""
+
+    gain = 1.0
+
+    def layers(self, w, x):
+        *first, last = super().layers(w, x)
+        return [*first, self.gain * last]
+
+
+def test_a_users_network_that_inherits():
+    net = Gained((1, 3, 1), "tanh", "fan_in")
+    for seed in range(8):
+        object.__setattr__(net, "gain", 1.0 if seed < 6 else 1.5)
+        task = mg.MLPRegressor(net, *points(seed, 5, 1, 1), points(seed, 4, 1, 1, part=1))
+        few, start = started(task, seed)
+        found = mg.value(few, GD, FINAL, mg.Joint(0.03, start), steps=1).value.to_float()
+        assert told(task) is None
+        if seed < 6:
+            np.testing.assert_allclose(
+                mg.Reverse()(few, GD, FINAL, mg.Joint(GD.Phi(0.03), start), steps=1).value.to_float(), found
+            )
+
+
+@pytest.mark.parametrize("turned", [np.s_[:, ::-1], np.s_[:, ::2]], ids=str)
+def test_data_with_gaps_in_memory_are_the_sweeps(turned):
+    """The tape takes copies of small constants, in which a product is summed in another order."""
+    for seed in range(12):
+        whole = (points(seed, 10, 2, 1, 1, "float32"), points(seed, 8, 2, 1, 1, "float32", part=1))
+        support, query = (tuple(x[turned] for x in pair) for pair in whole)
+        few, start = started(mg.MLPRegressor(mg.MLP((2, 2, 1), "tanh", "fan_in"), *support, query), seed)
+        found = alike(few, GD, mg.Mean(), mg.Joint(GD.Phi(0.03), start), 2)
+    assert not is_replayed(found)
+
+
 def test_settings_that_may_change_in_place():
     """A mask is an array: who writes into it between two calls is told by the sweep."""
     mask = tuple(np.ones(shape, bool) for shape in NETS["relu"].shapes)
@@ -323,10 +358,25 @@ def test_starts_of_wrong_shapes_are_refused_when_programs_are_there():
 
 
 def test_few_kinds_are_kept():
-    for steps in range(1, 14):
+    for steps in range(1, 20):
         few, start = started(regression(0))
         mg.meta_gradient(few, GD, FINAL, mg.Joint(0.03, start), steps=steps)
-    assert len(quiet_starts._KINDS) <= 8
+    assert len(quiet_starts._KINDS) <= 16
+
+
+def test_kinds_that_come_and_go_are_recorded_later(monkeypatch):
+    """More kinds in turn than are kept: they are not recorded again and again."""
+    monkeypatch.setattr(quiet_starts, "_MOST_KINDS", 2)
+    recorded, record = [], quiet_starts.RunFromStart._recorded
+    monkeypatch.setattr(
+        quiet_starts.RunFromStart, "_recorded", lambda self, where: recorded.append(1) or record(self, where)
+    )
+    for _ in range(5):
+        for steps in (1, 2, 3):
+            for seed in range(4):
+                few, start = started(regression(seed), seed)
+                alike(few, GD, FINAL, mg.Joint(0.03, start), steps)
+    assert len(recorded) <= 6
 
 
 def test_threads():
