@@ -20,7 +20,7 @@ import numpy as np
 from metagrad.replay.closed import Reading, Signature
 from metagrad.xp import is_laid_out
 
-_MOST_ARRAYS, _MOST_BYTES = 32, 1 << 26
+_MOST_ARRAYS, _MOST_BYTES = 32, 1 << 24  # one task's may stay as examples, as long as its kind is known
 _CONTAINERS = (list, dict, set, frozenset, deque)
 
 

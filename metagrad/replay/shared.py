@@ -10,7 +10,7 @@ from typing import Any
 from metagrad.replay.apart import Apart
 from metagrad.replay.closed import Signature
 
-_MOST_KINDS, _MOST_AGAIN = 32, 3
+_MOST_KINDS, _MOST_AGAIN = 16, 3
 _LATEST = 64  # tasks, from which on programs are shared at the latest
 _GONE = [0]  # how many kinds that shared programs had to go: where they come and go, later ones have to wait
 _LOCK = Lock()
