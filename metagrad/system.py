@@ -46,7 +46,7 @@ class Training:
         self.task, self.rule, self.seed, self.steps, self.xp = task, rule, seed, steps, xp
         self.held = gradient == "stop_gradient"
         self.kept: Array | None = None  # (B,) bools, where some tasks stay where they are
-        self._is_random = parts.is_random(task)
+        self.is_random = parts.is_random(task)
         self._by_entry = parts.entries(rule) is not None
         self._by_function = parts.changes_with_time(rule) and not self._by_entry
         # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
@@ -71,7 +71,7 @@ class Training:
 
     def sample(self, t: int) -> Any:
         """Return the randomness of step t: the same whenever it is asked for."""
-        return parts.sample(self.task, self.seed, t, self.xp) if self._is_random else None
+        return parts.sample(self.task, self.seed, t, self.xp) if self.is_random else None
 
     def example(self) -> Tree:
         """Return w_0 as the task has it without meta-parameters: for shapes, dtype and device."""

@@ -1,4 +1,4 @@
-"""Profiles of hypothesis, the reason why GPU tests are skipped, and how often garbage is looked for."""
+"""Profiles of hypothesis, why GPU tests are skipped, how often garbage is looked for, and what a test begins with."""
 
 import gc
 import os
@@ -7,6 +7,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from metagrad.replay import shared
 from metagrad.xp import GpuState, gpu_state
 
 collect_ignore = ["cupy_double/make_snapshot.py"]  # needs CuPy; run by hand for a new version of it
@@ -34,6 +35,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
+
+
+@pytest.hookimpl
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin each test as a process begins: with no programs that tasks of other tests share."""
+    shared._KINDS.clear()
+    shared._GONE[0] = 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,18 +9,47 @@ of its functions and objects: nothing of it is constructed anew, and nothing is 
 
 from __future__ import annotations
 
+import dis
 from collections import deque
 from enum import Enum
-from functools import partial
-from types import CellType, FunctionType, MethodType
+from functools import cache, partial
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from metagrad.replay.closed import Reading, Signature
+from metagrad.replay.closed import Reading, Signature, is_pure_module
+from metagrad.replay.content import content
+from metagrad.replay.program import NotReplayable
 from metagrad.xp import is_laid_out
 
 _MOST_ARRAYS, _MOST_BYTES = 32, 1 << 24  # one task's may stay as examples, as long as its kind is known
+# What tells an array from what is recorded in its place, writes into one, or gives shapes that depend on numbers.
+_TOUCHY = frozenset(
+    [
+        "base",
+        "flags",
+        "ctypes",
+        "fill",
+        "copyto",
+        "put",
+        "putmask",
+        "place",
+        "itemset",
+        "setfield",
+        "setflags",
+        "byteswap",
+        "resize",
+        "lstsq",
+        "replace",
+        "setdefault",
+        "__class__",
+        "type",
+        "vars",
+        "id",
+        "locals",
+    ]
+)
 _CONTAINERS = (list, dict, set, frozenset, deque)
 
 
@@ -32,12 +61,8 @@ class Apart:
 
     def __init__(self, task: Any, *others: Any) -> None:
         """Read the task, and the others."""
-        self._task, self._reading = task, _Apart()
-        self.signature: Signature | None = None
-        try:
-            self.signature = self._reading.all_of([task, *others], own=1)
-        except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
-            self.signature = None
+        self._parts = task, *others
+        self._reading, self.signature = _read(self._parts)
         self.data = tuple(self._reading.data)
         is_much = len(self.data) > _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES
         if is_much or not self.data or not all(map(is_laid_out, self.data)):
@@ -49,9 +74,29 @@ class Apart:
         return self._reading.named
 
     def with_data(self, data: tuple[Any, ...]) -> Any:
-        """Return the task with other arrays in the place of its data."""
+        """Return the task with other arrays in the place of its data.
+
+        NotReplayable where it is no longer what was read: code that keeps what it has computed, say, in a property that
+        is cached, would keep that of this task.
+        """
+        reading, signature = _read(self._parts)
+        if signature != self.signature or [*map(id, reading.data)] != [*map(id, self.data)]:
+            raise NotReplayable("the task holds other things than before the run")
         instead = {id(x): new for x, new in zip(self.data, data, strict=True)}
-        return _Copies(instead, self._reading.own).of(self._task)
+        return _Copies(instead, reading.own).of(self._parts[0])
+
+    def contents(self) -> tuple[Any, ...]:
+        """Return what tells the data from what they were."""
+        return tuple(map(content, self.data))
+
+
+def _read(parts: tuple[Any, ...]) -> tuple[_Apart, Signature | None]:
+    """Return the reading of a task and of others, and the signature; None where it cannot be taken apart."""
+    reading = _Apart()
+    try:
+        return reading, reading.all_of([*parts], own=1)
+    except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
+        return reading, None
 
 
 class _Apart(Reading):
@@ -67,16 +112,39 @@ class _Apart(Reading):
     def is_apart(self, x: Any) -> bool:
         return _is_copied(x)
 
+    def _of_class(self, cls: type) -> list[Any]:
+        for base in cls.__mro__:
+            equal = None if is_pure_module(base.__module__) else vars(base).get("__eq__")
+            if isinstance(equal, FunctionType) and equal.__code__.co_filename != "<string>":  # not a dataclass's
+                raise TypeError("a comparison of a user's, whose code is not read")
+        return super()._of_class(cls)
+
+    def _below(self, x: Any) -> list[Any] | None:
+        is_users = type(x) is FunctionType and not is_pure_module(x.__globals__.get("__name__"))
+        return None if is_users and _is_touchy(x.__code__) else super()._below(x)
+
     def told(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
         if is_own:
             self.own.add(id(x))
         if type(x) is np.ndarray:
-            if is_own and x.dtype.kind in "fiub":
+            if is_own and x.dtype.kind == "f":  # counts and labels are part of the kind: shapes may depend on them
                 self.data.append(x)
                 return "data", x.shape, x.dtype.str, x.strides
         else:
             self.named.append(type(x) if _is_copied(x) else x)
         return super().told(x, is_own=is_own)
+
+
+@cache
+def _is_touchy(code: CodeType) -> bool:
+    """Whether code may see that an array is recorded, or writes into things."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
+            return True
+        if step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME")) and step.argval in _TOUCHY:
+            return True
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    return any("out" in const for const in code.co_consts if isinstance(const, tuple)) or any(map(_is_touchy, inner))
 
 
 def _is_copied(x: Any) -> bool:
@@ -109,7 +177,7 @@ class _Copies:
         known = self._known.get(id(x))
         if known is not None:
             return known
-        if id(x) not in self._own or not _is_copied(x):
+        if id(x) not in self._own or not _is_copied(x) or type(x) is np.ndarray:
             return x
         self._held.append(x)
         copy = _COPIED.get(type(x), _Copies._tuple if isinstance(x, tuple) else _Copies._object)

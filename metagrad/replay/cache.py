@@ -35,6 +35,7 @@ def routines_of(what: str, system: Training, *more: Any, kind: Any = None) -> Ro
         routines = next((found for known, found in pairs if alike(known, key)), None)
         if routines is None:
             routines = Routines(what)
+            routines.is_shared = kind is not None
             _make_room()
             pairs.append((key, routines))
             del pairs[:-_MOST_PAIRS]

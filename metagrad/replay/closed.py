@@ -39,6 +39,23 @@ _NAMES_NOT_CALLED = (
     "__repr__ __str__ __eq__ __hash__ __reduce__ __reduce_ex__ __getstate__ __setstate__ __init_subclass__ "
     "__class_getitem__ __replace__ __setattr__ __delattr__ __match_args__"
 )
+_OF_CLASSES = frozenset(
+    [
+        "__doc__",
+        "__module__",
+        "__qualname__",
+        "__hash__",
+        "__slots__",
+        "__dictoffset__",
+        "__weakrefoffset__",
+        "__basicsize__",
+        "__itemsize__",
+        "__flags__",
+        "__firstlineno__",
+        "__abstractmethods__",
+        "__name__",
+    ]
+)
 _MAKE = frozenset({"__init__", "__new__", "__post_init__"})
 _OF_TUPLES = frozenset({"_make", "_replace", "_asdict", "__new__", "__getnewargs__"})  # generated ones
 _IMPURE, _PURE_BUILTINS = frozenset(_IMPURE_NAMES.split()), frozenset(_BUILTIN_NAMES.split())
@@ -152,7 +169,7 @@ class Reading:
         found += vars(x).values()
         for name, cell in cells:
             found += self._of_class(cell.cell_contents) if name == "__class__" else []
-        if _is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
+        if is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
             if x.__code__.co_name not in _IMPURE and x.__closure__:
                 return found
             self._of_its_own = 0
@@ -166,13 +183,13 @@ class Reading:
             elif name not in _PURE_BUILTINS and not _is_exception(getattr(builtins, name, None)):
                 return None
         modules = [m for name in names if isinstance(m := x.__globals__.get(name), ModuleType)]
-        if any(not _is_pure_module(m.__name__) for m in modules):
+        if any(not is_pure_module(m.__name__) for m in modules):
             return None
         return found
 
     def _of_type(self, cls: type) -> list[Any] | None:
         """Return what a class reads that is named, and so may be called."""
-        if _is_pure_module(cls.__module__):
+        if is_pure_module(cls.__module__):
             return [] if _is_pure(cls) else None
         found = self._of_class(cls)
         for base in cls.__mro__:
@@ -190,18 +207,20 @@ class Reading:
     def _of_class(self, cls: type) -> list[Any]:
         found: list[Any] = [] if type(cls) is type else [type(cls)]
         for base in cls.__mro__:
-            if base.__module__ == "builtins" or _is_pure_module(base.__module__) or base.__module__ in ("abc", "enum"):
+            if base.__module__ == "builtins" or is_pure_module(base.__module__) or base.__module__ in ("abc", "enum"):
                 continue
             for name, item in vars(base).items():
                 if name in _NOT_CALLED or name in _MAKE or _is_of_tuple(getattr(item, "__func__", item)):
                     continue
+                if isinstance(item, property | cached_property) and type(item) not in (property, cached_property):
+                    raise TypeError("a property of a class of its own, whose code is not read")
                 if isinstance(item, staticmethod | classmethod):
                     found.append(item.__func__)
                 elif isinstance(item, property):
                     found += [f for f in (item.fget,) if f is not None]
                 elif isinstance(item, cached_property):
                     found.append(item.func)
-                elif (callable(item) or not name.startswith("__")) and type(item).__name__ not in _MEMBERS:
+                elif (callable(item) or not _is_pythons(name, item)) and type(item).__name__ not in _MEMBERS:
                     found.append(item)
         return found
 
@@ -231,11 +250,27 @@ def _told(x: Any) -> tuple[Any, ...]:
     if isinstance(x, np.ndarray):
         return "array", x.shape, x.dtype.str, x.strides, content(x)
     if isinstance(x, FunctionType):
-        return "code", x.__code__
+        names = _names(x.__code__, makes=True) or ()
+        known = tuple([name for name in names if name in x.__globals__])
+        return "code", x.__code__, len(x.__defaults__ or ()), tuple(x.__kwdefaults__ or ()), known
     if isinstance(x, type | ModuleType | np.ufunc | BuiltinFunctionType | _DISPATCHER):
         return "this one", id(x)
     keys = tuple(map(repr, x)) if isinstance(x, dict) else tuple(getattr(x, "__dict__", ()))
-    return id(type(x)), keys
+    return (id(type(x)), keys) if type(x).__module__ == "builtins" else (id(type(x)), keys, *_named_by_classes(x))
+
+
+def _named_by_classes(x: Any) -> tuple[Any, ...]:
+    """Return the names of what the classes of an object have, and of the slots that it has filled."""
+    classes = [
+        base for base in type(x).__mro__ if base.__module__ != "builtins" and not is_pure_module(base.__module__)
+    ]
+    slots = [name for base in classes for name in base.__dict__.get("__slots__", ()) if hasattr(x, name)]
+    return (*(tuple(vars(base)) for base in classes), *slots)
+
+
+def _is_pythons(name: str, item: Any) -> bool:
+    """Whether a class has an attribute from Python, and not from a user who named it likewise."""
+    return name.startswith("__") and (name in _OF_CLASSES or not (_is_inert(item) or isinstance(item, np.ndarray)))
 
 
 def _is_inert(x: Any) -> bool:
@@ -245,7 +280,7 @@ def _is_inert(x: Any) -> bool:
 
 def _is_pure(x: Any) -> bool:
     """Whether a thing of a module's is known to be pure."""
-    return _is_pure_module(x.__module__) and x.__name__ not in _IMPURE
+    return is_pure_module(x.__module__) and x.__name__ not in _IMPURE
 
 
 def _is_numpys(x: np.ufunc) -> bool:
@@ -276,7 +311,8 @@ def _is_exception(x: Any) -> bool:
 
 
 @cache
-def _is_pure_module(name: str | None) -> bool:
+def is_pure_module(name: str | None) -> bool:
+    """Whether a module is known to be pure, by its name: NumPy, and others of which all functions are."""
     return any(name == m or str(name).startswith(f"{m}.") for m in _PURE_MODULES) and not str(name).startswith(
         ("numpy.random", "numpy.ctypeslib", "numpy.lib._npyio")
     )
@@ -321,7 +357,7 @@ _KINDS: tuple[tuple[Any, Callable[[Reading, Any], list[Any] | None]], ...] = (
     ((slice,), lambda _, x: [x.start, x.stop, x.step]),
     ((MethodType,), Reading._of_method),
     ((FunctionType,), Reading._of_function),
-    ((ModuleType,), lambda _, x: [] if _is_pure_module(x.__name__) else None),
+    ((ModuleType,), lambda _, x: [] if is_pure_module(x.__name__) else None),
     ((type,), Reading._of_type),
     ((np.ufunc,), lambda _, x: [] if _is_numpys(x) else None),
     ((BuiltinFunctionType, _DISPATCHER), lambda _, x: [] if _is_pure(x) else None),

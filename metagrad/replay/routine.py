@@ -99,7 +99,14 @@ class Routine:
         with by_numpy():
             self.check(function(*trees), trees)
             if beside is not None and self.knows(beside):
-                self.check(function(*beside), beside)
+                self.check(self.tried(function, beside), beside)
+
+    def tried(self, function: Callable[..., Tree], beside: Trees) -> Tree:
+        """Return function(*beside); give up where it cannot be taken there: those numbers are nobody's."""
+        try:
+            return function(*beside)
+        except Exception as error:
+            self.forget(f"{self.what}: it fails beside the numbers that it was given ({type(error).__name__})")
 
     def make_room(self) -> None:
         """Raise NotReplayable where nothing can be recorded, or more than enough has been."""
@@ -141,6 +148,7 @@ class Routines:
         self.spare = Spare()
         self._held: dict[str, Any] | None = None
         self.is_unsure = False  # whether there is more that it holds than was looked at
+        self.is_shared = False  # by tasks of a kind: one other bit than the tape's is the end of it, for good
         self._signature: Any = None  # of code that can be read through: all that its numbers depend on
         self.begin_anew()
 
@@ -185,6 +193,11 @@ class Routines:
         turn = self._turn
         return [] if turn is None else [times[turn % len(times)]]
 
+    def drop(self, why: str) -> None:
+        """Drop what has other bits than the tape: to be recorded anew, but for what is shared."""
+        self.begin_anew()
+        self.step.why_not = why if self.is_shared else None
+
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
@@ -223,9 +236,11 @@ class Routines:
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
         with by_numpy():
-            for given, g in ((trees, made), (beside, moved(made, 7))):
-                if self.step.knows(given):
-                    self._check((step(*given), value(*given)), pull(*given, g), given, g)
+            self._check((step(*trees), value(*trees)), pull(*trees, made), trees, made)
+            g = moved(made, 7)
+            if self.step.knows(beside):
+                found = self.step.tried(lambda *at: (step(*at), value(*at), pull(*at, g)), beside)
+                self._check(found[:2], found[2], beside, g)
 
     def _check(self, stepped: Tree, pulled: Tree, trees: Trees, made: Tree) -> None:
         """Raise NotReplayable unless the programs give what the tape gave."""

@@ -64,6 +64,7 @@ class ReplayStep:
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
         self._of, self._apart = OfStep(system, terms, apart), apart
         self._beside: tuple[Tree, Tree] | None = None  # phi, and phi with the data
+        self._contents = apart.contents() if apart is not None and system.is_random else None
         self._tape, self._forwards = tape, forwards
         self._kept = KeptSteps(room, routines.spare)
         self._many = ManySteps(routines, system.sample, self._kept)
@@ -175,6 +176,11 @@ class ReplayStep:
         """Whether programs are those of a kind of tasks."""
         return self._apart is not None
 
+    def check_data(self) -> None:
+        """Raise NotReplayable where data have changed in the run, as a sampler may write into them: steps read them."""
+        if self._apart is not None and self._contents is not None and self._contents != self._apart.contents():
+            raise NotReplayable("the data of the task change while it is run")
+
     @property
     def routines(self) -> Routines:
         """The programs."""
@@ -217,9 +223,12 @@ class ReplayStep:
             try:
                 self._is_sure = self._check(t, expected, trees)
                 return expected
-            except NotReplayable:  # of another run: its data have been changed since
-                routines.begin_anew()
+            except NotReplayable as why:  # of another run: its data have been changed since
+                routines.drop(str(why))
                 self._are_old = False
+        if routines.why_not is not None:  # it is shared no longer
+            self._is_on, self.why_not = False, routines.why_not
+            return expected
         if trees[0] == self._offset:  # the first step of a run may be like no other
             return expected
         try:
@@ -243,8 +252,8 @@ class ReplayStep:
     def give_up(self, why: str) -> None:
         """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
         self.why_not = why
-        if self._are_old:
-            self._routines.begin_anew()
+        if self._are_old or self._apart is not None:
+            self._routines.drop(why)
 
     def said(self) -> str:
         """Say in one line what was replayed."""

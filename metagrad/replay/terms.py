@@ -75,8 +75,8 @@ class ReplayTerms:
 
     def give_up(self) -> None:
         """Drop programs of another run."""
-        if self._are_old:
-            self.routines.begin_anew()
+        if self._are_old or self.routines.is_shared:
+            self.routines.drop("the same calls give other numbers than the tape")
 
     def _first(self, trees: Any) -> Array:
         """Return what is measured, by the code itself, having compared the program with it, or recorded one."""
@@ -88,10 +88,12 @@ class ReplayTerms:
                     self._compare_slopes(trees)
                 self._is_sure = True
                 return expected
-            except NotReplayable:  # of another run: the data have been changed since
-                routines.begin_anew()
+            except NotReplayable as why:  # of another run: the data have been changed since
+                routines.drop(str(why))
                 self._are_old = False
-        if self._seen > 1:  # a single term is not worth it
+        if routines.why_not is not None:  # it is shared no longer
+            self._is_on = False
+        elif self._seen > 1:  # a single term is not worth it
             self._learn(trees)
         return expected
 

@@ -1,9 +1,9 @@
 """Short runs from a learned start, of tasks that are new at each call: by programs that serve all tasks of a kind.
 
 Of a run of a few steps most of the time is the engine's and the tape's. Where a start is learned (MAML), such runs
-come by the thousand, each of other tasks, which differ by nothing but their data (`metagrad.tasks.kinds`). So the step,
-what is measured and the way back to the start are recorded of a task whose data are inputs. All is code of ours, which
-is a function of its arguments: nothing has to be read through, and data may change as they like.
+come by the thousand, each of other tasks, which differ by nothing but their data (`on_data`). So the step, what is
+measured and the way back to the start are recorded of a task whose data are inputs. All is code of ours, which is a
+function of its arguments: nothing has to be read through, and data may change as they like.
 
 The third run of a kind records, once the sweep has found its answer. The first run by programs, the 2nd, the 4th, the
 8th, ... and every 64th is made by the sweep, too, and every bit of the two estimates has to be the same; else the kind
@@ -40,12 +40,12 @@ from metagrad.replay import (
 from metagrad.replay import moved as beside
 from metagrad.system import Training
 from metagrad.tasks import LearnedStart
-from metagrad.tasks.kinds import Told, on_data, told
 from metagrad.transforms import is_of_ours as is_objective_of_ours
 from metagrad.transforms import shared_weight
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.looks import Given, Looks, SaidError, Terms
 from metagrad.unroll.measured import Measured
+from metagrad.unroll.on_data import Told, on_data, told
 from metagrad.unroll.phi import Shape, first_float, prepare
 from metagrad.unroll.quiet import SHARE
 from metagrad.unroll.rescale import along_tasks, is_float_array

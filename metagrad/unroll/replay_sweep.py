@@ -34,6 +34,7 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, 
         return None, None
     try:
         found = TapeSweep(unroll, step).run(memory)
+        step.check_data()
         if not step.is_of_kind:
             lay_out(unroll, step)
         return found, step.said()
@@ -53,6 +54,8 @@ def forwards(
     step = replay_step(unroll, forwards=True) if may_replay else None
     try:
         found = run(unroll, step or TapeStep(unroll.system, unroll.offset))
+        if step is not None:
+            step.check_data()
     except NotReplayable as why:
         assert step is not None
         given_up(unroll, step, why)
@@ -99,8 +102,6 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
     """Note that a program had other bits than the tape: the run is to be made by the tape, of a new unroll."""
     step.give_up(str(why))
-    if step.is_of_kind and (of_kind := shared(unroll)) is not None:
-        of_kind.kind.is_refused = True
     if unroll.tally.measured.terms is not None:
         unroll.tally.measured.terms.give_up()
 

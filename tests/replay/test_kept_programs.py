@@ -24,9 +24,9 @@ def test_programs_live_as_long_as_their_task():
 
 
 def test_programs_hold_so_much_and_no_more(monkeypatch):
-    """Tasks that live on: those that were asked for last keep their programs."""
+    """Tasks that live on, each of a kind of its own: those that were asked for last keep their programs."""
     monkeypatch.setattr(cache, "_MOST_BYTES", 3 << 20)
-    tasks = [logistic(64, 50, 20) for _ in range(6)]
+    tasks = [logistic(64, 50 + k, 20) for k in range(6)]
     for task in tasks:
         mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=40)
     held = [sum(routines.nbytes for _, routines in pairs) for _, pairs in cache._KEPT.values()]

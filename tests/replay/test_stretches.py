@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import replayed, stretches
+from metagrad.replay import replayed, shared, stretches
 from metagrad.replay.many_steps import ManySteps
 from metagrad.unroll import backward
 from metagrad.xp import rng
@@ -335,4 +335,5 @@ def test_it_is_by_one_call_or_one_by_one(monkeypatch, taken):
         patched.setattr(ManySteps, "_back_at_once", lambda self, *args: None)
         alike(taken, task_of(), made, phi(65), runs=4, at_once=False)
         assert taken == {"ahead": 0, "back": 0}
+    shared._KINDS.clear()
     alike(taken, task_of(), made, phi(65), runs=4)

@@ -8,8 +8,8 @@ import pytest
 
 import metagrad as mg
 from metagrad.replay import replayed
-from metagrad.tasks.kinds import told
 from metagrad.unroll import quiet_starts
+from metagrad.unroll.on_data import told
 from metagrad.xp import rng
 from tests.replay.runs import bits
 
