@@ -71,8 +71,9 @@ def is_replayed(found):
     return found.replay is not None and "were replayed" in found.replay
 
 
-@pytest.mark.parametrize("when", ["never", "at once"])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    ("name", "when"), [*((name, "never") for name in RULES), ("GD", "at once"), ("clipped", "at once")], ids=str
+)
 @pytest.mark.parametrize(
     ("net", "objective", "steps", "dtype"),
     [
