@@ -86,8 +86,9 @@ class Apart:
         return _Copies(instead, reading.own).of(self._parts[0])
 
     def contents(self) -> tuple[Any, ...]:
-        """Return what tells the data from what they were."""
-        return tuple(map(content, self.data))
+        """Return what tells the task, and its data, from what they were."""
+        reading, signature = _read(self._parts)
+        return signature == self.signature, [*map(id, reading.data)], [*map(content, self.data)]
 
 
 def _read(parts: tuple[Any, ...]) -> tuple[_Apart, Signature | None]:
@@ -141,6 +142,8 @@ def _is_touchy(code: CodeType) -> bool:
     for step in dis.get_instructions(code):
         if step.opname in ("STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE"):
             return True
+        if step.opname == "BINARY_OP" and step.argrepr.endswith("="):  # in place, of an array that may have two names
+            return True
         if step.opname.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME")) and step.argval in _TOUCHY:
             return True
     inner = [const for const in code.co_consts if isinstance(const, CodeType)]
@@ -160,6 +163,8 @@ def _is_copied(x: Any) -> bool:
 def _is_plain(kind: type) -> bool:
     """Whether objects of a class are their attributes, and nothing more."""
     if issubclass(kind, (type, Enum, FunctionType, *_CONTAINERS)) or kind.__flags__ & 1 << 9 == 0:
+        return False
+    if hasattr(kind, "__del__"):
         return False
     slots = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
     return not slots and all(base is object or base.__flags__ & 1 << 9 for base in kind.__mro__)
@@ -218,7 +223,7 @@ class _Copies:
         new.__qualname__, new.__module__ = x.__qualname__, x.__module__
         new.__defaults__ = None if x.__defaults__ is None else tuple(map(self.of, x.__defaults__))
         new.__kwdefaults__ = x.__kwdefaults__ and {k: self.of(v) for k, v in x.__kwdefaults__.items()}
-        vars(new).update(vars(x))
+        vars(new).update({name: self.of(item) for name, item in vars(x).items()})
         for name, cell, old in zip(x.__code__.co_freevars, cells, x.__closure__ or (), strict=True):
             cell.cell_contents = old.cell_contents if name == "__class__" else self.of(old.cell_contents)
         return new

@@ -152,6 +152,8 @@ class Reading:
         told = [*x] if isinstance(x, dict | set | frozenset) else []
         if not all(_is_inert(key) or (type(key) is tuple and all(map(_is_inert, key))) for key in told):
             return None
+        if any(base.__dict__.get("__slots__") for base in type(x).__mro__ if base.__module__ != "builtins"):
+            return None
         entries = [*x.values()] if isinstance(x, dict) else [*x]
         self._of_its_own = 0 if isinstance(x, set | frozenset) else len(entries)
         if type(x).__module__ == "builtins":
@@ -165,8 +167,8 @@ class Reading:
         # `__class__` is that of `super()`, whose methods are called, and which makes nothing.
         found: list[Any] = [cell.cell_contents for name, cell in cells if name != "__class__"]
         found += [*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()]
-        self._of_its_own = len(found)
         found += vars(x).values()
+        self._of_its_own = len(found)
         for name, cell in cells:
             found += self._of_class(cell.cell_contents) if name == "__class__" else []
         if is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
@@ -228,6 +230,8 @@ class Reading:
         """Return what an object of a class that can be read holds."""
         cls = type(x)
         if cls is partial:
+            if vars(x):
+                return None
             self._of_its_own = 3
             return [x.func, x.args, x.keywords]
         of_python = [base for base in cls.__mro__ if base is not object and base.__module__ == "builtins"]
@@ -248,7 +252,8 @@ class Reading:
 def _told(x: Any) -> tuple[Any, ...]:
     """Return what tells a thing, beside what is read below it."""
     if isinstance(x, np.ndarray):
-        return "array", x.shape, x.dtype.str, x.strides, content(x)
+        kind = x.dtype.str if x.dtype.names is None else repr(x.dtype)
+        return "array", x.shape, kind, x.strides, content(x)
     if isinstance(x, FunctionType):
         names = _names(x.__code__, makes=True) or ()
         known = tuple([name for name in names if name in x.__globals__])

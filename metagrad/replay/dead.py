@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from metagrad.replay.program import Value
 
@@ -20,3 +21,13 @@ def needed(values: list[Value], ends: Iterable[Value], given: Iterable[Value] = 
             if value.number not in known:
                 stack.extend(value.operands())
     return [v for v in values if v.number in alive]
+
+
+def dropped_errors(values: list[Value], ends: Iterable[Value]) -> bool:
+    """Whether a call that may raise is one that nobody needs: its error would be dropped with it."""
+    alive = {v.number for v in needed(values, ends)}
+    return any(v.number not in alive and _may_raise(v.function) for v in values)
+
+
+def _may_raise(function: Any) -> bool:
+    return "linalg" in str(getattr(function, "__module__", ""))

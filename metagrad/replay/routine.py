@@ -15,6 +15,7 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
+from metagrad.replay.dead import dropped_errors
 from metagrad.replay.keep import kept as worth_keeping
 from metagrad.replay.program import PLAIN, NotReplayable
 from metagrad.replay.record import Part, Program, Recording, recorded
@@ -227,6 +228,9 @@ class Routines:
             recording = Recording(whole)
             of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
             both = _joined(of_step, recording.of(value, len(trees)))
+            ends = (v for part in (both, of_pull) for v in (*part.outputs, *part.watched, *(g for g, _ in part.guards)))
+            if dropped_errors(of_pull.values, ends):
+                raise NotReplayable("a function of linear algebra is called, and its result is not used")
             worth = worth_keeping(of_pull.values, both.outputs, of_pull.outputs)
             self.step.adopt(Program(of_step), trees)
             self.pull.adopt(Program(of_pull), whole)

@@ -22,7 +22,7 @@ from metagrad.ad.tape import Var
 from metagrad.replay.bounds import has_no_minus
 from metagrad.replay.functions import METHODS, RECORDED, add_at, imag, method, put, put_along, real, reduction, spread
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
-from metagrad.replay.refused import LOOKS
+from metagrad.replay.refused import LOOKS, refuse_counts
 from metagrad.xp import register_namespace
 
 _MOST_COUNTED = 1 << 24  # entries, which float32 counts without rounding
@@ -228,8 +228,8 @@ def record(graph: Graph, function: Any, args: tuple[Any, ...], kwargs: dict[str,
 
 def _recorded(graph: Graph, called: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Record a function, or a method by its name; sums, products, extremes and means as what NumPy calls for them."""
-    found = reduction(called, args, kwargs)
-    if found is not None:
+    refuse_counts(graph, called, args, kwargs, Traced)
+    if (found := reduction(called, args, kwargs)) is not None:
         return record(graph, *found)
     total = reduction("sum", args, kwargs) if called in ("mean", np.mean) else None
     if total is not None and type(args[0]) is Traced and args[0].dtype in (np.float32, np.float64):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metagrad.protocols import Task, Tree
 from metagrad.tasks._network import MLP
 from metagrad.tasks.mlp_regressor import MLPRegressor
@@ -24,10 +26,17 @@ def told(task: Task) -> Told | None:
     """
     if type(task) is not MLPRegressor or type(task.net) is not MLP or not task.full_batch:
         return None
-    data = task.data
-    if not all(map(is_laid_out, data)):
+    if not all(map(_is_in_order, task.data)):
         return None
+    data = tuple(map(np.ascontiguousarray, task.data))
     return Told((MLPRegressor, *task.settings), data)
+
+
+def _is_in_order(x: Any) -> bool:
+    """Whether the points of each network lie in memory as those of a copy do: support and query are parts of one."""
+    if type(x) is not np.ndarray or x.ndim == 2:
+        return is_laid_out(x)
+    return is_laid_out(x[0]) and x[0].flags.c_contiguous and x.strides[0] >= x[0].nbytes
 
 
 def on_data(task: Task | None) -> OnData:
