@@ -397,7 +397,7 @@ def test_slots_are_told_by_what_is_in_them():
         Holder(Point(np.zeros(3), 0), of=open),
         Holder(Point(np.zeros(3), 0), of=Color.RED),  # a member is that member, and no copy
     ],
-    ids=str,
+    ids=["a stream", "no data", "gaps", "objects", "records", "a file", "a member"],
 )
 def test_what_is_not_taken_apart(task):
     assert Apart(task).signature is None
@@ -494,7 +494,53 @@ class Filled(Lazy):
         return np.sum((w - self.x) ** (2 if hasattr(self.both, "a") else 4), axis=-1)
 
 
-@pytest.mark.parametrize("family", [Lazy, LazyInOne, Buffered, Definite, Repeated, Kinds, Filled])
+class Aliased(Lazy):
+    """An array with two names, that is written to by one."""
+
+    def __init__(self, seed):
+        self.x, self.m = numbers(seed, 2, 3), np.full((2, 3), 0.0 if seed < 4 else 0.3)
+
+    def loss(self, w, sample):
+        z = self.x.copy()
+        v = z[:, 1:]
+        v -= self.m[:, 1:]
+        return np.sum((w - z) ** 2, axis=-1)
+
+
+class Tried(Aliased):
+    """A call whose result is not used, but for its error."""
+
+    def loss(self, w, sample):
+        scale = 1.0
+        try:
+            np.linalg.cholesky(np.eye(3) * (0.2 - self.m[0, 0]))
+        except np.linalg.LinAlgError:
+            scale = 0.5
+        return scale * np.sum((w - self.x) ** 2, axis=-1)
+
+
+GAIN = [1.0]
+
+
+class Shown(Aliased):
+    """Numbers that are read from how an object is shown."""
+
+    def __repr__(self):
+        return repr(GAIN[0])
+
+    def loss(self, w, sample):
+        return float(repr(self)) * np.sum((w - self.x) ** 2, axis=-1)
+
+
+def test_how_objects_are_shown_is_read():
+    for seed in range(8):
+        GAIN[0] = 1.0 if seed < 5 else 1.5
+        alike(Shown(seed))
+
+
+@pytest.mark.parametrize(
+    "family", [Lazy, LazyInOne, Buffered, Definite, Repeated, Kinds, Filled, Aliased, Tried], ids=lambda f: f.__name__
+)
 @pytest.mark.parametrize("steps", [5, 12, 45])
 def test_what_code_keeps_writes_and_asks(family, steps):
     for seed in range(9):
