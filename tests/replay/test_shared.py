@@ -2,11 +2,9 @@
 
 import gc
 import weakref
-from dataclasses import dataclass, field
-from enum import Enum
-from functools import cached_property, partial, wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from threading import Thread
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,15 +12,10 @@ import pytest
 import metagrad as mg
 from metagrad.replay import Apart, replayed, shared
 from metagrad.xp import rng
+from tests.replay.new_tasks import GD, RULES, alike, numbers
 from tests.replay.runs import bits
 
-GD, ADAM = mg.GradientDescent(), mg.Adam()
-RULES = {"GD": (GD, GD.Phi(0.05)), "Adam": (ADAM, ADAM.Phi(0.05))}
 EVERYONES = np.array([0.5, -0.25, 1.0])
-
-
-def numbers(seed, *shape):
-    return rng(seed, "numbers", *shape).standard_normal(shape)
 
 
 def logistic(seed):
@@ -138,19 +131,6 @@ def decorated(seed):
 
 
 FAMILIES = [logistic, nested, partial_one, defaults, validated, own, Batches, decorated]
-
-
-def alike(task, rule=GD, phi=None, objective=None, steps=12, **options):
-    """Return the estimate, which has all bits of that of the tape alone."""
-    ask = task, rule, objective or mg.WeightedSum(), RULES["GD"][1] if phi is None else phi
-    found = mg.Reverse()(*ask, steps=steps, **options)
-    with replayed(False):
-        expected = mg.Reverse()(*ask, steps=steps, **options)
-    assert bits(found) == bits(expected)
-    assert (found.notes, found.carrier) == (expected.notes, expected.carrier)
-    for x, y in zip(*(mg.ad.leaves(one.end[:3]) for one in (found, expected)), strict=True):
-        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
-    return found
 
 
 def is_replayed(found, steps=12):
@@ -335,261 +315,3 @@ def test_programs_that_differ_from_the_tape_end_the_sharing(monkeypatch):
         found = alike(logistic(seed))
     assert all(kind.is_refused for kind in shared._KINDS)
     assert found.replay is None or "tape" in found.replay
-
-
-# -- tasks apart
-
-
-class Color(Enum):
-    """Members that code tells by what they are."""
-
-    RED = 1
-
-
-class Point(NamedTuple):
-    """A tuple with names."""
-
-    x: object
-    y: object
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Many kinds of things."""
-
-    point: Point
-    items: list = field(default_factory=list)
-    of: object = None
-
-    def init(self, rng):
-        return np.zeros((2, 3))
-
-    def loss(self, w, sample):
-        return np.sum(w * self.point.x, axis=-1)
-
-
-def test_a_copy_with_other_data_is_the_task_in_all_else():
-    x, y = numbers(0, 2, 3), numbers(1, 2, 3)
-
-    def even(n):
-        return x if n == 0 else odd(n - 1)
-
-    def odd(n):
-        return y if n == 0 else even(n - 1)
-
-    task = Holder(Point(x, 2.0), [y, {"x": x, "n": 3}], of=partial(even, 1))
-    apart = Apart(task)
-    assert sorted(map(id, apart.data)) == sorted(map(id, (x, y)))
-    new = apart.with_data(tuple([one + 1.0 for one in apart.data]))
-    np.testing.assert_array_equal(new.point.x, x + 1)
-    np.testing.assert_array_equal(new.items[0], y + 1)
-    assert new.items[1]["x"] is new.point.x  # one array is one array
-    assert new.of() is new.items[0]  # through two functions that know of each other
-    assert (type(new.point), new.point.y, new.items[1]["n"]) == (Point, 2.0, 3)
-    assert task.point.x is x  # nothing was written into
-    assert task.items[1]["x"] is x
-    assert task.of() is y
-
-
-class Slotted:
-    """Attributes that a copy would lose."""
-
-    __slots__ = ("x",)
-
-    def __init__(self, x):
-        self.x = x
-
-
-def test_slots_are_told_by_what_is_in_them():
-    some, others = (Apart(Holder(Point(numbers(0, 2), 0), [Slotted(numbers(seed, 2))])) for seed in (0, 1))
-    assert len(some.data) == len(others.data) == 1
-    assert some.signature != others.signature
-
-
-@pytest.mark.parametrize(
-    "task",
-    [
-        Holder(Point(np.zeros(3), 0), [np.random.default_rng(0)]),  # a stream
-        Holder(Point(1.0, 0)),  # no data
-        Holder(Point(np.zeros((4, 3))[::2], 0)),  # gaps
-        Holder(Point(np.array(["a"], dtype=object), 0)),
-        Holder(Point(np.zeros(3).view(np.recarray), 0)),
-        Holder(Point(np.zeros(3), 0), of=open),
-        Holder(Point(np.zeros(3), 0), of=Color.RED),  # a member is that member, and no copy
-    ],
-    ids=["a stream", "no data", "gaps", "objects", "records", "a file", "a member"],
-)
-def test_what_is_not_taken_apart(task):
-    assert Apart(task).signature is None
-
-
-# -- what hostile code does
-
-
-class Lazy:
-    """A part of the loss that is computed once, and kept by the object."""
-
-    def __init__(self, seed):
-        self.x = numbers(seed, 2, 6, 3)
-
-    def init(self, rng):
-        return np.ones((2, 3))
-
-    @cached_property
-    def gram(self):
-        return np.einsum("bni,bnj->bij", self.x, self.x) / 6
-
-    @cached_property
-    def scale(self):
-        return float(self.x.std())
-
-    def loss(self, w, sample):
-        return np.einsum("bi,bij,bj->b", w, self.gram, w) * self.scale - np.sum(w, axis=-1)
-
-
-class LazyInOne(Lazy):
-    """Of one property alone, an array."""
-
-    scale = 1.0
-
-
-class Buffered(Lazy):
-    """A sampler that writes into what the loss reads."""
-
-    def __init__(self, seed):
-        self.x, self.buffer = numbers(seed, 40, 2, 3), np.zeros((2, 3))
-
-    def sample(self, rng, t):
-        np.multiply(self.x[t % 40 if t > 7 else 0], 1.0, self.buffer)
-
-    def loss(self, w, sample):
-        return np.sum((w - self.buffer) ** 2, axis=-1)
-
-
-class Definite(Lazy):
-    """Data beside which there are none."""
-
-    def __init__(self, seed):
-        x = np.sort(numbers(seed, 2, 8), axis=1)
-        self.k = np.exp(-((x[:, :, None] - x[:, None]) ** 2) / 0.2) + 1e-6 * np.eye(8)
-
-    def loss(self, w, sample):
-        root = np.linalg.cholesky(self.k)
-        logs = np.sum(np.log(np.diagonal(root, axis1=1, axis2=2)), axis=-1)
-        return np.sum((w - 1) ** 2, axis=-1) + logs * np.sum(w * w, axis=-1)
-
-
-class Repeated(Lazy):
-    """Counts, on which a shape depends."""
-
-    def __init__(self, seed):
-        self.x, self.counts = numbers(seed, 2, 4), np.array([1, 2, 1, 1 + seed % 3])
-
-    def loss(self, w, sample):
-        rows = np.repeat(self.x, self.counts, axis=1)
-        return np.mean(rows**2, axis=-1) * np.sum(w * w, axis=-1)
-
-
-class Kinds(Lazy):
-    """Code that tells arrays by their type."""
-
-    def loss(self, w, sample):
-        x = np.clip(self.x, -1, 1) if type(self.x) is np.ndarray else self.x
-        return np.sum((w[:, None] - x) ** 2, axis=(-1, -2))
-
-
-class Filled(Lazy):
-    """One of two slots."""
-
-    class Both:
-        """Slots."""
-
-        __slots__ = ("a", "b")
-
-    def __init__(self, seed):
-        self.x, self.both = numbers(seed, 2, 3), Filled.Both()
-        setattr(self.both, "a" if seed % 4 else "b", 0.5)
-
-    def loss(self, w, sample):
-        return np.sum((w - self.x) ** (2 if hasattr(self.both, "a") else 4), axis=-1)
-
-
-class Aliased(Lazy):
-    """An array with two names, that is written to by one."""
-
-    def __init__(self, seed):
-        self.x, self.m = numbers(seed, 2, 3), np.full((2, 3), 0.0 if seed < 4 else 0.3)
-
-    def loss(self, w, sample):
-        z = self.x.copy()
-        v = z[:, 1:]
-        v -= self.m[:, 1:]
-        return np.sum((w - z) ** 2, axis=-1)
-
-
-class Tried(Aliased):
-    """A call whose result is not used, but for its error."""
-
-    def loss(self, w, sample):
-        scale = 1.0
-        try:
-            np.linalg.cholesky(np.eye(3) * (0.2 - self.m[0, 0]))
-        except np.linalg.LinAlgError:
-            scale = 0.5
-        return scale * np.sum((w - self.x) ** 2, axis=-1)
-
-
-GAIN = [1.0]
-
-
-class Shown(Aliased):
-    """Numbers that are read from how an object is shown."""
-
-    def __repr__(self):
-        return repr(GAIN[0])
-
-    def loss(self, w, sample):
-        return float(repr(self)) * np.sum((w - self.x) ** 2, axis=-1)
-
-
-def test_how_objects_are_shown_is_read():
-    for seed in range(8):
-        GAIN[0] = 1.0 if seed < 5 else 1.5
-        alike(Shown(seed))
-
-
-@pytest.mark.parametrize(
-    "family", [Lazy, LazyInOne, Buffered, Definite, Repeated, Kinds, Filled, Aliased, Tried], ids=lambda f: f.__name__
-)
-@pytest.mark.parametrize("steps", [5, 12, 45])
-def test_what_code_keeps_writes_and_asks(family, steps):
-    for seed in range(9):
-        ask = GD, mg.WeightedSum(), RULES["GD"][1]
-        found = mg.Reverse()(family(seed), *ask, steps=steps)
-        with replayed(False):
-            expected = mg.Reverse()(family(seed), *ask, steps=steps)
-        assert bits(found) == bits(expected)
-
-
-def test_properties_of_a_class_of_their_own_are_not_read():
-    class Own(property):
-        """A property that does as it likes."""
-
-    class Task(Lazy):
-        """One with such a property."""
-
-        gain = Own(lambda self: 1.0)
-
-    assert Apart(Task(0)).signature is None
-
-
-def test_a_changed_class_is_another_kind():
-    first = Apart(Kept(0)).signature
-    Kept.__gain__ = 2.0
-    assert Apart(Kept(0)).signature != first
-
-
-class Kept(Lazy):
-    """A class with settings."""
-
-    __gain__ = 1.0
