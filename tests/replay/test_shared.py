@@ -4,7 +4,6 @@ import gc
 import weakref
 from dataclasses import dataclass
 from functools import partial, wraps
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from metagrad.replay import Apart, replayed, shared
 from metagrad.xp import rng
 from tests.replay.new_tasks import GD, RULES, alike, numbers
 from tests.replay.runs import bits
+from tests.threads import wrong_in_threads
 
 EVERYONES = np.array([0.5, -0.25, 1.0])
 
@@ -279,21 +279,12 @@ def test_what_cannot_be_shared_is_not(family):
 
 
 def test_threads():
-    wrong = []
+    def is_right(seed):
+        found = mg.meta_gradient(logistic(seed), GD, mg.WeightedSum(), 0.05, steps=12)
+        expected = mg.Reverse(fused=False)(logistic(seed), GD, mg.WeightedSum(), GD.Phi(0.05), steps=12)
+        return bits(found) == bits(expected)
 
-    def runs(first):
-        for seed in range(first, first + 10):
-            found = mg.meta_gradient(logistic(seed), GD, mg.WeightedSum(), 0.05, steps=12)
-            expected = mg.Reverse(fused=False)(logistic(seed), GD, mg.WeightedSum(), GD.Phi(0.05), steps=12)
-            if bits(found) != bits(expected):
-                wrong.append(seed)
-
-    threads = [Thread(target=runs, args=(20 * k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_in_threads(is_right, each=10)
 
 
 def test_kinds_that_come_and_go_wait_longer(monkeypatch):

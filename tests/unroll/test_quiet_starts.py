@@ -1,7 +1,6 @@
 """Short runs from a learned start, of tasks that are new at each call: every call has the bits of the sweep."""
 
 from dataclasses import dataclass, replace
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from metagrad.unroll import quiet_starts
 from metagrad.unroll.on_data import told
 from metagrad.xp import rng
 from tests.replay.runs import bits
+from tests.threads import wrong_in_threads
 
 NETS = {
     "relu": mg.MLP((1, 7, 5, 1), "relu", 0.3),
@@ -382,19 +382,11 @@ def test_kinds_that_come_and_go_are_recorded_later(monkeypatch):
 
 def test_threads():
     """One kind, asked for by several threads at once."""
-    wrong = []
 
-    def runs(first):
-        for seed in range(first, first + 12):
-            few, start = started(regression(seed), seed)
-            found = mg.meta_gradient(few, GD, FINAL, mg.Joint(0.03, start), steps=2)
-            expected = mg.Reverse(fused=False)(few, GD, FINAL, mg.Joint(GD.Phi(0.03), start), steps=2)
-            if everything(found) != everything(expected):
-                wrong.append(seed)
+    def is_right(seed):
+        few, start = started(regression(seed), seed)
+        found = mg.meta_gradient(few, GD, FINAL, mg.Joint(0.03, start), steps=2)
+        expected = mg.Reverse(fused=False)(few, GD, FINAL, mg.Joint(GD.Phi(0.03), start), steps=2)
+        return everything(found) == everything(expected)
 
-    threads = [Thread(target=runs, args=(20 * k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_in_threads(is_right, each=12)
