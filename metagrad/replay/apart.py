@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.closed import Reading, Signature, is_pure_module
+from metagrad.replay.closed import Reading, Signature, is_pure_module, read_by
 from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
 from metagrad.xp import is_laid_out
@@ -98,10 +98,7 @@ class Apart:
 def _read(parts: tuple[Any, ...]) -> tuple[_Apart, Signature | None]:
     """Return the reading of a task and of others, and the signature; None where it cannot be taken apart."""
     reading = _Apart()
-    try:
-        return reading, reading.all_of([*parts], own=1)
-    except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
-        return reading, None
+    return reading, read_by(reading, parts, own=1)
 
 
 class _Apart(Reading):

@@ -77,8 +77,16 @@ def read_through(*parts: Any) -> Signature | None:
 
     Where it is equal, nothing that the code depends on has changed. None where not all can be read through.
     """
+    return read_by(Reading(), parts)
+
+
+def read_by(reading: Reading, parts: tuple[Any, ...], own: int = 0) -> Signature | None:
+    """Return what a reading finds in some parts; None where they cannot be read, or raise when they are looked at.
+
+    `own`: as of `Reading.all_of`.
+    """
     try:
-        return Reading().all_of(list(parts))
+        return reading.all_of([*parts], own)
     except Exception:  # of a descriptor, a broken attribute, or code of another kind: not to be read
         return None
 
