@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from metagrad.replay.apart import Apart
 from metagrad.replay.closed import Signature
@@ -14,15 +17,47 @@ _MOST_KINDS, _MOST_AGAIN = 16, 3
 _LATEST = 64  # tasks, from which on programs are shared at the latest
 _GONE = [0]  # how many kinds that shared programs had to go: where they come and go, later ones have to wait
 _LOCK = Lock()
+_One = TypeVar("_One")
 _KINDS: list[Kind] = []  # what was asked for last is the last
+_CODES: list[Code] = []
+
+
+class Code:
+    """Tasks of one code: which of their labels, masks and floats are not the same in all of them.
+
+    Those are data. Where no program can be shared so, as one of them is a count, say, or goes into a function of
+    `math`, floats are told again, then all: tasks with other ones are of another kind.
+    """
+
+    def __init__(self, apart: Apart) -> None:
+        """Take the first task of that code."""
+        self.code, self._named, self._first = apart.code, apart.named, apart.contents_of
+        self._may_be = frozenset(range(len(self._first)))
+        self._arrays = frozenset(k for k, x in enumerate(apart.may_vary) if isinstance(x, np.ndarray))
+        self.varies: frozenset[int] = frozenset()
+
+    def see(self, apart: Apart) -> bool:
+        """Note a task; tell whether what varies is not what it was."""
+        pairs = zip(self._first, apart.contents_of, strict=True)
+        differs = frozenset(k for k, (a, b) in enumerate(pairs) if a != b and k in self._may_be)
+        is_new = not differs <= self.varies
+        self.varies |= differs
+        return is_new
+
+    def refuse(self, varies: frozenset[int]) -> None:
+        """Note that programs cannot be shared where so much varies."""
+        with _LOCK:
+            self._may_be = self._arrays if varies - self._arrays else frozenset()
+            self.varies &= self._may_be
 
 
 class Kind:
     """Tasks of one code, with rules and measures of one code."""
 
-    def __init__(self, apart: Apart, enough: int) -> None:
+    def __init__(self, apart: Apart, code: Code, enough: int) -> None:
         """Take the signature, and hold what it tells by its place in memory; so many tasks are `enough` to share."""
         self.signature, self._named, self._enough = apart.signature, apart.named, enough
+        self.code, self._varies = code, code.varies
         self.is_refused = False  # its programs cannot be shared
         self._tasks = 0  # that were seen, each as often as another one came before it
         self._last: Any = None
@@ -38,6 +73,12 @@ class Kind:
             self._last = weakref.ref(task)
         except TypeError:  # it cannot be held weakly, and no programs are kept for it
             self.is_refused = True
+
+    def refuse(self) -> None:
+        """Note that its programs cannot be shared."""
+        self.is_refused = True
+        if self._varies:
+            self.code.refuse(self._varies)
 
     @property
     def is_to_share(self) -> bool:
@@ -63,16 +104,32 @@ class LookedApart:
 
 def kind_of(apart: Apart, task: Any) -> Kind | None:
     """Return the kind of a task that was taken apart, a new one where there is none yet; None where it cannot be."""
-    if apart.signature is None:
+    if apart.code is None:
         return None
     with _LOCK:
-        kind = next((one for one in reversed(_KINDS) if one.signature == apart.signature), None)
-        if kind is None:
-            kind = Kind(apart, min(2 + _GONE[0], _LATEST))
-        else:
-            _KINDS.remove(kind)
-        _KINDS.append(kind)
-        _GONE[0] += sum(one.is_to_share for one in _KINDS[:-_MOST_KINDS])
-        del _KINDS[:-_MOST_KINDS]
+        code = _latest(_CODES, lambda one: one.code == apart.code) or Code(apart)
+        if code.see(apart):
+            _KINDS[:] = [one for one in _KINDS if one.code is not code]  # they are of fewer data
+        _put(_CODES, code)
+        apart.settle(code.varies)
+        if apart.signature is None:
+            return None
+        kind = _latest(_KINDS, lambda one: one.signature == apart.signature)
+        kind = kind or Kind(apart, code, min(2 + _GONE[0], _LATEST))
+        _GONE[0] += sum(one.is_to_share for one in _put(_KINDS, kind))
         kind.see(task)
         return kind
+
+
+def _latest(known: list[_One], fits: Callable[[_One], bool]) -> _One | None:
+    return next(filter(fits, reversed(known)), None)
+
+
+def _put(known: list[_One], one: _One) -> list[_One]:
+    """Make one the latest; return those that had to go."""
+    if one in known:
+        known.remove(one)
+    known.append(one)
+    gone = known[:-_MOST_KINDS]
+    del known[:-_MOST_KINDS]
+    return gone

@@ -89,7 +89,7 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure, kind=kind)
     routines.depend_on(held)
     if kind is not None and (routines.why_not or (terms is not None and terms.routines.why_not)):
-        kind.is_refused = True
+        kind.refuse()
         return replay_step(unroll, room=room, forwards=forwards)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None

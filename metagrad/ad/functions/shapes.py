@@ -257,9 +257,21 @@ def _is_mask(index: Any) -> bool:
     return getattr(index, "dtype", None) is not None and index.dtype == bool
 
 
+def room_for(g: Array, index: Any, shape: tuple[int, ...]) -> tuple[Any, Array]:
+    """Return the module of g, or of an index that is of a kind of its own, and zeros into which g goes at the index."""
+    if type(g) is not np.ndarray:
+        xp = module_of(g)
+        return xp, xp.zeros_like(g, shape=shape)
+    if type(index) is tuple:
+        foreign = [p for p in index if type(p) is not np.ndarray and hasattr(p, "dtype")]
+    else:
+        foreign = [index] if hasattr(index, "dtype") else []
+    xp = module_of(*foreign)
+    return xp, xp.zeros(shape, g.dtype)
+
+
 def _put(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
-    xp = module_of(g)
-    full = xp.zeros(shape, g.dtype) if type(g) is np.ndarray else xp.zeros_like(g, shape=shape)  # the first is faster
+    xp, full = room_for(g, index, shape)
     if _is_basic(index) or _is_mask(index):
         full[index] = g
     else:

@@ -14,7 +14,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from metagrad.ad.functions.elementwise import where
 from metagrad.ad.functions.reductions import beside, joined, mean
-from metagrad.ad.functions.shapes import kept_shape, module_of, moveaxis, ravel, reshape, transpose
+from metagrad.ad.functions.shapes import kept_shape, module_of, moveaxis, ravel, reshape, room_for, transpose
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
 from metagrad.xp import Array
@@ -34,8 +34,7 @@ def _along(x: Array, indices: Array, axis: int) -> Array:
 
 
 def _scattered(g: Array, indices: Array, axis: int, shape: tuple[int, ...], distinct: bool) -> Array:
-    xp, n = module_of(g), len(shape)
-    full = xp.zeros(shape, g.dtype) if type(g) is np.ndarray else xp.zeros_like(g, shape=shape)
+    (xp, full), n = room_for(g, indices, shape), len(shape)
     grid = [xp.arange(size).reshape((1,) * i + (size,) + (1,) * (n - 1 - i)) for i, size in enumerate(shape)]
     grid[axis] = indices
     if distinct:
