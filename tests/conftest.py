@@ -41,6 +41,7 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin each test as a process begins: with no programs that tasks of other tests share."""
     shared._KINDS.clear()
+    shared._CODES.clear()
     shared._GONE[0] = 0
 
 

@@ -26,7 +26,9 @@ class Loop(NamedTuple):
 
     Steps: ("read", name, argument, steps in memory), ("take", name, argument), ("number", name, kind, place),
     (function, name, kind, names), ("sum", name, kind, argument, place of its length), ("look", name) for a NaN,
-    ("write", argument, steps in memory, name), and ("keep", argument, place, name).
+    ("write", argument, steps in memory, name), and ("keep", argument, place, name). At integers (`picks`): ("within",
+    name, name of an integer, place of a length), ("pick", name, argument, steps, pairs of such a name and a step), and
+    ("put", argument, steps, pairs, name).
     """
 
     sizes: tuple[int, ...]

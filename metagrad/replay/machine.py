@@ -141,9 +141,9 @@ class Code:
 
     def _do(self, step: Any) -> None:
         what, b = step[0], self._builder
-        if what == "read":
-            _, name, argument, steps = step
-            found = self._load(self._arguments[argument], steps, self._scope(argument))
+        if what in ("read", "pick"):
+            _, name, argument, steps, *parts = step
+            found = self._load(self._arguments[argument], steps, self._scope(argument), *parts)
             is_truth = self._kernel.arguments[argument].kind == "b1"
             self._names[name] = b.icmp_unsigned("!=", found, found.type(0)) if is_truth else found
         elif what == "take":
@@ -167,6 +167,12 @@ class Code:
         elif what == "look":
             x = self._names[step[1]]
             self._raise(b.fcmp_unordered("uno", x, x))
+        elif what == "within":
+            _, name, index, length = step
+            self._names[name] = self._counted_from_the_end(self._names[index], self._entry(length))
+        elif what == "put":
+            _, argument, steps, parts, name = step
+            self._store(name, argument, self._place(steps, parts))
         elif what == "guard":
             self._raise(b.xor(self._names[step[1]], self._types["b1"](int(step[2]))))
         else:
@@ -261,19 +267,30 @@ class Code:
     def _literal(self, x: Any, kind: str) -> Any:
         return x if kind == "f8" else self._converted(x, "f8", kind)
 
-    def _place(self, steps: tuple[int, ...]) -> Any:
+    def _counted_from_the_end(self, index: Any, length: Any) -> Any:
+        """Return an index that counts from the end where it is negative; one that is out of range is seen."""
+        b, zero = self._builder, index.type(0)
+        found = b.select(b.icmp_signed("<", index, zero), b.add(index, length), index)
+        is_out = b.icmp_unsigned(">=", found, length)
+        self._raise(is_out)
+        return b.select(is_out, zero, found)
+
+    def _place(self, steps: tuple[int, ...], parts: tuple[tuple[str, int], ...] = ()) -> Any:
+        """Return the place in an array: by steps along the loops, and by others times `parts`, names of integers."""
         b, place = self._builder, self._types["i8"](0)
         for index, step in zip(self._index, steps, strict=True):
             if step:
                 place = b.add(place, index if step == 1 else b.mul(index, self._entry(step)))
+        for name, step in parts:
+            place = b.add(place, b.mul(self._names[name], self._entry(step)))
         return place
 
     def _entry(self, place: int) -> Any:
         at = self._builder.gep(self._table, [self._types["i8"](place)])
         return self._marked(self._builder.load(at), None)
 
-    def _load(self, pointer: Any, steps: tuple[int, ...], scope: int | None) -> Any:
-        at = self._builder.gep(pointer, [self._place(steps)])
+    def _load(self, pointer: Any, steps: tuple[int, ...], scope: int | None, parts: Any = ()) -> Any:
+        at = self._builder.gep(pointer, [self._place(steps, parts)])
         return self._marked(self._builder.load(at), scope)
 
     def _store(self, name: str, argument: int, place: Any) -> None:

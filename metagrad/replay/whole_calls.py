@@ -17,7 +17,8 @@ from metagrad.replay.cheap import FLOATS, kind_of
 from metagrad.replay.functions import is_fresh, method, put
 from metagrad.replay.inner import inner_loop, power
 from metagrad.replay.loops import Argument, joined, memory_steps
-from metagrad.replay.program import PLAIN, Value
+from metagrad.replay.picks import add_picks, picks_entries
+from metagrad.replay.program import PLAIN, SAME, Value
 from metagrad.replay.whole_table import Inner, NotWhole, Table
 
 _COUNTS = {operator.add: "add", operator.sub: "sub", operator.mul: "mul"}
@@ -29,12 +30,17 @@ _COMPARED = {
     operator.eq: "==",
     operator.ne: "!=",
 }
+_OF_INTEGERS = {SAME[function]: how for function, how in _COMPARED.items()}
 
 
 def add_call(table: Table, v: Value) -> None:
     """Add a call that is no part of a chain."""
     if v.function in _COUNTS or v.function in _COMPARED:
         _count(table, v)
+    elif picks_entries(v):
+        add_picks(table, v)
+    elif v.function in _OF_INTEGERS and not v.kwargs:
+        _compare(table, v)
     elif isinstance(v.function, np.ufunc) and not v.kwargs:
         _inner(table, v, v.function, v.args)
     elif v.function is operator.pow and not v.is_array and type(v.args[1]) in (int, float):
@@ -90,6 +96,24 @@ def _count(table: Table, v: Value) -> None:
         ("write", 2, (), "c"),
     )
     table.kernel([*cells, out], steps)
+
+
+def _compare(table: Table, v: Value) -> None:
+    """Add how integers compare, entry by entry: labels with classes, say."""
+    operands = [np.array(x, np.int64) if type(x) is int else table.array(x) for x in v.args]
+    if any(x.dtype != np.int64 for x in operands) or not v.is_array:
+        raise NotWhole(_name(v))
+    table.held += operands
+    wide, how = [np.broadcast_to(x, v.example.shape) for x in operands], _OF_INTEGERS[v.function]  # type: ignore[index]
+    table.entrywise(
+        [*wide, table.own_room(v)],
+        lambda codes, _: [
+            ("read", "a", 0, codes[0]),
+            ("read", "b", 1, codes[1]),
+            (f"int {how}", "c", "i8", ("a", "b")),
+            ("write", 2, codes[2], "c"),
+        ],
+    )
 
 
 def _power(table: Table, v: Value) -> None:
