@@ -52,17 +52,18 @@ class Training:
         # Our own rules write into nothing that they are given: they are called without a guard, which takes a while.
         self.is_ours = parts.foreign(rule) is None
         self._moved = rule.step if self.is_ours else partial(called, rule, "step", rule.step)
-        # Where all is ours, a learned start is where a run begins and nothing else: steps are of the task that has it.
+        # A learned start is where a run begins and nothing else: steps are of the task that has it.
         self.under_start: Task | None = task.task if type(task) is LearnedStart and self._begins_only(task) else None
 
     def _begins_only(self, task: LearnedStart) -> bool:
         """Whether steps owe nothing to a learned start: a user's rule may ask the task for it."""
-        return self.is_ours and task.is_of_ours and not parts.has_given(task.task)
+        return self.is_ours and not parts.has_given(task.task)
 
     def on(self, task: Task) -> Training:
         """Return the same system of another task of the same kind, which is not looked at: its data may be recorded."""
         moved = copy.copy(self)
         moved.task = task
+        moved.under_start = None if self.under_start is None else task
         return moved
 
     def given(self, phi: Tree) -> Task:

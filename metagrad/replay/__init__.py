@@ -17,7 +17,7 @@ compiled      the program as machine code (Numba), when that pays
     loops         a chain as loops, without sizes
     machine       loops as instructions; pairwise
     inner         NumPy's own inner loops, for exponentials and products; library, for powers of single numbers
-    whole         a program as one function: whole_table, whole_calls, whole_code, whole_program
+    whole         a program as one function: whole_table, whole_calls, picks, whole_code, whole_program
 routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own, and `reached`: where it changes, nothing is replayed
 closed        whether code can be read through, so that nothing else can change its numbers

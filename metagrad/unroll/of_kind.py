@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from metagrad.protocols import Tree
 from metagrad.replay import Apart, Kind, has_programs, kind_of, moved
-from metagrad.tasks import FunctionTask
 from metagrad.unroll.measured import Measured
+from metagrad.unroll.on_data import is_users
 from metagrad.xp import Array
 
 
@@ -23,8 +23,9 @@ def shared(unroll: Any) -> Shared | None:
 
     A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
     """
-    task = unroll.task
-    if not (type(task) is FunctionTask or not type(task).__module__.startswith("metagrad.")) or has_programs(task):
+    begins = unroll.system.under_start
+    task = unroll.task if begins is None else begins
+    if not is_users(task) or has_programs(unroll.task):
         return None
     apart = Apart(task, unroll.rule, unroll.tally.measure)
     kind = kind_of(apart, task)

@@ -2,8 +2,8 @@
 
 Of a run of a few steps most of the time is the engine's and the tape's. Where a start is learned (MAML), such runs
 come by the thousand, each of other tasks, which differ by nothing but their data (`on_data`). So the step, what is
-measured and the way back to the start are recorded of a task whose data are inputs. All is code of ours, which is a
-function of its arguments: nothing has to be read through, and data may change as they like.
+measured and the way back to the start are recorded of a task whose data are inputs. Networks of ours are functions of
+their data; a user's task has to be code that can be read through (`metagrad.replay.apart`). Rules are ours.
 
 The third run of a kind records, once the sweep has found its answer. The first run by programs, the 2nd, the 4th, the
 8th, ... and every 64th is made by the sweep, too, and every bit of the two estimates has to be the same; else the kind
@@ -45,7 +45,7 @@ from metagrad.transforms import shared_weight
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.looks import Given, Looks, SaidError, Terms
 from metagrad.unroll.measured import Measured
-from metagrad.unroll.on_data import Told, on_data, told
+from metagrad.unroll.on_data import Told, told
 from metagrad.unroll.phi import Shape, first_float, prepare
 from metagrad.unroll.quiet import SHARE
 from metagrad.unroll.rescale import along_tasks, is_float_array
@@ -78,7 +78,7 @@ def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | No
     if system.under_start is None:
         return None
     room = min(memory // SHARE, _MOST_BYTES)
-    return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart.data, room)
+    return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart, room)
 
 
 def _is_of_ours(ask: Ask) -> bool:
@@ -137,9 +137,10 @@ class _Programs(NamedTuple):
 class RunFromStart:
     """One run: by programs where they are recorded, and beside the sweep where it is to be recorded or compared."""
 
-    def __init__(self, kind: _Kind, ask: Ask, system: Training, data: tuple[Array, ...], room: int) -> None:
-        """Take what is asked for, of that kind, and the data; `room`: bytes for what is kept of all steps."""
-        self._kind, self._ask, self._system, self._data, self._room = kind, ask, system, data, room
+    def __init__(self, kind: _Kind, ask: Ask, system: Training, apart: Told, room: int) -> None:
+        """Take what is asked for, of that kind, and the task apart; `room`: bytes for what is kept of all steps."""
+        self._kind, self._ask, self._system, self._apart, self._room = kind, ask, system, apart, room
+        self._data = apart.data
         self._found: Estimate | None = None
 
     def found(self, where: str) -> Estimate | None:
@@ -160,13 +161,19 @@ class RunFromStart:
         if mine is not None:
             if _are_same(mine, estimate):
                 return mine
-            kind.give_up()
+            self._give_up()
         if kind.is_to_be_recorded() and estimate.ok:
             try:
                 kind.programs = self._recorded(where)
             except NotReplayable:
-                kind.give_up()
+                self._give_up()
         return estimate
+
+    def _give_up(self) -> None:
+        """Leave all runs of this kind to the sweep; tasks of a user's may be told otherwise from now on."""
+        self._kind.give_up()
+        if self._apart.kind is not None:
+            self._apart.kind.refuse()
 
     def _given(self, shape: Shape, where: str, checked: Any = None) -> tuple[Joint, Joint]:
         """Return phi as the parts complete it, and as a run takes it; a start of the layout `checked` is right."""
@@ -175,8 +182,8 @@ class RunFromStart:
         layout, leaves = laid((start,))
         if layout != checked:
             start = parts.check_given(ask.task, start, where)
-        if not all(type(leaf) is np.ndarray for leaf in leaves):
-            raise NotReplayable("a start on a device, or one of numbers")
+        if not all(isinstance(leaf, np.ndarray | np.floating | float) for leaf in leaves):
+            raise NotReplayable("a start on a device")
         phi = Joint(of_rule, start)
         return phi, prepare(phi, None, shape, where)
 
@@ -214,7 +221,7 @@ class RunFromStart:
         ways = range(1, ask.steps + 1), range(ask.steps, ask.steps + 1)
         if weights is None or weights.times not in ways:
             raise NotReplayable("other weights than those of the end, or of all times")
-        of_kind = Training(on_data(system.under_start), ask.rule, ask.seed, gradient=_kind(system), steps=ask.horizon)
+        of_kind = Training(self._apart.all_like_it(), ask.rule, ask.seed, gradient=_kind(system), steps=ask.horizon)
         measured = Measured(of_kind, _measure(ask), phi.rule, 0)
         measured.take_the_tape()
         of = OfStep(of_kind, measured if weights.times == ways[0] and ask.steps > 1 else None)

@@ -1,6 +1,6 @@
 """Short runs from a learned start, of tasks that are new at each call: every call has the bits of the sweep."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from metagrad.replay import replayed
 from metagrad.unroll import quiet_starts
 from metagrad.unroll.on_data import told
 from metagrad.xp import rng
-from tests.replay.runs import bits
 from tests.threads import wrong_in_threads
+from tests.unroll.starts import alike, everything, is_replayed, started
 
 NETS = {
     "relu": mg.MLP((1, 7, 5, 1), "relu", 0.3),
@@ -44,31 +44,6 @@ def regression(seed, net="relu", count=3, dtype="float64", **more):
     p, q = NETS[net].sizes[0], NETS[net].sizes[-1]
     support, query = (points(seed, n, p, q, count, dtype, part) for part, n in enumerate((6, 4)))
     return mg.MLPRegressor(NETS[net], *support, query, **more)
-
-
-def started(task, seed=0, starts=1):
-    few = mg.LearnedStart(task, starts=starts)
-    return few, few.first(seed)
-
-
-def alike(few, rule, objective, phi, steps=1, **options):
-    """Return the estimate, which has all bits of that of the tape alone."""
-    found = mg.Reverse(**options)(few, rule, objective, phi, steps=steps)
-    with replayed(False):
-        expected = mg.Reverse(**options)(few, rule, objective, phi, steps=steps)
-    assert everything(found) == everything(expected)
-    return found
-
-
-def everything(found):
-    end = [np.asarray(x).tobytes() for x in mg.ad.leaves(found.end[:3])]
-    # Without a gradient through the gradient nothing is known of growth.
-    known = found if found.growth is not None else replace(found, growth=found.status)
-    return bits(known), end, found.end.t, found.notes, found.carrier
-
-
-def is_replayed(found):
-    return found.replay is not None and "were replayed" in found.replay
 
 
 @pytest.mark.parametrize(
