@@ -49,7 +49,7 @@ from metagrad.replay.shared import Kind, LookedApart, kind_of
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep, said
 from metagrad.replay.stretches import Pulled
-from metagrad.replay.terms import ReplayTerms
+from metagrad.replay.terms import ReplayJointTerms, ReplayTerms
 from metagrad.replay.traced import Traced
 from metagrad.replay.whole_run import WholeRun
 
@@ -62,6 +62,7 @@ __all__ = [
     "OfStep",
     "ProgramRun",
     "Pulled",
+    "ReplayJointTerms",
     "ReplayStep",
     "ReplayTerms",
     "Routine",

@@ -1,6 +1,6 @@
-"""What the objective measures and its gradient in w, as programs; see `step`: recorded, compared and given up likewise.
+"""What the objective measures and its gradient, as programs; see `step`: recorded, compared and given up likewise.
 
-Not where the measure depends on meta-parameters or on the state of the rule: those terms are the tape's.
+Of w alone (`ReplayTerms`), or of meta-parameters, w and the state of the rule (`ReplayJointTerms`).
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ from metagrad.xp import Array, filled, rng
 class ReplayTerms:
     """The values and gradients of a measure along one run."""
 
+    _place = 0  # of w in what the measure is a function of
+
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
         """Bind what an unroll measures (`metagrad.unroll.measured`)."""
         self._looked, self.routines = (measured.task, measured.measure), routines
         self._sample: Callable[[int], Any] = measured.sample
-        self.valued: Callable[[Tree, Any], Array] = measured.valued  # without a program, and its gradient
+        self.valued: Callable[..., Array] = measured.valued  # without a program, and its gradient
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
         self._near: Callable[[Any], Any] = measured.near
-        self._of_w: Callable[[Tree, Any], Any] = measured.of_w
+        self._of: Callable[..., Any] = measured.of_w
         self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
         self._is_on, self._is_sure = routines.why_not is None, routines.is_trusted
         self._are_old = routines.are_recorded  # by another run
         self._seen = 0  # terms
         self._handed: tuple[Tree, Tree] | None = None  # w, and the gradient there, from the program of the step
 
-    def value(self, t: int, w: Tree) -> Array:
+    def value(self, t: int, *at: Tree) -> Array:
         """Return what is measured at time t."""
-        trees = w, self._sample(t)
+        trees = *at, self._sample(t)
         self._seen += 1
         if self._is_on and not self._is_sure:
             return self._first(trees)
@@ -98,8 +100,9 @@ class ReplayTerms:
         return expected
 
     def _learn(self, trees: Any) -> None:
-        w, sample = trees
-        beside = moved(w, 2), self._near(sample)
+        *at, sample = trees
+        w = at[self._place]
+        beside = *[moved(x, k) for k, x in enumerate(at, start=2)], self._near(sample)
         kept = Kept(*self._looked, whole=True)
         try:
             self.routines.step.learn(self.valued, trees, beside)
@@ -110,13 +113,52 @@ class ReplayTerms:
             self.routines.step.why_not, self._is_on = str(why), False
 
     def _compare_slopes(self, trees: Any) -> None:
-        w, sample = trees
-        given = w, sample, _ones(w)
+        given = *trees, _ones(trees[self._place])
         if self.routines.pull.knows(given):
             self.routines.pull.check(self._pulled(*given), given)
 
-    def _pulled(self, w: Tree, sample: Any, cotangent: Array) -> Tree:
-        return ad.recorded(lambda u: self._of_w(u, sample), w)(cotangent)[0]
+    def _pulled(self, *given: Any) -> Tree:
+        w, sample, cotangent = given
+        return ad.recorded(lambda u: self._of(u, sample), w)(cotangent)[0]
+
+
+class ReplayJointTerms(ReplayTerms):
+    """The same of a measure that depends on phi and on the state of the rule, too."""
+
+    _place = 1
+
+    def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
+        """Bind what an unroll measures."""
+        super().__init__(measured, steps, routines)
+        self._of, self.valued = measured.jointly, measured.valued_jointly
+
+    def pullback(self, t: int, w: Tree) -> None:
+        """Return None: where w alone is asked for, the tape finds it."""
+
+    def gradient(self, w: Tree) -> None:
+        """Return None: the task has its own, beside phi."""
+
+    def jointly(self, t: int, *at: Tree) -> Callable[..., tuple[Tree, ...]] | None:
+        """Return the pullback of the measure to (phi, w, state), None where the tape has to find it."""
+        if not self._is_sure:
+            return None
+        trees = *at, self._sample(t)
+        if t in self._looked_at:
+            self.routines.step.check(self.valued(*trees), trees)
+            self._compare_slopes(trees)
+        known: list[tuple[Array, Any]] = []
+
+        def pull(cotangent: Array, wrt: tuple[int, ...] = (0, 1, 2)) -> tuple[Tree, ...]:
+            if not known or known[-1][0] is not cotangent:
+                found = self.routines.pull.run((*trees, cotangent))
+                known.append((cotangent, self._pulled(*trees, cotangent) if found is None else found))
+            return tuple([known[-1][1][k] if k in wrt else None for k in range(3)])
+
+        return pull
+
+    def _pulled(self, *given: Any) -> Tree:
+        *at, sample, cotangent = given
+        return ad.recorded(lambda *moving: self._of(*moving, sample), *at)(cotangent)
 
 
 def _ones(w: Tree) -> Array:

@@ -15,7 +15,7 @@ from metagrad import ad, parts
 from metagrad.errors import bad_type, bad_value
 from metagrad.measures import Loss, is_of_ours
 from metagrad.protocols import Joint, Measure, Task, Tree
-from metagrad.replay import ReplayTerms
+from metagrad.replay import ReplayJointTerms, ReplayTerms
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.purity import check_sample, difference, refuse
@@ -54,7 +54,9 @@ class Measured:
     def at(self, carry: Carry, t: int) -> Array:
         """Return what is measured at time t."""
         if self.terms is not None:
-            return self.terms.value(t, carry.w)
+            return self.terms.value(t, *((self.phi_at(t), carry.w, carry.state) if self.joint else (carry.w,)))
+        if self.joint and self._is_by_tape is not False:
+            return self.valued_jointly(self.phi_at(t), carry.w, carry.state, self.sample(t))
         if self.joint or self._is_by_tape is False:
             return _own(self.of(self.phi_at(t), carry.w, carry.state, t))
         return self.valued(carry.w, self.sample(t))
@@ -63,11 +65,23 @@ class Measured:
         """Return what is measured at time t as a function of what stands there."""
         if not self.joint:
             return self.measure.of(self.task, w, self.sample(t))
+        return self.jointly(phi, w, state, self.sample(t))
+
+    def jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
+        """Return what is measured as a function of what stands there, and of the sample; where it is joint."""
         task, answer = self.system.measured(phi, w, state)
-        return self.measure.of(task, answer, self.sample(t))
+        return self.measure.of(task, answer, sample)
+
+    def valued_jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
+        """Return the same by the tape, where its slope is."""
+        try:
+            return _own(ad.recorded(lambda *moving: self.jointly(*moving, sample), phi, w, state).out)
+        except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it
+            self._is_by_tape = False
+            return _own(self.jointly(phi, w, state, sample))
 
     def on(self, task: Task) -> Measured:
-        """Return the same measure of another task of the same kind, which is not joint."""
+        """Return the same measure of another task of the same kind."""
         moved = copy.copy(self)
         moved.system, moved.task = self.system.on(task), task
         return moved
@@ -106,6 +120,12 @@ class Measured:
     def recorded(self, carry: Carry, t: int) -> ad.Pullback:
         """Return the pullback to w of what is measured at time t, with all that was recorded."""
         return ad.recorded(lambda w: self.of(self.phi_at(t), w, carry.state, t), carry.w)
+
+    def pulled_jointly(self, phi: Tree, carry: Carry, t: int) -> tuple[Array | None, Any]:
+        """Return what is measured at time t, unless it need not be computed, and its pullback to (phi, w, state)."""
+        at = phi, carry.w, carry.state
+        known = self.terms.jointly(t, *at) if isinstance(self.terms, ReplayJointTerms) else None
+        return ad.vjp(lambda *moving: self.of(*moving, t), *at) if known is None else (None, known)
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""

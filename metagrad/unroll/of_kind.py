@@ -61,6 +61,14 @@ class MeasuredOfKind:
         """Return what is measured at w, as its code has it."""
         return self._on(sample).of_w(w, sample[0])
 
+    def jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
+        """Return what is measured as a function of all that stands there."""
+        return self._on(sample).jointly(phi, w, state, sample[0])
+
+    def valued_jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
+        """Return the same by the tape."""
+        return self._on(sample).valued_jointly(phi, w, state, sample[0])
+
     def _on(self, sample: Any) -> Measured:
         data = sample[1]
         return self._measured if data is self._apart.data else self._measured.on(self._apart.with_data(data))

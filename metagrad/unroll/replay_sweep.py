@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import Looked, LookedApart, NotReplayable, ReplayStep, ReplayTerms, is_asked, routines_of
+from metagrad.replay import Looked, LookedApart, NotReplayable, ReplayJointTerms, ReplayStep, ReplayTerms, is_asked, routines_of
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared
@@ -85,10 +85,11 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
     kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
     held = Looked(unroll.task, unroll.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
     terms = _terms(unroll, held, of_kind)
-    beside = terms if _is_weighed_often(unroll) and unroll.options.scaling != "none" else None
+    is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none" and not unroll.tally.joint
+    beside = terms if is_beside else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure, kind=kind)
     routines.depend_on(held)
-    if kind is not None and (routines.why_not or (terms is not None and terms.routines.why_not)):
+    if kind is not None and (routines.why_not or terms.routines.why_not):
         kind.refuse()
         return replay_step(unroll, room=room, forwards=forwards)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
@@ -106,16 +107,14 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(unroll: Unroll, held: Looked | LookedApart, of_kind: Shared | None) -> ReplayTerms | None:
-    """Return the programs of what is measured, where that depends on w alone."""
+def _terms(unroll: Unroll, held: Looked | LookedApart, of_kind: Shared | None) -> ReplayTerms:
+    """Return the programs of what is measured."""
     tally = unroll.tally
-    if tally.joint:
-        return None
     kind = None if of_kind is None else of_kind.kind
     routines = routines_of("what is measured", unroll.system, tally.measure, kind=kind)
     routines.depend_on(held)
     measured: Any = tally.measured if of_kind is None else MeasuredOfKind(tally.measured, of_kind.apart)
-    return ReplayTerms(measured, tally.steps, routines)
+    return (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, routines)
 
 
 def _is_weighed_often(unroll: Unroll) -> bool:

@@ -233,7 +233,7 @@ class Tally:
 
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
         phi = self.measured.phi_at(t)
-        found, pull = ad.vjp(lambda p, w, s: self.measured.of(p, w, s, t), phi, carry.w, carry.state)
+        found, pull = self.measured.pulled_jointly(phi, carry, t)
         weight, degree = self.weight(t), self._degree
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
