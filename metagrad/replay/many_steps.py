@@ -208,7 +208,7 @@ class ManySteps:
         times, phi_at, offset = course
         pair, fold, factors = adjoint
         results: list[Any] = []
-        run, ones = Running(self._routines.given), ones_of(steps[0].w)
+        run, ones, is_joint = Running(self._routines.given), ones_of(steps[0].w), False
         for k, (t, step) in enumerate(zip(times, steps, strict=True)):
             drawn = self._sample(offset + t) if step.is_drawn_again else step.sample
             trees, found = (offset + t, phi_at(t), step.w, step.state, drawn), step.arrays
@@ -216,9 +216,9 @@ class ManySteps:
             got = run.next(*trees, (pair, factor), found)
             if got is None:
                 break
-            phi_bar, pulled, _, after, sums = got
+            phi_bar, pulled, slope, after, sums = got
             if fold is not None:
-                folded = run.next(*trees, (shifted(pair, fold), factor), found)
+                folded = run.next(*trees, (shifted(pair, fold), ldexp(factor, fold)), found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
@@ -226,16 +226,17 @@ class ManySteps:
                 break
             pair = pulled if factors is None else after
             results.append((phi_bar, pulled, pair, sums))
-        return pulled_of(results, with_terms=factors is not None) if results else None
+            is_joint = slope is None and after is not None
+        return pulled_of(results, with_terms=factors is not None, is_joint=is_joint) if results else None
 
 
-def pulled_of(results: list[Any], *, with_terms: bool) -> Pulled:
+def pulled_of(results: list[Any], *, with_terms: bool, is_joint: bool = False) -> Pulled:
     """Return what was found of some steps one by one: (cotangents of phi, adjoint, that with its term, sums) each."""
     *columns, all_sums = zip(*results, strict=True)
     phi_bars, pulled, after = (Stack(list(of)) for of in columns)
     told = [None if of[0] is None else np.array(of) for of in zip(*all_sums, strict=True)]
     sums = Sums(told[0], told[1], told[2] if with_terms else None)
-    return Pulled(phi_bars, pulled, after if with_terms else pulled, sums, len(ad.leaves(results[0][1][0])))
+    return Pulled(phi_bars, pulled, after if with_terms else pulled, sums, len(ad.leaves(results[0][1][0])), is_joint)
 
 
 def _are_same(some: list[Any], others: list[Any]) -> bool:

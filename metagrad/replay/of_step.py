@@ -21,7 +21,7 @@ class OfStep:
     """
 
     def __init__(self, system: Training, terms: Any | None, apart: Apart | None = None) -> None:
-        """Bind the system, and what is measured at most times (it has `valued` and `slope`), None where nothing is."""
+        """Bind the system, and what is measured at most times (`metagrad.replay.terms`), None where nothing is."""
         self._system, self._terms, self._apart = system, terms, apart
 
     def _on(self, phi: Tree) -> tuple[Training, Tree]:
@@ -33,9 +33,12 @@ class OfStep:
             return self._system, phi
         return self._system.on(self._apart.with_data(data)), phi
 
-    def _sample(self, phi: Tree, sample: Tree) -> Tree:
-        """Return the sample as what is measured takes it."""
-        return sample if self._apart is None else (sample, phi[1])
+    def _of_term(self, trees: Any) -> Any:
+        """Return what the measure is a function of, and the sample as it takes that."""
+        _, phi, w, state, sample = trees
+        phi, sample = (phi, sample) if self._apart is None else (phi[0], (sample, phi[1]))
+        at = (phi, w, state) if self._terms is not None and self._terms.is_joint else (w,)
+        return *at, sample
 
     def stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
         """Return the next (w, state)."""
@@ -51,7 +54,8 @@ class OfStep:
         """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
 
         The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
-        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last.
+        gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last. Where what is
+        measured depends on phi, too, the first are two: of the step, and of the term.
         """
         phi_bar, w_bar, state_bar = self.recorded(time, phi, w, state, sample)(made[0])
         return self.with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), *made)
@@ -62,13 +66,17 @@ class OfStep:
         sums = sums_of(pulled[0], w), sums_of(given[0], w)
         if self._terms is None:
             return phi_bar, pulled, None, None, Sums(*sums, None)
-        slope = self._terms.slope(w, self._sample(trees[1], trees[4]))
+        if self._terms.is_joint:
+            of_phi, *of_pair = self._terms.pulled(*self._of_term(trees), factor)
+            after = ad.tree_map(_plus, pulled, tuple(of_pair))
+            return (phi_bar, of_phi), pulled, None, after, Sums(*sums, sums_of(after[0], w))
+        slope = self._terms.slope(*self._of_term(trees))
         after = with_term(pulled, slope, factor)
         return phi_bar, pulled, slope, after, Sums(*sums, sums_of(after[0], w))
 
     def valued(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Any:
         """Return what is measured at w, where that is at most times: the step computes most of it."""
-        return None if self._terms is None else self._terms.valued(w, self._sample(phi, sample))
+        return None if self._terms is None else self._terms.valued(*self._of_term((time, phi, w, state, sample)))
 
     def pushed(
         self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, d_phi: Tree, tangent: Pair
@@ -82,6 +90,10 @@ class OfStep:
         _, of_state = ad.jvp(lambda *at: step(phi, *at), (w, state), tangent)
         _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
         return of_state, of_phi
+
+
+def _plus(x: Any, y: Any) -> Any:
+    return x + y if is_float(x) else x
 
 
 def adjoint_like(pair: Pair, seed: int) -> Pair:

@@ -59,6 +59,25 @@ class Stack:
         """The last of them."""
         return self.trees[-1] if self._trees is not None else self.part(len(self) - 1, len(self)).trees[0]
 
+    def in_turn(self) -> Stack:
+        """Return the trees of which these are pairs, in turn."""
+        half = len(self.leaves) // 2
+        pairs = zip(self.leaves[:half], self.leaves[half:], strict=True)
+        return self._of_pairs([_in_turn(*pair) for pair in pairs])
+
+    def firsts(self) -> Stack:
+        """Return the first of the trees of which these are pairs."""
+        return self._of_pairs(self.leaves[: len(self.leaves) // 2])
+
+    def _of_pairs(self, leaves: list[Any]) -> Stack:
+        like, _ = self.part(0, 1).trees[0]
+
+        def apart(leaves: list[Any]) -> list[Tree]:
+            rows = [iter(row) for row in zip(*leaves, strict=True)]
+            return [ad.tree_map(lambda _, row=row: next(row), like) for row in rows]
+
+        return Stack(leaves=leaves, apart=apart)
+
     def part(self, first: int, end: int) -> Stack:
         """Return those from `first` to before `end`."""
         if first == 0 and end >= len(self):
@@ -66,3 +85,10 @@ class Stack:
         trees = None if self._trees is None else self._trees[first:end]
         leaves = None if self._leaves is None else [x[first:end] for x in self._leaves]
         return Stack(trees, leaves=leaves, apart=self._apart)
+
+
+def _in_turn(some: Any, others: Any) -> Any:
+    """Return the entries along the first axis of two arrays in turn."""
+    if type(some) is not np.ndarray:
+        return [x for pair in zip(some, others, strict=True) for x in pair]
+    return np.stack([some, others], axis=1).reshape((-1, *some.shape[1:]))

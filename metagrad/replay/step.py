@@ -172,6 +172,11 @@ class ReplayStep:
         self._kept.drop_many(times)
 
     @property
+    def adds_terms(self) -> bool:
+        """Whether `back` can add what is measured."""
+        return self._terms is not None
+
+    @property
     def is_of_kind(self) -> bool:
         """Whether programs are those of a kind of tasks."""
         return self._apart is not None
@@ -302,6 +307,8 @@ class ReplayStep:
         if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
             phi_bar, pair, slope, _, _ = found
+            if self._terms is not None and self._terms.is_joint:
+                phi_bar = phi_bar[0]
             if slope is not None and self._terms is not None:
                 self._terms.hand(trees[2], slope)
             return phi_bar, pair

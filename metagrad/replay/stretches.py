@@ -91,13 +91,17 @@ class Taken:
 
 
 class Pulled(NamedTuple):
-    """What was pulled back over some steps: cotangents of phi, adjoints, and adjoints with their terms."""
+    """What was pulled back over some steps: cotangents of phi, adjoints, and adjoints with their terms.
+
+    `is_joint`: terms depend on phi and on the state of the rule, too; cotangents of phi are two, of step and term.
+    """
 
     phi_bars: Stack
     pulled: Stack
     after: Stack
     sums: Sums
     of_w: int  # how many leaves of an adjoint are w's
+    is_joint: bool
     lent: tuple[tuple[Place, Array], ...] = ()  # memory that goes back when nobody reads the adjoints any more
 
     @property
@@ -105,12 +109,19 @@ class Pulled(NamedTuple):
         """Whether terms were added."""
         return self.after is not self.pulled
 
+    @property
+    def of_phi(self) -> Stack:
+        """What phi is given, one after the other: by each step, and by its term where one was added."""
+        if not self.is_joint:
+            return self.phi_bars
+        return self.phi_bars.in_turn() if self.has_terms else self.phi_bars.firsts()
+
     def first(self, count: int) -> Pulled:
         """Return what was found over the first steps."""
         pulled = self.pulled.part(0, count)
         after = self.after.part(0, count) if self.has_terms else pulled
         sums = Sums(*(None if x is None else x[:count] for x in self.sums))
-        return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w, self.lent)
+        return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w, self.is_joint, self.lent)
 
 
 class _Rows:
@@ -322,7 +333,8 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
     pulled = stack(PULLED)
     sums = [x[:count] for x in rooms[ends[SUMS] :]]
     told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
-    return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, len(ad.leaves(adjoint[0])), lent)
+    of_w, is_joint = len(ad.leaves(adjoint[0])), sizes[AFTER] > 0 == sizes[SLOPE]
+    return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, of_w, is_joint, lent)
 
 
 def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> _Rows | None:

@@ -22,6 +22,7 @@ from metagrad.xp import Array, filled, rng
 class ReplayTerms:
     """The values and gradients of a measure along one run."""
 
+    is_joint = False
     _place = 0  # of w in what the measure is a function of
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
@@ -63,7 +64,7 @@ class ReplayTerms:
 
         def pull(cotangent: Array) -> tuple[Tree]:
             found = self.routines.pull.run((w, sample, cotangent))
-            return (self._pulled(w, sample, cotangent) if found is None else found,)
+            return (self.pulled(w, sample, cotangent) if found is None else found,)
 
         return pull
 
@@ -106,7 +107,7 @@ class ReplayTerms:
         kept = Kept(*self._looked, whole=True)
         try:
             self.routines.step.learn(self.valued, trees, beside)
-            self.routines.pull.learn(self._pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
+            self.routines.pull.learn(self.pulled, (*trees, _ones(w)), (*beside, _drawn(w)))
             kept.refuse_changes()
             self._is_sure = True
         except NotReplayable as why:
@@ -115,9 +116,10 @@ class ReplayTerms:
     def _compare_slopes(self, trees: Any) -> None:
         given = *trees, _ones(trees[self._place])
         if self.routines.pull.knows(given):
-            self.routines.pull.check(self._pulled(*given), given)
+            self.routines.pull.check(self.pulled(*given), given)
 
-    def _pulled(self, *given: Any) -> Tree:
+    def pulled(self, *given: Any) -> Tree:
+        """Return the pullback of the measure, of what it is a function of, the sample and a cotangent."""
         w, sample, cotangent = given
         return ad.recorded(lambda u: self._of(u, sample), w)(cotangent)[0]
 
@@ -125,6 +127,7 @@ class ReplayTerms:
 class ReplayJointTerms(ReplayTerms):
     """The same of a measure that depends on phi and on the state of the rule, too."""
 
+    is_joint = True
     _place = 1
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
@@ -151,12 +154,13 @@ class ReplayJointTerms(ReplayTerms):
         def pull(cotangent: Array, wrt: tuple[int, ...] = (0, 1, 2)) -> tuple[Tree, ...]:
             if not known or known[-1][0] is not cotangent:
                 found = self.routines.pull.run((*trees, cotangent))
-                known.append((cotangent, self._pulled(*trees, cotangent) if found is None else found))
+                known.append((cotangent, self.pulled(*trees, cotangent) if found is None else found))
             return tuple([known[-1][1][k] if k in wrt else None for k in range(3)])
 
         return pull
 
-    def _pulled(self, *given: Any) -> Tree:
+    def pulled(self, *given: Any) -> Tree:
+        """Return the pullback to (phi, w, state)."""
         *at, sample, cotangent = given
         return ad.recorded(lambda *moving: self._of(*moving, sample), *at)(cotangent)
 

@@ -187,7 +187,7 @@ class WholeRun:
         pulled, sums = stack(PULLED), self._pulled[ends[SUMS] :]
         told = Sums(sums[0], sums[1], sums[2] if self.has_values else None)
         after = stack(AFTER) if self.has_values else pulled
-        return Pulled(stack(0), pulled, after, told, len(ad.leaves(back.tree[PULLED][0])))
+        return Pulled(stack(0), pulled, after, told, len(ad.leaves(back.tree[PULLED][0])), is_joint=False)
 
     def _run(self, way: int) -> bool:
         assert self._rows is not None, "no memory is taken"

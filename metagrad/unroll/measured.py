@@ -75,7 +75,7 @@ class Measured:
     def valued_jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
         """Return the same by the tape, where its slope is."""
         try:
-            return _own(ad.recorded(lambda *moving: self.jointly(*moving, sample), phi, w, state).out)
+            return _own(ad.recorded(lambda p, u, s: self.jointly(p, u, s, sample), phi, w, state).out)
         except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it
             self._is_by_tape = False
             return _own(self.jointly(phi, w, state, sample))
@@ -125,7 +125,7 @@ class Measured:
         """Return what is measured at time t, unless it need not be computed, and its pullback to (phi, w, state)."""
         at = phi, carry.w, carry.state
         known = self.terms.jointly(t, *at) if isinstance(self.terms, ReplayJointTerms) else None
-        return ad.vjp(lambda *moving: self.of(*moving, t), *at) if known is None else (None, known)
+        return ad.vjp(lambda p, u, s: self.of(p, u, s, t), *at) if known is None else (None, known)
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""

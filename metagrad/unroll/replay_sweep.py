@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from metagrad.protocols import Estimate, Tree
-from metagrad.replay import Looked, LookedApart, NotReplayable, ReplayJointTerms, ReplayStep, ReplayTerms, is_asked, routines_of
+from metagrad.replay import (
+    Looked,
+    LookedApart,
+    NotReplayable,
+    ReplayJointTerms,
+    ReplayStep,
+    ReplayTerms,
+    is_asked,
+    routines_of,
+)
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared
@@ -85,8 +94,8 @@ def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> Rep
     kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
     held = Looked(unroll.task, unroll.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
     terms = _terms(unroll, held, of_kind)
-    is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none" and not unroll.tally.joint
-    beside = terms if is_beside else None
+    is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
+    beside = terms if is_beside and not (unroll.tally.joint and unroll.entries is not None) else None
     routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure, kind=kind)
     routines.depend_on(held)
     if kind is not None and (routines.why_not or terms.routines.why_not):

@@ -130,6 +130,18 @@ def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
     return ldexp(factors.mantissa, apart), (keeps_digits | is_nothing).all(axis=-1)
 
 
+def are_near_1(factors: Array, fold: Array | None, limit: int) -> Array:
+    """Return whether factors (n, B), which go through a pullback as its cotangents, are of a size that loses no digit.
+
+    So as they are, and shifted by `fold` before tasks are summed. Zeros are.
+    """
+    fine = (np.abs(factors) >= 2.0**-limit) & (np.abs(factors) <= 2.0**limit)
+    if fold is not None:
+        fine = fine & (np.abs(ldexp(factors, fold)) >= 2.0 ** (-2 * limit))
+    found: Array = (fine | (factors == 0)).all(axis=-1)
+    return found
+
+
 def log2_of(size: Array) -> Array:
     """Return log2 of sizes in float64, of floats or of scaled numbers; -inf for zero."""
     return size.log2abs() if type(size) is Scaled else namespace(size).log2(size.astype(np.float64))

@@ -16,7 +16,7 @@ import numpy as np
 from metagrad.replay import Pulled, ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
-from metagrad.unroll.rescale import beside, is_float_array, row_maxima
+from metagrad.unroll.rescale import are_near_1, beside, is_float_array, row_maxima
 from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
@@ -159,18 +159,22 @@ class Backwards:
             return 0, 0
         at = states[: -len(times) - 1 : -1]  # the states at these times
         factors, room = None, len(times)
+        fold, top = sweep.fold(sweep.exponent + at[0].exponent)
+        if is_weighed and not sweep.kernel.adds_terms:
+            return 0, len(times)
         if is_weighed:
             weighed = times if times[-1] else times[:-1]
             found = unroll.tally.factors(at, weighed, slope)
             if found is None:
                 return 0, len(times)
             factors, may = beside(found, sweep.exponent, unroll.limit)
+            if unroll.tally.joint:
+                may = may & are_near_1(factors, fold, unroll.limit)
             room = len(times) if may.all() else int(may.argmin())
             if not room:
                 return 0, len(times)
             if weighed is not times:  # at 0 any factor will do
                 factors = np.concatenate([factors, factors[-1:]])
-        fold, top = sweep.fold(sweep.exponent + at[0].exponent)
         found = sweep.kernel.back(
             times[:room], unroll.phi_at, at[:room], sweep.later, sweep.adjoint, fold=fold, factors=factors
         )
@@ -188,9 +192,10 @@ def reached(found: Pulled, times: range, limit: int) -> int:
     count = Sizes(found.pulled.leaves).first_outside(low, high)
     with_terms = min(count, len(times) - (times[-1] == 0)) if found.has_terms else 0
     if with_terms:
-        # A term gives nothing to the adjoint of the rule's state.
+        # A term that depends on w alone gives nothing to the adjoint of the rule's state.
         after = found.after.part(0, with_terms).leaves
-        if Sizes(after[: found.of_w]).first_outside(low, high) < with_terms:
+        changed = after if found.is_joint else after[: found.of_w]
+        if Sizes(changed).first_outside(low, high) < with_terms:
             within = Sizes(after).first_outside(low, high)
             count = count if within == with_terms else within
     return count

@@ -150,7 +150,7 @@ class Tally:
 
     def factors(self, carries: list[Carry], times: range, slope: Scaled) -> Scaled | None:
         """Return the derivative of the meta-objective in what is measured at some times, (n, B); all have a weight."""
-        if self.joint or self.plain or self.scale_state:
+        if self.plain or self.scale_state:
             return None
         pieces: list[tuple[Array, Array]] = []
         k = 0

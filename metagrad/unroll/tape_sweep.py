@@ -106,7 +106,7 @@ class TapeSweep:
 
     def pulled_many(self, times: range, states: list[Carry], found: Pulled, top: Array | int) -> None:
         """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
-        self.gradient.add_many(found.phi_bars, top)
+        self.gradient.add_many(found.of_phi, top)
         if self._growth is not None and self.later is not None:
             self._growth.steps(found.sums, (self.adjoint[0], self.later.w), self.exponent)
         end = found.pulled if times[-1] == 0 else found.after  # no term is added at 0
