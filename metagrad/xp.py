@@ -72,6 +72,17 @@ def is_array(x: object) -> bool:
     return _namespace_of_type(type(x)) is not None
 
 
+def number_type(x: object) -> type | None:
+    """Return the type of a number of Python or NumPy, of a recorded one that of what it stands for; None for arrays.
+
+    A number is not an array without axes: Python's do not promote, and an index by one writes where arrays add.
+    """
+    if isinstance(x, float | int | np.generic):
+        return type(x)
+    found: type | None = getattr(x, "number_type", None)
+    return found
+
+
 def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
     """Return the one array module that all `arrays` live in; host scalars go with any.
 

@@ -16,7 +16,7 @@ from metagrad.ad.strong import may_have_nan
 from metagrad.ad.tape import Pull, Record, Var, leaf, value_of, zeros_like
 from metagrad.ad.tree import Tree, is_branch, leaves, leaves_as, tree_map, unflatten
 from metagrad.errors import bad_type, bad_value
-from metagrad.xp import is_array, namespace
+from metagrad.xp import is_array, namespace, number_type
 
 WATCH: ContextVar[Pull | None] = ContextVar("watch", default=None)  # in the place of the rules, see `metagrad.ad.blame`
 
@@ -234,9 +234,9 @@ def _ones_like(out: Any) -> Any:
         came = f"a {type(out).__name__}" if not hasattr(out, "dtype") else f"an array of {out.dtype}"
         bad_type("grad", "what the function returns", came, "one float array", "Return the loss alone.")
     value = value_of(out)
-    if type(value) is float:
-        return np.float64(1.0)
-    return value.dtype.type(1) if isinstance(value, np.generic) else namespace(value).ones_like(value)
+    if (kind := number_type(value)) is not None:
+        return np.float64(1.0) if kind is float else value.dtype.type(1)
+    return namespace(value).ones_like(value)
 
 
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Tree]:

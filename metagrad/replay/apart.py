@@ -2,11 +2,10 @@
 
 In meta-training tasks are new at every call: another closure over other arrays, by the same lines. Data are the arrays
 of floats that the task alone holds: in cells and defaults of its functions, in attributes, in tuples, lists and dicts
-of these. What else it holds that may be another thing in the next task, arrays of labels and masks, and floats, are
-data where they have differed between tasks (`shared` knows), for a program does more with what is known. What a global
-names, or a class has, is part of the kind, as are counts and texts. Only code that can be read through (`closed`) is
-taken apart. A task is put together again with other data, which may be recorded (`traced`), by copies of its functions
-and objects: nothing of it is constructed anew, and nothing is written into.
+of these. Arrays of labels and masks are data where they have differed between tasks (`shared` knows), for a program
+does more with what is known. What a global names, or a class has, is part of the kind, as are numbers and texts. Only
+code that can be read through (`closed`) is taken apart. A task is put together again with other arrays, which may be
+recorded (`traced`), by copies of its functions and objects: nothing of it is constructed anew, or written into.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
 from metagrad.xp import is_laid_out
 
-_MOST_DATA, _MOST_BYTES = 32, 1 << 24  # one task's may stay as examples, as long as its kind is known
-_FLOATS = (float, np.float32, np.float64)  # of what is no array
+_MOST_ARRAYS, _MOST_BYTES = 32, 1 << 24  # one task's may stay as examples, as long as its kind is known
 # What tells an array from what is recorded in its place, writes into one, or gives shapes that depend on numbers.
 _TOUCHY = frozenset(
     [
@@ -61,7 +59,7 @@ _CONTAINERS = (list, dict, set, frozenset, deque)
 
 
 class Apart:
-    """A task, with the signature of its kind and its data, one by one; `others` are what steps are made of, too.
+    """A task, with the signature of its kind and its data, array by array; `others` are what steps are made of, too.
 
     `code` is the signature without data and without what may be data (`may_vary`), None where the task cannot be taken
     apart. Until `settle` says which of them are, none is.
@@ -72,7 +70,7 @@ class Apart:
         self._parts = task, *others
         self._reading, self.code = _read(self._parts)
         self.may_vary = self._reading.may_vary
-        self.contents_of = [*map(_content, self.may_vary)]
+        self.contents_of = [*map(content, self.may_vary)]
         self.settle(frozenset())
 
     def settle(self, varies: frozenset[int]) -> None:
@@ -83,9 +81,8 @@ class Apart:
         self._varies = varies
         self.data = tuple(self._data(self._reading))
         self.signature = self._signature(self.code, self.contents_of)
-        arrays = [x for x in self.data if type(x) is np.ndarray]
-        is_much = len(self.data) > _MOST_DATA or sum(x.nbytes for x in arrays) > _MOST_BYTES
-        if is_much or not self.data or not all(map(is_laid_out, arrays)):
+        is_much = len(self.data) > _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES
+        if is_much or not self.data or not all(map(is_laid_out, self.data)):
             self.signature = None
 
     def _data(self, reading: _Apart) -> list[Any]:
@@ -98,7 +95,7 @@ class Apart:
     def _read_again(self) -> tuple[Signature | None, list[Any]]:
         """Return signature and data, of what the parts hold now."""
         reading, code = _read(self._parts)
-        return self._signature(code, [*map(_content, reading.may_vary)]), self._data(reading)
+        return self._signature(code, [*map(content, reading.may_vary)]), self._data(reading)
 
     @property
     def named(self) -> list[Any]:
@@ -120,7 +117,7 @@ class Apart:
     def contents(self) -> tuple[Any, ...]:
         """Return what tells the task, and its data, from what they were."""
         signature, own = self._read_again()
-        return signature == self.signature, [*map(id, own)], [*map(_content, self.data)]
+        return signature == self.signature, [*map(id, own)], [*map(content, self.data)]
 
 
 def _read(parts: tuple[Any, ...]) -> tuple[_Apart, Signature | None]:
@@ -129,17 +126,11 @@ def _read(parts: tuple[Any, ...]) -> tuple[_Apart, Signature | None]:
     return reading, read_by(reading, parts, own=1)
 
 
-def _content(x: Any) -> Any:
-    """Return what tells an array, or a float, from what it was."""
-    return content(x) if type(x) is np.ndarray else repr(x)
-
-
 class _Apart(Reading):
     def __init__(self) -> None:
         super().__init__()
         self.data, self.named, self.may_vary = list[Any](), list[Any](), list[Any]()
         self.own: set[int] = set()
-        self._floats: dict[int, int] = {}
 
     def may_meet_again(self, x: Any, *, is_own: bool) -> bool:
         """Refuse what the task holds and a global names, too: its copy would not be that one."""
@@ -172,15 +163,6 @@ class _Apart(Reading):
         else:
             self.named.append(type(x) if _is_copied(x) else x)
         return super().told(x, is_own=is_own)
-
-    def told_inert(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
-        if not is_own or type(x) not in _FLOATS:
-            return super().told_inert(x, is_own=is_own)
-        known = len(self._floats)
-        order = self._floats.setdefault(id(x), known)
-        if order == known:  # else one float by two names
-            self.may_vary.append(x)
-        return type(x), "data", order
 
 
 @cache

@@ -109,7 +109,7 @@ class Reading:
             x, is_own = stack.pop()
             kind = type(x)
             if kind in _INERT or _is_inert(x):
-                signature.append(self.told_inert(x, is_own=is_own))
+                signature.append((kind, x if kind is int or kind is str else repr(x)))
                 continue
             order = self._seen.setdefault(id(x), len(self._seen))
             if order < len(self._held):  # which thing is met again, too
@@ -139,11 +139,6 @@ class Reading:
     def told(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
         """Return what tells a thing, beside what is read below it."""
         return _told(x)
-
-    def told_inert(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:
-        """Return what tells a number or a text."""
-        kind = type(x)
-        return kind, x if kind is int or kind is str else repr(x)
 
     def _below(self, x: Any) -> list[Any] | None:
         """Return what is to be read next, None where x is not to be read; the first `_of_its_own` are held by x."""

@@ -18,7 +18,7 @@ from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.buffers import Buffers
 from metagrad.replay.functions import is_fresh, method_name, plain_einsum
-from metagrad.replay.program import PLAIN, NotReplayable, Value, values_in
+from metagrad.replay.program import NotReplayable, Value, values_in
 
 Run = Callable[..., Any]
 _SIGNS = {
@@ -136,7 +136,7 @@ class Source:
     def look(self, v: Value) -> None:
         """Give up where there is a NaN."""
         name = self.name(v)
-        is_number = isinstance(v.example, np.generic)
+        is_number = isinstance(v.example, np.generic | float)
         self.lines.append(f"if {name} != {name}: return None" if is_number else f"if look({name}): return None")
 
     def results(self, outputs: list[Value]) -> list[str]:
@@ -239,4 +239,4 @@ def defined(source: Source, text: str) -> Run:
 
 def is_float(example: Any) -> bool:
     """Whether there may be a NaN in a result."""
-    return type(example) not in PLAIN and getattr(getattr(example, "dtype", None), "kind", "") == "f"
+    return type(example) is float or getattr(getattr(example, "dtype", None), "kind", "") == "f"

@@ -37,7 +37,7 @@ class OfStep:
         """Return what the measure is a function of, and the sample as it takes that."""
         _, phi, w, state, sample = trees
         phi, sample = (phi, sample) if self._apart is None else (phi[0], (sample, phi[1]))
-        at = (phi, w, state) if self._terms is not None and self._terms.is_joint else (w,)
+        at = (phi, w, state) if self._terms is not None and self._terms.joint else (w,)
         return *at, sample
 
     def stepped(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree) -> Pair:
@@ -66,7 +66,7 @@ class OfStep:
         sums = sums_of(pulled[0], w), sums_of(given[0], w)
         if self._terms is None:
             return phi_bar, pulled, None, None, Sums(*sums, None)
-        if self._terms.is_joint:
+        if self._terms.joint:
             of_phi, *of_pair = self._terms.pulled(*self._of_term(trees), factor)
             after = ad.tree_map(_plus, pulled, tuple(of_pair))
             return (phi_bar, of_phi), pulled, None, after, Sums(*sums, sums_of(after[0], w))

@@ -8,8 +8,6 @@ from functools import cached_property
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
-
 from metagrad.replay.apart import Apart
 from metagrad.replay.closed import Signature
 
@@ -23,32 +21,30 @@ _CODES: list[Code] = []
 
 
 class Code:
-    """Tasks of one code: which of their labels, masks and floats are not the same in all of them.
+    """Tasks of one code: which of their labels and masks are not the same in all of them.
 
-    Those are data. Where no program can be shared so, as one of them is a count, say, or goes into a function of
-    `math`, floats are told again, then all: tasks with other ones are of another kind.
+    Those are data. Where no program can be shared so, as a shape depends on one of them, say, all are told again: tasks
+    with other ones are of another kind.
     """
 
     def __init__(self, apart: Apart) -> None:
         """Take the first task of that code."""
         self.code, self._named, self._first = apart.code, apart.named, apart.contents_of
-        self._may_be = frozenset(range(len(self._first)))
-        self._arrays = frozenset(k for k, x in enumerate(apart.may_vary) if isinstance(x, np.ndarray))
+        self._may_vary = True
         self.varies: frozenset[int] = frozenset()
 
     def see(self, apart: Apart) -> bool:
         """Note a task; tell whether what varies is not what it was."""
         pairs = zip(self._first, apart.contents_of, strict=True)
-        differs = frozenset(k for k, (a, b) in enumerate(pairs) if a != b and k in self._may_be)
+        differs = frozenset(k for k, (a, b) in enumerate(pairs) if a != b and self._may_vary)
         is_new = not differs <= self.varies
         self.varies |= differs
         return is_new
 
-    def refuse(self, varies: frozenset[int]) -> None:
-        """Note that programs cannot be shared where so much varies."""
+    def refuse(self) -> None:
+        """Note that programs cannot be shared where they vary."""
         with _LOCK:
-            self._may_be = self._arrays if varies - self._arrays else frozenset()
-            self.varies &= self._may_be
+            self._may_vary, self.varies = False, frozenset()
 
 
 class Kind:
@@ -78,7 +74,7 @@ class Kind:
         """Note that its programs cannot be shared."""
         self.is_refused = True
         if self._varies:
-            self.code.refuse(self._varies)
+            self.code.refuse()
 
     @property
     def is_to_share(self) -> bool:

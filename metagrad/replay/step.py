@@ -307,7 +307,7 @@ class ReplayStep:
         if found is not None and (again or t not in self.looked_at):
             self.replayed += 1
             phi_bar, pair, slope, _, _ = found
-            if self._terms is not None and self._terms.is_joint:
+            if self._terms is not None and self._terms.joint:
                 phi_bar = phi_bar[0]
             if slope is not None and self._terms is not None:
                 self._terms.hand(trees[2], slope)

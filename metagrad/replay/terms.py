@@ -22,7 +22,7 @@ from metagrad.xp import Array, filled, rng
 class ReplayTerms:
     """The values and gradients of a measure along one run."""
 
-    is_joint = False
+    joint = False
     _place = 0  # of w in what the measure is a function of
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:
@@ -127,7 +127,7 @@ class ReplayTerms:
 class ReplayJointTerms(ReplayTerms):
     """The same of a measure that depends on phi and on the state of the rule, too."""
 
-    is_joint = True
+    joint = True
     _place = 1
 
     def __init__(self, measured: Any, steps: int, routines: Routines) -> None:

@@ -64,24 +64,10 @@ class Traced:
         return self.value.example.strides
 
     @property
-    def real(self) -> Any:
-        """The real part: the array itself."""
-        return record(self.graph, real, (self,))
-
-    @property
-    def imag(self) -> Any:
-        """The imaginary part."""
-        return record(self.graph, imag, (self,))
-
-    @property
-    def T(self) -> Any:  # noqa: N802
-        """The axes reversed."""
-        return record(self.graph, np.transpose, (self,))
-
-    @property
-    def mT(self) -> Any:  # noqa: N802
-        """The last two axes exchanged."""
-        return record(self.graph, np.matrix_transpose, (self,))
+    def number_type(self) -> type | None:
+        """The type of the number that this stands for, None for an array."""
+        example = self.value.example
+        return type(example) if isinstance(example, np.generic | float | int) else None
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
@@ -272,10 +258,16 @@ def _wrapped(graph: Graph, value: Value) -> Any:
     return graph.refuse(f"a function that returns a {type(example).__name__}")
 
 
+def _unary(function: Any) -> Callable[[Traced], Any]:
+    return lambda self: record(self.graph, function, (self,))
+
+
 def _refusing(what: str) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: self.graph.refuse(what)
 
 
+for _name, _made in {"real": real, "imag": imag, "T": np.transpose, "mT": np.matrix_transpose}.items():
+    setattr(Traced, _name, property(_unary(_made)))
 for _name, _why in LOOKS.items():
     setattr(Traced, _name, _refusing(_why))
 
@@ -292,10 +284,6 @@ def _binary(function: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _is_foreign(other: Any) -> bool:
     return not (type(other) in (Traced, np.ndarray) or is_literal(other))
-
-
-def _unary(function: Any) -> Callable[[Traced], Any]:
-    return lambda self: record(self.graph, function, (self,))
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):

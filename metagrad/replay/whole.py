@@ -16,7 +16,7 @@ from metagrad.replay.buffers import Unit, placed, takes_out
 from metagrad.replay.chains import grouped
 from metagrad.replay.cheap import cheap
 from metagrad.replay.loops import Lowering
-from metagrad.replay.program import PLAIN, Value
+from metagrad.replay.program import Value
 from metagrad.replay.sums import pattern
 from metagrad.replay.whole_calls import add_call
 from metagrad.replay.whole_table import NotWhole, Table, Whole
@@ -148,7 +148,9 @@ class _Planner:
                 steps = ("read", "x", 0, ()), ("guard", "x", self._guards[v.number])
                 table.kernel([table.arrays[v.number]], steps)
             if v.number in looked:
-                array = table.arrays[v.number]
+                array = table.arrays.get(v.number)
+                if array is None:
+                    raise NotWhole("it looks for NaN in a number that has no place")
                 if np.ndim(array) and np.empty_like(array).strides != array.strides:
                     raise NotWhole("it looks for NaN in an array with gaps")
                 step, sizes = ((1,), (array.size,)) if array.ndim else ((), ())
@@ -178,4 +180,4 @@ def _number(x: Any) -> Any:
 
 
 def _is_float(v: Value) -> bool:
-    return type(v.example) not in PLAIN and getattr(getattr(v.example, "dtype", None), "kind", "") == "f"
+    return type(v.example) is float or getattr(getattr(v.example, "dtype", None), "kind", "") == "f"

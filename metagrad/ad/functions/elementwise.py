@@ -13,7 +13,7 @@ from metagrad.ad.constants import COMPLEX, NUMBERS, TRACE, ComplexOperandError, 
 from metagrad.ad.functions.shapes import array_of, in_place_of, like, module_of
 from metagrad.ad.tape import Function, Op, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, namespace, number_type
 
 _HOST = frozenset({np.ndarray, float, int, np.float64, np.float32, np.float16})
 
@@ -113,7 +113,8 @@ def _power(x: Any, y: Any) -> Any:
 
 
 def _power_rule_base(g: Any, out: Any, x: Any, y: Any) -> Any:
-    if isinstance(y, int | float):
+    kind = number_type(y)
+    if kind is not None and issubclass(kind, int | float):
         return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
     # At 0**0 the derivative is 0, not 0 * 0**-1.
     return g * (y * power(x, where((y == 0) & (x == 0), y, y - 1)))

@@ -22,6 +22,7 @@ from metagrad.ad.functions.shapes import (
 )
 from metagrad.ad.tape import Var, value_of
 from metagrad.errors import bad_type, bad_value
+from metagrad.xp import number_type
 
 
 def at_places(a: Any, axis: int, places: Any) -> Any:
@@ -111,7 +112,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
         chosen = np.asarray(condition) if isinstance(condition, bool | np.bool_ | list) else condition
         if getattr(chosen, "dtype", None) != np.bool_:
             bad_type("select", "condlist", "a list with entries that are no booleans", "a list of boolean arrays")
-        out = where(chosen, choice if type(choice) in (float, int) else array_of(choice), out)
+        out = where(chosen, choice if number_type(choice) in (float, int) else array_of(choice), out)
     return out
 
 

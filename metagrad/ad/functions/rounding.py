@@ -27,6 +27,7 @@ from metagrad.ad.functions.elementwise import (
 from metagrad.ad.functions.shapes import as_array, astype, like, module_of
 from metagrad.ad.tape import Function, Var, multilinear, primitive, value_of, zeros_like
 from metagrad.errors import bad_type
+from metagrad.xp import number_type
 
 _LN2 = math.log(2.0)
 
@@ -150,7 +151,7 @@ def float_power(x: Any, y: Any) -> Any:
 
 
 def _wide(x: Any) -> Any:
-    if type(x) in (float, int):
+    if number_type(x) in (float, int):
         return float(x)
     return astype(x, np.float64) if type(x) is Var else as_array(x).astype(np.float64)
 

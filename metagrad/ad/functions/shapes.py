@@ -13,7 +13,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from metagrad.ad.constants import kept_index
 from metagrad.ad.tape import Function, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array, namespace, number_type
 
 _SMALL = 4096  # entries below which a copy is cheaper than NumPy's broadcast view
 
@@ -250,7 +250,13 @@ _BASIC = frozenset({int, slice})
 
 def _is_basic(index: Any) -> bool:
     parts = index if type(index) is tuple else (index,)
-    return all(p is None or p is Ellipsis or type(p) in _BASIC or isinstance(p, np.integer) for p in parts)
+    return all(p is None or p is Ellipsis or type(p) in _BASIC or _is_integer(p) for p in parts)
+
+
+def _is_integer(part: Any) -> bool:
+    """Whether a part of an index is a number of NumPy's; a recorded one is."""
+    kind = number_type(part)
+    return kind is not None and issubclass(kind, np.integer)
 
 
 def _is_mask(index: Any) -> bool:

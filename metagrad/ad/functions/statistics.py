@@ -41,6 +41,7 @@ from metagrad.ad.functions.sorting import (
 )
 from metagrad.ad.tape import Var, value_of
 from metagrad.errors import bad_type
+from metagrad.xp import number_type
 
 
 def _numbers(a: Any, where: Any = None) -> Any:
@@ -189,7 +190,7 @@ def _nan_quantile(
     found = _at(x, order, low)
     if not is_picked(levels, method):
         share = share_of(places, q, levels)
-        share = share.astype(x.dtype) if type(q) in (int, float) and type(share) is not float else share
+        share = share.astype(x.dtype) if number_type(q) in (int, float) and type(share) is not float else share
         found = lerp(found, _at(x, order, low + (places > low)), share)
     found = choose(counts[..., None] > 0, found, math.nan)
     found = quantile_shape(found, levels.shape, a.shape, axes, keepdims)
