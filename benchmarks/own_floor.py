@@ -53,7 +53,11 @@ def work(case: Case) -> Work:
         return Work([there, back] * 2, 2 * n * p, {"tanh": n * hidden, "exp": n * classes})
     batch, n, d = case.sizes[:3]
     there, back = ((batch, n, d), (batch, d, 1)), ((batch, d, n), (batch, n, 1))
-    if case.kind == "logistic":
+    if case.kind == "classes":
+        k = case.sizes[3]
+        there, back = ((batch, n, d), (batch, d, k)), ((batch, d, n), (batch, n, k))
+        return Work([there, back] * 2, 2 * batch * n * d, {"exp": batch * n * k})
+    if case.kind in ("logistic", "decayed"):
         return Work([there, back] * 2, 2 * batch * n * d, {"exp": batch * n, "log1p": batch * n})
     hidden, count = case.sizes[3], batch * d
     gates = [

@@ -45,6 +45,7 @@ TORCH, AUTOGRAD = "PyTorch, eager", "HIPS autograd"
 LONGEST_FIRST_CALL = 2.0  # seconds
 BESIDE = 0.01  # a start without ties
 _TASKS = 16  # of a call that has a new one each time
+_BOUNDS = {"network": 1.2, "lstm_rule": 1.5}
 _TOLERANCE = {"float64": 1e-9, "float32": 5e-3}
 
 Call = Callable[[], list[Any]]
@@ -56,7 +57,12 @@ _REGRESSIONS = [
     Case("logistic", (1, 2000, 100), 40),
     Case("logistic", (16, 200, 50), 100, ADAM),
 ]
-_OWN = [Case("network", (784, 20, 10, 128), 20), Case("lstm_rule", (16, 50, 10, 20), 20, LSTM)]
+_OWN = [
+    Case("decayed", (64, 50, 20), 40),
+    Case("classes", (16, 50, 20, 5), 40),
+    Case("network", (784, 20, 10, 128), 20),
+    Case("lstm_rule", (16, 50, 10, 20), 20, LSTM),
+]
 CASES = [replace(case, dtype=dtype) for dtype in _TOLERANCE for case in (*_REGRESSIONS, *_OWN)]
 
 
@@ -115,7 +121,7 @@ def target(case: Case, ours: str, peer: str) -> float | None:
     if peer not in (JAX, JAX_AT_ONCE) or ours in (TAPE, ANEW):
         return None
     if case.kind != "logistic":
-        return (1.2 if case.kind == "network" else 1.5) if ours == COMPILED else None
+        return _BOUNDS.get(case.kind) if ours == COMPILED else None
     tiny = case.sizes[0] * case.sizes[1] <= 100
     return {NUMPY: 6.0 if tiny else 1.8, COMPILED: 3.0 if tiny else 1.0}[ours]
 
@@ -133,7 +139,7 @@ def calls(case: Case, found: dict[str, ModuleType], start: float = 0.0) -> dict[
     """Return the calls by name: each gives the mean value and the gradients, in the order of phi."""
     numbers = given(case, start)
     every = {name: _ours(case, [numbers], way) for name, way in ways().items()}
-    if case.kind == "logistic" and COMPILED in every:
+    if case.kind in ("logistic", "decayed", "classes") and COMPILED in every:
         others = [given(replace(case, seed=case.seed + k), start) for k in range(1, _TASKS)]
         every[ANEW] = _ours(case, [numbers, *others], ways()[COMPILED])
     return every | peer_calls(case, found, numbers)

@@ -1,8 +1,9 @@
-"""What a user writes: three losses and a rule in plain NumPy code, with their data, for `own_loss`.
+"""What a user writes: five losses and a rule in plain NumPy code, with their data, for `own_loss`.
 
-`logistic`: the README's logistic regression. `network`: two layers, tanh, softmax cross-entropy, a minibatch a step.
-`lstm_rule`: least squares, descended by a coordinate-wise LSTM (Andrychowicz et al. 2016, one layer) whose weights are
-the meta-parameters.
+`logistic`: the README's logistic regression. `decayed`: that with a weight decay, tuned beside the step size.
+`classes`: softmax regression on integer labels, one for each point. `network`: two layers, tanh, softmax
+cross-entropy, a minibatch a step. `lstm_rule`: least squares, descended by a coordinate-wise
+LSTM (Andrychowicz et al. 2016, one layer) whose weights are the meta-parameters.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 GD, ADAM, LSTM = "GD", "Adam", "LSTM"
 GD_PHI: tuple[float, ...] = (0.5,)
+DECAY = -3.0  # its logarithm
 ADAM_PHI = (0.05, 0.9, 0.999, 1e-8)  # eta, beta1, beta2, eps
 FORGET_MORE = 1.0  # added to the forget gate
 
@@ -23,7 +25,8 @@ FORGET_MORE = 1.0  # added to the forget gate
 class Case:
     """One problem: its kind, its sizes, T, the rule and the dtype.
 
-    Sizes are (B, n, d) of a regression (and the hidden units of the LSTM), or (inputs, hidden, classes, batch).
+    Sizes are (B, n, d) of a regression (then the classes, or the hidden units of the LSTM), or (inputs, hidden,
+    classes, batch).
     """
 
     kind: str
@@ -39,10 +42,13 @@ class Case:
         if self.kind == "network":
             *layers, batch = self.sizes
             return f"own {'-'.join(map(str, layers))} network, batch {batch}, T = {self.steps}, GD, {self.dtype}"
-        name = "own LSTM rule" if self.kind == "lstm_rule" else "own loss"
-        hidden = f"{self.sizes[3]} hidden" if self.kind == "lstm_rule" else self.rule
+        name, more = {
+            "lstm_rule": ("own LSTM rule", f"{self.sizes[-1]} hidden"),
+            "decayed": ("own loss with a decay that is tuned", self.rule),
+            "classes": ("own loss on labels", f"{self.sizes[-1]} classes, {self.rule}"),
+        }.get(self.kind, ("own loss", self.rule))
         sizes = ", ".join(f"{key} = {size}" for key, size in zip("Bnd", self.sizes, strict=False))
-        return f"{name}: {sizes}, T = {self.steps}, {hidden}, {self.dtype}"
+        return f"{name}: {sizes}, T = {self.steps}, {more}, {self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,14 @@ def given(case: Case, start: float = 0.0) -> Given:
     if case.kind == "network":
         return _network(case, stream)
     x = stream.standard_normal(case.sizes[:3])
-    targets = x[..., 0] > 0.3 if case.kind == "logistic" else x @ stream.standard_normal(case.sizes[2])
+    if case.kind == "classes":
+        w0 = start * stream.standard_normal((case.sizes[0], *case.sizes[2:]))
+        labels = stream.integers(case.sizes[3], size=case.sizes[:2])
+        return Given((x.astype(dtype), labels), (w0.astype(dtype),), (np.asarray(*GD_PHI, dtype),))
+    targets = x[..., 0] > 0.3 if case.kind in ("logistic", "decayed") else x @ stream.standard_normal(case.sizes[2])
     w0 = start * stream.standard_normal((case.sizes[0], case.sizes[2]))
     phi: Any = _lstm_phi(case.sizes[3], stream) if case.kind == "lstm_rule" else _phi(case.rule)
+    phi = (*phi, DECAY) if case.kind == "decayed" else phi
     x, y, w0, *phi = (np.asarray(a, dtype) for a in (x, targets, w0, *phi))
     return Given((x, y), (w0,), tuple(phi))
 
@@ -118,8 +129,11 @@ def parts(case: Case, numbers: Given) -> tuple[Any, Any, Any]:
 
     if case.kind == "lstm_rule":
         return _regression(numbers), OwnLSTM(case.sizes[3]), LstmPhi(*numbers.phi)
-    task = _logistic(numbers) if case.kind == "logistic" else _classifier(numbers)
+    task = {"logistic": _logistic, "decayed": _decayed, "classes": _classes, "network": _classifier}[case.kind](numbers)
     rule = mg.Adam() if case.rule == ADAM else mg.GradientDescent()
+    if case.kind == "decayed":
+        *of_rule, theta = numbers.phi
+        return task, rule, mg.Joint(rule=type(rule).Phi(*of_rule), task=theta)
     return task, rule, type(rule).Phi(*numbers.phi)
 
 
@@ -131,6 +145,33 @@ def _logistic(numbers: Given) -> Any:
     def loss(w: Any) -> Any:
         z = np.einsum("bni,bi->bn", x, w)
         return np.mean(np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z, axis=-1)
+
+    return mg.FunctionTask(loss, w0=numbers.w0[0])
+
+
+def _decayed(numbers: Given) -> Any:
+    import metagrad as mg
+
+    x, y = numbers.data
+
+    def loss(w: Any, theta: Any) -> Any:
+        z = np.einsum("bni,bi->bn", x, w)
+        losses = np.mean(np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0.0) - y * z, axis=-1)
+        return losses + np.exp(theta) * np.sum(w * w, axis=-1)
+
+    return mg.FunctionTask(loss, w0=numbers.w0[0], theta=numbers.phi[-1])
+
+
+def _classes(numbers: Given) -> Any:
+    import metagrad as mg
+
+    x, y = numbers.data
+
+    def loss(w: Any) -> Any:
+        z = x @ w
+        z = z - np.max(z, axis=-1, keepdims=True)
+        picked = np.take_along_axis(z, y[..., None], axis=-1)[..., 0]
+        return np.mean(np.log(np.sum(np.exp(z), axis=-1)) - picked, axis=-1)
 
     return mg.FunctionTask(loss, w0=numbers.w0[0])
 

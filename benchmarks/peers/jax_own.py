@@ -25,7 +25,7 @@ Call = Callable[[], list[Any]]
 def logistic(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) -> Call:
     """Return a function that returns the mean over tasks of sum_t f(w_t), and its gradient."""
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         x, y = data
         z = jnp.einsum("bni,bi->bn", x, w[0])
         return jnp.mean(jnp.log1p(jnp.exp(-jnp.abs(z))) + jnp.maximum(z, 0.0) - y * z, axis=-1)
@@ -33,10 +33,33 @@ def logistic(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool)
     return _call(given, loss, _rule(rule), steps, wanted, at_once)
 
 
+def decayed(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) -> Call:
+    """Return the same with a weight decay, the exponential of the last of phi."""
+
+    def loss(w: Any, data: Any, phi: Any) -> Any:
+        x, y = data
+        z = jnp.einsum("bni,bi->bn", x, w[0])
+        losses = jnp.mean(jnp.log1p(jnp.exp(-jnp.abs(z))) + jnp.maximum(z, 0.0) - y * z, axis=-1)
+        return losses + jnp.exp(phi[-1]) * jnp.sum(w[0] * w[0], axis=-1)
+
+    return _call(given, loss, _rule(rule), steps, wanted, at_once)
+
+
+def classes(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) -> Call:
+    """Return the same of softmax regression on integer labels."""
+
+    def loss(w: Any, data: Any, phi: Any) -> Any:
+        x, y = data
+        log_p = jax.nn.log_softmax(x @ w[0])
+        return -jnp.mean(jnp.take_along_axis(log_p, y[..., None], axis=-1)[..., 0], axis=-1)
+
+    return _call(given, loss, _rule(rule), steps, wanted, at_once)
+
+
 def network(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) -> Call:
     """Return the same of two layers that see a minibatch a step."""
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         (W1, b1, W2, b2), (x, labels) = w, data
         hidden = jnp.tanh(x @ W1[0] + b1[0])
         log_p = jax.nn.log_softmax(hidden @ W2[0] + b2[0])
@@ -48,7 +71,7 @@ def network(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) 
 def lstm_rule(given: Given, rule: str, steps: int, wanted: int, *, at_once: bool) -> Call:
     """Return the same of least squares under a coordinate-wise LSTM."""
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         x, y = data
         return jnp.mean((jnp.einsum("bni,bi->bn", x, w[0]) - y) ** 2, axis=-1) / 2
 
@@ -92,8 +115,8 @@ def _adam(phi: Any, state: Any, w: Any, g: Any) -> Any:
 def _call(given: Given, loss: Any, rule: Any, steps: int, wanted: int, at_once: bool) -> Call:
     init, update = rule
 
-    def sum_and_each(w: Any, data: Any) -> Any:
-        losses = loss(w, data)
+    def sum_and_each(w: Any, data: Any, phi: Any) -> Any:
+        losses = loss(w, data, phi)
         return jnp.sum(losses), losses
 
     both = jax.value_and_grad(sum_and_each, has_aux=True)
@@ -104,9 +127,9 @@ def _call(given: Given, loss: Any, rule: Any, steps: int, wanted: int, at_once: 
         def step(carry: Any, pair: Any) -> Any:
             w, state = carry
             now, after = (last, last) if pair is None else pair
-            _, g = both(w, now)
+            _, g = both(w, now, phi)
             w, state = update(phi, state, w, g)
-            return (w, state), jnp.mean(loss(w, after))
+            return (w, state), jnp.mean(loss(w, after, phi))
 
         return jnp.sum(jax.lax.scan(step, (w, init(phi, w)), pairs, length=steps)[1])
 
@@ -115,12 +138,12 @@ def _call(given: Given, loss: Any, rule: Any, steps: int, wanted: int, at_once: 
 
         def step(carry: Any, now: Any) -> Any:
             w, state = carry
-            (_, losses), g = both(w, last if now is None else now)
+            (_, losses), g = both(w, last if now is None else now, phi)
             return update(phi, state, w, g), jnp.mean(losses)
 
         samples = None if pairs is None else pairs[0]
         (w, _), before = jax.lax.scan(step, (w, init(phi, w)), samples, length=steps)
-        return jnp.sum(before[1:]) + jnp.mean(loss(w, last))
+        return jnp.sum(before[1:]) + jnp.mean(loss(w, last, phi))
 
     unrolled = with_loss if at_once else as_written
 

@@ -20,7 +20,7 @@ def logistic(given: Given, rule: str, steps: int) -> Call:
     """Return a function that returns the mean over tasks of sum_t f(w_t), and its gradient."""
     zero = torch.zeros((), dtype=torch.from_numpy(given.w0[0]).dtype)
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         x, y = data
         z = torch.einsum("bni,bi->bn", x, w[0])
         return torch.mean(torch.log1p(torch.exp(-torch.abs(z))) + torch.maximum(z, zero) - y * z, dim=-1)
@@ -28,10 +28,34 @@ def logistic(given: Given, rule: str, steps: int) -> Call:
     return _call(given, loss, _rule(rule), steps)
 
 
+def decayed(given: Given, rule: str, steps: int) -> Call:
+    """Return the same with a weight decay, the exponential of the last of phi."""
+    zero = torch.zeros((), dtype=torch.from_numpy(given.w0[0]).dtype)
+
+    def loss(w: Any, data: Any, phi: Any) -> Any:
+        x, y = data
+        z = torch.einsum("bni,bi->bn", x, w[0])
+        losses = torch.mean(torch.log1p(torch.exp(-torch.abs(z))) + torch.maximum(z, zero) - y * z, dim=-1)
+        return losses + torch.exp(phi[-1]) * torch.sum(w[0] * w[0], dim=-1)
+
+    return _call(given, loss, _rule(rule), steps)
+
+
+def classes(given: Given, rule: str, steps: int) -> Call:
+    """Return the same of softmax regression on integer labels."""
+
+    def loss(w: Any, data: Any, phi: Any) -> Any:
+        x, y = data
+        log_p = torch.log_softmax(x @ w[0], dim=-1)
+        return -torch.mean(torch.gather(log_p, -1, y[..., None])[..., 0], dim=-1)
+
+    return _call(given, loss, _rule(rule), steps)
+
+
 def network(given: Given, rule: str, steps: int) -> Call:
     """Return the same of two layers that see a minibatch a step."""
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         (W1, b1, W2, b2), (x, labels) = w, data
         z = torch.tanh(x @ W1[0] + b1[0]) @ W2[0] + b2[0]
         return functional.cross_entropy(z, labels)[None]
@@ -42,7 +66,7 @@ def network(given: Given, rule: str, steps: int) -> Call:
 def lstm_rule(given: Given, rule: str, steps: int) -> Call:
     """Return the same of least squares under a coordinate-wise LSTM."""
 
-    def loss(w: Any, data: Any) -> Any:
+    def loss(w: Any, data: Any, phi: Any) -> Any:
         x, y = data
         return torch.mean((torch.einsum("bni,bi->bn", x, w[0]) - y) ** 2, dim=-1) / 2
 
@@ -88,11 +112,11 @@ def _call(given: Given, loss: Any, rule: Any, steps: int) -> Call:
     def call() -> list[Any]:
         phi = [torch.tensor(a).requires_grad_() for a in given.phi]
         w = [a.detach().requires_grad_() for a in start]
-        state, total, now = init(phi, w), 0.0, loss(w, sample(0))
+        state, total, now = init(phi, w), 0.0, loss(w, sample(0), phi)
         for t in range(steps):
             g = torch.autograd.grad(now.sum(), w, create_graph=True)
             w, state = update(phi, state, w, g)
-            now = loss(w, sample(t + 1))
+            now = loss(w, sample(t + 1), phi)
             total = total + now.mean()
         grads = torch.autograd.grad(total, phi)
         return [total.detach().numpy(), *(g.numpy() for g in grads)]

@@ -14,6 +14,8 @@ TINY = [
     Case("logistic", (2, 6, 3), 9, ADAM),
     Case("network", (5, 4, 3, 6), 8),
     Case("lstm_rule", (2, 6, 3, 4), 8, LSTM),
+    Case("decayed", (2, 6, 3), 9),
+    Case("classes", (2, 6, 3, 4), 9),
 ]
 
 
@@ -42,7 +44,7 @@ def test_rows_hold_the_replay_against_every_peer_that_has_the_problem(case):
     rows, every = own_loss.compare(case, found, repetitions=1), own_loss.calls(case, found)
     assert {row.peer for row in rows} == set(every) - {*own_loss.ways(), own_loss.ANEW}
     assert all(row.agrees for row in rows), [(row.ours, row.peer, row.agreement) for row in rows]
-    assert all(row.note for row in rows if row.ours != own_loss.TAPE)
+    assert all(row.note for row in rows if row.ours not in (own_loss.TAPE, own_loss.ANEW))
     assert all(row.target is None for row in rows if row.ours == own_loss.TAPE)
 
 
@@ -120,9 +122,11 @@ def test_the_work_is_counted():
     assert tiny.operations == 8 * batch * n * d
     assert tiny.read == 2 * batch * n * d
     assert tiny.functions == {"exp": batch * n, "log1p": batch * n}
-    network, rule = map(own_floor.work, TINY[2:])
+    network, rule, decayed, classes = map(own_floor.work, TINY[2:])
     assert network.operations == 8 * 6 * 5 * 4
     assert rule.operations == 8 * 2 * 6 * 3 + 3 * 2 * (2 * 3) * (1 + 4) * 16
+    assert decayed == own_floor.work(TINY[0])
+    assert classes.operations == 8 * 2 * 6 * 3 * 4
 
 
 def test_floors_stand_beside_what_was_measured(monkeypatch):
