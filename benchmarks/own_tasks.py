@@ -2,8 +2,8 @@
 
 `logistic`: the README's logistic regression. `decayed`: that with a weight decay, tuned beside the step size.
 `classes`: softmax regression on integer labels, one for each point. `network`: two layers, tanh, softmax
-cross-entropy, a minibatch a step. `lstm_rule`: least squares, descended by a coordinate-wise
-LSTM (Andrychowicz et al. 2016, one layer) whose weights are the meta-parameters.
+cross-entropy, a minibatch a step. `lstm_rule`: least squares, descended by a coordinate-wise LSTM (Andrychowicz et al.
+2016, one layer) whose weights are the meta-parameters.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Any
 
 from metagrad import ad
 from metagrad.protocols import Tree
-from metagrad.replay.adjoints import Sums, is_float, sums_of, with_term
+from metagrad.replay.adjoints import Sums, along_tasks, is_float, sums_of, with_term
 from metagrad.replay.apart import Apart
 from metagrad.system import Training
 from metagrad.xp import Array, rng
@@ -67,8 +67,10 @@ class OfStep:
         if self._terms is None:
             return phi_bar, pulled, None, None, Sums(*sums, None)
         if self._terms.joint:
-            of_phi, *of_pair = self._terms.pulled(*self._of_term(trees), factor)
-            after = ad.tree_map(_plus, pulled, tuple(of_pair))
+            of_phi, *slopes = self._terms.pulled(*self._of_term(trees), factor)
+            after = ad.tree_map(
+                lambda x, s: x + s * along_tasks(factor, s) if is_float(x) else x, pulled, tuple(slopes)
+            )
             return (phi_bar, of_phi), pulled, None, after, Sums(*sums, sums_of(after[0], w))
         slope = self._terms.slope(*self._of_term(trees))
         after = with_term(pulled, slope, factor)
@@ -90,10 +92,6 @@ class OfStep:
         _, of_state = ad.jvp(lambda *at: step(phi, *at), (w, state), tangent)
         _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
         return of_state, of_phi
-
-
-def _plus(x: Any, y: Any) -> Any:
-    return x + y if is_float(x) else x
 
 
 def adjoint_like(pair: Pair, seed: int) -> Pair:

@@ -142,27 +142,28 @@ class ReplayJointTerms(ReplayTerms):
         """Return None: the task has its own, beside phi."""
 
     def jointly(self, t: int, *at: Tree) -> Callable[..., tuple[Tree, ...]] | None:
-        """Return the pullback of the measure to (phi, w, state), None where the tape has to find it."""
+        """Return the pullback of the measure (see `pulled`), None where the tape has to find it."""
         if not self._is_sure:
             return None
         trees = *at, self._sample(t)
         if t in self._looked_at:
             self.routines.step.check(self.valued(*trees), trees)
             self._compare_slopes(trees)
-        known: list[tuple[Array, Any]] = []
 
-        def pull(cotangent: Array, wrt: tuple[int, ...] = (0, 1, 2)) -> tuple[Tree, ...]:
-            if not known or known[-1][0] is not cotangent:
-                found = self.routines.pull.run((*trees, cotangent))
-                known.append((cotangent, self.pulled(*trees, cotangent) if found is None else found))
-            return tuple([known[-1][1][k] if k in wrt else None for k in range(3)])
+        def pull(cotangent: Array) -> tuple[Tree, ...]:
+            found = self.routines.pull.run((*trees, cotangent))
+            return self.pulled(*trees, cotangent) if found is None else found  # type: ignore[no-any-return]
 
         return pull
 
     def pulled(self, *given: Any) -> Tree:
-        """Return the pullback to (phi, w, state)."""
+        """Return the pullback to (phi, w, state): a cotangent's to phi, and the gradients of each task in w and state.
+
+        The gradient in w is that of the step, where the loss is measured; phi is given the sum over tasks.
+        """
         *at, sample, cotangent = given
-        return ad.recorded(lambda *moving: self._of(*moving, sample), *at)(cotangent)
+        pull = ad.recorded(lambda *moving: self._of(*moving, sample), *at)
+        return pull(cotangent, wrt=(0,))[0], *pull(_ones(at[self._place]), wrt=(1, 2))[1:]
 
 
 def _ones(w: Tree) -> Array:

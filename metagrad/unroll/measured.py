@@ -19,7 +19,7 @@ from metagrad.replay import ReplayJointTerms, ReplayTerms
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.purity import check_sample, difference, refuse
-from metagrad.xp import Array
+from metagrad.xp import Array, namespace
 
 
 class Measured:
@@ -122,10 +122,17 @@ class Measured:
         return ad.recorded(lambda w: self.of(self.phi_at(t), w, carry.state, t), carry.w)
 
     def pulled_jointly(self, phi: Tree, carry: Carry, t: int) -> tuple[Array | None, Any]:
-        """Return what is measured at time t, unless it need not be computed, and its pullback to (phi, w, state)."""
+        """Return what is measured at time t, unless it need not be computed, and its pullback.
+
+        That gives a cotangent's to phi, and the gradients of each task in w and in the state.
+        """
         at = phi, carry.w, carry.state
         known = self.terms.jointly(t, *at) if isinstance(self.terms, ReplayJointTerms) else None
-        return ad.vjp(lambda p, u, s: self.of(p, u, s, t), *at) if known is None else (None, known)
+        if known is not None:
+            return None, known
+        found, pull = ad.vjp(lambda p, u, s: self.of(p, u, s, t), *at)
+        ones = namespace(found).ones_like(found)
+        return found, lambda cotangent: (pull(cotangent, wrt=(0,))[0], *pull(ones, wrt=(1, 2))[1:])
 
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""

@@ -48,7 +48,7 @@ from metagrad.unroll.measured import Measured
 from metagrad.unroll.on_data import Told, told
 from metagrad.unroll.phi import Shape, first_float, prepare
 from metagrad.unroll.quiet import SHARE
-from metagrad.unroll.rescale import along_tasks, is_float_array
+from metagrad.unroll.rescale import is_float_array, task_by_task
 from metagrad.unroll.trust import is_of_the_loss, neighbour, surely_kept
 from metagrad.xp import Array
 
@@ -310,7 +310,7 @@ class _AtTheEnd:
     def pullback(self, t: int, w: Tree) -> Any:
         """Return the pullback of what is measured to w."""
         self._check(w)
-        return lambda cotangent: (ad.tree_map(lambda x: x * along_tasks(cotangent, x), self._slope),)
+        return lambda cotangent: (task_by_task(self._slope, cotangent),)
 
     def gradient(self, w: Tree) -> None:
         """Return None: the task has its own."""

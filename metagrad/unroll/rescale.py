@@ -63,6 +63,11 @@ def along_tasks(factor: Array, leaf: Array) -> Array:
     return factor.reshape(factor.shape + (1,) * (leaf.ndim - 1))
 
 
+def task_by_task(tree: Tree, factor: Array) -> Tree:
+    """Return a tree times `factor`, (B,), task by task."""
+    return tree_map(lambda leaf: leaf * along_tasks(factor, leaf), tree)
+
+
 def shift(tree: Tree, by: Array) -> Tree:
     """Return every float array of `tree` times 2**by, `by` an integer array (B,)."""
     if isinstance(by, np.ndarray) and not by.any():  # only asked on the host, where looking costs nothing

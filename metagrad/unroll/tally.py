@@ -18,7 +18,7 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
-from metagrad.unroll.rescale import along_tasks, beside, exponent_limit, is_float_array, log2_of, magnitude, shift
+from metagrad.unroll.rescale import beside, exponent_limit, is_float_array, log2_of, magnitude, shift, task_by_task
 from metagrad.unroll.term import Block, Known, Term
 from metagrad.unroll.weights import Weights
 from metagrad.xp import Array, filled, float_info, namespace
@@ -222,8 +222,7 @@ class Tally:
         if exponent is not None and (power != exponent).any():
             moved, may = beside(factor, exponent, exponent_limit(self.dtype))
             digits, power = (moved, exponent) if may else (digits, power)
-        w_bar = ad.tree_map(lambda leaf: leaf * along_tasks(digits, leaf), w_bar)
-        return Pulled((w_bar, _nothing_like(carry.state)), power)
+        return Pulled((task_by_task(w_bar, digits), _nothing_like(carry.state)), power)
 
     def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
         """Note the gradient of the measure at the last w, which is that of the loss where it is ours of the loss."""
@@ -238,20 +237,19 @@ class Tally:
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
         if self.plain:
-            phi_bar, *adjoint = pull(factor.to_float(out_of_range="ieee"))
-            return Pulled((adjoint[0], adjoint[1]), self.xp.zeros(self.batch, dtype=np.int64), phi_bar)
-        _, *adjoint = pull(factor.mantissa, wrt=(1, 2))
-        if self.xp is np and factor.mantissa.all():
-            self._pulled_at = carry.w, adjoint[0]
+            digits = factor.to_float(out_of_range="ieee")
+            phi_bar, *slopes = pull(digits)
+            return Pulled(task_by_task(tuple(slopes), digits), self.xp.zeros(self.batch, dtype=np.int64), phi_bar)
         exponent = factor.exponent + self._power(carry, None if degree is None else degree - 1)
         power = factor.exponent + self._power(carry, degree)  # phi stands beside the true w, not beside its digits
-        if per_task:
-            phi_bar, _, _ = pull(factor.mantissa, wrt=(0,))
-            return Pulled((adjoint[0], adjoint[1]), exponent, phi_bar, power)
-        lowest = np.iinfo(np.int64).min // 4
-        top = self.xp.where(factor.mantissa == 0, lowest, power).max()
-        phi_bar, _, _ = pull(shift(factor.mantissa, power - top), wrt=(0,))
-        return Pulled((adjoint[0], adjoint[1]), exponent, phi_bar, self.xp.where(top == lowest, 0, top))
+        digits, top = factor.mantissa, power
+        if not per_task:
+            lowest = np.iinfo(np.int64).min // 4
+            top = self.xp.where(digits == 0, lowest, power).max()
+            digits, top = shift(digits, power - top), self.xp.where(top == lowest, 0, top)
+        phi_bar, *slopes = pull(digits)
+        self._pulled_at = carry.w, slopes[0]
+        return Pulled(task_by_task(tuple(slopes), factor.mantissa), exponent, phi_bar, top)
 
     def tangent(self, carry: Carry, t: int, d_phi: Tree, tangent: tuple[Tree, Tree], exponent: Array) -> Scaled | None:
         """Return the derivative of weight * inner(term) along d_phi and along tangent * 2**exponent, or None."""
@@ -311,7 +309,7 @@ class Tally:
                 return None, known
             pullback = self.measured.recorded(carry, t)
             return pullback.out, pullback
-        return None, lambda cotangent: (ad.tree_map(lambda leaf: leaf * along_tasks(cotangent, leaf), slope),)
+        return None, lambda cotangent: (task_by_task(slope, cotangent),)
 
     def _term_at(self, carry: Carry, t: int, found: Array | None = None) -> Term:
         """Return what the objective measures at time t; `found`, (B,), where that has been computed."""

@@ -30,7 +30,7 @@ from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
 from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.range_watch import OutOfRange, RangeWatch
-from metagrad.unroll.rescale import along_tasks
+from metagrad.unroll.rescale import task_by_task
 from metagrad.unroll.tally import Pulled
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_powers import WindowPowers
@@ -216,7 +216,7 @@ class WindowSweep:
             return None
         digits, power = factors.mantissa[times[0] - t], factors.exponent[times[0] - t]
         g = self._kernel.gradient(t - lo, states[t - lo])
-        return Pulled((ad.tree_map(lambda leaf: leaf * along_tasks(digits, leaf), g), ()), power)
+        return Pulled((task_by_task(g, digits), ()), power)
 
     def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
         task, sample = self.unroll.task, self._sample(t)
