@@ -1,6 +1,7 @@
 """Record once, replay: a user's own loss and rule as programs of NumPy's calls, with the bits of the tape.
 
-traced        an array that records what is computed with it; `functions` lists what is recorded, `refused` what is not
+traced        an array that records what is computed with it; `functions` lists what is recorded, `refused` what is not,
+              `in_place` what `x += y` is
     bounds        what is known of signs, so that nothing has to be chosen entry by entry
 program       the values of a program, each once, and what a branch on the time looked at
 record        a function, its graph, and the passes:

@@ -21,6 +21,7 @@ import numpy as np
 from metagrad.ad.tape import Var
 from metagrad.replay.bounds import has_no_minus
 from metagrad.replay.functions import METHODS, RECORDED, add_at, imag, method, put, put_along, real, reduction, spread
+from metagrad.replay.in_place import in_place
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
 from metagrad.replay.refused import LOOKS, refuse_counts
 from metagrad.xp import register_namespace
@@ -290,6 +291,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
     _forth, _back = _binary(getattr(operator, f"__{_name}__"))
     setattr(Traced, f"__{_name}__", _forth)
     setattr(Traced, f"__r{_name}__", _back)
+    setattr(Traced, f"__i{_name}__", in_place(_forth))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Traced, f"__{_name}__", _binary(getattr(operator, _name))[0])
 for _name in ("lshift", "rshift", "divmod"):

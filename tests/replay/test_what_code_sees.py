@@ -8,6 +8,7 @@ import pytest
 import metagrad as mg
 from metagrad import ad, xp
 from metagrad.replay import is_asked, replayed
+from tests.replay.new_tasks import alike
 
 X, Y = np.random.default_rng(0).standard_normal((2, 2, 8, 3))
 STEPS = 24
@@ -155,3 +156,86 @@ def test_it_is_for_those_who_ask():
         assert not is_asked()
         assert mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=50).replay is None
     assert "were replayed" in mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=50).replay
+
+
+def with_two_names(sample, w):
+    y = 2.0 * sample
+    z = y
+    y += 1.0
+    return np.sum(z * w + y, axis=-1)
+
+
+def with_a_view(sample, w):
+    y = 2.0 * sample
+    z = y[:, 1:]
+    y *= 3.0
+    return np.sum(z * w[:, 1:], axis=-1)
+
+
+def with_a_view_of_it(sample, w):
+    y = 2.0 * sample
+    z = y[:, 1:]
+    z -= 3.0
+    return np.sum(y * w, axis=-1)
+
+
+def with_a_copy(sample, w):
+    y = (2.0 * sample).copy()
+    z = y.copy()
+    z -= 3.0
+    y /= 2.0
+    return np.sum((y + z) * w, axis=-1)
+
+
+def in_a_loop(sample, w):
+    total = np.zeros_like(sample) * sample
+    for k in range(3):
+        total += sample**k
+    return np.sum(total * w, axis=-1)
+
+
+def by_a_function(sample, w):
+    def add(into):
+        into += 1.0
+
+    y = sample * 2.0
+    add(y)
+    return np.sum(y * w, axis=-1)
+
+
+def of_the_gradient_path(sample, w):
+    z = w * sample
+    total = z
+    total += 1.0
+    return np.sum(z * z, axis=-1)
+
+
+def of_numbers(sample, w):
+    y = np.sum(sample)
+    z = y
+    y += 1.0
+    return np.sum(z * w, axis=-1) * y
+
+
+def seldom(sample, w):
+    """What is written is zero at most times."""
+    y = 2.0 * np.minimum(sample, 3.0)
+    z = y
+    y += np.maximum(sample - 5.0, 0.0)
+    return np.sum(z * w, axis=-1)
+
+
+VIEWS = [with_a_view, with_a_view_of_it]
+NAMES = [with_two_names, with_a_copy, in_a_loop, by_a_function, of_the_gradient_path, of_numbers, seldom]
+
+
+@pytest.mark.parametrize("loss", [*NAMES, *VIEWS], ids=lambda f: f.__name__)
+def test_what_is_written_in_place_is_written_for_every_name(loss):
+    task = mg.FunctionTask(
+        lambda w, sample: loss(sample, w) + np.sum(w * w, axis=-1),
+        w0=np.ones((2, 3)),
+        sampler=lambda draw, t: draw.standard_normal((2, 3)) + 9.0 * (t == 7),
+    )
+    for _ in range(6):
+        found = alike(task)
+    assert ("were replayed" in found.replay) is (loss not in VIEWS), found.replay
