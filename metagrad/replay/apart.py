@@ -51,10 +51,6 @@ _TOUCHY = frozenset(
         "locals",
     ]
 )
-_MAKERS = ("dataclasses", "reprlib", "collections")
-_OF_VALUES = ("__repr__", "__str__", "__format__", "__eq__", "__hash__")
-_OF_MAKING = ("__class_getitem__", "__setattr__", "__delattr__", "__init_subclass__")
-_SHOWN = frozenset([*_OF_VALUES, *_OF_MAKING])
 _CONTAINERS = (list, dict, set, frozenset, deque)
 
 
@@ -139,15 +135,6 @@ class _Apart(Reading):
     def is_apart(self, x: Any) -> bool:
         return _is_copied(x)
 
-    def _of_class(self, cls: type) -> list[Any]:
-        """Return what is read of a class, and the methods by which Python shows, compares and makes its objects."""
-        found = super()._of_class(cls)
-        for base in cls.__mro__:
-            if base.__module__ != "builtins" and not is_pure_module(base.__module__):
-                items = [getattr(item, "__func__", item) for name, item in vars(base).items() if name in _SHOWN]
-                found += [f for f in items if isinstance(f, FunctionType) and _is_written(f)]
-        return found
-
     def _below(self, x: Any) -> list[Any] | None:
         is_users = type(x) is FunctionType and not is_pure_module(x.__globals__.get("__name__"))
         return None if is_users and _is_touchy(x.__code__) else super()._below(x)
@@ -177,11 +164,6 @@ def _is_touchy(code: CodeType) -> bool:
             return True
     inner = [const for const in code.co_consts if isinstance(const, CodeType)]
     return any("out" in const for const in code.co_consts if isinstance(const, tuple)) or any(map(_is_touchy, inner))
-
-
-def _is_written(function: FunctionType) -> bool:
-    """Whether a user wrote a method: those of dataclasses and NamedTuples are made."""
-    return function.__code__.co_filename != "<string>" and function.__globals__.get("__name__") not in _MAKERS
 
 
 def _is_copied(x: Any) -> bool:

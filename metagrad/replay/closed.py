@@ -27,14 +27,14 @@ _IMPURE_NAMES = (
     "random load loads loadtxt genfromtxt fromfile fromregex memmap frombuffer geterr seterr setbufsize lib ctypeslib "
     "core _core f2py testing show_config get_include __globals__ __dict__ __code__ __closure__ __builtins__ time clock "
     "now open read readline readlines recv next environ getenv cell_contents datetime64 attrgetter methodcaller "
-    "geterrcall seterrcall getbufsize open_memmap DataSource modules"
+    "metadata geterrcall seterrcall getbufsize open_memmap DataSource modules"
 )
 _BUILTIN_NAMES = (
     "abs all any bool callable complex dict divmod enumerate filter float frozenset hasattr int isinstance issubclass "
     "len list map max min object pow property range repr reversed round set slice sorted staticmethod str sum super "
     "tuple type zip bytes format NotImplemented Ellipsis True False None __build_class__ __debug__"
 )
-# Methods that show and compare objects, which no step calls; those that make them are read where a class is named.
+# Methods that Python calls; those that make objects are read where a class is named, those of `_SHOWN` if written.
 _NAMES_NOT_CALLED = (
     "__repr__ __str__ __eq__ __hash__ __reduce__ __reduce_ex__ __getstate__ __setstate__ __init_subclass__ "
     "__class_getitem__ __replace__ __setattr__ __delattr__ __match_args__"
@@ -56,6 +56,11 @@ _OF_CLASSES = frozenset(
         "__name__",
     ]
 )
+_MAKERS = ("dataclasses", "reprlib", "collections")
+# By which Python shows, compares and makes objects: read where a user wrote them.
+_OF_VALUES = ("__repr__", "__str__", "__format__", "__eq__", "__hash__")
+_OF_MAKING = ("__class_getitem__", "__setattr__", "__delattr__", "__init_subclass__")
+_SHOWN = frozenset([*_OF_VALUES, *_OF_MAKING])
 _MAKE = frozenset({"__init__", "__new__", "__post_init__"})
 _OF_TUPLES = frozenset({"_make", "_replace", "_asdict", "__new__", "__getnewargs__"})  # generated ones
 _IMPURE, _PURE_BUILTINS = frozenset(_IMPURE_NAMES.split()), frozenset(_BUILTIN_NAMES.split())
@@ -185,7 +190,7 @@ class Reading:
             self._of_its_own = 0
             return None if x.__code__.co_name in _IMPURE else []
         names = _names(x.__code__, makes=makes)
-        if names is None:
+        if names is None or getattr(x, "__builtins__", None) is not vars(builtins):
             return None
         for name in names:
             if name in x.__globals__:
@@ -220,7 +225,10 @@ class Reading:
             if base.__module__ == "builtins" or is_pure_module(base.__module__) or base.__module__ in ("abc", "enum"):
                 continue
             for name, item in vars(base).items():
-                if name in _NOT_CALLED or name in _MAKE or _is_of_tuple(getattr(item, "__func__", item)):
+                function = getattr(item, "__func__", item)
+                if name in _SHOWN and isinstance(function, FunctionType) and _is_written(function):
+                    found.append(function)
+                if name in _NOT_CALLED or name in _MAKE or _is_of_tuple(function):
                     continue
                 if isinstance(item, property | cached_property) and type(item) not in (property, cached_property):
                     raise TypeError("a property of a class of its own, whose code is not read")
@@ -279,6 +287,11 @@ def _named_by_classes(x: Any) -> tuple[Any, ...]:
     ]
     slots = [name for base in classes for name in base.__dict__.get("__slots__", ()) if hasattr(x, name)]
     return (*(tuple(vars(base)) for base in classes), *slots)
+
+
+def _is_written(function: FunctionType) -> bool:
+    """Whether a user wrote a method: those of dataclasses and NamedTuples are made."""
+    return function.__code__.co_filename != "<string>" and function.__globals__.get("__name__") not in _MAKERS
 
 
 def _is_pythons(name: str, item: Any) -> bool:
