@@ -148,6 +148,7 @@ class Graph:
         Computed from the examples, unless it was recorded before.
         """
         function, args = self._canonical(function, args)
+        args = args if kwargs else self._cast(function, args)
         pairs = [_key(x) for x in args]
         if function in _EITHER_ORDER:
             pairs.sort(key=repr)
@@ -184,6 +185,18 @@ class Graph:
             return (np.power, args) if known is None else (known, args[:1])
         return function, args
 
+    def _cast(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return counts that are constant as the floats to which NumPy would cast them in every run."""
+        counts = [type(x) is Value and x.is_constant and x.example.dtype.kind in "iu" for x in args]
+        if not (any(counts) and isinstance(function, np.ufunc) and function.signature is None):
+            return args
+        try:
+            dtypes = function.resolve_dtypes((*map(_dtype_of, args), *[None] * function.nout))
+        except TypeError:  # NumPy says so itself
+            return args
+        pairs = zip(args, counts, dtypes, strict=False)
+        return tuple([self.constant(x.example.astype(d)) if c and d.kind == "f" else x for x, c, d in pairs])
+
     def _new(self, example: Any, function: Any = None, args: Any = (), kwargs: Any = None, **named: Any) -> Value:
         value = Value(len(self.values), example, function, args, kwargs, **named)
         self.values.append(value)
@@ -191,6 +204,12 @@ class Graph:
         if self.nbytes > MOST_BYTES or len(self.values) > MOST_VALUES:
             self.refuse(f"to record it would take {len(self.values)} values of {self.nbytes >> 20} MiB and more")
         return value
+
+
+def _dtype_of(x: Any) -> Any:
+    """Return what NumPy decides on casts by: a dtype, or the type of a number of Python's."""
+    example = _example(x) if type(x) is Value else x
+    return type(example) if type(example) in PLAIN else getattr(example, "dtype", np.dtype(object))
 
 
 # What Python's x ** exponent of an array is for some exponents; for others it is np.power.

@@ -184,6 +184,28 @@ def _concatenate(table: Table, v: Value) -> None:
         begin += len(part)
 
 
+def _stack(table: Table, v: Value) -> None:
+    """Add what lays arrays along a new axis."""
+    axis = v.kwargs.get("axis", v.args[1] if len(v.args) > 1 else 0)
+    if type(axis) is not int or not v.kwargs.keys() <= {"axis"}:
+        raise NotWhole("stack")
+    for x, part in zip(v.args[0], np.moveaxis(table.own_room(v), axis, 0), strict=True):
+        table.copy(table.array(x), part)
+
+
+def _roll(table: Table, v: Value) -> None:
+    """Add what moves entries along an axis, the last ones to the front."""
+    given = {**dict(zip(("a", "shift", "axis"), v.args, strict=False)), **v.kwargs}
+    shift, axis = (x[0] if type(x) is tuple and len(x) == 1 else x for x in (given["shift"], given.get("axis")))
+    if not (isinstance(shift, int | np.integer) and isinstance(axis, int | np.integer)):
+        raise NotWhole("roll")
+    x, out = (np.moveaxis(a, axis, 0) for a in (table.array(given["a"]), table.own_room(v)))
+    shift = int(shift) % len(x)
+    for source, place in ((x[len(x) - shift :], out[:shift]), (x[: len(x) - shift], out[shift:])):
+        if len(place):
+            table.copy(source, place)
+
+
 def _put(table: Table, v: Value) -> None:
     """Add zeros with an array at a place."""
     g, index = v.args[:2]
@@ -291,6 +313,8 @@ def _with(item: Any, arrays: dict[int, Any]) -> Any:
 
 _MADE = {
     np.concatenate: _concatenate,
+    np.stack: _stack,
+    np.roll: _roll,
     put: _put,
     method("astype"): _cast,
     np.add.reduce: _reduce,

@@ -23,14 +23,14 @@ def cross_entropy(z, picked):
     return np.mean(np.log(np.sum(np.exp(z - top), axis=-1)) + top[..., 0] - picked, axis=-1)
 
 
-def classes(seed, pick, labels=None):
-    x, y = numbers(seed, B, N, D), drawn(seed, B, N) if labels is None else labels
+def classes(seed, pick, labels=None, dtype=np.float64):
+    x, y = numbers(seed, B, N, D).astype(dtype), drawn(seed, B, N) if labels is None else labels
 
     def loss(w):
         z = x @ w
         return cross_entropy(z, pick(z, y))
 
-    return mg.FunctionTask(loss, w0=np.zeros((B, D, K)))
+    return mg.FunctionTask(loss, w0=np.zeros((B, D, K), dtype))
 
 
 def along(z, y):
@@ -60,6 +60,15 @@ def test_labels(pick, dtype, when):
             for seed in range(7):
                 found = alike(classes(seed, pick, drawn(seed, B, N, dtype=dtype)), rule, phi, seed=seed)
             assert found.replay == "24 of 24 steps, forwards and backwards, were replayed.", name
+
+
+@pytest.mark.parametrize("pick", [along, indexed, hot])
+def test_labels_in_float32(pick):
+    pytest.importorskip("numba")
+    with replayed(compiled="at once"):
+        for seed in range(7):
+            found = alike(classes(seed, pick, dtype=np.float32))
+    assert found.replay.startswith("24 of 24")
 
 
 def test_labels_that_count_from_the_end():
