@@ -54,9 +54,9 @@ class Adjoint(NamedTuple):
 class ManySteps:
     """The steps of one run by their programs."""
 
-    def __init__(self, routines: Routines, sample: Callable[[int], Tree], kept: KeptSteps) -> None:
-        """Take the programs, what draws the samples, and where steps are kept."""
-        self._routines, self._sample, self._kept = routines, sample, kept
+    def __init__(self, routines: Routines, sample: Callable[[int], Tree], kept: KeptSteps, *, joint: bool) -> None:
+        """Take the programs, what draws the samples, and where steps are kept; `joint`: what is measured is."""
+        self._routines, self._sample, self._kept, self._joint = routines, sample, kept, joint
         self._may_take_again = True
 
     def ahead(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
@@ -155,8 +155,8 @@ class ManySteps:
             return None
         times, phi_at, offset = course
         pair, fold, factors = adjoint
-        ones = ones_of(steps[0].w)
-        given = np.broadcast_to(ones, (len(steps), len(ones))).copy() if factors is None else factors
+        ones = ones_of(steps[0].w, joint=self._joint)
+        given = np.broadcast_to(ones, (len(steps), *ones.shape)).copy() if factors is None else factors
         again = [offset + t for t, step in zip(times, steps, strict=True) if step.is_drawn_again]
         redrawn = stretches.drawn(self._sample, again)
         if redrawn is None:
@@ -178,11 +178,18 @@ class ManySteps:
             found = by_program(pair, given)
             if fold is None or found is None:
                 return found
-            folded = by_program(shifted(pair, fold), ldexp(given, fold))
+            folded = by_program(shifted(pair, fold), self._shifted(given, fold))
         if folded is None:
             self.done(found)
             return None
         return self._folded(found, folded, fold)
+
+    def _shifted(self, factors: Array, fold: Array) -> Array:
+        """Return factors, (..., B), of terms that are added to adjoints which are shifted."""
+        if not self._joint:
+            return ldexp(factors, fold)
+        of_w, of_phi = factors[..., :1, :], factors[..., 1:, :]  # that of phi is shifted already
+        return np.concatenate([ldexp(of_w, fold), of_phi], axis=-2)
 
     def _folded(self, found: Pulled, folded: Pulled, fold: Array) -> Pulled:
         """Return what was found, with the cotangents of phi that shifted adjoints gave.
@@ -208,7 +215,7 @@ class ManySteps:
         times, phi_at, offset = course
         pair, fold, factors = adjoint
         results: list[Any] = []
-        run, ones, is_joint = Running(self._routines.given), ones_of(steps[0].w), False
+        run, ones, is_joint = Running(self._routines.given), ones_of(steps[0].w, joint=self._joint), False
         for k, (t, step) in enumerate(zip(times, steps, strict=True)):
             drawn = self._sample(offset + t) if step.is_drawn_again else step.sample
             trees, found = (offset + t, phi_at(t), step.w, step.state, drawn), step.arrays
@@ -218,7 +225,7 @@ class ManySteps:
                 break
             phi_bar, pulled, slope, after, sums = got
             if fold is not None:
-                folded = run.next(*trees, (shifted(pair, fold), ldexp(factor, fold)), found)
+                folded = run.next(*trees, (shifted(pair, fold), self._shifted(factor, fold)), found)
                 if folded is None:
                     break
                 phi_bar = folded[0]
@@ -250,10 +257,10 @@ def _program(routine: Routine, trees: Any) -> Any:
     return None if program is None or program.whole is None else program
 
 
-def ones_of(w: Tree) -> Array:
-    """Return a factor of 1 of a term, (B,): where none is added, and to compare with."""
+def ones_of(w: Tree, *, joint: bool = False) -> Array:
+    """Return a factor of 1 of a term, (B,), or two, (2, B): where none is added, and to compare with."""
     first = next(x for x in ad.leaves(w) if is_float(x))
-    return np.ones(len(first), first.dtype)
+    return np.ones((2, len(first)) if joint else len(first), first.dtype)
 
 
 def shifted(adjoint: Pair, by: Array) -> Pair:

@@ -55,7 +55,8 @@ class OfStep:
 
         The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
         gradient is multiplied by before it is added to that of w, (B,); the adjoint with it comes last. Where what is
-        measured depends on phi, too, the first are two: of the step, and of the term.
+        measured depends on phi, too, the first are two, of the step and of the term, and so are the factors, (2, B), of
+        which the second is the cotangent that gives phi its part.
         """
         phi_bar, w_bar, state_bar = self.recorded(time, phi, w, state, sample)(made[0])
         return self.with_slope((time, phi, w, state, sample), phi_bar, (w_bar, state_bar), *made)
@@ -67,9 +68,9 @@ class OfStep:
         if self._terms is None:
             return phi_bar, pulled, None, None, Sums(*sums, None)
         if self._terms.joint:
-            of_phi, *slopes = self._terms.pulled(*self._of_term(trees), factor)
+            of_phi, *slopes = self._terms.pulled(*self._of_term(trees), factor[1])
             after = ad.tree_map(
-                lambda x, s: x + s * along_tasks(factor, s) if is_float(x) else x, pulled, tuple(slopes)
+                lambda x, s: x + s * along_tasks(factor[0], s) if is_float(x) else x, pulled, tuple(slopes)
             )
             return (phi_bar, of_phi), pulled, None, after, Sums(*sums, sums_of(after[0], w))
         slope = self._terms.slope(*self._of_term(trees))

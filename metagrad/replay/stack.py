@@ -59,24 +59,20 @@ class Stack:
         """The last of them."""
         return self.trees[-1] if self._trees is not None else self.part(len(self) - 1, len(self)).trees[0]
 
-    def in_turn(self) -> Stack:
-        """Return the trees of which these are pairs, in turn."""
-        half = len(self.leaves) // 2
-        pairs = zip(self.leaves[:half], self.leaves[half:], strict=True)
-        return self._of_pairs([_in_turn(*pair) for pair in pairs])
-
-    def firsts(self) -> Stack:
-        """Return the first of the trees of which these are pairs."""
-        return self._of_pairs(self.leaves[: len(self.leaves) // 2])
-
-    def _of_pairs(self, leaves: list[Any]) -> Stack:
-        like, _ = self.part(0, 1).trees[0]
+    def pairs(self) -> tuple[Stack, Stack]:
+        """Return the first and the second trees, where these are pairs of trees of one structure."""
+        half, (like, _) = len(self.leaves) // 2, self.part(0, 1).trees[0]
 
         def apart(leaves: list[Any]) -> list[Tree]:
             rows = [iter(row) for row in zip(*leaves, strict=True)]
             return [ad.tree_map(lambda _, row=row: next(row), like) for row in rows]
 
-        return Stack(leaves=leaves, apart=apart)
+        return Stack(leaves=self.leaves[:half], apart=apart), Stack(leaves=self.leaves[half:], apart=apart)
+
+    def in_turn(self, other: Stack) -> Stack:
+        """Return the trees of both in turn."""
+        leaves = [_in_turn(*pair) for pair in zip(self.leaves, other.leaves, strict=True)]
+        return Stack(leaves=leaves, apart=self._apart)
 
     def part(self, first: int, end: int) -> Stack:
         """Return those from `first` to before `end`."""

@@ -67,7 +67,7 @@ class ReplayStep:
         self._contents = apart.contents() if apart is not None and system.is_random else None
         self._tape, self._forwards = tape, forwards
         self._kept = KeptSteps(room, routines.spare)
-        self._many = ManySteps(routines, system.sample, self._kept)
+        self._many = ManySteps(routines, system.sample, self._kept, joint=terms is not None and terms.joint)
         # At these times the tape pulls back, too, or goes forwards.
         times = [steps - 1, 0, *((steps // 3, 2 * steps // 3) if steps >= LONG else ())]
         self.looked_at = set(routines.looks(times))
@@ -139,7 +139,8 @@ class ReplayStep:
 
         `states` are those at these times, with w and state, and `after` that after the last; `fold` as in `pullback`;
         `factors`, (n, B), what the gradients of what is measured are multiplied by before they are added, None where
-        nothing is. They end before a step that no program takes; None where there is none.
+        nothing is; where phi is given something, too, (n, 2, B) with the cotangents for it. They end before a step that
+        no program takes; None where there is none.
         """
         if not (self._is_on and self._is_sure):
             return None
@@ -333,7 +334,7 @@ class ReplayStep:
 
     def _unit(self, w: Tree) -> Array:
         if self._ones is None:
-            self._ones = ones_of(w)
+            self._ones = ones_of(w, joint=self._terms is not None and self._terms.joint)
         return self._ones
 
 

@@ -109,13 +109,6 @@ class Pulled(NamedTuple):
         """Whether terms were added."""
         return self.after is not self.pulled
 
-    @property
-    def of_phi(self) -> Stack:
-        """What phi is given, one after the other: by each step, and by its term where one was added."""
-        if not self.is_joint:
-            return self.phi_bars
-        return self.phi_bars.in_turn() if self.has_terms else self.phi_bars.firsts()
-
     def first(self, count: int) -> Pulled:
         """Return what was found over the first steps."""
         pulled = self.pulled.part(0, count)

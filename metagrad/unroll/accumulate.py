@@ -52,6 +52,16 @@ class Accumulator:
         for phi_bar in phi_bars.trees:
             self.add(phi_bar, exponent)
 
+    def add_in_turn(self, phi_bars: Stack, of_terms: Stack, exponent: Array | int, tops: Array) -> None:
+        """Add what several steps give, times 2**exponent, and their terms, times 2**tops, (n, ...), in turn."""
+        moved = [_moved(leaf, tops - exponent) for leaf in of_terms.leaves]
+        if self._entries is None and not any(leaf is None for leaf in moved):
+            self._sum.add_many(phi_bars.in_turn(Stack(leaves=moved)), exponent)
+            return
+        for phi_bar, term, top in zip(phi_bars.trees, of_terms.trees, tops, strict=True):
+            self.add(phi_bar, exponent)
+            self.add_term(term, top)
+
     def add_term(self, phi_bar: Tree, exponent: Array | int) -> None:
         """Add what the objective's term gives right away, phi_bar * 2**exponent; entries are those of the next step."""
         if self._entries is None:
@@ -230,6 +240,16 @@ def _sums_in_range(x: Array, power: Array) -> tuple[Scaled, Scaled] | None:
         return Scaled.of(x.sum(), powers), Scaled.of(size.sum(), powers)
     both = Scaled.of(np.array([x.sum(axis=0), size.sum(axis=0)]), powers)
     return both[0], both[1]
+
+
+def _moved(rows: Any, by: Array) -> Any:
+    """Return rows (n, ...) times 2**by, (n,) or (n, B); None where a digit would be lost. What is no float stays."""
+    if type(rows) is not np.ndarray or rows.dtype.kind != "f" or not by.any():
+        return rows
+    moved, info = ldexp(rows, by.reshape(by.shape + (1,) * (rows.ndim - by.ndim))), float_info(rows.dtype)
+    size = np.abs(moved)
+    is_fine = (rows == 0) | ((size >= 2.0**info.min_exponent) & (size < np.inf))
+    return moved if is_fine.all() else None
 
 
 def _scaled(leaf: Array, exponent: Array | int, axis: int = 0) -> Scaled:

@@ -19,7 +19,7 @@ from metagrad.replay import ReplayJointTerms, ReplayTerms
 from metagrad.system import Training
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.purity import check_sample, difference, refuse
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array
 
 
 class Measured:
@@ -121,17 +121,16 @@ class Measured:
         """Return the pullback to w of what is measured at time t, with all that was recorded."""
         return ad.recorded(lambda w: self.of(self.phi_at(t), w, carry.state, t), carry.w)
 
-    def pulled_jointly(self, phi: Tree, carry: Carry, t: int) -> tuple[Array | None, Any]:
+    def pulled_jointly(self, carry: Carry, t: int, ones: Array) -> tuple[Array | None, Any]:
         """Return what is measured at time t, unless it need not be computed, and its pullback.
 
-        That gives a cotangent's to phi, and the gradients of each task in w and in the state.
+        That gives a cotangent's to phi, and the gradients of each task in w and in the state; `ones`, (B,).
         """
-        at = phi, carry.w, carry.state
+        at = self.phi_at(t), carry.w, carry.state
         known = self.terms.jointly(t, *at) if isinstance(self.terms, ReplayJointTerms) else None
         if known is not None:
             return None, known
         found, pull = ad.vjp(lambda p, u, s: self.of(p, u, s, t), *at)
-        ones = namespace(found).ones_like(found)
         return found, lambda cotangent: (pull(cotangent, wrt=(0,))[0], *pull(ones, wrt=(1, 2))[1:])
 
     def gradient(self, w: Tree) -> Tree:

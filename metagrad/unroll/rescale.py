@@ -68,6 +68,25 @@ def task_by_task(tree: Tree, factor: Array) -> Tree:
     return tree_map(lambda leaf: leaf * along_tasks(factor, leaf), tree)
 
 
+def nothing_like(state: Tree) -> Tree:
+    """Return zeros like a state, None for what is no array of floats."""
+    if isinstance(state, tuple) and not state:
+        return state
+    return tree_map(lambda leaf: namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None, state)
+
+
+def cleared(tree: Tree, mask: Array) -> Tree:
+    """Return a tree with zeros for some tasks, `mask` (B,), whatever stood there."""
+
+    def clear(leaf: Any) -> Any:
+        xp, at = namespace(mask), along_tasks(mask, leaf)
+        if type(leaf) is Scaled:
+            return Scaled(xp.where(at, 0, leaf.mantissa).astype(leaf.dtype), xp.where(at, 0, leaf.exponent))
+        return xp.where(at, 0, leaf).astype(leaf.dtype)
+
+    return tree_map(clear, tree)
+
+
 def shift(tree: Tree, by: Array) -> Tree:
     """Return every float array of `tree` times 2**by, `by` an integer array (B,)."""
     if isinstance(by, np.ndarray) and not by.any():  # only asked on the host, where looking costs nothing
@@ -135,16 +154,19 @@ def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
     return ldexp(factors.mantissa, apart), (keeps_digits | is_nothing).all(axis=-1)
 
 
-def are_near_1(factors: Array, fold: Array | None, limit: int) -> Array:
-    """Return whether factors (n, B), which go through a pullback as its cotangents, are of a size that loses no digit.
+def summed(factors: Scaled, *, per_task: bool) -> tuple[Array, Array]:
+    """Return factors (..., B) as cotangents of what is summed over tasks, and the exponents of those sums, (...).
 
-    So as they are, and shifted by `fold` before tasks are summed. Zeros are.
+    `per_task`: nothing is summed, and the exponents are (..., B).
     """
-    fine = (np.abs(factors) >= 2.0**-limit) & (np.abs(factors) <= 2.0**limit)
-    if fold is not None:
-        fine = fine & (np.abs(ldexp(factors, fold)) >= 2.0 ** (-2 * limit))
-    found: Array = (fine | (factors == 0)).all(axis=-1)
-    return found
+    digits, power = factors.mantissa, factors.exponent
+    if per_task:
+        return digits, power
+    xp, lowest = namespace(digits), np.iinfo(np.int64).min // 4
+    top = xp.where(digits == 0, lowest, power).max(axis=-1)
+    by = power - top[..., None]
+    is_alike = xp is np and not by.any()  # only asked on the host, where looking costs nothing
+    return digits if is_alike else ldexp(digits, by), xp.where(top == lowest, 0, top)
 
 
 def log2_of(size: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from metagrad.replay import Pulled, ReplayStep
 from metagrad.scaled import Scaled
 from metagrad.unroll.carry import Carry
-from metagrad.unroll.rescale import are_near_1, beside, is_float_array, row_maxima
+from metagrad.unroll.rescale import beside, is_float_array, row_maxima, summed
 from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
@@ -158,8 +158,7 @@ class Backwards:
         if not times:
             return 0, 0
         at = states[: -len(times) - 1 : -1]  # the states at these times
-        factors, room = None, len(times)
-        fold, top = sweep.fold(sweep.exponent + at[0].exponent)
+        factors, tops, room = None, None, len(times)
         if is_weighed and not sweep.kernel.adds_terms:
             return 0, len(times)
         if is_weighed:
@@ -169,12 +168,15 @@ class Backwards:
                 return 0, len(times)
             factors, may = beside(found, sweep.exponent, unroll.limit)
             if unroll.tally.joint:
-                may = may & are_near_1(factors, fold, unroll.limit)
+                of_phi, tops = summed(found, per_task=sweep.per_task)
+                may = may & factors.all(axis=-1)  # by the tape zeros are strong
+                factors = np.stack([factors, of_phi], axis=1)
             room = len(times) if may.all() else int(may.argmin())
             if not room:
                 return 0, len(times)
             if weighed is not times:  # at 0 any factor will do
                 factors = np.concatenate([factors, factors[-1:]])
+        fold, top = sweep.fold(sweep.exponent + at[0].exponent)
         found = sweep.kernel.back(
             times[:room], unroll.phi_at, at[:room], sweep.later, sweep.adjoint, fold=fold, factors=factors
         )
@@ -182,7 +184,8 @@ class Backwards:
             return 0, len(times)
         count = reached(found, times, unroll.limit)
         if count:
-            sweep.pulled_many(times[:count], at[:count], found.first(count), top)
+            tops = None if tops is None else tops[:count]
+            sweep.pulled_many(times[:count], at[:count], found.first(count), top, tops)
         return count, len(found.pulled)
 
 

@@ -18,7 +18,17 @@ from metagrad.unroll.carry import Carry
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
-from metagrad.unroll.rescale import beside, exponent_limit, is_float_array, log2_of, magnitude, shift, task_by_task
+from metagrad.unroll.rescale import (
+    beside,
+    cleared,
+    exponent_limit,
+    is_float_array,
+    log2_of,
+    magnitude,
+    nothing_like,
+    summed,
+    task_by_task,
+)
 from metagrad.unroll.term import Block, Known, Term
 from metagrad.unroll.weights import Weights
 from metagrad.xp import Array, filled, float_info, namespace
@@ -215,14 +225,14 @@ class Tally:
         factor = slope * factor
         if self.plain:
             (w_bar,) = pull(factor.to_float(out_of_range="ieee"))
-            return Pulled((w_bar, _nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
+            return Pulled((w_bar, nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(filled(self.xp, self.batch, 1, self.dtype))
         self._note_slope(carry, t, w_bar)
         digits, power = factor.mantissa, factor.exponent
         if exponent is not None and (power != exponent).any():
             moved, may = beside(factor, exponent, exponent_limit(self.dtype))
             digits, power = (moved, exponent) if may else (digits, power)
-        return Pulled((task_by_task(w_bar, digits), _nothing_like(carry.state)), power)
+        return Pulled((task_by_task(w_bar, digits), nothing_like(carry.state)), power)
 
     def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
         """Note the gradient of the measure at the last w, which is that of the loss where it is ours of the loss."""
@@ -231,25 +241,24 @@ class Tally:
             self.slope_at = self._pulled_at if type(self.measure) is Loss else None
 
     def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
-        phi = self.measured.phi_at(t)
-        found, pull = self.measured.pulled_jointly(phi, carry, t)
+        found, pull = self.measured.pulled_jointly(carry, t, filled(self.xp, self.batch, 1, self.dtype))
         weight, degree = self.weight(t), self._degree
         assert weight is not None
         factor = slope * self._weighted(self._term_at(carry, t, found).slope, weight)
+        digits, power, top = factor.mantissa, factor.exponent, 0
         if self.plain:
-            digits = factor.to_float(out_of_range="ieee")
-            phi_bar, *slopes = pull(digits)
-            return Pulled(task_by_task(tuple(slopes), digits), self.xp.zeros(self.batch, dtype=np.int64), phi_bar)
-        exponent = factor.exponent + self._power(carry, None if degree is None else degree - 1)
-        power = factor.exponent + self._power(carry, degree)  # phi stands beside the true w, not beside its digits
-        digits, top = factor.mantissa, power
-        if not per_task:
-            lowest = np.iinfo(np.int64).min // 4
-            top = self.xp.where(digits == 0, lowest, power).max()
-            digits, top = shift(digits, power - top), self.xp.where(top == lowest, 0, top)
-        phi_bar, *slopes = pull(digits)
-        self._pulled_at = carry.w, slopes[0]
-        return Pulled(task_by_task(tuple(slopes), factor.mantissa), exponent, phi_bar, top)
+            digits = of_phi = factor.to_float(out_of_range="ieee")
+            power = self.xp.zeros(self.batch, dtype=np.int64)
+        else:  # phi stands beside the true w, not beside its digits
+            of_phi, top = summed(Scaled(digits, power + self._power(carry, degree)), per_task=per_task)
+            power = power + self._power(carry, None if degree is None else degree - 1)
+        phi_bar, *slopes = pull(of_phi)
+        adjoint = task_by_task(tuple(slopes), digits)
+        if self.xp is np and digits.all():
+            self._pulled_at = carry.w, slopes[0]
+        else:  # zeros are strong
+            adjoint = cleared(adjoint, digits == 0)
+        return Pulled(adjoint, power, phi_bar, top)
 
     def tangent(self, carry: Carry, t: int, d_phi: Tree, tangent: tuple[Tree, Tree], exponent: Array) -> Scaled | None:
         """Return the derivative of weight * inner(term) along d_phi and along tangent * 2**exponent, or None."""
@@ -389,9 +398,3 @@ class Tally:
 
 def _inner(a: Array, b: Array) -> Array:
     return (a * b).reshape(a.shape[0], -1).sum(axis=1)
-
-
-def _nothing_like(state: Tree) -> Tree:
-    if isinstance(state, tuple) and not state:
-        return state
-    return ad.tree_map(lambda leaf: namespace(leaf).zeros_like(leaf) if is_float_array(leaf) else None, state)

@@ -104,9 +104,19 @@ class TapeSweep:
         if not self.plain:
             self.adjoint, self.exponent = normalise(self.adjoint, self.exponent, self._size, self.unroll.limit)
 
-    def pulled_many(self, times: range, states: list[Carry], found: Pulled, top: Array | int) -> None:
-        """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do."""
-        self.gradient.add_many(found.of_phi, top)
+    def pulled_many(
+        self, times: range, states: list[Carry], found: Pulled, top: Array | int, tops: Array | None = None
+    ) -> None:
+        """Note what `ReplayStep.back` returned of some steps: what `_pull` and `_add_term` do.
+
+        `tops`: the exponents of what each term gives to phi, where it does.
+        """
+        if not found.is_joint:
+            self.gradient.add_many(found.phi_bars, top)
+        elif tops is None:
+            self.gradient.add_many(found.phi_bars.pairs()[0], top)
+        else:
+            self.gradient.add_in_turn(*found.phi_bars.pairs(), top, tops)
         if self._growth is not None and self.later is not None:
             self._growth.steps(found.sums, (self.adjoint[0], self.later.w), self.exponent)
         end = found.pulled if times[-1] == 0 else found.after  # no term is added at 0

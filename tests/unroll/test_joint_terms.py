@@ -221,3 +221,28 @@ def test_numbers_that_leave_the_range():
             theta["decay"] = np.array({7: 700.0, 10: np.nan}[seed])
         with np.errstate(all="ignore"):
             alike(task, GD, mg.Joint(GD.Phi(0.02), theta), mg.WeightedSum(), 12)
+
+
+@pytest.mark.parametrize(("p", "q"), [(1e290, 1e-290), (1e-300, 1e300), (1e-160, 1e-160)], ids=str)
+@pytest.mark.parametrize("objective", [mg.WeightedSum(4.0, "validation"), mg.WeightedSum(0.5, "validation")], ids=str)
+def test_what_goes_to_phi_alone_stays_in_the_range(p, q, objective):
+    """A branch of the measure whose inner values are near the ends of the range, and no part of the adjoint of w."""
+    for seed in range(6):
+        x = numbers(seed, B, D)
+
+        def validation(w, theta, x=x):
+            return np.sum((w - x) ** 2, axis=-1) + ((theta * p) * q) * np.sum(np.maximum(w - 0.5, 0.0), axis=-1)
+
+        task = mg.FunctionTask(
+            lambda w, theta: np.sum(w * w, axis=-1), w0=np.ones((B, D)), validation=validation, theta=np.array(0.5)
+        )
+        alike(task, GD, mg.Joint(GD.Phi(0.02), np.array(0.5)), objective, 60)
+
+
+def test_a_task_of_which_nothing_counts():
+    """The slope of a logarithm is 0 where a loss is infinite; what else that task has is not multiplied by it."""
+    for seed in range(6):
+        task = decayed(seed, np.array([1.0, 1e308, 3.0]))
+        with np.errstate(all="ignore"):
+            found = alike(task, GD, mg.Joint(GD.Phi(0.02), theta_of(task, seed)), mg.MeanLog(), 12)
+        assert np.isfinite(found.grad.task["decay"].mantissa) or not found.ok
