@@ -154,6 +154,15 @@ def beside(factors: Scaled, exponent: Array, limit: int) -> tuple[Array, Array]:
     return ldexp(factors.mantissa, apart), (keeps_digits | is_nothing).all(axis=-1)
 
 
+def beside_or_alone(factor: Scaled, exponent: Array | None) -> tuple[Array, Array]:
+    """Return digits and exponent of the factor of a term, (B,): those of an adjoint where it asks, and they may be."""
+    if exponent is not None and (factor.exponent != exponent).any():
+        moved, may = beside(factor, exponent, exponent_limit(factor.dtype))
+        if may:
+            return moved, exponent
+    return factor.mantissa, factor.exponent
+
+
 def summed(factors: Scaled, *, per_task: bool) -> tuple[Array, Array]:
     """Return factors (..., B) as cotangents of what is summed over tasks, and the exponents of those sums, (...).
 

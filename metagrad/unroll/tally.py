@@ -19,9 +19,8 @@ from metagrad.unroll.measured import Measured
 from metagrad.unroll.monitor import Monitor, range_code
 from metagrad.unroll.purity import same
 from metagrad.unroll.rescale import (
-    beside,
+    beside_or_alone,
     cleared,
-    exponent_limit,
     is_float_array,
     log2_of,
     magnitude,
@@ -220,7 +219,7 @@ class Tally:
         if self.weight(t) is None:
             return None
         if self.joint:
-            return self._pulled_jointly(carry, t, slope, per_task=per_task)
+            return self._pulled_jointly(carry, t, slope, per_task=per_task, exponent=exponent)
         factor, pull = self._linearised(carry, t)
         factor = slope * factor
         if self.plain:
@@ -228,10 +227,7 @@ class Tally:
             return Pulled((w_bar, nothing_like(carry.state)), self.xp.zeros(self.batch, dtype=np.int64))
         (w_bar,) = pull(filled(self.xp, self.batch, 1, self.dtype))
         self._note_slope(carry, t, w_bar)
-        digits, power = factor.mantissa, factor.exponent
-        if exponent is not None and (power != exponent).any():
-            moved, may = beside(factor, exponent, exponent_limit(self.dtype))
-            digits, power = (moved, exponent) if may else (digits, power)
+        digits, power = beside_or_alone(factor, exponent)
         return Pulled((task_by_task(w_bar, digits), nothing_like(carry.state)), power)
 
     def _note_slope(self, carry: Carry, t: int, slope: Tree) -> None:
@@ -240,7 +236,7 @@ class Tally:
             self._pulled_at = carry.w, slope
             self.slope_at = self._pulled_at if type(self.measure) is Loss else None
 
-    def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool) -> Pulled:
+    def _pulled_jointly(self, carry: Carry, t: int, slope: Scaled, *, per_task: bool, exponent: Array | None) -> Pulled:
         found, pull = self.measured.pulled_jointly(carry, t, filled(self.xp, self.batch, 1, self.dtype))
         weight, degree = self.weight(t), self._degree
         assert weight is not None
@@ -252,6 +248,7 @@ class Tally:
         else:  # phi stands beside the true w, not beside its digits
             of_phi, top = summed(Scaled(digits, power + self._power(carry, degree)), per_task=per_task)
             power = power + self._power(carry, None if degree is None else degree - 1)
+            digits, power = beside_or_alone(Scaled(digits, power), exponent)
         phi_bar, *slopes = pull(of_phi)
         adjoint = task_by_task(tuple(slopes), digits)
         if self.xp is np and digits.all():
