@@ -105,7 +105,7 @@ def waves(seed):
         (waves, mg.Final(), 7),
         (waves, mg.Final("squared_norm"), 1),
     ],
-    ids=str,
+    ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_the_bits_of_the_tape(family, objective, steps, name, when):
     """New tasks, starts and step sizes at each call."""
