@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from metagrad.replay import shared
+from metagrad.unroll import quiet_starts
 from metagrad.xp import GpuState, gpu_state
 
 collect_ignore = ["cupy_double/make_snapshot.py"]  # needs CuPy; run by hand for a new version of it
@@ -42,7 +43,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Begin each test as a process begins: with no programs that tasks of other tests share."""
     shared._KINDS.clear()
     shared._CODES.clear()
-    shared._GONE[0] = 0
+    quiet_starts._KINDS.clear()
+    shared._GONE[0] = quiet_starts._GONE[0] = 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from metagrad.ad.constants import kept_index
 from metagrad.ad.tape import Function, Push, Rule, Var, multilinear, primitive, value_of
 from metagrad.errors import bad_type, bad_value
-from metagrad.xp import Array, namespace, number_type
+from metagrad.xp import Array, is_array, namespace, number_type
 
 _SMALL = 4096  # entries below which a copy is cheaper than NumPy's broadcast view
 
@@ -268,11 +268,8 @@ def room_for(g: Array, index: Any, shape: tuple[int, ...]) -> tuple[Any, Array]:
     if type(g) is not np.ndarray:
         xp = module_of(g)
         return xp, xp.zeros_like(g, shape=shape)
-    if type(index) is tuple:
-        foreign = [p for p in index if type(p) is not np.ndarray and hasattr(p, "dtype")]
-    else:
-        foreign = [index] if hasattr(index, "dtype") else []
-    xp = module_of(*foreign)
+    parts = index if type(index) is tuple else (index,)
+    xp = module_of(*[part for part in parts if type(part) is not np.ndarray and is_array(part)])
     return xp, xp.zeros(shape, g.dtype)
 
 
