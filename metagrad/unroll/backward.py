@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from metagrad import ad, parts
 from metagrad.errors import Status
-from metagrad.kernels import block_kernel, fused_step, lstm_window
+from metagrad.kernels import block_kernel, fused_step
 from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
@@ -21,7 +22,7 @@ from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
-from metagrad.unroll.window_sweep import WindowSweep
+from metagrad.unroll.by_window import by_window
 from metagrad.xp import Array, namespace
 
 _MEMORY_TO_LOOK = 1 << 28
@@ -79,8 +80,7 @@ def _swept(
         unroll.keep(kept)
     by_tape = unroll.wide or options.precise or kept is not None
     if fused and not by_tape:
-        found = _by_window(unroll, memory)
-        unroll = unroll if found is not None or unroll.is_fresh else Unroll(ask, options, where)
+        unroll, found, said = by_window(unroll, memory, again=partial(Unroll, ask, options, where))
     if found is None:
         found, on_tape, said = _by_steps(unroll, memory, fused=fused and not by_tape)
     if found is None:  # a program had other bits than the tape
@@ -139,13 +139,6 @@ _SPOILT = [
     for status in Status
     if status.name.endswith(("_NAN", "_OVERFLOW")) or status in (Status.LOG_OF_ZERO, Status.LOG_OF_NEGATIVE)
 ]
-
-
-def _by_window(unroll: Unroll, memory: int) -> tuple[Scaled, Tree] | None:
-    if unroll.options.per_task or unroll.options.record or unroll.joint:
-        return None
-    kernel = lstm_window(unroll.rule, unroll.phi, unroll.w0)
-    return None if kernel is None else WindowSweep(unroll, *kernel, memory).run()
 
 
 def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree] | None, bool, str | None]:

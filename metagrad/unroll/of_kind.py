@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from metagrad.protocols import Tree
 from metagrad.replay import Apart, Kind, has_programs, kind_of, moved
+from metagrad.system import Training
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.on_data import is_users
 from metagrad.xp import Array
@@ -18,16 +19,16 @@ class Shared(NamedTuple):
     kind: Kind
 
 
-def shared(unroll: Any) -> Shared | None:
-    """Return the task of an unroll apart, where its programs are to be those of its kind; None where its own.
+def shared(unroll: Any, system: Training) -> Shared | None:
+    """Return the task of an unroll apart, where programs of a system are to be those of its kind; None where its own.
 
     A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
     """
-    begins = unroll.system.under_start
+    begins = system.under_start
     task = unroll.task if begins is None else begins
     if not is_users(task) or has_programs(unroll.task):
         return None
-    apart = Apart(task, unroll.rule, unroll.tally.measure)
+    apart = Apart(task, system.rule, unroll.tally.measure)
     kind = kind_of(apart, task)
     return None if kind is None or not kind.is_to_share else Shared(apart, kind)
 

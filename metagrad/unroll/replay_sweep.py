@@ -24,6 +24,7 @@ from metagrad.replay import (
     routines_of,
 )
 from metagrad.scaled import Scaled
+from metagrad.system import Training
 from metagrad.unroll.blame import explained
 from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared
 from metagrad.unroll.quiet import SHARE, lay_out
@@ -36,9 +37,14 @@ _MOST_KEPT = 1 << 26  # bytes that are kept for pullbacks
 _DTYPES = ("float32", "float64")
 
 
+def room_of(memory: int) -> int:
+    """Return the bytes that are kept of steps for their pullbacks, where there is so much for states."""
+    return min(memory // SHARE, _MOST_KEPT)
+
+
 def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
     """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
-    step = replay_step(unroll, room=min(memory // SHARE, _MOST_KEPT))
+    step = replay_step(unroll, room=room_of(memory))
     if step is None:
         return None, None
     try:
@@ -82,31 +88,37 @@ def valued(unroll: Unroll, kernel: StepKernel) -> Estimate:
     return unroll.estimate(value, None)
 
 
-def replay_step(unroll: Unroll, *, room: int = 0, forwards: bool = False) -> ReplayStep | None:
-    """Return the step of an unroll by programs, None where they are not worth it, or not asked for."""
+def replay_step(
+    unroll: Unroll, *, system: Training | None = None, room: int = 0, forwards: bool = False
+) -> ReplayStep | None:
+    """Return the step of an unroll by programs, None where they are not worth it, or not asked for.
+
+    `system`: whose step it is, where that is not the unroll's own.
+    """
+    system = system or unroll.system
     if not is_asked():
         return None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
-    of_kind = shared(unroll) if unroll.steps >= _FEWEST_SHARED else None
+    of_kind = shared(unroll, system) if unroll.steps >= _FEWEST_SHARED else None
     if of_kind is None and unroll.steps < _FEWEST:
         return None
     kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
-    held = Looked(unroll.task, unroll.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
-    terms = _terms(unroll, held, of_kind)
+    held = Looked(unroll.task, system.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
+    terms = _terms(unroll, system, held, of_kind)
     is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
     beside = terms if is_beside and not (unroll.tally.joint and unroll.entries is not None) else None
-    routines = routines_of("the step", unroll.system, None if beside is None else unroll.tally.measure, kind=kind)
+    routines = routines_of("the step", system, None if beside is None else unroll.tally.measure, kind=kind)
     routines.depend_on(held)
     if kind is not None and (routines.why_not or terms.routines.why_not):
         kind.refuse()
-        return replay_step(unroll, room=room, forwards=forwards)
+        return replay_step(unroll, system=system, room=room, forwards=forwards)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None
     unroll.tally.measured.terms = terms
-    tape, steps = TapeStep(unroll.system, unroll.offset), unroll.steps
+    tape, steps = TapeStep(system, unroll.offset), unroll.steps
     options: Any = {"room": room, "forwards": forwards, "apart": apart}
-    return ReplayStep(unroll.system, unroll.offset, steps, tape, routines, beside, **options)
+    return ReplayStep(system, unroll.offset, steps, tape, routines, beside, **options)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
@@ -116,11 +128,13 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(unroll: Unroll, held: Looked | LookedApart, of_kind: Shared | None) -> ReplayTerms:
+def _terms(
+    unroll: Unroll, system: Training, held: Looked | LookedApart, of_kind: Shared | None
+) -> ReplayTerms:
     """Return the programs of what is measured."""
     tally = unroll.tally
     kind = None if of_kind is None else of_kind.kind
-    routines = routines_of("what is measured", unroll.system, tally.measure, kind=kind)
+    routines = routines_of("what is measured", system, tally.measure, kind=kind)
     routines.depend_on(held)
     measured: Any = tally.measured if of_kind is None else MeasuredOfKind(tally.measured, of_kind.apart)
     return (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, routines)

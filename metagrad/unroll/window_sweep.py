@@ -18,25 +18,22 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from metagrad import ad, parts
-from metagrad.kernels import hessian_product
+from metagrad import ad
 from metagrad.measures import Loss
 from metagrad.protocols import Tree
 from metagrad.scaled import Scaled
 from metagrad.transforms import is_of_ours
 from metagrad.unroll.carry import Carry
 from metagrad.unroll.checkpoint import blocks_in_reverse, make_plan
+from metagrad.unroll.gradients import Gradients
 from metagrad.unroll.growth import growth_of
 from metagrad.unroll.nudge import nudged
-from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.range_watch import OutOfRange, RangeWatch
 from metagrad.unroll.rescale import task_by_task
 from metagrad.unroll.tally import Pulled
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_powers import WindowPowers
 from metagrad.xp import Array, float_info
-
-_MUCH = 1e3  # of what `difference` counts in: far beyond rounding
 
 
 class WindowKernel(Protocol):
@@ -81,17 +78,23 @@ class WindowKernel(Protocol):
 class WindowSweep:
     """Backpropagation of one phi for all tasks and steps."""
 
-    def __init__(self, unroll: Unroll, make: Callable[[int], WindowKernel], step_bytes: int, memory: int) -> None:
-        """Bind the unroll, and make the kernel for as many steps at a time as `memory` allows."""
+    def __init__(
+        self,
+        unroll: Unroll,
+        gradients: Gradients,
+        make: Callable[[int], WindowKernel],
+        step_bytes: int,
+        memory: int,
+    ) -> None:
+        """Bind the unroll and its gradients, and make the kernel for as many steps at a time as `memory` allows."""
         self.unroll = unroll
         self._places = make_plan(unroll.steps, step_bytes, memory).places
         self._room = min(unroll.steps, self._places + 1)
         self._kernel = make(self._room)
         self._full = unroll.options.gradient == "full"
-        self._known_product = hessian_product(unroll.task)
+        self._gradients = gradients
         # Beside a w within the range every state is: h is below 1, c grows by less than 1 a step, and NaN spreads.
         self._states = RangeWatch(2.0 ** float_info(unroll.dtype).min_exponent, np.inf, zero=False)
-        self._kept: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
         self._zeros = unroll.xp.zeros(unroll.batch, dtype=np.int64)
         self._powers = WindowPowers(unroll, self._kernel)
         # Where the loss is measured, and the task has a formula for it, its slope is what the step was given.
@@ -102,6 +105,7 @@ class WindowSweep:
     def run(self) -> tuple[Scaled, Tree] | None:
         """Return the value (B,) and the gradient of phi, summed over tasks; None if a number left the range."""
         unroll, xp, value = self.unroll, self.unroll.xp, None
+        unroll.tally.measured.take_the_tape()
         blocks = blocks_in_reverse(self._advance, self._record, unroll.start(), unroll.steps, self._places)
         adjoint: Tree = None
         growth, later, powers = growth_of(unroll), None, self._powers
@@ -155,8 +159,7 @@ class WindowSweep:
         weights, carries, found = self._weights(lo, hi), list[Carry](), list[Array]()
         for t in range(lo, hi):
             w = ws[-1]
-            g = self._gradient(w, self._sample(t))
-            self._kept = t, g
+            g = self._gradients.at(t, w)
             w = kernel.forward(t - lo, w, g)
             ws.append(nudged(w, copy, unroll.offset + t + 1) if copy else w)
             self._states.see(ws[-1])
@@ -171,13 +174,6 @@ class WindowSweep:
             unroll.reach_all(carries, lo + 1, found, weights)
         return ws
 
-    def _gradient(self, w: Tree, sample: Any) -> Tree:
-        found = parts.known_gradient(self.unroll.task, w, sample)
-        if found is not None:
-            return found
-        self._is_slope_known = False
-        return parts.gradient(self.unroll.task, w, sample)
-
     def _weights(self, lo: int, hi: int) -> list[Scaled] | None:
         """Return the weights at lo+1..hi if all of these states are new and have one: then they are added at once."""
         unroll = self.unroll
@@ -189,7 +185,7 @@ class WindowSweep:
     def _pull(self, t: int, k: int, w: Tree, adjoint: Tree) -> Tree:
         of_gradient = self._kernel.backward(k, adjoint, full=self._full, fold=self._powers.fold)
         if self._full:
-            return ad.add(adjoint, self._hessian_product(t, w, of_gradient))
+            return ad.add(adjoint, self._gradients.product(t, w, of_gradient))
         return adjoint
 
     def _with_term(self, t: int, lo: int, states: list[Tree], slope: Scaled, adjoint: Tree) -> Tree:
@@ -217,16 +213,3 @@ class WindowSweep:
         digits, power = factors.mantissa[times[0] - t], factors.exponent[times[0] - t]
         g = self._kernel.gradient(t - lo, states[t - lo])
         return Pulled((task_by_task(g, digits), ()), power)
-
-    def _hessian_product(self, t: int, w: Tree, direction: Tree) -> Tree:
-        task, sample = self.unroll.task, self._sample(t)
-        if self._known_product is not None:
-            return self._known_product(w, direction, sample)
-        again, pull = ad.vjp(lambda u: parts.gradient(task, u, sample), w)
-        at, g = self._kept
-        if at == t and self.unroll.xp is np and difference(again, g, g) > _MUCH:
-            refuse(f"{type(task).__name__}.loss", f"another gradient for step {t} when it was taken again")
-        return pull(direction)[0]
-
-    def _sample(self, t: int) -> Any:
-        return self.unroll.system.sample(self.unroll.offset + t)
