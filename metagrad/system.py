@@ -86,8 +86,13 @@ class Training:
         return self.example()
 
     def start(self, phi: Tree, w: Tree = None) -> tuple[Tree, Tree]:
-        """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi."""
+        """Return (w, state) at time 0; `w` where it is known already, because it owes nothing to phi.
+
+        A start that tasks share is laid out for each of them, as the w of later steps are: programs tell the two apart.
+        """
         w = parts.start_of(self.given(phi), self.seed) if w is None else w
+        if self.under_start is not None:
+            w = ad.tree_map(_laid_out, w)
         return w, self.state(phi, w)
 
     def state(self, phi: Tree, w: Tree) -> Tree:
@@ -155,6 +160,13 @@ def _staying(kept: Array, moved: tuple[Tree, Tree], before: tuple[Tree, Tree]) -
 
     found: tuple[Tree, Tree] = ad.tree_map(choose, moved, before)
     return found
+
+
+def _laid_out(leaf: Any) -> Any:
+    """Return an array whose tasks share a place in memory as one in which they do not; anything else as it is."""
+    if type(leaf) is not np.ndarray or not leaf.ndim or leaf.strides[0] or len(leaf) == 1:
+        return leaf
+    return frozen(np.array(leaf, order="C"))
 
 
 def _of_rule(phi: Tree) -> Tree:

@@ -11,6 +11,7 @@ from metagrad.guard import frozen
 from metagrad.scaled import Scaled, surely_positive
 from metagrad.xp import filled, namespace
 
+_OF_SHARES = "metagrad.estimators.windows"
 UNIT_WEIGHT = Scaled(np.asarray(0.5), np.asarray(1, dtype=np.int64))
 
 
@@ -34,8 +35,12 @@ def shared_weight(objective: Any, steps: int) -> Shared | None:
 
 
 def is_of_ours(objective: Any) -> bool:
-    """Whether an objective is of a class of ours, and none that inherits: its weights and slopes are of known kinds."""
-    return type(objective).__module__.startswith("metagrad.objectives.")
+    """Whether an objective is of a class of ours, and none that inherits: its weights and slopes are of known kinds.
+
+    A share of another one (`metagrad.estimators.windows`) is what that is.
+    """
+    module = type(objective).__module__
+    return is_of_ours(objective.whole) if module == _OF_SHARES else module.startswith("metagrad.objectives.")
 
 
 def at_the_end(steps: int) -> Shared:

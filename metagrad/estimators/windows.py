@@ -12,13 +12,15 @@ from metagrad import ad, checks, parts
 from metagrad.errors import Status
 from metagrad.protocols import Digits, Estimate, GradientKind, Joint, Objective, Position, Rule, Task, Tree
 from metagrad.scaled import Scaled
+from metagrad.transforms import Shared, shared_weight
 from metagrad.unroll.backward import backward, left_out, those_that_stayed
 from metagrad.unroll.carry import Ask, Diverged, Options, Rescue, Scaling, check_options
 from metagrad.unroll.neighbours import with_trust
 from metagrad.unroll.purity import difference, refuse, same
+from metagrad.unroll.replay_sweep import forwards
 from metagrad.unroll.rescale import shift
 from metagrad.unroll.rescue import fell_out, rescued
-from metagrad.unroll.steps import TapeStep
+from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.unroll import Unroll
 from metagrad.xp import Array, namespace
 
@@ -96,7 +98,10 @@ class Windows:
         weighed = [_Part(objective, lo, steps).weighs(count) for lo, count in cuts]
         if not any(weighed):
             weighed[-1] = True  # the sweep says that nothing has a weight
-        position, slope, seen = _forwards(Unroll(ask, options, "windows"), cuts[weighed.index(True)][0])
+        run, again = _Forwards(cuts[weighed.index(True)][0]), partial(Unroll, ask, options, "windows")
+        with np.errstate(all="ignore"):
+            _, seen = forwards(again(), run, again=again, may_replay=self.fused)
+        position, slope = run.position, run.slope
         found: list[tuple[int, Estimate]] = []
         for (lo, count), has_weight in zip(cuts, weighed, strict=True):
             part = _Part(objective, lo, steps, slope)
@@ -114,10 +119,14 @@ class Windows:
         for _, estimate in found[1:]:
             grad = ad.tree_map(lambda a, b: a + b, grad, estimate.grad)
         status, step = _first_trouble(seen, found)
-        said = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
-        notes = (*self._notes(ask.phi, ask.at), *said)
+        noted = dict.fromkeys(note for _, estimate in found for note in estimate.notes if "held constant" not in note)
+        notes = (*self._notes(ask.phi, ask.at), *noted)
         digits, growth = _digits(seen, [estimate for _, estimate in found])
-        return replace(seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth)
+        said = _said(seen, [estimate for _, estimate in found])
+        return replace(
+            seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth, replay=said
+        )
+
 
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
@@ -129,15 +138,23 @@ class Windows:
         )
 
 
-def _forwards(unroll: Unroll, lo: int) -> tuple[Position | None, Scaled, Estimate]:
-    """Return where the run stands at `lo`, the derivative of the objective in its sum, and the value."""
-    with np.errstate(all="ignore"):
-        kernel = TapeStep(unroll.system, unroll.offset)
+class _Forwards:
+    """The whole run forwards: the value, where it stands at `lo`, and the objective's derivative in its sum."""
+
+    def __init__(self, lo: int) -> None:
+        self._lo = lo
+        self.position: Position | None = None
+        self.slope: Scaled
+
+    def __call__(self, unroll: Unroll, kernel: StepKernel) -> Estimate:
+        """Return the estimate without a gradient."""
+        lo = self._lo
+        unroll.tally.measured.take_the_tape()
         carry = unroll.advance(kernel, unroll.start(), 0, lo)
-        position = unroll.position(carry, lo) if lo else unroll.ask.at
+        self.position = unroll.position(carry, lo) if lo else unroll.ask.at
         unroll.advance(kernel, carry, lo, unroll.steps)
-        value, slope = unroll.tally.finish()
-        return position, slope, unroll.estimate(value, None)
+        value, self.slope = unroll.tally.finish()
+        return unroll.estimate(value, None)
 
 
 def _check_end(rule: Rule, seen: Position | None, arrived: Position | None) -> None:
@@ -153,6 +170,14 @@ def _onwards(unroll: Unroll) -> Position:
     with np.errstate(all="ignore"):
         unroll.advance(TapeStep(unroll.system, unroll.offset), unroll.start(), 0, unroll.steps)
         return unroll.end()
+
+
+def _said(seen: Estimate, found: list[Estimate]) -> str | None:
+    """Return how many steps were replayed: of the run, and of its windows, each line once."""
+    told = dict.fromkeys(estimate.replay for estimate in found if estimate.replay is not None)
+    if seen.replay is None and not told:
+        return None
+    return f"The run: {seen.replay or 'not replayed.'} Its windows: {' '.join(told) or 'not replayed.'}"
 
 
 def _digits(seen: Estimate, found: list[Estimate]) -> tuple[Digits | None, Array | None]:
@@ -209,6 +234,14 @@ class _Part:
     def weight(self, t: int, steps: int) -> Scaled | float | None:
         """Return the weight that the iterate has in the whole."""
         return None if t == 0 and self.lo else self.whole.weight(self.lo + t, self.total)
+
+    def shared_weight(self, steps: int) -> Shared | None:
+        """Return the weight that the whole gives to all times that have one."""
+        shared = shared_weight(self.whole, self.total)
+        if shared is None:
+            return None
+        first = max(shared.times.start - self.lo, 1 if self.lo else 0)
+        return Shared(range(first, min(shared.times.stop - self.lo, steps + 1)), shared.weight)
 
     def inner(self, term: Scaled) -> tuple[Scaled, Scaled]:
         """Return the transformation of the whole."""

@@ -21,13 +21,13 @@ _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
 
-def routines_of(what: str, system: Training, *more: Any, kind: Any = None) -> Routines:
+def routines_of(what: str, system: Training, *more: Any, of: Any = None, kind: Any = None) -> Routines:
     """Return the programs of a system, and of what else they depend on: new ones where there are none yet.
 
-    They are those of its task, or of a `kind` of tasks, whose signature tells the rule and the measure, too
-    (`metagrad.replay.shared`).
+    They are those of its task, of the task `of` whose steps they are, or of a `kind` of tasks, whose signature tells
+    the rule and the measure, too (`metagrad.replay.shared`).
     """
-    task = system.task if kind is None else kind
+    task = (system.task if of is None else of) if kind is None else kind
     of_code = (system.rule, *more) if kind is None else tuple([x is None for x in more])
     key = (what, system.held, system.steps, *of_code)
     with _LOCK:

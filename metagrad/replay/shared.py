@@ -59,10 +59,10 @@ class Kind:
         self._last: Any = None
         self._again = 0
 
-    def see(self, task: Any) -> None:
+    def see(self, task: Any, *, goes_on: bool) -> None:
         """Note a task of this kind."""
         if self._last is not None and self._last() is task:
-            self._again += 1
+            self._again += not goes_on
             return
         self._tasks, self._again = self._tasks + 1, 0
         try:
@@ -98,8 +98,11 @@ class LookedApart:
     is_cut = False
 
 
-def kind_of(apart: Apart, task: Any) -> Kind | None:
-    """Return the kind of a task that was taken apart, a new one where there is none yet; None where it cannot be."""
+def kind_of(apart: Apart, task: Any, *, goes_on: bool = False) -> Kind | None:
+    """Return the kind of a task that was taken apart, a new one where there is none yet; None where it cannot be.
+
+    `goes_on`: this is the next window of a run, and not the next run of the task.
+    """
     if apart.code is None:
         return None
     with _LOCK:
@@ -113,7 +116,7 @@ def kind_of(apart: Apart, task: Any) -> Kind | None:
         kind = _latest(_KINDS, lambda one: one.signature == apart.signature)
         kind = kind or Kind(apart, code, min(2 + _GONE[0], _LATEST))
         _GONE[0] += sum(one.is_to_share for one in _put(_KINDS, kind))
-        kind.see(task)
+        kind.see(task, goes_on=goes_on)
         return kind
 
 

@@ -19,18 +19,26 @@ class Shared(NamedTuple):
     kind: Kind
 
 
-def shared(unroll: Any, system: Training) -> Shared | None:
+def shared(unroll: Any, system: Training, task: Any) -> Shared | None:
     """Return the task of an unroll apart, where programs of a system are to be those of its kind; None where its own.
 
     A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
     """
-    begins = system.under_start
-    task = unroll.task if begins is None else begins
-    if not is_users(task) or has_programs(unroll.task):
+    if not is_users(task) or has_programs(task):
         return None
     apart = Apart(task, system.rule, unroll.tally.measure)
-    kind = kind_of(apart, task)
+    goes_on = unroll.ask.at is not None  # a window of a run that was seen before
+    kind = kind_of(apart, task, goes_on=goes_on)
     return None if kind is None or not kind.is_to_share else Shared(apart, kind)
+
+
+def stepped_task(unroll: Any, system: Training) -> Any:
+    """Return the task whose steps are taken, and which is measured: that below a learned start, where it begins only.
+
+    Others may be put around the same one at every call.
+    """
+    begins = system.under_start
+    return begins if begins is not None and unroll.tally.task is begins else unroll.task
 
 
 class MeasuredOfKind:

@@ -20,13 +20,14 @@ from metagrad.replay import (
     ReplayJointTerms,
     ReplayStep,
     ReplayTerms,
+    Routines,
     is_asked,
     routines_of,
 )
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.blame import explained
-from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared
+from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared, stepped_task
 from metagrad.unroll.quiet import SHARE, lay_out
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -100,15 +101,19 @@ def replay_step(
         return None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
-    of_kind = shared(unroll, system) if unroll.steps >= _FEWEST_SHARED else None
+    task = stepped_task(unroll, system)
+    of_kind = shared(unroll, system, task) if unroll.steps >= _FEWEST_SHARED else None
     if of_kind is None and unroll.steps < _FEWEST:
         return None
     kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
-    held = Looked(unroll.task, system.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
-    terms = _terms(unroll, system, held, of_kind)
+    held = Looked(task, system.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
+    of_terms = routines_of("what is measured", system, unroll.tally.measure, of=task, kind=kind)
+    of_terms.depend_on(held)
+    terms = _terms(unroll, of_kind, of_terms)
     is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
     beside = terms if is_beside and not (unroll.tally.joint and unroll.entries is not None) else None
-    routines = routines_of("the step", system, None if beside is None else unroll.tally.measure, kind=kind)
+    measure = None if beside is None else unroll.tally.measure
+    routines = routines_of("the step", system, measure, of=task, kind=kind)
     routines.depend_on(held)
     if kind is not None and (routines.why_not or terms.routines.why_not):
         kind.refuse()
@@ -128,14 +133,9 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
         unroll.tally.measured.terms.give_up()
 
 
-def _terms(
-    unroll: Unroll, system: Training, held: Looked | LookedApart, of_kind: Shared | None
-) -> ReplayTerms:
+def _terms(unroll: Unroll, of_kind: Shared | None, routines: Routines) -> ReplayTerms:
     """Return the programs of what is measured."""
     tally = unroll.tally
-    kind = None if of_kind is None else of_kind.kind
-    routines = routines_of("what is measured", system, tally.measure, kind=kind)
-    routines.depend_on(held)
     measured: Any = tally.measured if of_kind is None else MeasuredOfKind(tally.measured, of_kind.apart)
     return (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, routines)
 
