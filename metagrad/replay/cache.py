@@ -11,6 +11,7 @@ import weakref
 from threading import Lock
 from typing import Any
 
+from metagrad.replay.closed import read_through
 from metagrad.replay.routine import Routines
 from metagrad.system import Training
 
@@ -87,17 +88,26 @@ def has_programs(task: Any) -> bool:
 
 
 def alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Whether parts are the same ones, one by one, or equal settings of ours."""
+    """Whether parts are the same ones, one by one, or are equal: settings of ours, or of code that can be read."""
     return len(a) == len(b) and all(map(_equal, a, b))
 
 
 def _equal(x: Any, y: Any) -> bool:
-    """Whether two parts are one object, or equal settings of ours; what cannot tell is another one."""
+    """Whether two parts are one object, or equal; what cannot tell is another one.
+
+    A user's rule that is made anew at every call is the same one where all that it reaches is.
+    """
     if x is y:
         return True
-    if type(x) is not type(y) or not (type(x) in (bool, int, str) or type(x).__module__.startswith("metagrad.")):
+    if type(x) is not type(y):
         return False
-    try:
+    if type(x) in (bool, int, str):
         return bool(x == y)
-    except Exception:  # arrays among the settings
-        return False
+    if type(x).__module__.startswith("metagrad."):
+        try:
+            if x == y:
+                return True
+        except Exception:  # arrays among the settings
+            return False
+    found = read_through(x)
+    return found is not None and found == read_through(y)

@@ -13,7 +13,9 @@ from metagrad.replay.closed import Signature
 
 _MOST_KINDS, _MOST_AGAIN = 16, 3
 _LATEST = 64  # tasks, from which on programs are shared at the latest
-_GONE = [0]  # how many kinds that shared programs had to go: where they come and go, later ones have to wait
+_RECENT = 4 * _MOST_KINDS  # runs
+_GONE = [0]  # how many kinds that shared programs had to go while they were in use: then later ones have to wait
+_RUNS = [0]  # that were told
 _LOCK = Lock()
 _One = TypeVar("_One")
 _KINDS: list[Kind] = []  # what was asked for last is the last
@@ -57,10 +59,12 @@ class Kind:
         self.is_refused = False  # its programs cannot be shared
         self._tasks = 0  # that were seen, each as often as another one came before it
         self._last: Any = None
-        self._again = 0
+        self._again = self._run = 0
+        self._is_asked = False  # whether tasks cannot have programs of their own
 
     def see(self, task: Any, *, goes_on: bool) -> None:
         """Note a task of this kind."""
+        self._run = _RUNS[0]
         if self._last is not None and self._last() is task:
             self._again += not goes_on
             return
@@ -76,10 +80,20 @@ class Kind:
         if self._varies:
             self.code.refuse()
 
+    def ask(self) -> None:
+        """Note that programs of a task of its own cannot be had: what is a constant there, is data here."""
+        self._is_asked = True
+
     @property
     def is_to_share(self) -> bool:
         """Whether programs are to be shared: by several tasks, of which none is asked for again and again."""
-        return self._tasks >= self._enough and not self.is_refused and self._again < _MOST_AGAIN
+        is_worth = self._tasks >= self._enough and self._again < _MOST_AGAIN
+        return not self.is_refused and (self._is_asked or is_worth)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether programs are shared, and were asked for not long ago."""
+        return self.is_to_share and _RUNS[0] - self._run <= _RECENT
 
 
 class LookedApart:
@@ -115,7 +129,8 @@ def kind_of(apart: Apart, task: Any, *, goes_on: bool = False) -> Kind | None:
             return None
         kind = _latest(_KINDS, lambda one: one.signature == apart.signature)
         kind = kind or Kind(apart, code, min(2 + _GONE[0], _LATEST))
-        _GONE[0] += sum(one.is_to_share for one in _put(_KINDS, kind))
+        _RUNS[0] += 1
+        _GONE[0] += sum(one.is_in_use for one in _put(_KINDS, kind))
         kind.see(task, goes_on=goes_on)
         return kind
 

@@ -19,17 +19,16 @@ class Shared(NamedTuple):
     kind: Kind
 
 
-def shared(unroll: Any, system: Training, task: Any) -> Shared | None:
-    """Return the task of an unroll apart, where programs of a system are to be those of its kind; None where its own.
+def apart_of(unroll: Any, system: Training, task: Any) -> Shared | None:
+    """Return the task of an unroll apart and its kind; None where it has programs of its own, or cannot be told.
 
     A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
     """
     if not is_users(task) or has_programs(task):
         return None
     apart = Apart(task, system.rule, unroll.tally.measure)
-    goes_on = unroll.ask.at is not None  # a window of a run that was seen before
-    kind = kind_of(apart, task, goes_on=goes_on)
-    return None if kind is None or not kind.is_to_share else Shared(apart, kind)
+    kind = kind_of(apart, task, goes_on=unroll.ask.at is not None)  # a window of a run was seen before
+    return None if kind is None else Shared(apart, kind)
 
 
 def stepped_task(unroll: Any, system: Training) -> Any:

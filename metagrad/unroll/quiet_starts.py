@@ -58,7 +58,8 @@ _EVERY = 64  # runs, of which one is compared
 _MOST_KINDS = 16
 _MOST_BYTES = 1 << 25  # of what is kept of a run, and of the buffers of a kind
 _LONGEST_PAUSE = 64  # runs: where something had to be said, the next ones are the sweep's
-_LOCK, _GONE = Lock(), [0]  # how many kinds with programs had to go
+_RECENT = 4 * _MOST_KINDS  # runs
+_LOCK, _GONE, _RUNS = Lock(), [0], [0]  # how many kinds with programs had to go while they were in use, and all runs
 _KINDS: list[_Kind] = []  # what was asked for last is the last
 
 
@@ -115,9 +116,10 @@ def _kind_of(ask: Ask, apart: Told, *, held: bool) -> _Kind:
         else:
             _KINDS.remove(kind)
         _KINDS.append(kind)
-        _GONE[0] += sum(one.programs is not None for one in _KINDS[:-_MOST_KINDS])
+        _RUNS[0] += 1
+        _GONE[0] += sum(one.is_in_use for one in _KINDS[:-_MOST_KINDS])
         del _KINDS[:-_MOST_KINDS]
-        kind.asked += 1
+        kind.asked, kind.run = kind.asked + 1, _RUNS[0]
         return kind
 
 
@@ -250,7 +252,7 @@ class _Kind:
 
     def __init__(self, key: tuple[Any, ...], ask: Ask, recorded_at: int) -> None:
         self._recorded_at, self._key, self._rule, self._objective = recorded_at, key, ask.rule, ask.objective
-        self.asked = 0
+        self.asked = self.run = 0
         self.programs: _Programs | None = None
         self._is_given_up = False
         self._made = self._failed = self._pause = 0
@@ -258,6 +260,11 @@ class _Kind:
     def is_of(self, key: tuple[Any, ...], ask: Ask) -> bool:
         """Whether a run is of this kind."""
         return self._key == key and alike((self._rule, self._objective), (ask.rule, ask.objective))
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there are programs, and they were asked for not long ago."""
+        return self.programs is not None and _RUNS[0] - self.run <= _RECENT
 
     def is_to_be_recorded(self) -> bool:
         """Whether it is time to."""

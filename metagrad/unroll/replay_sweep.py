@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from metagrad.protocols import Estimate, Tree
+from metagrad.protocols import Estimate, Task, Tree
 from metagrad.replay import (
+    Apart,
     Looked,
     LookedApart,
     NotReplayable,
@@ -27,7 +28,7 @@ from metagrad.replay import (
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.blame import explained
-from metagrad.unroll.of_kind import MeasuredOfKind, Shared, shared, stepped_task
+from metagrad.unroll.of_kind import MeasuredOfKind, Shared, apart_of, stepped_task
 from metagrad.unroll.quiet import SHARE, lay_out
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -102,10 +103,33 @@ def replay_step(
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
     task = stepped_task(unroll, system)
-    of_kind = shared(unroll, system, task) if unroll.steps >= _FEWEST_SHARED else None
+    found = _programs(unroll, system, task, apart_of(unroll, system, task) if unroll.steps >= _FEWEST_SHARED else None)
+    if found is None:
+        return None
+    unroll.tally.measured.terms = found.terms
+    tape, options = TapeStep(system, unroll.offset), {"room": room, "forwards": forwards, "apart": found.apart}
+    return ReplayStep(system, unroll.offset, unroll.steps, tape, found.routines, found.beside, **options)
+
+
+class _Programs(NamedTuple):
+    """Programs of a step, of what is measured, and that once more if the step's have it; the task, if its kind's."""
+
+    routines: Routines
+    terms: ReplayTerms
+    beside: ReplayTerms | None
+    apart: Apart | None
+
+
+def _programs(unroll: Unroll, system: Training, task: Task, known: Shared | None) -> _Programs | None:
+    """Return programs of the task's kind, or else its own; None where they are not worth it.
+
+    Where it cannot have its own, as where a sample picks entries of its data, those of its kind may do: there data are
+    recorded. `known`: the task apart, and its kind.
+    """
+    of_kind = known if known is not None and known.kind.is_to_share else None
     if of_kind is None and unroll.steps < _FEWEST:
         return None
-    kind, apart = (None, None) if of_kind is None else (of_kind.kind, of_kind.apart)
+    kind = None if of_kind is None else of_kind.kind
     held = Looked(task, system.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
     of_terms = routines_of("what is measured", system, unroll.tally.measure, of=task, kind=kind)
     of_terms.depend_on(held)
@@ -115,15 +139,15 @@ def replay_step(
     measure = None if beside is None else unroll.tally.measure
     routines = routines_of("the step", system, measure, of=task, kind=kind)
     routines.depend_on(held)
-    if kind is not None and (routines.why_not or terms.routines.why_not):
+    if kind is not None and (routines.why_not or of_terms.why_not):
         kind.refuse()
-        return replay_step(unroll, system=system, room=room, forwards=forwards)
+        return _programs(unroll, system, task, known)
+    if kind is None and known is not None and routines.why_not and not known.kind.is_refused:
+        known.kind.ask()
+        return _programs(unroll, system, task, known)
     if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
         return None
-    unroll.tally.measured.terms = terms
-    tape, steps = TapeStep(system, unroll.offset), unroll.steps
-    options: Any = {"room": room, "forwards": forwards, "apart": apart}
-    return ReplayStep(system, unroll.offset, steps, tape, routines, beside, **options)
+    return _Programs(routines, terms, beside, None if of_kind is None else of_kind.apart)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
