@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from metagrad.replay.apart import Apart
 from metagrad.replay.closed import Signature
 
-_MOST_KINDS, _MOST_AGAIN = 16, 3
+_MOST_KINDS = 16
+_MOST_AGAIN = 16  # runs of one task, from which on what it takes to record programs of its own is earned back
 _LATEST = 64  # tasks, from which on programs are shared at the latest
 _RECENT = 4 * _MOST_KINDS  # runs
 _GONE = [0]  # how many kinds that shared programs had to go while they were in use: then later ones have to wait

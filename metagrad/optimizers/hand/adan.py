@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from metagrad import ad
 from metagrad.ad import safe_sqrt
 from metagrad.optimizers._hyper import DECAY, EPS, STEP_SIZE, WEIGHT_DECAY, check_phi, each_leaf, project, zeros
 from metagrad.optimizers._safe import one_minus_power, with_rest
@@ -68,7 +71,8 @@ class Adan:
             root = safe_sqrt(n) / one_minus_power(beta3, t) ** 0.5  # the root first: see Adam
             return (w - eta * ahead / (root + eps)) / (1.0 + eta * decay), m, v, n
 
-        last = g if t == 1 else state.g
+        # No branch on the time, as in `one_minus_power`: before the first step there is no gradient.
+        last = ad.tree_map(lambda now, before: np.where(t == 1, now, before), g, state.g)
         w, m, v, n = each_leaf(update, phi, w, state.m, state.v, state.n, last, g)
         return w, Adan.State(m, v, n, g, t)
 

@@ -131,8 +131,10 @@ def _normalised(z: Array) -> Array:
 
 def _at_time(layer: Affine, t: int) -> Affine:
     """Return the layer of the 22 features at step t: those of time are the same everywhere, and go into its bias."""
-    time = _constant([math.tanh(t / scale - 1) for scale in _TIMES], layer.weight)
     weight = layer.weight
+    time = np.tanh(t / np.asarray(_TIMES, np.float64) - 1).astype(weight.dtype)
+    xp = namespace(ad.stop_gradient(weight))
+    time = time if xp is np else xp.asarray(time)
     return Affine(weight[..., :_STATE_FEATURES, :], np.matmul(time, weight[..., _STATE_FEATURES:, :]) + layer.bias)
 
 
