@@ -40,11 +40,17 @@ def each(formula: Callable[..., Any], phi: Any) -> Tree:
 
 def fraction(t: int, steps: int | None, where: str) -> float:
     """Return t/steps, at most 1: how much of the run is over. It is 0 at t = 0, whether the horizon is known or not."""
+    if steps is not None:
+        return min(1.0, t / steps)
     if t == 0:
         return 0.0
-    if steps is None:
-        remedy = (
-            "Give it: Stepper(rule, phi, steps=T), FixedGradient(g, t, steps), or TaskView(task, sample, t, steps)."
-        )
-        bad_type(where, "steps", f"None at t = {t}", "a horizon, the number of steps of the run", remedy)
-    return min(1.0, t / steps)
+    remedy = "Give it: Stepper(rule, phi, steps=T), FixedGradient(g, t, steps), or TaskView(task, sample, t, steps)."
+    return bad_type(where, "steps", f"None at t = {t}", "a horizon, the number of steps of the run", remedy)
+
+
+def beside(number: Any, like: Any) -> Any:
+    """Return a number of the time, in float64, as it stands beside a parameter: a Python float, which promotes nothing.
+
+    Where the time is recorded (`metagrad.replay`), in the dtype of the parameter, which is the same.
+    """
+    return float(number) if isinstance(number, float) else number.astype(like.dtype)

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from metagrad import checks
 from metagrad.optimizers._hyper import UNBOUNDED, check_phi, project
-from metagrad.optimizers._schedules import each, fraction
+from metagrad.optimizers._schedules import beside, each, fraction
 from metagrad.protocols import Tree
 from metagrad.xp import Array
 
@@ -46,8 +48,8 @@ class Cosine:
     def __call__(self, phi: Phi, t: int, steps: int | None) -> Tree:
         """Return the value at time t; TypeError after the first step where the horizon is not known."""
         over = fraction(t, steps, "Cosine") if self.period is None else (t % self.period) / self.period
-        share = math.cos(math.pi * over / 2) ** 2 if over < 1 else 0.0  # (1 + cos x)/2, with all digits near 0
-        return each(lambda start, end: end + (start - end) * share, phi)
+        share = np.cos(math.pi * over / 2) ** 2 if over < 1 else 0.0  # (1 + cos x)/2, with all digits near 0
+        return each(lambda start, end: end + (start - end) * beside(share, start), phi)
 
     def check_phi(self, phi: Any, where: str) -> Phi:
         """Return phi; raise unless it is floating and in range."""
