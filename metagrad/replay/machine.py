@@ -206,6 +206,8 @@ class Code:
         Python's integers have no largest one: where these would, that is seen.
         """
         b = self._builder
+        if how == "rem":
+            return b.srem(x, y)
         if how not in _COUNTED:
             return b.icmp_signed(how, x, y)
         found = getattr(b, f"s{how}_with_overflow")(x, y)

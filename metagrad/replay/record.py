@@ -14,6 +14,7 @@ from metagrad.replay.asked import when_compiled
 from metagrad.replay.buffers import allocated
 from metagrad.replay.compiled import Later, Recipe, Switched
 from metagrad.replay.dead import needed
+from metagrad.replay.functions import itself
 from metagrad.replay.numpy_code import Run, numpy_code
 from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
 from metagrad.replay.schedule import scheduled
@@ -157,12 +158,8 @@ def _output(graph: Graph, x: Any) -> Value:
     if type(x) is np.ndarray:
         return graph.constant(x)
     if isinstance(x, np.generic) or type(x) in PLAIN:
-        return graph.call(_itself, (x,), {})
+        return graph.call(itself, (x,), {})
     raise NotReplayable(f"a step that returns a {_kind(x)}")
-
-
-def _itself(x: Any) -> Any:
-    return x
 
 
 def _kind(x: Any) -> str:

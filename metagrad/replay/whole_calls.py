@@ -13,15 +13,15 @@ import numpy as np
 
 from metagrad.replay import sums
 from metagrad.replay.chains import loop_of
-from metagrad.replay.cheap import FLOATS, kind_of
-from metagrad.replay.functions import is_fresh, method, put
+from metagrad.replay.cheap import FLOATS, WEAK_INT, kind_of
+from metagrad.replay.functions import is_fresh, itself, method, put
 from metagrad.replay.inner import inner_loop, power
 from metagrad.replay.loops import Argument, joined, memory_steps
 from metagrad.replay.picks import add_picks, picks_entries
 from metagrad.replay.program import PLAIN, SAME, Value
 from metagrad.replay.whole_table import Inner, NotWhole, Table
 
-_COUNTS = {operator.add: "add", operator.sub: "sub", operator.mul: "mul"}
+_COUNTS = {operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.mod: "rem"}
 _COMPARED = {
     operator.lt: "<",
     operator.le: "<=",
@@ -30,13 +30,18 @@ _COMPARED = {
     operator.eq: "==",
     operator.ne: "!=",
 }
+_OF_FLOATS = {operator.add: "add", operator.sub: "subtract", operator.mul: "multiply", operator.truediv: "divide"}
+_OF_FLOATS |= {operator.lt: "less", operator.le: "less_equal", operator.gt: "greater", operator.ge: "greater_equal"}
+_OF_FLOATS |= {operator.eq: "equal", operator.ne: "not_equal"}
 _OF_INTEGERS = {SAME[function]: how for function, how in _COMPARED.items()}
 
 
 def add_call(table: Table, v: Value) -> None:
     """Add a call that is no part of a chain."""
-    if v.function in _COUNTS or v.function in _COMPARED:
+    if v.function in _COUNTS or v.function in _COMPARED or type(v.example) is float:
         _count(table, v)
+    elif v.function is itself:
+        table.arrays[v.number] = _cell(table, v.example)
     elif picks_entries(v):
         add_picks(table, v)
     elif v.function in _OF_INTEGERS and not v.kwargs:
@@ -77,25 +82,58 @@ def _view(table: Table, v: Value) -> None:
 
 
 def _count(table: Table, v: Value) -> None:
-    """Add what Python computes of counts of steps."""
-    if not all(type(x.example if type(x) is Value else x) is int for x in v.args):
-        raise NotWhole("Python's own arithmetic of floats")
+    """Add what Python computes of counts of steps, and of other numbers that are functions of the time."""
+    if not all(type(_example(x)) is int for x in v.args) or v.function is operator.truediv:
+        _of_numbers(table, v)
+        return
     what = _COUNTS.get(v.function) or _COMPARED[v.function]  # type: ignore[arg-type, index]
     out = table.cell(v, "i8" if v.function in _COUNTS else "b1")
-    cells = []
-    for x in v.args:
-        if type(x) is Value and not x.is_constant:
-            cells.append(table.arrays[x.number])
-        else:
-            cells.append(np.array(x.example if type(x) is Value else x, np.int64))
-            table.held.append(cells[-1])
-    steps = (
-        ("read", "a", 0, ()),
-        ("read", "b", 1, ()),
-        (f"int {what}", "c", "i8", ("a", "b")),
-        ("write", 2, (), "c"),
-    )
-    table.kernel([*cells, out], steps)
+    cells = [_cell(table, x) for x in v.args]
+    steps: list[Any] = [("read", "a", 0, ()), ("read", "b", 1, ()), (f"int {what}", "c", "i8", ("a", "b"))]
+    if what == "rem":  # what is left is of the sign of the divisor in Python
+        if not _is_known(v.args[1]) or _example(v.args[1]) <= 0:
+            raise NotWhole("a remainder by what is not known")
+        steps += [("int sub", "none", "i8", ("a", "a")), ("int >=", "is", "b1", ("a", "none")), ("guard", "is", True)]
+    table.kernel([*cells, out], (*steps, ("write", 2, (), "c")))
+
+
+def _of_numbers(table: Table, v: Value) -> None:
+    """Add what Python computes of its floats, and integers beside them, which float64 has to hold; it divides by no 0."""
+    kinds = [kind_of(_example(x)) for x in v.args]
+    name = _OF_FLOATS.get(v.function)  # type: ignore[arg-type]
+    are_numbers = all(type(_example(x)) in (int, float) for x in v.args) and len(kinds) == 2
+    divides = name == "divide" and (not _is_known(v.args[1]) or not _example(v.args[1]))
+    if name is None or not are_numbers or divides:
+        raise NotWhole("Python's own arithmetic of floats")
+    out = table.cell(v, "b1" if type(v.example) is bool else "f8")
+    most = np.array(float(WEAK_INT))
+    table.held.append(most)
+    steps: list[Any] = [("read", "most", 2, ())]
+    for place, (read, number, kind) in enumerate(zip("ab", "xy", kinds, strict=True)):
+        steps.append(("read", read if kind == "i8" else number, place, ()))
+        if kind == "i8":
+            steps += [("from i8", number, "f8", (read,)), ("absolute", "size", "f8", (number,))]
+            steps += [("less", "holds", "f8", ("size", "most")), ("guard", "holds", True)]
+    steps += [(name, "c", "f8", ("x", "y")), ("write", 3, (), "c")]
+    table.kernel([*[_cell(table, x) for x in v.args], most, out], tuple(steps))
+
+
+def _is_known(x: Any) -> bool:
+    return type(x) is not Value or x.is_constant
+
+
+def _example(x: Any) -> Any:
+    return x.example if type(x) is Value else x
+
+
+def _cell(table: Table, x: Any) -> Any:
+    """Return where a number of Python's lies."""
+    if not _is_known(x):
+        return table.arrays[x.number]
+    example = _example(x)
+    cell = np.array(example, np.int64 if type(example) is int else np.float64)
+    table.held.append(cell)
+    return cell
 
 
 def _compare(table: Table, v: Value) -> None:

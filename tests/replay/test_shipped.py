@@ -9,8 +9,6 @@ from tests.contracts.test_contracts import PAIRS, RULES, TASKS
 
 NOT_REPLAYED = {
     "chain of noise and limits": "a text of a number",  # its stream is one of Python's, by the time
-    "warm-up and cosine": "float(x), or a function of `math`",
-    "mlp31": "float(x), or a function of `math`",
 }
 CHOSEN = [pair for pair in PAIRS if pair[0] in ("log cosh", "minibatches", "classifier")]
 
@@ -26,7 +24,7 @@ def test_the_bits_of_the_tape(task, rule):
     steps = len(phi.eta) if rule == "scheduled" else 16
     runs = [mg.Reverse(fused=False), mg.Reverse(), mg.Reverse()]  # recorded at the second call
     by_tape, _, found = [run(made, method, mg.WeightedSum(), phi, steps=steps) for run in runs]
-    if steps < 8 or rule == "lstm":  # which has a kernel of its own
+    if steps < 8:
         assert found.replay is None
         return
     assert bits(found) == bits(by_tape)
