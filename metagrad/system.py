@@ -53,11 +53,8 @@ class Training:
         self.is_ours = parts.foreign(rule) is None
         self._moved = rule.step if self.is_ours else partial(called, rule, "step", rule.step)
         # A learned start is where a run begins and nothing else: steps are of the task that has it.
-        self.under_start: Task | None = task.task if type(task) is LearnedStart and self._begins_only(task) else None
-
-    def _begins_only(self, task: LearnedStart) -> bool:
-        """Whether steps owe nothing to a learned start: a user's rule may ask the task for it."""
-        return self.is_ours and not parts.has_given(task.task)
+        begins_only = type(task) is LearnedStart and not parts.has_given(task.task)
+        self.under_start: Task | None = task.task if begins_only else None  # type: ignore[attr-defined]
 
     def on(self, task: Task) -> Training:
         """Return the same system of another task of the same kind, which is not looked at: its data may be recorded."""
@@ -106,8 +103,10 @@ class Training:
     def stepped(self, t: int, phi: Tree, w: Tree, state: Tree, sample: Any) -> tuple[Tree, Tree]:
         """Return the step on a sample: a function of its arguments alone."""
         seen = ad.stop_gradient(phi) if self.held and isinstance(phi, Joint) else phi
-        shown = self.given(seen) if self.under_start is None else self.under_start
-        f = TaskView(shown, sample, t, self.steps)
+        if self.under_start is None:
+            f = TaskView(self.given(seen), sample, t, self.steps)
+        else:  # a user's rule may ask the task for its start
+            f = TaskView(self.under_start, sample, t, self.steps, asked=partial(self.given, seen))
         of_rule = _of_rule(phi)
         if self._by_function:
             of_rule = parts.at(self.rule, of_rule, t)

@@ -18,11 +18,13 @@ class TaskView:
     recorded for it; but where the rule differentiates by itself, what it differentiates is seen.
     """
 
-    __slots__ = ("_sample", "_task", "steps", "t")
+    __slots__ = ("_asked", "_sample", "_task", "steps", "t")
 
-    def __init__(self, task: Task, sample: Any, t: int, steps: int | None) -> None:
-        """Bind the task, its sample, the time and the horizon of the run."""
-        self._task, self._sample, self.t, self.steps = task, sample, t, steps
+    def __init__(
+        self, task: Task, sample: Any, t: int, steps: int | None, *, asked: Callable[[], Task] | None = None
+    ) -> None:
+        """Bind the task, its sample, the time and the horizon of the run; `asked` gives one that has more to tell."""
+        self._task, self._sample, self.t, self.steps, self._asked = task, sample, t, steps, asked
 
     def __call__(self, w: Tree) -> Array:
         """Return the loss at w."""
@@ -36,7 +38,8 @@ class TaskView:
 
     def ask(self, question: Any, w: Tree) -> Tree:
         """Return question(task, w, sample), or what the task's method of that name returns for (w, sample)."""
-        return _held(parts.answers(self._task, question, _held(w), self._sample))
+        task = self._task if self._asked is None else self._asked()
+        return _held(parts.answers(task, question, _held(w), self._sample))
 
 
 def _held(tree: Tree) -> Tree:

@@ -127,7 +127,6 @@ class Windows:
             seen, grad=grad, status=status, status_step=step, notes=notes, digits=digits, growth=growth, replay=said
         )
 
-
     def _notes(self, phi: Tree, at: Position | None) -> tuple[str, ...]:
         if not isinstance(phi, Joint) or phi.task is None:
             return ()

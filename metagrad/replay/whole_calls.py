@@ -98,7 +98,7 @@ def _count(table: Table, v: Value) -> None:
 
 
 def _of_numbers(table: Table, v: Value) -> None:
-    """Add what Python computes of its floats, and integers beside them, which float64 has to hold; it divides by no 0."""
+    """Add what Python computes of its floats, and of integers beside them, which have to be floats. No 0 divides."""
     kinds = [kind_of(_example(x)) for x in v.args]
     name = _OF_FLOATS.get(v.function)  # type: ignore[arg-type]
     are_numbers = all(type(_example(x)) in (int, float) for x in v.args) and len(kinds) == 2

@@ -14,6 +14,7 @@ from metagrad.protocols import Estimate, Tree
 from metagrad.scaled import Scaled
 from metagrad.unroll.blame import explained
 from metagrad.unroll.block_sweep import BlockSweep
+from metagrad.unroll.by_window import by_window
 from metagrad.unroll.carry import Ask, Options
 from metagrad.unroll.quiet import quiet
 from metagrad.unroll.quiet_starts import run_from_start
@@ -22,7 +23,6 @@ from metagrad.unroll.rescue import rescued
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
-from metagrad.unroll.by_window import by_window
 from metagrad.xp import Array, namespace
 
 _MEMORY_TO_LOOK = 1 << 28

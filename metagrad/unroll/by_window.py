@@ -1,4 +1,4 @@
-"""Backward sweeps with a kernel of the rule's windows, with programs for the task where they are sure to be the tape's."""
+"""Backward sweeps with a kernel of the rule's windows, and programs of the task where they have the tape's bits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from metagrad.unroll.window_sweep import WindowSweep
 Found = tuple[Scaled, Tree]
 
 
-def by_window(
-    unroll: Unroll, memory: int, *, again: Callable[[], Unroll]
-) -> tuple[Unroll, Found | None, str | None]:
+def by_window(unroll: Unroll, memory: int, *, again: Callable[[], Unroll]) -> tuple[Unroll, Found | None, str | None]:
     """Return value and gradient, None where steps have to be taken one by one, and a line about replaying.
 
     Before them the unroll that was run, or a new one (`again`) where there is neither.

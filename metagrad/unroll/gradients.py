@@ -1,7 +1,7 @@
 """Gradients of a task, and their products with its Hessian, for sweeps in which a kernel takes the step of the rule.
 
-The gradient is a step of its own, w -> grad f(w), and its pullback is u -> H u: so they are taken as any step is, by the
-tape (`steps`) or by programs (`metagrad.replay.ReplayStep`). Formulas of ours that are known for both need neither.
+The gradient is a step of its own, w -> grad f(w), and its pullback is u -> H u: so they are taken as any step is, by
+the tape (`steps`) or by programs (`metagrad.replay.ReplayStep`). Formulas of ours that are known for both need neither.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from metagrad import parts
 from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree, View
+from metagrad.replay import ReplayStep
 from metagrad.system import Training
 from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.replay_sweep import replay_step
-from metagrad.unroll.steps import StepKernel, TapeStep
+from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.unroll import Unroll
 
 _MUCH = 1e3  # of what `difference` counts in: far beyond rounding
@@ -47,7 +48,7 @@ class Gradients:
         self._offset = unroll.offset
         may_replay = may_replay and self.known_product is None
         self.replayed = replay_step(unroll, system=self.system, room=room) if may_replay else None
-        self._kernel: StepKernel = self.replayed or TapeStep(self.system, unroll.offset)
+        self._kernel: ReplayStep | TapeStep = self.replayed or TapeStep(self.system, unroll.offset)
         self._latest: tuple[int, Tree] = -1, None  # the last step taken, and its gradient
 
     def at(self, t: int, w: Tree) -> Tree:

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from metagrad.protocols import Tree
-from metagrad.replay import Apart, Kind, has_programs, kind_of, moved
+from metagrad.replay import Apart, Kind, Looked, LookedApart, Routines, has_programs, kind_of, moved, routines_of
 from metagrad.system import Training
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.on_data import is_users
 from metagrad.xp import Array
 
-
-class Shared(NamedTuple):
-    """A task apart, and its kind."""
-
-    apart: Apart
-    kind: Kind
+_FEWEST, _FEWEST_SHARED, _FEWEST_AT_FIRST = 8, 2, 40  # steps
+_FEWEST_RUNS = 3  # of a task, after which shorter ones may have programs of its own
 
 
-def apart_of(unroll: Any, system: Training, task: Any) -> Shared | None:
-    """Return the task of an unroll apart and its kind; None where it has programs of its own, or cannot be told.
+class Programs(NamedTuple):
+    """Programs of a run, by the names that were asked for; and the task apart, where they are those of its kind."""
 
-    A task that comes again and again has its own: there data are constants, and what is made of them alone is, too.
+    routines: list[Routines]
+    apart: Apart | None
+
+
+def programs_of(
+    system: Training, task: Any, measure: Any, named: Sequence[tuple[str, Any]], *, steps: int, goes_on: bool
+) -> Programs | None:
+    """Return the programs of a run that is measured: of the task's kind, or its own; None where they are not worth it.
+
+    `named`: what each computes, and of what beside the system; the last one is the step. `goes_on`: this is the next
+    window of a run. Where a task cannot have its own, as where a sample picks entries of its data, those of its kind
+    may do: there data are recorded.
     """
-    if not is_users(task) or has_programs(task):
+    apart = kind = None
+    if steps >= _FEWEST_SHARED and is_users(task) and not has_programs(task):
+        apart = Apart(task, system.rule, measure)
+        kind = kind_of(apart, task, goes_on=goes_on)
+
+    def found(kind: Kind | None) -> list[Routines]:
+        return [routines_of(what, system, more, of=task, kind=kind) for what, more in named]
+
+    if kind is not None and kind.is_to_share:
+        shared = _current(found(kind), LookedApart(kind))
+        if not any(one.why_not for one in shared):
+            return Programs(shared, apart)
+        kind.refuse()
+    own = found(None) if steps >= _FEWEST_SHARED else []
+    asked = own[-1].asked if own else 0
+    if (steps < _FEWEST and asked <= _FEWEST_RUNS) or (steps < _FEWEST_AT_FIRST and asked == 1):
         return None
-    apart = Apart(task, system.rule, unroll.tally.measure)
-    kind = kind_of(apart, task, goes_on=unroll.ask.at is not None)  # a window of a run was seen before
-    return None if kind is None else Shared(apart, kind)
+    own = _current(own, Looked(task, system.rule, measure))
+    if own[-1].why_not and kind is not None and not kind.is_refused:
+        kind.ask()
+        return Programs(_current(found(kind), LookedApart(kind)), apart)
+    return Programs(own, None)
+
+
+def _current(every: list[Routines], held: Looked | LookedApart) -> list[Routines]:
+    """Return programs, having dropped those of what is no longer what it was."""
+    for one in every:
+        one.depend_on(held)
+    return every
 
 
 def stepped_task(unroll: Any, system: Training) -> Any:

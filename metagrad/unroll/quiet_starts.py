@@ -76,7 +76,7 @@ def run_from_start(ask: Ask, options: Options, memory: int) -> RunFromStart | No
     if apart is None or not _is_of_ours(ask):
         return None
     system = Training(few, ask.rule, ask.seed, gradient=options.gradient, steps=ask.horizon)
-    if system.under_start is None:
+    if system.under_start is None or not system.is_ours:
         return None
     room = min(memory // SHARE, _MOST_BYTES)
     return RunFromStart(_kind_of(ask, apart, held=system.held), ask, system, apart, room)

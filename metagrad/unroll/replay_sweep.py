@@ -8,33 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from metagrad.protocols import Estimate, Task, Tree
+from metagrad.protocols import Estimate, Tree
 from metagrad.replay import (
-    Apart,
-    Looked,
-    LookedApart,
     NotReplayable,
     ReplayJointTerms,
     ReplayStep,
     ReplayTerms,
-    Routines,
     is_asked,
-    routines_of,
 )
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.blame import explained
-from metagrad.unroll.of_kind import MeasuredOfKind, Shared, apart_of, stepped_task
+from metagrad.unroll.of_kind import MeasuredOfKind, programs_of, stepped_task
 from metagrad.unroll.quiet import SHARE, lay_out
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
 
-_FEWEST, _FEWEST_SHARED, _FEWEST_AT_FIRST = 8, 2, 40  # steps
 _MOST_KEPT = 1 << 26  # bytes that are kept for pullbacks
 _DTYPES = ("float32", "float64")
 
@@ -102,52 +97,21 @@ def replay_step(
         return None
     if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
-    task = stepped_task(unroll, system)
-    found = _programs(unroll, system, task, apart_of(unroll, system, task) if unroll.steps >= _FEWEST_SHARED else None)
+    tally, task = unroll.tally, stepped_task(unroll, system)
+    is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
+    is_beside = is_beside and not (tally.joint and unroll.entries is not None)
+    named = ("what is measured", tally.measure), ("the step", tally.measure if is_beside else None)
+    goes_on = unroll.ask.at is not None
+    found = programs_of(system, task, tally.measure, named, steps=unroll.steps, goes_on=goes_on)
     if found is None:
         return None
-    unroll.tally.measured.terms = found.terms
-    tape, options = TapeStep(system, unroll.offset), {"room": room, "forwards": forwards, "apart": found.apart}
-    return ReplayStep(system, unroll.offset, unroll.steps, tape, found.routines, found.beside, **options)
-
-
-class _Programs(NamedTuple):
-    """Programs of a step, of what is measured, and that once more if the step's have it; the task, if its kind's."""
-
-    routines: Routines
-    terms: ReplayTerms
-    beside: ReplayTerms | None
-    apart: Apart | None
-
-
-def _programs(unroll: Unroll, system: Training, task: Task, known: Shared | None) -> _Programs | None:
-    """Return programs of the task's kind, or else its own; None where they are not worth it.
-
-    Where it cannot have its own, as where a sample picks entries of its data, those of its kind may do: there data are
-    recorded. `known`: the task apart, and its kind.
-    """
-    of_kind = known if known is not None and known.kind.is_to_share else None
-    if of_kind is None and unroll.steps < _FEWEST:
-        return None
-    kind = None if of_kind is None else of_kind.kind
-    held = Looked(task, system.rule, unroll.tally.measure) if kind is None else LookedApart(kind)
-    of_terms = routines_of("what is measured", system, unroll.tally.measure, of=task, kind=kind)
-    of_terms.depend_on(held)
-    terms = _terms(unroll, of_kind, of_terms)
-    is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
-    beside = terms if is_beside and not (unroll.tally.joint and unroll.entries is not None) else None
-    measure = None if beside is None else unroll.tally.measure
-    routines = routines_of("the step", system, measure, of=task, kind=kind)
-    routines.depend_on(held)
-    if kind is not None and (routines.why_not or of_terms.why_not):
-        kind.refuse()
-        return _programs(unroll, system, task, known)
-    if kind is None and known is not None and routines.why_not and not known.kind.is_refused:
-        known.kind.ask()
-        return _programs(unroll, system, task, known)
-    if routines.asked == 1 and unroll.steps < _FEWEST_AT_FIRST:
-        return None
-    return _Programs(routines, terms, beside, None if of_kind is None else of_kind.apart)
+    measured: Any = tally.measured if found.apart is None else MeasuredOfKind(tally.measured, found.apart)
+    of_terms, of_step = found.routines
+    terms = (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, of_terms)
+    tally.measured.terms = terms
+    beside, tape = terms if is_beside else None, TapeStep(system, unroll.offset)
+    step = partial(ReplayStep, system, unroll.offset, unroll.steps, tape, of_step, beside)
+    return step(room=room, forwards=forwards, apart=found.apart)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
@@ -155,13 +119,6 @@ def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
     step.give_up(str(why))
     if unroll.tally.measured.terms is not None:
         unroll.tally.measured.terms.give_up()
-
-
-def _terms(unroll: Unroll, of_kind: Shared | None, routines: Routines) -> ReplayTerms:
-    """Return the programs of what is measured."""
-    tally = unroll.tally
-    measured: Any = tally.measured if of_kind is None else MeasuredOfKind(tally.measured, of_kind.apart)
-    return (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, routines)
 
 
 def _is_weighed_often(unroll: Unroll) -> bool:

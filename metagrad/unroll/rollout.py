@@ -15,6 +15,7 @@ from metagrad.protocols import Joint, Position, Rule, Task, Tree
 from metagrad.system import Training
 from metagrad.unroll.carry import check_position
 from metagrad.unroll.phi import Shape, bare, first_float, prepare
+from metagrad.unroll.replay_rollout import run_forwards
 from metagrad.unroll.rescale import shift
 from metagrad.xp import Array, namespace, to_host
 
@@ -85,14 +86,16 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
     phi = prepare(phi, system.entries(phi), Shape.of(w, system.xp, per_task=per_task), _WHERE, floats=False)
     w, state = system.start(phi) if at is None else shift((at.w, at.state), at.exponent)
     curve: Array = np.empty(0)
+
+    def look(t: int, w: Tree, state: Tree) -> None:
+        nonlocal curve
+        made_by = system.phi_at(phi, max(0, offset + t - 1))
+        found = to_host(_look(system, made_by, w, state, offset + t, measure))
+        curve = curve if t else _room(steps, found)
+        curve[t] = found
+
     with np.errstate(all="ignore"):
-        for t in range(steps + 1):
-            made_by = system.phi_at(phi, max(0, offset + t - 1))
-            found = to_host(_look(system, made_by, w, state, offset + t, measure))
-            curve = curve if t else _room(steps, found)
-            curve[t] = found
-            if t < steps:
-                w, state = system.step(offset + t, system.phi_at(phi, offset + t), w, state)
+        w, state = run_forwards(system, phi, (w, state), range(offset, offset + steps), look)
     if not with_end:
         return curve
     exponent = system.xp.zeros(leaves(w)[0].shape[0], dtype=np.int64)

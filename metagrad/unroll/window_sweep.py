@@ -14,7 +14,7 @@ did is asked once, at the end. So it is with scaling="none".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 
