@@ -35,6 +35,7 @@ class Code:
         self.code, self._named, self._first = apart.code, apart.named, apart.contents_of
         self._may_vary = True
         self.varies: frozenset[int] = frozenset()
+        self.is_asked = False  # whether tasks cannot have programs of their own, so that those of a kind are asked for
 
     def see(self, apart: Apart) -> bool:
         """Note a task; tell whether what varies is not what it was."""
@@ -43,6 +44,13 @@ class Code:
         is_new = not differs <= self.varies
         self.varies |= differs
         return is_new
+
+    def ask(self) -> None:
+        """Note that a task cannot have programs of its own, as where a sample picks entries of its data and labels."""
+        with _LOCK:
+            self.is_asked = True
+            if self._may_vary:
+                self.varies = frozenset(range(len(self._first)))
 
     def refuse(self) -> None:
         """Note that programs cannot be shared where they vary."""
@@ -61,7 +69,6 @@ class Kind:
         self._tasks = 0  # that were seen, each as often as another one came before it
         self._last: Any = None
         self._again = self._run = 0
-        self._is_asked = False  # whether tasks cannot have programs of their own
 
     def see(self, task: Any, *, goes_on: bool) -> None:
         """Note a task of this kind."""
@@ -81,15 +88,11 @@ class Kind:
         if self._varies:
             self.code.refuse()
 
-    def ask(self) -> None:
-        """Note that programs of a task of its own cannot be had: what is a constant there, is data here."""
-        self._is_asked = True
-
     @property
     def is_to_share(self) -> bool:
-        """Whether programs are to be shared: by several tasks, of which none is asked for again and again."""
+        """Whether programs are to be shared: by several tasks, of which none comes again and again, or has its own."""
         is_worth = self._tasks >= self._enough and self._again < _MOST_AGAIN
-        return not self.is_refused and (self._is_asked or is_worth)
+        return not self.is_refused and (self.code.is_asked or is_worth)
 
     @property
     def is_in_use(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad import parts
+from metagrad import ad, parts
 from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree, View
 from metagrad.replay import ReplayStep
@@ -62,10 +62,10 @@ class Gradients:
         """Return the Hessian of step t at w times a direction; ValueError where the gradient there is another now."""
         if self.known_product is not None:
             return self.known_product(w, direction, self._sample(t))
-        self._kernel.taken = None
-        _, (found, _) = self._kernel.pullback(t, (), (w, ()), (direction, ()), None)
-        at, g = self._latest
-        again = self._kernel.taken
+        kernel: Any = self._kernel
+        kernel.taken, direction = None, ad.tree_map(self._xp.ascontiguousarray, direction)  # a kernel's may have gaps
+        _, (found, _) = kernel.pullback(t, (), (w, ()), (direction, ()), None)
+        (at, g), again = self._latest, kernel.taken
         if at == t and again is not None and self._xp is np and difference(again[0], g, g) > _MUCH:
             refuse(f"{type(self._task).__name__}.loss", f"another gradient for step {t} when it was taken again")
         return found

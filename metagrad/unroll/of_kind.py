@@ -50,9 +50,8 @@ def programs_of(
     if (steps < _FEWEST and asked <= _FEWEST_RUNS) or (steps < _FEWEST_AT_FIRST and asked == 1):
         return None
     own = _current(own, Looked(task, system.rule, measure))
-    if own[-1].why_not and kind is not None and not kind.is_refused:
-        kind.ask()
-        return Programs(_current(found(kind), LookedApart(kind)), apart)
+    if own[-1].why_not and kind is not None:
+        kind.code.ask()  # from the next run on
     return Programs(own, None)
 
 

@@ -232,7 +232,7 @@ def test_a_task_that_comes_again_and_again_has_programs_of_its_own():
     for seed in range(4):
         alike(logistic(seed))
     task = logistic(9)
-    for _ in range(8):
+    for _ in range(shared._MOST_AGAIN + 5):
         found = mg.meta_gradient(task, GD, mg.WeightedSum(), 0.05, steps=12)
     assert "were replayed" in found.replay
     assert mg.replay.has_programs(task)
@@ -296,6 +296,18 @@ def test_kinds_that_come_and_go_wait_longer(monkeypatch):
     assert len(shared._KINDS) == 2
     assert shared._GONE[0] > 0
     assert not any(kind.is_to_share for kind in shared._KINDS)
+
+
+def test_kinds_that_nobody_asks_for_any_more_make_nobody_wait(monkeypatch):
+    """A loop over rules, each on new tasks, leaves one kind after the other behind."""
+    monkeypatch.setattr(shared, "_MOST_KINDS", 2)
+    monkeypatch.setattr(shared, "_RECENT", 4)
+    for power in (2, 4, 6, 8, 10):
+        for seed in range(6):
+            found = alike(scaled(seed, 0.5, power))
+        assert "were replayed" in found.replay
+    assert shared._GONE[0] == 0
+    assert all(kind.is_to_share for kind in shared._KINDS)
 
 
 def test_programs_that_differ_from_the_tape_end_the_sharing(monkeypatch):

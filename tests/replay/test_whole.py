@@ -199,6 +199,56 @@ def test_counts_and_branches_on_the_time():
     assert whole_steps(f, *[(t, 2, x - t) for t in range(41, 100)]) == 59
 
 
+@pytest.mark.parametrize("kind", ["f8", "f4"])
+def test_numbers_of_the_time(kind):
+    """Python's floats of a count, beside arrays that they do not promote."""
+    x = drawn(0, (3, 4))[0].astype(kind)
+
+    def f(t, count, x):
+        over = min(1.0, t / 40)
+        left, part = 1.0 - over, (t % 7) / 7
+        late = 0.25 if over >= 0.5 else 2.0 * left
+        wave = np.cos(3.0 * part / 2) ** 2
+        return x * left + part, x * late - over, x * wave.astype(x.dtype), t - 0.5 * count, 3
+
+    points = [(t, 2 * t, x + np.asarray(t, kind)) for t in range(1, 20)]
+    whole_alike(f, *points)
+    assert whole_steps(f, *points) == 19
+    assert whole_steps(f, *[(t, 3, x) for t in range(21, 90)]) == 19  # the lesser of two is another one from 40 on
+
+
+def test_a_remainder_of_what_is_below_zero_is_pythons():
+    (x,) = drawn(0, (3, 4))
+
+    def f(t, x):
+        return x * 2.0, t % 5
+
+    whole, program = whole_of(f, (7, x))
+    assert whole(12, x)[1] == program._run(12, x)[1] == 2
+    assert program._run(-3, x)[1] == 2
+    assert whole(-3, x) is None
+
+
+@pytest.mark.parametrize("f", [lambda t, x: (x * 2.0, 7 % t), lambda t, x: (x * (1.0 / t), t)], ids=["%", "/"])
+def test_what_may_raise_is_pythons(f):
+    (x,) = drawn(0, (3, 4))
+    with pytest.raises(NotWhole):
+        whole_of(f, (7, x))
+
+
+def test_integers_that_are_no_floats_are_pythons():
+    (x,) = drawn(0, (3, 4))
+
+    def f(t, x):
+        return x * (t / 3), t
+
+    whole, program = whole_of(f, (7, x))
+    for t in (1 << 52, -(1 << 52), (1 << 53) - 1):
+        assert whole(t, x)[0].tobytes() == program._run(t, x)[0].tobytes()
+    for t in ((1 << 53) + 1, -(1 << 60)):
+        assert whole(t, x) is None
+
+
 @pytest.mark.parametrize("op", ["+", "-", "*"])
 def test_counts_that_are_too_large(op):
     """Python's integers have no largest one: where a word has, the program does not apply."""
