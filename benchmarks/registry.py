@@ -12,6 +12,7 @@ NAMES = [
     "meta_parameters",
     "own_loss",
     "own_horizon",
+    "own_doors",
     "learned_starts",
     "least_squares",
     "experiment",
