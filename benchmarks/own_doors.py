@@ -2,8 +2,8 @@
 
 Logistic regression in NumPy code. `own_loss` measures backpropagation against other libraries; here it is said which
 calls of ours have its speed, too: values, curves, tangents, windows, rules with state, learned optimizers, schedules,
-learned starts, minibatches that are picked by an index, rules and tasks that are made anew at every call. Both ways give
-the same bits, which is looked at first. Calls before that are timed have recorded; the tape has nothing to record.
+learned starts, minibatches that are picked by an index, rules and tasks that are made anew at every call. Both ways
+give the same bits, which is looked at first. Calls before those that are timed record; the tape has nothing to record.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Of w alone (`ReplayTerms`), or of meta-parameters, w and the state of the rule (
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,32 @@ class ReplayJointTerms(ReplayTerms):
             return self.pulled(*trees, cotangent) if found is None else found  # type: ignore[no-any-return]
 
         return pull
+
+    def tangents(self, t: int, *given: Any) -> tuple[Array, Array, Array] | None:
+        """Return the measure at (phi, w, state), and what the tangents of (w, state) and of phi add; None: the tape's.
+
+        `given`: phi, w, state, and the tangents, that of phi first.
+        """
+        push, (phi, w, state, *made) = self.routines.push, given
+        if not self._is_sure or push.why_not is not None:
+            return None
+        trees = phi, w, state, self._sample(t), *made
+        found = None if t in self._looked_at else push.run(trees)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        expected = self._pushed(*trees)
+        if push.knows(trees):
+            push.check(expected, trees)
+        else:
+            beside = moved(phi, 2), moved(w, 3), moved(state, 4), self._near(trees[3]), made[0], moved(made[1], 5)
+            with suppress(NotReplayable):  # the values may be replayed all the same
+                push.learn(self._pushed, trees, beside)
+        return expected  # type: ignore[no-any-return]
+
+    def _pushed(self, phi: Tree, w: Tree, state: Tree, sample: Any, d_phi: Tree, tangent: Any) -> Any:
+        found, along = ad.jvp(lambda u, s: self._of(phi, u, s, sample), (w, state), tangent)
+        _, beside = ad.jvp(lambda p: self._of(p, w, state, sample), (phi,), (d_phi,))
+        return found, along, beside
 
     def pulled(self, *given: Any) -> Tree:
         """Return the pullback to (phi, w, state): a cotangent's to phi, and the gradients of each task in w and state.

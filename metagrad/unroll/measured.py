@@ -133,6 +133,17 @@ class Measured:
         found, pull = ad.vjp(lambda p, u, s: self.of(p, u, s, t), *at)
         return found, lambda cotangent: (pull(cotangent, wrt=(0,))[0], *pull(ones, wrt=(1, 2))[1:])
 
+    def tangents(self, carry: Carry, t: int, d_phi: Tree, tangent: tuple[Tree, Tree]) -> tuple[Array, Array, Array]:
+        """Return what is measured at time t, what the tangent of (w, state) adds to it, and what that of phi adds."""
+        at = self.phi_at(t), carry.w, carry.state
+        known = self.terms.tangents(t, *at, d_phi, tangent) if isinstance(self.terms, ReplayJointTerms) else None
+        if known is not None:
+            return known
+        phi, w, state = at
+        found, along = ad.jvp(lambda u, s: self.of(phi, u, s, t), (w, state), tangent)
+        _, beside = ad.jvp(lambda p: self.of(p, w, state, t), (phi,), (d_phi,))
+        return found, along, beside
+
     def gradient(self, w: Tree) -> Tree:
         """Return the gradient of the loss of a task that is not random, by a program where there is one."""
         may_replay = type(self.measure) is Loss and self.terms is not None and self._takes_the_tape(w, None)

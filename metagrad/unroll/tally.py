@@ -268,9 +268,7 @@ class Tally:
             pairs = zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True)
             products = [_inner(a, b) for a, b in pairs if is_float_array(a)]
             return factor * Scaled.of(sum(products[1:], products[0]), exponent)
-        phi, degree = self.measured.phi_at(t), self._degree
-        found, along = ad.jvp(lambda w, s: self.measured.of(phi, w, s, t), (carry.w, carry.state), tangent)
-        _, beside = ad.jvp(lambda p: self.measured.of(p, carry.w, carry.state, t), (phi,), (d_phi,))
+        degree, (found, along, beside) = self._degree, self.measured.tangents(carry, t, d_phi, tangent)
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
         return factor * (moved + Scaled.of(beside, self._power(carry, degree)))

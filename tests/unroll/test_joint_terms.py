@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metagrad as mg
-from metagrad.replay import replayed
+from metagrad.replay import ReplayJointTerms, replayed
 from tests.replay.new_tasks import alike, numbers
 from tests.replay.runs import bits
 
@@ -211,6 +211,28 @@ def test_other_methods(method):
         with replayed(False):
             expected = mg.meta_gradient(*ask, steps=20, method=method, **more)
         assert bits(found) == bits(expected)
+
+
+@pytest.mark.parametrize("family", [decayed, drawn, own], ids=lambda x: x.__name__)
+@pytest.mark.parametrize("objective", OBJECTIVES[:3], ids=lambda x: type(x).__name__)
+def test_tangents_are_programs(objective, family, monkeypatch):
+    """Forward mode of one task again and again: tangents of what is measured by a program, with the tape's bits."""
+    found_by = []
+    pushed = ReplayJointTerms.tangents
+
+    def noted(self, *given):
+        found_by.append(self.routines.push.has_programs)
+        return pushed(self, *given)
+
+    monkeypatch.setattr(ReplayJointTerms, "tangents", noted)
+    task = family(0)
+    ask = task, ADAM, objective, mg.Joint(ADAM.Phi(0.02), theta_of(task, 0))
+    with replayed(False):
+        expected = mg.meta_gradient(*ask, steps=9, method="forward")
+    for _ in range(5):
+        found = mg.meta_gradient(*ask, steps=9, method="forward")
+        assert bits(found) == bits(expected)
+    assert found_by.count(True) > 20 or objective == mg.Final()
 
 
 def test_numbers_that_leave_the_range():
