@@ -62,7 +62,7 @@ class ReplayStep:
         its programs are those of its kind, and its data beside phi.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._of, self._apart = OfStep(system, terms, apart), apart
+        self._of, self.apart = OfStep(system, terms, apart), apart
         self._beside: tuple[Tree, Tree] | None = None  # phi, and phi with the data
         self._contents = apart.contents() if apart is not None and system.is_random else None
         self._tape, self._forwards = tape, forwards
@@ -88,7 +88,7 @@ class ReplayStep:
         """Return the next (w, state)."""
         time = self._offset + t
         sample = self._system.sample(time)
-        trees = (time, self._given(phi), w, state, sample)
+        trees = (time, self.given(phi), w, state, sample)
         if not self._is_on:
             return self._of.stepped(*trees)
         if self._is_trusted and not self._routines.step.knows(trees):  # inputs of another kind: record those, too
@@ -155,16 +155,16 @@ class ReplayStep:
         course = self._course(times[: len(steps)], phi_at)
         return self._many.back(course, steps, Adjoint(adjoint, fold, factors))
 
-    def _given(self, phi: Tree) -> Tree:
+    def given(self, phi: Tree) -> Tree:
         """Return phi as programs take it: with the data beside it, where they are the kind's."""
-        if self._apart is None:
+        if self.apart is None:
             return phi
         if self._beside is None or self._beside[0] is not phi:
-            self._beside = phi, (phi, self._apart.data)
+            self._beside = phi, (phi, self.apart.data)
         return self._beside[1]
 
     def _course(self, times: range, phi_at: Callable[[int], Tree]) -> Course:
-        return Course(times, phi_at if self._apart is None else lambda t: self._given(phi_at(t)), self._offset)
+        return Course(times, phi_at if self.apart is None else lambda t: self.given(phi_at(t)), self._offset)
 
     def passed(self, times: range, pulled: Pulled) -> None:
         """Let go of what was kept for steps that have been pulled back by `back`, and of the adjoints it gave."""
@@ -177,14 +177,9 @@ class ReplayStep:
         """Whether `back` can add what is measured."""
         return self._terms is not None
 
-    @property
-    def is_of_kind(self) -> bool:
-        """Whether programs are those of a kind of tasks."""
-        return self._apart is not None
-
     def check_data(self) -> None:
         """Raise NotReplayable where data have changed in the run, as a sampler may write into them: steps read them."""
-        if self._apart is not None and self._contents is not None and self._contents != self._apart.contents():
+        if self.apart is not None and self._contents is not None and self._contents != self.apart.contents():
             raise NotReplayable("the data of the task change while it is run")
 
     @property
@@ -200,14 +195,14 @@ class ReplayStep:
 
     def laid_out(self, trees: Any, steps: int) -> WholeRun | None:
         """Return the run that was taken last, laid out for others; `trees` are those of its first step."""
-        time, phi, w, state, sample = trees
-        known, flat = laid((time, self._given(phi), w, state, sample))
+        _, phi, w, state, _ = trees
+        known, flat = laid(trees)
         forwards, backwards = self._routines.keeping.program(known), self._routines.given.beginning_with(known)
         adjoints = sum(map(is_float, ad.leaves((w, state))))
         if forwards is None or backwards is None:
             return None
         with suppress(NotWholeRun):
-            return WholeRun(forwards, backwards, steps, Inputs(flat, len(ad.leaves(self._given(phi))), adjoints))
+            return WholeRun(forwards, backwards, steps, Inputs(flat, len(ad.leaves(phi)), adjoints))
         return None
 
     def _check(self, t: int, expected: Pair, trees: Any) -> bool:
@@ -258,7 +253,7 @@ class ReplayStep:
     def give_up(self, why: str) -> None:
         """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
         self.why_not = why
-        if self._are_old or self._apart is not None:
+        if self._are_old or self.apart is not None:
             self._routines.drop(why)
 
     def said(self) -> str:
@@ -270,7 +265,7 @@ class ReplayStep:
     def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""
         time = self._offset + t
-        trees = (time, self._given(phi), *at, self._system.sample(time))
+        trees = (time, self.given(phi), *at, self._system.sample(time))
         whole = self._cotangents(t, trees, adjoint)
         if fold is not None:
             whole = self._cotangents(t, trees, shifted(adjoint, fold), again=True)[0], whole[1]
@@ -282,7 +277,7 @@ class ReplayStep:
         push, time = self._routines.push, self._offset + t
         if not (self._is_on and self._is_sure) or push.why_not is not None:
             return self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        trees = (time, self._given(phi), *at, self._system.sample(time), d_phi, tangent)
+        trees = (time, self.given(phi), *at, self._system.sample(time), d_phi, tangent)
         found = None if t in self.looked_at else push.run(trees)
         if found is not None:
             self.replayed += 1

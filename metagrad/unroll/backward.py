@@ -75,7 +75,8 @@ def _swept(
     ask: Ask, options: Options, where: str, memory: int, *, fused: bool, kept: Array | None
 ) -> tuple[Unroll, Estimate]:
     """Return the estimate of one backward sweep, and its unroll."""
-    unroll, found, on_tape, said = Unroll(ask, options, where), None, False, None
+    unroll, on_tape, said = Unroll(ask, options, where), False, None
+    found: tuple[Scaled, Tree] | Estimate | None = None
     if kept is not None:
         unroll.keep(kept)
     by_tape = unroll.wide or options.precise or kept is not None
@@ -87,6 +88,8 @@ def _swept(
         unroll = Unroll(ask, options, where)
         found, on_tape, _ = _by_steps(unroll, memory, fused=False)
         assert found is not None
+    if isinstance(found, Estimate):
+        return unroll, found
     estimate = explained(unroll, unroll.estimate(*found), on_tape=on_tape)
     return unroll, estimate if said is None else replace(estimate, replay=said)
 
@@ -141,10 +144,12 @@ _SPOILT = [
 ]
 
 
-def _by_steps(unroll: Unroll, memory: int, *, fused: bool) -> tuple[tuple[Scaled, Tree] | None, bool, str | None]:
+def _by_steps(
+    unroll: Unroll, memory: int, *, fused: bool
+) -> tuple[tuple[Scaled, Tree] | Estimate | None, bool, str | None]:
     """Return value and gradient, whether the steps were those of the tape, bit by bit, and a line about replaying them.
 
-    None for value and gradient where the sweep has to be made anew.
+    None for value and gradient where the sweep has to be made anew; the whole estimate where it was found at once.
     """
     task, rule, phi, options = unroll.task, unroll.rule, unroll.phi, unroll.options
     may_fuse = fused and not unroll.joint

@@ -8,6 +8,7 @@ together (`looks`). Where anything is not as usual the sweep finds the answer, f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,7 @@ from metagrad.system import Training
 from metagrad.transforms import shared_weight
 from metagrad.unroll.carry import Ask, Carry, Options
 from metagrad.unroll.looks import Given, Looks, SaidError, Terms
+from metagrad.unroll.of_kind import MeasuredOfKind
 from metagrad.unroll.phi import Shape, first_float, prepare
 
 _USUAL = Options()
@@ -73,12 +75,24 @@ def lay_out(unroll: Any, step: ReplayStep) -> None:
     known = [*routines.runs, *routines.not_laid_out]
     if len(known) >= _MOST_RUNS or any(one.is_of(ask) for one in known):
         return
-    given = 0, unroll.phi, *unroll.start()[:2], None
+    given = 0, step.given(unroll.phi), *unroll.begins, None
     run = step.laid_out(given, steps) if _is_usual(unroll) else None
     if run is None or run.size > _MOST_BYTES:
         routines.not_laid_out.append(_Kind(ask))
     else:
         routines.runs.append(_Quiet(unroll, step.routines, run, given))
+
+
+def quiet_of_kind(unroll: Any, step: ReplayStep, memory: int) -> Estimate | None:
+    """Return value and meta-gradient of a run of a task that is new, where one of its kind was laid out before.
+
+    The sweep has read the task already (`of_kind`), and goes on where there is no answer from here.
+    """
+    ask, terms = unroll.ask, unroll.tally.measured.terms
+    if unroll.options != _USUAL or ask.at is not None or ask.run is not None or isinstance(ask.phi, Joint):
+        return None
+    run = next((one for one in terms.routines.runs if one.is_of(ask) and one.size <= memory // SHARE), None)
+    return None if run is None else run.found_of_kind(unroll, step)
 
 
 def _is_usual(unroll: Any) -> bool:
@@ -123,20 +137,34 @@ class _Quiet(_Kind):
 
     def found(self, ask: Ask, system: Training, terms: Routines, where: str) -> Estimate | None:
         """Return the estimate, None where the sweep has to find it."""
-        if not self._run.is_current:  # programs are to be NumPy's calls, which take no memory of a stretch
-            return None
-        if self._pause:
-            self._pause -= 1
+        if self._is_pausing():
             return None
         self._routines.asked += 1
+        found = self._tried(partial(self._as_usual, ask, system, terms, where))
+        if found is None:
+            self._routines.asked -= 1
+        return found
+
+    def found_of_kind(self, unroll: Any, step: ReplayStep) -> Estimate | None:
+        """Return the estimate of another task of the kind, None where the sweep has to find it."""
+        return None if self._is_pausing() else self._tried(partial(self._of_kind, unroll, step))
+
+    def _is_pausing(self) -> bool:
+        """Whether the sweep is to find this one."""
+        if not self._run.is_current:  # programs are to be NumPy's calls, which take no memory of a stretch
+            return True
+        self._pause -= (is_pausing := self._pause > 0)
+        return is_pausing
+
+    def _tried(self, take: Callable[[], Estimate | None]) -> Estimate | None:
+        """Return the estimate; where there is none, note it, and give the memory back."""
         try:
-            found = self._as_usual(ask, system, terms, where)
+            found = take()
         except (SaidError, NotReplayable):  # or another thread has changed what is kept of the task
             found = None
             self._failed += 1
             self._pause = min(2**self._failed, _LONGEST_PAUSE)
         if found is None:
-            self._routines.asked -= 1
             self._run.release(self._routines.spare)  # the sweep takes its memory from there
         else:
             self._failed = 0
@@ -144,7 +172,7 @@ class _Quiet(_Kind):
 
     def _as_usual(self, ask: Ask, system: Training, terms: Routines, where: str) -> Estimate | None:
         """Return the estimate, None where the run is to be compared, or is another one."""
-        run, routines = self._run, self._routines
+        routines = self._routines
         w = system.example()
         if first_float(w, where).dtype != self._looks.shape.dtype:
             return None
@@ -155,19 +183,39 @@ class _Quiet(_Kind):
         looked = Looked(ask.task, ask.rule, as_measure(type(ask.objective).__name__, ask.objective.measure))
         terms.depend_on(looked)
         routines.depend_on(looked)
+        of_terms = partial(ReplayTerms, steps=self._steps, routines=terms)
+        taken = Given(ask, system, phi, given, begin, Terms(of_terms))
+        return self._taken((0, given, begin.w, begin.state, None), terms, taken)
+
+    def _of_kind(self, unroll: Any, step: ReplayStep) -> Estimate | None:
+        """Return the same of a task that was read and taken apart."""
+        terms = unroll.tally.measured.terms.routines
+        if not unroll.system.is_ours and unroll.start_pullback() is not None:
+            raise SaidError
+        apart, begin = step.apart, Carry(unroll.begins[0], unroll.begins[1], self._looks.none)
+        assert apart is not None
+
+        def of_terms(measured: Any) -> ReplayTerms:
+            return ReplayTerms(MeasuredOfKind(measured, apart), self._steps, terms)
+
+        taken = Given(unroll.ask, unroll.system, unroll.given, unroll.phi, begin, Terms(of_terms))
+        return self._taken((0, step.given(unroll.phi), begin.w, begin.state, None), terms, taken)
+
+    def _taken(self, trees: Any, terms: Routines, given: Given) -> Estimate | None:
+        """Return the estimate of a run from `trees`, those of its first step."""
+        run, routines = self._run, self._routines
         if not (terms.is_trusted and routines.is_trusted):
             return None
         if self not in terms.runs or (routines.keeping, routines.given) != self._programs:
             return None
-        layout, leaves = laid((0, given, begin.w, begin.state, None))
+        layout, leaves = laid(trees)
         if layout != self._layout or not run.lock.acquire(blocking=False):
             return None
         try:
             run.take(routines.spare)
             if not run.forwards(leaves[1:]):
                 raise SaidError
-            of_terms = partial(ReplayTerms, steps=self._steps, routines=terms)
-            return self._looks.estimate(Given(ask, system, phi, given, begin, Terms(of_terms)), run, self._said)
+            return self._looks.estimate(given, run, self._said)
         finally:
             run.lock.release()
 

@@ -25,7 +25,7 @@ from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.blame import explained
 from metagrad.unroll.of_kind import MeasuredOfKind, programs_of, stepped_task
-from metagrad.unroll.quiet import SHARE, lay_out
+from metagrad.unroll.quiet import SHARE, lay_out, quiet_of_kind
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
 from metagrad.unroll.unroll import Unroll
@@ -39,16 +39,21 @@ def room_of(memory: int) -> int:
     return min(memory // SHARE, _MOST_KEPT)
 
 
-def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | None, str | None]:
-    """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried."""
+def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | Estimate | None, str | None]:
+    """Return value and gradient, None where the tape has to find them (anew); and a line about it, None: not tried.
+
+    Or the whole estimate, where it was found at once.
+    """
     step = replay_step(unroll, room=room_of(memory))
     if step is None:
         return None, None
+    quiet = quiet_of_kind(unroll, step, memory) if step.apart is not None else None
+    if quiet is not None:
+        return quiet, quiet.replay
     try:
         found = TapeSweep(unroll, step).run(memory)
         step.check_data()
-        if not step.is_of_kind:
-            lay_out(unroll, step)
+        lay_out(unroll, step)
         return found, step.said()
     except NotReplayable as why:
         given_up(unroll, step, why)

@@ -78,14 +78,14 @@ class Unroll:
             w = self.system.example() if at is None else at.w
         self.system.xp = self.xp
         if at is not None:
-            self._start = at.w, at.state
+            self.begins = at.w, at.state  # before the first step
         else:
-            self._start = self.system.start(self.phi, None if self.joint else w)
-            check_state(self.rule, self._start[1], "init", self.batch)
+            self.begins = self.system.start(self.phi, None if self.joint else w)
+            check_state(self.rule, self.begins[1], "init", self.batch)
         self.wide = options.wide or any(type(leaf) is Scaled for leaf in ad.leaves(w))
         if self.wide:
-            self._start, self.phi = widened(self._start), widened(self.phi)
-        self.w0 = self._start[0]
+            self.begins, self.phi = widened(self.begins), widened(self.phi)
+        self.w0 = self.begins[0]
         self.limit = exponent_limit(self.dtype)
         self.scale_state = options.scaling == "auto" and not self.wide and self._is_homogeneous()
         self.monitor = Monitor(self.xp, self.batch, self.dtype)
@@ -108,7 +108,7 @@ class Unroll:
         self.spread: Tree | None = None  # of what steps give to the meta-gradient, the sum of magnitudes
         self.frontier = 0
         self._last: Carry | None = None
-        self._unset = [leaf for leaf in ad.leaves(self._start[1]) if _is_unset(leaf)]
+        self._unset = [leaf for leaf in ad.leaves(self.begins[1]) if _is_unset(leaf)]
 
     def _bind(self, ask: Ask) -> None:
         self.ask = ask
@@ -125,8 +125,8 @@ class Unroll:
             return namespace(leaf).where(along_tasks(kept, leaf), leaf, leaf[first])
 
         self.system.kept = self.tally.kept = kept
-        self._start = ad.tree_map(placed, self._start)
-        self.w0 = self._start[0]
+        self.begins = ad.tree_map(placed, self.begins)
+        self.w0 = self.begins[0]
 
     def _is_homogeneous(self) -> bool:
         """Whether scaling the state scales the next one, and the measure by a power."""
@@ -137,7 +137,7 @@ class Unroll:
 
     def start(self) -> Carry:
         """Return the state before the first step."""
-        exponent, (w, state) = self.xp.zeros(self.batch, dtype=np.int64), self._start
+        exponent, (w, state) = self.xp.zeros(self.batch, dtype=np.int64), self.begins
         if self.ask.at is not None and self.scale_state:
             exponent = self.ask.at.exponent
         elif self.ask.at is not None:
@@ -158,7 +158,7 @@ class Unroll:
 
     def start_pullback(self) -> ad.Pullback | None:
         """Return the pullback of the start to phi, or None where the start owes nothing to phi."""
-        if self.ask.at is not None or not (self.joint or ad.leaves(self._start[1])):
+        if self.ask.at is not None or not (self.joint or ad.leaves(self.begins[1])):
             return None
         w = self.w0
         of_state = None if self.joint else (lambda phi: (w, self.system.state(phi, w)))
@@ -244,7 +244,7 @@ class Unroll:
             xp = namespace(leaf)
             return xp.where(xp.isinf(first) & (leaf == first), xp.zeros_like(leaf), leaf)
 
-        return ad.tree_map(seen, state, self._start[1])
+        return ad.tree_map(seen, state, self.begins[1])
 
     @property
     def watches_some(self) -> bool:
@@ -379,7 +379,7 @@ class Unroll:
     def fell(self) -> list[Array]:
         """Return which entries of w that were not zero at the start have been out of the range, leaf by leaf."""
         assert self._last is not None, "the last step has not been taken"
-        return self.lost.fallen(self._start[0], self._last.w)
+        return self.lost.fallen(self.begins[0], self._last.w)
 
     def carry_bytes(self, carry: Carry) -> int:
         """Return the memory of one state."""
