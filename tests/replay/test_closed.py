@@ -23,7 +23,7 @@ from numpy.random import default_rng
 import metagrad as mg
 from metagrad import ad
 from metagrad.replay import closed
-from metagrad.replay.closed import is_closed, read_through
+from metagrad.replay.closed import is_closed
 from tests.replay import runs
 
 COUNT, STREAM, BUFFER = 0, default_rng(0), array.array("d", [1.0, 2.0, 3.0])
@@ -372,25 +372,6 @@ def test_arrays_up_to_a_size(monkeypatch):
     monkeypatch.setattr(closed, "MOST_BYTES", 80)
     assert is_closed(holding(np.ones(10)))
     assert not is_closed(holding(np.ones(11)))
-
-
-SHOWN = 1.0
-
-
-class Shown:
-    """An object that is shown by what a global is."""
-
-    def __repr__(self):
-        return f"Shown({SHOWN})"
-
-
-def test_how_an_object_is_shown_is_read(monkeypatch):
-    it = Shown()
-    function = lambda w: len(f"{it}") * w  # noqa: E731
-    before = read_through(function)
-    monkeypatch.setitem(globals(), "SHOWN", 10.0)
-    assert before is not None
-    assert read_through(function) != before
 
 
 def test_other_builtins_are_not_read():

@@ -9,6 +9,7 @@ import pytest
 
 import metagrad as mg
 from metagrad.replay import replayed
+from metagrad.replay.closed import read_through
 from metagrad.replay.kept import Kept
 from tests.replay.runs import bits
 
@@ -176,3 +177,22 @@ def test_how_often_runs_are_compared(compiled):
         compared[name] = [k for k, told in enumerate(found, 1) if not told.startswith("80 of 80")]
     assert compared["read"] == [1, 2, 4, 8, 16, 32, 64, 128, 192]
     assert compared["other"] == list(range(1, 201))
+
+
+SHOWN = 1.0
+
+
+class Shown:
+    """An object that is shown by what a global is."""
+
+    def __repr__(self):
+        return f"Shown({SHOWN})"
+
+
+def test_how_an_object_is_shown_is_read(monkeypatch):
+    it = Shown()
+    function = lambda w: len(f"{it}") * w  # noqa: E731
+    before = read_through(function)
+    monkeypatch.setitem(globals(), "SHOWN", 10.0)
+    assert before is not None
+    assert read_through(function) != before
