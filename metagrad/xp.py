@@ -77,8 +77,9 @@ def number_type(x: object) -> type | None:
 
     A number is not an array without axes: Python's do not promote, and an index by one writes where arrays add.
     """
-    if isinstance(x, float | int | np.generic):
-        return type(x)
+    kind = type(x)
+    if issubclass(kind, float | int | np.generic):  # what is recorded says that it is one, too, and is not
+        return kind
     found: type | None = getattr(x, "number_type", None)
     return found
 

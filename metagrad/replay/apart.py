@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from metagrad.replay.closed import Reading, Signature, is_pure_module, read_by
+from metagrad.replay.closed import Reading, Signature, is_pure_function, read_by
 from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
 from metagrad.xp import is_laid_out
@@ -136,7 +136,7 @@ class _Apart(Reading):
         return _is_copied(x)
 
     def _below(self, x: Any) -> list[Any] | None:
-        is_users = type(x) is FunctionType and not is_pure_module(x.__globals__.get("__name__"))
+        is_users = type(x) is FunctionType and not is_pure_function(x)
         return None if is_users and _is_touchy(x.__code__) else super()._below(x)
 
     def told(self, x: Any, *, is_own: bool) -> tuple[Any, ...]:

@@ -184,7 +184,7 @@ class Reading:
         self._of_its_own = len(found)
         for name, cell in cells:
             found += self._of_class(cell.cell_contents) if name == "__class__" else []
-        if is_pure_module(x.__globals__.get("__name__")):  # whoever it says that it is of
+        if is_pure_function(x):
             if x.__code__.co_name not in _IMPURE and x.__closure__:
                 return found
             self._of_its_own = 0
@@ -334,6 +334,15 @@ def _is_looked_at(x: Any) -> bool:
 
 def _is_exception(x: Any) -> bool:
     return isinstance(x, type) and issubclass(x, BaseException)
+
+
+def is_pure_function(x: FunctionType) -> bool:
+    """Whether a function is of a module that is known to be pure, and does not only say so."""
+    name = x.__globals__.get("__name__")
+    if not is_pure_module(name):
+        return False
+    module = sys.modules.get(str(name))
+    return module is not None and vars(module) is x.__globals__
 
 
 @cache

@@ -79,6 +79,8 @@ class Trust:
         of_loss = is_of_the_loss(measure)
         if held and not of_loss:
             return None  # sum_t g_t: the early ones decide, none of them has lost a digit
+        if tally.weight(self._steps) is None:
+            return None  # what the end has lost says nothing of terms before it
         last, before = self._kept[self._steps], self._kept[self._steps - 1]
         at = last if of_loss else before
         known = tally.slope_at

@@ -134,3 +134,29 @@ def test_code_that_cannot_be_read_is_told_by_its_identity():
     rule = Clocked()
     assert are_alike((rule,), (rule,))
     assert not are_alike((Clocked(),), (Clocked(),))
+
+
+def of_a_module(name, factor):
+    """A function whose globals say that they are those of a module."""
+    scope = {"FACTOR": factor, "__name__": name, "__builtins__": __builtins__}
+    exec("def function(w): return FACTOR", scope)
+    return scope["function"]
+
+
+class Asking(Descent):
+    """A rule that asks a function for its factor."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def step(self, phi, state, w, f):
+        return w - phi * self.function(w) * f.gradient(w), ()
+
+
+@pytest.mark.parametrize("name", ["metagrad.mine", "operator", "mine"])
+def test_functions_of_equal_code_and_other_globals(name):
+    """A module that only calls itself one of those that are pure is read, too."""
+    one = task()
+    for k in range(12):
+        alike(one, Asking(of_a_module(name, 1.0 + k % 5)), np.array(0.05), steps=14)
+    assert not are_alike((of_a_module(name, 1.0),), (of_a_module(name, 2.0),))

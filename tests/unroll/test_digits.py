@@ -351,3 +351,22 @@ def test_a_value_alone_at_the_floor_of_its_excess_is_rounding():
     early, late = (mg.value(task, GD(), mg.LogExcess(), GD.Phi(0.5), steps=steps) for steps in (5, 3000))
     assert early.ok
     assert {mg.Status.from_code(code) for code in late.status} == {mg.Status.VALUE_ROUNDING}
+
+
+class Early(mg.WeightedSum):
+    """An objective of a user's that weighs the first half of the run."""
+
+    def weight(self, t, steps):
+        return super().weight(t, steps) if t <= steps // 2 else None
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "windows", "window": 4}, {"method": "forward"}], ids=str)
+@pytest.mark.parametrize(("eta", "steps"), [(5.0, 9), (0.5, 200), (0.05, 9)])
+def test_an_end_that_is_not_weighed(eta, steps, options):
+    """What a run has lost at its end says nothing of what is measured before."""
+    at = rng(0, "early").standard_normal((2, 3))
+    task = mg.FunctionTask(lambda w: np.sum(np.cosh(w - at), axis=-1), w0=np.zeros((2, 3)))
+    found = mg.meta_gradient(task, mg.GradientDescent(), Early(), eta, steps=steps, **options)
+    half = mg.meta_gradient(task, mg.GradientDescent(), mg.WeightedSum(), eta, steps=steps // 2, **options)
+    if half.ok and "window" not in options:
+        assert found.grad.eta.to_float() == pytest.approx(half.grad.eta.to_float(), rel=1e-9)
