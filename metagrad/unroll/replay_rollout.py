@@ -14,6 +14,7 @@ from metagrad.replay import NotReplayable, ReplayStep, is_asked
 from metagrad.system import Training
 from metagrad.unroll.of_kind import programs_of
 from metagrad.unroll.steps import TapeStep
+from metagrad.unroll.tally import Times
 
 Pair = tuple[Tree, Tree]  # (w, state)
 Look = Callable[[int, Tree, Tree], None]
@@ -21,11 +22,12 @@ _DTYPES = ("float32", "float64")
 _AT_ONCE = 64  # steps
 
 
-def run_forwards(system: Training, phi: Tree, start: Pair, times: range, look: Look) -> Pair:
+def run_forwards(system: Training, phi: Tree, start: Pair, times: Times, look: Look) -> Pair:
     """Return (w, state) after the steps at some times of a run, having looked at it before each and at the end.
 
-    look(k, w, state) is called for k = 0, 1, ..., len(times); from 0 on again, where programs turn out to be others.
+    look(k, w, state) is called for k = 0, 1, ..., steps; from 0 on again, where programs turn out to be others.
     """
+    look(0, *start)
     step = _by_programs(system, start[0], times)
     if step is not None:
         try:
@@ -34,16 +36,16 @@ def run_forwards(system: Training, phi: Tree, start: Pair, times: range, look: L
             return found
         except NotReplayable as why:
             step.give_up(str(why))
+            look(0, *start)
     return _run(None, system, phi, start, times, look)
 
 
-def _run(step: ReplayStep | None, system: Training, phi: Tree, pair: Pair, times: range, look: Look) -> Pair:
-    offset, steps = times.start, len(times)
+def _run(step: ReplayStep | None, system: Training, phi: Tree, pair: Pair, times: Times, look: Look) -> Pair:
+    steps, offset = times
 
     def phi_at(k: int) -> Tree:
         return system.phi_at(phi, offset + k)
 
-    look(0, *pair)
     k = 0
     while k < steps:
         if step is None:
@@ -58,15 +60,15 @@ def _run(step: ReplayStep | None, system: Training, phi: Tree, pair: Pair, times
     return pair
 
 
-def _by_programs(system: Training, w: Tree, times: range) -> ReplayStep | None:
+def _by_programs(system: Training, w: Tree, times: Times) -> ReplayStep | None:
     """Return the step by programs, None where they are not worth it, or not asked for."""
     dtypes = {getattr(leaf, "dtype", None) for leaf in ad.leaves(w)}
     if not is_asked() or system.xp is not np or not all(str(dtype) in _DTYPES for dtype in dtypes):
         return None
     task: Any = system.task if system.under_start is None else system.under_start
-    found = programs_of(system, task, None, [("the step", "of a rollout")], steps=len(times), goes_on=times.start > 0)
+    steps, offset = times
+    found = programs_of(system, task, None, [("the step", "of a rollout")], steps=steps, goes_on=offset > 0)
     if found is None:
         return None
-    tape = TapeStep(system, times.start)
-    step = partial(ReplayStep, system, times.start, len(times), tape, found.routines[0])
+    step = partial(ReplayStep, system, offset, steps, TapeStep(system, offset), found.routines[0])
     return step(forwards=True, apart=found.apart)

@@ -17,6 +17,7 @@ from metagrad.unroll.carry import check_position
 from metagrad.unroll.phi import Shape, bare, first_float, prepare
 from metagrad.unroll.replay_rollout import run_forwards
 from metagrad.unroll.rescale import shift
+from metagrad.unroll.tally import Times
 from metagrad.xp import Array, namespace, to_host
 
 _WHERE = "rollout"
@@ -95,7 +96,7 @@ def rollout(  # noqa: PLR0913 - what `meta_gradient` takes, and what is looked a
         curve[t] = found
 
     with np.errstate(all="ignore"):
-        w, state = run_forwards(system, phi, (w, state), range(offset, offset + steps), look)
+        w, state = run_forwards(system, phi, (w, state), Times(steps, offset), look)
     if not with_end:
         return curve
     exponent = system.xp.zeros(leaves(w)[0].shape[0], dtype=np.int64)
