@@ -24,13 +24,20 @@ class Programs(NamedTuple):
 
 
 def programs_of(
-    system: Training, task: Any, measure: Any, named: Sequence[tuple[str, Any]], *, steps: int, goes_on: bool
+    system: Training,
+    task: Any,
+    measure: Any,
+    named: Sequence[tuple[str, Any]],
+    *,
+    steps: int,
+    goes_on: bool,
+    at_first: int = _FEWEST_AT_FIRST,
 ) -> Programs | None:
     """Return the programs of a run that is measured: of the task's kind, or its own; None where they are not worth it.
 
     `named`: what each computes, and of what beside the system; the last one is the step. `goes_on`: this is the next
-    window of a run. Where a task cannot have its own, as where a sample picks entries of its data, those of its kind
-    may do: there data are recorded.
+    window of a run. `at_first`: the fewest steps of a run of a task that has not come before. Where a task cannot have
+    its own, as where a sample picks entries of its data, those of its kind may do: there data are recorded.
     """
     apart = kind = None
     if steps >= _FEWEST_SHARED and is_users(task) and not has_programs(task):
@@ -47,7 +54,7 @@ def programs_of(
         kind.refuse()
     own = found(None) if steps >= _FEWEST_SHARED else []
     asked = own[-1].asked if own else 0
-    if (steps < _FEWEST and asked <= _FEWEST_RUNS) or (steps < _FEWEST_AT_FIRST and asked == 1):
+    if (steps < _FEWEST and asked <= _FEWEST_RUNS) or (steps < at_first and asked == 1):
         return None
     own = _current(own, Looked(task, system.rule, measure))
     if own[-1].why_not and kind is not None:

@@ -20,6 +20,7 @@ Pair = tuple[Tree, Tree]  # (w, state)
 Look = Callable[[int, Tree, Tree], None]
 _DTYPES = ("float32", "float64")
 _AT_ONCE = 64  # steps
+_FEWEST_AT_FIRST = 400  # steps: recording takes as long as some hundred steps forwards
 
 
 def run_forwards(system: Training, phi: Tree, start: Pair, times: Times, look: Look) -> Pair:
@@ -61,13 +62,19 @@ def _run(step: ReplayStep | None, system: Training, phi: Tree, pair: Pair, times
 
 
 def _by_programs(system: Training, w: Tree, times: Times) -> ReplayStep | None:
-    """Return the step by programs, None where they are not worth it, or not asked for."""
+    """Return the step by programs, None where they are not worth it, or not asked for.
+
+    Where a task has a formula for its gradient, a step forwards costs what its program does.
+    """
     dtypes = {getattr(leaf, "dtype", None) for leaf in ad.leaves(w)}
     if not is_asked() or system.xp is not np or not all(str(dtype) in _DTYPES for dtype in dtypes):
         return None
     task: Any = system.task if system.under_start is None else system.under_start
+    if getattr(task, "gradient", None) is not None:
+        return None
     steps, offset = times
-    found = programs_of(system, task, None, [("the step", "of a rollout")], steps=steps, goes_on=offset > 0)
+    named = [("the step", "of a rollout")]
+    found = programs_of(system, task, None, named, steps=steps, goes_on=offset > 0, at_first=_FEWEST_AT_FIRST)
     if found is None:
         return None
     step = partial(ReplayStep, system, offset, steps, TapeStep(system, offset), found.routines[0])

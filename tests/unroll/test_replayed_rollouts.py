@@ -70,7 +70,7 @@ def alike(task, rule, phi, steps=50, **options):
 @pytest.mark.parametrize("rule", RULES)
 def test_the_bits_of_the_steps(rule, family, taken):
     task = family(0)
-    for _ in range(5):
+    for _ in range(8):
         alike(task, *RULES[rule])
     assert sum(taken) > (0 if rule == "diverges" else 100)
 
@@ -143,3 +143,12 @@ def test_programs_that_differ_from_the_tape_are_found_out(monkeypatch):
     found = mg.rollout(task, GD, 0.05, steps=50)
     assert found.tobytes() == expected.tobytes()
     assert replay_rollout._AT_ONCE > 0
+
+
+def test_a_long_run_is_recorded_at_once_and_formulas_are_not(taken):
+    alike(logistic(0), *RULES["GD"], steps=450)
+    assert sum(taken) > 300
+    taken.clear()
+    for _ in range(3):
+        alike(mg.random_quadratics(count=2, d=3, seed=0), GD, 0.05, steps=450)
+    assert not taken
