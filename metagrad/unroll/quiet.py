@@ -76,7 +76,7 @@ def lay_out(unroll: Any, step: ReplayStep) -> None:
     if len(known) >= _MOST_RUNS or any(one.is_of(ask) for one in known):
         return
     given = 0, step.given(unroll.phi), *unroll.begins, None
-    run = step.laid_out(given, steps) if _is_usual(unroll) else None
+    run = step.laid_out(given, steps) if _is_usual(unroll) and unroll.start_pullback() is None else None
     if run is None or run.size > _MOST_BYTES:
         routines.not_laid_out.append(_Kind(ask))
     else:
@@ -92,7 +92,8 @@ def quiet_of_kind(unroll: Any, step: ReplayStep, memory: int) -> Estimate | None
     if unroll.options != _USUAL or ask.at is not None or ask.run is not None or isinstance(ask.phi, Joint):
         return None
     run = next((one for one in terms.routines.runs if one.is_of(ask) and one.size <= memory // SHARE), None)
-    return None if run is None else run.found_of_kind(unroll, step)
+    # Code is the same as of the task that was laid out, but what it says of itself may be a matter of its data.
+    return run.found_of_kind(unroll, step) if run is not None and _is_usual(unroll) else None
 
 
 def _is_usual(unroll: Any) -> bool:
@@ -102,9 +103,7 @@ def _is_usual(unroll: Any) -> bool:
         return False
     weights = shared_weight(unroll.ask.objective, steps)
     are_known = weights is not None and weights.times in (range(1, steps + 1), range(steps, steps + 1))
-    if not are_known or unroll.watches_some or parts.is_random(unroll.task):
-        return False
-    return unroll.start_pullback() is None
+    return are_known and not unroll.watches_some and not parts.is_random(unroll.task)
 
 
 class _Kind:

@@ -183,3 +183,50 @@ def test_threads():
     for seed in range(10):
         assert is_right(seed)
     assert not wrong_in_threads(is_right, each=10)
+
+
+class Noisy:
+    """A task that draws samples where its data say so."""
+
+    def __init__(self, x, noise):
+        self.x, self.noise = x, noise
+
+    @property
+    def full_batch(self):
+        return not self.noise.any()
+
+    def sample(self, draw, t):
+        return None if self.full_batch else self.noise * draw.normal(size=(4, 3))
+
+    def init(self, draw):
+        return np.full((4, 3), 0.5)
+
+    def loss(self, w, sample):
+        found = np.mean(np.einsum("bnd,bd->bn", self.x, w) ** 2, axis=-1)
+        return found if sample is None else found + np.sum(w * sample, axis=-1)
+
+
+class Homogeneous:
+    """A task that is homogeneous where its data say so."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    @property
+    def degree(self):
+        return None if self.y.any() else 2
+
+    def init(self, draw):
+        return np.full((4, 3), 0.5)
+
+    def loss(self, w, sample):
+        return np.mean((np.einsum("bnd,bd->bn", self.x, w) - self.y) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize("rule", ["GD", "Adam"])
+@pytest.mark.parametrize("is_other", [lambda k: k >= 8, lambda k: k < 8, lambda k: k % 3 == 0], ids=["on", "off", "at"])
+def test_what_a_task_says_of_itself_may_be_a_matter_of_data(is_other, rule):
+    for k in range(24):
+        x, y = numbers(k, 4, 12, 3), numbers(k + 1, 4, 12)
+        alike(Noisy(x, np.array(0.3 * is_other(k))), *RULES[rule], steps=14)
+        alike(Homogeneous(x, y * is_other(k)), *RULES[rule], steps=14)
