@@ -13,6 +13,7 @@ from metagrad.protocols import Tree
 from metagrad.replay import NotReplayable, ReplayStep, is_asked
 from metagrad.system import Training
 from metagrad.unroll.of_kind import programs_of
+from metagrad.unroll.on_data import is_users
 from metagrad.unroll.steps import TapeStep
 from metagrad.unroll.tally import Times
 
@@ -64,13 +65,13 @@ def _run(step: ReplayStep | None, system: Training, phi: Tree, pair: Pair, times
 def _by_programs(system: Training, w: Tree, times: Times) -> ReplayStep | None:
     """Return the step by programs, None where they are not worth it, or not asked for.
 
-    Where a task has a formula for its gradient, a step forwards costs what its program does.
+    Tasks of ours have formulas for their gradients, and a step forwards costs what its program does.
     """
     dtypes = {getattr(leaf, "dtype", None) for leaf in ad.leaves(w)}
     if not is_asked() or system.xp is not np or not all(str(dtype) in _DTYPES for dtype in dtypes):
         return None
     task: Any = system.task if system.under_start is None else system.under_start
-    if getattr(task, "gradient", None) is not None:
+    if not is_users(task):
         return None
     steps, offset = times
     named = [("the step", "of a rollout")]
