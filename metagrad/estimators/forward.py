@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -20,13 +19,15 @@ from metagrad.unroll.blame import explained
 from metagrad.unroll.carry import Ask, Carry, Options, Rescue, Scaling, check_options
 from metagrad.unroll.growth import Grown, TangentGrowth
 from metagrad.unroll.neighbours import with_trust
-from metagrad.unroll.purity import Purity, refuse_kept
+from metagrad.unroll.purity import Purity
 from metagrad.unroll.replay_sweep import forwards
-from metagrad.unroll.rescale import add_aligned, is_float_array, magnitude, normalise
+from metagrad.unroll.rescale import is_float_array
 from metagrad.unroll.rescue import rescued, wanted_forwards
 from metagrad.unroll.steps import StepKernel, TapeStep
+from metagrad.unroll.tangent_stretch import TangentStretch
+from metagrad.unroll.tangents import Direction, Tangent
 from metagrad.unroll.unroll import Unroll
-from metagrad.xp import Array, namespace
+from metagrad.xp import Array
 
 _MOST_DIRECTIONS = 4096
 _WATCHED = 4  # of the tangents: in a chaotic run they all grow alike
@@ -92,7 +93,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
         unroll.tally.measured.take_the_tape()
     carry = unroll.start()
     directions = _directions(unroll)
-    tangents = [_Tangent(unroll, direction, carry) for direction in directions]
+    tangents = [Tangent(unroll, direction, carry) for direction in directions]
     watched = tangents[:_WATCHED] if _tells(unroll, carry) else []
     for tangent in watched:
         tangent.growth = TangentGrowth(unroll.xp, unroll.batch)
@@ -102,13 +103,19 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
             tangent.begin(carry)
         if unroll.tally.measured.begins_in_phi:
             tangent.measure(carry, 0)
-    for t in range(unroll.steps):
+    ahead, t = TangentStretch(unroll, kernel, tangents), 0
+    while t < unroll.steps:
+        passed = ahead.take(t, carry)
+        if passed is not None:
+            t, carry = t + passed[0], passed[1]
+            continue
         for tangent in tangents:
             tangent.push(kernel, t, carry)
         before, carry = carry, unroll.advance(kernel, carry, t, t + 1)
         purity.compare(t, unroll.phi_at(t), before, carry)
         for tangent in tangents:
             tangent.measure(carry, t + 1)
+        t += 1
     value, slope = unroll.tally.finish()
     growths = [tangent.growth.result() for tangent in watched if tangent.growth is not None]
     if growths:
@@ -125,94 +132,7 @@ def _tells(unroll: Unroll, carry: Carry) -> bool:
     return unroll.options.gradient == "full" and unroll.xp is np and not has_state and not is_known
 
 
-class _Tangent:
-    """The derivative of the state in one direction of phi, (tree) * 2**exponent, and what it gave so far."""
-
-    def __init__(self, unroll: Unroll, direction: _Direction, carry: Carry) -> None:
-        self.unroll, self.direction = unroll, direction
-        self.plain = unroll.options.scaling == "none"
-        self.tree = (ad.tree_map(_zeros, carry.w), ad.tree_map(_zeros, carry.state))
-        self.exponent = unroll.xp.zeros(unroll.batch, dtype=np.int64)
-        zero = unroll.xp.zeros(unroll.batch, dtype=unroll.dtype)
-        self.derivative = Scaled.of(zero)
-        self.growth: TangentGrowth | None = None
-        self._step: tuple[tuple[Array, Array], Array, Array] | None = None
-
-    def begin(self, carry: Carry) -> None:
-        """Set the derivative of the start, which owes something to phi."""
-        whole = self.direction.whole(self.unroll.phi, self.unroll.entries)
-        _, moved = ad.jvp(self.unroll.system.start, (self.unroll.phi,), (whole,))
-        self.tree = ad.tree_map(lambda zero, d: zero if d is None else d, self.tree, moved)
-        if not self.plain:
-            size = magnitude(self.tree)
-            self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
-
-    def push(self, kernel: StepKernel, t: int, carry: Carry) -> None:
-        """Take the derivative from t to t + 1."""
-        d_phi, reached = self.direction.at(t)
-        if not reached:
-            return
-        of_state, of_phi = kernel.pushforward(t, self.unroll.phi_at(t), (carry.w, carry.state), d_phi, self.tree)
-        if self.growth is not None:
-            self._grow(self.growth, self.tree[0], of_state[0], carry)
-        refuse_kept(self.unroll.rule, of_state[0], of_phi[0])
-        if self.plain:
-            self.tree = ad.tree_map(_plus, of_state, of_phi)
-        else:
-            self.tree, self.exponent = add_aligned(of_state, self.exponent, of_phi, carry.exponent)
-        size = magnitude(self.tree)
-        if t:  # the tangent of the first step may be zero: the start owes nothing to phi
-            self.unroll.monitor.observe("ADJOINT", t, size)
-        if not self.plain:
-            self.tree, self.exponent = normalise(self.tree, self.exponent, size, self.unroll.limit)
-
-    def _grow(self, growth: TangentGrowth, was: Tree, now: Tree, carry: Carry) -> None:
-        """Note what step t makes of the tangent of w, and what the step before made of w."""
-        here = magnitude(carry.w)
-        if self._step is not None:
-            sizes, w, power = self._step
-            growth.step(sizes, (w, here), (power, carry.exponent))
-        self._step = (magnitude(was), magnitude(now)), here, carry.exponent
-
-    def measure(self, carry: Carry, t: int) -> None:
-        """Add the derivative of weight * inner(term) at time t."""
-        d_phi, _ = self.direction.at(max(0, t - 1))
-        found = self.unroll.tally.tangent(carry, t, d_phi, self.tree, self.exponent)
-        if found is not None:
-            self.derivative = self.derivative + found
-
-
-@dataclass(frozen=True)
-class _Direction:
-    """A unit vector in the space of phi: an entry of a leaf, and of one step `only` where the leaf leads with time."""
-
-    leaf: int
-    only: int | None
-    tree: Tree  # like the meta-parameters of one step
-
-    def at(self, t: int) -> tuple[Tree, bool]:
-        """Return the direction of the meta-parameters of step t, and whether it has been reached."""
-        if self.only is None or t == self.only:
-            return self.tree, True
-        return ad.tree_map(_zeros, self.tree), t > self.only
-
-    def whole(self, phi: Tree, entries: Tree | None) -> Tree:
-        """Return the direction in all of phi, with every step."""
-        if entries is None:
-            return self.tree
-
-        def spread(unit: Any, leaf: Any, is_led: bool) -> Any:
-            if not is_led:
-                return unit
-            rows = namespace(leaf).zeros_like(leaf)
-            if self.only is not None:
-                rows[self.only] = unit
-            return rows
-
-        return ad.tree_map(spread, self.tree, phi, entries)
-
-
-def _directions(unroll: Unroll) -> list[_Direction]:
+def _directions(unroll: Unroll) -> list[Direction]:
     phi = unroll.phi_at(0)
     flat = ad.leaves(phi)
     led = [False] * len(flat) if unroll.entries is None else ad.leaves(unroll.entries)
@@ -225,7 +145,7 @@ def _directions(unroll: Unroll) -> list[_Direction]:
         return ad.unflatten(phi, [_unit(unroll, x, k if i == which else None) for i, x in enumerate(flat)])
 
     return [
-        _Direction(which, only, unit(which, k))
+        Direction(which, only, unit(which, k))
         for which, leaf in enumerate(flat)
         for only in (range(unroll.steps) if led[which] else [None])
         for k in range(_width(unroll, leaf))
@@ -245,7 +165,7 @@ def _unit(unroll: Unroll, leaf: Array, entry: int | None) -> Array:
     return unroll.xp.asarray(columns.reshape(leaf.shape).astype(unroll.dtype))
 
 
-def _assemble(unroll: Unroll, directions: list[_Direction], columns: list[Scaled]) -> Tree:
+def _assemble(unroll: Unroll, directions: list[Direction], columns: list[Scaled]) -> Tree:
     """Return the meta-gradient as a tree like phi: columns (B,) summed over tasks, or kept task by task."""
     phi = unroll.phi_at(0)
     gathered = []
@@ -261,11 +181,3 @@ def _assemble(unroll: Unroll, directions: list[_Direction], columns: list[Scaled
             numbers = numbers.sum(axis=1).reshape(by_task[:2])
         gathered.append(padded(numbers, *unroll.other_entries()) if led else numbers)
     return ad.unflatten(phi, gathered)
-
-
-def _zeros(leaf: Any) -> Any:
-    return namespace(leaf).zeros_like(leaf) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f" else None
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return a + b if is_float_array(a) else a

@@ -23,7 +23,8 @@ routine       programs by shape and layout, compared with the tape
 kept          what code keeps of its own, and `reached`: where it changes, nothing is replayed
 closed        whether code can be read through, so that nothing else can change its numbers
 step          a step of an unroll and its pullback, and what the latter computes beside it (adjoints)
-many_steps    a stretch of steps: in one call (stretches, stack), or program by program (running)
+many_steps    a stretch of steps: in one call (stretches, stack), or program by program (running); many_tangents beside
+              them
 whole_run     all steps of a run in two calls, in memory that stays
 program_run   all steps of a short run, program by program
 of_step       what programs of a step are recorded of
@@ -41,8 +42,9 @@ from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.bits import same_bits
 from metagrad.replay.cache import alike, are_laid_out, has_programs, routines_of
 from metagrad.replay.kept import Looked
-from metagrad.replay.many_steps import ones_of
-from metagrad.replay.of_step import OfStep, adjoint_like
+from metagrad.replay.many_steps import Passed, ones_of
+from metagrad.replay.many_tangents import Pushed
+from metagrad.replay.of_step import OfStep, adjoint_like, slope_along
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.program_run import ProgramRun
 from metagrad.replay.routine import Routine, Routines, laid, moved
@@ -61,8 +63,10 @@ __all__ = [
     "LookedApart",
     "NotReplayable",
     "OfStep",
+    "Passed",
     "ProgramRun",
     "Pulled",
+    "Pushed",
     "ReplayJointTerms",
     "ReplayStep",
     "ReplayTerms",
@@ -86,5 +90,6 @@ __all__ = [
     "routines_of",
     "said",
     "same_bits",
+    "slope_along",
     "sums_of",
 ]

@@ -6,7 +6,7 @@ is run step by step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,17 @@ class Course(NamedTuple):
     def first(self, count: int) -> Course:
         """Return the first so many."""
         return self._replace(times=self.times[:count])
+
+
+class Passed(NamedTuple):
+    """Steps that were taken, from a state on, with the samples of each; `taken` is None where they were one by one."""
+
+    course: Course
+    start: Pair
+    pairs: Stack  # the states after them
+    values: Array | None  # what is measured before each, where that is known
+    samples: list[Tree]
+    taken: Taken | None
 
 
 class Adjoint(NamedTuple):
@@ -78,7 +89,8 @@ class ManySteps:
         if count < _WORTH_TAKING_AGAIN:
             return
         course, states = course._replace(times=course.times[-count:]), states[-count - 1 :]
-        found = self._taken(course, states[0])
+        samples = self.samples(course)
+        found = None if samples is None else self.taken(course, states[0], samples)
         if found is None:
             self._may_take_again = False  # of samples that lie in one place, and are never taken at once
             return
@@ -89,7 +101,10 @@ class ManySteps:
         self._kept.keep_many(course.times[: len(pairs)], taken, states)
 
     def _at_once(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None] | None:
-        found = self._taken(course, pair)
+        if self._whole(course, pair) is None:
+            return None
+        samples = self.samples(course)
+        found = None if samples is None else self.taken(course, pair, samples)
         if found is None:
             return None
         taken, pairs, values = found
@@ -99,7 +114,12 @@ class ManySteps:
             taken.release(self._routines.spare)
         return pairs, values
 
-    def _taken(self, course: Course, pair: Pair) -> tuple[Taken, Stack, Any] | None:
+    def samples(self, course: Course) -> list[Tree] | None:
+        """Return the samples of steps, None where one was written over another."""
+        start = course.offset + course.times[0]
+        return stretches.drawn(self._sample, range(start, start + len(course.times)))
+
+    def taken(self, course: Course, pair: Pair, samples: list[Tree]) -> tuple[Taken, Stack, Any] | None:
         """Return the steps by one call, the states after them, and what was measured before."""
         times, phi_at, offset = course
         program = self._whole(course, pair)
@@ -108,24 +128,25 @@ class ManySteps:
         start, first, last = offset + times[0], phi_at(times[0]), phi_at(times[-1])
         phis = [first] if last is first else [phi_at(t) for t in times]
         here = range(start, start + len(times))
-        samples = stretches.drawn(self._sample, here)  # code of the user's, which may run others
-        if samples is None:
-            return None
         with program.lock:
             return stretches.ahead(program.whole, here, phis, pair, samples, self._routines.spare)
 
     def _whole(self, course: Course, pair: Pair) -> Any:
         """Return the program of steps that are to be kept, where it takes many at once, else None."""
         start = course.offset + course.times[0]
-        return _program(self._routines.keeping, (start, course.phi_at(course.times[0]), *pair, self._sample(start)))
+        return program_of(self._routines.keeping, (start, course.phi_at(course.times[0]), *pair, self._sample(start)))
 
     def _one_by_one(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
+        return self._in_turn(course, pair, (self._sample(course.offset + t) for t in course.times), keep=keep)
+
+    def _in_turn(
+        self, course: Course, pair: Pair, samples: Iterable[Tree], *, keep: bool
+    ) -> tuple[Stack, Array | None]:
         times, phi_at, offset = course
         pairs: list[Pair] = []
         values: list[Any] = []
         run, (w, state) = Running(self._routines.keeping), pair
-        for t in times:
-            sample = self._sample(offset + t)
+        for t, sample in zip(times, samples, strict=True):
             found = run.next(offset + t, phi_at(t), w, state, sample)
             if found is None:
                 break
@@ -136,6 +157,19 @@ class ManySteps:
             pairs.append(after)
             values.append(value)
         return Stack(pairs), np.array(values) if values and values[0] is not None else None
+
+    def passed(self, course: Course, pair: Pair) -> Passed | None:
+        """Return steps that nothing is kept of but what tangents are given; None where programs take none."""
+        samples = self.samples(course)
+        if samples is None:
+            return None
+        found = self.taken(course, pair, samples)
+        if found is not None:
+            taken, pairs, values = found
+            taken.release(self._routines.spare)
+            return Passed(course, pair, pairs, values, samples, taken)
+        pairs, values = self._in_turn(course, pair, samples, keep=False)
+        return Passed(course, pair, pairs, values, samples, None) if pairs else None
 
     def back(self, course: Course, steps: list[KeptStep], adjoint: Adjoint) -> Pulled | None:
         """Pull an adjoint back over steps that were kept, the last one first, as far as programs do.
@@ -166,7 +200,7 @@ class ManySteps:
         step = steps[0]
         drawn = samples[0] if step.is_drawn_again else step.sample
         trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (pair, given[0]), step.arrays)
-        program = _program(self._routines.given, trees)
+        program = program_of(self._routines.given, trees)
         if program is None:
             return None
 
@@ -251,7 +285,7 @@ def _are_same(some: list[Any], others: list[Any]) -> bool:
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(some, others, strict=True))
 
 
-def _program(routine: Routine, trees: Any) -> Any:
+def program_of(routine: Routine, trees: Any) -> Any:
     """Return the program for such inputs, where it is one function of machine code."""
     program = routine.program(layout(trees, leaves_of(trees)))
     return None if program is None or program.whole is None else program

@@ -94,6 +94,42 @@ class OfStep:
         _, of_phi = ad.jvp(lambda p: step(p, w, state), (phi,), (d_phi,))
         return of_state, of_phi
 
+    def along(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: Any, units: Any) -> Any:
+        """Return what `pushed` does, and what `with_term` finds beside it.
+
+        `made`: the tangent of (w, state), and what that of phi is multiplied by, (B,); `units`: the leaves of the
+        latter.
+        """
+        trees, d_phi = (time, phi, w, state, sample), self.direction(phi, units)
+        return self.with_next(trees, self.pushed(*trees, d_phi, made[0]), made, d_phi)
+
+    def direction(self, phi: Tree, units: Any) -> Tree:
+        """Return the tangent of phi whose leaves are `units`; phi as programs take it."""
+        return ad.unflatten(phi if self._apart is None else phi[0], list(units))
+
+    def with_next(self, trees: Any, pushed: tuple[Pair, Pair], made: Any, d_phi: Tree) -> Any:
+        """Return the two parts of the next tangent, it, and what the tangent gives to what is measured at w, if known.
+
+        Of a measure of w alone that is its derivative along the tangent, (B,). Else it is three of (B,): what is
+        measured, what the tangent of (w, state) adds to it, and what that of phi adds.
+        """
+        of_state, of_phi = pushed
+        tangent, factor = made
+        after = ad.tree_map(lambda x, y: x + y * along_tasks(factor, y) if is_float(x) else x, of_state, of_phi)
+        if self._terms is None:
+            return pushed, after, ()
+        if self._terms.joint:
+            return pushed, after, self._terms.pushed(*self._of_term(trees), d_phi, tangent)
+        slope = self._terms.slope(*self._of_term(trees))
+        return pushed, after, (slope_along(slope, tangent[0]),)
+
+
+def slope_along(slope: Tree, tangent: Tree) -> Array:
+    """Return the sum of slope times tangent over all entries, (B,)."""
+    pairs = zip(ad.leaves(slope), ad.leaves(tangent), strict=True)
+    products = [(a * b).reshape(a.shape[0], -1).sum(axis=1) for a, b in pairs if is_float(a)]
+    return sum(products[1:], products[0])
+
 
 def adjoint_like(pair: Pair, seed: int) -> Pair:
     """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""

@@ -203,7 +203,7 @@ class Routines:
         """Drop what was recorded: the task is no longer what it was."""
         self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
         self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
-        self.push = Routine(f"the tangent of {self._what}")
+        self.push, self.along = (Routine(f"the tangent of {self._what}") for _ in range(2))
         # Whole runs that were laid out for these programs (`metagrad.unroll.quiet`), and kinds of runs that cannot be.
         self.runs, self.not_laid_out = list[Any](), list[Any]()
 
@@ -268,7 +268,7 @@ class Routines:
 
     @property
     def _all(self) -> tuple[Routine, ...]:
-        return self.step, self.pull, self.keeping, self.given, self.push
+        return self.step, self.pull, self.keeping, self.given, self.push, self.along
 
     @property
     def are_recorded(self) -> bool:

@@ -24,7 +24,8 @@ from metagrad.replay.apart import Apart
 from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
-from metagrad.replay.many_steps import Adjoint, Course, ManySteps, ones_of, shifted
+from metagrad.replay.many_steps import Adjoint, Course, ManySteps, Passed, ones_of, shifted
+from metagrad.replay.many_tangents import Moving, Pushed, along
 from metagrad.replay.of_step import OfStep, adjoint_like
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, laid, moved
@@ -76,6 +77,7 @@ class ReplayStep:
         ends = set() if self._is_trusted else {0, steps - 1}
         self._compared = ends | (self.looked_at if forwards else set())
         self._ones: Array | None = None
+        self.is_along = False  # whether tangents are taken over many steps
         self.taken: Pair | None = None  # the next (w, state) as the tape found it, where it was asked
         self._is_on = routines.why_not is None
         self._are_old = routines.are_recorded  # by another run
@@ -275,22 +277,49 @@ class ReplayStep:
     def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
         """Return the two parts of the next tangent."""
         push, time = self._routines.push, self._offset + t
-        if not (self._is_on and self._is_sure) or push.why_not is not None:
+        if not (self._is_on and self._is_sure):
             return self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        trees = (time, self.given(phi), *at, self._system.sample(time), d_phi, tangent)
-        found = None if t in self.looked_at else push.run(trees)
+        trees = (time, self.given(phi), *at, self._system.sample(time))
+        is_along = self.is_along and self._routines.along.why_not is None
+        of: Any = self._of.pushed
+        made: Any = (d_phi, tangent)
+        if is_along:  # what stretches are taken by, a step alone is, too
+            push, of = self._routines.along, self._of.along
+            made = (tangent, ones_of(at[0])), tuple(ad.leaves(d_phi))
+        if push.why_not is not None:
+            return self._pushed_by_tape(t, phi, at, d_phi, tangent)
+        found = None if t in self.looked_at else push.run((*trees, *made))
         if found is not None:
             self.replayed += 1
-            return found  # type: ignore[no-any-return]
+            return found[0] if is_along else found  # type: ignore[no-any-return]
         expected = self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        if push.knows(trees):
-            push.check(expected, trees)
-        else:
-            _, phi, *_ = trees
-            beside = (time + 1, moved(phi, 1), moved(at[0], 2), moved(at[1], 3), self._system.sample(time + 1), d_phi)
-            with suppress(NotReplayable):  # the steps may be replayed all the same
-                push.learn(self._of.pushed, trees, (*beside, moved(tangent, 5)))
+        if push.knows((*trees, *made)):
+            push.check(self._of.with_next(trees, expected, made[0], d_phi) if is_along else expected, (*trees, *made))
+            return expected
+        beside = (time + 1, *[moved(x, k) for k, x in enumerate(trees[1:4], start=1)], self._system.sample(time + 1))
+        others = (moved(made[0], 5), made[1]) if is_along else (made[0], moved(made[1], 5))
+        with suppress(NotReplayable):  # the steps may be replayed all the same
+            push.learn(of, (*trees, *made), (*beside, *others))
         return expected
+
+    def passed_ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> Passed | None:
+        """Return steps from lo on, up to hi, for tangents to be taken along; they end before one to be looked at.
+
+        None where there is none, or tangents are taken by no program yet.
+        """
+        may_run = self._is_on and self._is_sure and self.is_along and self._routines.along.has_programs
+        end, looked_at = lo, self._compared | self.looked_at
+        while may_run and end < hi and (end > 0 or self._is_trusted) and end not in looked_at:
+            end += 1
+        return self._many.passed(self._course(range(lo, end), phi_at), (w, state)) if end > lo else None
+
+    def pushed(self, steps: Passed, tangent: Pair, d_phi: Tree, factor: Array) -> Pushed | None:
+        """Return what becomes of a tangent over those steps, as far as programs take it; None where they do not."""
+        return along(self._routines.along, steps, Moving(tangent, factor, tuple(ad.leaves(d_phi))))
+
+    def went(self, steps: int, tangents: int) -> None:
+        """Note that so many steps, with so many tangents, were noted."""
+        self.replayed += steps * (1 + tangents)
 
     def _pushed_by_tape(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
         self.by_tape += 1

@@ -117,10 +117,11 @@ class Pulled(NamedTuple):
         return Pulled(self.phi_bars.part(0, count), pulled, after, sums, self.of_w, self.is_joint, self.lent)
 
 
-class _Rows:
+class Rows:
     """Rows of addresses, filled column by column."""
 
     def __init__(self, whole: WholeProgram, count: int) -> None:
+        """Start with `count` rows for a program, of which no column is filled."""
         self.whole, self.count = whole, count
         self.rows = np.empty((count, whole.width), np.int64)
         self.held: list[Any] = []
@@ -210,7 +211,7 @@ def ahead(
     states, values = len(ad.leaves(pair_tree)), len(ad.leaves(value_tree))
     rooms = [place.room(len(times)) for place in whole.outputs[: states + values]]
     kept = [(place, spare.room(place, len(times))) for place in whole.outputs[states + values :]]
-    rows = _Rows(whole, len(times))
+    rows = Rows(whole, len(times))
     rows.along(np.arange(times.start, times.stop))
     count = _enter_phis(rows, phis)
     for x, place, room in zip(ad.leaves(pair), whole.outputs, rooms[:states], strict=False):
@@ -243,14 +244,14 @@ def kept_bytes(whole: WholeProgram) -> int:
     return sum(place.nbytes for place in whole.outputs[states_and_values:])
 
 
-def _enter_phis(rows: _Rows, phis: Sequence[Tree]) -> int:
+def _enter_phis(rows: Rows, phis: Sequence[Tree]) -> int:
     """Enter the meta-parameters; return of how many steps."""
     if len(phis) == 1:
         return rows.count if all(rows.same(x) for x in ad.leaves(phis[0])) else 0
     return _enter_each(rows, phis)
 
 
-def _enter_each(rows: _Rows, trees: Sequence[Tree]) -> int:
+def _enter_each(rows: Rows, trees: Sequence[Tree]) -> int:
     first, width = rows.column, len(ad.leaves(trees[0])) if trees else 0
     rows.column += width
     for k, tree in enumerate(trees):
@@ -276,7 +277,7 @@ def drawn(sample: Callable[[int], Tree], times: Sequence[int]) -> list[Tree] | N
     return found
 
 
-def _enter_samples(rows: _Rows, samples: list[Tree]) -> int:
+def _enter_samples(rows: Rows, samples: list[Tree]) -> int:
     """Enter the samples; return of how many steps."""
     return len(samples) if all(x is None for x in samples) else _enter_each(rows, samples)
 
@@ -330,11 +331,11 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
     return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, of_w, is_joint, lent)
 
 
-def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> _Rows | None:
+def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> Rows | None:
     """Return the rows but for what is found: those of the way there, adjoints, which are found in `rooms`, factors."""
     steps, samples, adjoint, factors = way
     first = steps[0][0]
-    rows, there, m = _Rows(whole, len(steps)), _rows_of(steps), first.given
+    rows, there, m = Rows(whole, len(steps)), _rows_of(steps), first.given
     if whole.inputs[:m] != first.whole.inputs[:m] or any(taken.whole is not first.whole for taken, _ in steps):
         return None
     rows.rows[:, :m] = there[:, :m]

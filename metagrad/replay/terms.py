@@ -34,7 +34,7 @@ class ReplayTerms:
         self.slope: Callable[[Tree, Any], Tree] = measured.slope
         self._near: Callable[[Any], Any] = measured.near
         self._of: Callable[..., Any] = measured.of_w
-        self._looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
+        self.looked_at = set(routines.looks([1, steps // 2] if steps >= LONG else [1]))
         self._is_on, self._is_sure = routines.why_not is None, routines.is_trusted
         self._are_old = routines.are_recorded  # by another run
         self._seen = 0  # terms
@@ -55,8 +55,8 @@ class ReplayTerms:
             return None
         handed, self._handed = self._handed, None
         is_handed = handed is not None and handed[0] is w
-        sample = self._sample(t) if t in self._looked_at or not is_handed else None
-        if t in self._looked_at:
+        sample = self._sample(t) if t in self.looked_at or not is_handed else None
+        if t in self.looked_at:
             self.routines.step.check(self.valued(w, sample), (w, sample))
             self._compare_slopes((w, sample))
         if handed is not None and is_handed:
@@ -88,7 +88,7 @@ class ReplayTerms:
         if routines.step.knows(trees):
             try:
                 routines.step.check(expected, trees)
-                if self._looked_at:
+                if self.looked_at:
                     self._compare_slopes(trees)
                 self._is_sure = True
                 return expected
@@ -147,7 +147,7 @@ class ReplayJointTerms(ReplayTerms):
         if not self._is_sure:
             return None
         trees = *at, self._sample(t)
-        if t in self._looked_at:
+        if t in self.looked_at:
             self.routines.step.check(self.valued(*trees), trees)
             self._compare_slopes(trees)
 
@@ -166,19 +166,20 @@ class ReplayJointTerms(ReplayTerms):
         if not self._is_sure or push.why_not is not None:
             return None
         trees = phi, w, state, self._sample(t), *made
-        found = None if t in self._looked_at else push.run(trees)
+        found = None if t in self.looked_at else push.run(trees)
         if found is not None:
             return found  # type: ignore[no-any-return]
-        expected = self._pushed(*trees)
+        expected = self.pushed(*trees)
         if push.knows(trees):
             push.check(expected, trees)
         else:
             beside = moved(phi, 2), moved(w, 3), moved(state, 4), self._near(trees[3]), made[0], moved(made[1], 5)
             with suppress(NotReplayable):  # the values may be replayed all the same
-                push.learn(self._pushed, trees, beside)
+                push.learn(self.pushed, trees, beside)
         return expected  # type: ignore[no-any-return]
 
-    def _pushed(self, phi: Tree, w: Tree, state: Tree, sample: Any, d_phi: Tree, tangent: Any) -> Any:
+    def pushed(self, phi: Tree, w: Tree, state: Tree, sample: Any, d_phi: Tree, tangent: Any) -> Any:
+        """Return what the measure is, and what the tangents of (w, state) and of phi add to it."""
         found, along = ad.jvp(lambda u, s: self._of(phi, u, s, sample), (w, state), tangent)
         _, beside = ad.jvp(lambda p: self._of(p, w, state, sample), (phi,), (d_phi,))
         return found, along, beside

@@ -200,14 +200,24 @@ class TangentGrowth:
     def __init__(self, xp: Namespace, batch: int) -> None:
         """Start with nothing grown."""
         self._xp, self._batch = xp, batch
-        self._pending: list[tuple[Array, ...]] = []
+        self._pending: list[tuple[Array, ...]] = []  # each (n, B)
+        self._count = 0  # of steps in them
         self._most = _Most(xp, batch)
 
     def step(self, sizes: tuple[Array, Array], w: tuple[Array, Array], powers: tuple[Array, Array]) -> None:
         """Note the sizes of (P, J P), and those of w before and after the step, with their exponents."""
-        self._pending.append((*sizes, *w, *powers))
-        if len(self._pending) >= _CHUNK:
-            self._flush()
+        self.steps(*(x[None] for x in (*sizes, *w, *powers)))
+
+    def steps(self, *rows: Array) -> None:
+        """Note the same of several steps, each of the six (n, B)."""
+        done, count = 0, len(rows[0])
+        while done < count:
+            here = min(count - done, _CHUNK - self._count)
+            self._pending.append(tuple([x[done : done + here] for x in rows]))
+            self._count += here
+            done += here
+            if self._count >= _CHUNK:
+                self._flush()
 
     def result(self) -> Array:
         """Return log2 of the most that the tangent grew beside w."""
@@ -217,8 +227,8 @@ class TangentGrowth:
     def _flush(self) -> None:
         if not self._pending:
             return
-        was, now, w, after, w_power, power = (self._xp.stack(rows) for rows in zip(*self._pending, strict=True))
-        self._pending = []
+        was, now, w, after, w_power, power = (self._xp.concatenate(rows) for rows in zip(*self._pending, strict=True))
+        self._pending, self._count = [], 0
         logs = [log2_of(x) for x in (now, w, was, after)]
         self._most.add(logs[0] + logs[1] - logs[2] - logs[3] + w_power - power)
 

@@ -26,6 +26,7 @@ class Monitor:
         self._tiny = 2.0**info.min_exponent
         self._xp = xp
         self._pending: dict[str, list[tuple[int, Array]]] = {"STATE": [], "ADJOINT": []}
+        self._counts = dict.fromkeys(self._pending, 0)  # of those, and of sizes that are nothing to note
         self.status = xp.zeros(batch, dtype=np.int64)
         self.step = filled(xp, batch, -1, np.int64)
         self._zero_is_trouble = filled(xp, batch, True, bool)
@@ -36,9 +37,26 @@ class Monitor:
 
     def observe(self, kind: str, t: int, size: Array) -> None:
         """Note that the largest entry of each task's state or adjoint ("STATE", "ADJOINT") at step t is `size`."""
-        pending = self._pending[kind]
-        pending.append((t, digits_of(size)))
-        if len(pending) >= _CHUNK:
+        self._pending[kind].append((t, digits_of(size)))
+        self._count(kind)
+
+    def passed(self, times: range, tangents: int) -> None:
+        """Note steps of which all sizes are in the range: of tangents, but at time 0, and then of the state.
+
+        What was observed before is looked at when it is as if they were observed one by one.
+        """
+        if all(count + len(times) * max(1, tangents) < _CHUNK for count in self._counts.values()):
+            self._counts["STATE"] += len(times)
+            self._counts["ADJOINT"] += tangents * (len(times) - (times[0] == 0))
+            return
+        for t in times:
+            for _ in range(tangents if t else 0):
+                self._count("ADJOINT")
+            self._count("STATE")
+
+    def _count(self, kind: str) -> None:
+        self._counts[kind] += 1
+        if self._counts[kind] >= _CHUNK:
             self._flush(kind)
 
     def observe_block(self, kind: str, lo: int, sizes: Array, backwards: bool = False) -> None:
@@ -64,7 +82,7 @@ class Monitor:
             self._flush(kind)
 
     def _flush(self, kind: str) -> None:
-        pending, self._pending[kind] = self._pending[kind], []
+        pending, self._pending[kind], self._counts[kind] = self._pending[kind], [], 0
         if not pending:
             return
         self._look(kind, [t for t, _ in pending], self._xp.stack([size for _, size in pending]))

@@ -11,6 +11,7 @@ from metagrad import ad, parts
 from metagrad.errors import Status, bad_value
 from metagrad.measures import Loss, as_measure
 from metagrad.protocols import Objective, Tree
+from metagrad.replay import slope_along
 from metagrad.scaled import Scaled, surely_in_range, surely_positive
 from metagrad.system import Training
 from metagrad.transforms import UNIT_WEIGHT, is_of_ours
@@ -159,8 +160,10 @@ class Tally:
 
     def factors(self, carries: list[Carry], times: range, slope: Scaled) -> Scaled | None:
         """Return the derivative of the meta-objective in what is measured at some times, (n, B); all have a weight."""
-        if self.plain or self.scale_state:
-            return None
+        return None if self.plain or self.scale_state else slope * self.slopes(carries, times)
+
+    def slopes(self, carries: list[Carry], times: range) -> Scaled:
+        """Return weight * inner'(term) at some times, the last one first, (n, B); all have a weight."""
         pieces: list[tuple[Array, Array]] = []
         k = 0
         while k < len(times):
@@ -178,7 +181,7 @@ class Tally:
         if any(weight is not UNIT_WEIGHT for weight in weights):
             mantissas = np.array([w.mantissa for w in weights], dtype=self.dtype)[:, None]
             rows = rows * Scaled(mantissas, np.array([w.exponent for w in weights])[:, None])
-        return slope * rows
+        return rows
 
     def _add(self, known: Term, t: int, weight: Scaled) -> None:
         term, inner, *_ = known
@@ -264,10 +267,7 @@ class Tally:
             return None
         if not self.joint:
             factor, w_bar = self.term_slope(carry, t)
-            d_w = tangent[0]
-            pairs = zip(ad.leaves(w_bar), ad.leaves(d_w), strict=True)
-            products = [_inner(a, b) for a, b in pairs if is_float_array(a)]
-            return factor * Scaled.of(sum(products[1:], products[0]), exponent)
+            return factor * Scaled.of(slope_along(w_bar, tangent[0]), exponent)
         degree, (found, along, beside) = self._degree, self.measured.tangents(carry, t, d_phi, tangent)
         factor = self._weighted(self._term_at(carry, t, found).slope, weight)
         moved = Scaled.of(along, exponent + self._power(carry, None if degree is None else degree - 1))
@@ -389,7 +389,3 @@ class Tally:
         # weights are host scalars in float64: their digits are rounded to the dtype of the task
         xp = self.xp
         return x * Scaled(xp.asarray(weight.mantissa, dtype=self.dtype), xp.asarray(weight.exponent))
-
-
-def _inner(a: Array, b: Array) -> Array:
-    return (a * b).reshape(a.shape[0], -1).sum(axis=1)
