@@ -6,6 +6,7 @@ after the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.many_steps import Passed, program_of
-from metagrad.replay.routine import Routine
+from metagrad.replay.routine import Routine, moved
 from metagrad.replay.running import Running
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Rows, Taken
@@ -29,6 +30,20 @@ class Moving(NamedTuple):
     tangent: Pair
     factor: Array
     units: tuple[Any, ...]
+
+
+class Way(NamedTuple):
+    """Programs that take a tangent over a step, what they are recorded of, and what they are given beside the step."""
+
+    routine: Routine
+    of: Callable[..., Any]
+    made: tuple[Any, Any]
+    is_along: bool  # made for stretches: (tangent, factor) and the leaves of that of phi; else that of phi, and tangent
+
+    def beside(self) -> tuple[Any, Any]:
+        """Return what to try a program with, beside what it was recorded with."""
+        first, second = self.made
+        return (moved(first, 5), second) if self.is_along else (first, moved(second, 5))
 
 
 class Pushed(NamedTuple):

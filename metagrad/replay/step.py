@@ -25,7 +25,7 @@ from metagrad.replay.bits import same_bits
 from metagrad.replay.kept import Kept
 from metagrad.replay.kept_steps import KeptSteps
 from metagrad.replay.many_steps import Adjoint, Course, ManySteps, Passed, ones_of, shifted
-from metagrad.replay.many_tangents import Moving, Pushed, along
+from metagrad.replay.many_tangents import Moving, Pushed, Way, along
 from metagrad.replay.of_step import OfStep, adjoint_like
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, laid, moved
@@ -276,31 +276,45 @@ class ReplayStep:
 
     def pushforward(self, t: int, phi: Tree, at: Pair, d_phi: Tree, tangent: Pair) -> tuple[Pair, Pair]:
         """Return the two parts of the next tangent."""
-        push, time = self._routines.push, self._offset + t
         if not (self._is_on and self._is_sure):
             return self._pushed_by_tape(t, phi, at, d_phi, tangent)
+        time = self._offset + t
         trees = (time, self.given(phi), *at, self._system.sample(time))
-        is_along = self.is_along and self._routines.along.why_not is None
-        of: Any = self._of.pushed
-        made: Any = (d_phi, tangent)
-        if is_along:  # what stretches are taken by, a step alone is, too
-            push, of = self._routines.along, self._of.along
-            made = (tangent, ones_of(at[0])), tuple(ad.leaves(d_phi))
-        if push.why_not is not None:
-            return self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        found = None if t in self.looked_at else push.run((*trees, *made))
-        if found is not None:
-            self.replayed += 1
-            return found[0] if is_along else found  # type: ignore[no-any-return]
+        unknown: Way | None = None
+        ways = self._ways_to_push(at[0], d_phi, tangent)
+        for way in ways:
+            given = (*trees, *way.made)
+            found = None if t in self.looked_at else way.routine.run(given)
+            if found is not None:
+                self.replayed += 1
+                return found[0] if way.is_along else found  # type: ignore[no-any-return]
+            if not way.routine.knows(given):
+                unknown = way
+            if way is unknown or t in self.looked_at:
+                break
         expected = self._pushed_by_tape(t, phi, at, d_phi, tangent)
-        if push.knows((*trees, *made)):
-            push.check(self._of.with_next(trees, expected, made[0], d_phi) if is_along else expected, (*trees, *made))
-            return expected
-        beside = (time + 1, *[moved(x, k) for k, x in enumerate(trees[1:4], start=1)], self._system.sample(time + 1))
-        others = (moved(made[0], 5), made[1]) if is_along else (made[0], moved(made[1], 5))
-        with suppress(NotReplayable):  # the steps may be replayed all the same
-            push.learn(of, (*trees, *made), (*beside, *others))
+        for way in ways:
+            given = (*trees, *way.made)
+            if way is not unknown and way.routine.knows(given):
+                whole = self._of.with_next(trees, expected, way.made[0], d_phi) if way.is_along else expected
+                way.routine.check(whole, given)
+        if unknown is not None:
+            away = [moved(x, k) for k, x in enumerate(trees[1:4], start=1)]
+            beside = (time + 1, *away, self._system.sample(time + 1), *unknown.beside())
+            with suppress(NotReplayable):  # the steps may be replayed all the same
+                unknown.routine.learn(unknown.of, (*trees, *unknown.made), beside)
         return expected
+
+    def _ways_to_push(self, w: Tree, d_phi: Tree, tangent: Pair) -> list[Way]:
+        """Return the programs that take a tangent on, the one to ask first in front.
+
+        Where stretches are taken, that is theirs; the other sees no NaN in a term, where there is one.
+        """
+        ways = [Way(self._routines.push, self._of.pushed, (d_phi, tangent), is_along=False)]
+        if self.is_along:
+            made = (tangent, ones_of(w)), tuple(ad.leaves(d_phi))
+            ways.insert(0, Way(self._routines.along, self._of.along, made, is_along=True))
+        return [way for way in ways if way.routine.why_not is None]
 
     def passed_ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> Passed | None:
         """Return steps from lo on, up to hi, for tangents to be taken along; they end before one to be looked at.

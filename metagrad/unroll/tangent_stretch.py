@@ -21,7 +21,7 @@ from metagrad.unroll.stretch import MOST, Sizes, is_plain
 from metagrad.unroll.tangents import Tangent
 from metagrad.xp import Array, float_info
 
-_LEAST, _MOST_FAILED = 4, 5
+_LEAST, _FAILED_OFTEN, _MOST_FAILED = 4, 3, 5
 _BYTES = 1 << 20  # of the states of a stretch
 _MOST_SHIFTED = 4  # times the limit of a tangent: an exponent up to which what phi gives is multiplied, not shifted
 
@@ -60,14 +60,16 @@ class TangentStretch:
         end = self._end(t)
         if end - t < _LEAST:
             return None
+        self._kernel.is_along = True
         taken = self._kernel.passed_ahead(t, end, self._unroll.phi_at, carry.w, carry.state)
         if taken is None:
             return None
         asked = len(taken.pairs)
         found = self._taken(t, carry, taken)
         if found is None:  # steps of this kind, one after the other: try less and less often
-            self._failed = min(self._failed + 1, _MOST_FAILED)
+            self._failed, self._length = min(self._failed + 1, _MOST_FAILED), _LEAST
             self._pause = (1 << self._failed) - 1
+            self._kernel.is_along = self._failed < _FAILED_OFTEN
             return None
         self._failed = 0
         longer = 2 * (self._length if found[0] == asked else found[0])
