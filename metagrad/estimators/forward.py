@@ -103,7 +103,7 @@ def _forward(unroll: Unroll, kernel: StepKernel) -> Estimate:
             tangent.begin(carry)
         if unroll.tally.measured.begins_in_phi:
             tangent.measure(carry, 0)
-    ahead, t = TangentStretch(unroll, kernel, tangents), 0
+    ahead, t = TangentStretch(unroll, kernel, tangents, carry), 0
     while t < unroll.steps:
         passed = ahead.take(t, carry)
         if passed is not None:

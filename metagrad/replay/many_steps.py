@@ -89,8 +89,9 @@ class ManySteps:
         if count < _WORTH_TAKING_AGAIN:
             return
         course, states = course._replace(times=course.times[-count:]), states[-count - 1 :]
-        samples = self.samples(course)
-        found = None if samples is None else self.taken(course, states[0], samples)
+        program = self._whole(course, states[0])
+        samples = None if program is None else self._samples(course)
+        found = None if samples is None else self._taken(program, course, states[0], samples)
         if found is None:
             self._may_take_again = False  # of samples that lie in one place, and are never taken at once
             return
@@ -101,10 +102,9 @@ class ManySteps:
         self._kept.keep_many(course.times[: len(pairs)], taken, states)
 
     def _at_once(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None] | None:
-        if self._whole(course, pair) is None:
-            return None
-        samples = self.samples(course)
-        found = None if samples is None else self.taken(course, pair, samples)
+        program = self._whole(course, pair)
+        samples = None if program is None else self._samples(course)
+        found = None if samples is None else self._taken(program, course, pair, samples)
         if found is None:
             return None
         taken, pairs, values = found
@@ -114,17 +114,14 @@ class ManySteps:
             taken.release(self._routines.spare)
         return pairs, values
 
-    def samples(self, course: Course) -> list[Tree] | None:
+    def _samples(self, course: Course) -> list[Tree] | None:
         """Return the samples of steps, None where one was written over another."""
         start = course.offset + course.times[0]
         return stretches.drawn(self._sample, range(start, start + len(course.times)))
 
-    def taken(self, course: Course, pair: Pair, samples: list[Tree]) -> tuple[Taken, Stack, Any] | None:
-        """Return the steps by one call, the states after them, and what was measured before."""
+    def _taken(self, program: Any, course: Course, pair: Pair, samples: list[Tree]) -> tuple[Taken, Stack, Any] | None:
+        """Return the steps by one call of a program, the states after them, and what was measured before."""
         times, phi_at, offset = course
-        program = self._whole(course, pair)
-        if program is None:
-            return None
         start, first, last = offset + times[0], phi_at(times[0]), phi_at(times[-1])
         phis = [first] if last is first else [phi_at(t) for t in times]
         here = range(start, start + len(times))
@@ -160,10 +157,11 @@ class ManySteps:
 
     def passed(self, course: Course, pair: Pair) -> Passed | None:
         """Return steps that nothing is kept of but what tangents are given; None where programs take none."""
-        samples = self.samples(course)
+        samples = self._samples(course)
         if samples is None:
             return None
-        found = self.taken(course, pair, samples)
+        program = self._whole(course, pair)
+        found = None if program is None else self._taken(program, course, pair, samples)
         if found is not None:
             taken, pairs, values = found
             taken.release(self._routines.spare)

@@ -316,16 +316,17 @@ class ReplayStep:
             ways.insert(0, Way(self._routines.along, self._of.along, made, is_along=True))
         return [way for way in ways if way.routine.why_not is None]
 
-    def passed_ahead(self, lo: int, hi: int, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> Passed | None:
-        """Return steps from lo on, up to hi, for tangents to be taken along; they end before one to be looked at.
-
-        None where there is none, or tangents are taken by no program yet.
-        """
-        may_run = self._is_on and self._is_sure and self.is_along and self._routines.along.has_programs
+    def end_along(self, lo: int, hi: int) -> int:
+        """Return up to where, at most hi, tangents may be taken over many steps from lo on: to one to be looked at."""
+        may_run = self._is_on and self._is_sure and self._routines.along.has_programs
         end, looked_at = lo, self._compared | self.looked_at
         while may_run and end < hi and (end > 0 or self._is_trusted) and end not in looked_at:
             end += 1
-        return self._many.passed(self._course(range(lo, end), phi_at), (w, state)) if end > lo else None
+        return end
+
+    def passed_ahead(self, times: range, phi_at: Callable[[int], Tree], w: Tree, state: Tree) -> Passed | None:
+        """Return steps for tangents to be taken along, as far as programs take them; None where there is none."""
+        return self._many.passed(self._course(times, phi_at), (w, state))
 
     def pushed(self, steps: Passed, tangent: Pair, d_phi: Tree, factor: Array) -> Pushed | None:
         """Return what becomes of a tangent over those steps, as far as programs take it; None where they do not."""

@@ -22,7 +22,8 @@ from metagrad.unroll.tangents import Tangent
 from metagrad.xp import Array, float_info
 
 _LEAST, _FAILED_OFTEN, _MOST_FAILED = 4, 3, 5
-_BYTES = 1 << 20  # of the states of a stretch
+_BYTES, _MOST_BYTES = 1 << 20, 1 << 25  # of the states of a stretch, and of all its tangents
+_HELD = 3  # of a tangent at each step: what it gives to the next one, what that of phi gives, and the next one
 _MOST_SHIFTED = 4  # times the limit of a tangent: an exponent up to which what phi gives is multiplied, not shifted
 
 
@@ -37,13 +38,17 @@ class _Moved(NamedTuple):
 class TangentStretch:
     """Stretches of forward mode; they get shorter where something has to be said or shifted, and longer elsewhere."""
 
-    def __init__(self, unroll: Any, kernel: Any, tangents: list[Tangent]) -> None:
-        """Bind the unroll, what takes its steps, and the tangents."""
+    def __init__(self, unroll: Any, kernel: Any, tangents: list[Tangent], carry: Carry) -> None:
+        """Bind the unroll, what takes its steps, and the tangents; `carry` is the first state."""
         self._unroll, self._kernel, self._tangents = unroll, kernel, tangents
-        self._failed = self._pause = self._most = self._length = 0
+        self._failed = self._pause = 0
         self._tiny = 2.0 ** float_info(unroll.dtype).min_exponent
-        is_usual = type(kernel) is ReplayStep and is_plain(unroll) and unroll.options.scaling != "none"
-        self._is_on = bool(tangents) and is_usual and unroll.entries is None
+        size = max(1, unroll.carry_bytes(carry))
+        room = min(_BYTES // size, _MOST_BYTES // (size * _HELD * max(1, len(tangents))))
+        self._most = self._length = min(MOST, room)
+        # Where there is room for few steps only, the engine takes little time beside them.
+        is_usual = is_plain(unroll) and unroll.options.scaling != "none" and room >= _LEAST
+        self._is_on = bool(tangents) and type(kernel) is ReplayStep and is_usual and unroll.entries is None
         if self._is_on:
             kernel.is_along = True
 
@@ -54,18 +59,13 @@ class TangentStretch:
         if self._pause:
             self._pause -= 1
             return None
-        if not self._most:
-            size = max(1, self._unroll.carry_bytes(carry))
-            self._most = self._length = max(_LEAST, min(MOST, _BYTES // size))
-        end = self._end(t)
+        end = self._kernel.end_along(t, self._end(t))
         if end - t < _LEAST:
             return None
         self._kernel.is_along = True
-        taken = self._kernel.passed_ahead(t, end, self._unroll.phi_at, carry.w, carry.state)
-        if taken is None:
-            return None
-        asked = len(taken.pairs)
-        found = self._taken(t, carry, taken)
+        taken = self._kernel.passed_ahead(range(t, end), self._unroll.phi_at, carry.w, carry.state)
+        asked = 0 if taken is None else len(taken.pairs)
+        found = None if taken is None else self._taken(t, carry, taken)
         if found is None:  # steps of this kind, one after the other: try less and less often
             self._failed, self._length = min(self._failed + 1, _MOST_FAILED), _LEAST
             self._pause = (1 << self._failed) - 1
@@ -125,7 +125,8 @@ class TangentStretch:
             count = min(count, _first((of_state != 0) | (tangent.exponent == 0)))
         if self._unroll.tally.joint and found.terms and values is not None and count > 1:
             measured = found.terms[0][1:count]  # where it is not what the state's was, that is looked at
-            alike = (measured == values[1 : len(measured) + 1]) | np.isnan(measured)
+            expected = values[1 : len(measured) + 1]
+            alike = (measured == expected) | (np.isnan(measured) & np.isnan(expected))
             count = min(count, 1 + _first(alike))
         return count
 
