@@ -52,8 +52,8 @@ def held(taken, task, rule, phi, objective=None, *, steps=40, calls=3, compiled=
             found = estimator(*ask, steps=steps)
             together = sum(taken)
             assert told(found) == told(plain)
-            taken[:] = [None]
-            assert told(estimator(*ask, steps=steps)) == told(plain)
+        taken[:] = [None]
+        assert told(estimator(*ask, steps=steps)) == told(plain)
     taken.clear()
     return together, found
 
@@ -218,6 +218,21 @@ def test_what_is_looked_at_on_the_way_is_taken_one_by_one(options, taken):
     """Plain floats; what is moved to neighbouring floats (the run itself is not)."""
     together, _ = held(taken, logistic(), mg.GradientDescent(), 0.1, calls=2, **options)
     assert (together > 0) is ("trust" in options)
+
+
+@pytest.mark.parametrize("room", ["_BYTES", "_MOST_BYTES"])
+def test_states_that_there_is_little_room_for_are_taken_one_by_one(room, monkeypatch, taken):
+    monkeypatch.setattr(tangent_stretch, room, 1 << 9)
+    assert held(taken, logistic(), mg.Momentum(), mg.Momentum.Phi(0.1), calls=2)[0] == 0
+
+
+def test_tasks_that_are_new_at_every_call(taken):
+    """Their programs are those of their kind, with the data beside phi."""
+    for seed in range(5):
+        x = rng(seed, "new").standard_normal((2, 6, 3))
+        task = mg.FunctionTask(lambda w, x=x: np.mean(np.cosh(np.einsum("bnd,bd->bn", x, w)), axis=-1), np.ones((2, 3)))
+        together, _ = held(taken, task, mg.GradientDescent(), 0.1, calls=1)
+    assert together >= 36
 
 
 def test_schedules_are_taken_one_by_one(taken):
