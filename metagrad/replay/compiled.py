@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from metagrad.protocols import Tree
+from metagrad.replay.arena import Arena
 from metagrad.replay.bits import same_bits
-from metagrad.replay.buffers import Buffers, Unit, placed
+from metagrad.replay.buffers import Buffers, Unit, allocated, placed
 from metagrad.replay.chains import grouped
 from metagrad.replay.cheap import Cheap, cheap
 from metagrad.replay.loops import Kernel, lowered
-from metagrad.replay.numpy_code import Run, Source, defined, ended, is_float
+from metagrad.replay.numpy_code import Run, Source, defined, ended, is_float, numpy_code
 from metagrad.replay.program import Value, replaced
 from metagrad.replay.sums import pattern
 
@@ -42,12 +43,25 @@ class Recipe(NamedTuple):
     tree: Tree
     guards: list[tuple[Value, bool]]
     watched: list[Value]
+    arena: Arena | None = None  # of its buffers
+
+    @property
+    def of_code(self) -> Arena | None:
+        """The memory of machine code."""
+        return None if self.arena is None else self.arena.code
 
     def whole(self) -> Planned:
         """Return it as one function; NotWhole where that cannot be."""
         from metagrad.replay.whole import planned
 
-        return planned(self.inputs, self.calls.copy(), self.outputs, self.guards, self.watched)
+        return planned(self.inputs, self.calls.copy(), self.outputs, self.guards, self.watched, self.of_code)
+
+    def by_numpy(self) -> tuple[Run, str, int]:
+        """Return it as calls of NumPy's, its source, and the bytes of its buffers."""
+        buffers = allocated(self.calls, self.outputs, self.arena)
+        of = self.inputs, self.calls, self.outputs, self.tree, buffers
+        run, text = numpy_code(*of, guards=self.guards, watched=self.watched)
+        return run, text, buffers.nbytes
 
     def light(self) -> Recipe:
         """Return a copy of its own that holds no large results."""
@@ -68,7 +82,8 @@ class Recipe(NamedTuple):
         calls = [copied(v) for v in self.calls]
         guards = [(copied(v), expected) for v, expected in self.guards]
         outputs, watched = ([copied(v) for v in vs] for vs in (self.outputs, self.watched))
-        return Recipe([new[v.number] for v in self.inputs], calls, outputs, self.tree, guards, watched)
+        inputs = [new[v.number] for v in self.inputs]
+        return Recipe(inputs, calls, outputs, self.tree, guards, watched, self.arena)
 
 
 def _hollow(example: Any) -> Any:
@@ -80,11 +95,10 @@ def _hollow(example: Any) -> Any:
 
 
 class Switched(NamedTuple):
-    """A compiled program with its source and the bytes of its buffers; without one, the reason."""
+    """A compiled program with its source; without one, the reason."""
 
     run: Run | None
     text: str
-    nbytes: int = 0
 
 
 class Plan:
@@ -99,7 +113,7 @@ class Plan:
         calls = {number: call for number, call in calls.items() if not bad.intersection(operations_of(call))}
         self.joined = len(calls)
         self.units = grouped(recipe.calls, recipe.outputs, [v for v, _ in recipe.guards], calls)
-        self.buffers = placed(self.units, recipe.outputs, 0)
+        self.buffers = placed(self.units, recipe.outputs, 0, recipe.of_code)
         self._source, self._recipe = _Source(self.buffers, calls), recipe
         names = [self._source.take(v) for v in recipe.inputs]
         self._write()
@@ -210,7 +224,7 @@ class Later:
 
     def __init__(self, recipe: Recipe) -> None:
         """Keep what it is made from."""
-        self._recipe, self._plan = recipe.light(), None
+        self._recipe = recipe
         self._spent, self._looked_at = 0.0, KNOWN
 
     def run(self, numpy_run: Run, inputs: Sequence[Any], *, at_once: bool) -> tuple[Tree | None, Switched | None]:
@@ -265,7 +279,11 @@ def _as_a_whole(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switch
         found = whole(*inputs)
     except NotWhole:
         return None
-    return Switched(whole, "", whole.nbytes) if same_bits(found, expected, any_nan=True) else None
+    if not same_bits(found, expected, any_nan=True):
+        return None
+    if recipe.of_code is not None:
+        recipe.of_code.share(whole)
+    return Switched(whole, "")
 
 
 def _in_chains(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched:
@@ -277,4 +295,4 @@ def _in_chains(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switche
     found = run(*inputs)
     if not same_bits(found, expected, any_nan=True):
         return Switched(None, "compiled, it gives other bits than NumPy")
-    return Switched(run, source, plan.buffers.nbytes)
+    return Switched(run, source)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.arena import Arena
 from metagrad.replay.asked import when_compiled
-from metagrad.replay.buffers import allocated
 from metagrad.replay.compiled import Later, Recipe, Switched
 from metagrad.replay.dead import needed
 from metagrad.replay.functions import itself
-from metagrad.replay.numpy_code import Run, numpy_code
+from metagrad.replay.numpy_code import Run
 from metagrad.replay.program import PLAIN, Graph, NotReplayable, Value
 from metagrad.replay.schedule import scheduled
 from metagrad.replay.simplify import simplified
@@ -28,13 +27,19 @@ _MOST_BYTES = 1 << 26  # of buffers
 class Program:
     """What a function computed, to be run on other inputs of the same shapes, dtypes and layout in memory."""
 
-    def __init__(self, part: Part, *, keeping: Sequence[Value] = (), given: Sequence[Value] = ()) -> None:
+    def __init__(
+        self,
+        part: Part,
+        *,
+        keeping: Sequence[Value] = (),
+        given: Sequence[Value] = (),
+        arena: Arena | None = None,
+    ) -> None:
         """Take a part of a recording through the passes.
 
         `keeping`: values that are returned beside the outputs, (outputs, (kept, ...)). `given`: values that are inputs,
-        after the others, in the place of what computes them.
+        after the others, in the place of what computes them. `arena`: the memory of its buffers.
         """
-        self._lock = Lock()
         outputs, tree = [*part.outputs, *keeping], (part.tree, (0.0,) * len(keeping)) if keeping else part.tree
         guards, watched = [v for v, _ in part.guards], part.watched
         values = needed(part.values, [*outputs, *guards, *watched], given)
@@ -42,17 +47,20 @@ class Program:
         outputs, guards, watched = ([instead[v.number] for v in vs] for vs in (outputs, guards, watched))
         values = scheduled(needed(values, [*outputs, *guards, *watched], given), guards)
         calls = [v for v in values if v not in given]
-        buffers = allocated(calls, outputs)
-        self.nbytes = buffers.nbytes
-        if self.nbytes > _MOST_BYTES:
-            raise NotReplayable(f"its buffers would take {self.nbytes >> 20} MiB")
         expected = [(v, e) for v, (_, e) in zip(guards, part.guards, strict=True)]
-        inputs = [*part.inputs, *given]
-        self._run, self.source = numpy_code(inputs, calls, outputs, tree, buffers, guards=expected, watched=watched)
+        self._arena = Arena() if arena is None else arena
+        # No large result of the recording is held from here on.
+        whole = Recipe([*part.inputs, *given], calls, outputs, tree, expected, watched, self._arena)
+        self._recipe = whole.light()
+        self._numpy: Run | None
+        with self._arena.lock:
+            self._numpy, self.source, nbytes = self._recipe.by_numpy()
+        if nbytes > _MOST_BYTES:
+            raise NotReplayable(f"its buffers would take {nbytes >> 20} MiB")
         self.calls = sum(v.function is not None for v in calls)
         self._compiled: Run | None = None
         self.why_not_compiled: str | None = None
-        self._later: Later | None = Later(Recipe(inputs, calls, outputs, tree, expected, watched))
+        self._later: Later | None = Later(self._recipe)
 
     @property
     def is_compiled(self) -> bool:
@@ -68,22 +76,27 @@ class Program:
     @property
     def lock(self) -> Any:
         """Who runs it holds this: its buffers are one run's."""
-        return self._lock
+        return self._arena.lock
 
     def __call__(self, inputs: Sequence[Any]) -> Tree | None:
         """Return the outputs, arrays of their own, as a tree; None where the program does not apply to these inputs."""
-        with self._lock:  # the buffers are one run's
+        with self._arena.lock:  # the buffers are one run's
             when = when_compiled()
-            if when == "never":
-                return self._run(*inputs)
-            if self._compiled is not None:
-                return self._compiled(*inputs)
-            if self._later is None:
-                return self._run(*inputs)
-            found, switched = self._later.run(self._run, inputs, at_once=when == "at once")
-            if switched is not None:
-                self._settle(switched)
-            return found
+            if when != "never":
+                if self._compiled is not None:
+                    return self._compiled(*inputs)
+                if self._later is not None:
+                    found, switched = self._later.run(self._run, inputs, at_once=when == "at once")
+                    if switched is not None:
+                        self._settle(switched)
+                    return found
+            return self._run(*inputs)
+
+    def _run(self, *inputs: Any) -> Tree | None:
+        """Return what NumPy's program gives."""
+        if self._numpy is None:
+            self._numpy = self._recipe.by_numpy()[0]
+        return self._numpy(*inputs)
 
     def _settle(self, switched: Switched) -> None:
         self._later = None
@@ -91,7 +104,7 @@ class Program:
             self.why_not_compiled = switched.text
         else:
             self._compiled, self.source = switched.run, switched.text
-            self.nbytes += switched.nbytes
+            self._numpy = None  # with its buffers; it is made again where somebody asks for it
 
 
 class Part(NamedTuple):
@@ -137,9 +150,9 @@ class Recording:
         return Part(outputs, tree, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)
 
 
-def recorded(function: Callable[..., Tree], trees: Sequence[Tree]) -> Program:
+def recorded(function: Callable[..., Tree], trees: Sequence[Tree], arena: Arena | None = None) -> Program:
     """Return the program of function(*trees); its inputs are the leaves, one tree after the other."""
-    return Program(Recording(trees).of(function, len(trees)))
+    return Program(Recording(trees).of(function, len(trees)), arena=arena)
 
 
 def _input(graph: Graph, x: Any) -> Traced:

@@ -13,6 +13,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.arena import Arena
 from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
 from metagrad.replay.dead import dropped_errors
@@ -32,9 +33,9 @@ Trees = Sequence[Tree]
 class Routine:
     """The programs of one function, by the shapes, dtypes and layouts of what it is given."""
 
-    def __init__(self, what: str) -> None:
-        """`what` it computes, for reasons."""
-        self.what = what
+    def __init__(self, what: str, arena: Arena | None = None) -> None:
+        """`what` it computes, for reasons; `arena`: the memory of its buffers, which others may have, too."""
+        self.what, self.arena = what, Arena() if arena is None else arena
         self.why_not: str | None = None
         self._programs: dict[Any, Program] = {}
         self._latest: tuple[Any, Program] | None = None
@@ -47,7 +48,7 @@ class Routine:
     @property
     def nbytes(self) -> int:
         """The memory of the buffers."""
-        return sum(program.nbytes for program in self._programs.values())
+        return self.arena.nbytes
 
     @property
     def has_programs(self) -> bool:
@@ -93,7 +94,7 @@ class Routine:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
         self.make_room()
         try:
-            program = recorded(function, trees)
+            program = recorded(function, trees, self.arena)
         except NotReplayable as why:
             self.forget(f"{self.what}: {why}")
         self.adopt(program, trees)
@@ -201,8 +202,9 @@ class Routines:
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
-        self.step, self.pull = Routine(self._what), Routine(f"the pullback of {self._what}")
-        self.keeping, self.given = Routine(self._what), Routine(f"the pullback of {self._what}")
+        there, back = Arena(), Arena()  # one run forwards and one backwards may be taken at the same time
+        self.step, self.pull = Routine(self._what, there), Routine(f"the pullback of {self._what}", back)
+        self.keeping, self.given = Routine(self._what, there), Routine(f"the pullback of {self._what}", back)
         self.push, self.along = (Routine(f"the tangent of {self._what}") for _ in range(2))
         # Whole runs that were laid out for these programs (`metagrad.unroll.quiet`), and kinds of runs that cannot be.
         self.runs, self.not_laid_out = list[Any](), list[Any]()
@@ -232,11 +234,13 @@ class Routines:
             if dropped_errors(of_pull.values, ends):
                 raise NotReplayable("a function of linear algebra is called, and its result is not used")
             worth = worth_keeping(of_pull.values, both.outputs, of_pull.outputs)
-            self.step.adopt(Program(of_step), trees)
-            self.pull.adopt(Program(of_pull), whole)
+            there, back = self.step.arena, self.pull.arena
+            self.step.adopt(Program(of_step, arena=there), trees)
+            self.pull.adopt(Program(of_pull, arena=back), whole)
             found = tuple([v.example for v in worth])
-            self.keeping.adopt(Program(both if worth else both._replace(tree=(both.tree, ())), keeping=worth), trees)
-            self.given.adopt(Program(of_pull, given=worth), (*whole, found))
+            both = both if worth else both._replace(tree=(both.tree, ()))
+            self.keeping.adopt(Program(both, keeping=worth, arena=there), trees)
+            self.given.adopt(Program(of_pull, given=worth, arena=back), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
         with by_numpy():
@@ -264,7 +268,9 @@ class Routines:
     @property
     def nbytes(self) -> int:
         """The memory of all buffers."""
-        return sum(x.nbytes for x in self._all) + sum(int(x.nbytes) for x in self.runs) + self.spare.nbytes
+        arenas = {id(x.arena): x.arena for x in self._all}
+        held = sum(arena.nbytes for arena in arenas.values())
+        return held + sum(int(x.nbytes) for x in self.runs) + self.spare.nbytes
 
     @property
     def _all(self) -> tuple[Routine, ...]:

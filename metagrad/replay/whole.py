@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metagrad.replay.arena import Arena
 from metagrad.replay.buffers import Unit, placed, takes_out
 from metagrad.replay.chains import grouped
 from metagrad.replay.cheap import cheap
 from metagrad.replay.loops import Lowering
 from metagrad.replay.program import Value
 from metagrad.replay.sums import pattern
-from metagrad.replay.whole_calls import add_call
+from metagrad.replay.whole_calls import add_call, has_room
 from metagrad.replay.whole_table import NotWhole, Table, Whole
 
 
@@ -29,8 +30,10 @@ class Planned(NamedTuple):
     table: Any
     inputs: list[Value]
     outputs: list[Value]
-    held: list[Any]  # arrays whose addresses are in the table
-    nbytes: int
+    held: list[Any]  # arrays whose addresses are in the table, but for the buffers
+    block: Any  # of the buffers, None where there are none
+    of_block: Any  # where in the table addresses in the block stand
+    same_as: list[int]  # of each output, the first that is the same value
 
 
 def planned(
@@ -39,9 +42,10 @@ def planned(
     outputs: list[Value],
     guards: list[tuple[Value, bool]],
     watched: list[Value],
+    arena: Arena | None = None,
 ) -> Planned:
-    """Return a program as one function; NotWhole where that cannot be."""
-    return _Planner(inputs, calls, outputs, guards, watched).done()
+    """Return a program as one function, its buffers in an arena; NotWhole where that cannot be."""
+    return _Planner(inputs, calls, outputs, guards, watched, arena).done()
 
 
 class _Planner:
@@ -52,6 +56,7 @@ class _Planner:
         outputs: list[Value],
         guards: list[tuple[Value, bool]],
         watched: list[Value],
+        arena: Arena | None,
     ) -> None:
         from metagrad.replay.agree import disagreeing, operations_of
 
@@ -63,12 +68,14 @@ class _Planner:
         found = {v.number: c for v in values if (c := cheap(v)) is not None}
         bad = disagreeing({operation for c in found.values() for operation in operations_of(c)})
         self._cheap = {number: c for number, c in found.items() if not bad.intersection(operations_of(c))}
+        numbers = [v.number for v in outputs]
+        self._same_as = [numbers.index(number) for number in numbers]
         self._outputs = self._made(values, outputs)
         ends = [v if v.is_array else next(v.operands()) for v in self._outputs]
         units = grouped(values, ends, [v for v, _ in guards], self._cheap)
         self._units = [self._chained(unit) for unit in units]
-        buffers = placed(self._units, [v for v in self._outputs if v.is_array], 0)
-        self._table = Table(dict(buffers.arrays), list(buffers.blocks), buffers.nbytes)
+        buffers = placed(self._units, [v for v in self._outputs if v.is_array], 0, arena, has_room)
+        self._table, self._block = Table(dict(buffers.arrays), buffers.block), buffers.block
 
     def done(self) -> Planned:
         table = self._table
@@ -92,7 +99,9 @@ class _Planner:
         if later:
             raise NotWhole("it does not look for NaN where it should")
         whole = Whole(tuple(table.parts), len(self._inputs) + len(self._outputs))
-        return Planned(whole, table.numbers, self._inputs, self._outputs, table.held, table.nbytes)
+        of_block = table.within(self._block)
+        held = table.lasting()
+        return Planned(whole, table.numbers, self._inputs, self._outputs, held, self._block, of_block, self._same_as)
 
     def _made(self, values: list[Value], outputs: list[Value]) -> list[Value]:
         """Return the outputs as values that are computed into memory of their own; others are copied at the end."""

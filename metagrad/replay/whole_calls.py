@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.replay import sums
+from metagrad.replay.buffers import takes_out
 from metagrad.replay.chains import loop_of
 from metagrad.replay.cheap import FLOATS, WEAK_INT, kind_of
 from metagrad.replay.functions import is_fresh, itself, method, put
@@ -56,6 +57,12 @@ def add_call(table: Table, v: Value) -> None:
         _view(table, v)
     else:
         raise NotWhole(_name(v))
+
+
+def has_room(v: Value) -> bool:
+    """Whether a call that is no part of a chain writes all of its result, into an array that is given."""
+    is_made = v.function in _MADE or picks_entries(v) or (v.function in _OF_INTEGERS and not v.kwargs)
+    return takes_out(v) or (is_made and v.is_array and v.example.size > 0)
 
 
 def _name(v: Value) -> str:

@@ -98,7 +98,8 @@ class WholeProgram:
         """Compile it; `tree`: what the outputs are the leaves of."""
         self._steps, self._table, self._held = steps_of(planned.whole), planned.table, planned.held
         self._at = planned.table.ctypes.data
-        self.nbytes, self.width, self.tree = planned.nbytes, planned.whole.width, tree
+        self.block, self._of_block = planned.block, planned.of_block
+        self.width, self.tree, self.same_as = planned.whole.width, tree, planned.same_as
         self.inputs = [Place.of(v.example) for v in planned.inputs]
         self.outputs = [Place.of(v.example) for v in planned.outputs]
         self._made = [(place, place.is_usual) for place in self.outputs]
@@ -106,6 +107,11 @@ class WholeProgram:
             raise NotWhole("a leaf that is no number")
         self._distances: Any = None  # those that were asked for last
         self._built, self._apart = built(tree), dict[Any, Callable[..., Tree]]()
+
+    def move(self, block: Any) -> None:
+        """Let the buffers lie in another block, which is large enough. Not while it runs."""
+        self._table[self._of_block] += block.ctypes.data - self.block.ctypes.data
+        self.block = block
 
     def distances(self, count: int, steps: tuple[int, ...]) -> Any:
         """Return how far so many steps lie from the first, (count, columns), each column at a distance of its own."""

@@ -45,13 +45,15 @@ class Whole(NamedTuple):
 class Table:
     """Parts, and the arrays by the numbers of their values."""
 
-    def __init__(self, arrays: dict[int, Any], held: list[Any], nbytes: int) -> None:
-        """Begin with arrays that have been placed, in blocks that are `held`, of so many bytes."""
-        self.arrays, self.held, self.nbytes = arrays, held, nbytes
+    def __init__(self, arrays: dict[int, Any], block: Any) -> None:
+        """Begin with arrays that have been placed in a block, None where there are none."""
+        self.arrays, self._block = arrays, block
+        self.held: list[Any] = [] if block is None else [block]
         self.parts: list[tuple[int, Kernel | Inner]] = []
         self._rooms: list[tuple[int, int, int]] = []  # of what moves: from where to where, and the place in a row
         self._standing: list[Any] = []  # rooms that nothing is written into, needed while the table is made
         self._numbers: list[int] = []
+        self._addresses: list[int] = []  # where those of what stays stand
 
     @property
     def numbers(self) -> Any:
@@ -83,8 +85,20 @@ class Table:
         """Add a part with what it finds in its table."""
         numbers = list(table)
         arguments = tuple([self._moved(a, numbers) for a in part.arguments])
+        self._addresses += [len(self._numbers) + a.place for a in arguments if a.row is None and a.place is not None]
         self.parts.append((len(self._numbers), part._replace(arguments=arguments)))
         self._numbers += numbers
+
+    def within(self, block: Any) -> Any:
+        """Return where in the table addresses in a block stand."""
+        addresses = np.array(self._addresses, np.int64)
+        return addresses[:0] if block is None else addresses[_are_in(self.numbers[addresses], block)]
+
+    def lasting(self) -> list[Any]:
+        """Return what is held for as long as the table is used: neither the block nor what stands for what moves."""
+        rooms = [*self._standing, *([] if self._block is None else [self._block])]
+        held = {id(x): x for x in self.held}.values()
+        return [x for x in held if not any(np.may_share_memory(x, room) for room in rooms)]
 
     def _moved(self, argument: Argument, table: list[int]) -> Argument:
         """Let an argument that moves be found by its row; the table has how far from there it lies."""
@@ -131,7 +145,6 @@ class Table:
                 raise NotWhole("a result with gaps in memory")
             self.arrays[v.number] = found
             self.held.append(found)
-            self.nbytes += found.nbytes
         return found
 
     def entrywise(
@@ -189,3 +202,7 @@ class Table:
             raise NotWhole("an operand that has no place")
         self.held.append(found)
         return found
+
+
+def _are_in(addresses: Any, block: Any) -> Any:
+    return (addresses >= block.ctypes.data) & (addresses < block.ctypes.data + block.nbytes)

@@ -25,12 +25,12 @@ def test_programs_live_as_long_as_their_task():
 
 def test_programs_hold_so_much_and_no_more(monkeypatch):
     """Tasks that live on, each of a kind of its own: those that were asked for last keep their programs."""
-    monkeypatch.setattr(cache, "_MOST_BYTES", 3 << 20)
+    monkeypatch.setattr(cache, "_MOST_BYTES", 1 << 20)
     tasks = [logistic(64, 50 + k, 20) for k in range(6)]
     for task in tasks:
         mg.Reverse()(task, mg.GradientDescent(), mg.WeightedSum(), 0.1, steps=40)
     held = [sum(routines.nbytes for _, routines in pairs) for _, pairs in cache._KEPT.values()]
-    assert 0 < sum(held[:-1]) <= 3 << 20
+    assert 0 < sum(held[:-1]) <= 1 << 20
     assert id(tasks[-1]) in cache._KEPT
     assert id(tasks[0]) not in cache._KEPT
 

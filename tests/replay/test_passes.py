@@ -109,11 +109,10 @@ def test_buffers_are_shared_by_what_lives_at_different_times():
     end = chain(graph, x, np.exp, np.negative, np.sin, np.cos, np.tanh)
     found = allocated(graph.values, [end])
     assert len(found.arrays) == 4  # what is returned has none
-    assert len(found.blocks) == 1
+    assert LARGE.nbytes <= found.nbytes < LARGE.nbytes + 64
     both = graph.call(np.add, (graph.values[1], graph.values[-1]), {})
     found = allocated(graph.values, [both])
-    assert len(found.blocks) == 2  # the first one lives to the end
-    assert found.nbytes == 2 * LARGE.nbytes
+    assert 2 * LARGE.nbytes <= found.nbytes < 2 * LARGE.nbytes + 128  # the first one lives to the end
 
 
 def test_a_view_keeps_what_it_looks_at_alive():
