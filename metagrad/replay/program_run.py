@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,11 @@ class ProgramRun:
         """Return (w, state) after the last step."""
         return self._pairs[-1]
 
-    def backwards(self, adjoint: Tree, factors: Array | None) -> Pulled | None:
+    def backwards(self, adjoint: Tree, factors: Array | None, look: Callable[[Pulled, range], bool]) -> Pulled | None:
         """Pull the adjoint of w at the end, and a zero one of the state, back over all steps; None if not over all.
 
-        `factors`, (T - 1, B), of the terms at T - 1, ..., 1, where there are values; at 0 any will do.
+        `factors`, (T - 1, B), of the terms at T - 1, ..., 1, where there are values; at 0 any will do. What was found
+        is shown to `look`, with the times: where it says no, there is nothing.
         """
         run, ones = Running(self._routines.given), ones_of(self._pairs[0][0])
         pair = adjoint, ad.tree_map(_nothing, self._pairs[-1][1])
@@ -86,7 +88,8 @@ class ProgramRun:
             phi_bar, pulled, _, after, sums = found
             pair = pulled if factors is None else after
             results.append((phi_bar, pulled, pair, sums))
-        return pulled_of(results, with_terms=factors is not None)
+        found = pulled_of(results, with_terms=factors is not None)
+        return found if look(found, range(self._steps - 1, -1, -1)) else None
 
 
 def _nothing(leaf: Any) -> Any:

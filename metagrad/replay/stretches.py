@@ -304,12 +304,9 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
         return None
     # Cotangents of phi and sums are read later on; the gradient of what is measured, which has gone into the adjoint,
     # is left in one place.
-    rooms: list[Any] = []
-    for k, place in enumerate(whole.outputs):
-        count = 1 if ends[SLOPE] <= k < ends[AFTER] else len(steps)
-        is_lent = ends[PULLED] <= k < ends[SUMS]
-        rooms.append(spare.room(place, count) if is_lent else place.room(count))
-    lent = tuple(zip(whole.outputs, rooms, strict=True))[ends[PULLED] : ends[SUMS]]
+    counts = [1 if ends[SLOPE] <= k < ends[AFTER] else len(steps) for k in range(len(whole.outputs))]
+    rooms, lent = rooms_of(whole, counts, range(ends[PULLED], ends[SUMS]), spare)
+    begin = ends[next_one]
     begin = ends[next_one]
     rows = _rows_back(whole, way, rooms[begin : begin + given])
     if rows is None:
@@ -328,7 +325,26 @@ def back(whole: WholeProgram, way: WayBack, spare: Spare, *, with_terms: bool) -
     sums = [x[:count] for x in rooms[ends[SUMS] :]]
     told = Sums(sums[0], sums[1], sums[2] if with_terms else None)
     of_w, is_joint = len(ad.leaves(adjoint[0])), sizes[AFTER] > 0 == sizes[SLOPE]
-    return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, of_w, is_joint, lent)
+    return Pulled(stack(0), pulled, stack(AFTER) if with_terms else pulled, told, of_w, is_joint, tuple(lent))
+
+
+def rooms_of(
+    whole: WholeProgram, counts: list[int], lent: range, spare: Spare
+) -> tuple[list[Array], list[tuple[Place, Array]]]:
+    """Return memory for what a pullback's program finds, of so many steps each, and which of it is `lent`.
+
+    What is the same value twice lies in one place: the adjoint of a state to which a term gives nothing.
+    """
+    rooms: list[Array] = []
+    given = []
+    for k, (place, count) in enumerate(zip(whole.outputs, counts, strict=True)):
+        same = whole.same_as[k]
+        if same < k and k in lent and same in lent and counts[same] == count:
+            rooms.append(rooms[same])
+            continue
+        rooms.append(spare.room(place, count) if k in lent else place.room(count))
+        given += [(place, rooms[k])] if k in lent else []
+    return rooms, given
 
 
 def _rows_back(whole: WholeProgram, way: WayBack, rooms: list[Any]) -> Rows | None:

@@ -1,12 +1,14 @@
-"""A whole run in two calls of machine code, forwards and backwards, in memory and by rows of addresses that stay.
+"""A whole run in a few calls of machine code, forwards and backwards, in memory and by rows of addresses that stay.
 
 What a run is given is copied to where the rows of the first steps point to; the next run writes over what it finds.
+Adjoints are written over within a run already: they are looked at when there are as many as there is room for.
 The rows are those of `stretches`, where a step finds what the one before it left. The memory is that which sweeps leave
 (`stretches.Spare`), and is given back before one is made: so it is not there twice.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import RLock
 from typing import Any, NamedTuple
 
@@ -17,13 +19,15 @@ from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums
 from metagrad.replay.record import Program
 from metagrad.replay.stack import Stack
-from metagrad.replay.stretches import AFTER, PULLED, SLOPE, SUMS, Pulled, Spare
+from metagrad.replay.stretches import AFTER, PULLED, SLOPE, SUMS, Pulled, Spare, rooms_of
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
+_BYTES, _PARTS = 1 << 19, 4  # of adjoints at a time; in how many parts a run is pulled back at most
+
 
 class NotWholeRun(Exception):  # noqa: N818  # it is an answer
-    """The steps of a run cannot be taken in two calls."""
+    """The steps of a run cannot be taken with nothing in between."""
 
 
 class Inputs(NamedTuple):
@@ -59,8 +63,10 @@ class WholeRun:
             self._inputs = [place.room(1) for place in there.inputs[1:]]
         except ValueError:  # an array with gaps, for which there is no room of its own
             raise NotWholeRun from None
-        slopes = range(self._ends[SLOPE], self._ends[AFTER])
-        self._counts = [1 if k in slopes else steps for k in range(len(back.outputs))]
+        slopes, lent = range(self._ends[SLOPE], self._ends[AFTER]), range(self._ends[PULLED], self._ends[SUMS])
+        of_step = sum(back.outputs[k].nbytes for k in lent if k not in slopes)
+        self._at_once = min(steps, max(2, -(-steps // _PARTS), _BYTES // max(1, of_step)))
+        self._counts = [1 if k in slopes else self._at_once if k in lent else steps for k in range(len(back.outputs))]
         places = zip((*there.outputs, *back.outputs), (*[steps] * len(there.outputs), *self._counts), strict=True)
         self.size = sum(place.nbytes * count for place, count in places)
         self._rows: tuple[Array, Array] | None = None  # of both ways, while memory is taken: set last, and unset first
@@ -99,12 +105,9 @@ class WholeRun:
         for room in self._adjoint:
             room.fill(0)
         self._factors = back.inputs[m + adjoints].room(steps)
-        lent = range(self._ends[PULLED], self._ends[SUMS])
-        self._pulled = []
-        for k, (place, count) in enumerate(zip(back.outputs, self._counts, strict=True)):
-            room = spare.room(place, count) if k in lent else place.room(count)
-            self._lent += [(place, room)] if k in lent else []
-            self._pulled.append(room[:count])
+        rooms, lent = rooms_of(back, self._counts, range(self._ends[PULLED], self._ends[SUMS]), spare)
+        self._lent += lent
+        self._pulled = [room[:count] for room, count in zip(rooms, self._counts, strict=True)]
         at = self._ends[self._next]
         pairs = zip(self._adjoint, self._pulled[at : at + adjoints], strict=True)
         columns = [
@@ -113,7 +116,7 @@ class WholeRun:
             _along(self._factors, steps),
         ]
         columns += [*there[::-1, there.shape[1] - self._kept :].T] if self._kept else []
-        columns += [_along(x, steps) if len(x) == steps else _same(x, steps) for x in self._pulled]
+        columns += [_along(x, steps) for x in self._pulled]
         return np.stack(columns, axis=1)
 
     def release(self, spare: Spare) -> None:
@@ -143,7 +146,7 @@ class WholeRun:
                 room[0] = x
         except OverflowError:  # an integer of Python's
             return False
-        return self._run(0)
+        return self._run(0, 0, self.steps)
 
     @property
     def states(self) -> list[Any]:
@@ -165,10 +168,12 @@ class WholeRun:
         found: tuple[Tree, Tree] = ad.tree_map(_copied, self.pair(self.steps))
         return found
 
-    def backwards(self, adjoint: Tree, factors: Array | None) -> Pulled | None:
+    def backwards(self, adjoint: Tree, factors: Array | None, look: Callable[[Pulled, range], bool]) -> Pulled | None:
         """Pull the adjoint of w at the end, and a zero one of the state, back over all steps; None if not over all.
 
-        `factors`, (T - 1, B), of the terms at T - 1, ..., 1, where there are values; at 0 any will do.
+        `factors`, (T - 1, B), of the terms at T - 1, ..., 1, where there are values; at 0 any will do. What was found
+        of some steps is shown to `look`, with their times: where it says no, that is the end. Of what is returned
+        adjoints are those of the last of them.
         """
         for room, leaf in zip(self._adjoint, ad.leaves(adjoint), strict=False):
             room[0] = leaf
@@ -176,23 +181,38 @@ class WholeRun:
             self._factors.fill(1)
         else:
             self._factors[:-1], self._factors[-1] = factors, factors[-1]
-        if not self._run(1):
-            return None
-        ends, back = self._ends, self._wholes[1]
+        found = None
+        for first in range(0, self.steps, self._at_once):
+            end = min(self.steps, first + self._at_once)
+            if not self._run(1, first, end):
+                return None
+            found = self._found_back(first, end)
+            if not look(found, range(self.steps - 1 - first, self.steps - 1 - end, -1)):
+                return None
+        return (
+            None if found is None else found._replace(phi_bars=self._stack(0, 0, self.steps), sums=self._sums(0, end))
+        )
 
-        def stack(part: int) -> Stack:
-            lo, hi = ends[part], ends[part + 1]
-            return Stack(leaves=self._pulled[lo:hi], apart=back.apart(lo, hi, back.tree[part]))
+    def _found_back(self, first: int, end: int) -> Pulled:
+        """Return what was found of some steps."""
+        pulled = self._stack(PULLED, 0, end - first)
+        after = self._stack(AFTER, 0, end - first) if self.has_values else pulled
+        of_w = len(ad.leaves(self._wholes[1].tree[PULLED][0]))
+        return Pulled(self._stack(0, first, end), pulled, after, self._sums(first, end), of_w, is_joint=False)
 
-        pulled, sums = stack(PULLED), self._pulled[ends[SUMS] :]
-        told = Sums(sums[0], sums[1], sums[2] if self.has_values else None)
-        after = stack(AFTER) if self.has_values else pulled
-        return Pulled(stack(0), pulled, after, told, len(ad.leaves(back.tree[PULLED][0])), is_joint=False)
+    def _stack(self, part: int, first: int, end: int) -> Stack:
+        lo, hi, back = self._ends[part], self._ends[part + 1], self._wholes[1]
+        return Stack(leaves=[x[first:end] for x in self._pulled[lo:hi]], apart=back.apart(lo, hi, back.tree[part]))
 
-    def _run(self, way: int) -> bool:
+    def _sums(self, first: int, end: int) -> Sums:
+        sums = [x[first:end] for x in self._pulled[self._ends[SUMS] :]]
+        return Sums(sums[0], sums[1], sums[2] if self.has_values else None)
+
+    def _run(self, way: int, first: int, end: int) -> bool:
+        """Take some steps, and tell whether all of them were taken."""
         assert self._rows is not None, "no memory is taken"
         with self.programs[way].lock:
-            return self._wholes[way].run(self._rows[way], self.steps) == self.steps
+            return self._wholes[way].run(self._rows[way][first:end], end - first) == end - first
 
 
 def _copied(leaf: Any) -> Any:
@@ -200,8 +220,8 @@ def _copied(leaf: Any) -> Any:
 
 
 def _along(room: Array, steps: int) -> Array:
-    """Return the addresses of what lies side by side."""
-    return address(room) + room.strides[0] * np.arange(steps)
+    """Return the addresses of what lies side by side, over and over again where there is room for fewer."""
+    return address(room) + room.strides[0] * (np.arange(steps) % len(room))
 
 
 def _same(room: Array, steps: int) -> Array:

@@ -72,8 +72,11 @@ class WasRun(Protocol):
         """Return (w, state) after the last step, in memory of their own."""
         ...
 
-    def backwards(self, adjoint: Tree, factors: Array | None) -> Pulled | None:
-        """Pull the adjoint of w at the end back over all steps; None where not over all of them."""
+    def backwards(self, adjoint: Tree, factors: Array | None, look: Callable[[Pulled, range], bool]) -> Pulled | None:
+        """Pull the adjoint of w at the end back over all steps; None where not over all of them.
+
+        What is found of some steps is shown to `look`; adjoints are there for as long as that.
+        """
         ...
 
 
@@ -195,8 +198,8 @@ class Looks:
             factors, may = beside(found, exponent, limit)
             if not may.all():
                 raise SaidError
-        pulled = run.backwards(adjoint, factors)
-        if pulled is None or reached(pulled, range(steps - 1, -1, -1), limit) < steps:
+        pulled = run.backwards(adjoint, factors, lambda found, times: reached(found, times, limit) == len(times))
+        if pulled is None:
             raise SaidError
         return pulled, adjoint, exponent
 

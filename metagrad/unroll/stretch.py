@@ -21,7 +21,7 @@ from metagrad.xp import Array, float_info
 
 MOST = 64  # steps
 _LEAST, _MOST_FAILED = 4, 5
-_BYTES = 1 << 20  # of the adjoints of a stretch, which are held until it has been looked at
+_BYTES = 1 << 19  # of the adjoints of a stretch, which are held until it has been looked at
 
 
 def is_plain(unroll: Any) -> bool:
