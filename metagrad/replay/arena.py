@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-_LINE = 64  # bytes: where a line of the cache begins
+_LINE, _ENTRY = 64, 16  # bytes: where a line of the cache begins, and an array of less than one
 
 
 class Packing:
@@ -26,7 +26,8 @@ class Packing:
 
     def begin(self, time: int, nbytes: int) -> int:
         """Return the number of a buffer of so many bytes, needed from a time on."""
-        self._slots.append([time, np.iinfo(np.int64).max, max(1, -(-nbytes // _LINE)) * _LINE])
+        unit = _LINE if nbytes >= _LINE else _ENTRY
+        self._slots.append([time, np.iinfo(np.int64).max, max(1, -(-nbytes // unit)) * unit])
         return len(self._slots) - 1
 
     def end(self, number: int, time: int) -> None:

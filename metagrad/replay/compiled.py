@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PAYS, KNOWN = 1.0, 0.05  # seconds of runs from which on to compile, and to look whether others have compiled it
 _FEWEST = 3  # cheap calls that are worth it
 _MOST_BYTES = 1 << 26  # of buffers
-_LARGE = 1 << 12  # bytes of an example that is not kept
+_LARGE = 1 << 6  # bytes of an example that is not kept
 
 
 class Recipe(NamedTuple):
@@ -66,6 +66,7 @@ class Recipe(NamedTuple):
     def light(self) -> Recipe:
         """Return a copy of its own that holds no large results."""
         new: dict[int, Value] = {}
+        known: dict[Any, Any] = {}  # arrays without memory, by how they lie
 
         def copied(v: Value) -> Value:
             if v.is_constant:
@@ -73,12 +74,12 @@ class Recipe(NamedTuple):
             if v.number not in new:
                 kwargs = {name: replaced(x, copied) for name, x in v.kwargs.items()}
                 args, is_input = replaced(v.args, copied), v.number in given
-                new[v.number] = Value(v.number, _hollow(v.example), v.function, args, kwargs, is_input=is_input)
+                new[v.number] = Value(v.number, _hollow(v.example, known), v.function, args, kwargs, is_input=is_input)
             return new[v.number]
 
         given = {v.number for v in self.inputs}
         for v in self.inputs:
-            new[v.number] = Value(v.number, _hollow(v.example), is_input=True)
+            new[v.number] = Value(v.number, _hollow(v.example, known), is_input=True)
         calls = [copied(v) for v in self.calls]
         guards = [(copied(v), expected) for v, expected in self.guards]
         outputs, watched = ([copied(v) for v in vs] for vs in (self.outputs, self.watched))
@@ -86,12 +87,15 @@ class Recipe(NamedTuple):
         return Recipe(inputs, calls, outputs, self.tree, guards, watched, self.arena)
 
 
-def _hollow(example: Any) -> Any:
-    """Return an array of the same shape, dtype and layout, with no memory of that size."""
+def _hollow(example: Any, known: dict[Any, Any]) -> Any:
+    """Return an array of the same shape, dtype and layout, with no memory of that size; the same for those alike."""
     if type(example) is not np.ndarray or example.nbytes < _LARGE:
         return example
-    one = np.zeros(1, example.dtype)
-    return np.lib.stride_tricks.as_strided(one, example.shape, example.strides, writeable=False)
+    key = example.shape, example.strides, example.dtype
+    if key not in known:
+        one = np.zeros(1, example.dtype)
+        known[key] = np.lib.stride_tricks.as_strided(one, example.shape, example.strides, writeable=False)
+    return known[key]
 
 
 class Switched(NamedTuple):

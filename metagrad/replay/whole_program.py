@@ -96,9 +96,10 @@ class WholeProgram:
 
     def __init__(self, planned: Planned, tree: Tree) -> None:
         """Compile it; `tree`: what the outputs are the leaves of."""
-        self._steps, self._table, self._held = steps_of(planned.whole), planned.table, planned.held
-        self._at = planned.table.ctypes.data
-        self.block, self._of_block = planned.block, planned.of_block
+        self._steps, self._held = steps_of(planned.whole), planned.held
+        # Together, so that an interruption leaves them as they were, or as they are to be.
+        self._memory = planned.table, planned.table.ctypes.data, planned.block
+        self._of_block = planned.of_block
         self.width, self.tree, self.same_as = planned.whole.width, tree, planned.same_as
         self.inputs = [Place.of(v.example) for v in planned.inputs]
         self.outputs = [Place.of(v.example) for v in planned.outputs]
@@ -110,8 +111,14 @@ class WholeProgram:
 
     def move(self, block: Any) -> None:
         """Let the buffers lie in another block, which is large enough. Not while it runs."""
-        self._table[self._of_block] += block.ctypes.data - self.block.ctypes.data
-        self.block = block
+        table = self._memory[0].copy()
+        table[self._of_block] += block.ctypes.data - self.block.ctypes.data
+        self._memory = table, table.ctypes.data, block
+
+    @property
+    def block(self) -> Any:
+        """The memory of the buffers, None where there are none."""
+        return self._memory[2]
 
     def distances(self, count: int, steps: tuple[int, ...]) -> Any:
         """Return how far so many steps lie from the first, (count, columns), each column at a distance of its own."""
@@ -121,7 +128,7 @@ class WholeProgram:
 
     def run(self, rows: Any, count: int) -> int:
         """Take steps, with a row of addresses for each, (count, width), and return how many were taken."""
-        return self._steps(count, self._at, address(rows))
+        return self._steps(count, self._memory[1], address(rows))
 
     def apart(self, first: int, end: int, tree: Tree) -> Callable[[list[Any]], list[Tree]]:
         """Return what makes trees of some outputs that lie side by side; `tree` is the structure of one."""
