@@ -1,6 +1,7 @@
 """A whole run in a few calls of machine code, forwards and backwards, in memory and by rows of addresses that stay.
 
-What a run is given is copied to where the rows of the first steps point to; the next run writes over what it finds.
+What a run is given is copied to where the rows of the first steps point to, or, where it is large and stays as it is,
+they are made to point to it: data, say. The next run writes over what it finds.
 Adjoints are written over within a run already: they are looked at when there are as many as there is room for.
 The rows are those of `stretches`, where a step finds what the one before it left. The memory is that which sweeps leave
 (`stretches.Spare`), and is given back before one is made: so it is not there twice.
@@ -24,6 +25,8 @@ from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
 _BYTES, _PARTS = 1 << 19, 4  # of adjoints at a time; in how many parts a run is pulled back at most
+
+_LITTLE = 1 << 12  # bytes of what is copied
 
 
 class NotWholeRun(Exception):  # noqa: N818  # it is an answer
@@ -60,7 +63,10 @@ class WholeRun:
         if not self._fits(there, back, sizes) or [Place.of(x) for x in inputs.leaves[1:]] != there.inputs[1:]:
             raise NotWholeRun
         try:
-            self._inputs = [place.room(1) for place in there.inputs[1:]]
+            self._inputs = [
+                None if k < self._of_phi and place.is_usual and place.nbytes > _LITTLE else place.room(1)
+                for k, place in enumerate(there.inputs[1:])
+            ]
         except ValueError:  # an array with gaps, for which there is no room of its own
             raise NotWholeRun from None
         slopes, lent = range(self._ends[SLOPE], self._ends[AFTER]), range(self._ends[PULLED], self._ends[SUMS])
@@ -94,7 +100,7 @@ class WholeRun:
         self._lent = [(place, spare.room(place, steps)) for place in there.outputs[first:]]
         self._times = np.arange(steps)
         columns = [_along(self._times, steps)]
-        columns += [_same(room, steps) for room in self._inputs[:of_phi]]
+        columns += [np.zeros(steps, np.int64) if x is None else _same(x, steps) for x in self._inputs[:of_phi]]
         columns += [_following(*rooms, steps) for rooms in zip(self._inputs[of_phi:], self._found, strict=False)]
         columns += [_along(room, steps) for room in (*self._found, *[room for _, room in self._lent])]
         return np.stack(columns, axis=1)
@@ -140,10 +146,18 @@ class WholeRun:
         return all(p.whole is whole for p, whole in zip(self.programs, self._wholes, strict=True))
 
     def forwards(self, leaves: list[Any]) -> bool:
-        """Take all steps from leaves of (phi, w, state), which lie as they did; tell whether all of them were taken."""
+        """Take all steps from leaves of (phi, w, state), which lie as they did; tell whether all of them were taken.
+
+        Who asks holds them until the run is over.
+        """
+        assert self._rows is not None, "no memory is taken"
         try:
-            for room, x in zip(self._inputs, leaves, strict=True):
-                room[0] = x
+            for k, (room, x) in enumerate(zip(self._inputs, leaves, strict=True), start=1):
+                if room is None:
+                    for rows in self._rows:
+                        rows[:, k] = address(x)
+                else:
+                    room[0] = x
         except OverflowError:  # an integer of Python's
             return False
         return self._run(0, 0, self.steps)

@@ -1,5 +1,7 @@
 """Memory of adjoints: of a run that is laid out there are those of some steps, written over by those of later ones."""
 
+import gc
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 import metagrad as mg
 from metagrad.replay import cache, replayed, whole_run
 from metagrad.replay.stretches import PULLED, SUMS
-from metagrad.unroll import stretch
+from metagrad.unroll import quiet, stretch
+from metagrad.xp import rng
 from tests.replay.runs import bits, logistic
 from tests.unroll.quiet_runs import alike
 
@@ -95,3 +98,44 @@ def test_stretches_of_few_steps_have_the_same_bits(most, monkeypatch):
         with replayed(compiled="at once"):
             for _ in range(3):
                 assert bits(mg.Reverse()(task, rule, mg.WeightedSum(), phi, steps=50)) == plain
+
+
+@pytest.mark.parametrize("little", [0, 1 << 12])
+def test_data_that_are_new_at_every_call_are_not_copied(little, monkeypatch):
+    """A run points to them while it lasts, forwards and backwards, and holds none of them afterwards."""
+    monkeypatch.setattr(whole_run, "_LITTLE", little)
+    refs, taken, tried = [], [], quiet._Quiet.found_of_kind
+
+    def noted(self, *args):
+        taken.append(tried(self, *args))
+        return taken[-1]
+
+    monkeypatch.setattr(quiet._Quiet, "found_of_kind", noted)
+
+    def new(seed):
+        x = rng(seed, "new").standard_normal((3, 70, 5))
+        y = (x[..., 1] > 0.1) * 1.0
+        refs.append(weakref.ref(x))
+
+        def loss(w):
+            z = np.einsum("bni,bi->bn", x, w)
+            return np.mean(np.maximum(z, 0.0) - y * z + np.log1p(np.exp(-np.abs(z))), axis=-1)
+
+        return mg.FunctionTask(loss, w0=np.zeros((3, 5)))
+
+    for seed in range(14):
+        task, phi = new(seed), mg.GradientDescent.Phi(0.1 + 0.01 * seed)
+        with replayed(compiled="at once"):
+            found = mg.meta_gradient(task, mg.GradientDescent(), mg.WeightedSum(), phi, steps=20)
+        with replayed(False):
+            plain = mg.meta_gradient(task, mg.GradientDescent(), mg.WeightedSum(), phi, steps=20)
+        assert bits(found) == bits(plain)
+    assert sum(one is not None for one in taken) >= 4
+    runs = [one._run for _, pairs in cache._KEPT.values() for _, routines in pairs for one in routines.runs]
+    (run,) = [run for run in runs if (3, 70, 5) in [place.shape for place in run._wholes[0].inputs]]
+    copied = [x.nbytes for x in run._inputs if x is not None]
+    assert max(copied) <= max(little, 3 * 5 * 8)
+    taken.clear()
+    del task, found, plain, run, runs
+    gc.collect()
+    assert sum(ref() is not None for ref in refs) <= 1  # of which it was recorded
