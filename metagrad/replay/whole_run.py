@@ -203,9 +203,9 @@ class WholeRun:
             found = self._found_back(first, end)
             if not look(found, range(self.steps - 1 - first, self.steps - 1 - end, -1)):
                 return None
-        return (
-            None if found is None else found._replace(phi_bars=self._stack(0, 0, self.steps), sums=self._sums(0, end))
-        )
+        if found is None or self._at_once == self.steps:
+            return found
+        return found._replace(phi_bars=self._stack(0, 0, self.steps), sums=self._sums(0, self.steps))
 
     def _found_back(self, first: int, end: int) -> Pulled:
         """Return what was found of some steps."""
