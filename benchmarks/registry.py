@@ -13,6 +13,7 @@ NAMES = [
     "own_loss",
     "own_horizon",
     "own_doors",
+    "own_gpu",
     "learned_starts",
     "least_squares",
     "experiment",

@@ -28,17 +28,20 @@ Namespace = Any  # the module numpy or cupy
 
 _NAMESPACES: dict[type, Namespace] = {np.ndarray: np}
 _SCIPY: dict[int, Any] = {}  # of namespaces other than NumPy and CuPy, by id
-_HOSTS: set[int] = set()  # namespaces, by id, in which NumPy's arrays are constants
+_HOSTS: set[int] = set()  # namespaces, by id, in which arrays of others are constants
 _HOST_SCALARS = (bool, int, float, np.generic)
 
 
-def register_namespace(array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_numpy: bool = False) -> None:
+def register_namespace(
+    array_type: type, namespace: Namespace, scipy: Any = None, *, hosts_others: bool = False
+) -> None:
     """Let arrays of `array_type` be computed with `namespace` (CuPy registers itself; tests add a double).
 
-    `scipy` has the parts of SciPy that there are for it, as attributes. `hosts_numpy`: NumPy's arrays may stand beside.
+    `scipy` has the parts of SciPy that there are for it, as attributes. `hosts_others`: arrays of NumPy and of
+    a device may stand beside.
     """
     _NAMESPACES[array_type] = namespace
-    if hosts_numpy:
+    if hosts_others:
         _HOSTS.add(id(namespace))
     if scipy is not None:
         _SCIPY[id(namespace)] = scipy
@@ -65,6 +68,12 @@ def _namespace_of_type(array_type: type) -> Namespace | None:
         elif issubclass(array_type, np.ndarray):
             _NAMESPACES[array_type] = found = np
     return found
+
+
+def device_of(x: object) -> Namespace | None:
+    """Return the array module of an array on a device; None for arrays of the host, recorded ones and all else."""
+    found = None if type(x) is np.ndarray else _namespace_of_type(type(x))
+    return None if found is np or id(found) in _HOSTS else found
 
 
 def is_array(x: object) -> bool:
@@ -109,10 +118,10 @@ def namespace(*arrays: object, where: str = "metagrad") -> Namespace:
         if found is None:
             found, first = here, position
         elif here is not found:
-            if found is np and id(here) in _HOSTS:
+            if id(here) in _HOSTS:
                 found, first = here, position
                 continue
-            if here is np and id(found) in _HOSTS:
+            if id(found) in _HOSTS:
                 continue
             came = f"a {here.__name__} array while argument {first} is a {found.__name__} array"
             bad_type(where, f"argument {position}", came, "arrays on one device", "Move one of them first.")
@@ -167,6 +176,12 @@ def namespace_for(device: str, where: str = "metagrad") -> Namespace:
 def to_host(x: Array) -> Any:
     """Return `x` as a NumPy array (a copy from the device where it lives there)."""
     return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def like(x: Array, of_host: Any) -> Array:
+    """Return an array of the host where another one is: as it is, or on its device."""
+    xp = device_of(x)
+    return of_host if xp is None else xp.asarray(of_host)
 
 
 def is_laid_out(x: Any) -> bool:

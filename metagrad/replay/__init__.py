@@ -41,6 +41,7 @@ from metagrad.replay.apart import Apart
 from metagrad.replay.asked import is_asked, replayed
 from metagrad.replay.bits import same_bits
 from metagrad.replay.cache import alike, are_laid_out, has_programs, routines_of
+from metagrad.replay.device_step import DeviceStep
 from metagrad.replay.kept import Looked
 from metagrad.replay.many_steps import Passed, ones_of
 from metagrad.replay.many_tangents import Pushed
@@ -48,6 +49,7 @@ from metagrad.replay.of_step import OfStep, adjoint_like, slope_along
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.program_run import ProgramRun
 from metagrad.replay.routine import Routine, Routines, laid, moved
+from metagrad.replay.seen import NanSeen, asked_at_the_end
 from metagrad.replay.shared import Kind, LookedApart, kind_of
 from metagrad.replay.stack import Stack
 from metagrad.replay.step import ReplayStep, said
@@ -58,9 +60,11 @@ from metagrad.replay.whole_run import WholeRun
 
 __all__ = [
     "Apart",
+    "DeviceStep",
     "Kind",
     "Looked",
     "LookedApart",
+    "NanSeen",
     "NotReplayable",
     "OfStep",
     "Passed",
@@ -79,6 +83,7 @@ __all__ = [
     "adjoint_like",
     "alike",
     "are_laid_out",
+    "asked_at_the_end",
     "has_programs",
     "is_asked",
     "kind_of",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dis
 from collections import deque
 from enum import Enum
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -22,7 +22,7 @@ import numpy as np
 from metagrad.replay.closed import Reading, Signature, is_pure_function, read_by
 from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
-from metagrad.xp import is_laid_out
+from metagrad.xp import Namespace, device_of, is_laid_out
 
 _MOST_ARRAYS, _MOST_BYTES = 32, 1 << 24  # one task's may stay as examples, as long as its kind is known
 # What tells an array from what is recorded in its place, writes into one, or gives shapes that depend on numbers.
@@ -66,7 +66,6 @@ class Apart:
         self._parts = task, *others
         self._reading, self.code = _read(self._parts)
         self.may_vary = self._reading.may_vary
-        self.contents_of = [*map(content, self.may_vary)]
         self.settle(frozenset())
 
     def settle(self, varies: frozenset[int]) -> None:
@@ -76,13 +75,25 @@ class Apart:
         """
         self._varies = varies
         self.data = tuple(self._data(self._reading))
-        self.signature = self._signature(self.code, self.contents_of)
+        all_vary = len(varies) == len(self.may_vary)  # then nobody has to read them, which waits for a device
+        self.signature = self._signature(self.code, [] if all_vary else self.contents_of)
         is_much = len(self.data) > _MOST_ARRAYS or sum(x.nbytes for x in self.data) > _MOST_BYTES
-        if is_much or not self.data or not all(map(is_laid_out, self.data)):
+        if is_much or not self.data or not (all(map(is_laid_out, self.data)) or self.device is not None):
             self.signature = None
+
+    @property
+    def device(self) -> Namespace | None:
+        """The array module of the device on which all data are, None where they are not on one."""
+        modules = [*map(device_of, self.data)]
+        return modules[0] if modules and all(xp is modules[0] for xp in modules) else None
 
     def _data(self, reading: _Apart) -> list[Any]:
         return [*reading.data, *[x for k, x in enumerate(reading.may_vary) if k in self._varies]]
+
+    @cached_property
+    def contents_of(self) -> list[Any]:
+        """What those of `may_vary` held when it was first asked."""
+        return [*map(content, self.may_vary)]
 
     def _signature(self, code: Signature | None, contents: list[Any]) -> Signature | None:
         told = [None if k in self._varies else found for k, found in enumerate(contents)]
@@ -91,7 +102,8 @@ class Apart:
     def _read_again(self) -> tuple[Signature | None, list[Any]]:
         """Return signature and data, of what the parts hold now."""
         reading, code = _read(self._parts)
-        return self._signature(code, [*map(content, reading.may_vary)]), self._data(reading)
+        all_vary = len(self._varies) == len(reading.may_vary)
+        return self._signature(code, [] if all_vary else [*map(content, reading.may_vary)]), self._data(reading)
 
     @property
     def named(self) -> list[Any]:
@@ -136,6 +148,8 @@ class _Apart(Reading):
         return _is_copied(x)
 
     def _below(self, x: Any) -> list[Any] | None:
+        if device_of(x) is not None:
+            return []
         is_users = type(x) is FunctionType and not is_pure_function(x)
         return None if is_users and _is_touchy(x.__code__) else super()._below(x)
 
@@ -147,6 +161,11 @@ class _Apart(Reading):
                 of_kind = self.data if x.dtype.kind == "f" else self.may_vary
                 of_kind.append(x)
                 return "data", x.shape, x.dtype.str, x.strides
+        elif (xp := device_of(x)) is not None:
+            if not is_own or x.dtype.kind not in "fiub":
+                return "on a device", xp.__name__, x.shape, x.dtype.str, content(x)
+            (self.data if x.dtype.kind == "f" else self.may_vary).append(x)
+            return "data", xp.__name__, x.shape, x.dtype.str, x.strides
         else:
             self.named.append(type(x) if _is_copied(x) else x)
         return super().told(x, is_own=is_own)
@@ -169,6 +188,8 @@ def _is_touchy(code: CodeType) -> bool:
 def _is_copied(x: Any) -> bool:
     """Whether a thing that a task holds is put together anew."""
     kind = type(x)
+    if device_of(x) is not None:
+        return True
     if kind is FunctionType:
         return bool(x.__closure__ or x.__defaults__ or x.__kwdefaults__)
     if kind in (tuple, list, dict, MethodType, partial, np.ndarray):
@@ -198,7 +219,7 @@ class _Copies:
         known = self._known.get(id(x))
         if known is not None:
             return known
-        if id(x) not in self._own or not _is_copied(x) or type(x) is np.ndarray:
+        if id(x) not in self._own or not _is_copied(x) or type(x) is np.ndarray or device_of(x):
             return x
         self._held.append(x)
         copy = _COPIED.get(type(x), _Copies._tuple if isinstance(x, tuple) else _Copies._object)

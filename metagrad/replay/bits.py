@@ -8,6 +8,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.xp import device_of, to_host
 
 
 def same_bits(a: Tree, b: Tree, *, any_nan: bool = False) -> bool:
@@ -29,6 +30,8 @@ def _plain(x: Any) -> Any:
 
 
 def _same(x: Any, y: Any) -> bool:
+    if (xp := device_of(x)) is not None and xp is device_of(y):
+        x, y = to_host(x), to_host(y)
     if isinstance(x, np.ndarray | np.generic) and isinstance(y, np.ndarray | np.generic):
         return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
     return type(x) is type(y) and bool(x == y)

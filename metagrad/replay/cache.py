@@ -11,9 +11,12 @@ import weakref
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from metagrad.replay.closed import read_through
 from metagrad.replay.routine import Routines
 from metagrad.system import Training
+from metagrad.xp import Namespace
 
 _MOST_PAIRS = 8  # of rules, horizons and measures for one task
 _MOST_TASKS = 64  # what was not asked for longest goes: a measure may hold its task, which then would live for ever
@@ -22,11 +25,13 @@ _LOCK = Lock()
 _KEPT: dict[int, tuple[Any, list[tuple[tuple[Any, ...], Routines]]]] = {}
 
 
-def routines_of(what: str, system: Training, *more: Any, of: Any = None, kind: Any = None) -> Routines:
+def routines_of(
+    what: str, system: Training, *more: Any, of: Any = None, kind: Any = None, xp: Namespace = np
+) -> Routines:
     """Return the programs of a system, and of what else they depend on: new ones where there are none yet.
 
     They are those of its task, of the task `of` whose steps they are, or of a `kind` of tasks, whose signature tells
-    the rule and the measure, too (`metagrad.replay.shared`).
+    the rule and the measure, too (`metagrad.replay.shared`). They are run on arrays of `xp`.
     """
     task = (system.task if of is None else of) if kind is None else kind
     of_code = (system.rule, *more) if kind is None else tuple([x is None for x in more])
@@ -35,7 +40,7 @@ def routines_of(what: str, system: Training, *more: Any, of: Any = None, kind: A
         pairs = _pairs_of(task)
         routines = next((found for known, found in pairs if alike(known, key)), None)
         if routines is None:
-            routines = Routines(what)
+            routines = Routines(what, xp)
             routines.is_shared = kind is not None
             _make_room()
             pairs.append((key, routines))

@@ -21,7 +21,7 @@ import numpy as np
 
 from metagrad.replay.content import MOST_BYTES, content
 
-_PURE_MODULES = ("numpy", "math", "operator", "metagrad", "scipy.special", "typing", "dataclasses", "collections.abc")
+_MODULES = "numpy cupy cupyx math operator metagrad scipy.special typing dataclasses collections.abc"
 # Attributes: what they give may be another thing at another time.
 _IMPURE_NAMES = (
     "random load loads loadtxt genfromtxt fromfile fromregex memmap frombuffer geterr seterr setbufsize lib ctypeslib "
@@ -64,7 +64,7 @@ _SHOWN = frozenset([*_OF_VALUES, *_OF_MAKING])
 _MAKE = frozenset({"__init__", "__new__", "__post_init__"})
 _OF_TUPLES = frozenset({"_make", "_replace", "_asdict", "__new__", "__getnewargs__"})  # generated ones
 _IMPURE, _PURE_BUILTINS = frozenset(_IMPURE_NAMES.split()), frozenset(_BUILTIN_NAMES.split())
-_NOT_CALLED = frozenset(_NAMES_NOT_CALLED.split())
+_NOT_CALLED, _PURE_MODULES = frozenset(_NAMES_NOT_CALLED.split()), tuple(_MODULES.split())
 _MEMBERS = ("member_descriptor", "getset_descriptor", "_tuplegetter")
 _DISPATCHER = type(np.sum)  # NumPy's functions that arrays of other kinds may take over
 _INERT = frozenset({int, float, complex, str, bytes, bool, range, type(None), type(Ellipsis), type(NotImplemented)})

@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from metagrad.xp import Array, to_host
+
 MOST_BYTES = 1 << 26  # that are looked at of one array
 _PIECE = 1 << 17  # bytes at once
 # Bits, by which a word is laid over itself: signs of floats and integers of any width do not meet other signs there.
 _OVER = 33
 
 
-def content(x: np.ndarray) -> Any:
+def content(x: Array) -> Any:
     """Return what tells an array from what it was, within the process.
 
     Of a small one Python's own hash of its bytes; of a larger one, for each piece, the sum of its words times odd
     numbers drawn at random, modulo 2**64: it surely differs where one word does, and else but once in 2**32 or so, in a
     third of the time. The first bits of a word are laid over later ones before: a change of signs alone would else be
     lost where their number is even. Of a very large array some pieces stand for all: what changes in others is left to
-    the comparisons with the tape.
+    the comparisons with the tape. An array on a device is copied to the host for it.
     """
+    x = x if isinstance(x, np.ndarray) else to_host(x)
     if x.nbytes <= _PIECE or not (x.flags.c_contiguous or x.flags.f_contiguous):
         return hash((x if x.nbytes <= MOST_BYTES else x[:: 1 + x.nbytes // MOST_BYTES]).tobytes())
     whole = x.ravel("K").view(np.uint8)

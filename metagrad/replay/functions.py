@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from metagrad.ad.functions import shapes
+from metagrad.xp import Namespace
 
 _VIEWS = (
     "reshape transpose matrix_transpose swapaxes moveaxis rollaxis ravel broadcast_to expand_dims squeeze flip fliplr "
@@ -114,24 +115,24 @@ def imag(x: Any) -> Any:
     return x.imag
 
 
-def put(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def put(g: Any, index: Any, shape: tuple[int, ...], dtype: Any, xp: Namespace = np) -> Any:
     """Return zeros with g at an index."""
-    full = np.zeros(shape, dtype)
+    full = xp.zeros(shape, dtype)
     full[index] = g
     return full
 
 
-def put_along(g: Any, indices: Any, axis: int, shape: tuple[int, ...], dtype: Any) -> Any:
+def put_along(g: Any, indices: Any, axis: int, shape: tuple[int, ...], dtype: Any, xp: Namespace = np) -> Any:
     """Return zeros with g at indices along an axis."""
-    full = np.zeros(shape, dtype)
-    np.put_along_axis(full, indices, g, axis)
+    full = xp.zeros(shape, dtype)
+    xp.put_along_axis(full, indices, g, axis)
     return full
 
 
-def add_at(g: Any, index: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def add_at(g: Any, index: Any, shape: tuple[int, ...], dtype: Any, xp: Namespace = np) -> Any:
     """Return zeros to which g was added at an index, as often as it names a place."""
-    full = np.zeros(shape, dtype)
-    np.add.at(full, index, g)
+    full = xp.zeros(shape, dtype)
+    xp.add.at(full, index, g)
     return full
 
 

@@ -18,6 +18,7 @@ from metagrad.replay.closed import Signature, read_through
 from metagrad.replay.content import content
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.reached import FEW, NUMBERS, reached, rest_of
+from metagrad.xp import device_of
 
 _DEPTH, _MOST, _SMALL = 8, 1000, 1 << 12  # levels, things; bytes of an array: what is larger is data
 
@@ -65,7 +66,9 @@ class Kept:
             self.is_cut = True
             return
         seen.add(id(x))
-        if isinstance(x, np.ndarray):
+        if device_of(x) is not None:
+            yield name, (x.shape, x.dtype.str, content(x) if self._whole or x.nbytes <= _SMALL else id(x))
+        elif isinstance(x, np.ndarray):
             if x.dtype == object or (x.nbytes > _SMALL and not self._whole):
                 yield name, id(x)
                 self.is_cut = self.is_cut or x.dtype == object

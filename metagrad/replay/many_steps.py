@@ -22,7 +22,7 @@ from metagrad.replay.running import Running
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled, Taken
 from metagrad.scaled import ldexp
-from metagrad.xp import Array
+from metagrad.xp import Array, like
 
 Pair = tuple[Tree, Tree]  # (w, state)
 _WORTH_TAKING_AGAIN = 4  # steps
@@ -292,12 +292,12 @@ def program_of(routine: Routine, trees: Any) -> Any:
 def ones_of(w: Tree, *, joint: bool = False) -> Array:
     """Return a factor of 1 of a term, (B,), or two, (2, B): where none is added, and to compare with."""
     first = next(x for x in ad.leaves(w) if is_float(x))
-    return np.ones((2, len(first)) if joint else len(first), first.dtype)
+    return like(first, np.ones((2, len(first)) if joint else len(first), first.dtype))
 
 
 def shifted(adjoint: Pair, by: Array) -> Pair:
     """Return the adjoint times 2**by, task by task."""
-    if not by.any():
+    if isinstance(by, np.ndarray) and not by.any():  # on a device nobody looks
         return adjoint
     found: Pair = ad.tree_map(
         lambda x: ldexp(x, by.reshape(by.shape + (1,) * (x.ndim - 1))) if is_float(x) else x, adjoint

@@ -9,7 +9,7 @@ from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums, along_tasks, is_float, sums_of, with_term
 from metagrad.replay.apart import Apart
 from metagrad.system import Training
-from metagrad.xp import Array, rng
+from metagrad.xp import Array, like, rng
 
 Pair = tuple[Tree, Tree]  # (w, state)
 
@@ -50,7 +50,7 @@ class OfStep:
         system, phi = self._on(phi)
         return ad.recorded(lambda p, x, s: system.stepped(time, p, x, s, sample), phi, w, state)
 
-    def pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: tuple[Pair, Array]) -> Any:
+    def pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: Any) -> Any:
         """Return the cotangents of phi and of (w, state), and the gradient of what is measured, if it is at most times.
 
         The two have the gradient of the loss in common, which is then computed once. `made`: the adjoint, and what the
@@ -131,8 +131,32 @@ def slope_along(slope: Tree, tangent: Tree) -> Array:
     return sum(products[1:], products[0])
 
 
+class OfDeviceStep(OfStep):
+    """The same where a step is taken by itself: adjoints may be shifted, task by task, before they are pulled to phi.
+
+    So `made` is (adjoint, the one for phi, factor), and neither the adjoint with the term nor sums are made.
+    """
+
+    def pulled(self, time: int, phi: Tree, w: Tree, state: Tree, sample: Tree, made: Any) -> Any:
+        """Return the cotangents of phi and of (w, state), and the gradient of what is measured, where it is wanted."""
+        adjoint, of_phi, factor = made
+        pull = self.recorded(time, phi, w, state, sample)
+        phi_bar, _, _ = pull(of_phi, wrt=(0,))
+        _, *pulled = pull(adjoint, wrt=(1, 2))
+        return phi_bar, tuple(pulled), self._slope((time, phi, w, state, sample), factor)
+
+    def _slope(self, trees: Any, factor: Array) -> Any:
+        if self._terms is None or self._terms.joint:
+            return None
+        return self._terms.slope(*self._of_term(trees))
+
+
 def adjoint_like(pair: Pair, seed: int) -> Pair:
     """Return an adjoint of (w, state) to record with: normal numbers, None for counters."""
     draw = rng(seed, "adjoint")
-    found: Pair = ad.tree_map(lambda x: draw.standard_normal(x.shape).astype(x.dtype) if is_float(x) else None, pair)
+
+    def drawn(x: Any) -> Any:
+        return like(x, draw.standard_normal(x.shape).astype(x.dtype)) if is_float(x) else None
+
+    found: Pair = ad.tree_map(drawn, pair)
     return found

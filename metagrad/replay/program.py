@@ -107,8 +107,9 @@ _LITERALS = (*PLAIN, str, bytes, slice, type, np.generic, np.dtype, type(None), 
 class Graph:
     """The values of a program in the order in which they were recorded."""
 
-    def __init__(self) -> None:
-        """Start with none."""
+    def __init__(self, *, of_device: bool = False) -> None:
+        """Start with none; `of_device`: they stand for arrays of a device."""
+        self.of_device = of_device
         self.values: list[Value] = []
         self.inputs: list[Value] = []
         self.guards: list[tuple[Value, bool]] = []  # what a branch of Python's looked at, and what it saw
@@ -179,7 +180,8 @@ class Graph:
             return SAME[function], args
         if function is operator.getitem and values and values[0].function is np.split:
             return function, _of_split(values[0], args)
-        is_power = function is operator.pow and type(args[1]) in (int, float) and type(args[0]) is Value
+        is_numpys = function is operator.pow and not self.of_device  # CuPy's power is a power
+        is_power = is_numpys and type(args[1]) in (int, float) and type(args[0]) is Value
         if is_power and args[0].is_array and args[0].example.dtype.kind == "f":  # as NumPy does
             known = _POWERS.get(args[1])
             return (np.power, args) if known is None else (known, args[:1])
@@ -191,7 +193,7 @@ class Graph:
         if not (any(counts) and isinstance(function, np.ufunc) and function.signature is None):
             return args
         try:
-            dtypes = function.resolve_dtypes((*map(_dtype_of, args), *[None] * function.nout))
+            dtypes = function.resolve_dtypes((*map(dtype_of, args), *[None] * function.nout))
         except TypeError:  # NumPy says so itself
             return args
         pairs = zip(args, counts, dtypes, strict=False)
@@ -206,9 +208,11 @@ class Graph:
         return value
 
 
-def _dtype_of(x: Any) -> Any:
+def dtype_of(x: Any) -> Any:
     """Return what NumPy decides on casts by: a dtype, or the type of a number of Python's."""
     example = _example(x) if type(x) is Value else x
+    if type(example) is bool:
+        return np.dtype(bool)
     return type(example) if type(example) in PLAIN else getattr(example, "dtype", np.dtype(object))
 
 

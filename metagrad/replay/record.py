@@ -40,24 +40,15 @@ class Program:
         `keeping`: values that are returned beside the outputs, (outputs, (kept, ...)). `given`: values that are inputs,
         after the others, in the place of what computes them. `arena`: the memory of its buffers.
         """
-        outputs, tree = [*part.outputs, *keeping], (part.tree, (0.0,) * len(keeping)) if keeping else part.tree
-        guards, watched = [v for v, _ in part.guards], part.watched
-        values = needed(part.values, [*outputs, *guards, *watched], given)
-        instead = simplified(values)
-        outputs, guards, watched = ([instead[v.number] for v in vs] for vs in (outputs, guards, watched))
-        values = scheduled(needed(values, [*outputs, *guards, *watched], given), guards)
-        calls = [v for v in values if v not in given]
-        expected = [(v, e) for v, (_, e) in zip(guards, part.guards, strict=True)]
         self._arena = Arena() if arena is None else arena
         # No large result of the recording is held from here on.
-        whole = Recipe([*part.inputs, *given], calls, outputs, tree, expected, watched, self._arena)
-        self._recipe = whole.light()
+        self._recipe = recipe_of(part, keeping=keeping, given=given, arena=self._arena).light()
         self._numpy: Run | None
         with self._arena.lock:
             self._numpy, self.source, nbytes = self._recipe.by_numpy()
         if nbytes > _MOST_BYTES:
             raise NotReplayable(f"its buffers would take {nbytes >> 20} MiB")
-        self.calls = sum(v.function is not None for v in calls)
+        self.calls = sum(v.function is not None for v in self._recipe.calls)
         self._compiled: Run | None = None
         self.why_not_compiled: str | None = None
         self._later: Later | None = Later(self._recipe)
@@ -118,12 +109,30 @@ class Part(NamedTuple):
     values: list[Value]
 
 
+def recipe_of(
+    part: Part, *, keeping: Sequence[Value] = (), given: Sequence[Value] = (), arena: Arena | None = None
+) -> Recipe:
+    """Return what the passes leave of a part of a recording; the others as of `Program`."""
+    outputs, tree = [*part.outputs, *keeping], (part.tree, (0.0,) * len(keeping)) if keeping else part.tree
+    guards, watched = [v for v, _ in part.guards], part.watched
+    values = needed(part.values, [*outputs, *guards, *watched], given)
+    instead = simplified(values)
+    outputs, guards, watched = ([instead[v.number] for v in vs] for vs in (outputs, guards, watched))
+    values = scheduled(needed(values, [*outputs, *guards, *watched], given), guards)
+    expected = [(v, e) for v, (_, e) in zip(guards, part.guards, strict=True)]
+    calls = [v for v in values if v not in given]
+    return Recipe([*part.inputs, *given], calls, outputs, tree, expected, watched, arena)
+
+
 class Recording:
     """Functions of the same arguments, recorded one after the other: what they have in common is one value."""
 
-    def __init__(self, trees: Sequence[Tree]) -> None:
-        """Take the leaves of the arguments for inputs, one tree after the other."""
-        self._graph = Graph()
+    def __init__(self, trees: Sequence[Tree], *, of_device: bool = False) -> None:
+        """Take the leaves of the arguments for inputs, one tree after the other.
+
+        `of_device`: they stand for arrays of a device.
+        """
+        self._graph = Graph(of_device=of_device)
         self._traced = [ad.tree_map(lambda x: _input(self._graph, x), tree) for tree in trees]
 
     def of(self, function: Callable[..., Tree], count: int) -> Part:
@@ -150,9 +159,11 @@ class Recording:
         return Part(outputs, tree, inputs, graph.guards[guards:], graph.watched[watched:], graph.values)
 
 
-def recorded(function: Callable[..., Tree], trees: Sequence[Tree], arena: Arena | None = None) -> Program:
+def recorded(
+    function: Callable[..., Tree], trees: Sequence[Tree], made: Callable[[Part], Any] = Program, **how: Any
+) -> Any:
     """Return the program of function(*trees); its inputs are the leaves, one tree after the other."""
-    return Program(Recording(trees).of(function, len(trees)), arena=arena)
+    return made(Recording(trees, **how).of(function, len(trees)))
 
 
 def _input(graph: Graph, x: Any) -> Traced:

@@ -17,11 +17,12 @@ from metagrad.replay.arena import Arena
 from metagrad.replay.asked import by_numpy
 from metagrad.replay.bits import same_bits
 from metagrad.replay.dead import dropped_errors
+from metagrad.replay.device_program import DeviceProgram
 from metagrad.replay.keep import kept as worth_keeping
 from metagrad.replay.program import PLAIN, NotReplayable
-from metagrad.replay.record import Part, Program, Recording, recorded
+from metagrad.replay.record import Part, Program, Recording, recipe_of, recorded
 from metagrad.replay.stretches import Spare
-from metagrad.xp import rng
+from metagrad.xp import Namespace, device_of, like, rng, to_host
 
 _MOST_LAYOUTS = 4
 _RUNS_LOOKED_AT, _EVERY = 4, 8
@@ -33,9 +34,9 @@ Trees = Sequence[Tree]
 class Routine:
     """The programs of one function, by the shapes, dtypes and layouts of what it is given."""
 
-    def __init__(self, what: str, arena: Arena | None = None) -> None:
-        """`what` it computes, for reasons; `arena`: the memory of its buffers, which others may have, too."""
-        self.what, self.arena = what, Arena() if arena is None else arena
+    def __init__(self, what: str, arena: Arena | None = None, xp: Namespace = np) -> None:
+        """`what` it computes, for reasons, with arrays of `xp`; `arena`: the memory of its buffers."""
+        self.what, self._xp, self.arena = what, xp, Arena() if arena is None else arena
         self.why_not: str | None = None
         self._programs: dict[Any, Program] = {}
         self._latest: tuple[Any, Program] | None = None
@@ -44,6 +45,11 @@ class Routine:
     def why_not_compiled(self) -> str | None:
         """Why a program stays NumPy's that was to be compiled."""
         return next((p.why_not_compiled for p in self._programs.values() if p.why_not_compiled is not None), None)
+
+    @property
+    def why_no_graph(self) -> str | None:
+        """Why a program on a device is not one launch."""
+        return next((why for p in self._programs.values() if (why := getattr(p, "why_no_graph", None))), None)
 
     @property
     def nbytes(self) -> int:
@@ -63,7 +69,10 @@ class Routine:
         """Return what the program gives, None where there is none that applies."""
         flat = leaves_of(trees)
         program = self.program(layout(trees, flat))
-        return None if program is None else applied(program, flat)
+        try:
+            return None if program is None else applied(program, flat)
+        except NotReplayable as why:  # the first run, on a device
+            self.forget(f"{self.what}: {why}")
 
     def program(self, key: Any) -> Program | None:
         """Return the program for inputs of a `layout`, None where there is none."""
@@ -94,7 +103,7 @@ class Routine:
         """Record function(*trees), and compare; NotReplayable where that cannot be done or the bits are others."""
         self.make_room()
         try:
-            program = recorded(function, trees, self.arena)
+            program = recorded(function, on_host(trees), self.made, of_device=self._xp is not np)
         except NotReplayable as why:
             self.forget(f"{self.what}: {why}")
         self.adopt(program, trees)
@@ -102,6 +111,12 @@ class Routine:
             self.check(function(*trees), trees)
             if beside is not None and self.knows(beside):
                 self.check(self.tried(function, beside), beside)
+
+    def made(self, part: Part, **more: Any) -> Any:
+        """Return the program of what was recorded, for the arrays that it is to be run on."""
+        if self._xp is np:
+            return Program(part, arena=self.arena, **more)
+        return DeviceProgram(recipe_of(part, **more), self._xp)
 
     def tried(self, function: Callable[..., Tree], beside: Trees) -> Tree:
         """Return function(*beside); give up where it cannot be taken there: those numbers are nobody's."""
@@ -143,9 +158,9 @@ class Routine:
 class Routines:
     """The programs of a function and of its pullback: of a step, or of what is measured."""
 
-    def __init__(self, what: str = "the step") -> None:
-        """Start with nothing recorded; `what` they compute is named in reasons."""
-        self._what = what
+    def __init__(self, what: str = "the step", xp: Namespace = np) -> None:
+        """Start with nothing recorded; `what` they compute, with arrays of `xp`, is named in reasons."""
+        self._what, self._xp = what, xp
         self.asked = 0  # how often they were asked for
         self.spare = Spare()
         self._held: dict[str, Any] | None = None
@@ -202,10 +217,11 @@ class Routines:
 
     def begin_anew(self) -> None:
         """Drop what was recorded: the task is no longer what it was."""
+        what, pullback, xp = self._what, f"the pullback of {self._what}", self._xp
         there, back = Arena(), Arena()  # one run forwards and one backwards may be taken at the same time
-        self.step, self.pull = Routine(self._what, there), Routine(f"the pullback of {self._what}", back)
-        self.keeping, self.given = Routine(self._what, there), Routine(f"the pullback of {self._what}", back)
-        self.push, self.along = (Routine(f"the tangent of {self._what}") for _ in range(2))
+        self.step, self.pull = Routine(what, there, xp), Routine(pullback, back, xp)
+        self.keeping, self.given = Routine(what, there, xp), Routine(pullback, back, xp)
+        self.push, self.along = (Routine(f"the tangent of {what}", xp=xp) for _ in range(2))
         # Whole runs that were laid out for these programs (`metagrad.unroll.quiet`), and kinds of runs that cannot be.
         self.runs, self.not_laid_out = list[Any](), list[Any]()
 
@@ -227,20 +243,20 @@ class Routines:
         whole = (*trees, made)
         self.step.make_room()
         try:
-            recording = Recording(whole)
+            recording = Recording(on_host(whole), of_device=self._xp is not np)
             of_step, of_pull = recording.of(step, len(trees)), recording.of(pull, len(whole))
             both = _joined(of_step, recording.of(value, len(trees)))
             ends = (v for part in (both, of_pull) for v in (*part.outputs, *part.watched, *(g for g, _ in part.guards)))
             if dropped_errors(of_pull.values, ends):
                 raise NotReplayable("a function of linear algebra is called, and its result is not used")
-            worth = worth_keeping(of_pull.values, both.outputs, of_pull.outputs)
-            there, back = self.step.arena, self.pull.arena
-            self.step.adopt(Program(of_step, arena=there), trees)
-            self.pull.adopt(Program(of_pull, arena=back), whole)
-            found = tuple([v.example for v in worth])
-            both = both if worth else both._replace(tree=(both.tree, ()))
-            self.keeping.adopt(Program(both, keeping=worth, arena=there), trees)
-            self.given.adopt(Program(of_pull, given=worth, arena=back), (*whole, found))
+            self.step.adopt(self.step.made(of_step), trees)
+            self.pull.adopt(self.pull.made(of_pull), whole)
+            if self._xp is np:  # elsewhere memory is short, and time what it takes to launch
+                worth = worth_keeping(of_pull.values, both.outputs, of_pull.outputs)
+                found = tuple([v.example for v in worth])
+                both = both if worth else both._replace(tree=(both.tree, ()))
+                self.keeping.adopt(self.keeping.made(both, keeping=worth), trees)
+                self.given.adopt(self.given.made(of_pull, given=worth), (*whole, found))
         except NotReplayable as why:
             self.step.forget(f"{self._what}: {why}")
         with by_numpy():
@@ -264,6 +280,11 @@ class Routines:
     def why_not_compiled(self) -> str | None:
         """Why a program stays NumPy's that was to be compiled."""
         return next((x.why_not_compiled for x in self._all if x.why_not_compiled is not None), None)
+
+    @property
+    def why_no_graph(self) -> str | None:
+        """Why a program on a device is not one launch, where one is not."""
+        return next((x.why_no_graph for x in self._all if x.why_no_graph is not None), None)
 
     @property
     def nbytes(self) -> int:
@@ -314,8 +335,19 @@ def leaves_of(trees: Trees) -> list[Any]:
 
 def layout(trees: Trees, flat: list[Any]) -> Any:
     """Return what a program depends on in its inputs, beside their entries: structure, shapes, dtypes, places."""
-    leaves = [(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else type(x) for x in flat]
+    leaves = [(x.dtype, x.shape, x.strides) if type(x) is np.ndarray else _kind_of(x) for x in flat]
     return tuple(leaves), tuple([None if type(x) is np.ndarray else structure(x) for x in trees])
+
+
+def _kind_of(x: Any) -> Any:
+    if type(x) is int or device_of(x) is None:
+        return type(x)
+    return type(x), x.dtype, x.shape, x.strides, getattr(x.device, "id", 0)
+
+
+def on_host(trees: Trees) -> Trees:
+    """Return trees with arrays of the host in the place of those on a device: to record with."""
+    return [ad.tree_map(lambda x: x if device_of(x) is None else to_host(x), tree) for tree in trees]
 
 
 def laid(trees: Trees) -> tuple[Any, list[Any]]:
@@ -340,6 +372,8 @@ def moved(tree: Tree, seed: int) -> Tree:
     def move(x: Any) -> Any:
         if type(x) in PLAIN or getattr(getattr(x, "dtype", None), "kind", "") != "f":
             return x
+        if device_of(x) is not None:
+            return like(x, move(to_host(x)))
         factor = np.asarray(1.0 - 0.01 * draw.random(x.shape)).astype(x.dtype)
         if not x.shape:
             return type(x)(x * factor) if isinstance(x, np.generic) else np.asarray(x * factor)

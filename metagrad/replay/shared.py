@@ -39,6 +39,8 @@ class Code:
 
     def see(self, apart: Apart) -> bool:
         """Note a task; tell whether what varies is not what it was."""
+        if len(self.varies) == len(self._first):
+            return False
         pairs = zip(self._first, apart.contents_of, strict=True)
         differs = frozenset(k for k, (a, b) in enumerate(pairs) if a != b and self._may_vary)
         is_new = not differs <= self.varies

@@ -42,6 +42,8 @@ Pair = tuple[Tree, Tree]  # (w, state)
 class ReplayStep:
     """The step of a system, by its programs where they apply, else by the tape."""
 
+    _kind_of_step = OfStep
+
     def __init__(  # noqa: PLR0913 - most are named
         self,
         system: Training,
@@ -63,9 +65,10 @@ class ReplayStep:
         its programs are those of its kind, and its data beside phi.
         """
         self._system, self._offset, self._routines, self._terms = system, offset, routines, terms
-        self._of, self.apart = OfStep(system, terms, apart), apart
+        self._of, self.apart = self._kind_of_step(system, terms, apart), apart
         self._beside: tuple[Tree, Tree] | None = None  # phi, and phi with the data
-        self._contents = apart.contents() if apart is not None and system.is_random else None
+        is_looked_at = apart is not None and system.is_random and apart.device is None  # on a device programs read them
+        self._contents = apart.contents() if apart is not None and is_looked_at else None
         self._tape, self._forwards = tape, forwards
         self._kept = KeptSteps(room, routines.spare)
         self._many = ManySteps(routines, system.sample, self._kept, joint=terms is not None and terms.joint)
@@ -245,12 +248,16 @@ class ReplayStep:
         time, phi, w, state, _ = trees
         kept = Kept(self._system.task, self._system.rule, whole=True)
         beside = (time + 1, moved(phi, 1), moved(w, 2), moved(state, 3), self._system.sample(time + 1))
-        made = adjoint_like((w, state), 4), self._unit(w)
+        made = self._made(w, state)
         self._routines.learn(self._of.stepped, self._of.pulled, self._of.valued, trees, made, beside)
         try:
             kept.refuse_changes()
         except NotReplayable as why:
             self._routines.step.forget(str(why))
+
+    def _made(self, w: Tree, state: Tree) -> Any:
+        """Return what a pullback is recorded with."""
+        return adjoint_like((w, state), 4), self._unit(w)
 
     def give_up(self, why: str) -> None:
         """Note why the run has to be made by the tape; programs of another run are recorded anew the next time."""
@@ -262,7 +269,9 @@ class ReplayStep:
         """Say in one line what was replayed."""
         if self.why_not is not None:
             return f"Every step was taken by the tape. {self.why_not[0].upper()}{self.why_not[1:]}."
-        return said(self.replayed, self.replayed + self.by_tape, self._routines.why_not_compiled)
+        found = said(self.replayed, self.replayed + self.by_tape, self._routines.why_not_compiled)
+        why_no_graph = self._routines.why_no_graph
+        return found if why_no_graph is None else f"{found} They are no CUDA graph: {why_no_graph}."
 
     def pullback(self, t: int, phi: Tree, at: Pair, adjoint: Pair, fold: Array | None) -> tuple[Tree, Pair]:
         """Return the cotangents of phi and of (w, state)."""

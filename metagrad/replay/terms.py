@@ -9,15 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.adjoints import along_tasks
 from metagrad.replay.kept import Kept
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import LONG, Routines, moved
-from metagrad.xp import Array, filled, rng
+from metagrad.xp import Array, filled, like, namespace, rng
 
 
 class ReplayTerms:
@@ -196,9 +194,9 @@ class ReplayJointTerms(ReplayTerms):
 
 def _ones(w: Tree) -> Array:
     first = ad.leaves(w)[0]
-    return filled(np, first.shape[0], 1, first.dtype)
+    return filled(namespace(first), first.shape[0], 1, first.dtype)
 
 
 def _drawn(w: Tree) -> Array:
     first = ad.leaves(w)[0]
-    return rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype)
+    return like(first, rng(6, "adjoint").standard_normal(first.shape[0]).astype(first.dtype))

@@ -24,7 +24,7 @@ from metagrad.replay.functions import METHODS, RECORDED, add_at, imag, method, p
 from metagrad.replay.in_place import in_place
 from metagrad.replay.program import PLAIN, Graph, Value, is_literal
 from metagrad.replay.refused import LOOKS, refuse_counts
-from metagrad.xp import register_namespace
+from metagrad.xp import device_of, register_namespace, to_host
 
 _MOST_COUNTED = 1 << 24  # entries, which float32 counts without rounding
 RECORDING: ContextVar[Graph | None] = ContextVar("recording", default=None)
@@ -94,12 +94,14 @@ class Traced:
     def __class__(self) -> Any:
         """What code of a user sees is an array, or a number: isinstance(x, np.ndarray) is as it was.
 
-        Python's numbers are numbers to the tape's rules, too: they do not promote, and some rules ask.
+        Python's numbers are numbers to the tape's rules, too: they do not promote, and some rules ask. On a device an
+        array is no array of NumPy's, and CuPy leaves what is none to it.
         """
         if type(self.value.example) in PLAIN:
             return type(self.value.example)
         caller = sys._getframe(1)
-        if RECORDING.get() is not None and (not _is_library(caller) or caller.f_code.co_name == "isscalar"):
+        is_asked = RECORDING.get() is not None and not self.graph.of_device
+        if is_asked and (not _is_library(caller) or caller.f_code.co_name == "isscalar"):
             return type(self.value.example)
         return Traced
 
@@ -233,8 +235,8 @@ def _item(graph: Graph, x: Any) -> Any:
     if kind is Traced:
         x.is_fresh = False
         return x.value
-    if kind is np.ndarray:
-        return graph.constant(x)
+    if kind is np.ndarray or device_of(x) is not None:
+        return graph.constant(to_host(x))
     if isinstance(x, tuple | list):
         items = [_item(graph, i) for i in x]
         return kind(*items) if hasattr(x, "_fields") else kind(items)
@@ -284,7 +286,7 @@ def _binary(function: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def _is_foreign(other: Any) -> bool:
-    return not (type(other) in (Traced, np.ndarray) or is_literal(other))
+    return not (type(other) in (Traced, np.ndarray) or is_literal(other) or device_of(other) is not None)
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
@@ -337,13 +339,13 @@ class _Namespace:
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         """Return x as an array."""
         if type(x) is not Traced:
-            return np.asarray(x, dtype=dtype)
+            return np.asarray(to_host(x), dtype=dtype)
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
 
     def zeros_like(self, x: Any, dtype: Any = None, shape: Any = None) -> Any:
         """Return zeros: an array to be filled where its shape is given, else a constant."""
         if type(x) is not Traced or shape is None:
-            return np.zeros_like(_model(x), dtype=dtype, shape=shape)
+            return _known(np.zeros_like(_model(x), dtype=dtype, shape=shape))
         return self.zeros(shape, x.dtype if dtype is None else dtype)
 
     def zeros(self, shape: Any, dtype: Any = float) -> Any:
@@ -357,15 +359,21 @@ class _Namespace:
 
     def ones_like(self, x: Any, dtype: Any = None, shape: Any = None) -> Any:
         """Return ones, a constant."""
-        return np.ones_like(_model(x), dtype=dtype, shape=shape)
+        return _known(np.ones_like(_model(x), dtype=dtype, shape=shape))
 
     def empty_like(self, x: Any, dtype: Any = None, shape: Any = None) -> Any:
         """Return zeros, a constant."""
-        return np.zeros_like(_model(x), dtype=dtype, shape=shape)
+        return _known(np.zeros_like(_model(x), dtype=dtype, shape=shape))
 
     def broadcast_to(self, x: Any, shape: Any) -> Any:
         """Repeat as the tape does it."""
         return record(x.graph, spread, (x, shape)) if type(x) is Traced else spread(x, shape)
+
+
+def _known(x: Any) -> Any:
+    """Return a constant: recorded, where it may meet arrays of a device, which arrays of the host could not."""
+    graph = RECORDING.get()
+    return x if graph is None or not graph.of_device else Traced(graph, graph.constant(x))
 
 
 def _model(x: Any) -> Any:
@@ -387,4 +395,4 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     np.empty_like: NAMESPACE.empty_like,
 }
 _SPECIAL |= {function: _of_the_example(function) for function in (np.ndim, np.shape, np.size)}
-register_namespace(Traced, NAMESPACE, _Scipy(), hosts_numpy=True)
+register_namespace(Traced, NAMESPACE, _Scipy(), hosts_others=True)

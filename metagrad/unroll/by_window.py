@@ -9,7 +9,7 @@ from metagrad.protocols import Tree
 from metagrad.replay import NotReplayable
 from metagrad.scaled import Scaled
 from metagrad.unroll.gradients import Gradients
-from metagrad.unroll.replay_sweep import given_up, room_of
+from metagrad.unroll.replay_sweep import given_up, looked_once, room_of
 from metagrad.unroll.unroll import Unroll
 from metagrad.unroll.window_sweep import WindowSweep
 
@@ -30,7 +30,8 @@ def by_window(unroll: Unroll, memory: int, *, again: Callable[[], Unroll]) -> tu
     gradients = Gradients(unroll, room=room_of(memory))
     step = gradients.replayed
     try:
-        found = WindowSweep(unroll, gradients, *kernel, memory).run()
+        with looked_once(unroll):
+            found = WindowSweep(unroll, gradients, *kernel, memory).run()
         if step is not None:
             step.check_data()
     except NotReplayable as why:

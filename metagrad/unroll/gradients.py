@@ -16,6 +16,7 @@ from metagrad.kernels import hessian_product
 from metagrad.protocols import Tree, View
 from metagrad.replay import ReplayStep
 from metagrad.system import Training
+from metagrad.unroll.on_data import is_users
 from metagrad.unroll.purity import difference, refuse
 from metagrad.unroll.replay_sweep import replay_step
 from metagrad.unroll.steps import TapeStep
@@ -46,7 +47,8 @@ class Gradients:
         self.known_product = hessian_product(unroll.task)
         self.system = Training(unroll.task, _OfTheLoss(), unroll.ask.seed, steps=unroll.ask.horizon, xp=unroll.xp)
         self._offset = unroll.offset
-        may_replay = may_replay and self.known_product is None
+        is_worth = unroll.xp is np or is_users(unroll.task)  # on a device those of ours wait for nothing
+        may_replay = may_replay and is_worth and self.known_product is None
         self.replayed = replay_step(unroll, system=self.system, room=room) if may_replay else None
         self._kernel: ReplayStep | TapeStep = self.replayed or TapeStep(self.system, unroll.offset)
         self._latest: tuple[int, Tree] = -1, None  # the last step taken, and its gradient

@@ -74,6 +74,8 @@ class Measured:
 
     def valued_jointly(self, phi: Tree, w: Tree, state: Tree, sample: Any) -> Array:
         """Return the same by the tape, where its slope is."""
+        if self._is_by_tape is False:
+            return _own(self.jointly(phi, w, state, sample))
         try:
             return _own(ad.recorded(lambda p, u, s: self.jointly(p, u, s, sample), phi, w, state).out)
         except (TypeError, ValueError):  # it has no slope, and need not have one where nobody asks for it

@@ -10,7 +10,7 @@ from metagrad.replay import Apart, Kind, Looked, LookedApart, Routines, has_prog
 from metagrad.system import Training
 from metagrad.unroll.measured import Measured
 from metagrad.unroll.on_data import is_users
-from metagrad.xp import Array
+from metagrad.xp import Array, Namespace
 
 _FEWEST, _FEWEST_SHARED, _FEWEST_AT_FIRST = 8, 2, 40  # steps
 _FEWEST_RUNS = 3  # of a task, after which shorter ones may have programs of its own
@@ -60,6 +60,31 @@ def programs_of(
     if own[-1].why_not and kind is not None:
         kind.code.ask()  # from the next run on
     return Programs(own, None)
+
+
+def programs_on_device(
+    system: Training, task: Any, measure: Any, named: Sequence[tuple[str, Any]], *, steps: int, xp: Namespace
+) -> Programs | None:
+    """Return programs of a run on a device, None where there are none: those of the task's kind, with data for inputs.
+
+    They are recorded with copies of the data on the host, once for all tasks of the kind: the first one has them, too.
+    """
+    if steps < _FEWEST:
+        return None
+    apart = Apart(task, system.rule, measure)
+    kind = kind_of(apart, task)
+    if kind is not None and not kind.code.is_asked:
+        kind.code.ask()  # labels are data from the beginning: to tell them apart they would be copied to the host
+        apart = Apart(task, system.rule, measure)
+        kind = kind_of(apart, task)
+    if kind is None or kind.is_refused or apart.device is not xp:
+        return None
+    found = [routines_of(what, system, more, of=task, kind=kind, xp=xp) for what, more in named]
+    shared = _current(found, LookedApart(kind))
+    if any(one.why_not for one in shared):
+        kind.refuse()
+        return None
+    return Programs(shared, apart)
 
 
 def _current(every: list[Routines], held: Looked | LookedApart) -> list[Routines]:

@@ -7,6 +7,7 @@ runs only, one that comes again in shorter ones too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,16 +16,19 @@ import numpy as np
 
 from metagrad.protocols import Estimate, Tree
 from metagrad.replay import (
+    DeviceStep,
+    NanSeen,
     NotReplayable,
     ReplayJointTerms,
     ReplayStep,
     ReplayTerms,
+    asked_at_the_end,
     is_asked,
 )
 from metagrad.scaled import Scaled
 from metagrad.system import Training
 from metagrad.unroll.blame import explained
-from metagrad.unroll.of_kind import MeasuredOfKind, programs_of, stepped_task
+from metagrad.unroll.of_kind import MeasuredOfKind, programs_of, programs_on_device, stepped_task
 from metagrad.unroll.quiet import SHARE, lay_out, quiet_of_kind
 from metagrad.unroll.steps import StepKernel, TapeStep
 from metagrad.unroll.tape_sweep import TapeSweep
@@ -51,7 +55,8 @@ def by_replay(unroll: Unroll, memory: int) -> tuple[tuple[Scaled, Tree] | Estima
     if quiet is not None:
         return quiet, quiet.replay
     try:
-        found = TapeSweep(unroll, step).run(memory)
+        with looked_once(unroll):
+            found = TapeSweep(unroll, step).run(memory)
         step.check_data()
         lay_out(unroll, step)
         return found, step.said()
@@ -70,7 +75,8 @@ def forwards(
     """Return what `run` finds forwards, by programs or else by the tape in a new unroll (`again`), and the unroll."""
     step = replay_step(unroll, forwards=True) if may_replay else None
     try:
-        found = run(unroll, step or TapeStep(unroll.system, unroll.offset))
+        with looked_once(unroll):
+            found = run(unroll, step or TapeStep(unroll.system, unroll.offset))
         if step is not None:
             step.check_data()
     except NotReplayable as why:
@@ -100,14 +106,18 @@ def replay_step(
     system = system or unroll.system
     if not is_asked():
         return None
-    if unroll.xp is not np or unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
+    if unroll.wide or unroll.is_half or unroll.dtype.name not in _DTYPES:
         return None
     tally, task = unroll.tally, stepped_task(unroll, system)
     is_beside = _is_weighed_often(unroll) and unroll.options.scaling != "none"
     is_beside = is_beside and not (tally.joint and unroll.entries is not None)
     named = ("what is measured", tally.measure), ("the step", tally.measure if is_beside else None)
     goes_on = unroll.ask.at is not None
-    found = programs_of(system, task, tally.measure, named, steps=unroll.steps, goes_on=goes_on)
+    of = system, task, tally.measure, named
+    if unroll.xp is np:
+        found = programs_of(*of, steps=unroll.steps, goes_on=goes_on)
+    else:
+        found, room = programs_on_device(*of, steps=unroll.steps, xp=unroll.xp), 0
     if found is None:
         return None
     measured: Any = tally.measured if found.apart is None else MeasuredOfKind(tally.measured, found.apart)
@@ -115,12 +125,22 @@ def replay_step(
     terms = (ReplayJointTerms if tally.joint else ReplayTerms)(measured, tally.steps, of_terms)
     tally.measured.terms = terms
     beside, tape = terms if is_beside else None, TapeStep(system, unroll.offset)
-    step = partial(ReplayStep, system, unroll.offset, unroll.steps, tape, of_step, beside)
+    step = partial(
+        ReplayStep if unroll.xp is np else DeviceStep, system, unroll.offset, unroll.steps, tape, of_step, beside
+    )
     return step(room=room, forwards=forwards, apart=found.apart)
+
+
+def looked_once(unroll: Unroll) -> Any:
+    """Return what a run stands in: on a device nobody asks for a NaN before it is over."""
+    return nullcontext() if unroll.xp is np else asked_at_the_end(is_still=not unroll.system.is_random)
 
 
 def given_up(unroll: Unroll, step: ReplayStep, why: NotReplayable) -> None:
     """Note that a program had other bits than the tape: the run is to be made by the tape, of a new unroll."""
+    if isinstance(why, NanSeen):
+        step.why_not = str(why)
+        return
     step.give_up(str(why))
     if unroll.tally.measured.terms is not None:
         unroll.tally.measured.terms.give_up()

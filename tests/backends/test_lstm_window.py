@@ -125,11 +125,16 @@ def test_beyond_the_range_of_floats_the_tape_takes_over(tape_calls):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_host_waits_once(task, monkeypatch):
-    """For the verdict whether the numbers stayed in range; that they did is a part of the estimate."""
-    counts, original = [], Unroll.start
+    """For the verdict whether the numbers stayed in range; that they did is a part of the estimate.
+
+    Programs of a user's loss ask for NaN when the run is over, and so do those of the digits.
+    """
+    counts, original, of_programs = [], Unroll.start, 3 if task == "function" else 0
+    for _ in range(5 if of_programs else 0):  # they are recorded, and compared with the tape
+        there(TASKS[task], RULES["paper"], weights(RULES["paper"]), steps=9)
     monkeypatch.setattr(Unroll, "start", lambda self: counts.append(SYNCS.count) or original(self))
     there(TASKS[task], RULES["paper"], weights(RULES["paper"]), steps=9)
-    assert [SYNCS.count] == [count + 1 for count in counts]
+    assert [SYNCS.count] == [count + 1 + of_programs for count in counts]
 
 
 def test_second_derivatives_are_those_of_the_tape():

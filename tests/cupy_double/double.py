@@ -12,12 +12,16 @@ import scipy.signal
 import scipy.special
 
 from metagrad.xp import register_namespace
+from tests.cupy_double import cuda
 from tests.cupy_double.raw import RawModule
 
 SNAPSHOT = json.loads(Path(__file__).with_name("snapshot.json").read_text(encoding="utf-8"))
 SCALARS = (bool, int, float, complex, np.generic, type(None), str, slice, type(Ellipsis), type, np.dtype)
 OWN = {"RawModule": RawModule}
 TAKES_HOST_ARRAYS = {"asarray", "array", "ascontiguousarray"}
+TAKES_AN_INDEX = {"take", "take_along_axis"}
+HAVE_AT = {"add", "subtract", "maximum", "minimum"}
+COPIES_TO_THE_DEVICE = {"concatenate", "stack", "hstack", "vstack"}  # a table of where the arrays are
 
 
 class HostSyncs:
@@ -43,6 +47,7 @@ class DoubleArray:
     ndim = property(lambda self: self._host.ndim)
     size = property(lambda self: self._host.size)
     dtype = property(lambda self: self._host.dtype)
+    strides = property(lambda self: self._host.strides)
     nbytes = property(lambda self: self._host.nbytes)
     T = property(lambda self: DoubleArray(self._host.T))
     real = property(lambda self: DoubleArray(self._host.real))
@@ -52,6 +57,7 @@ class DoubleArray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`.")
 
     def _sync(self, convert):
+        cuda.refuse("a copy to the host")
         SYNCS.count += 1
         return convert(self._host)
 
@@ -80,10 +86,14 @@ class DoubleArray:
         return (wrap(x) for x in self._host)
 
     def __getitem__(self, index):
-        return wrap(self._host[unwrap_index(index)])
+        of_host, index = arrays_in(index), unwrap_index(index)
+        return wrap(cuda.launched(lambda: self._host[index], *of_host))
 
     def __setitem__(self, index, value):
-        self._host[unwrap_index(index)] = unwrap(value, "__setitem__")
+        of_host, index, value = arrays_in(index), unwrap_index(index), unwrap(value, "__setitem__")
+        if isinstance(value, float) and value == 0.0:
+            value = 0.0  # CuPy fills with bytes of zero, also for -0.0
+        cuda.launched(lambda: self._host.__setitem__(index, value), *of_host)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if ufunc.__name__ not in SNAPSHOT["cupy"] or any(is_foreign(x) for x in inputs):
@@ -92,7 +102,8 @@ class DoubleArray:
         if method == "__call__":
             return call(*inputs, **kwargs)
         if method == "at":
-            ufunc.at(*[unwrap(x, ufunc.__name__) for x in inputs[:1]], unwrap_index(inputs[1]), unwrap(inputs[2], "at"))
+            place, index, added = unwrap(inputs[0], ufunc.__name__), unwrap_index(inputs[1]), unwrap(inputs[2], "at")
+            cuda.launched(lambda: ufunc.at(place, index, added), *arrays_in(inputs[1]))
             return None
         return NotImplemented
 
@@ -109,7 +120,9 @@ class DoubleArray:
         method = getattr(self._host, name)
 
         def call(*args, **kwargs):
-            return wrap(method(*[unwrap(a, name) for a in args], **{k: unwrap(v, name) for k, v in kwargs.items()}))
+            host = [unwrap(a, name) for a in args]
+            named = {k: unwrap(v, name) for k, v in kwargs.items()}
+            return wrap(cuda.launched(lambda: method(*host, **named)))
 
         return call
 
@@ -139,6 +152,12 @@ def unwrap(x, where):
     raise TypeError(f"Unsupported type {type(x)} in cupy.{where}")
 
 
+def arrays_in(index):
+    """Return the host's arrays and lists of an index, which CuPy copies to the device."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return [part for part in parts if isinstance(part, np.ndarray | list)]
+
+
 def unwrap_index(index):
     """Return an index with host arrays; CuPy takes its own arrays, numbers, slices and lists."""
     if isinstance(index, tuple):
@@ -153,7 +172,7 @@ class Namespace:
 
     def __init__(self, key, module, linalg=None, fft=None):
         self._members, self._module, self.__name__ = SNAPSHOT[key], module, "cupy_double"
-        self.linalg, self.fft = linalg, fft
+        self.linalg, self.fft, self.cuda = linalg, fft, cuda
 
     def has(self, name):
         return name in self._members
@@ -171,11 +190,17 @@ class Namespace:
         def call(*args, **kwargs):
             check_arguments(name, about, args, kwargs)
             if name in TAKES_HOST_ARRAYS and isinstance(args[0], np.ndarray | list):
+                cuda.refuse("a copy from the host")
                 return DoubleArray(np.array(args[0], *args[1:], **kwargs))
             host = [unwrap(a, name) for a in args]
-            result = member(*host, **{k: unwrap(v, name) for k, v in kwargs.items()})
+            named = {k: unwrap(v, name) for k, v in kwargs.items()}
+            if name in COPIES_TO_THE_DEVICE or (name in TAKES_AN_INDEX and isinstance(args[1], list)):
+                cuda.refuse(f"cupy.{name} copies from the host")
+            result = cuda.launched(lambda: member(*host, **named))
             return list(map(wrap, result)) if isinstance(result, list) else wrap(result)
 
+        if name in HAVE_AT:
+            call.at = lambda x, index, added: x.__array_ufunc__(member, "at", x, index, added)
         return call
 
 

@@ -1,6 +1,7 @@
 """Memory of programs: where buffers lie, what programs have in common, and what is let go of."""
 
 import gc
+from functools import partial
 from threading import Event, Thread
 
 import numpy as np
@@ -12,7 +13,7 @@ from metagrad.replay.arena import Arena, Packing
 from metagrad.replay.bits import same_bits
 from metagrad.replay.buffers import allocated
 from metagrad.replay.program import Graph
-from metagrad.replay.record import recorded
+from metagrad.replay.record import Program, recorded
 from metagrad.replay.whole_program import WholeProgram
 from metagrad.xp import rng
 from tests.replay.runs import logistic
@@ -98,8 +99,8 @@ def test_programs_write_over_each_others_buffers():
     """The second needs more memory than the first, which moves there."""
     pytest.importorskip("numba")
     arena = Arena()
-    first = recorded(lambda x: np.exp(np.exp(x[:5]) @ x[:5].T) + 1.0, (LARGE,), arena)
-    second = recorded(lambda x: np.exp(np.sin(np.exp(x)) @ np.cos(x).T) + 1.0, (LARGE,), arena)
+    first = recorded(lambda x: np.exp(np.exp(x[:5]) @ x[:5].T) + 1.0, (LARGE,), partial(Program, arena=arena))
+    second = recorded(lambda x: np.exp(np.sin(np.exp(x)) @ np.cos(x).T) + 1.0, (LARGE,), partial(Program, arena=arena))
     with replayed(compiled="at once"):
         expected = [program([LARGE]) for program in (first, second)]
     wholes = [first._compiled, second._compiled]
@@ -119,7 +120,9 @@ def test_programs_write_over_each_others_buffers():
 
 def test_one_run_at_a_time_is_in_an_arena():
     arena = Arena()
-    first, second = (recorded(lambda x, k=k: np.exp(x) * k + np.sin(x), (LARGE,), arena) for k in (1.0, 2.0))
+    first, second = (
+        recorded(lambda x, k=k: np.exp(x) * k + np.sin(x), (LARGE,), partial(Program, arena=arena)) for k in (1.0, 2.0)
+    )
     assert first.lock is second.lock
     done = Event()
     with first.lock:
