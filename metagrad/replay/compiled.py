@@ -267,10 +267,16 @@ def _switched(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched
     missing = why_not()
     if missing is not None:
         return Switched(None, missing)
+    if not all(v.example.flags.aligned for call in recipe.calls for v in call.operands() if _is_known_array(v)):
+        return Switched(None, "data lie at odd addresses, which NumPy reads in another order")
     try:
         return _as_a_whole(recipe, inputs, expected) or _in_chains(recipe, inputs, expected)
     except Exception as error:  # of a compiler: whatever it is, NumPy's program is there
         return Switched(None, f"compiling it failed ({type(error).__name__}: {error})".splitlines()[0][:200])
+
+
+def _is_known_array(v: Value) -> bool:
+    return v.is_constant and type(v.example) is np.ndarray
 
 
 def _as_a_whole(recipe: Recipe, inputs: Sequence[Any], expected: Tree) -> Switched | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from metagrad import ad
 from metagrad.protocols import Tree
+from metagrad.replay.samples import Owners
 from metagrad.replay.stretches import Spare, Taken
 from metagrad.replay.whole_program import address
 
@@ -43,6 +44,7 @@ class KeptSteps:
         self._steps: OrderedDict[int, KeptStep] = OrderedDict()  # its first entry is found at once after many have gone
         self.is_short = False  # of room: steps had to go
         self._data: list[Any] = []  # what the arrays of the latest sample are views of
+        self._owners, self._are_refilled = Owners(), False
 
     def keep(self, t: int, w: Tree, state: Tree, sample: Tree, found: tuple[Any, ...]) -> None:
         """Keep what a step found for its pullback."""
@@ -52,9 +54,7 @@ class KeptSteps:
         if size > self.room:
             self.room = 0
             return
-        is_held = sample is not None and self._holds_nothing(sample)
-        drawn = sample if is_held else None
-        self._enter(t, KeptStep(w, state, drawn, sample is not None and not is_held, found, None, 0, size))
+        self._enter(t, KeptStep(w, state, None, sample is not None, found, None, 0, size))
 
     def keep_many(self, times: range, taken: Taken, pairs: list[tuple[Tree, Tree]]) -> None:
         """Keep steps that were taken at once, from those (w, state)."""
@@ -64,6 +64,9 @@ class KeptSteps:
             return
         samples = taken.samples
         are_held = all([sample is None or self._holds_nothing(sample) for sample in samples][1:])
+        if are_held and samples and samples[0] is not None:
+            self._owners.see(samples[0])
+            are_held = self._are_as_they_were()
         if not are_held:  # each is to be drawn again, and its memory is free until then
             taken.samples = [None] * len(samples)
         if not self._steps.keys().isdisjoint(times):
@@ -76,9 +79,13 @@ class KeptSteps:
 
     def known(self, times: range, states: list[Any], looked_at: set[int]) -> list[KeptStep]:
         """Return the first of some times at which a step from that very state is kept, and not to be looked at."""
-        found = []
+        self._are_as_they_were()
+        found: list[KeptStep] = []
         for t, at in zip(times, states, strict=False):
             step = self._steps.get(t)
+            # To draw one again may be to write over what others are views of.
+            if step is not None and found and step.is_drawn_again is not found[0].is_drawn_again:
+                break
             if step is None or t in looked_at or step.w is not at.w or step.state is not at.state:
                 break
             found.append(step)
@@ -101,6 +108,17 @@ class KeptSteps:
         """Let go of those of some times that are kept."""
         for t in times:
             self.drop(t)
+
+    def _are_as_they_were(self) -> bool:
+        """Whether what samples that are kept are views of is what it was; else they are to be drawn again."""
+        if not self._are_refilled and not self._owners.are_as_they_were():
+            self._are_refilled = True
+            for t, step in self._steps.items():
+                if step.sample is not None:
+                    self._steps[t] = step._replace(sample=None, is_drawn_again=True)
+                    if step.taken is not None:
+                        step.taken.samples = [None] * len(step.taken.samples)
+        return not self._are_refilled
 
     def _enter(self, t: int, step: KeptStep) -> None:
         self.drop(t)

@@ -19,6 +19,7 @@ from metagrad.replay.kept_steps import KeptStep, KeptSteps
 from metagrad.replay.program import NotReplayable
 from metagrad.replay.routine import Routine, Routines, layout, leaves_of
 from metagrad.replay.running import Running
+from metagrad.replay.samples import drawn
 from metagrad.replay.stack import Stack
 from metagrad.replay.stretches import Pulled, Taken
 from metagrad.scaled import ldexp
@@ -117,7 +118,7 @@ class ManySteps:
     def _samples(self, course: Course) -> list[Tree] | None:
         """Return the samples of steps, None where one was written over another."""
         start = course.offset + course.times[0]
-        return stretches.drawn(self._sample, range(start, start + len(course.times)))
+        return drawn(self._sample, range(start, start + len(course.times)))
 
     def _taken(self, program: Any, course: Course, pair: Pair, samples: list[Tree]) -> tuple[Taken, Stack, Any] | None:
         """Return the steps by one call of a program, the states after them, and what was measured before."""
@@ -190,14 +191,14 @@ class ManySteps:
         ones = ones_of(steps[0].w, joint=self._joint)
         given = np.broadcast_to(ones, (len(steps), *ones.shape)).copy() if factors is None else factors
         again = [offset + t for t, step in zip(times, steps, strict=True) if step.is_drawn_again]
-        redrawn = stretches.drawn(self._sample, again)
+        redrawn = drawn(self._sample, again)
         if redrawn is None:
             return None
         rest = iter(redrawn)
         samples = [next(rest) if step.is_drawn_again else None for step in steps]
         step = steps[0]
-        drawn = samples[0] if step.is_drawn_again else step.sample
-        trees = (offset + times[0], phi_at(times[0]), step.w, step.state, drawn, (pair, given[0]), step.arrays)
+        first = samples[0] if step.is_drawn_again else step.sample
+        trees = (offset + times[0], phi_at(times[0]), step.w, step.state, first, (pair, given[0]), step.arrays)
         program = program_of(self._routines.given, trees)
         if program is None:
             return None
@@ -249,8 +250,8 @@ class ManySteps:
         results: list[Any] = []
         run, ones, is_joint = Running(self._routines.given), ones_of(steps[0].w, joint=self._joint), False
         for k, (t, step) in enumerate(zip(times, steps, strict=True)):
-            drawn = self._sample(offset + t) if step.is_drawn_again else step.sample
-            trees, found = (offset + t, phi_at(t), step.w, step.state, drawn), step.arrays
+            sample = self._sample(offset + t) if step.is_drawn_again else step.sample
+            trees, found = (offset + t, phi_at(t), step.w, step.state, sample), step.arrays
             factor = ones if factors is None else factors[k]
             got = run.next(*trees, (pair, factor), found)
             if got is None:

@@ -6,7 +6,7 @@ beforehand: side by side in memory, (n, ...). A row of the way back begins as th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -15,12 +15,10 @@ import numpy as np
 from metagrad import ad
 from metagrad.protocols import Tree
 from metagrad.replay.adjoints import Sums
-from metagrad.replay.content import content
 from metagrad.replay.stack import Stack
 from metagrad.replay.whole_program import Place, WholeProgram, address
 from metagrad.xp import Array
 
-_LITTLE = 1 << 18  # bytes of a sample that are looked at at every step
 PULLED, SLOPE, AFTER, SUMS = 1, 2, 3, 4  # what a pullback's program returns, after the cotangents of phi
 _MOST_SPARE = 1 << 24  # bytes that are kept for the next run
 _FEW = 4  # steps
@@ -259,22 +257,6 @@ def _enter_each(rows: Rows, trees: Sequence[Tree]) -> int:
         if len(flat) != width or not all(rows.each(k, x, first + j) for j, x in enumerate(flat)):
             return k
     return len(trees)
-
-
-def drawn(sample: Callable[[int], Tree], times: Sequence[int]) -> list[Tree] | None:
-    """Return the samples of some times; None where one was written over another, which a step is still to read."""
-    found: list[Tree] = []
-    known: dict[int, Any] = {}  # what lay where, as far as that is looked at
-    for k, t in enumerate(times):
-        one = sample(t)
-        found.append(one)
-        for x in () if one is None else ad.leaves(one):
-            if type(x) is np.ndarray:
-                place = address(x)
-                if place in known and (known[place] is None or known[place] != content(x)):
-                    return None
-                known[place] = content(x) if k == 0 or x.nbytes <= _LITTLE else known.get(place)
-    return found
 
 
 def _enter_samples(rows: Rows, samples: list[Tree]) -> int:
