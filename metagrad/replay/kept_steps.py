@@ -65,7 +65,8 @@ class KeptSteps:
         samples = taken.samples
         are_held = all([sample is None or self._holds_nothing(sample) for sample in samples][1:])
         if are_held and samples and samples[0] is not None:
-            self._owners.see(samples[0])
+            for sample in samples:  # of some the owner is not looked at, but each of them
+                self._owners.see(sample)
             are_held = self._are_as_they_were()
         if not are_held:  # each is to be drawn again, and its memory is free until then
             taken.samples = [None] * len(samples)

@@ -131,8 +131,11 @@ class ManySteps:
 
     def _whole(self, course: Course, pair: Pair) -> Any:
         """Return the program of steps that are to be kept, where it takes many at once, else None."""
-        start = course.offset + course.times[0]
-        return program_of(self._routines.keeping, (start, course.phi_at(course.times[0]), *pair, self._sample(start)))
+        return self._whole_on(course, pair, self._sample(course.offset + course.times[0]))
+
+    def _whole_on(self, course: Course, pair: Pair, sample: Tree) -> Any:
+        start = course.times[0]
+        return program_of(self._routines.keeping, (course.offset + start, course.phi_at(start), *pair, sample))
 
     def _one_by_one(self, course: Course, pair: Pair, *, keep: bool) -> tuple[Stack, Array | None]:
         return self._in_turn(course, pair, (self._sample(course.offset + t) for t in course.times), keep=keep)
@@ -161,7 +164,7 @@ class ManySteps:
         samples = self._samples(course)
         if samples is None:
             return None
-        program = self._whole(course, pair)
+        program = self._whole_on(course, pair, samples[0])  # nothing is drawn from here on until all are read
         found = None if program is None else self._taken(program, course, pair, samples)
         if found is not None:
             taken, pairs, values = found

@@ -42,6 +42,16 @@ class Plan:
     state_bytes: int
 
     @property
+    def least(self) -> int:
+        """The fewest places with which no step is redone more often.
+
+        For steps that take less time than memory that is new: the parts are as short as may be, and stay in a cache.
+        """
+        if self.recomputations == 0:
+            return self.places
+        return next(s for s in range(self.places + 1) if reach(s, self.recomputations) > self.steps)
+
+    @property
     def peak_bytes(self) -> int:
         """The memory for the kept states: those of the places and the first."""
         return (self.places + 1) * self.state_bytes
@@ -58,6 +68,24 @@ def make_plan(steps: int, state_bytes: int, memory: int, where: str = "reverse")
         remedy = "Give more memory, take fewer steps, or use method='forward' (few meta-parameters) or 'closed_form'."
         bad_value(where, "memory", came, expected, remedy)
     return Plan(steps, places, recomputations, state_bytes)
+
+
+def left_part(count: int, places: int) -> int:
+    """Return after how many of `count` states the next one is kept, for which there is a place.
+
+    The states are cut into as few parts as may be of which each is visited with one recomputation less than all of
+    them: n(s, r) = n(s, r-1) + n(s-1, r-1) + ... So the right ones, which are redone less often, are as long as their
+    places reach, and the first one takes the rest.
+
+    >>> left_part(10_000, 6_354), left_part(10_000, 1_700)
+    (3646, 1510)
+    """
+    r = next(r for r in range(1, count) if reach(places, r) >= count)
+    most, left, k = reach(places, r - 1), count, 0
+    while left > most and k < places:
+        k += 1
+        left -= reach(places - k, r - 1)
+    return min(left, most)  # n(0, r) = r + 1: a single state more, at the end
 
 
 def blocks_in_reverse(
@@ -83,7 +111,6 @@ def blocks_in_reverse(
             for t in range(hi, lo - 1, -1):
                 yield t, t, record(advance(start, lo, t), t, t)
         else:
-            r = next(r for r in range(count) if reach(places, r) >= count)
-            left = max(1, count - reach(places - 1, r))  # the right part as long as its places reach
+            left = left_part(count, places)
             waiting.append((start, lo, lo + left - 1, places))
             waiting.append((advance(start, lo, lo + left), lo + left, hi, places - 1))

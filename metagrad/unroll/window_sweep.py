@@ -88,7 +88,7 @@ class WindowSweep:
     ) -> None:
         """Bind the unroll and its gradients, and make the kernel for as many steps at a time as `memory` allows."""
         self.unroll = unroll
-        self._places = make_plan(unroll.steps, step_bytes, memory).places
+        self._places = make_plan(unroll.steps, step_bytes, memory).least
         self._room = min(unroll.steps, self._places + 1)
         self._kernel = make(self._room)
         self._full = unroll.options.gradient == "full"

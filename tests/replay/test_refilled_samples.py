@@ -33,6 +33,44 @@ def epochs(*, again: bool = False):
     return mg.FunctionTask(loss, np.full((2, 3), 0.1), sampler=sampler)
 
 
+def ahead(count=17):
+    """A task on batches that are read ahead, into one of two buffers by turns: that of t, and those that follow."""
+    batches = [X[:, SIZE * (k % BATCHES) : SIZE * (k % BATCHES + 1)] * (1.0 + 0.01 * k) for k in range(T + count)]
+    data = np.array(batches)
+    buffers, at = [np.empty_like(data[:count]) for _ in range(2)], {"start": -count, "current": 0}
+
+    def sampler(draw, t):
+        if not at["start"] <= t < at["start"] + count:
+            at["start"], at["current"] = t, 1 - at["current"]
+            buffers[at["current"]][...] = data[t : t + count]
+        return buffers[at["current"]][t - at["start"]]
+
+    def loss(w, sample):
+        return np.mean((np.einsum("bni,bi->bn", sample, w) - 1.0) ** 2, axis=-1)
+
+    return mg.FunctionTask(loss, np.full((2, 3), 0.1), sampler=sampler)
+
+
+def cached():
+    """A task on batches that lie in the places of a cache, which is no array of NumPy's; two batches have one place."""
+    places = 20
+    shape = (places, 2, SIZE, 3)
+    cache = np.frombuffer(bytearray(8 * int(np.prod(shape)))).reshape(shape)
+    held = [-1] * places
+
+    def sampler(draw, t):
+        place = t if t < places else 1 + t % (places - 1)
+        if held[place] != t:
+            held[place] = t
+            cache[place] = X[:, SIZE * (t % BATCHES) : SIZE * (t % BATCHES + 1)] * (1.0 + 0.01 * t)
+        return cache[place]
+
+    def loss(w, sample):
+        return np.mean((np.einsum("bni,bi->bn", sample, w) - 1.0) ** 2, axis=-1)
+
+    return mg.FunctionTask(loss, np.full((2, 3), 0.1), sampler=sampler)
+
+
 def bits(found):
     leaves = [found.value, *([] if found.grad is None else ad.leaves(found.grad))]
     return [x.tobytes() for one in leaves for x in (one.mantissa, one.exponent)]
@@ -57,6 +95,19 @@ def test_batches_of_a_buffer_that_is_filled_anew_in_every_epoch(ask, over, again
     with replayed(False):
         expected = bits(ask(epochs(again=again), rule, phi, over))
     task = epochs(again=again)
+    for _ in range(4):
+        with replayed(compiled=compiled):
+            assert bits(ask(task, rule, phi, over)) == expected
+
+
+@pytest.mark.parametrize("compiled", ["never", "at once"])
+@pytest.mark.parametrize("make", [ahead, cached], ids=lambda x: x.__name__)
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_batches_in_memory_that_is_used_again(ask, make, compiled):
+    rule, phi, over = mg.Momentum(), mg.Momentum.Phi(0.02, 0.8), mg.WeightedSum()
+    with replayed(False):
+        expected = bits(ask(make(), rule, phi, over))
+    task = make()
     for _ in range(4):
         with replayed(compiled=compiled):
             assert bits(ask(task, rule, phi, over)) == expected

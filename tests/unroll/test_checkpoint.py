@@ -90,3 +90,38 @@ def test_a_plan_that_does_not_fit_says_so():
         make_plan(10**9, 8000, 8000)
     with pytest.raises(ValueError, match="Give more memory"):
         make_plan(10**9, 24, 1000)
+
+
+@pytest.mark.parametrize("places", [0, 1, 2, 5, 17, 60, 141, 200, 399])
+@pytest.mark.parametrize("steps", [1, 2, 18, 100, 400])
+def test_parts_are_few_and_no_step_is_redone_more_often_than_planned(steps, places):
+    if reach(places, 20) < steps + 1:
+        pytest.skip("too many recomputations")
+    times, seen, parts = [0] * steps, [], []
+
+    def advance(state, lo, hi):
+        assert state == lo
+        for t in range(lo, hi):
+            times[t] += 1
+        return hi
+
+    def record(state, lo, hi):
+        parts.append(hi - lo + 1)
+        return advance(state, lo, hi)
+
+    for lo, hi, _ in blocks_in_reverse(advance, record, 0, steps, places):
+        seen += range(hi, lo - 1, -1)
+    assert seen == [*range(steps, -1, -1)]
+    most = next(r for r in range(21) if reach(places, r) >= steps + 1)
+    assert max(times) <= most + 1
+    assert max(parts) <= places + 1
+    if most == 1 and places > 1:  # all parts but one are as long as their places reach
+        capacity = [places + 1, *range(places, 0, -1)]
+        assert len(parts) <= 1 + next(k for k in range(len(capacity)) if sum(capacity[: k + 1]) >= steps + 1)
+
+
+def test_the_fewest_places_with_which_no_step_is_redone_more_often():
+    plan = make_plan(10_000, 1, 6_355)
+    assert (plan.places, plan.recomputations, plan.least) == (6_354, 1, 140)
+    assert reach(140, 1) > 10_000 >= reach(139, 1)
+    assert make_plan(100, 1, 1_000).least == 100
