@@ -73,9 +73,9 @@ def test_a_stretch_is_found_step_by_step_and_gives_its_memory_back():
 
 @pytest.mark.parametrize("many", [False, True])
 def test_samples_are_held_where_they_take_no_memory(many):
-    """Views of one array are held; what is drawn anew is to be drawn again."""
+    """Views of one array are held by stretches; what is drawn anew, or kept step by step, is to be drawn again."""
     data, spare = np.ones((6, 50)), Spare()
-    for samples, are_drawn in (([data[t] for t in range(4)], False), ([data[t].copy() for t in range(4)], True)):
+    for samples, are_drawn in (([data[t] for t in range(4)], not many), ([data[t].copy() for t in range(4)], True)):
         kept = KeptSteps(10_000, spare)
         states = [At() for _ in range(4)]
         if many:
